@@ -1,0 +1,97 @@
+/**
+ * Pure arithmetic of vectors ("MetaVec2"): which word of which table page names data page i.
+ *
+ * Up to four table pages (2040 data pages) both published rules agree. Beyond them we write the ×4 rule
+ * (reported as Veeam's own by VeeamPhaser's author) and read both. Not verified against Veeam's software.
+ */
+import { NO_PAGE, PAGE_BYTES, viewOf, writePageId } from './layout.ts';
+
+export const TABLE_WORDS: number = PAGE_BYTES / 8;
+
+export type TableRule = 'geometric' | 'period3';
+
+/** Table pages that a vector of `dataPages` pages has by the ×4 rule: whole groups of 1, 3, 12, 48… */
+export function tablePagesFor(dataPages: number): number {
+  let tables = 1;
+  while (dataPages > 510 * tables) tables *= 4;
+  return tables;
+}
+
+/** Word (counted over all table pages) of data page `index` by the ×4 rule. */
+export function geometricWord(index: number): number {
+  let tables = 1;
+  while (index + 1 > 510 * tables) tables *= 4;
+  const shifted = tables + index;
+  return TABLE_WORDS * Math.floor(shifted / 511) + 1 + (shifted % 511);
+}
+
+/** The same by dissect's rule: table pages 2, 5, 8… have four header words. */
+export function period3Word(index: number): number {
+  if (index < 510) return index + 2;
+  const rest = index - 510;
+  const perTurn = 508 + 511 + 511;
+  const inTurn = rest % perTurn;
+  const firstTable = 1 + 3 * Math.floor(rest / perTurn);
+  if (inTurn < 508) return TABLE_WORDS * firstTable + 4 + inTurn;
+  const table = firstTable + 1 + Math.floor((inTurn - 508) / 511);
+  return TABLE_WORDS * table + 1 + ((inTurn - 508) % 511);
+}
+
+export function wordOf(rule: TableRule, index: number): number {
+  return rule === 'geometric' ? geometricWord(index) : period3Word(index);
+}
+
+/** First table page of the group that `table` (above 0) belongs to: 1, 4, 16… */
+function groupHeadOf(table: number): number {
+  let head = 1;
+  while (head * 4 <= table) head *= 4;
+  return head;
+}
+
+/** Group ids in a table page: a group of 3·head pages lists them from its head on, over several pages if need be. */
+function* groupIdsOf(table: number, tableIds: readonly number[]): Generator<[number, number]> {
+  if (table === 0) return;
+  const head = groupHeadOf(table);
+  const first = (table - head) * (TABLE_WORDS - 1);
+  const end = Math.min(3 * head, first + TABLE_WORDS - 1);
+  for (let k = first; k < end; k++) yield [1 + k - first, tableIds[head + k] ?? NO_PAGE];
+}
+
+/** Words of one table page: next, self or group ids, data page ids, and -1 for the rest. */
+export function encodeTablePage(
+  table: number,
+  tableIds: readonly number[],
+  dataPageId: (index: number) => number,
+  dataPages: number,
+): Buffer {
+  const page = Buffer.alloc(PAGE_BYTES, 0xff);
+  const view = viewOf(page);
+  writePageId(view, 0, tableIds[table + 1] ?? NO_PAGE);
+  if (table === 0) writePageId(view, 8, tableIds[0] ?? NO_PAGE);
+  for (const [word, tableId] of groupIdsOf(table, tableIds)) writePageId(view, 8 * word, tableId);
+  for (const [index, word] of dataWordsOf(table, dataPages)) {
+    writePageId(view, 8 * word, dataPageId(index));
+  }
+  return page;
+}
+
+/** Data pages that table page `table` names by the ×4 rule, with the word inside the page. */
+function* dataWordsOf(table: number, dataPages: number): Generator<[number, number]> {
+  for (let index = firstDataPageOf(table); index < dataPages; index++) {
+    const word = geometricWord(index);
+    if (word >= TABLE_WORDS * (table + 1)) return;
+    yield [index, word - TABLE_WORDS * table];
+  }
+}
+
+/** Smallest data page whose word lies in `table` or behind it; the words ascend with the index. */
+function firstDataPageOf(table: number): number {
+  let low = 0;
+  let high = 511 * (table + 1);
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (geometricWord(middle) < TABLE_WORDS * table) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,170 @@
+/**
+ * The one error family of the product.
+ *
+ * Class = who must act; `code` = which case; `details` = typed facts. Callers branch on `code`, never
+ * on text. Messages carry no secrets. Every code is described in docs/errors.md (a test compares).
+ */
+
+export const ERROR_CODES = [
+  'USAGE_INVALID_OPTION',
+  'USAGE_UNKNOWN_COMMAND',
+  'USAGE_IMAGE_UNREADABLE',
+  'USAGE_OUTPUT_EXISTS',
+  'USAGE_NOT_FOUND',
+  'USAGE_CODEC_NOT_NATIVE',
+  'TRANSFER_READ_FAILED',
+  'TRANSFER_SHORT_READ',
+  'TRANSFER_BAD_EXTENTS',
+  'REPOSITORY_NOT_FOUND',
+  'REPOSITORY_LOCKED',
+  'REPOSITORY_FULL',
+  'REPOSITORY_IO',
+  'REPOSITORY_METADATA_INVALID',
+  'CHAIN_PARENT_MISSING',
+  'CHAIN_PARENT_DAMAGED',
+  'OUTPUT_FULL',
+  'OUTPUT_IO',
+  'TOOL_MISSING',
+  'TOOL_FAILED',
+  'FORMAT_BAD_MAGIC',
+  'FORMAT_UNSUPPORTED',
+  'FORMAT_TRUNCATED',
+  'FORMAT_BOUNDS',
+  'FORMAT_STRUCTURE',
+  'INTEGRITY_CRC_MISMATCH',
+  'INTEGRITY_DIGEST_MISMATCH',
+  'INTEGRITY_FINGERPRINT_MISMATCH',
+  'INTEGRITY_DECODE_FAILED',
+  'INTEGRITY_DAMAGE_FOUND',
+  'CANCELLED',
+  'INTERNAL_INVARIANT',
+  'WORKER_CRASHED',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** Facts of an error as plain data; units are in the names. */
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface ErrorOptionsWithHint {
+  /** One line that says what to do. */
+  readonly hint?: string | undefined;
+  readonly details?: ErrorDetails | undefined;
+  readonly cause?: unknown;
+  /** True only where the thrower knows that the same operation may succeed when repeated. */
+  readonly retryable?: boolean | undefined;
+}
+
+/** Base of all errors that the product throws on purpose. */
+export abstract class BackupError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+  readonly hint: string | undefined;
+  readonly retryable: boolean;
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptionsWithHint = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.details = options.details ?? {};
+    this.hint = options.hint;
+    this.retryable = options.retryable ?? false;
+  }
+
+  static {
+    Object.defineProperty(this.prototype, 'name', { value: 'BackupError', configurable: true });
+  }
+}
+
+/** Bad option, missing input, missing tool: the caller must change the command. */
+export class UsageError extends BackupError {}
+/** The bytes of a source disk could not be read as promised. */
+export class TransferError extends BackupError {}
+/** Lock, space, missing parent, chain metadata: the repository needs attention. */
+export class RepositoryError extends BackupError {}
+/** The target of a restore could not be written, or the tool that writes it failed. */
+export class OutputError extends BackupError {}
+/** A container cannot be parsed. */
+export class FormatError extends BackupError {}
+/** A container is parsed, but its bytes are wrong. */
+export class IntegrityError extends BackupError {}
+/** Stopped by a signal or by the caller. */
+export class CancelledError extends BackupError {}
+/** A bug of ours. */
+export class InternalError extends BackupError {}
+
+for (const type of [
+  UsageError,
+  TransferError,
+  RepositoryError,
+  OutputError,
+  FormatError,
+  IntegrityError,
+  CancelledError,
+  InternalError,
+]) {
+  Object.defineProperty(type.prototype, 'name', { value: type.name, configurable: true });
+}
+
+/** Exit codes of the command line; any other non-zero code is a failure too. */
+export const EXIT_CODES = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  doneWithProblems: 3,
+  repositoryNotFound: 10,
+  repositoryLocked: 11,
+  damageFound: 13,
+  internal: 70,
+  interrupted: 130,
+} as const;
+
+/** Exit code for an error that ended a command. */
+export function exitCodeOf(error: unknown): number {
+  if (!(error instanceof BackupError)) return EXIT_CODES.internal;
+  if (error.code === 'REPOSITORY_NOT_FOUND') return EXIT_CODES.repositoryNotFound;
+  if (error.code === 'REPOSITORY_LOCKED') return EXIT_CODES.repositoryLocked;
+  if (error.code === 'INTEGRITY_DAMAGE_FOUND') return EXIT_CODES.damageFound;
+  if (error instanceof UsageError) return EXIT_CODES.usage;
+  if (error instanceof CancelledError) return EXIT_CODES.interrupted;
+  if (error instanceof InternalError) return EXIT_CODES.internal;
+  return EXIT_CODES.failed;
+}
+
+/** Throws an {@link InternalError} when one of our own assumptions does not hold. Never for input from outside. */
+export function invariant(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new InternalError('INTERNAL_INVARIANT', message);
+}
+
+/** Compile-time proof that a `switch` over a union is complete. */
+export function assertNever(value: never): never {
+  throw new InternalError('INTERNAL_INVARIANT', `unexpected value ${JSON.stringify(value)}`);
+}
+
+/** Code of an operating-system error (`ENOSPC`, `ENOENT`…), or undefined. */
+export function errnoOf(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+const FULL_ERRNOS = new Set(['ENOSPC', 'EDQUOT']);
+
+/** True when an operating-system error says that the target has no room left. */
+export function isOutOfSpace(error: unknown): boolean {
+  return FULL_ERRNOS.has(errnoOf(error) ?? '');
+}
+
+/**
+ * Turns whatever ended a run into one error of the family: aborts become {@link CancelledError},
+ * errors of the family pass, the rest keeps its text behind `INTERNAL_INVARIANT`.
+ */
+export function toFailure(error: unknown, signal?: AbortSignal): BackupError {
+  if (error instanceof BackupError) return error;
+  const aborted = error instanceof Error && error.name === 'AbortError';
+  if (aborted || (signal?.aborted && error === signal.reason)) {
+    const reason: unknown = signal?.reason;
+    if (reason instanceof BackupError) return reason;
+    return new CancelledError('CANCELLED', 'the run was cancelled', { cause: error });
+  }
+  const text = error instanceof Error ? error.message : String(error);
+  return new InternalError('INTERNAL_INVARIANT', text, { cause: error });
+}

@@ -1,0 +1,19 @@
+/**
+ * Logging: the library takes a pino logger and is silent without one; it never creates transports.
+ */
+import pino, { type Logger } from 'pino';
+
+export type { Logger } from 'pino';
+
+/** Fields that may hold a secret; explicit paths, because wildcards cost up to half of the speed. */
+export const REDACTED_PATHS: readonly string[] = [
+  'password',
+  'accessToken',
+  'ticketId',
+  'transferUrl',
+  'proxyUrl',
+  'headers.authorization',
+  'headers.cookie',
+];
+
+export const silentLogger: Logger = pino({ level: 'silent' });

@@ -1,0 +1,67 @@
+/**
+ * Fifth stage: digest, LZ4 and CRC of blocks that will be stored, in worker threads, from raw into packed
+ * slots. A block that LZ4 does not make at least one cluster smaller stays plain, in its raw slot.
+ */
+import { BusyClock, type StageStats } from '../core/stats.ts';
+import type { HashedBlock, PackedBlock, UnchangedRun, ZeroRun } from './blocks.ts';
+import { OrderedStage } from './orderedStage.ts';
+import type { SlabLease } from './slab.ts';
+import type { Stage } from './stage.ts';
+import type { WorkerPool } from './workerPool.ts';
+
+export interface CompressorOptions {
+  readonly pool: WorkerPool;
+  readonly lease: SlabLease;
+  readonly stats: StageStats;
+}
+
+/** Blocks inside the stage at once: two batches of eight for two workers. */
+const PACK_WINDOW_BLOCKS = 16;
+
+/**
+ * Makes the compressor of one disk.
+ *
+ * Ownership: acquires one packed slot per block, in record order; exactly one of raw and packed slot goes
+ * on in the {@link PackedBlock}, the other is released here.
+ */
+export function createCompressor(
+  options: CompressorOptions,
+): Stage<HashedBlock | ZeroRun | UnchangedRun, PackedBlock | ZeroRun | UnchangedRun> {
+  const { pool, lease, stats } = options;
+  const clock = new BusyClock(stats);
+
+  async function pack(block: HashedBlock): Promise<PackedBlock[]> {
+    const { diskId, index, offsetBytes, lengthBytes, slot: raw, fingerprint } = block;
+    const waitedFromMs = performance.now();
+    const packed = await lease.acquirePacked();
+    stats.waitSlotMs += performance.now() - waitedFromMs;
+    const result = await clock.time(() => pool.pack(raw, lengthBytes, packed));
+    stats.blocks++;
+    stats.bytes += lengthBytes;
+    const { codec, storedBytes, digest } = result;
+    const slot = codec === 'plain' ? raw : packed;
+    (codec === 'plain' ? packed : raw).release();
+    return [
+      {
+        kind: 'packed',
+        diskId,
+        index,
+        offsetBytes,
+        lengthBytes,
+        slot,
+        codec,
+        storedBytes,
+        fingerprint,
+        digest,
+      },
+    ];
+  }
+
+  return new OrderedStage<HashedBlock | ZeroRun | UnchangedRun, PackedBlock | ZeroRun | UnchangedRun>(
+    {
+      concurrency: PACK_WINDOW_BLOCKS,
+      stats,
+      run: (record) => (record.kind === 'hashed' ? pack(record) : [record]),
+    },
+  );
+}

@@ -1,0 +1,47 @@
+/** First stage: asks a device for its extents and emits the plan of one disk; no bytes are read here. */
+import { Readable } from 'node:stream';
+import { BusyClock, type StageStats } from '../core/stats.ts';
+import { planBlocks } from './blockPlan.ts';
+import type { BlockDevice, DiskTask, Extent, PlannedRun } from './blocks.ts';
+import type { Source } from './stage.ts';
+
+export interface ExtentSourceOptions {
+  readonly task: DiskTask;
+  readonly device: BlockDevice;
+  readonly signal: AbortSignal;
+  readonly stats: StageStats;
+}
+
+/** Counts extents and the time the device takes to name them. */
+async function* timed(
+  extents: AsyncIterable<Extent> | Iterable<Extent>,
+  stats: StageStats,
+): AsyncGenerator<Extent> {
+  const clock = new BusyClock(stats);
+  let startedAtMs = clock.start();
+  try {
+    for await (const extent of extents) {
+      clock.stop(startedAtMs);
+      stats.blocks++;
+      stats.bytes += extent.lengthBytes;
+      yield extent;
+      startedAtMs = clock.start();
+    }
+  } finally {
+    clock.stop(startedAtMs);
+  }
+}
+
+/**
+ * Source of {@link PlannedRun}: zero extents for full and compare, dirty extents for incremental mode.
+ *
+ * Errors of the stream: `TRANSFER_BAD_EXTENTS`, and what the device throws.
+ */
+export function createExtentSource(options: ExtentSourceOptions): Source<PlannedRun> {
+  const { task, device, signal, stats } = options;
+  const context = task.mode === 'incremental' ? 'dirty' : 'zero';
+  async function* plan(): AsyncGenerator<PlannedRun> {
+    yield* planBlocks(task, timed(device.extents(context, signal), stats));
+  }
+  return Readable.from(plan(), { objectMode: true, highWaterMark: 1 });
+}

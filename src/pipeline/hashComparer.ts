@@ -1,0 +1,84 @@
+/**
+ * Fourth stage: fingerprints every data block and, where a parent point is given, drops what it already
+ * holds. Compare is by position only: same index, same length, same 64-bit fingerprint.
+ */
+import { BusyClock, type StageStats } from '../core/stats.ts';
+import {
+  type DataBlock,
+  type DiskTask,
+  type HashedBlock,
+  subRun,
+  type UnchangedRun,
+  type ZeroRun,
+} from './blocks.ts';
+import { isUnchanged, type ParentDisk } from './fingerprintMap.ts';
+import { OrderedStage } from './orderedStage.ts';
+import type { Stage } from './stage.ts';
+import type { WorkerPool } from './workerPool.ts';
+
+export interface HashComparerOptions {
+  readonly task: DiskTask;
+  readonly pool: WorkerPool;
+  readonly stats: StageStats;
+  /** The disk at the parent restore point; absent in a full. Read only, must not change meanwhile. */
+  readonly parent?: ParentDisk | undefined;
+}
+
+/** Blocks inside the stage at once: enough to keep batches full in every worker. */
+export const HASH_WINDOW_BLOCKS = 16;
+
+type Out = HashedBlock | ZeroRun | UnchangedRun;
+
+/** Cuts a zero run where the parent holds data: those parts changed, the rest is unchanged. */
+function compareZeroRun(run: ZeroRun, task: DiskTask, parent: ParentDisk): Out[] {
+  const out: Out[] = [];
+  const endIndex = run.index + run.blockCount;
+  let from = run.index;
+  let changedFrom = run.index;
+  const flush = (to: number): void => {
+    if (changedFrom < from) out.push(subRun(run, 'zero', changedFrom, from, task) as ZeroRun);
+    if (from < to) out.push(subRun(run, 'unchanged', from, to, task) as UnchangedRun);
+  };
+  for (const index of parent.fingerprints.nonZeroIn(run.index, endIndex)) {
+    if (index > from) {
+      flush(index);
+      changedFrom = index;
+    }
+    from = index + 1;
+  }
+  flush(endIndex);
+  return out;
+}
+
+/**
+ * Makes the comparer of one disk.
+ *
+ * Ownership: passes the raw slot on in a {@link HashedBlock}, or releases it for an unchanged block.
+ */
+export function createHashComparer(
+  options: HashComparerOptions,
+): Stage<DataBlock | ZeroRun, HashedBlock | ZeroRun | UnchangedRun> {
+  const { task, pool, stats, parent } = options;
+  const clock = new BusyClock(stats);
+
+  async function hash(block: DataBlock): Promise<Out[]> {
+    const { diskId, index, offsetBytes, lengthBytes, slot } = block;
+    const fingerprint = await clock.time(() => pool.hash(slot, lengthBytes));
+    stats.blocks++;
+    stats.bytes += lengthBytes;
+    if (parent && isUnchanged(parent, index, fingerprint, lengthBytes, task.blockSizeBytes)) {
+      slot.release();
+      return [{ kind: 'unchanged', diskId, index, offsetBytes, lengthBytes, blockCount: 1 }];
+    }
+    return [{ kind: 'hashed', diskId, index, offsetBytes, lengthBytes, slot, fingerprint }];
+  }
+
+  return new OrderedStage<DataBlock | ZeroRun, Out>({
+    concurrency: HASH_WINDOW_BLOCKS,
+    stats,
+    run: (record) => {
+      if (record.kind === 'data') return hash(record);
+      return parent ? compareZeroRun(record, task, parent) : [record];
+    },
+  });
+}

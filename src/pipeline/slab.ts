@@ -1,0 +1,241 @@
+/**
+ * The slab: all places for block bytes of a run, in shared memory, in two classes.
+ *
+ * Raw slots hold plain blocks, packed slots hold stored forms. A raw slot is held by stages that wait at
+ * most for a packed one, and a packed slot only by a sink, which waits for none, so 1 + 1 slots are enough
+ * to finish any run. A slot has exactly one owner; passing its record on passes it.
+ *
+ * The memory is a shared `WebAssembly.Memory`, so that worker threads and wasm kernels see the same bytes.
+ */
+import { InternalError, invariant, UsageError } from '../core/errors.ts';
+import { MIB, roundUp } from '../core/units.ts';
+
+/** A shared wasm memory; TypeScript keeps its types in lib.dom, which a Node library does not load. */
+export interface SharedWasmMemory {
+  readonly buffer: SharedArrayBuffer;
+}
+
+declare const WebAssembly: {
+  readonly Memory: new (descriptor: {
+    readonly initial: number;
+    readonly maximum: number;
+    readonly shared: boolean;
+  }) => SharedWasmMemory;
+};
+
+const WASM_PAGE_BYTES = 65_536;
+const SLOT_ALIGN_BYTES = 4096;
+/** Bytes per slot in which a worker leaves the numbers of a job; layout in verbResult.ts. */
+export const RESULT_BYTES = 64;
+const MAX_SLAB_BYTES = 2048 * MIB;
+/** Part of the budget for raw slots: blocks wait longer before the compressor than behind it. */
+const RAW_SHARE = 0.6;
+
+export type SlotClass = 'raw' | 'packed';
+
+/** One acquired slot. The handle dies with `release`; using it afterwards throws `INTERNAL_INVARIANT`. */
+export class Slot {
+  readonly slotClass: SlotClass;
+  /** Position within all slots of the slab; names the result record. */
+  readonly slotIndex: number;
+  readonly #bytes: Buffer;
+  readonly #onRelease: (slot: Slot) => void;
+  #released = false;
+
+  constructor(
+    slotClass: SlotClass,
+    slotIndex: number,
+    bytes: Buffer,
+    onRelease: (slot: Slot) => void,
+  ) {
+    this.slotClass = slotClass;
+    this.slotIndex = slotIndex;
+    this.#bytes = bytes;
+    this.#onRelease = onRelease;
+  }
+
+  /** The bytes of the slot (whole slot; shared memory). */
+  get bytes(): Buffer {
+    if (this.#released) throw new InternalError('INTERNAL_INVARIANT', 'slot used after release');
+    return this.#bytes;
+  }
+
+  release(): void {
+    if (this.#released) throw new InternalError('INTERNAL_INVARIANT', 'slot released twice');
+    this.#released = true;
+    this.#onRelease(this);
+  }
+}
+
+interface Waiter {
+  readonly lease: SlabLease;
+  readonly resolve: (slot: Slot) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Slots of one class: a free list and waiters served in order. */
+class Arena {
+  readonly #slotClass: SlotClass;
+  readonly #firstIndex: number;
+  readonly #views: readonly Buffer[];
+  readonly #free: number[];
+  #waiters: Waiter[] = [];
+
+  constructor(slotClass: SlotClass, firstIndex: number, views: readonly Buffer[]) {
+    this.#slotClass = slotClass;
+    this.#firstIndex = firstIndex;
+    this.#views = views;
+    this.#free = views.map((_, index) => index).toReversed();
+  }
+
+  get inUseCount(): number {
+    return this.#views.length - this.#free.length;
+  }
+
+  acquire(lease: SlabLease): Promise<Slot> {
+    if (this.#free.length > 0 && this.#waiters.length === 0) {
+      return Promise.resolve(this.#take(lease));
+    }
+    return new Promise((resolve, reject) => this.#waiters.push({ lease, resolve, reject }));
+  }
+
+  rejectWaiters(lease: SlabLease, reason: unknown): void {
+    const mine = this.#waiters.filter((waiter) => waiter.lease === lease);
+    this.#waiters = this.#waiters.filter((waiter) => waiter.lease !== lease);
+    for (const waiter of mine) waiter.reject(reason);
+  }
+
+  #take(lease: SlabLease): Slot {
+    const index = this.#free.pop();
+    const view = index === undefined ? undefined : this.#views[index];
+    invariant(index !== undefined && view, 'no free slot');
+    const slot = new Slot(this.#slotClass, this.#firstIndex + index, view, (released) => {
+      lease.forget(released);
+      this.#free.push(index);
+      this.#serve();
+    });
+    lease.remember(slot);
+    return slot;
+  }
+
+  #serve(): void {
+    if (this.#free.length === 0) return;
+    const waiter = this.#waiters.shift();
+    if (waiter) waiter.resolve(this.#take(waiter.lease));
+  }
+}
+
+/**
+ * One chain's right to slots. Several leases share a slab; ending a lease gives back whatever its chain
+ * lost in stream buffers when it was torn down.
+ */
+export class SlabLease {
+  readonly #raw: Arena;
+  readonly #packed: Arena;
+  readonly #signal: AbortSignal;
+  readonly #outstanding = new Set<Slot>();
+  readonly #onAbort = (): void => this.#rejectWaiters(this.#signal.reason);
+
+  constructor(raw: Arena, packed: Arena, signal: AbortSignal) {
+    this.#raw = raw;
+    this.#packed = packed;
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  /** Waits for a raw slot. Rejects with the abort reason. Waiters are served in the order of their calls. */
+  async acquireRaw(): Promise<Slot> {
+    this.#signal.throwIfAborted();
+    return await this.#raw.acquire(this);
+  }
+
+  /** Waits for a packed slot; as {@link acquireRaw}. */
+  async acquirePacked(): Promise<Slot> {
+    this.#signal.throwIfAborted();
+    return await this.#packed.acquire(this);
+  }
+
+  remember(slot: Slot): void {
+    this.#outstanding.add(slot);
+  }
+
+  forget(slot: Slot): void {
+    this.#outstanding.delete(slot);
+  }
+
+  /**
+   * Takes back every slot still out. Call it only when all streams of the chain are closed and no worker
+   * has a job of it left.
+   *
+   * @returns how many slots were still out; 0 after a successful run.
+   */
+  end(): number {
+    this.#signal.removeEventListener('abort', this.#onAbort);
+    this.#rejectWaiters(new InternalError('INTERNAL_INVARIANT', 'the slab lease has ended'));
+    const lost = [...this.#outstanding];
+    for (const slot of lost) slot.release();
+    return lost.length;
+  }
+
+  #rejectWaiters(reason: unknown): void {
+    this.#raw.rejectWaiters(this, reason);
+    this.#packed.rejectWaiters(this, reason);
+  }
+}
+
+export interface SlabOptions {
+  /** Largest block that a slot must hold; multiple of 512. */
+  readonly blockSizeBytes: number;
+  /** Memory budget for all slots. @defaultValue 64 MiB; at least one slot of each class is made. */
+  readonly slabBytes?: number | undefined;
+}
+
+export class Slab {
+  readonly memory: SharedWasmMemory;
+  readonly blockSizeBytes: number;
+  readonly rawCount: number;
+  readonly packedCount: number;
+  readonly slotBytes: number;
+  readonly #raw: Arena;
+  readonly #packed: Arena;
+
+  constructor(options: SlabOptions) {
+    const { blockSizeBytes, slabBytes = 64 * MIB } = options;
+    this.blockSizeBytes = blockSizeBytes;
+    this.slotBytes = roundUp(blockSizeBytes, SLOT_ALIGN_BYTES);
+    const total = Math.max(2, Math.floor(slabBytes / this.slotBytes));
+    this.rawCount = Math.min(total - 1, Math.ceil(total * RAW_SHARE));
+    this.packedCount = total - this.rawCount;
+    const resultBytes = roundUp(total * RESULT_BYTES, SLOT_ALIGN_BYTES);
+    const bytes = resultBytes + total * this.slotBytes;
+    if (bytes > MAX_SLAB_BYTES) {
+      throw new UsageError('USAGE_INVALID_OPTION', `slabBytes: ${slabBytes} is above 2 GiB`);
+    }
+    const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    const views = Array.from({ length: total }, (_, index) =>
+      Buffer.from(this.memory.buffer, resultBytes + index * this.slotBytes, this.slotBytes),
+    );
+    this.#raw = new Arena('raw', 0, views.slice(0, this.rawCount));
+    this.#packed = new Arena('packed', this.rawCount, views.slice(this.rawCount));
+  }
+
+  /** Slots that are out at this moment, over all leases. */
+  get inUseCount(): number {
+    return this.#raw.inUseCount + this.#packed.inUseCount;
+  }
+
+  /** Opens a lease for one chain; `signal` is the chain's abort signal. */
+  lease(signal: AbortSignal): SlabLease {
+    return new SlabLease(this.#raw, this.#packed, signal);
+  }
+}
+
+/**
+ * Makes the slab of a run. Memory: `slabBytes`, whatever the size of the disks.
+ *
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION`
+ */
+export function createSlab(options: SlabOptions): Slab {
+  return new Slab(options);
+}

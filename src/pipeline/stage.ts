@@ -1,0 +1,125 @@
+/**
+ * Typed wiring: sources, stages and sinks are Node streams with phantom types, and `connect` is the one
+ * place where they are composed (stream-chain) and run (`pipeline`).
+ */
+import { setMaxListeners } from 'node:events';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { chainUnchecked } from 'stream-chain';
+import { toFailure } from '../core/errors.ts';
+
+declare const IN: unique symbol;
+declare const OUT: unique symbol;
+
+/** An object-mode Readable of `Out`. */
+export type Source<Out> = Readable & { readonly [OUT]?: Out };
+/** An object-mode Duplex from `In` to `Out`. */
+export type Stage<In, Out> = Duplex & {
+  readonly [IN]?: (block: In) => void;
+  readonly [OUT]?: Out;
+};
+/** An object-mode Writable of `In`. Any Writable of the user's fits; it has to release the slots it gets. */
+export type Sink<In> = Writable & { readonly [IN]?: (block: In) => void };
+
+/**
+ * A stage without resources: stream-chain fuses neighbours into one stream. Returns the next record,
+ * `undefined` to drop, or a generator for several.
+ */
+export type StageFunction<In, Out> = (block: In) => Out | undefined | Generator<Out>;
+export type StageLike<In, Out> = Stage<In, Out> | StageFunction<In, Out>;
+
+export interface ConnectOptions {
+  readonly signal: AbortSignal;
+}
+
+const STREAM_OPTIONS = {
+  readableObjectMode: true,
+  writableObjectMode: true,
+  readableHighWaterMark: 1,
+  writableHighWaterMark: 1,
+} as const;
+
+function isStream(part: unknown): part is Duplex {
+  return typeof part === 'object';
+}
+
+/** Destroys a stream that is still open and waits until its resources are gone. */
+async function closeStream(stream: Readable | Writable, error: Error | undefined): Promise<void> {
+  stream.on('error', () => {});
+  if (!stream.destroyed && error) stream.destroy(error);
+  if (stream.closed) return;
+  await new Promise<void>((resolve) => stream.once('close', () => resolve()));
+}
+
+/**
+ * Runs a chain to its end.
+ *
+ * The types refuse a wrong order of stages. Resolves when the sink has finished and every stage is closed.
+ * Rejects with the first error, after every stage is closed, so that slots, files and workers of the chain
+ * are idle in either case. An abort of `signal` rejects with `CANCELLED` or with the error given as reason.
+ *
+ * @throws an error of the {@link BackupError} family
+ */
+export function connect<A>(
+  source: Source<A>,
+  stages: readonly [],
+  sink: Sink<A>,
+  options: ConnectOptions,
+): Promise<void>;
+export function connect<A, B>(
+  source: Source<A>,
+  stages: readonly [StageLike<A, B>],
+  sink: Sink<B>,
+  options: ConnectOptions,
+): Promise<void>;
+export function connect<A, B, C>(
+  source: Source<A>,
+  stages: readonly [StageLike<A, B>, StageLike<B, C>],
+  sink: Sink<C>,
+  options: ConnectOptions,
+): Promise<void>;
+export function connect<A, B, C, D>(
+  source: Source<A>,
+  stages: readonly [StageLike<A, B>, StageLike<B, C>, StageLike<C, D>],
+  sink: Sink<D>,
+  options: ConnectOptions,
+): Promise<void>;
+export function connect<A, B, C, D, E>(
+  source: Source<A>,
+  stages: readonly [StageLike<A, B>, StageLike<B, C>, StageLike<C, D>, StageLike<D, E>],
+  sink: Sink<E>,
+  options: ConnectOptions,
+): Promise<void>;
+export function connect<A, B, C, D, E, F>(
+  source: Source<A>,
+  stages: readonly [
+    StageLike<A, B>,
+    StageLike<B, C>,
+    StageLike<C, D>,
+    StageLike<D, E>,
+    StageLike<E, F>,
+  ],
+  sink: Sink<F>,
+  options: ConnectOptions,
+): Promise<void>;
+export async function connect(
+  source: Readable,
+  stages: readonly unknown[],
+  sink: Writable,
+  options: ConnectOptions,
+): Promise<void> {
+  const { signal } = options;
+  setMaxListeners(0, signal);
+  const inner = stages.filter(isStream);
+  const parts = [source, ...inner, sink];
+  try {
+    if (stages.length === 0) await pipeline(source, sink, { signal });
+    else
+      await pipeline(source, chainUnchecked([...stages], STREAM_OPTIONS), sink, { signal });
+    await Promise.all(parts.map((part) => closeStream(part, undefined)));
+  } catch (error) {
+    const failure = toFailure(error, signal);
+    await Promise.all(parts.map((part) => closeStream(part, failure)));
+    throw failure;
+  }
+}

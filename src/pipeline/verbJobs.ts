@@ -1,0 +1,124 @@
+/**
+ * How a verb job crosses the thread boundary: numbers only. A job is seven numbers; its results are left in
+ * the 64-byte record of one slot inside the slab, which `postMessage` publishes.
+ */
+import type { BlockVerbs } from './blockVerbs.ts';
+import { RESULT_BYTES } from './slab.ts';
+import { DIGEST_BYTES } from './storedBlock.ts';
+
+export const VERB_HASH = 0;
+export const VERB_PACK = 1;
+export const VERB_UNPACK = 2;
+
+/** One job: slots by index and their byte places in the shared memory. */
+export interface VerbJob {
+  readonly verb: typeof VERB_HASH | typeof VERB_PACK | typeof VERB_UNPACK;
+  /** Slot whose result record takes the numbers. */
+  readonly resultIndex: number;
+  /** Byte offset and length of the source in the slab; with `pack` the slot has room up to the next cluster. */
+  readonly sourceOffset: number;
+  readonly sourceBytes: number;
+  readonly targetOffset: number;
+  /** Room in the target for `pack`, plain length for `unpack`. */
+  readonly targetBytes: number;
+  /** For `unpack`: 1 when the source is LZ4. */
+  readonly isLz4: 0 | 1;
+}
+
+export const JOB_WORDS = 7;
+
+/** Numbers that a job left behind. */
+export interface VerbResult {
+  readonly status: number;
+  readonly isLz4: boolean;
+  readonly storedBytes: number;
+  readonly fingerprint: bigint;
+  readonly digest: Uint8Array;
+  readonly workMs: number;
+}
+
+const AT_STATUS = 0;
+const AT_IS_LZ4 = 4;
+const AT_STORED_BYTES = 8;
+const AT_FINGERPRINT = 16;
+const AT_WORK_MS = 24;
+const AT_DIGEST = 32;
+
+export function encodeJobs(jobs: readonly VerbJob[]): number[] {
+  return jobs.flatMap((job) => [
+    job.verb,
+    job.resultIndex,
+    job.sourceOffset,
+    job.sourceBytes,
+    job.targetOffset,
+    job.targetBytes,
+    job.isLz4,
+  ]);
+}
+
+export function decodeJobs(words: readonly number[]): VerbJob[] {
+  return Array.from({ length: words.length / JOB_WORDS }, (_, k) => {
+    const [verb, resultIndex, sourceOffset, sourceBytes, targetOffset, targetBytes, isLz4] =
+      words.slice(k * JOB_WORDS, (k + 1) * JOB_WORDS) as [
+        VerbJob['verb'],
+        number,
+        number,
+        number,
+        number,
+        number,
+        0 | 1,
+      ];
+    return { verb, resultIndex, sourceOffset, sourceBytes, targetOffset, targetBytes, isLz4 };
+  });
+}
+
+function runVerb(verbs: BlockVerbs, memory: SharedArrayBuffer, job: VerbJob, out: DataView): void {
+  if (job.verb === VERB_HASH) {
+    const source = Buffer.from(memory, job.sourceOffset, job.sourceBytes);
+    out.setBigUint64(AT_FINGERPRINT, verbs.fingerprint(source), true);
+    return;
+  }
+  const digestAt = Buffer.from(memory, out.byteOffset + AT_DIGEST, DIGEST_BYTES);
+  if (job.verb === VERB_PACK) {
+    const room = Buffer.from(memory, job.sourceOffset, job.targetBytes);
+    const target = Buffer.from(memory, job.targetOffset, job.targetBytes);
+    digestAt.set(verbs.digest(room.subarray(0, job.sourceBytes)));
+    const form = verbs.pack(room, job.sourceBytes, target);
+    out.setUint32(AT_IS_LZ4, form.codec === 'lz4' ? 1 : 0, true);
+    out.setFloat64(AT_STORED_BYTES, form.storedBytes, true);
+    return;
+  }
+  const stored = Buffer.from(memory, job.sourceOffset, job.sourceBytes);
+  const plain = Buffer.from(memory, job.targetOffset, job.targetBytes);
+  const status = verbs.unpack(stored, job.isLz4 ? 'lz4' : 'plain', plain);
+  out.setUint32(AT_STATUS, status, true);
+  if (status !== 0) return;
+  digestAt.set(verbs.digest(plain));
+  out.setBigUint64(AT_FINGERPRINT, verbs.fingerprint(plain), true);
+}
+
+function recordAt(memory: SharedArrayBuffer, resultIndex: number): DataView {
+  return new DataView(memory, resultIndex * RESULT_BYTES, RESULT_BYTES);
+}
+
+/** Runs one job on this thread. */
+export function runJob(verbs: BlockVerbs, memory: SharedArrayBuffer, job: VerbJob): void {
+  const startedAtMs = performance.now();
+  const out = recordAt(memory, job.resultIndex);
+  out.setUint32(AT_STATUS, 0, true);
+  runVerb(verbs, memory, job, out);
+  out.setFloat64(AT_WORK_MS, performance.now() - startedAtMs, true);
+}
+
+/** Copies the numbers of a finished job out of the slab. */
+export function readResult(memory: SharedArrayBuffer, resultIndex: number): VerbResult {
+  const out = recordAt(memory, resultIndex);
+  return {
+    status: out.getUint32(AT_STATUS, true),
+    isLz4: out.getUint32(AT_IS_LZ4, true) === 1,
+    storedBytes: out.getFloat64(AT_STORED_BYTES, true),
+    fingerprint: out.getBigUint64(AT_FINGERPRINT, true),
+    digest: Uint8Array.from(new Uint8Array(memory, out.byteOffset + AT_DIGEST, DIGEST_BYTES)),
+    workMs: out.getFloat64(AT_WORK_MS, true),
+  };
+}

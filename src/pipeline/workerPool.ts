@@ -1,0 +1,230 @@
+/**
+ * Worker threads for the CPU verbs of one slab. Jobs queue here and leave in batches, so that a message
+ * pays for up to eight blocks. `workers: 0` runs the same verbs on this thread.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { InternalError } from '../core/errors.ts';
+import type { StoredCodec } from './blocks.ts';
+import { type BlockVerbs, createBlockVerbs } from './blockVerbs.ts';
+import type { WorkerAnswer, WorkerBatch } from './blockWorker.ts';
+import type { Slab, Slot } from './slab.ts';
+import {
+  encodeJobs,
+  readResult,
+  runJob,
+  VERB_HASH,
+  VERB_PACK,
+  VERB_UNPACK,
+  type VerbJob,
+  type VerbResult,
+} from './verbJobs.ts';
+
+/** A kernel that hashes several blocks at once takes eight. */
+const MAX_BATCH_JOBS = 8;
+/** One batch at work, one waiting in the worker's queue, so that it never idles between two. */
+const MAX_BATCHES_PER_WORKER = 2;
+
+export interface PackResult {
+  readonly codec: StoredCodec;
+  readonly storedBytes: number;
+  readonly digest: Uint8Array;
+}
+
+export interface UnpackResult {
+  /** 0, or what is wrong with the stored block: see storedBlock.ts. */
+  readonly status: number;
+  readonly digest: Uint8Array;
+  readonly fingerprint: bigint;
+}
+
+/** CPU milliseconds spent in verbs since the pool was made, summed over threads. */
+export interface PoolStats {
+  hashMs: number;
+  packMs: number;
+  unpackMs: number;
+}
+
+interface QueuedJob {
+  readonly job: VerbJob;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  readonly batches: Map<number, readonly QueuedJob[]>;
+}
+
+/** The compiled entry; beside the source when this file runs as TypeScript in the tests. */
+function workerEntryUrl(): URL {
+  const compiled = !import.meta.url.endsWith('.ts');
+  return new URL(compiled ? './blockWorker.js' : '../../dist/pipeline/blockWorker.js', import.meta.url);
+}
+
+export class WorkerPool {
+  readonly stats: PoolStats = { hashMs: 0, packMs: 0, unpackMs: 0 };
+  readonly workerCount: number;
+  readonly #slab: Slab;
+  readonly #memory: SharedArrayBuffer;
+  readonly #verbs: BlockVerbs;
+  readonly #threads: Thread[] = [];
+  #queue: QueuedJob[] = [];
+  #nextBatchId = 0;
+  #closed = false;
+
+  constructor(slab: Slab, workerCount: number, verbs: BlockVerbs) {
+    this.#slab = slab;
+    this.#memory = slab.memory.buffer;
+    this.#verbs = verbs;
+    this.workerCount = workerCount;
+    for (let k = 0; k < workerCount; k++) this.#threads.push(this.#startThread());
+  }
+
+  /** Fingerprint of the first `lengthBytes` of a raw slot. */
+  async hash(slot: Slot, lengthBytes: number): Promise<bigint> {
+    const result = await this.#submit({
+      verb: VERB_HASH,
+      resultIndex: slot.slotIndex,
+      sourceOffset: slot.bytes.byteOffset,
+      sourceBytes: lengthBytes,
+      targetOffset: 0,
+      targetBytes: 0,
+      isLz4: 0,
+    });
+    this.stats.hashMs += result.workMs;
+    return result.fingerprint;
+  }
+
+  /** Digest and stored form of a raw slot; the form is in `packed`, or still in `raw` when plain. */
+  async pack(raw: Slot, lengthBytes: number, packed: Slot): Promise<PackResult> {
+    const result = await this.#submit({
+      verb: VERB_PACK,
+      resultIndex: raw.slotIndex,
+      sourceOffset: raw.bytes.byteOffset,
+      sourceBytes: lengthBytes,
+      targetOffset: packed.bytes.byteOffset,
+      targetBytes: this.#slab.slotBytes,
+      isLz4: 0,
+    });
+    this.stats.packMs += result.workMs;
+    const { storedBytes, digest } = result;
+    return { codec: result.isLz4 ? 'lz4' : 'plain', storedBytes, digest };
+  }
+
+  /** Expands a stored block from `packed` into the first `plainBytes` of `raw`, with all checks but the digest's value. */
+  async unpack(
+    packed: Slot,
+    stored: { readonly storedBytes: number; readonly codec: StoredCodec },
+    raw: Slot,
+    plainBytes: number,
+  ): Promise<UnpackResult> {
+    const result = await this.#submit({
+      verb: VERB_UNPACK,
+      resultIndex: raw.slotIndex,
+      sourceOffset: packed.bytes.byteOffset,
+      sourceBytes: stored.storedBytes,
+      targetOffset: raw.bytes.byteOffset,
+      targetBytes: plainBytes,
+      isLz4: stored.codec === 'lz4' ? 1 : 0,
+    });
+    this.stats.unpackMs += result.workMs;
+    return { status: result.status, digest: result.digest, fingerprint: result.fingerprint };
+  }
+
+  /** Ends the threads. Call it when no chain uses the pool any more; jobs still queued are rejected. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#rejectAll(this.#queue.splice(0), new InternalError('INTERNAL_INVARIANT', 'pool closed'));
+    await Promise.all(this.#threads.map((thread) => thread.worker.terminate()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #submit(job: VerbJob): Promise<VerbResult> {
+    if (this.#closed) throw new InternalError('INTERNAL_INVARIANT', 'job after the pool was closed');
+    if (this.workerCount === 0) {
+      await nextTurn();
+      runJob(this.#verbs, this.#memory, job);
+    } else {
+      await new Promise<void>((resolve, reject) => {
+        this.#queue.push({ job, resolve, reject });
+        this.#dispatch();
+      });
+    }
+    return readResult(this.#memory, job.resultIndex);
+  }
+
+  /** Hands queued jobs to the least busy thread, one batch at a time. */
+  #dispatch(): void {
+    while (this.#queue.length > 0) {
+      const thread = this.#threads.reduce<Thread | undefined>(
+        (best, other) => (best && best.batches.size <= other.batches.size ? best : other),
+        undefined,
+      );
+      if (!thread) {
+        this.#rejectAll(this.#queue.splice(0), this.#crash('no worker thread is left'));
+        return;
+      }
+      if (thread.batches.size >= MAX_BATCHES_PER_WORKER) return;
+      const share = Math.ceil(this.#queue.length / this.#threads.length);
+      const batch = this.#queue.splice(0, Math.min(MAX_BATCH_JOBS, share));
+      const batchId = this.#nextBatchId++;
+      thread.batches.set(batchId, batch);
+      const words = encodeJobs(batch.map((queued) => queued.job));
+      thread.worker.postMessage({ batchId, words } satisfies WorkerBatch);
+    }
+  }
+
+  #startThread(): Thread {
+    const worker = new Worker(workerEntryUrl(), {
+      workerData: { memory: this.#slab.memory },
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
+    });
+    const thread: Thread = { worker, batches: new Map() };
+    worker.on('message', (answer: WorkerAnswer) => this.#settle(thread, answer));
+    worker.on('error', (error) => this.#drop(thread, error.message));
+    worker.on('exit', (code) => this.#drop(thread, `exit code ${code}`));
+    return thread;
+  }
+
+  #settle(thread: Thread, answer: WorkerAnswer): void {
+    const batch = thread.batches.get(answer.batchId) ?? [];
+    thread.batches.delete(answer.batchId);
+    if (answer.error === undefined) for (const queued of batch) queued.resolve();
+    else this.#rejectAll(batch, this.#crash(answer.error));
+    this.#dispatch();
+  }
+
+  /** A thread that ended may have half written its slots: its jobs fail, they are not run again. */
+  #drop(thread: Thread, reason: string): void {
+    const at = this.#threads.indexOf(thread);
+    if (at >= 0 && !this.#closed) this.#threads.splice(at, 1);
+    for (const batch of thread.batches.values()) this.#rejectAll(batch, this.#crash(reason));
+    thread.batches.clear();
+    if (!this.#closed) this.#dispatch();
+  }
+
+  #crash(reason: string): InternalError {
+    return new InternalError('WORKER_CRASHED', `a worker thread failed: ${reason}`);
+  }
+
+  #rejectAll(jobs: readonly QueuedJob[], error: Error): void {
+    for (const queued of jobs) queued.reject(error);
+  }
+}
+
+export interface WorkerPoolOptions {
+  readonly slab: Slab;
+  /** Threads; 0 runs the verbs on the calling thread. */
+  readonly workers: number;
+}
+
+/** Makes the pool of a run. Whoever makes it closes it. */
+export async function createWorkerPool(options: WorkerPoolOptions): Promise<WorkerPool> {
+  const verbs = await createBlockVerbs();
+  return new WorkerPool(options.slab, options.workers, verbs);
+}
