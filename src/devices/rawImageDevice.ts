@@ -1,0 +1,147 @@
+/**
+ * A block device over a raw image file or a local block device (an LVM snapshot, for instance).
+ *
+ * Node has no way to ask a file for its holes, so every byte is read and zeros are found by content; only a
+ * file without any allocated block is known to be zero beforehand.
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { errnoOf, TransferError, UsageError } from '../core/errors.ts';
+import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
+
+const SECTOR_BYTES = 512;
+const PERMANENT_ERRNOS = new Set(['EBADF', 'EISDIR', 'EINVAL', 'ENXIO', 'ENODEV']);
+
+function unreadable(path: string, reason: string, cause?: unknown): UsageError {
+  return new UsageError('USAGE_IMAGE_UNREADABLE', `image ${path}: ${reason}`, {
+    hint: 'name a raw image file or a block device that this user can read',
+    details: { path },
+    cause,
+  });
+}
+
+/** Size of a block device as the kernel states it, in sectors of 512 bytes. */
+async function blockDeviceBytes(path: string, deviceNumber: number): Promise<number> {
+  const major = Math.floor(deviceNumber / 256) % 4096;
+  const minor = (deviceNumber % 256) + Math.floor(deviceNumber / 2 ** 20) * 256;
+  try {
+    return Number(await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8')) * SECTOR_BYTES;
+  } catch (error) {
+    throw unreadable(path, 'the size of this block device is unknown', error);
+  }
+}
+
+export interface RawImage extends BlockDevice {
+  readonly path: string;
+  /** Bytes that the file system has allocated; the whole size for a block device. */
+  readonly allocatedBytes: number;
+  /** True when the file changed since it was opened. Always false for a block device. */
+  hasChanged(): Promise<boolean>;
+}
+
+interface OpenedImage {
+  readonly path: string;
+  readonly file: FileHandle;
+  readonly isFile: boolean;
+  readonly sizeBytes: number;
+  readonly allocatedBytes: number;
+  readonly modifiedAtNs: bigint;
+}
+
+class RawImageDevice implements RawImage {
+  readonly path: string;
+  readonly virtualSizeBytes: number;
+  readonly allocatedBytes: number;
+  readonly #image: OpenedImage;
+
+  constructor(image: OpenedImage) {
+    this.#image = image;
+    this.path = image.path;
+    this.virtualSizeBytes = image.sizeBytes;
+    this.allocatedBytes = image.allocatedBytes;
+  }
+
+  extents(): Iterable<Extent> {
+    const zero = this.allocatedBytes === 0;
+    return [{ offsetBytes: 0, lengthBytes: this.virtualSizeBytes, zero }];
+  }
+
+  async readInto(target: Uint8Array, offsetBytes: number): Promise<number> {
+    let done = 0;
+    while (done < target.length) {
+      const bytesRead = await this.#read(target, done, offsetBytes);
+      if (bytesRead === 0) break;
+      done += bytesRead;
+    }
+    return done;
+  }
+
+  async hasChanged(): Promise<boolean> {
+    if (!this.#image.isFile) return false;
+    const now = await this.#image.file.stat({ bigint: true });
+    return now.mtimeNs !== this.#image.modifiedAtNs || Number(now.size) !== this.virtualSizeBytes;
+  }
+
+  async close(): Promise<void> {
+    await this.#image.file.close();
+  }
+
+  async #read(target: Uint8Array, done: number, offsetBytes: number): Promise<number> {
+    try {
+      const length = target.length - done;
+      return (await this.#image.file.read(target, done, length, offsetBytes + done)).bytesRead;
+    } catch (error) {
+      const errno = errnoOf(error) ?? 'unknown error';
+      throw new TransferError(
+        'TRANSFER_READ_FAILED',
+        `read of ${this.path} at ${offsetBytes + done} B: ${errno}`,
+        {
+          cause: error,
+          retryable: !PERMANENT_ERRNOS.has(errno),
+          hint: 'check the storage that holds the image',
+          details: { offsetBytes: offsetBytes + done, errno },
+        },
+      );
+    }
+  }
+}
+
+/**
+ * Opens an image for reading. The caller closes it.
+ *
+ * @throws {@link UsageError} `USAGE_IMAGE_UNREADABLE` when it is missing, not readable, empty, or neither a
+ *   regular file nor a block device.
+ */
+export async function openRawImage(path: string): Promise<RawImage> {
+  let file: FileHandle;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    const errno = errnoOf(error);
+    const reason =
+      errno === 'ENOENT'
+        ? 'does not exist'
+        : errno === 'EACCES'
+          ? 'permission denied'
+          : (errno ?? 'cannot be opened');
+    throw unreadable(path, reason, error);
+  }
+  try {
+    return new RawImageDevice(await describe(path, file));
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+async function describe(path: string, file: FileHandle): Promise<OpenedImage> {
+  const stat = await file.stat({ bigint: true });
+  if (!stat.isFile() && !stat.isBlockDevice()) throw unreadable(path, 'is no file or block device');
+  const isFile = stat.isFile();
+  const sizeBytes = isFile
+    ? Number(stat.size)
+    : await blockDeviceBytes(path, Number(stat.rdev));
+  if (!(sizeBytes > 0) || !Number.isSafeInteger(sizeBytes)) throw unreadable(path, 'is empty');
+  const allocatedBytes = isFile ? Number(stat.blocks) * SECTOR_BYTES : sizeBytes;
+  return { path, file, isFile, sizeBytes, allocatedBytes, modifiedAtNs: stat.mtimeNs };
+}
