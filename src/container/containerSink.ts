@@ -4,6 +4,7 @@
  */
 import { Writable } from 'node:stream';
 import { assertNever } from '../core/errors.ts';
+import { BusyClock, type StageStats } from '../core/stats.ts';
 import type { DiskTask, PackedBlock, SinkBlock } from '../pipeline/blocks.ts';
 import type { FingerprintMap } from '../pipeline/fingerprintMap.ts';
 import type { Sink } from '../pipeline/stage.ts';
@@ -38,15 +39,21 @@ export interface ContainerSinkOptions {
   readonly isIncrement: boolean;
   /** The parent's fingerprints, cut to this disk's size, or empty; the sink takes them over. */
   readonly fingerprints: FingerprintMap;
+  /** Blocks taken and the time that writes of this disk were under way. */
+  readonly stats: StageStats;
 }
 
 export class ContainerSink extends Writable {
   readonly content: DiskContent;
   readonly #writer: ContainerWriter;
+  readonly #clock: BusyClock;
+  readonly #stats: StageStats;
 
   constructor(options: ContainerSinkOptions) {
     super({ objectMode: true, highWaterMark: 1 });
     this.#writer = options.writer;
+    this.#stats = options.stats;
+    this.#clock = new BusyClock(options.stats);
     this.content = {
       task: options.task,
       blocks: options.isIncrement ? new PatchList() : new FileMap(),
@@ -100,7 +107,11 @@ export class ContainerSink extends Writable {
 
   #store(block: PackedBlock): void {
     const { blocks, fingerprints, counts } = this.content;
-    const { blockId, isNew } = this.#writer.append(block);
+    const startedAtMs = this.#clock.start();
+    const onWritten = (): void => this.#clock.stop(startedAtMs);
+    const { blockId, isNew } = this.#writer.append(block, onWritten);
+    this.#stats.blocks++;
+    this.#stats.bytes += block.storedBytes;
     blocks.set(block.index, blockId);
     fingerprints.set(block.index, block.fingerprint);
     counts.changedBytes += block.lengthBytes;

@@ -120,21 +120,29 @@ export class ContainerWriter {
    * Takes one packed block and its slot, which is released when its bytes are written, or at once when an
    * equal block (MD5, fingerprint and length) is stored already.
    *
+   * @param onWritten - called when the slot is free again.
    * @returns the block id and whether bytes were added.
    */
-  append(block: PackedBlock): { blockId: number; isNew: boolean } {
+  append(
+    block: PackedBlock,
+    onWritten: () => void = () => {},
+  ): { blockId: number; isNew: boolean } {
     const key = { digest: block.digest, fingerprint: block.fingerprint, sourceBytes: block.lengthBytes };
     const known = this.store.find(key);
     if (known !== undefined) {
       this.store.use(known);
       block.slot.release();
+      onWritten();
       return { blockId: known, isNew: false };
     }
     const { codec, storedBytes } = block;
     const offsetBytes = this.#take(storedBytes);
     const blockId = this.store.add({ ...key, codec, storedBytes, offsetBytes, isDeduplicated: true });
     const bytes = block.slot.bytes.subarray(0, roundUp(storedBytes, CLUSTER_BYTES));
-    this.#queue.push(bytes, () => block.slot.release());
+    this.#queue.push(bytes, () => {
+      block.slot.release();
+      onWritten();
+    });
     return { blockId, isNew: true };
   }
 

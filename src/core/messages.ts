@@ -32,6 +32,7 @@ export const MESSAGE_CODES = [
   'REPO-505',
   'REPO-506',
   'REPO-507',
+  'REPO-508',
 ] as const;
 
 export type MessageCode = (typeof MESSAGE_CODES)[number];
@@ -87,6 +88,11 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'File {file} is not part of the chain and cannot be added ({reason}); it is left alone.',
     resolution: 'Run "ovirt-cbt inspect" on it; move it away if it is not wanted.',
+  },
+  'REPO-508': {
+    level: 'warn',
+    text: 'The fingerprint index of disk {alias} ({id}) cannot be read ({reason}); its blocks are checked by MD5 and CRC only.',
+    resolution: 'Run "ovirt-cbt verify" to see what else is damaged.',
   },
 };
 

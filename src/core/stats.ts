@@ -1,8 +1,10 @@
 /**
  * Counters of a stage: plain numbers that a sampler may read at any time, no events per block.
  *
- * `busyMs` is wall time during which at least one piece of work was under way, so it never exceeds
- * the run; `workMs` is the sum over parallel pieces and may exceed it.
+ * `busyMs` is wall time during which at least one piece of work was under way (for the CPU stages: CPU time
+ * divided by the threads), so it does not exceed the run. `workMs` is the sum over parallel pieces and may.
+ * `waitSlotMs` is wall time during which at least one record waited for a slot, that is for the stages
+ * behind; `waitDownstreamMs` is the sum over finished records that the next stage did not take yet.
  */
 export interface StageStats {
   blocks: number;
@@ -17,14 +19,24 @@ export function createStageStats(): StageStats {
   return { blocks: 0, bytes: 0, busyMs: 0, workMs: 0, waitSlotMs: 0, waitDownstreamMs: 0 };
 }
 
-/** Measures overlapping pieces of work of one stage into its {@link StageStats}. */
+/** Counts one block of a CPU stage that spent `workMs` on one of `threads` threads (0: the calling one). */
+export function countCpu(stats: StageStats, bytes: number, workMs: number, threads: number): void {
+  stats.blocks++;
+  stats.bytes += bytes;
+  stats.workMs += workMs;
+  stats.busyMs += workMs / Math.max(1, threads);
+}
+
+/** Measures overlapping pieces of work, or of waiting, of one stage into its {@link StageStats}. */
 export class BusyClock {
   readonly #stats: StageStats;
+  readonly #counter: 'busyMs' | 'waitSlotMs';
   #active = 0;
   #since = 0;
 
-  constructor(stats: StageStats) {
+  constructor(stats: StageStats, counter: 'busyMs' | 'waitSlotMs' = 'busyMs') {
     this.#stats = stats;
+    this.#counter = counter;
   }
 
   /** Marks the start of one piece of work and returns its start time. */
@@ -37,8 +49,8 @@ export class BusyClock {
   /** Marks the end of the piece that began at `startedAtMs` (the value `start` returned). */
   stop(startedAtMs: number): void {
     const now = performance.now();
-    this.#stats.workMs += now - startedAtMs;
-    if (--this.#active === 0) this.#stats.busyMs += now - this.#since;
+    if (this.#counter === 'busyMs') this.#stats.workMs += now - startedAtMs;
+    if (--this.#active === 0) this.#stats[this.#counter] += now - this.#since;
   }
 
   /** Runs `work` under the clock. */

@@ -45,20 +45,20 @@ class Reader {
   readonly #options: BlockReaderOptions;
   readonly #attempts: number;
   readonly #clock: BusyClock;
+  readonly #slotWait: BusyClock;
   readonly #zeros: Buffer;
 
   constructor(options: BlockReaderOptions) {
     this.#options = options;
     this.#attempts = options.attempts ?? 3;
     this.#clock = new BusyClock(options.stats);
+    this.#slotWait = new BusyClock(options.stats, 'waitSlotMs');
     this.#zeros = Buffer.alloc(options.task.blockSizeBytes);
   }
 
   async read(block: WantedBlock): Promise<readonly [DataBlock | ZeroRun]> {
     const { lease, stats } = this.#options;
-    const waitedFromMs = performance.now();
-    const slot = await lease.acquireRaw();
-    stats.waitSlotMs += performance.now() - waitedFromMs;
+    const slot = await this.#slotWait.time(() => lease.acquireRaw());
     const bytes = slot.bytes.subarray(0, block.lengthBytes);
     await this.#clock.time(() => this.#fill(bytes, block));
     stats.blocks++;

@@ -2,7 +2,7 @@
  * Fifth stage: digest, LZ4 and CRC of blocks that will be stored, in worker threads, from raw into packed
  * slots. A block that LZ4 does not make at least one cluster smaller stays plain, in its raw slot.
  */
-import { BusyClock, type StageStats } from '../core/stats.ts';
+import { BusyClock, countCpu, type StageStats } from '../core/stats.ts';
 import type { HashedBlock, PackedBlock, UnchangedRun, ZeroRun } from './blocks.ts';
 import { OrderedStage } from './orderedStage.ts';
 import type { SlabLease } from './slab.ts';
@@ -28,16 +28,13 @@ export function createCompressor(
   options: CompressorOptions,
 ): Stage<HashedBlock | ZeroRun | UnchangedRun, PackedBlock | ZeroRun | UnchangedRun> {
   const { pool, lease, stats } = options;
-  const clock = new BusyClock(stats);
+  const slotWait = new BusyClock(stats, 'waitSlotMs');
 
   async function pack(block: HashedBlock): Promise<PackedBlock[]> {
     const { diskId, index, offsetBytes, lengthBytes, slot: raw, fingerprint } = block;
-    const waitedFromMs = performance.now();
-    const packed = await lease.acquirePacked();
-    stats.waitSlotMs += performance.now() - waitedFromMs;
-    const result = await clock.time(() => pool.pack(raw, lengthBytes, packed));
-    stats.blocks++;
-    stats.bytes += lengthBytes;
+    const packed = await slotWait.time(() => lease.acquirePacked());
+    const result = await pool.pack(raw, lengthBytes, packed);
+    countCpu(stats, lengthBytes, result.workMs, pool.workerCount);
     const { codec, storedBytes, digest } = result;
     const slot = codec === 'plain' ? raw : packed;
     (codec === 'plain' ? packed : raw).release();

@@ -2,7 +2,7 @@
  * Fourth stage: fingerprints every data block and, where a parent point is given, drops what it already
  * holds. Compare is by position only: same index, same length, same 64-bit fingerprint.
  */
-import { BusyClock, type StageStats } from '../core/stats.ts';
+import { countCpu, type StageStats } from '../core/stats.ts';
 import {
   type DataBlock,
   type DiskTask,
@@ -59,13 +59,11 @@ export function createHashComparer(
   options: HashComparerOptions,
 ): Stage<DataBlock | ZeroRun, HashedBlock | ZeroRun | UnchangedRun> {
   const { task, pool, stats, parent } = options;
-  const clock = new BusyClock(stats);
 
   async function hash(block: DataBlock): Promise<Out[]> {
     const { diskId, index, offsetBytes, lengthBytes, slot } = block;
-    const fingerprint = await clock.time(() => pool.hash(slot, lengthBytes));
-    stats.blocks++;
-    stats.bytes += lengthBytes;
+    const { fingerprint, workMs } = await pool.hash(slot, lengthBytes);
+    countCpu(stats, lengthBytes, workMs, pool.workerCount);
     if (parent && isUnchanged(parent, index, fingerprint, lengthBytes, task.blockSizeBytes)) {
       slot.release();
       return [{ kind: 'unchanged', diskId, index, offsetBytes, lengthBytes, blockCount: 1 }];

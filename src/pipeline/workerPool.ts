@@ -25,24 +25,25 @@ const MAX_BATCH_JOBS = 8;
 /** One batch at work, one waiting in the worker's queue, so that it never idles between two. */
 const MAX_BATCHES_PER_WORKER = 2;
 
+export interface HashResult {
+  readonly fingerprint: bigint;
+  /** CPU time of the verb; so in the other results. */
+  readonly workMs: number;
+}
+
 export interface PackResult {
+  readonly workMs: number;
   readonly codec: StoredCodec;
   readonly storedBytes: number;
   readonly digest: Uint8Array;
 }
 
 export interface UnpackResult {
+  readonly workMs: number;
   /** 0, or what is wrong with the stored block: see storedBlock.ts. */
   readonly status: number;
   readonly digest: Uint8Array;
   readonly fingerprint: bigint;
-}
-
-/** CPU milliseconds spent in verbs since the pool was made, summed over threads. */
-export interface PoolStats {
-  hashMs: number;
-  packMs: number;
-  unpackMs: number;
 }
 
 interface QueuedJob {
@@ -63,7 +64,6 @@ function workerEntryUrl(): URL {
 }
 
 export class WorkerPool {
-  readonly stats: PoolStats = { hashMs: 0, packMs: 0, unpackMs: 0 };
   readonly workerCount: number;
   readonly #slab: Slab;
   readonly #memory: SharedArrayBuffer;
@@ -82,7 +82,7 @@ export class WorkerPool {
   }
 
   /** Fingerprint of the first `lengthBytes` of a raw slot. */
-  async hash(slot: Slot, lengthBytes: number): Promise<bigint> {
+  async hash(slot: Slot, lengthBytes: number): Promise<HashResult> {
     const result = await this.#submit({
       verb: VERB_HASH,
       resultIndex: slot.slotIndex,
@@ -92,8 +92,7 @@ export class WorkerPool {
       targetBytes: 0,
       isLz4: 0,
     });
-    this.stats.hashMs += result.workMs;
-    return result.fingerprint;
+    return { fingerprint: result.fingerprint, workMs: result.workMs };
   }
 
   /** Digest and stored form of a raw slot; the form is in `packed`, or still in `raw` when plain. */
@@ -107,9 +106,8 @@ export class WorkerPool {
       targetBytes: this.#slab.slotBytes,
       isLz4: 0,
     });
-    this.stats.packMs += result.workMs;
-    const { storedBytes, digest } = result;
-    return { codec: result.isLz4 ? 'lz4' : 'plain', storedBytes, digest };
+    const { storedBytes, digest, workMs } = result;
+    return { codec: result.isLz4 ? 'lz4' : 'plain', storedBytes, digest, workMs };
   }
 
   /** Expands a stored block from `packed` into the first `plainBytes` of `raw`, with all checks but the digest's value. */
@@ -128,8 +126,8 @@ export class WorkerPool {
       targetBytes: plainBytes,
       isLz4: stored.codec === 'lz4' ? 1 : 0,
     });
-    this.stats.unpackMs += result.workMs;
-    return { status: result.status, digest: result.digest, fingerprint: result.fingerprint };
+    const { status, digest, fingerprint, workMs } = result;
+    return { status, digest, fingerprint, workMs };
   }
 
   /** Ends the threads. Call it when no chain uses the pool any more; jobs still queued are rejected. */

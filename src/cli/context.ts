@@ -1,0 +1,150 @@
+/** What every command shares: output form, logger, abort signal, and the way a command ends. */
+import type { Command } from 'commander';
+import pino, { type DestinationStream } from 'pino';
+import { BackupError, CancelledError, EXIT_CODES, exitCodeOf, toFailure, UsageError } from '../core/errors.ts';
+import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
+import type { SessionMessage } from '../core/messages.ts';
+import { parseBytes } from '../core/units.ts';
+import { formatMessage } from './output.ts';
+
+export interface CommonFlags {
+  readonly json?: boolean | undefined;
+  readonly logLevel?: string | undefined;
+  readonly logFile?: string | undefined;
+}
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
+const SIGTERM_EXIT = 143;
+
+/** Options that every command has. */
+export function withCommonFlags(command: Command): Command {
+  return command
+    .option('--json', 'print one JSON document on stdout')
+    .option('--log-level <level>', `write a log of JSON lines: ${LOG_LEVELS.join(', ')}`)
+    .option('--log-file <file>', 'write the log there instead of stderr (level info by default)');
+}
+
+export class CommandContext {
+  readonly isJson: boolean;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  readonly #flags: CommonFlags;
+  readonly #abort = new AbortController();
+  readonly #destination: (DestinationStream & { flushSync?: () => void }) | undefined;
+  #worstLevel: SessionMessage['level'] | undefined;
+  #signalExit: number = EXIT_CODES.interrupted;
+
+  constructor(flags: CommonFlags) {
+    this.#flags = flags;
+    this.isJson = flags.json ?? false;
+    this.signal = this.#abort.signal;
+    this.#destination = this.#openLog();
+    this.logger = this.#destination
+      ? pino(
+          { level: flags.logLevel ?? 'info', redact: [...REDACTED_PATHS], base: null },
+          this.#destination,
+        )
+      : silentLogger;
+  }
+
+  /** Prints a session message and remembers how bad it was. */
+  readonly onMessage = (message: SessionMessage): void => {
+    if (message.level === 'error') this.#worstLevel = 'error';
+    else if (message.level === 'warn') this.#worstLevel ??= 'warn';
+    if (!this.isJson) process.stderr.write(`${formatMessage(message)}\n`);
+  };
+
+  /** Exit code of a command that did its work: errors in the session log count, warnings only when strict. */
+  exitCode(strict: boolean): number {
+    const bad = this.#worstLevel === 'error' || (strict && this.#worstLevel === 'warn');
+    return bad ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
+  }
+
+  print(report: unknown, text: string): void {
+    process.stdout.write(`${this.isJson ? JSON.stringify(report, null, 2) : text}\n`);
+  }
+
+  /**
+   * Runs a command: first Ctrl-C stops it in order, the second at once. Errors become one line with code
+   * and hint, or one JSON object, and the exit code.
+   */
+  async run(work: () => Promise<number>): Promise<number> {
+    const onSignal = (name: NodeJS.Signals): void => this.#onSignal(name);
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+    try {
+      return await work();
+    } catch (error) {
+      return this.#fail(toFailure(error, this.signal));
+    } finally {
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+      this.#destination?.flushSync?.();
+    }
+  }
+
+  #onSignal(name: NodeJS.Signals): void {
+    if (this.signal.aborted) process.exit(this.#signalExit);
+    this.#signalExit = name === 'SIGTERM' ? SIGTERM_EXIT : EXIT_CODES.interrupted;
+    process.stderr.write('stopping: waiting for reads and writes under way; again to stop at once\n');
+    this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
+  }
+
+  #fail(error: BackupError): number {
+    const exitCode = error instanceof CancelledError ? this.#signalExit : exitCodeOf(error);
+    this.logger.error({ code: error.code, details: error.details }, error.message);
+    printError(error, exitCode, this.isJson, this.#flags.logLevel === 'debug');
+    return exitCode;
+  }
+
+  #openLog(): DestinationStream | undefined {
+    const { logLevel, logFile } = this.#flags;
+    if (logLevel !== undefined && !LOG_LEVELS.includes(logLevel)) {
+      throw new UsageError('USAGE_INVALID_OPTION', `--log-level ${logLevel} does not exist`, {
+        hint: `use one of ${LOG_LEVELS.join(', ')}`,
+      });
+    }
+    if (!logFile && !logLevel) return undefined;
+    return pino.destination({ dest: logFile ?? 2, sync: true, mode: 0o600, append: true });
+  }
+}
+
+/** Prints how a command failed; stacks only for our own bugs and at debug level. */
+export function printError(
+  error: BackupError,
+  exitCode: number,
+  isJson: boolean,
+  withStack = false,
+): void {
+  const { code, message, hint } = error;
+  if (isJson) {
+    process.stderr.write(
+      `${JSON.stringify({ type: 'exit_error', exitCode, code, message, hint })}\n`,
+    );
+    return;
+  }
+  const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
+  const advice = hint ? ` hint: ${hint}` : '';
+  process.stderr.write(`error: ${message} (${code})${advice}${stack}\n`);
+}
+
+/** Parsers of option values; they throw `USAGE_INVALID_OPTION`. */
+export function parseSize(name: string): (text: string) => number {
+  return (text) => parseBytes(text, name);
+}
+
+export function parseCount(name: string): (text: string) => number {
+  return (text) => {
+    if (/^\d+$/.test(text)) return Number(text);
+    throw new UsageError('USAGE_INVALID_OPTION', `${name}: "${text}" is not a whole number`);
+  };
+}
+
+/** A percentage such as `10%` as a ratio. */
+export function parsePercent(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*%?$/.exec(text);
+  if (match) return Number(match[1]) / 100;
+  throw new UsageError('USAGE_INVALID_OPTION', `--sample: "${text}" is not a percentage`, {
+    hint: 'write 10%, for instance',
+  });
+}

@@ -1,0 +1,173 @@
+/** What the commands print: aligned tables for people, one JSON document for programs. */
+import type { SessionMessage } from '../core/messages.ts';
+import { formatBytes, formatDuration } from '../core/units.ts';
+import type { InspectReport } from '../session/inspectContainer.ts';
+import type { ListReport } from '../session/listRepository.ts';
+import type { DiskReport, SessionReport } from '../session/report.ts';
+import type { RescanReport } from '../session/rescanRepository.ts';
+import type { RestoreReport } from '../session/restoreImages.ts';
+import type { VerifyReport } from '../session/verifyRepository.ts';
+
+const MS = 1000;
+
+/** Columns padded to their widest cell; numbers (cells that start with a digit) to the right. */
+export function formatTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = header.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => {
+        const width = widths[column] ?? 0;
+        return /^\d/.test(cell) ? cell.padStart(width) : cell.padEnd(width);
+      })
+      .join('  ')
+      .trimEnd();
+  return [line(header), ...rows.map(line)].join('\n');
+}
+
+function seconds(value: number): string {
+  return value.toFixed(2);
+}
+
+function diskRow(disk: DiskReport): string[] {
+  const { sizeBytes, readBytes, zeroBytes, unchangedBytes, changedBytes, storedBytes } = disk;
+  return [
+    disk.alias,
+    disk.mode,
+    ...[sizeBytes, readBytes, zeroBytes, unchangedBytes, changedBytes, storedBytes].map(formatBytes),
+    disk.reductionRatio > 0 ? `${disk.reductionRatio.toFixed(2)}x` : '-',
+    `${formatBytes(disk.readBytesPerSecond)}/s`,
+    disk.reason,
+  ];
+}
+
+function stageRow(disk: DiskReport): string[] {
+  const { extents, read, hash, compress, write, wait } = disk.seconds;
+  return [disk.alias, ...[extents, read, hash, compress, write, wait, disk.wallSeconds].map(seconds)];
+}
+
+export function formatSession(report: SessionReport): string {
+  const disks = formatTable(
+    [
+      'disk',
+      'mode',
+      'size',
+      'read',
+      'zero',
+      'unchanged',
+      'changed',
+      'stored',
+      'ratio',
+      'rate (read)',
+      'reason',
+    ],
+    report.disks.map(diskRow),
+  );
+  const stages = formatTable(
+    ['seconds', 'extents', 'read', 'hash', 'compress', 'write', 'wait', 'wall'],
+    report.disks.map(stageRow),
+  );
+  const { bottleneck } = report;
+  return [
+    `${report.vmName}: restore point ${report.pointNumber} (${report.pointType}) ${report.pointId}`,
+    disks,
+    '',
+    stages,
+    '',
+    `file        ${report.fileName} (${formatBytes(report.fileBytes)})`,
+    `duration    ${formatDuration(report.durationSeconds * MS)}, of it ${formatDuration(report.overheadSeconds * MS)} outside the pipelines (commit ${formatDuration(report.commitSeconds * MS)})`,
+    `bottleneck  ${bottleneck.stage}, busy ${Math.round(bottleneck.busyRatio * 100)} %`,
+    `messages    ${report.messages.length === 0 ? 'none' : report.messages.map((m) => m.code).join(', ')}`,
+  ].join('\n');
+}
+
+export function formatMessage(message: SessionMessage): string {
+  const advice = message.resolution === 'None.' ? '' : ` ${message.resolution}`;
+  return `${message.level}: ${message.code} ${message.text}${advice}`;
+}
+
+export function formatList(report: ListReport): string {
+  if (report.vms.length === 0) return 'no VM has been backed up here yet';
+  return report.vms
+    .map((vm) => {
+      const rows = vm.points.map((point) => [
+        String(point.number),
+        point.type,
+        point.createdAt,
+        point.pointId,
+        formatBytes(point.fileBytes),
+        point.disks.map((disk) => `${disk.alias} (${disk.mode})`).join(', '),
+        point.fileName,
+      ]);
+      const header = ['no.', 'type', 'created', 'restore point', 'file size', 'disks', 'file'];
+      return `${vm.vmName} (${vm.vmId})\n${formatTable(header, rows)}`;
+    })
+    .join('\n\n');
+}
+
+export function formatRestore(report: RestoreReport): string {
+  const rows = report.disks.map((disk) => [
+    disk.alias,
+    formatBytes(disk.sizeBytes),
+    formatBytes(disk.writtenBytes),
+    formatDuration(disk.wallSeconds * MS),
+    disk.path,
+  ]);
+  return [
+    `${report.vmName}: restore point ${report.pointNumber} (${report.pointId}) restored as ${report.format} in ${formatDuration(report.durationSeconds * MS)}`,
+    formatTable(['disk', 'size', 'written', 'time', 'file'], rows),
+  ].join('\n');
+}
+
+export function formatVerify(report: VerifyReport): string {
+  const rows = report.files.map((file) => [
+    file.vmName,
+    String(file.pointNumber),
+    file.fileName,
+    String(file.checkedBlocks),
+    String(file.skippedBlocks),
+    formatBytes(file.plainBytes),
+    file.damageCount === 0 ? 'ok' : `${file.damageCount} damaged`,
+  ]);
+  const header = ['vm', 'no.', 'file', 'blocks checked', 'left out', 'plain bytes', 'result'];
+  const damage = report.damage.map((found) => {
+    const needed = found.affectedPointIds.join(', ');
+    return `${found.code}: ${found.message}; may be needed by restore points ${needed}`;
+  });
+  const summary = `${report.files.length} files verified in ${formatDuration(report.durationSeconds * MS)}: ${report.damage.length === 0 ? 'no damage' : `${report.damage.length} findings`}`;
+  return [formatTable(header, rows), ...damage, summary].join('\n');
+}
+
+export function formatRescan(report: RescanReport): string {
+  return report.vms
+    .flatMap((vm) => [
+      `${vm.vmName} (${vm.vmId}): ${vm.pointCount} restore points`,
+      ...vm.leftOut.map((file) => `  left out: ${file.fileName} (${file.reason})`),
+    ])
+    .join('\n');
+}
+
+export function formatInspect(report: InspectReport): string {
+  const slots = report.slots.map(
+    (slot) =>
+      `slot ${slot.slotNumber}      ${slot.state}${slot.version === undefined ? '' : `, version ${slot.version}, ${slot.bankCount} banks`}${slot.slotNumber === report.activeSlot ? ' (read)' : ''}`,
+  );
+  const items = report.items.map((item) => [
+    item.kind,
+    String(item.count),
+    formatBytes(item.sizeBytes),
+    item.properties.map((property) => `${property.name}=${String(property.value).slice(0, 40)}`).join(' '),
+    item.path,
+  ]);
+  return [
+    `file        ${report.file} (${formatBytes(report.fileBytes)}, snapshot ends at ${report.endOfFileBytes} B)`,
+    `format      version 13, slot format ${report.slotFormat}, blocks of ${formatBytes(report.blockSizeBytes)}`,
+    ...slots,
+    `metadata    ${report.bankCount} banks, ${report.metadataPages} pages`,
+    `blocks      ${report.storedBlocks} stored (${report.sharedBlocks} shared, ${report.freeExtents} free): ${formatBytes(report.plainBytes)} as ${formatBytes(report.storedBytes)}`,
+    `problems    ${report.problems.length === 0 ? 'none' : report.problems.join('; ')}`,
+    '',
+    formatTable(['item', 'count', 'size', 'properties', 'path'], items),
+  ].join('\n');
+}

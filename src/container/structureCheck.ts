@@ -1,0 +1,129 @@
+/**
+ * Cross-checks of a container's metadata that reading alone does not need: usage counters, both indexes,
+ * and that no two stored blocks overlap. Memory: 16 bytes per stored block.
+ */
+import { BackupError, FormatError } from '../core/errors.ts';
+import type { ContainerItem, ContainerReader } from './containerReader.ts';
+import { walkIndex } from './indexTree.ts';
+import { DEDUP_RECORD_BYTES, FREE_RECORD_BYTES, NO_PAGE, readSize, viewOf } from './layout.ts';
+import { type StoreBlock, ZERO_BLOCK_ID } from './records.ts';
+
+const MAX_PROBLEMS = 100;
+
+class StructureCheck {
+  readonly problems: string[] = [];
+  readonly #reader: ContainerReader;
+  readonly #usage: Uint32Array;
+  readonly #offsets: Float64Array;
+  #freeCount = 0;
+  #dedupCount = 0;
+
+  constructor(reader: ContainerReader) {
+    this.#reader = reader;
+    this.#usage = new Uint32Array(reader.store.count);
+    this.#offsets = new Float64Array(reader.store.count);
+  }
+
+  async run(items: readonly ContainerItem[]): Promise<void> {
+    for (const item of items) {
+      if (item.kind === 'file' || item.kind === 'increment') {
+        await this.#guard(() => this.#countReferences(item));
+      }
+    }
+    await this.#guard(() => this.#checkStore());
+    await this.#guard(() => this.#checkOverlap());
+    const { freeRoot, dedupRoot } = this.#reader.snapshot.slot.roots;
+    await this.#guard(() => this.#checkIndex('free', freeRoot, this.#freeCount));
+    await this.#guard(() => this.#checkIndex('dedup', dedupRoot, this.#dedupCount));
+  }
+
+  #report(problem: string): void {
+    if (this.problems.length < MAX_PROBLEMS) this.problems.push(problem);
+  }
+
+  async #guard(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof BackupError)) throw error;
+      this.#report(error.message);
+    }
+  }
+
+  /** Every reference names a block of its own length and digest. */
+  async #countReferences(item: ContainerItem): Promise<void> {
+    for await (const { index, blockId, digest, lengthBytes } of this.#reader.references(item)) {
+      if (blockId === ZERO_BLOCK_ID) continue;
+      this.#usage[blockId] = (this.#usage[blockId] ?? 0) + 1;
+      const block = await this.#reader.storeBlock(blockId);
+      const same =
+        block.sourceBytes === lengthBytes && Buffer.from(digest).equals(Buffer.from(block.digest));
+      if (!same) this.#report(`${item.path} block ${index}: is not stored block ${blockId}`);
+    }
+  }
+
+  async #checkStore(): Promise<void> {
+    for (let blockId = 0; blockId < this.#usage.length; blockId++) {
+      const block = await this.#reader.storeBlock(blockId);
+      this.#offsets[blockId] = block.offsetBytes;
+      if (block.usageCount === 0) this.#freeCount++;
+      if (block.isDeduplicated) this.#dedupCount++;
+      const used = this.#usage[blockId] ?? 0;
+      if (block.usageCount !== used) {
+        this.#report(`stored block ${blockId}: used ${used} times, counted ${block.usageCount}`);
+      }
+    }
+  }
+
+  async #checkOverlap(): Promise<void> {
+    const order = Uint32Array.from(this.#offsets.keys()).sort(
+      (a, b) => (this.#offsets[a] ?? 0) - (this.#offsets[b] ?? 0),
+    );
+    let endBytes = 0;
+    for (const blockId of order) {
+      const { offsetBytes, allocatedBytes } = await this.#reader.storeBlock(blockId);
+      if (offsetBytes < endBytes) this.#report(`stored block ${blockId}: overlaps another one`);
+      endBytes = Math.max(endBytes, offsetBytes + allocatedBytes);
+    }
+  }
+
+  /** Keys ascend, every record fits its block, and there are as many as the store says. */
+  async #checkIndex(kind: 'free' | 'dedup', root: number, expected: number): Promise<void> {
+    if (root === NO_PAGE) {
+      if (kind === 'free' && expected > 0) this.#report(`${kind} index: missing`);
+      return;
+    }
+    const keyBytes = kind === 'free' ? 4 : 16;
+    const recordBytes = kind === 'free' ? FREE_RECORD_BYTES : DEDUP_RECORD_BYTES;
+    const { pages } = this.#reader.snapshot;
+    let count = 0;
+    let pagesLeft = pages.totalPages;
+    const readPage = async (pageId: number): Promise<Buffer> => {
+      if (pagesLeft-- === 0) throw new FormatError('FORMAT_STRUCTURE', `${kind} index: loops`);
+      return await pages.read(pageId);
+    };
+    for await (const record of walkIndex(readPage, root, recordBytes)) {
+      const block = await this.#reader.storeBlock(readSize(viewOf(record), keyBytes));
+      if (!matches(kind, record, block)) this.#report(`${kind} index: record ${count} is wrong`);
+      if (++count > expected) break;
+    }
+    if (count !== expected) this.#report(`${kind} index: ${count} records, ${expected} expected`);
+  }
+}
+
+function matches(kind: 'free' | 'dedup', record: Buffer, block: StoreBlock): boolean {
+  if (kind === 'free') {
+    return block.usageCount === 0 && record.readUInt32LE(0) === block.allocatedBytes;
+  }
+  return block.isDeduplicated && record.subarray(0, 16).equals(block.digest);
+}
+
+/** Cross-checks the metadata; returns one line per problem, none for a sound container. */
+export async function checkStructure(
+  reader: ContainerReader,
+  items: readonly ContainerItem[],
+): Promise<string[]> {
+  const check = new StructureCheck(reader);
+  await check.run(items);
+  return check.problems;
+}

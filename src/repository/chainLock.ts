@@ -1,0 +1,168 @@
+/**
+ * One lock per VM folder, with who, where and since when. A lock is broken only when its holder is provably
+ * gone: same host, and another boot, or no process of that id with that start time.
+ */
+import { randomUUID } from 'node:crypto';
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import path from 'node:path';
+import { z } from 'zod';
+import { errnoOf, RepositoryError } from '../core/errors.ts';
+import { guardRepository } from './durableFile.ts';
+
+const LOCK_NAME = 'lock';
+
+export interface LockHolder {
+  readonly id: string;
+  readonly host: string;
+  readonly bootId: string;
+  readonly pid: number;
+  /** Start time of the process in clock ticks since boot, which a reused pid does not share. */
+  readonly processStart: string;
+  readonly since: string;
+}
+
+const holderSchema: z.ZodType<LockHolder> = z.object({
+  id: z.string(),
+  host: z.string(),
+  bootId: z.string(),
+  pid: z.number().int().positive(),
+  processStart: z.string(),
+  since: z.string(),
+});
+
+async function readText(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch {
+    return '';
+  }
+}
+
+/** Start time of a process, or '' when there is none (or no /proc). */
+async function processStartOf(pid: number): Promise<string> {
+  const stat = await readText(`/proc/${pid}/stat`);
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) !== 'ESRCH';
+  }
+}
+
+async function describeSelf(): Promise<LockHolder> {
+  return {
+    id: randomUUID(),
+    host: hostname(),
+    bootId: await readText('/proc/sys/kernel/random/boot_id'),
+    pid: process.pid,
+    processStart: await processStartOf(process.pid),
+    since: new Date().toISOString(),
+  };
+}
+
+async function isProvablyGone(holder: LockHolder, self: LockHolder): Promise<boolean> {
+  if (holder.host !== self.host) return false;
+  if (holder.bootId && self.bootId && holder.bootId !== self.bootId) return true;
+  if (!isAlive(holder.pid)) return true;
+  const start = await processStartOf(holder.pid);
+  return start !== '' && holder.processStart !== '' && start !== holder.processStart;
+}
+
+function parseHolder(text: string): LockHolder | undefined {
+  try {
+    return holderSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function lockedError(file: string, holder: LockHolder | undefined): RepositoryError {
+  const who = holder
+    ? `pid ${holder.pid} on host ${holder.host} since ${holder.since}`
+    : 'an unknown holder';
+  return new RepositoryError('REPOSITORY_LOCKED', `${path.dirname(file)} is locked by ${who}`, {
+    hint: holder
+      ? 'wait until that session has ended; a lock of a process that is gone on this host is taken over by itself'
+      : `the lock file ${file} cannot be read; remove it if no session is running`,
+    details: { pid: holder?.pid, host: holder?.host, since: holder?.since },
+  });
+}
+
+export class ChainLock {
+  readonly #file: string;
+  readonly #holder: LockHolder;
+
+  private constructor(file: string, holder: LockHolder) {
+    this.#file = file;
+    this.#holder = holder;
+  }
+
+  /**
+   * Takes the lock of a folder.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_LOCKED`
+   */
+  static async acquire(folder: string): Promise<ChainLock> {
+    const file = path.join(folder, LOCK_NAME);
+    const self = await describeSelf();
+    const own = `${file}.${self.id}`;
+    return await guardRepository(`lock ${folder}`, async () => {
+      await writeFile(own, JSON.stringify(self), { mode: 0o600, flag: 'wx' });
+      try {
+        if (!(await tryLink(own, file))) {
+          await breakStaleLock(file, self);
+          if (!(await tryLink(own, file))) throw lockedError(file, await readHolder(file));
+        }
+      } finally {
+        await rm(own, { force: true });
+      }
+      return new ChainLock(file, self);
+    });
+  }
+
+  /** Checks that nobody took the lock over; called right before a restore point is published. */
+  async assertHeld(): Promise<void> {
+    const holder = await readHolder(this.#file);
+    if (holder?.id !== this.#holder.id) throw lockedError(this.#file, holder);
+  }
+
+  async release(): Promise<void> {
+    const holder = await readHolder(this.#file);
+    if (holder?.id === this.#holder.id) await rm(this.#file, { force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+}
+
+async function readHolder(file: string): Promise<LockHolder | undefined> {
+  return parseHolder(await readText(file));
+}
+
+/** A link makes the lock appear with its whole content, or fails because there is one. */
+async function tryLink(own: string, file: string): Promise<boolean> {
+  try {
+    await link(own, file);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+async function breakStaleLock(file: string, self: LockHolder): Promise<void> {
+  const holder = await readHolder(file);
+  if (!holder || !(await isProvablyGone(holder, self))) throw lockedError(file, holder);
+  const aside = `${file}.stale.${self.id}`;
+  await rename(file, aside);
+  const moved = await readHolder(aside);
+  // Somebody else may have broken it and locked in between: then it is theirs again.
+  if (moved?.id !== holder.id) await tryLink(aside, file);
+  await rm(aside, { force: true });
+}

@@ -1,0 +1,63 @@
+/** Files that appear whole or not at all: temporary name, data, sync, rename, sync of the folder. */
+import { open, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, isOutOfSpace, RepositoryError } from '../core/errors.ts';
+
+/** Ending of files that are being written; whatever carries it may be deleted by the holder of the lock. */
+export const PARTIAL_SUFFIX = '.partial';
+
+/** Makes renames and new names of a folder durable. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Turns operating-system errors of repository work into typed ones; typed errors pass. */
+export async function guardRepository<T>(what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (!errno || error instanceof RepositoryError) throw error;
+    if (isOutOfSpace(error)) {
+      throw new RepositoryError('REPOSITORY_FULL', `${what}: no space left`, {
+        cause: error,
+        hint: 'free space on the repository volume and run the session again',
+      });
+    }
+    throw new RepositoryError('REPOSITORY_IO', `${what}: ${errno}`, {
+      cause: error,
+      hint: 'check the repository volume and its permissions',
+      details: { errno },
+    });
+  }
+}
+
+/** Replaces `target` by `content` (mode 0600). After a crash the old or the new content is there. */
+export async function writeDurable(target: string, content: string): Promise<void> {
+  const partial = `${target}${PARTIAL_SUFFIX}`;
+  await guardRepository(`write ${target}`, async () => {
+    await rm(partial, { force: true });
+    const handle = await open(partial, 'wx', 0o600);
+    try {
+      await handle.writeFile(content, 'utf8');
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(partial, target);
+    await syncFolder(path.dirname(target));
+  });
+}
+
+/** Gives a finished file its final name, durably. */
+export async function publishFile(partial: string, target: string): Promise<void> {
+  await guardRepository(`publish ${target}`, async () => {
+    await rename(partial, target);
+    await syncFolder(path.dirname(target));
+  });
+}

@@ -1,0 +1,54 @@
+/** Fingerprint index of a disk inside a container: item `fingerprints_<disk id>`, 8 bytes a block. */
+import { IntegrityError } from '../core/errors.ts';
+import { blockCountOf } from '../core/units.ts';
+import type { ContainerItem, ContainerReader } from '../container/containerReader.ts';
+import type { ContainerWriter, FolderHandle } from '../container/containerWriter.ts';
+import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
+import { FINGERPRINT_BYTES, FingerprintMap } from '../pipeline/fingerprintMap.ts';
+import { fingerprintItemName } from './restorePoint.ts';
+
+/** Stores the index; parts of the disk that are zero stay sparse in it and cost nothing. */
+export async function writeFingerprints(
+  writer: ContainerWriter,
+  folder: FolderHandle,
+  disk: { readonly diskId: string; readonly sizeBytes: number },
+  fingerprints: FingerprintMap,
+): Promise<void> {
+  const perBlock = writer.blockSizeBytes / FINGERPRINT_BYTES;
+  const buffer = Buffer.alloc(writer.blockSizeBytes);
+  const name = fingerprintItemName(disk.diskId);
+  const sizeBytes = blockCountOf(disk.sizeBytes, writer.blockSizeBytes) * FINGERPRINT_BYTES;
+  await writer.addContent(folder, { name, sizeBytes, compress: true }, (index, lengthBytes) => {
+    const piece = buffer.subarray(0, lengthBytes);
+    return fingerprints.encodeInto(piece, index * perBlock) ? piece : undefined;
+  });
+}
+
+/**
+ * Loads the index of a disk of `sizeBytes`.
+ *
+ * @throws {@link IntegrityError} when it is missing, of the wrong length, or damaged
+ */
+export async function readFingerprints(
+  reader: ContainerReader,
+  items: readonly ContainerItem[],
+  disk: { readonly diskId: string; readonly sizeBytes: number },
+  verbs: BlockVerbs,
+): Promise<FingerprintMap> {
+  const name = fingerprintItemName(disk.diskId);
+  const item = items.find((other) => other.kind === 'file' && other.path.endsWith(`/${name}`));
+  const expectedBytes = blockCountOf(disk.sizeBytes, reader.blockSizeBytes) * FINGERPRINT_BYTES;
+  if (!item || item.record.sizeBytes !== expectedBytes) {
+    throw new IntegrityError(
+      'INTEGRITY_FINGERPRINT_MISMATCH',
+      `${reader.name}: fingerprint index of disk ${disk.diskId} is missing or has a wrong length`,
+    );
+  }
+  const fingerprints = new FingerprintMap();
+  const perBlock = reader.blockSizeBytes / FINGERPRINT_BYTES;
+  for await (const reference of reader.references(item)) {
+    const plain = await reader.readBlock(reference, verbs);
+    fingerprints.decodeFrom(plain, reference.index * perBlock);
+  }
+  return fingerprints;
+}

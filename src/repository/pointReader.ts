@@ -1,0 +1,112 @@
+/** One container of a chain, opened and checked against what the chain metadata says of it. */
+import path from 'node:path';
+import { IntegrityError, RepositoryError } from '../core/errors.ts';
+import { type ContainerItem, ContainerReader } from '../container/containerReader.ts';
+import { textProperty } from '../container/properties.ts';
+import { openStorage } from '../container/storage.ts';
+import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
+import type { FingerprintMap } from '../pipeline/fingerprintMap.ts';
+import { readFingerprints } from './fingerprintStore.ts';
+import { decodeSummary } from './pointXml.ts';
+import type { DiskPoint, RestorePoint, VmIdentity } from './restorePoint.ts';
+
+export const SUMMARY_NAME = 'summary.xml';
+const MAX_SUMMARY_BYTES = 16 * 1024 * 1024;
+
+function mismatch(fileName: string, what: string): IntegrityError {
+  return new IntegrityError('INTEGRITY_DIGEST_MISMATCH', `${fileName}: ${what}`, {
+    hint: 'the file was swapped or its metadata is old; run "ovirt-cbt rescan"',
+  });
+}
+
+export class PointReader {
+  readonly point: RestorePoint;
+  readonly reader: ContainerReader;
+  readonly items: readonly ContainerItem[];
+
+  private constructor(
+    point: RestorePoint,
+    reader: ContainerReader,
+    items: readonly ContainerItem[],
+  ) {
+    this.point = point;
+    this.reader = reader;
+    this.items = items;
+  }
+
+  /**
+   * Opens the container of a point and checks identity, parent and block size.
+   *
+   * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING` when the file is gone, format and integrity codes
+   */
+  static async open(folder: string, point: RestorePoint): Promise<PointReader> {
+    const reader = await openContainer(path.join(folder, point.fileName));
+    try {
+      const items = await reader.items();
+      const top = items.find((item) => item.kind === 'folder');
+      const text = (name: string): string => textProperty(top?.properties, name) ?? '';
+      if (text('RestorePointId') !== point.pointId) {
+        throw mismatch(point.fileName, `holds restore point ${text('RestorePointId') || 'none'}`);
+      }
+      if (text('ParentRestorePointId') !== point.parentPointId) {
+        throw mismatch(point.fileName, `names parent ${text('ParentRestorePointId') || 'none'}`);
+      }
+      if (reader.blockSizeBytes !== point.blockSizeBytes) {
+        throw mismatch(point.fileName, `has blocks of ${reader.blockSizeBytes} B`);
+      }
+      return new PointReader(point, reader, items);
+    } catch (error) {
+      await reader.close();
+      throw error;
+    }
+  }
+
+  /** The item of a disk. @throws {@link IntegrityError} when the container does not hold it as stated */
+  diskItem(disk: DiskPoint): ContainerItem {
+    const kind = disk.content === 'full' ? 'file' : 'increment';
+    const item = this.items.find(
+      (other) => other.kind === kind && other.path.endsWith(`/${disk.diskId}`),
+    );
+    if (!item || item.record.sizeBytes !== disk.sizeBytes) {
+      throw mismatch(this.point.fileName, `does not hold disk ${disk.diskId} as ${disk.content}`);
+    }
+    return item;
+  }
+
+  async fingerprints(disk: DiskPoint, verbs: BlockVerbs): Promise<FingerprintMap> {
+    return await readFingerprints(this.reader, this.items, disk, verbs);
+  }
+
+  async close(): Promise<void> {
+    await this.reader.close();
+  }
+}
+
+/** Opens a container file; a missing one is a missing link of its chain. */
+export async function openContainer(file: string): Promise<ContainerReader> {
+  try {
+    return await ContainerReader.open(await openStorage(file, 'read'));
+  } catch (error) {
+    if (error instanceof RepositoryError && error.details['errno'] === 'ENOENT') {
+      throw new RepositoryError('CHAIN_PARENT_MISSING', `${file} is missing`, {
+        cause: error,
+        hint: 'copy the file back from another place; restore points that need it cannot be used without it',
+      });
+    }
+    throw error;
+  }
+}
+
+/** Reads the summary of a container: which VM and which restore point it holds. */
+export async function readSummary(
+  reader: ContainerReader,
+  verbs: BlockVerbs,
+): Promise<{ readonly vm: VmIdentity; readonly point: RestorePoint }> {
+  const items = await reader.items();
+  const item = items.find((other) => other.path.endsWith(`/${SUMMARY_NAME}`));
+  if (!item) {
+    throw new IntegrityError('INTEGRITY_DIGEST_MISMATCH', `${reader.name}: has no ${SUMMARY_NAME}`);
+  }
+  const content = await reader.readFile(item, MAX_SUMMARY_BYTES, verbs);
+  return decodeSummary(content.toString('utf8'), `${reader.name}: ${SUMMARY_NAME}`);
+}

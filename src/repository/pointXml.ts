@@ -1,0 +1,138 @@
+/** XML forms: the .vbm beside a chain, and summary.xml inside each container. Both hold the same points. */
+import { XMLBuilder, XMLParser, XMLValidator } from 'fast-xml-parser';
+import { z } from 'zod';
+import { RepositoryError } from '../core/errors.ts';
+import {
+  checkMetadata,
+  checkPoint,
+  type DiskPoint,
+  type RestorePoint,
+  type VmIdentity,
+  vmSchema,
+} from './restorePoint.ts';
+
+export interface ChainMetadata {
+  readonly vm: VmIdentity;
+  /** In the order of their creation. */
+  readonly points: readonly RestorePoint[];
+}
+
+const FORMAT = 1;
+const PRODUCT = 'ovirt-cbt';
+const ATTRIBUTE = '@';
+
+const builder = new XMLBuilder({
+  format: true,
+  ignoreAttributes: false,
+  attributeNamePrefix: ATTRIBUTE,
+  suppressBooleanAttributes: false,
+});
+const parser = new XMLParser({
+  ignoreAttributes: false,
+  attributeNamePrefix: ATTRIBUTE,
+  parseAttributeValue: false,
+  isArray: (name) => name === 'Point' || name === 'Disk',
+});
+
+type Attributes = Record<string, unknown>;
+
+function capital(key: string): string {
+  return `${ATTRIBUTE}${key.charAt(0).toUpperCase()}${key.slice(1)}`;
+}
+
+function toAttributes(fields: object): Attributes {
+  return Object.fromEntries(
+    Object.entries(fields)
+      .filter(([, value]) => typeof value !== 'object')
+      .map(([key, value]) => [capital(key), String(value)]),
+  );
+}
+
+const NUMBERS = new Set([
+  'number',
+  'blockSizeBytes',
+  'fileBytes',
+  'sizeBytes',
+  'readBytes',
+  'changedBytes',
+  'storedBytes',
+]);
+
+function fromAttributes(node: unknown): Attributes {
+  if (typeof node !== 'object' || node === null) return {};
+  const fields: Attributes = {};
+  for (const [name, value] of Object.entries(node)) {
+    if (!name.startsWith(ATTRIBUTE)) continue;
+    const key = name.charAt(1).toLowerCase() + name.slice(2);
+    fields[key] = NUMBERS.has(key) ? Number(value) : value;
+  }
+  return fields;
+}
+
+function pointNode(point: RestorePoint): Attributes {
+  return {
+    ...toAttributes(point),
+    Disk: point.disks.map((disk: DiskPoint) => toAttributes(disk)),
+  };
+}
+
+function pointFrom(node: unknown, what: string): RestorePoint {
+  const disks = (node as { Disk?: unknown[] }).Disk ?? [];
+  return checkPoint({ ...fromAttributes(node), disks: disks.map(fromAttributes) }, what);
+}
+
+function parse(text: string, what: string): Attributes {
+  const valid = text.includes('<!DOCTYPE') ? undefined : XMLValidator.validate(text);
+  if (valid !== true) {
+    throw new RepositoryError('REPOSITORY_METADATA_INVALID', `${what}: is not well-formed XML`, {
+      hint: 'run "ovirt-cbt rescan" to rebuild the chain metadata from the containers',
+    });
+  }
+  return parser.parse(text) as Attributes;
+}
+
+const rootSchema = z.object({ Vm: z.unknown(), Point: z.array(z.unknown()).default([]) });
+
+function decode(text: string, rootName: string, what: string): ChainMetadata {
+  const root = checkMetadata(rootSchema, parse(text, what)[rootName], what);
+  return {
+    vm: checkMetadata(vmSchema, fromAttributes(root.Vm), what),
+    points: root.Point.map((node) => pointFrom(node, what)),
+  };
+}
+
+function encode(rootName: string, metadata: ChainMetadata, attributes: Attributes): string {
+  const root = {
+    ...attributes,
+    Vm: toAttributes(metadata.vm),
+    Point: metadata.points.map(pointNode),
+  };
+  return `<?xml version="1.0" encoding="utf-8"?>\n${builder.build({ [rootName]: root })}`;
+}
+
+export function encodeVbm(metadata: ChainMetadata): string {
+  return encode('BackupMeta', metadata, toAttributes({ format: FORMAT, product: PRODUCT }));
+}
+
+/** @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` */
+export function decodeVbm(text: string, what: string): ChainMetadata {
+  return decode(text, 'BackupMeta', what);
+}
+
+/** The root element is the one that forensic tools look for. */
+export function encodeSummary(vm: VmIdentity, point: RestorePoint): string {
+  return encode('OibSummary', { vm, points: [point] }, {});
+}
+
+/** @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` */
+export function decodeSummary(
+  text: string,
+  what: string,
+): { readonly vm: VmIdentity; readonly point: RestorePoint } {
+  const { vm, points } = decode(text, 'OibSummary', what);
+  const [point] = points;
+  if (!point || points.length > 1) {
+    throw new RepositoryError('REPOSITORY_METADATA_INVALID', `${what}: names no single point`);
+  }
+  return { vm, point };
+}

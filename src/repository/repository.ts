@@ -1,0 +1,127 @@
+/** The repository folder: its marker, and the folders of the VMs in it. */
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
+import { guardRepository, PARTIAL_SUFFIX, writeDurable } from './durableFile.ts';
+import type { VmIdentity } from './restorePoint.ts';
+import { safeFileName } from './names.ts';
+import { VmFolder } from './vmFolder.ts';
+
+export const MARKER_NAME = 'ovirt-cbt.json';
+const FORMAT = 'ovirt-cbt/1';
+const FOLDER_NAME = /^(.+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+const markerSchema: z.ZodType<{ readonly format: string; readonly id: string }> = z.object({
+  format: z.literal(FORMAT),
+  id: z.string(),
+});
+
+function notFound(root: string, what: string): RepositoryError {
+  return new RepositoryError('REPOSITORY_NOT_FOUND', `${root}: ${what}`, {
+    hint: 'name a folder that "ovirt-cbt backup" made, or an empty or new one for the first backup',
+  });
+}
+
+async function listFolder(root: string): Promise<string[] | undefined> {
+  try {
+    return await readdir(root);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT') return undefined;
+    throw errno === 'ENOTDIR'
+      ? notFound(root, 'is not a folder')
+      : new RepositoryError('REPOSITORY_IO', `read ${root}: ${errno}`, {
+          cause: error,
+          hint: 'check the permissions of the repository folder',
+        });
+  }
+}
+
+async function readMarker(root: string): Promise<boolean> {
+  try {
+    markerSchema.parse(JSON.parse(await readFile(path.join(root, MARKER_NAME), 'utf8')));
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw notFound(root, `${MARKER_NAME} is not the marker of a repository of this version`);
+  }
+}
+
+export class Repository {
+  readonly root: string;
+
+  private constructor(root: string) {
+    this.root = root;
+  }
+
+  /**
+   * Opens a repository.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`
+   */
+  static async open(root: string): Promise<Repository> {
+    const entries = await listFolder(root);
+    if (!entries) throw notFound(root, 'does not exist');
+    if (!(await readMarker(root))) throw notFound(root, 'is no repository');
+    return new Repository(root);
+  }
+
+  /** Opens a repository, or makes one of a folder that is new or empty. Folders get mode 0700. */
+  static async openOrCreate(root: string): Promise<Repository> {
+    const entries = await listFolder(root);
+    // A first session that was killed may have left a marker that never got its name.
+    const isNew = !entries?.some((name) => !name.endsWith(PARTIAL_SUFFIX));
+    if (!isNew) return await Repository.open(root);
+    await guardRepository(`create ${root}`, () => mkdir(root, { recursive: true, mode: 0o700 }));
+    const marker = { format: FORMAT, id: randomUUID() };
+    await writeDurable(path.join(root, MARKER_NAME), `${JSON.stringify(marker)}\n`);
+    return new Repository(root);
+  }
+
+  /** Folders of VMs, by name. */
+  async vmFolders(): Promise<VmFolder[]> {
+    const entries = (await listFolder(this.root)) ?? [];
+    return entries
+      .toSorted()
+      .flatMap((entry) => {
+        const match = FOLDER_NAME.exec(entry);
+        return match ? [new VmFolder(path.join(this.root, entry), match[1] ?? '', match[2] ?? '')] : [];
+      });
+  }
+
+  /**
+   * The folder of a VM by its name or id, or undefined.
+   *
+   * @throws {@link UsageError} `USAGE_INVALID_OPTION` when several folders bear the name
+   */
+  async findVm(nameOrId: string): Promise<VmFolder | undefined> {
+    const folders = await this.vmFolders();
+    const matches: VmFolder[] = [];
+    for (const folder of folders) if (await folder.isNamed(nameOrId)) matches.push(folder);
+    if (matches.length <= 1) return matches[0];
+    throw new UsageError(
+      'USAGE_INVALID_OPTION',
+      `"${nameOrId}" names ${matches.length} VMs: ${matches.map((folder) => folder.vmId).join(', ')}`,
+      { hint: 'give the id instead of the name' },
+    );
+  }
+
+  /** As {@link findVm}. @throws {@link UsageError} `USAGE_NOT_FOUND` */
+  async requireVm(nameOrId: string): Promise<VmFolder> {
+    const folder = await this.findVm(nameOrId);
+    if (folder) return folder;
+    throw new UsageError('USAGE_NOT_FOUND', `no VM "${nameOrId}" in ${this.root}`, {
+      hint: 'run "ovirt-cbt list" to see what the repository holds',
+    });
+  }
+
+  /** Makes the folder of a VM. */
+  async createVm(vm: VmIdentity): Promise<VmFolder> {
+    const safeName = safeFileName(vm.name);
+    const folder = path.join(this.root, `${safeName}.${vm.id}`);
+    await guardRepository(`create ${folder}`, () => mkdir(folder, { mode: 0o700 }));
+    return new VmFolder(folder, safeName, vm.id);
+  }
+}

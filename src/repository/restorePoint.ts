@@ -1,0 +1,126 @@
+/** What the repository knows of a restore point: one shape, kept in the .vbm and inside each container. */
+import { z } from 'zod';
+import { RepositoryError } from '../core/errors.ts';
+import type { DiskMode } from '../pipeline/blocks.ts';
+
+/** One disk at a restore point. Byte counts are those of the session that made it. */
+export interface DiskPoint {
+  /** Name of the disk's item in the container. */
+  readonly diskId: string;
+  /** Name that people know: the image's file name, or the alias of an oVirt disk. */
+  readonly alias: string;
+  readonly sizeBytes: number;
+  /** How the disk is represented: a whole file map or patch records on the parent. */
+  readonly content: 'full' | 'increment';
+  readonly mode: DiskMode;
+  /** Why this mode. */
+  readonly reason: string;
+  readonly readBytes: number;
+  readonly changedBytes: number;
+  readonly storedBytes: number;
+}
+
+export interface RestorePoint {
+  readonly pointId: string;
+  /** 1 for a full, then counting along the chain. */
+  readonly number: number;
+  readonly type: 'full' | 'increment';
+  /** Same for all points of a chain; the full's point id. */
+  readonly chainId: string;
+  /** Empty for a full. */
+  readonly parentPointId: string;
+  readonly fileName: string;
+  /** ISO 8601, UTC. */
+  readonly createdAt: string;
+  /** Engine checkpoint of this point; empty for images. */
+  readonly checkpointId: string;
+  readonly blockSizeBytes: number;
+  /** Size of the container; 0 inside the container itself, which is written before it is known. */
+  readonly fileBytes: number;
+  readonly disks: readonly DiskPoint[];
+}
+
+const count = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+const identifier = z.string().min(1).max(100);
+
+const diskSchema: z.ZodType<DiskPoint> = z.object({
+  diskId: identifier,
+  alias: z.string().min(1).max(255),
+  sizeBytes: count,
+  content: z.enum(['full', 'increment']),
+  mode: z.enum(['full', 'incremental', 'compare']),
+  reason: z.string().max(1000),
+  readBytes: count,
+  changedBytes: count,
+  storedBytes: count,
+});
+
+const pointSchema: z.ZodType<RestorePoint> = z.object({
+  pointId: identifier,
+  number: z.number().int().positive(),
+  type: z.enum(['full', 'increment']),
+  chainId: identifier,
+  parentPointId: z.string().max(100),
+  fileName: z
+    .string()
+    .regex(/^[^/\0]+\.(vbk|vib)$/)
+    .max(255),
+  createdAt: z.iso.datetime(),
+  checkpointId: z.string().max(100),
+  blockSizeBytes: count.min(512),
+  fileBytes: count,
+  disks: z.array(diskSchema).max(1000),
+});
+
+export interface VmIdentity {
+  readonly id: string;
+  readonly name: string;
+}
+
+export const vmSchema: z.ZodType<VmIdentity> = z.object({
+  id: z.string().min(1).max(100),
+  name: z.string().min(1).max(255),
+});
+
+/**
+ * Checks data from a file.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID`
+ */
+export function checkMetadata<T>(schema: z.ZodType<T>, data: unknown, what: string): T {
+  const result = schema.safeParse(data);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new RepositoryError(
+    'REPOSITORY_METADATA_INVALID',
+    `${what}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`,
+    { hint: 'run "ovirt-cbt rescan" to rebuild the chain metadata from the containers' },
+  );
+}
+
+export function checkPoint(data: unknown, what: string): RestorePoint {
+  return checkMetadata(pointSchema, data, what);
+}
+
+/** Item name of a disk's fingerprint index. */
+export function fingerprintItemName(diskId: string): string {
+  return `fingerprints_${diskId}`;
+}
+
+/** Points from the full of `point`'s chain up to `point`, oldest first. */
+export function chainTo(points: readonly RestorePoint[], point: RestorePoint): RestorePoint[] {
+  const byId = new Map(points.map((known) => [known.pointId, known]));
+  const chain: RestorePoint[] = [];
+  let at: RestorePoint | undefined = point;
+  while (at) {
+    if (chain.includes(at)) break;
+    chain.unshift(at);
+    if (at.type === 'full') return chain;
+    at = byId.get(at.parentPointId);
+  }
+  throw new RepositoryError(
+    'CHAIN_PARENT_MISSING',
+    `restore point ${point.pointId}: its parent ${chain[0]?.parentPointId} is not in the repository`,
+    { hint: 'copy the missing file back and run "ovirt-cbt rescan"' },
+  );
+}

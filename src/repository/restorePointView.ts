@@ -1,0 +1,204 @@
+/**
+ * The composed view of a restore point: its full and all increments up to it, with random access by block.
+ *
+ * Rule: block i of a disk at point k comes from the newest file that names it; a block of an older file is
+ * cut to every smaller size the disk had since, and zero-extended to its length now.
+ */
+import { IntegrityError, UsageError } from '../core/errors.ts';
+import { blockCountOf, blockLengthAt } from '../core/units.ts';
+import type { ContainerItem, ContainerReader } from '../container/containerReader.ts';
+import type { BlockReference } from '../container/records.ts';
+import { Overlay, type OverlayEntry } from './overlay.ts';
+import { PointReader } from './pointReader.ts';
+import { chainTo, type DiskPoint, type RestorePoint } from './restorePoint.ts';
+
+/** One non-zero block of a disk at the restore point. */
+export interface ViewBlock {
+  readonly index: number;
+  /** Length of the block at this point. */
+  readonly lengthBytes: number;
+  readonly reader: ContainerReader;
+  readonly blockId: number;
+  /** Leading bytes of the stored block that count; zeros follow up to `lengthBytes`. */
+  readonly validBytes: number;
+}
+
+/** A disk at one restore point. */
+export class DiskView {
+  readonly disk: DiskPoint;
+  readonly blockSizeBytes: number;
+  readonly #points: readonly PointReader[];
+  readonly #baseIndex: number;
+  readonly #baseItem: ContainerItem;
+  readonly #overlay: Overlay;
+  /** Per file of the chain: smallest size of the disk in all later files. */
+  readonly #limits: readonly number[];
+
+  private constructor(
+    disk: DiskPoint,
+    points: readonly PointReader[],
+    base: { readonly index: number; readonly item: ContainerItem },
+    overlay: Overlay,
+    limits: readonly number[],
+  ) {
+    this.disk = disk;
+    this.#points = points;
+    this.#baseIndex = base.index;
+    this.#baseItem = base.item;
+    this.#overlay = overlay;
+    this.#limits = limits;
+    this.blockSizeBytes = points[0]?.reader.blockSizeBytes ?? 0;
+  }
+
+  /** Composes a disk from the opened files of its chain, oldest first. */
+  static async compose(points: readonly PointReader[], disk: DiskPoint): Promise<DiskView> {
+    const history = points.map((opened) => diskOf(opened.point, disk.diskId));
+    const baseIndex = history.findLastIndex((known) => known?.content === 'full');
+    const baseDisk = history[baseIndex];
+    const base = points[baseIndex];
+    if (!base || !baseDisk) throw noBase(disk, points);
+    const overlay = new Overlay();
+    for (let k = baseIndex + 1; k < points.length; k++) {
+      const [opened, known] = [points[k], history[k]];
+      if (!opened || !known) throw noBase(disk, points);
+      for await (const reference of opened.reader.references(opened.diskItem(known))) {
+        overlay.set(reference.index, k, reference.blockId);
+      }
+    }
+    const limits = limitsOf(history.map((known) => known?.sizeBytes ?? Infinity));
+    const item = base.diskItem(baseDisk);
+    return new DiskView(disk, points, { index: baseIndex, item }, overlay, limits);
+  }
+
+  get sizeBytes(): number {
+    return this.disk.sizeBytes;
+  }
+
+  /** All blocks that are not zero, ascending. */
+  async *blocks(): AsyncGenerator<ViewBlock> {
+    const entries = this.#overlay.entries();
+    let entry = entries.next();
+    const base = this.#points[this.#baseIndex];
+    if (!base) return;
+    for await (const reference of base.reader.references(this.#baseItem)) {
+      for (; !entry.done && entry.value.index < reference.index; entry = entries.next()) {
+        yield* this.#fromEntry(entry.value);
+      }
+      if (!entry.done && entry.value.index === reference.index) continue;
+      yield* this.#block(this.#baseIndex, reference);
+    }
+    for (; !entry.done; entry = entries.next()) yield* this.#fromEntry(entry.value);
+  }
+
+  /** Block `index`, or undefined when it is zero or beyond the disk. */
+  async blockAt(index: number): Promise<ViewBlock | undefined> {
+    if (index >= blockCountOf(this.sizeBytes, this.blockSizeBytes)) return undefined;
+    const entry = this.#overlay.get(index);
+    if (entry) return this.#fromEntry(entry).next().value ?? undefined;
+    const base = this.#points[this.#baseIndex];
+    if (!base || index >= this.#baseItem.record.count) return undefined;
+    const reference = await base.reader.fileBlock(this.#baseItem, index);
+    return this.#block(this.#baseIndex, reference).next().value ?? undefined;
+  }
+
+  #fromEntry(entry: OverlayEntry): Generator<ViewBlock, undefined> {
+    return this.#block(entry.pointIndex, entry);
+  }
+
+  /** Applies the cut rule; yields nothing for zeros. */
+  *#block(
+    pointIndex: number,
+    reference: Pick<BlockReference, 'index' | 'blockId'>,
+  ): Generator<ViewBlock, undefined> {
+    const { index, blockId } = reference;
+    const opened = this.#points[pointIndex];
+    const lengthBytes = blockLengthAt(index, this.sizeBytes, this.blockSizeBytes);
+    const limitBytes = this.#limits[pointIndex] ?? Infinity;
+    const validBytes = Math.min(
+      lengthBytes,
+      blockLengthAt(index, limitBytes, this.blockSizeBytes),
+    );
+    if (!opened || blockId < 0 || validBytes <= 0) return;
+    yield { index, lengthBytes, reader: opened.reader, blockId, validBytes };
+  }
+}
+
+function diskOf(point: RestorePoint, diskId: string): DiskPoint | undefined {
+  return point.disks.find((disk) => disk.diskId === diskId);
+}
+
+/** Smallest size in the files behind each one; Infinity for the last. */
+function limitsOf(sizes: readonly number[]): number[] {
+  const limits: number[] = [];
+  let smallest = Infinity;
+  for (let k = sizes.length - 1; k >= 0; k--) {
+    limits[k] = smallest;
+    smallest = Math.min(smallest, sizes[k] ?? Infinity);
+  }
+  return limits;
+}
+
+function noBase(disk: DiskPoint, points: readonly PointReader[]): IntegrityError {
+  const point = points.at(-1)?.point.pointId ?? '';
+  return new IntegrityError(
+    'INTEGRITY_DIGEST_MISMATCH',
+    `disk ${disk.alias} (${disk.diskId}) of restore point ${point}: a file of its chain does not hold it`,
+    { hint: 'run "ovirt-cbt verify"' },
+  );
+}
+
+export class RestorePointView {
+  readonly point: RestorePoint;
+  readonly #points: readonly PointReader[];
+
+  private constructor(point: RestorePoint, points: readonly PointReader[]) {
+    this.point = point;
+    this.#points = points;
+  }
+
+  /**
+   * Opens all files that a point needs.
+   *
+   * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING`, format and integrity codes
+   */
+  static async open(
+    folder: string,
+    points: readonly RestorePoint[],
+    point: RestorePoint,
+  ): Promise<RestorePointView> {
+    const opened: PointReader[] = [];
+    try {
+      for (const member of chainTo(points, point)) {
+        opened.push(await PointReader.open(folder, member));
+      }
+      return new RestorePointView(point, opened);
+    } catch (error) {
+      await Promise.all(opened.map((reader) => reader.close()));
+      throw error;
+    }
+  }
+
+  /** The container of the point itself. */
+  get newest(): PointReader {
+    const newest = this.#points.at(-1);
+    if (!newest) throw new UsageError('USAGE_NOT_FOUND', 'an empty chain has no newest point');
+    return newest;
+  }
+
+  /** Opened containers, the full first. */
+  get members(): readonly PointReader[] {
+    return this.#points;
+  }
+
+  async disk(disk: DiskPoint): Promise<DiskView> {
+    return await DiskView.compose(this.#points, disk);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#points.map((reader) => reader.close()));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

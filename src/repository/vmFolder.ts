@@ -1,0 +1,212 @@
+/** The folder of one VM: its containers, its chain metadata (.vbm), its leftovers. */
+import { randomBytes } from 'node:crypto';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { BackupError, errnoOf, RepositoryError } from '../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
+import { guardRepository, PARTIAL_SUFFIX, publishFile, writeDurable } from './durableFile.ts';
+import { safeFileName } from './names.ts';
+import { openContainer, readSummary } from './pointReader.ts';
+import { type ChainMetadata, decodeVbm, encodeVbm } from './pointXml.ts';
+import type { RestorePoint, VmIdentity } from './restorePoint.ts';
+
+const CONTAINER_NAME = /\.(vbk|vib)$/;
+
+interface FoundPoint {
+  readonly vm: VmIdentity;
+  readonly point: RestorePoint;
+}
+
+/** A container that carries no usable restore point, and why. */
+interface BadFile {
+  readonly fileName: string;
+  readonly reason: string;
+}
+
+export interface ScanResult {
+  readonly metadata: ChainMetadata;
+  readonly badFiles: readonly BadFile[];
+}
+
+export class VmFolder {
+  readonly folder: string;
+  /** Name part of the folder; the VM's real name is in the metadata. */
+  readonly safeName: string;
+  readonly vmId: string;
+
+  constructor(folder: string, safeName: string, vmId: string) {
+    this.folder = folder;
+    this.safeName = safeName;
+    this.vmId = vmId;
+  }
+
+  get vbmPath(): string {
+    return path.join(this.folder, `${this.safeName}.vbm`);
+  }
+
+  /** True for the VM's id, and for its name as the metadata or, without one, the folder has it. */
+  async isNamed(nameOrId: string): Promise<boolean> {
+    if (nameOrId === this.vmId) return true;
+    if (safeFileName(nameOrId) !== this.safeName) return false;
+    const metadata = await this.readMetadata().catch(() => undefined);
+    return !metadata || metadata.vm.name === nameOrId;
+  }
+
+  /**
+   * Chain metadata, or undefined when the folder holds no restore point yet.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it is lost or cannot be read
+   */
+  async readMetadata(): Promise<ChainMetadata | undefined> {
+    try {
+      return decodeVbm(await readFile(this.vbmPath, 'utf8'), this.vbmPath);
+    } catch (error) {
+      if (error instanceof RepositoryError) throw error;
+      if (errnoOf(error) !== 'ENOENT') {
+        throw new RepositoryError('REPOSITORY_IO', `read ${this.vbmPath}: ${errnoOf(error)}`, {
+          cause: error,
+          hint: 'check the repository volume and its permissions',
+        });
+      }
+    }
+    if ((await this.containerNames()).length === 0) return undefined;
+    throw new RepositoryError('REPOSITORY_METADATA_INVALID', `${this.vbmPath} is missing`, {
+      hint: 'run "ovirt-cbt rescan" to rebuild it from the containers beside it',
+    });
+  }
+
+  /** Chain metadata of a VM that has been backed up. */
+  async requireMetadata(): Promise<ChainMetadata> {
+    const metadata = await this.readMetadata();
+    if (metadata && metadata.points.length > 0) return metadata;
+    throw new RepositoryError('CHAIN_PARENT_MISSING', `${this.folder} holds no restore point yet`, {
+      hint: 'run "ovirt-cbt backup" first',
+    });
+  }
+
+  async writeMetadata(metadata: ChainMetadata): Promise<void> {
+    await writeDurable(this.vbmPath, encodeVbm(metadata));
+  }
+
+  async containerNames(): Promise<string[]> {
+    const names = await guardRepository(`read ${this.folder}`, () => readdir(this.folder));
+    return names.filter((name) => CONTAINER_NAME.test(name)).toSorted();
+  }
+
+  /** A new container name: VM, time of creation in UTC, four random hexadecimal digits. */
+  newContainerName(type: RestorePoint['type'], createdAt: Date): string {
+    const time = createdAt.toISOString().slice(0, 19).replaceAll(':', '');
+    const suffix = randomBytes(2).toString('hex').toUpperCase();
+    return `${this.safeName}.D${time}_${suffix}.${type === 'full' ? 'vbk' : 'vib'}`;
+  }
+
+  partialPath(fileName: string): string {
+    return path.join(this.folder, `${fileName}${PARTIAL_SUFFIX}`);
+  }
+
+  /** Gives a committed container its name; from then on it is a restore point. */
+  async publish(fileName: string): Promise<void> {
+    await publishFile(this.partialPath(fileName), path.join(this.folder, fileName));
+  }
+
+  /** Deletes what a stopped session left unfinished. Only for the holder of the lock. */
+  async removeLeftovers(): Promise<SessionMessage[]> {
+    const names = await guardRepository(`read ${this.folder}`, () => readdir(this.folder));
+    const leftovers = names.filter((name) => name.endsWith(PARTIAL_SUFFIX));
+    for (const name of leftovers) await rm(path.join(this.folder, name), { force: true });
+    return leftovers.map((file) => sessionMessage('REPO-505', { file }));
+  }
+
+  /**
+   * Adds complete containers that the metadata does not list: a session was killed between naming its file
+   * and writing the metadata. Only for the holder of the lock.
+   */
+  async adoptOrphans(
+    metadata: ChainMetadata,
+    verbs: BlockVerbs,
+  ): Promise<{ readonly metadata: ChainMetadata; readonly messages: SessionMessage[] }> {
+    const listed = new Set(metadata.points.map((point) => point.fileName));
+    const orphans = (await this.containerNames()).filter((name) => !listed.has(name));
+    if (orphans.length === 0) return { metadata, messages: [] };
+    const { found, badFiles } = await this.#readContainers(orphans, verbs);
+    const result = orderPoints(metadata.vm, metadata.points, found);
+    const adopted = found.filter((entry) => result.points.includes(entry.point));
+    const messages = [
+      ...adopted.map(({ point }) =>
+        sessionMessage('REPO-506', { rp: point.pointId, file: point.fileName }),
+      ),
+      ...[...badFiles, ...result.badFiles].map((bad) =>
+        sessionMessage('REPO-507', { file: bad.fileName, reason: bad.reason }),
+      ),
+    ];
+    const updated = { vm: metadata.vm, points: result.points };
+    if (adopted.length > 0) await this.writeMetadata(updated);
+    return { metadata: updated, messages };
+  }
+
+  /** Rebuilds the metadata from the containers alone. */
+  async scan(verbs: BlockVerbs): Promise<ScanResult> {
+    const { found, badFiles } = await this.#readContainers(await this.containerNames(), verbs);
+    const vm = found[0]?.vm ?? { id: this.vmId, name: this.safeName };
+    const result = orderPoints(vm, [], found);
+    return {
+      metadata: { vm, points: result.points },
+      badFiles: [...badFiles, ...result.badFiles],
+    };
+  }
+
+  async #readContainers(
+    names: readonly string[],
+    verbs: BlockVerbs,
+  ): Promise<{ readonly found: FoundPoint[]; readonly badFiles: BadFile[] }> {
+    const found: FoundPoint[] = [];
+    const badFiles: BadFile[] = [];
+    for (const fileName of names) {
+      try {
+        found.push(await this.#readContainer(fileName, verbs));
+      } catch (error) {
+        if (!(error instanceof BackupError)) throw error;
+        badFiles.push({ fileName, reason: error.code });
+      }
+    }
+    return { found, badFiles };
+  }
+
+  async #readContainer(fileName: string, verbs: BlockVerbs): Promise<FoundPoint> {
+    const file = path.join(this.folder, fileName);
+    const reader = await openContainer(file);
+    try {
+      const { vm, point } = await readSummary(reader, verbs);
+      const { size } = await stat(file);
+      return { vm, point: { ...point, fileName, fileBytes: size } };
+    } finally {
+      await reader.close();
+    }
+  }
+}
+
+/** Sorts points by creation and keeps those of this VM whose parent is there. */
+function orderPoints(
+  vm: VmIdentity,
+  known: readonly RestorePoint[],
+  found: readonly FoundPoint[],
+): { readonly points: RestorePoint[]; readonly badFiles: BadFile[] } {
+  const badFiles: BadFile[] = [];
+  const points = [...known];
+  const sorted = found.toSorted(
+    (a, b) =>
+      a.point.createdAt.localeCompare(b.point.createdAt) || a.point.number - b.point.number,
+  );
+  for (const { vm: owner, point } of sorted) {
+    const hasParent =
+      point.type === 'full' || points.some((other) => other.pointId === point.parentPointId);
+    if (owner.id !== vm.id) badFiles.push({ fileName: point.fileName, reason: 'of another VM' });
+    else if (points.some((other) => other.pointId === point.pointId)) {
+      badFiles.push({ fileName: point.fileName, reason: 'a copy of a known restore point' });
+    } else if (!hasParent) {
+      badFiles.push({ fileName: point.fileName, reason: 'its parent is missing' });
+    } else points.push(point);
+  }
+  return { points, badFiles };
+}

@@ -1,0 +1,140 @@
+/** The pipeline of one disk, from its device into an open container. */
+import { createContainerSink, type DiskContent } from '../container/containerSink.ts';
+import type { ContainerWriter } from '../container/containerWriter.ts';
+import { createStageStats } from '../core/stats.ts';
+import { blockCountOf } from '../core/units.ts';
+import type { BlockDevice, DiskTask } from '../pipeline/blocks.ts';
+import { createBlockReader } from '../pipeline/blockReader.ts';
+import { createCompressor } from '../pipeline/compressor.ts';
+import { createDirtyZeroFilter, createFilterCounts } from '../pipeline/dirtyZeroFilter.ts';
+import { createExtentSource } from '../pipeline/extentSource.ts';
+import { FingerprintMap, type ParentDisk } from '../pipeline/fingerprintMap.ts';
+import { createHashComparer } from '../pipeline/hashComparer.ts';
+import { connect } from '../pipeline/stage.ts';
+import { type DiskReport, type DiskStages, stageSeconds } from './report.ts';
+import type { RunResources } from './resources.ts';
+
+export interface DiskRun {
+  readonly task: DiskTask;
+  readonly reason: string;
+  readonly device: BlockDevice;
+  readonly isIncrement: boolean;
+  readonly parent: ParentDisk | undefined;
+  readonly writer: ContainerWriter;
+}
+
+/** Live counts for progress. */
+export interface DiskProgress {
+  readonly alias: string;
+  readonly sizeBytes: number;
+  /** Bytes of the disk that are dealt with: read, zero or clean. */
+  doneBytes(): number;
+  readBytes(): number;
+}
+
+export interface DiskResult {
+  readonly content: DiskContent;
+  readonly report: DiskReport;
+}
+
+export function createDiskStages(): DiskStages {
+  return {
+    extents: createStageStats(),
+    read: createStageStats(),
+    hash: createStageStats(),
+    compress: createStageStats(),
+    write: createStageStats(),
+  };
+}
+
+/** The parent's fingerprints as a start for this disk: blocks beyond its end are forgotten. */
+function inheritFingerprints(run: DiskRun): FingerprintMap {
+  if (!run.parent) return new FingerprintMap();
+  const { blockSizeBytes, virtualSizeBytes } = run.task;
+  const inherited = run.parent.fingerprints.clone();
+  const end = blockCountOf(run.parent.sizeBytes, blockSizeBytes);
+  inherited.clear(blockCountOf(virtualSizeBytes, blockSizeBytes), end);
+  return inherited;
+}
+
+/**
+ * Backs up one disk into the writer's container.
+ *
+ * @param onStart - called with live counts before the first byte is read.
+ * @throws what the device, the workers or the storage throw; `CANCELLED` on abort
+ */
+export async function backupDisk(
+  run: DiskRun,
+  resources: RunResources,
+  onStart: (progress: DiskProgress) => void,
+): Promise<DiskResult> {
+  const { task, device, parent, writer, isIncrement } = run;
+  const { pool, signal } = resources;
+  const stages = createDiskStages();
+  const filter = createFilterCounts();
+  const fingerprints = inheritFingerprints(run);
+  const sink = createContainerSink({
+    task,
+    writer,
+    isIncrement,
+    fingerprints,
+    stats: stages.write,
+  });
+  const { counts } = sink.content;
+  onStart({
+    alias: task.alias,
+    sizeBytes: task.virtualSizeBytes,
+    doneBytes: () =>
+      filter.cleanBytes + counts.zeroBytes + counts.unchangedBytes + counts.changedBytes,
+    readBytes: () => stages.read.bytes,
+  });
+  const startedAtMs = performance.now();
+  await resources.withLease((lease) =>
+    connect(
+      createExtentSource({ task, device, signal, stats: stages.extents }),
+      [
+        createDirtyZeroFilter(task, filter),
+        createBlockReader({ task, device, lease, signal, stats: stages.read }),
+        createHashComparer({ task, pool, stats: stages.hash, parent }),
+        createCompressor({ pool, lease, stats: stages.compress }),
+      ],
+      sink,
+      { signal },
+    ),
+  );
+  const wallSeconds = (performance.now() - startedAtMs) / 1000;
+  const allocatedBytes = filter.wantedBytes;
+  return {
+    content: sink.content,
+    report: reportDisk(run, stages, sink.content, allocatedBytes, wallSeconds),
+  };
+}
+
+function reportDisk(
+  run: DiskRun,
+  stages: DiskStages,
+  content: DiskContent,
+  allocatedBytes: number,
+  wallSeconds: number,
+): DiskReport {
+  const { diskId, alias, mode, virtualSizeBytes } = run.task;
+  const { zeroBytes, unchangedBytes, changedBytes, duplicateBlocks, storedBytes } = content.counts;
+  return {
+    diskId,
+    alias,
+    mode,
+    reason: run.reason,
+    sizeBytes: virtualSizeBytes,
+    allocatedBytes,
+    readBytes: stages.read.bytes,
+    zeroBytes,
+    unchangedBytes,
+    changedBytes,
+    duplicateBlocks,
+    storedBytes,
+    reductionRatio: storedBytes > 0 ? changedBytes / storedBytes : 0,
+    seconds: stageSeconds(stages),
+    wallSeconds,
+    readBytesPerSecond: wallSeconds > 0 ? stages.read.bytes / wallSeconds : 0,
+  };
+}

@@ -1,0 +1,335 @@
+/** A backup session over local raw images: first a full, then increments by comparison. Wiring only. */
+import { randomUUID } from 'node:crypto';
+import { statfs } from 'node:fs/promises';
+import { checkBlockSize } from '../container/containerWriter.ts';
+import type { DiskContent } from '../container/containerSink.ts';
+import { BackupError, RepositoryError, UsageError } from '../core/errors.ts';
+import { type Logger, silentLogger } from '../core/log.ts';
+import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import { formatBytes, GIB, MIB } from '../core/units.ts';
+import { openRawImage, type RawImage } from '../devices/rawImageDevice.ts';
+import { type BlockVerbs, createBlockVerbs } from '../pipeline/blockVerbs.ts';
+import { requireNativeLz4 } from '../pipeline/lz4Binding.ts';
+import { ChainLock } from '../repository/chainLock.ts';
+import { checkVmName } from '../repository/names.ts';
+import type { ChainMetadata } from '../repository/pointXml.ts';
+import { Repository } from '../repository/repository.ts';
+import type { RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
+import type { VmFolder } from '../repository/vmFolder.ts';
+import { backupDisk, type DiskProgress, type DiskResult } from './backupDisk.ts';
+import { nameImages, planFull, planIncrement, type PlannedDisk } from './imagePlan.ts';
+import { type CheckedParent, newestPoint, tryOpenParent } from './parentPoint.ts';
+import { PointWriter } from './pointWriter.ts';
+import { findBottleneck, type SessionReport } from './report.ts';
+import { forEachLimited, RunResources } from './resources.ts';
+
+export type SessionMode = 'auto' | 'full' | 'incremental';
+
+export interface BackupImagesOptions {
+  /** Raw images or block devices; each is one disk of the VM, told apart by file name. */
+  readonly images: readonly string[];
+  readonly vmName: string;
+  /** Repository folder; made when it is new or empty. */
+  readonly repository: string;
+  /** @defaultValue auto: a full when there is no restore point to build on, else an increment */
+  readonly mode?: SessionMode | undefined;
+  /** @defaultValue that of the chain; for a full 1 MiB, or 4 MiB above 128 GiB of allocated data */
+  readonly blockSizeBytes?: number | undefined;
+  readonly workers?: number | undefined;
+  /** Makes the missing native LZ4 build an error. */
+  readonly strict?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+}
+
+/** Disks whose pipelines run at once; they share slab, workers and container. */
+const PARALLEL_DISKS = 2;
+const LARGE_FULL_BYTES = 128 * GIB;
+
+interface SessionPlan {
+  readonly planned: readonly PlannedDisk[];
+  readonly parent: CheckedParent | undefined;
+  readonly blockSizeBytes: number;
+}
+
+class ImageSession {
+  readonly #options: BackupImagesOptions;
+  readonly #images: readonly RawImage[];
+  readonly #verbs: BlockVerbs;
+  readonly #log: Logger;
+  readonly #messages: SessionMessage[] = [];
+  readonly #sessionId = randomUUID();
+  readonly #startedAt = new Date();
+  readonly #startedAtMs = performance.now();
+
+  constructor(options: BackupImagesOptions, images: readonly RawImage[], verbs: BlockVerbs) {
+    this.#options = options;
+    this.#images = images;
+    this.#verbs = verbs;
+    const logger = options.logger ?? silentLogger;
+    this.#log = logger.child({ sessionId: this.#sessionId, vmName: options.vmName });
+  }
+
+  async run(): Promise<SessionReport> {
+    const { vmName } = this.#options;
+    const repository = await Repository.openOrCreate(this.#options.repository);
+    const folder =
+      (await repository.findVm(vmName)) ??
+      (await repository.createVm({ id: randomUUID(), name: vmName }));
+    await using lock = await ChainLock.acquire(folder.folder);
+    this.#log.info({ folder: folder.folder }, 'session started');
+    if (!this.#verbs.lz4.isNative) {
+      this.#note(sessionMessage('ENV-801', { reason: this.#verbs.lz4.reason }));
+    }
+    const metadata = await this.#prepare(folder);
+    const plan = await this.#plan(folder, metadata);
+    await this.#checkSpace(repository.root, plan);
+    return await this.#store({ repository, folder, metadata, lock }, plan);
+  }
+
+  /** Cleans up after a stopped session and loads the chain metadata. */
+  async #prepare(folder: VmFolder): Promise<ChainMetadata> {
+    for (const message of await folder.removeLeftovers()) this.#note(message);
+    const known = await folder.readMetadata();
+    if (!known) {
+      const vm: VmIdentity = { id: folder.vmId, name: this.#options.vmName };
+      await folder.writeMetadata({ vm, points: [] });
+      return { vm, points: [] };
+    }
+    const { metadata, messages } = await folder.adoptOrphans(known, this.#verbs);
+    for (const message of messages) this.#note(message);
+    return metadata;
+  }
+
+  async #plan(folder: VmFolder, metadata: ChainMetadata): Promise<SessionPlan> {
+    const disks = nameImages(
+      metadata.vm.id,
+      this.#images.map((image) => ({ path: image.path, sizeBytes: image.virtualSizeBytes })),
+    );
+    const { mode = 'auto' } = this.#options;
+    const newest = newestPoint(metadata);
+    if (mode === 'full' || !newest) {
+      if (mode === 'incremental') throw nothingToBuildOn(folder);
+      return this.#planFull(planFull(disks, newest ? 'full requested' : 'first restore point'));
+    }
+    const parent = await tryOpenParent(folder.folder, metadata, newest, this.#verbs);
+    if (!(parent instanceof BackupError)) {
+      const { planned, messages } = planIncrement(disks, newest);
+      for (const message of messages) this.#note(message);
+      return { planned, parent, blockSizeBytes: this.#chainBlockSize(newest) };
+    }
+    if (mode === 'incremental') throw damagedParent(newest, parent);
+    const reason = `${parent.message} (${parent.code})`;
+    this.#note(sessionMessage('REPO-501', { rp: newest.pointId, reason }));
+    return this.#planFull(planFull(disks, 'the chain does not verify'));
+  }
+
+  #planFull(planned: readonly PlannedDisk[]): SessionPlan {
+    const allocatedBytes = this.#images.reduce((sum, image) => sum + image.allocatedBytes, 0);
+    const byDefault = allocatedBytes > LARGE_FULL_BYTES ? 4 * MIB : MIB;
+    const blockSizeBytes = this.#options.blockSizeBytes ?? byDefault;
+    return { planned, parent: undefined, blockSizeBytes };
+  }
+
+  /** A chain keeps the block size of its full. */
+  #chainBlockSize(parent: RestorePoint): number {
+    const wanted = this.#options.blockSizeBytes ?? parent.blockSizeBytes;
+    if (wanted === parent.blockSizeBytes) return wanted;
+    throw new UsageError(
+      'USAGE_INVALID_OPTION',
+      `block size ${formatBytes(wanted)}: the chain has blocks of ${formatBytes(parent.blockSizeBytes)}`,
+      { hint: 'leave --block-size out, or start a new chain with --mode full' },
+    );
+  }
+
+  /** A full may need as much as is allocated; an increment's size is not known beforehand. */
+  async #checkSpace(root: string, plan: SessionPlan): Promise<void> {
+    if (plan.parent) return;
+    const needBytes = this.#images.reduce((sum, image) => sum + image.allocatedBytes, 0);
+    const { bavail, bsize } = await statfs(root);
+    const freeBytes = bavail * bsize;
+    if (freeBytes >= needBytes) return;
+    const [free, need] = [formatBytes(freeBytes), formatBytes(needBytes)];
+    this.#note(sessionMessage('REPO-503', { free, repo: root, need }));
+  }
+
+  async #store(
+    context: {
+      readonly repository: Repository;
+      readonly folder: VmFolder;
+      readonly metadata: ChainMetadata;
+      readonly lock: ChainLock;
+    },
+    plan: SessionPlan,
+  ): Promise<SessionReport> {
+    const { folder, metadata, lock } = context;
+    const draft = this.#draftPoint(folder, plan);
+    const { workers, signal } = this.#options;
+    const { blockSizeBytes } = plan;
+    await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
+    await using target = await PointWriter.create(folder, draft.fileName, blockSizeBytes);
+    const pipelinesFromMs = performance.now();
+    const results = await this.#readDisks(plan, target, resources);
+    const commitFromMs = performance.now();
+    const point = await target.publish(
+      metadata.vm,
+      { ...draft, disks: results.map((result, k) => toDiskPoint(plan.planned[k], result)) },
+      results.map((result): DiskContent => result.content),
+      { metadata, parent: plan.parent?.point, lock },
+    );
+    return this.#report(context, point, results, { pipelinesFromMs, commitFromMs });
+  }
+
+  async #readDisks(
+    plan: SessionPlan,
+    target: PointWriter,
+    resources: RunResources,
+  ): Promise<DiskResult[]> {
+    const results: DiskResult[] = [];
+    await forEachLimited(plan.planned, PARALLEL_DISKS, async (disk, k) => {
+      const device = this.#images[k];
+      if (!device || resources.signal.aborted) return;
+      const { diskId, alias, sizeBytes: virtualSizeBytes, mode, reason, content } = disk;
+      const task = {
+        diskId,
+        alias,
+        virtualSizeBytes,
+        blockSizeBytes: plan.blockSizeBytes,
+        mode,
+      } as const;
+      const parent = disk.parentDisk && plan.parent?.disks.get(diskId);
+      const isIncrement = content === 'increment';
+      const run = { task, reason, device, parent, isIncrement, writer: target.writer };
+      this.#log.info({ diskId, alias, mode, reason }, 'disk started');
+      results[k] = await backupDisk(run, resources, this.#options.onDiskStart ?? (() => {}));
+      if (await device.hasChanged()) {
+        this.#note(sessionMessage('DSK-112', { path: device.path, alias, id: diskId }));
+      }
+      this.#log.info({ diskId, ...results[k].content.counts }, 'disk done');
+    });
+    resources.signal.throwIfAborted();
+    return results;
+  }
+
+  #draftPoint(folder: VmFolder, plan: SessionPlan): Omit<RestorePoint, 'disks'> {
+    const parent = plan.parent?.point;
+    const type = parent ? 'increment' : 'full';
+    const pointId = randomUUID();
+    return {
+      pointId,
+      number: parent ? parent.number + 1 : 1,
+      type,
+      chainId: parent?.chainId ?? pointId,
+      parentPointId: parent?.pointId ?? '',
+      fileName: folder.newContainerName(type, this.#startedAt),
+      createdAt: this.#startedAt.toISOString(),
+      checkpointId: '',
+      blockSizeBytes: plan.blockSizeBytes,
+      fileBytes: 0,
+    };
+  }
+
+  #report(
+    context: { readonly repository: Repository; readonly metadata: ChainMetadata },
+    point: RestorePoint,
+    results: readonly DiskResult[],
+    times: { readonly pipelinesFromMs: number; readonly commitFromMs: number },
+  ): SessionReport {
+    const endMs = performance.now();
+    const pipelineSeconds = (times.commitFromMs - times.pipelinesFromMs) / 1000;
+    const durationSeconds = (endMs - this.#startedAtMs) / 1000;
+    const disks = results.map((result) => result.report);
+    const report: SessionReport = {
+      type: 'backup',
+      sessionId: this.#sessionId,
+      vmName: context.metadata.vm.name,
+      vmId: context.metadata.vm.id,
+      repository: context.repository.root,
+      fileName: point.fileName,
+      fileBytes: point.fileBytes,
+      pointId: point.pointId,
+      pointType: point.type,
+      pointNumber: point.number,
+      parentPointId: point.parentPointId,
+      startedAt: this.#startedAt.toISOString(),
+      durationSeconds,
+      overheadSeconds: durationSeconds - pipelineSeconds,
+      commitSeconds: (endMs - times.commitFromMs) / 1000,
+      bottleneck: findBottleneck(disks, pipelineSeconds),
+      disks,
+      messages: this.#messages,
+    };
+    this.#log.info({ fileName: point.fileName, durationSeconds }, 'session committed');
+    return report;
+  }
+
+  #note(message: SessionMessage): void {
+    this.#messages.push(message);
+    this.#log[message.level]({ code: message.code, resolution: message.resolution }, message.text);
+    this.#options.onMessage?.(message);
+  }
+}
+
+function toDiskPoint(
+  planned: PlannedDisk | undefined,
+  result: DiskResult,
+): RestorePoint['disks'][number] {
+  const { diskId, alias, sizeBytes, mode, reason, readBytes, changedBytes, storedBytes } =
+    result.report;
+  const content = planned?.content ?? 'full';
+  return {
+    diskId,
+    alias,
+    sizeBytes,
+    content,
+    mode,
+    reason,
+    readBytes,
+    changedBytes,
+    storedBytes,
+  };
+}
+
+function nothingToBuildOn(folder: VmFolder): RepositoryError {
+  return new RepositoryError('CHAIN_PARENT_MISSING', `${folder.folder}: no restore point yet`, {
+    hint: 'run the first session with --mode auto or --mode full',
+  });
+}
+
+function damagedParent(point: RestorePoint, cause: BackupError): RepositoryError {
+  return new RepositoryError(
+    'CHAIN_PARENT_DAMAGED',
+    `parent restore point ${point.pointId} does not verify: ${cause.message}`,
+    {
+      cause,
+      hint: 'run "ovirt-cbt verify"; start a new chain with --mode full, or restore the file from a copy',
+    },
+  );
+}
+
+/**
+ * Backs up local images as the disks of one VM.
+ *
+ * The new restore point exists only when this resolves; a failed or cancelled session leaves the repository
+ * as it was.
+ *
+ * @throws a {@link BackupError}; see docs/errors.md
+ */
+export async function backupImages(options: BackupImagesOptions): Promise<SessionReport> {
+  checkVmName(options.vmName);
+  if (options.blockSizeBytes !== undefined) checkBlockSize(options.blockSizeBytes);
+  if (options.images.length === 0) {
+    throw new UsageError('USAGE_INVALID_OPTION', 'no image given', { hint: 'use --image FILE' });
+  }
+  const verbs = await createBlockVerbs();
+  if (options.strict) requireNativeLz4(verbs.lz4);
+  const images: RawImage[] = [];
+  try {
+    for (const path of options.images) images.push(await openRawImage(path));
+    return await new ImageSession(options, images, verbs).run();
+  } finally {
+    await Promise.all(images.map((image) => image.close()));
+  }
+}

@@ -1,0 +1,130 @@
+/** Writes one restore point: a container under a temporary name, its commit, its name, the chain metadata. */
+import { rm } from 'node:fs/promises';
+import { FileMap } from '../container/blockMaps.ts';
+import type { DiskContent } from '../container/containerSink.ts';
+import { ContainerWriter, type FolderHandle } from '../container/containerWriter.ts';
+import type { Property } from '../container/properties.ts';
+import { openStorage, type Storage } from '../container/storage.ts';
+import type { ChainLock } from '../repository/chainLock.ts';
+import { writeFingerprints } from '../repository/fingerprintStore.ts';
+import { SUMMARY_NAME } from '../repository/pointReader.ts';
+import { type ChainMetadata, encodeSummary } from '../repository/pointXml.ts';
+import type { RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
+import type { VmFolder } from '../repository/vmFolder.ts';
+
+const LOGICAL_SECTOR: Property = { name: 'LogicalSectorSize', type: 'UInt64', value: 512n };
+const CHAIN_FORMAT = 'vbk-chain/1';
+
+/** Properties that tie a container into its chain; vbk-format 11.2, our own names. */
+function chainProperties(point: RestorePoint, parent: RestorePoint | undefined): Property[] {
+  const text = (name: string, value: string): Property => ({ name, type: 'AString', value });
+  const properties: Property[] = [
+    text('FormatExtension', CHAIN_FORMAT),
+    text('RestorePointId', point.pointId),
+    { name: 'RestorePointNumber', type: 'UInt32', value: point.number },
+    text('RestorePointType', point.type === 'full' ? 'Full' : 'Increment'),
+    text('CheckpointId', point.checkpointId),
+    { name: 'CreationTimeUtcMs', type: 'UInt64', value: BigInt(Date.parse(point.createdAt)) },
+  ];
+  if (parent) {
+    properties.push(
+      text('ParentRestorePointId', parent.pointId),
+      text('ParentFileName', parent.fileName),
+      text('ParentCheckpointId', parent.checkpointId),
+    );
+  }
+  return properties;
+}
+
+export class PointWriter {
+  readonly writer: ContainerWriter;
+  readonly #storage: Storage;
+  readonly #folder: VmFolder;
+  readonly #fileName: string;
+  #published = false;
+
+  private constructor(
+    writer: ContainerWriter,
+    storage: Storage,
+    folder: VmFolder,
+    fileName: string,
+  ) {
+    this.writer = writer;
+    this.#storage = storage;
+    this.#folder = folder;
+    this.#fileName = fileName;
+  }
+
+  /** Starts the container of a restore point under its temporary name. */
+  static async create(
+    folder: VmFolder,
+    fileName: string,
+    blockSizeBytes: number,
+  ): Promise<PointWriter> {
+    const storage = await openStorage(folder.partialPath(fileName), 'create');
+    try {
+      const writer = await ContainerWriter.create(storage, { blockSizeBytes });
+      return new PointWriter(writer, storage, folder, fileName);
+    } catch (error) {
+      await storage.close();
+      await rm(folder.partialPath(fileName), { force: true });
+      throw error;
+    }
+  }
+
+  /** Adds metadata, commits and publishes the point. After this it is the chain's newest. */
+  async publish(
+    vm: VmIdentity,
+    point: RestorePoint,
+    contents: readonly DiskContent[],
+    context: {
+      readonly metadata: ChainMetadata;
+      readonly parent: RestorePoint | undefined;
+      readonly lock: ChainLock;
+    },
+  ): Promise<RestorePoint> {
+    const { metadata, parent, lock } = context;
+    const top = this.writer.addFolder(
+      `${vm.id} (${point.chainId})`,
+      chainProperties(point, parent),
+    );
+    await this.#addSummary(top, encodeSummary(vm, point));
+    for (const content of contents) await this.#addDisk(top, content);
+    await this.writer.commit();
+    await this.#storage.close();
+    await lock.assertHeld();
+    await this.#folder.publish(this.#fileName);
+    this.#published = true;
+    const published = { ...point, fileBytes: this.writer.endBytes };
+    await this.#folder.writeMetadata({ vm, points: [...metadata.points, published] });
+    return published;
+  }
+
+  /** Removes what was not published. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#published) return;
+    await this.#storage.close().catch(() => {});
+    await rm(this.#folder.partialPath(this.#fileName), { force: true });
+  }
+
+  async #addSummary(top: FolderHandle, xml: string): Promise<void> {
+    const bytes = Buffer.from(xml, 'utf8');
+    const options = { name: SUMMARY_NAME, sizeBytes: bytes.length, compress: false };
+    const { blockSizeBytes } = this.writer;
+    await this.writer.addContent(top, options, (index, lengthBytes) =>
+      bytes.subarray(index * blockSizeBytes, index * blockSizeBytes + lengthBytes),
+    );
+  }
+
+  async #addDisk(top: FolderHandle, content: DiskContent): Promise<void> {
+    const { diskId: name, virtualSizeBytes: sizeBytes } = content.task;
+    const properties = [LOGICAL_SECTOR];
+    if (content.blocks instanceof FileMap) {
+      this.writer.addFile(top, { name, sizeBytes, map: content.blocks, properties });
+    } else {
+      this.writer.addIncrement(top, { name, sizeBytes, patches: content.blocks, properties });
+    }
+    const disk = { diskId: name, sizeBytes };
+    await writeFingerprints(this.writer, top, disk, content.fingerprints);
+  }
+}

@@ -1,0 +1,99 @@
+/** Reports of sessions: one shape for the table, for --json and for embedders. Units are in the names. */
+import type { SessionMessage } from '../core/messages.ts';
+import type { StageStats } from '../core/stats.ts';
+import type { DiskMode } from '../pipeline/blocks.ts';
+
+/** Counters of one disk's chain, live while the session runs. */
+export interface DiskStages {
+  readonly extents: StageStats;
+  readonly read: StageStats;
+  readonly hash: StageStats;
+  readonly compress: StageStats;
+  readonly write: StageStats;
+}
+
+/** Seconds per stage: busy time of each, and the time the reader waited for the stages behind it. */
+export interface StageSeconds {
+  readonly extents: number;
+  readonly read: number;
+  readonly hash: number;
+  readonly compress: number;
+  readonly write: number;
+  readonly wait: number;
+}
+
+export interface DiskReport {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly mode: DiskMode;
+  readonly reason: string;
+  readonly sizeBytes: number;
+  /** Bytes that the extents call data; the rest was known to be zero or clean and was not read. */
+  readonly allocatedBytes: number;
+  readonly readBytes: number;
+  readonly zeroBytes: number;
+  readonly unchangedBytes: number;
+  /** Plain bytes of blocks recorded as data. */
+  readonly changedBytes: number;
+  readonly duplicateBlocks: number;
+  /** Bytes that the container grew by for them. */
+  readonly storedBytes: number;
+  /** changedBytes / storedBytes; 0 when nothing was stored. */
+  readonly reductionRatio: number;
+  readonly seconds: StageSeconds;
+  readonly wallSeconds: number;
+  /** Over bytes read, not over the size of the disk. */
+  readonly readBytesPerSecond: number;
+}
+
+export interface SessionReport {
+  readonly type: 'backup';
+  readonly sessionId: string;
+  readonly vmName: string;
+  readonly vmId: string;
+  readonly repository: string;
+  readonly fileName: string;
+  readonly fileBytes: number;
+  readonly pointId: string;
+  readonly pointType: 'full' | 'increment';
+  readonly pointNumber: number;
+  readonly parentPointId: string;
+  readonly startedAt: string;
+  readonly durationSeconds: number;
+  /** Time outside the disks' pipelines: opening, checking the parent, metadata, commit. */
+  readonly overheadSeconds: number;
+  readonly commitSeconds: number;
+  /** The stage that was busiest, with its share of the pipeline's wall time. */
+  readonly bottleneck: { readonly stage: string; readonly busyRatio: number };
+  readonly disks: readonly DiskReport[];
+  readonly messages: readonly SessionMessage[];
+}
+
+const MS = 1000;
+
+export function stageSeconds(stages: DiskStages): StageSeconds {
+  return {
+    extents: stages.extents.busyMs / MS,
+    read: stages.read.busyMs / MS,
+    hash: stages.hash.busyMs / MS,
+    compress: stages.compress.busyMs / MS,
+    write: stages.write.busyMs / MS,
+    wait: stages.read.waitSlotMs / MS,
+  };
+}
+
+/** Names the busiest of source, CPU and repository over the wall time of the pipelines. */
+export function findBottleneck(
+  disks: readonly DiskReport[],
+  wallSeconds: number,
+): SessionReport['bottleneck'] {
+  const sum = (pick: (seconds: StageSeconds) => number): number =>
+    disks.reduce((total, disk) => total + pick(disk.seconds), 0);
+  const busy = {
+    'source (extents, read)': sum((s) => s.extents + s.read),
+    'cpu (hash, compress)': sum((s) => s.hash + s.compress),
+    'repository (write)': sum((s) => s.write),
+  };
+  const [stage, seconds] = Object.entries(busy).reduce((a, b) => (b[1] > a[1] ? b : a));
+  return { stage, busyRatio: wallSeconds > 0 ? Math.min(1, seconds / wallSeconds) : 0 };
+}
