@@ -1,7 +1,14 @@
 /** What every command shares: output form, logger, abort signal, and the way a command ends. */
 import type { Command } from 'commander';
 import pino, { type DestinationStream } from 'pino';
-import { BackupError, CancelledError, EXIT_CODES, exitCodeOf, toFailure, UsageError } from '../core/errors.ts';
+import {
+  BackupError,
+  CancelledError,
+  EXIT_CODES,
+  exitCodeOf,
+  toFailure,
+  UsageError,
+} from '../core/errors.ts';
 import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import { parseBytes } from '../core/units.ts';
@@ -86,7 +93,9 @@ export class CommandContext {
   #onSignal(name: NodeJS.Signals): void {
     if (this.signal.aborted) process.exit(this.#signalExit);
     this.#signalExit = name === 'SIGTERM' ? SIGTERM_EXIT : EXIT_CODES.interrupted;
-    process.stderr.write('stopping: waiting for reads and writes under way; again to stop at once\n');
+    process.stderr.write(
+      'stopping: waiting for reads and writes under way; again to stop at once\n',
+    );
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
   }
 

@@ -68,7 +68,8 @@ async function editImage(file: string): Promise<void> {
 
 async function sha256(file: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: MIB })) hash.update(chunk as Buffer);
+  for await (const chunk of createReadStream(file, { highWaterMark: MIB }))
+    hash.update(chunk as Buffer);
   return hash.digest('hex');
 }
 

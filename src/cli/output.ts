@@ -11,7 +11,10 @@ import type { VerifyReport } from '../session/verifyRepository.ts';
 const MS = 1000;
 
 /** Columns padded to their widest cell; numbers (cells that start with a digit) to the right. */
-export function formatTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+export function formatTable(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
   const widths = header.map((title, column) =>
     Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
   );
@@ -35,7 +38,9 @@ function diskRow(disk: DiskReport): string[] {
   return [
     disk.alias,
     disk.mode,
-    ...[sizeBytes, readBytes, zeroBytes, unchangedBytes, changedBytes, storedBytes].map(formatBytes),
+    ...[sizeBytes, readBytes, zeroBytes, unchangedBytes, changedBytes, storedBytes].map(
+      formatBytes,
+    ),
     disk.reductionRatio > 0 ? `${disk.reductionRatio.toFixed(2)}x` : '-',
     `${formatBytes(disk.readBytesPerSecond)}/s`,
     disk.reason,
@@ -44,7 +49,10 @@ function diskRow(disk: DiskReport): string[] {
 
 function stageRow(disk: DiskReport): string[] {
   const { extents, read, hash, compress, write, wait } = disk.seconds;
-  return [disk.alias, ...[extents, read, hash, compress, write, wait, disk.wallSeconds].map(seconds)];
+  return [
+    disk.alias,
+    ...[extents, read, hash, compress, write, wait, disk.wallSeconds].map(seconds),
+  ];
 }
 
 export function formatSession(report: SessionReport): string {
@@ -157,7 +165,9 @@ export function formatInspect(report: InspectReport): string {
     item.kind,
     String(item.count),
     formatBytes(item.sizeBytes),
-    item.properties.map((property) => `${property.name}=${String(property.value).slice(0, 40)}`).join(' '),
+    item.properties
+      .map((property) => `${property.name}=${String(property.value).slice(0, 40)}`)
+      .join(' '),
     item.path,
   ]);
   return [

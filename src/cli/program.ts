@@ -2,11 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { EXIT_CODES } from '../core/errors.ts';
-import { backupImages, type SessionMode } from '../session/backupImages.ts';
+import { backupImages } from '../session/backupImages.ts';
+import type { SessionMode } from '../session/planImageSession.ts';
 import { inspectContainer } from '../session/inspectContainer.ts';
 import { listRepository } from '../session/listRepository.ts';
 import { rescanRepository } from '../session/rescanRepository.ts';
-import { type ImageFormat, restoreImages } from '../session/restoreImages.ts';
+import type { ImageFormat } from '../session/restoreDisk.ts';
+import { restoreImages } from '../session/restoreImages.ts';
 import { verifyRepository } from '../session/verifyRepository.ts';
 import {
   CommandContext,
@@ -65,9 +67,15 @@ function addBackup(program: Command, done: (exitCode: number) => void): void {
     .requiredOption('--name <name>', 'name of the VM in the repository')
     .requiredOption('--repo <dir>', 'repository; made when the folder is new or empty')
     .addOption(
-      new Option('--mode <mode>', 'what to make').choices(['auto', 'full', 'incremental']).default('auto'),
+      new Option('--mode <mode>', 'what to make')
+        .choices(['auto', 'full', 'incremental'])
+        .default('auto'),
     )
-    .option('--block-size <size>', 'of a full: 256KiB to 8MiB (default: 1MiB)', parseSize('--block-size'))
+    .option(
+      '--block-size <size>',
+      'of a full: 256KiB to 8MiB (default: 1MiB)',
+      parseSize('--block-size'),
+    )
     .addOption(workersOption())
     .option('--strict', 'warnings end with exit code 3, a missing native codec is an error')
     .action(async (flags: BackupFlags) => {
@@ -112,7 +120,9 @@ function addRestore(program: Command, done: (exitCode: number) => void): void {
     .option('--point <id>', 'restore point: id, its beginning, or latest', 'latest')
     .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)
     .requiredOption('--output <dir>', 'folder for the images; existing files are kept')
-    .addOption(new Option('--format <format>', 'image format').choices(['raw', 'qcow2']).default('raw'))
+    .addOption(
+      new Option('--format <format>', 'image format').choices(['raw', 'qcow2']).default('raw'),
+    )
     .addOption(workersOption())
     .action(async (flags: RestoreFlags) => {
       const context = new CommandContext(flags);

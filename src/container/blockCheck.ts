@@ -1,10 +1,6 @@
 /** What makes a stored block good: its length, CRC and digest, and that it is the block the map asked for. */
 import { IntegrityError } from '../core/errors.ts';
-import {
-  UNPACK_BAD_CRC,
-  UNPACK_BAD_HEADER,
-  UNPACK_BAD_LENGTH,
-} from '../pipeline/storedBlock.ts';
+import { UNPACK_BAD_CRC, UNPACK_BAD_HEADER, UNPACK_BAD_LENGTH } from '../pipeline/storedBlock.ts';
 
 interface CheckedExtent {
   readonly blockId: number;

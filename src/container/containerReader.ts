@@ -3,7 +3,6 @@
  * count, size and offset is checked before use, and memory stays at a few pages plus what is returned.
  */
 import { FormatError } from '../core/errors.ts';
-import { blockCountOf, blockLengthAt } from '../core/units.ts';
 import type { StoredCodec } from '../pipeline/blocks.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
 import { LZ4_HEADER_BYTES } from '../pipeline/storedBlock.ts';
@@ -12,44 +11,28 @@ import {
   COMPRESSION_LZ4,
   dataStartOf,
   DIRECTORY_ITEM_BYTES,
-  FIB_BLOCK_BYTES,
   ITEM_EXTERNAL,
   ITEM_FILE,
   ITEM_FOLDER,
   ITEM_INCREMENT,
   ITEM_PATCH,
   NO_PAGE,
-  PATCH_BLOCK_BYTES,
   STORE_BLOCK_BYTES,
-  TABLE_BLOCKS,
-  TABLE_DESCRIPTOR_BYTES,
 } from './layout.ts';
+import type { ContainerItem, ItemKind } from './items.ts';
+import { MapReader } from './mapReader.ts';
 import { decodeProperties, type Property } from './properties.ts';
 import {
   type BlockReference,
   decodeDirectoryItem,
-  decodeFibBlock,
-  decodePatchBlock,
   decodeStoreBlock,
-  decodeTableDescriptor,
   type DirectoryItem,
   isKnownCompression,
   type StoreBlock,
-  ZERO_BLOCK_ID,
 } from './records.ts';
 import { type OpenSnapshot, openSnapshot } from './snapshotReader.ts';
 import type { Storage } from './storage.ts';
 import { readBlob, VectorReader } from './vectorReader.ts';
-
-export type ItemKind = 'folder' | 'external' | 'file' | 'patch' | 'increment' | 'unknown';
-
-export interface ContainerItem {
-  /** Names from the top, joined by "/". */
-  readonly path: string;
-  readonly kind: ItemKind;
-  readonly properties: readonly Property[] | undefined;
-  readonly record: DirectoryItem;
-}
 
 /** Where the stored bytes of a block lie, checked against the file. */
 export interface StoredExtent {
@@ -74,11 +57,13 @@ export class ContainerReader {
   readonly snapshot: OpenSnapshot;
   readonly storage: Storage;
   readonly store: VectorReader;
+  readonly #maps: MapReader;
 
   private constructor(storage: Storage, snapshot: OpenSnapshot, store: VectorReader) {
     this.storage = storage;
     this.snapshot = snapshot;
     this.store = store;
+    this.#maps = new MapReader(snapshot.pages, this.blockSizeBytes, store.count);
   }
 
   /** Opens a container; `storage` is closed with it. Errors: see {@link openSnapshot}. */
@@ -131,18 +116,12 @@ export class ContainerReader {
    * increment also those that became zero (block id -1).
    */
   references(item: ContainerItem): AsyncGenerator<BlockReference> {
-    return item.kind === 'increment' ? this.#patches(item) : this.#storedBlocks(item);
+    return item.kind === 'increment' ? this.#maps.patches(item) : this.#maps.storedBlocks(item);
   }
 
   /** What a file's map says of block `index`. */
   async fileBlock(item: ContainerItem, index: number): Promise<BlockReference> {
-    const tables = await this.#tables(item);
-    const table = Math.floor(index / TABLE_BLOCKS);
-    const fibs = await this.#fibs(item, tables, table);
-    const record = await fibs?.record(index % TABLE_BLOCKS);
-    if (record) return this.#checkedFib(item, index, record);
-    const lengthBytes = blockLengthAt(index, item.record.sizeBytes, this.blockSizeBytes);
-    return { index, lengthBytes, blockId: ZERO_BLOCK_ID, digest: new Uint8Array(16) };
+    return await this.#maps.fileBlock(item, index);
   }
 
   /** Place and form of a stored block, checked. @throws FORMAT_BOUNDS, FORMAT_STRUCTURE, FORMAT_UNSUPPORTED */
@@ -246,97 +225,6 @@ export class ContainerReader {
     return decodeProperties(await readBlob(this.snapshot.pages, record.propertiesRoot, what));
   }
 
-  async #tables(item: ContainerItem): Promise<VectorReader> {
-    const { sizeBytes, count, vectorRoot } = item.record;
-    const blockCount = blockCountOf(sizeBytes, this.blockSizeBytes);
-    if (item.kind !== 'file' || !(count === blockCount)) {
-      throw new FormatError(
-        'FORMAT_BOUNDS',
-        `${this.name}: ${item.path}: ${count} blocks for ${sizeBytes} B`,
-      );
-    }
-    const tableCount = Math.ceil(blockCount / TABLE_BLOCKS);
-    const { pages } = this.snapshot;
-    return await VectorReader.open(
-      pages,
-      vectorRoot,
-      TABLE_DESCRIPTOR_BYTES,
-      tableCount,
-      item.path,
-    );
-  }
-
-  /** The blocks of one table, or undefined for an absent table, which is all zeros. */
-  async #fibs(
-    item: ContainerItem,
-    tables: VectorReader,
-    table: number,
-  ): Promise<VectorReader | undefined> {
-    const { vectorRoot, blockCount } = decodeTableDescriptor(await tables.record(table));
-    if (vectorRoot === NO_PAGE) return undefined;
-    const expected = Math.min(TABLE_BLOCKS, item.record.count - table * TABLE_BLOCKS);
-    if (blockCount !== expected) {
-      throw new FormatError(
-        'FORMAT_BOUNDS',
-        `${this.name}: ${item.path}: table ${table} has ${blockCount} blocks, not ${expected}`,
-      );
-    }
-    const what = `${item.path} table ${table}`;
-    const { pages } = this.snapshot;
-    return await VectorReader.open(pages, vectorRoot, FIB_BLOCK_BYTES, blockCount, what);
-  }
-
-  async *#storedBlocks(item: ContainerItem): AsyncGenerator<BlockReference> {
-    const tables = await this.#tables(item);
-    for (let table = 0; table < tables.count; table++) {
-      const fibs = await this.#fibs(item, tables, table);
-      if (!fibs) continue;
-      for await (const [k, bytes] of fibs.records()) {
-        const reference = this.#checkedFib(item, table * TABLE_BLOCKS + k, bytes);
-        if (reference.blockId !== ZERO_BLOCK_ID) yield reference;
-      }
-    }
-  }
-
-  async *#patches(item: ContainerItem): AsyncGenerator<BlockReference> {
-    const { vectorRoot, count } = item.record;
-    const { pages } = this.snapshot;
-    const vector = await VectorReader.open(pages, vectorRoot, PATCH_BLOCK_BYTES, count, item.path);
-    let lastIndex = -1;
-    for await (const [k, bytes] of vector.records()) {
-      const reference = this.#checked(item, decodePatchBlock(bytes), `patch ${k}`);
-      if (!(reference.index > lastIndex)) {
-        throw new FormatError('FORMAT_STRUCTURE', `${this.name}: ${item.path}: patch ${k}: order`);
-      }
-      lastIndex = reference.index;
-      yield reference;
-    }
-  }
-
-  #checkedFib(item: ContainerItem, index: number, bytes: Buffer): BlockReference {
-    return this.#checked(item, decodeFibBlock(bytes, index), `block ${index}`);
-  }
-
-  #checked(
-    item: ContainerItem,
-    reference: BlockReference | undefined,
-    what: string,
-  ): BlockReference {
-    const expected = reference
-      ? blockLengthAt(reference.index, item.record.sizeBytes, this.blockSizeBytes)
-      : 0;
-    const known =
-      reference &&
-      (reference.blockId === ZERO_BLOCK_ID ||
-        (reference.blockId >= 0 && reference.blockId < this.store.count));
-    if (!reference || !known || expected === 0 || reference.lengthBytes !== expected) {
-      throw new FormatError('FORMAT_BOUNDS', `${this.name}: ${item.path}: ${what}`, {
-        hint: 'the map of this item is damaged or of a kind that is not supported',
-      });
-    }
-    return reference;
-  }
-
   #badBlock(blockId: number, block: StoreBlock): never {
     const { offsetBytes, allocatedBytes, storedBytes, sourceBytes } = block;
     throw new FormatError(
@@ -346,4 +234,3 @@ export class ContainerReader {
     );
   }
 }
-

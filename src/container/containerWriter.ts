@@ -127,7 +127,11 @@ export class ContainerWriter {
     block: PackedBlock,
     onWritten: () => void = () => {},
   ): { blockId: number; isNew: boolean } {
-    const key = { digest: block.digest, fingerprint: block.fingerprint, sourceBytes: block.lengthBytes };
+    const key = {
+      digest: block.digest,
+      fingerprint: block.fingerprint,
+      sourceBytes: block.lengthBytes,
+    };
     const known = this.store.find(key);
     if (known !== undefined) {
       this.store.use(known);
@@ -137,7 +141,13 @@ export class ContainerWriter {
     }
     const { codec, storedBytes } = block;
     const offsetBytes = this.#take(storedBytes);
-    const blockId = this.store.add({ ...key, codec, storedBytes, offsetBytes, isDeduplicated: true });
+    const blockId = this.store.add({
+      ...key,
+      codec,
+      storedBytes,
+      offsetBytes,
+      isDeduplicated: true,
+    });
     const bytes = block.slot.bytes.subarray(0, roundUp(storedBytes, CLUSTER_BYTES));
     this.#queue.push(bytes, () => {
       block.slot.release();

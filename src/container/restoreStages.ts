@@ -130,7 +130,8 @@ function fingerprintDamage(
   storedFingerprint: bigint,
 ): IntegrityError | undefined {
   const { extent } = block;
-  const isWhole = block.validBytes === block.lengthBytes && block.lengthBytes === extent.sourceBytes;
+  const isWhole =
+    block.validBytes === block.lengthBytes && block.lengthBytes === extent.sourceBytes;
   if (!isWhole) raw.bytes.fill(0, block.validBytes, block.lengthBytes);
   if (block.fingerprint === undefined) return undefined;
   const bytes = raw.bytes.subarray(0, block.lengthBytes);

@@ -122,10 +122,7 @@ class SnapshotOpener {
   }
 
   /** All banks of a candidate, or undefined when one is lost. */
-  async banks(
-    candidate: Candidate,
-    others: readonly Candidate[],
-  ): Promise<OpenBank[] | undefined> {
+  async banks(candidate: Candidate, others: readonly Candidate[]): Promise<OpenBank[] | undefined> {
     const { slot, slotNumber } = candidate;
     if (slot.endOfFileBytes > this.#fileBytes) {
       this.damage.push(

@@ -117,7 +117,8 @@ class SnapshotWriter {
     const tables: TableDescriptor[] = [];
     const tableCount = Math.ceil(blockCount / TABLE_BLOCKS);
     for (let table = 0; table < tableCount; table++) {
-      if (!item.map.isSparseTable(table)) tables[table] = await this.#table(item, table, blockCount);
+      if (!item.map.isSparseTable(table))
+        tables[table] = await this.#table(item, table, blockCount);
     }
     const sparse = { vectorRoot: NO_PAGE, blockSizeBytes: this.#blockSizeBytes, blockCount: 0 };
     return await this.#metadata.vector(TABLE_DESCRIPTOR_BYTES, tableCount, (index, out) =>
@@ -192,7 +193,13 @@ export async function writeSnapshot(
     out.writeUInt32LE(store.allocatedBytesOf(blockId), 0);
     writeSize(viewOf(out), 4, blockId);
   };
-  const freeRoot = await writeIndex(metadata, FREE_RECORD_BYTES, free.length, encodeFree, FREE_PAGE);
+  const freeRoot = await writeIndex(
+    metadata,
+    FREE_RECORD_BYTES,
+    free.length,
+    encodeFree,
+    FREE_PAGE,
+  );
   const byDigest = store.idsByDigest();
   const encodeDedup = (k: number, out: Buffer): void => {
     const blockId = byDigest[k] ?? 0;

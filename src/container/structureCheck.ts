@@ -3,7 +3,8 @@
  * and that no two stored blocks overlap. Memory: 16 bytes per stored block.
  */
 import { BackupError, FormatError } from '../core/errors.ts';
-import type { ContainerItem, ContainerReader } from './containerReader.ts';
+import type { ContainerReader } from './containerReader.ts';
+import type { ContainerItem } from './items.ts';
 import { walkIndex } from './indexTree.ts';
 import { DEDUP_RECORD_BYTES, FREE_RECORD_BYTES, NO_PAGE, readSize, viewOf } from './layout.ts';
 import { type StoreBlock, ZERO_BLOCK_ID } from './records.ts';

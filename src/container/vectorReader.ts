@@ -60,7 +60,10 @@ export class VectorReader {
   /** Record `index`; a view that is read only. */
   async record(index: number): Promise<Buffer> {
     if (!(index >= 0 && index < this.count)) {
-      throw new FormatError('FORMAT_BOUNDS', `${this.#pages.name}: record ${index} of ${this.count}`);
+      throw new FormatError(
+        'FORMAT_BOUNDS',
+        `${this.#pages.name}: record ${index} of ${this.count}`,
+      );
     }
     const page = await this.#dataPage(Math.floor(index / this.#perPage));
     const at = (index % this.#perPage) * this.#recordBytes;

@@ -52,7 +52,8 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'DSK-111': {
     level: 'warn',
     text: 'Disk {alias} ({id}) of restore point {rp} was not given to this session; the new restore point does not hold it.',
-    resolution: 'Add its image to the command again if the disk is still wanted; older restore points keep it.',
+    resolution:
+      'Add its image to the command again if the disk is still wanted; older restore points keep it.',
   },
   'DSK-112': {
     level: 'warn',
@@ -95,7 +96,6 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     resolution: 'Run "ovirt-cbt verify" to see what else is damaged.',
   },
 };
-
 
 /** Fills the template of `code`. A field without a value stays visible in braces. */
 export function sessionMessage(code: MessageCode, fields: Fields = {}): SessionMessage {

@@ -138,9 +138,7 @@ async function describe(path: string, file: FileHandle): Promise<OpenedImage> {
   const stat = await file.stat({ bigint: true });
   if (!stat.isFile() && !stat.isBlockDevice()) throw unreadable(path, 'is no file or block device');
   const isFile = stat.isFile();
-  const sizeBytes = isFile
-    ? Number(stat.size)
-    : await blockDeviceBytes(path, Number(stat.rdev));
+  const sizeBytes = isFile ? Number(stat.size) : await blockDeviceBytes(path, Number(stat.rdev));
   if (!(sizeBytes > 0) || !Number.isSafeInteger(sizeBytes)) throw unreadable(path, 'is empty');
   const allocatedBytes = isFile ? Number(stat.blocks) * SECTOR_BYTES : sizeBytes;
   return { path, file, isFile, sizeBytes, allocatedBytes, modifiedAtNs: stat.mtimeNs };

@@ -22,9 +22,9 @@ import {
 export interface BlockVerbs {
   readonly lz4: Lz4;
   /** xxHash64 with seed 0; a hash of 0 becomes 1, because 0 stands for a zero block. */
-  fingerprint(source: Buffer): bigint;
+  readonly fingerprint: (source: Buffer) => bigint;
   /** MD5 of the plain bytes, which is what the container keeps. */
-  digest(source: Buffer): Buffer;
+  readonly digest: (source: Buffer) => Buffer;
   /**
    * Writes the LZ4 form of `source[0, lengthBytes)` into `target` when it saves at least one cluster.
    *
@@ -76,11 +76,11 @@ function unpack(lz4: Lz4, stored: Buffer, codec: StoredCodec, target: Buffer): U
 
 /** Loads the codecs of this thread. One instance a thread: xxhash-wasm is not re-entrant across threads. */
 export async function createBlockVerbs(lz4: Lz4 = loadLz4()): Promise<BlockVerbs> {
-  const { h64Raw } = await xxhash();
+  const hasher = await xxhash();
   return {
     lz4,
     fingerprint: (source) => {
-      const hash = h64Raw(source);
+      const hash = hasher.h64Raw(source);
       return hash === 0n ? 1n : hash;
     },
     digest: (source) => createHash('md5').update(source).digest(),

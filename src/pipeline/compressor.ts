@@ -54,11 +54,12 @@ export function createCompressor(
     ];
   }
 
-  return new OrderedStage<HashedBlock | ZeroRun | UnchangedRun, PackedBlock | ZeroRun | UnchangedRun>(
-    {
-      concurrency: PACK_WINDOW_BLOCKS,
-      stats,
-      run: (record) => (record.kind === 'hashed' ? pack(record) : [record]),
-    },
-  );
+  return new OrderedStage<
+    HashedBlock | ZeroRun | UnchangedRun,
+    PackedBlock | ZeroRun | UnchangedRun
+  >({
+    concurrency: PACK_WINDOW_BLOCKS,
+    stats,
+    run: (record) => (record.kind === 'hashed' ? pack(record) : [record]),
+  });
 }

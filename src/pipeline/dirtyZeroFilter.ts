@@ -3,7 +3,13 @@
  * ranges into wanted blocks.
  */
 import { blockLengthAt } from '../core/units.ts';
-import { type DiskTask, type PlannedRun, subRun, type WantedBlock, type ZeroRun } from './blocks.ts';
+import {
+  type DiskTask,
+  type PlannedRun,
+  subRun,
+  type WantedBlock,
+  type ZeroRun,
+} from './blocks.ts';
 import type { StageFunction } from './stage.ts';
 
 export interface FilterCounts {

@@ -34,7 +34,10 @@ const MAX_DECODED_BYTES = 16 * 1024 * 1024;
 
 function checkTarget(target: Buffer): void {
   if (target.length === 0 || target.length > MAX_DECODED_BYTES) {
-    throw new FormatError('FORMAT_BOUNDS', `LZ4 block of ${target.length} B: 1 B to 16 MiB allowed`);
+    throw new FormatError(
+      'FORMAT_BOUNDS',
+      `LZ4 block of ${target.length} B: 1 B to 16 MiB allowed`,
+    );
   }
 }
 
@@ -88,7 +91,11 @@ export function loadLz4(load: PackageLoader = createRequire(import.meta.url)): L
  */
 export function requireNativeLz4(lz4: Lz4): void {
   if (lz4.isNative) return;
-  throw new UsageError('USAGE_CODEC_NOT_NATIVE', `lz4 runs without its native build: ${lz4.reason}`, {
-    hint: 'run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js, or leave --strict out',
-  });
+  throw new UsageError(
+    'USAGE_CODEC_NOT_NATIVE',
+    `lz4 runs without its native build: ${lz4.reason}`,
+    {
+      hint: 'run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js, or leave --strict out',
+    },
+  );
 }

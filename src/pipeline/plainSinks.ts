@@ -67,12 +67,7 @@ export async function writeFully(
 ): Promise<void> {
   let done = 0;
   while (done < bytes.length) {
-    const { bytesWritten } = await file.write(
-      bytes,
-      done,
-      bytes.length - done,
-      offsetBytes + done,
-    );
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, offsetBytes + done);
     done += bytesWritten;
   }
 }

@@ -114,8 +114,7 @@ export async function connect(
   const parts = [source, ...inner, sink];
   try {
     if (stages.length === 0) await pipeline(source, sink, { signal });
-    else
-      await pipeline(source, chainUnchecked([...stages], STREAM_OPTIONS), sink, { signal });
+    else await pipeline(source, chainUnchecked([...stages], STREAM_OPTIONS), sink, { signal });
     await Promise.all(parts.map((part) => closeStream(part, undefined)));
   } catch (error) {
     const failure = toFailure(error, signal);

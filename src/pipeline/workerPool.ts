@@ -60,7 +60,10 @@ interface Thread {
 /** The compiled entry; beside the source when this file runs as TypeScript in the tests. */
 function workerEntryUrl(): URL {
   const compiled = !import.meta.url.endsWith('.ts');
-  return new URL(compiled ? './blockWorker.js' : '../../dist/pipeline/blockWorker.js', import.meta.url);
+  return new URL(
+    compiled ? './blockWorker.js' : '../../dist/pipeline/blockWorker.js',
+    import.meta.url,
+  );
 }
 
 export class WorkerPool {
@@ -142,7 +145,8 @@ export class WorkerPool {
   }
 
   async #submit(job: VerbJob): Promise<VerbResult> {
-    if (this.#closed) throw new InternalError('INTERNAL_INVARIANT', 'job after the pool was closed');
+    if (this.#closed)
+      throw new InternalError('INTERNAL_INVARIANT', 'job after the pool was closed');
     if (this.workerCount === 0) {
       await nextTurn();
       runJob(this.#verbs, this.#memory, job);

@@ -1,7 +1,8 @@
 /** Fingerprint index of a disk inside a container: item `fingerprints_<disk id>`, 8 bytes a block. */
 import { IntegrityError } from '../core/errors.ts';
 import { blockCountOf } from '../core/units.ts';
-import type { ContainerItem, ContainerReader } from '../container/containerReader.ts';
+import type { ContainerReader } from '../container/containerReader.ts';
+import type { ContainerItem } from '../container/items.ts';
 import type { ContainerWriter, FolderHandle } from '../container/containerWriter.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
 import { FINGERPRINT_BYTES, FingerprintMap } from '../pipeline/fingerprintMap.ts';

@@ -2,6 +2,7 @@
 import { UsageError } from '../core/errors.ts';
 
 const MAX_NAME_BYTES = 100;
+const CONTROL = /\p{Cc}/u;
 
 /** The form of a VM name that is safe in a file name: what is not printable ASCII or could leave a folder is replaced. */
 export function safeFileName(name: string): string {
@@ -11,8 +12,7 @@ export function safeFileName(name: string): string {
 
 /** @throws {@link UsageError} `USAGE_INVALID_OPTION` */
 export function checkVmName(name: string): void {
-  const printable = [...name].every((char) => char >= ' ' && char !== '\u007f');
-  if (name.trim() && printable && Buffer.byteLength(name) <= 255) return;
+  if (name.trim() && !CONTROL.test(name) && Buffer.byteLength(name) <= 255) return;
   throw new UsageError('USAGE_INVALID_OPTION', `VM name ${JSON.stringify(name)} is not usable`, {
     hint: 'use 1 to 255 bytes of printable text',
   });

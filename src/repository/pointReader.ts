@@ -1,7 +1,8 @@
 /** One container of a chain, opened and checked against what the chain metadata says of it. */
 import path from 'node:path';
 import { IntegrityError, RepositoryError } from '../core/errors.ts';
-import { type ContainerItem, ContainerReader } from '../container/containerReader.ts';
+import { ContainerReader } from '../container/containerReader.ts';
+import type { ContainerItem } from '../container/items.ts';
 import { textProperty } from '../container/properties.ts';
 import { openStorage } from '../container/storage.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';

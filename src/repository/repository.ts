@@ -83,12 +83,12 @@ export class Repository {
   /** Folders of VMs, by name. */
   async vmFolders(): Promise<VmFolder[]> {
     const entries = (await listFolder(this.root)) ?? [];
-    return entries
-      .toSorted()
-      .flatMap((entry) => {
-        const match = FOLDER_NAME.exec(entry);
-        return match ? [new VmFolder(path.join(this.root, entry), match[1] ?? '', match[2] ?? '')] : [];
-      });
+    return entries.toSorted().flatMap((entry) => {
+      const match = FOLDER_NAME.exec(entry);
+      return match
+        ? [new VmFolder(path.join(this.root, entry), match[1] ?? '', match[2] ?? '')]
+        : [];
+    });
   }
 
   /**

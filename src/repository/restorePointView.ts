@@ -6,7 +6,8 @@
  */
 import { IntegrityError, UsageError } from '../core/errors.ts';
 import { blockCountOf, blockLengthAt } from '../core/units.ts';
-import type { ContainerItem, ContainerReader } from '../container/containerReader.ts';
+import type { ContainerReader } from '../container/containerReader.ts';
+import type { ContainerItem } from '../container/items.ts';
 import type { BlockReference } from '../container/records.ts';
 import { Overlay, type OverlayEntry } from './overlay.ts';
 import { PointReader } from './pointReader.ts';
@@ -114,10 +115,7 @@ export class DiskView {
     const opened = this.#points[pointIndex];
     const lengthBytes = blockLengthAt(index, this.sizeBytes, this.blockSizeBytes);
     const limitBytes = this.#limits[pointIndex] ?? Infinity;
-    const validBytes = Math.min(
-      lengthBytes,
-      blockLengthAt(index, limitBytes, this.blockSizeBytes),
-    );
+    const validBytes = Math.min(lengthBytes, blockLengthAt(index, limitBytes, this.blockSizeBytes));
     if (!opened || blockId < 0 || validBytes <= 0) return;
     yield { index, lengthBytes, reader: opened.reader, blockId, validBytes };
   }

@@ -195,8 +195,7 @@ function orderPoints(
   const badFiles: BadFile[] = [];
   const points = [...known];
   const sorted = found.toSorted(
-    (a, b) =>
-      a.point.createdAt.localeCompare(b.point.createdAt) || a.point.number - b.point.number,
+    (a, b) => a.point.createdAt.localeCompare(b.point.createdAt) || a.point.number - b.point.number,
   );
   for (const { vm: owner, point } of sorted) {
     const hasParent =

@@ -3,10 +3,10 @@ import { randomUUID } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
 import { checkBlockSize } from '../container/containerWriter.ts';
 import type { DiskContent } from '../container/containerSink.ts';
-import { BackupError, RepositoryError, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import { type Logger, silentLogger } from '../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
-import { formatBytes, GIB, MIB } from '../core/units.ts';
+import { formatBytes } from '../core/units.ts';
 import { openRawImage, type RawImage } from '../devices/rawImageDevice.ts';
 import { type BlockVerbs, createBlockVerbs } from '../pipeline/blockVerbs.ts';
 import { requireNativeLz4 } from '../pipeline/lz4Binding.ts';
@@ -17,13 +17,11 @@ import { Repository } from '../repository/repository.ts';
 import type { RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
 import { backupDisk, type DiskProgress, type DiskResult } from './backupDisk.ts';
-import { nameImages, planFull, planIncrement, type PlannedDisk } from './imagePlan.ts';
-import { type CheckedParent, newestPoint, tryOpenParent } from './parentPoint.ts';
+import type { PlannedDisk } from './imagePlan.ts';
+import { planImageSession, type SessionMode, type SessionPlan } from './planImageSession.ts';
 import { PointWriter } from './pointWriter.ts';
 import { findBottleneck, type SessionReport } from './report.ts';
 import { forEachLimited, RunResources } from './resources.ts';
-
-export type SessionMode = 'auto' | 'full' | 'incremental';
 
 export interface BackupImagesOptions {
   /** Raw images or block devices; each is one disk of the VM, told apart by file name. */
@@ -46,13 +44,6 @@ export interface BackupImagesOptions {
 
 /** Disks whose pipelines run at once; they share slab, workers and container. */
 const PARALLEL_DISKS = 2;
-const LARGE_FULL_BYTES = 128 * GIB;
-
-interface SessionPlan {
-  readonly planned: readonly PlannedDisk[];
-  readonly parent: CheckedParent | undefined;
-  readonly blockSizeBytes: number;
-}
 
 class ImageSession {
   readonly #options: BackupImagesOptions;
@@ -84,7 +75,12 @@ class ImageSession {
       this.#note(sessionMessage('ENV-801', { reason: this.#verbs.lz4.reason }));
     }
     const metadata = await this.#prepare(folder);
-    const plan = await this.#plan(folder, metadata);
+    const plan = await planImageSession(folder, metadata, this.#images, {
+      mode: this.#options.mode ?? 'auto',
+      blockSizeBytes: this.#options.blockSizeBytes,
+      verbs: this.#verbs,
+      note: (message) => this.#note(message),
+    });
     await this.#checkSpace(repository.root, plan);
     return await this.#store({ repository, folder, metadata, lock }, plan);
   }
@@ -101,47 +97,6 @@ class ImageSession {
     const { metadata, messages } = await folder.adoptOrphans(known, this.#verbs);
     for (const message of messages) this.#note(message);
     return metadata;
-  }
-
-  async #plan(folder: VmFolder, metadata: ChainMetadata): Promise<SessionPlan> {
-    const disks = nameImages(
-      metadata.vm.id,
-      this.#images.map((image) => ({ path: image.path, sizeBytes: image.virtualSizeBytes })),
-    );
-    const { mode = 'auto' } = this.#options;
-    const newest = newestPoint(metadata);
-    if (mode === 'full' || !newest) {
-      if (mode === 'incremental') throw nothingToBuildOn(folder);
-      return this.#planFull(planFull(disks, newest ? 'full requested' : 'first restore point'));
-    }
-    const parent = await tryOpenParent(folder.folder, metadata, newest, this.#verbs);
-    if (!(parent instanceof BackupError)) {
-      const { planned, messages } = planIncrement(disks, newest);
-      for (const message of messages) this.#note(message);
-      return { planned, parent, blockSizeBytes: this.#chainBlockSize(newest) };
-    }
-    if (mode === 'incremental') throw damagedParent(newest, parent);
-    const reason = `${parent.message} (${parent.code})`;
-    this.#note(sessionMessage('REPO-501', { rp: newest.pointId, reason }));
-    return this.#planFull(planFull(disks, 'the chain does not verify'));
-  }
-
-  #planFull(planned: readonly PlannedDisk[]): SessionPlan {
-    const allocatedBytes = this.#images.reduce((sum, image) => sum + image.allocatedBytes, 0);
-    const byDefault = allocatedBytes > LARGE_FULL_BYTES ? 4 * MIB : MIB;
-    const blockSizeBytes = this.#options.blockSizeBytes ?? byDefault;
-    return { planned, parent: undefined, blockSizeBytes };
-  }
-
-  /** A chain keeps the block size of its full. */
-  #chainBlockSize(parent: RestorePoint): number {
-    const wanted = this.#options.blockSizeBytes ?? parent.blockSizeBytes;
-    if (wanted === parent.blockSizeBytes) return wanted;
-    throw new UsageError(
-      'USAGE_INVALID_OPTION',
-      `block size ${formatBytes(wanted)}: the chain has blocks of ${formatBytes(parent.blockSizeBytes)}`,
-      { hint: 'leave --block-size out, or start a new chain with --mode full' },
-    );
   }
 
   /** A full may need as much as is allocated; an increment's size is not known beforehand. */
@@ -290,23 +245,6 @@ function toDiskPoint(
     changedBytes,
     storedBytes,
   };
-}
-
-function nothingToBuildOn(folder: VmFolder): RepositoryError {
-  return new RepositoryError('CHAIN_PARENT_MISSING', `${folder.folder}: no restore point yet`, {
-    hint: 'run the first session with --mode auto or --mode full',
-  });
-}
-
-function damagedParent(point: RestorePoint, cause: BackupError): RepositoryError {
-  return new RepositoryError(
-    'CHAIN_PARENT_DAMAGED',
-    `parent restore point ${point.pointId} does not verify: ${cause.message}`,
-    {
-      cause,
-      hint: 'run "ovirt-cbt verify"; start a new chain with --mode full, or restore the file from a copy',
-    },
-  );
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The structure of one container file, ours or foreign. No block is decoded. */
 import { access } from 'node:fs/promises';
-import { ContainerReader, type ItemKind } from '../container/containerReader.ts';
+import { ContainerReader } from '../container/containerReader.ts';
+import type { ItemKind } from '../container/items.ts';
 import type { Property, PropertyType } from '../container/properties.ts';
 import type { SlotReport } from '../container/snapshotReader.ts';
 import { openStorage } from '../container/storage.ts';

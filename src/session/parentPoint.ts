@@ -15,11 +15,6 @@ export interface CheckedParent {
   readonly disks: ReadonlyMap<string, ParentDisk>;
 }
 
-/** The newest restore point, or undefined before the first one. */
-export function newestPoint(metadata: ChainMetadata): RestorePoint | undefined {
-  return metadata.points.at(-1);
-}
-
 /**
  * Opens the chain of `point` and loads its fingerprints.
  *

@@ -15,9 +15,12 @@ import type { VmFolder } from '../repository/vmFolder.ts';
 const LOGICAL_SECTOR: Property = { name: 'LogicalSectorSize', type: 'UInt64', value: 512n };
 const CHAIN_FORMAT = 'vbk-chain/1';
 
+function text(name: string, value: string): Property {
+  return { name, type: 'AString', value };
+}
+
 /** Properties that tie a container into its chain; vbk-format 11.2, our own names. */
 function chainProperties(point: RestorePoint, parent: RestorePoint | undefined): Property[] {
-  const text = (name: string, value: string): Property => ({ name, type: 'AString', value });
   const properties: Property[] = [
     text('FormatExtension', CHAIN_FORMAT),
     text('RestorePointId', point.pointId),

@@ -41,8 +41,12 @@ export function selectDisks(point: RestorePoint, names: readonly string[]): read
   return names.map((name) => {
     const disk = point.disks.find((known) => known.diskId === name || known.alias === name);
     if (disk) return disk;
-    throw new UsageError('USAGE_NOT_FOUND', `restore point ${point.pointId} has no disk "${name}"`, {
-      hint: `its disks are: ${point.disks.map((known) => known.alias).join(', ')}`,
-    });
+    throw new UsageError(
+      'USAGE_NOT_FOUND',
+      `restore point ${point.pointId} has no disk "${name}"`,
+      {
+        hint: `its disks are: ${point.disks.map((known) => known.alias).join(', ')}`,
+      },
+    );
   });
 }

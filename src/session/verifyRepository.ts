@@ -150,7 +150,10 @@ class VmVerifier {
 export async function verifyRepository(options: VerifyOptions): Promise<VerifyReport> {
   const { sampleRatio = 1 } = options;
   if (!(sampleRatio > 0 && sampleRatio <= 1)) {
-    throw new UsageError('USAGE_INVALID_OPTION', `sample ${sampleRatio}: above 0 and at most 100 %`);
+    throw new UsageError(
+      'USAGE_INVALID_OPTION',
+      `sample ${sampleRatio}: above 0 and at most 100 %`,
+    );
   }
   const startedAtMs = performance.now();
   try {

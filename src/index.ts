@@ -1,0 +1,103 @@
+/** Public API of ovirt-cbt. Everything that is not exported here is internal. */
+
+export {
+  BackupError,
+  CancelledError,
+  ERROR_CODES,
+  type ErrorCode,
+  EXIT_CODES,
+  exitCodeOf,
+  FormatError,
+  IntegrityError,
+  InternalError,
+  OutputError,
+  RepositoryError,
+  TransferError,
+  UsageError,
+} from './core/errors.ts';
+export type { Logger } from './core/log.ts';
+export {
+  MESSAGE_CODES,
+  type MessageCode,
+  type MessageLevel,
+  type SessionMessage,
+} from './core/messages.ts';
+export { createStageStats, type StageStats } from './core/stats.ts';
+export { formatBytes, parseBytes } from './core/units.ts';
+
+export {
+  type BlockDevice,
+  type DataBlock,
+  type DiskMode,
+  type DiskTask,
+  type Extent,
+  type HashedBlock,
+  type PackedBlock,
+  type PipelineRecord,
+  type PlannedRun,
+  releaseSlot,
+  type SinkBlock,
+  type StoredCodec,
+  type UnchangedRun,
+  type WantedBlock,
+  type ZeroRun,
+} from './pipeline/blocks.ts';
+export { type BlockReaderOptions, createBlockReader } from './pipeline/blockReader.ts';
+export { type CompressorOptions, createCompressor } from './pipeline/compressor.ts';
+export {
+  createDirtyZeroFilter,
+  createFilterCounts,
+  type FilterCounts,
+} from './pipeline/dirtyZeroFilter.ts';
+export { createExtentSource, type ExtentSourceOptions } from './pipeline/extentSource.ts';
+export { FingerprintMap, type ParentDisk } from './pipeline/fingerprintMap.ts';
+export { createHashComparer, type HashComparerOptions } from './pipeline/hashComparer.ts';
+export { callbackSink, ndjsonSink, nullSink, rawFileSink } from './pipeline/plainSinks.ts';
+export {
+  createSlab,
+  type Slab,
+  type SlabLease,
+  type SlabOptions,
+  type Slot,
+} from './pipeline/slab.ts';
+export {
+  connect,
+  type ConnectOptions,
+  type Sink,
+  type Source,
+  type Stage,
+  type StageFunction,
+  type StageLike,
+} from './pipeline/stage.ts';
+export {
+  createWorkerPool,
+  type WorkerPool,
+  type WorkerPoolOptions,
+} from './pipeline/workerPool.ts';
+
+export { createMemoryDevice, type MemoryDeviceOptions } from './devices/memoryDevice.ts';
+export { openRawImage, type RawImage } from './devices/rawImageDevice.ts';
+
+export type { RestorePoint, DiskPoint } from './repository/restorePoint.ts';
+export type { DiskProgress } from './session/backupDisk.ts';
+export {
+  backupImages,
+  type BackupImagesOptions,
+} from './session/backupImages.ts';
+export { inspectContainer, type InspectReport } from './session/inspectContainer.ts';
+export { listRepository, type ListReport } from './session/listRepository.ts';
+export type { DiskReport, SessionReport, StageSeconds } from './session/report.ts';
+export { rescanRepository, type RescanReport } from './session/rescanRepository.ts';
+export type { ImageFormat, RestoredDisk } from './session/restoreDisk.ts';
+export {
+  restoreImages,
+  type RestoreImagesOptions,
+  type RestoreReport,
+} from './session/restoreImages.ts';
+export {
+  type FoundDamage,
+  verifyRepository,
+  type VerifyOptions,
+  type VerifyReport,
+} from './session/verifyRepository.ts';
+export type { SessionMode } from './session/planImageSession.ts';

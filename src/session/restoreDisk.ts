@@ -1,0 +1,206 @@
+/** Restores one disk of an opened restore point to an image file. */
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import {
+  createBlockFetcher,
+  createBlockUnpacker,
+  type StoredBlock,
+} from '../container/restoreStages.ts';
+import { BackupError, errnoOf, IntegrityError, isOutOfSpace, OutputError } from '../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import { createStageStats, type StageStats } from '../core/stats.ts';
+import { blockCountOf } from '../core/units.ts';
+import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
+import type { FingerprintMap } from '../pipeline/fingerprintMap.ts';
+import { rawFileSink } from '../pipeline/plainSinks.ts';
+import { connect, type Source } from '../pipeline/stage.ts';
+import type { DiskPoint } from '../repository/restorePoint.ts';
+import type { DiskView, RestorePointView } from '../repository/restorePointView.ts';
+import type { DiskProgress } from './backupDisk.ts';
+import { convertToQcow2 } from './qemuImg.ts';
+import type { RunResources } from './resources.ts';
+
+export type ImageFormat = 'raw' | 'qcow2';
+
+/** A disk and the image file it becomes. */
+export interface DiskJob {
+  readonly disk: DiskPoint;
+  readonly target: string;
+}
+
+export interface RestoredDisk {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** Bytes written; the rest of the image is holes. */
+  readonly writtenBytes: number;
+  readonly storedBytesRead: number;
+  readonly wallSeconds: number;
+}
+
+export interface DiskRestoreOptions {
+  readonly format: ImageFormat;
+  readonly view: RestorePointView;
+  readonly resources: RunResources;
+  readonly verbs: BlockVerbs;
+  readonly onMessage: (message: SessionMessage) => void;
+  readonly onDiskStart: (progress: DiskProgress) => void;
+}
+
+/** Failures of the image files themselves, as errors of the family. */
+export function outputError(target: string, error: unknown): BackupError {
+  if (error instanceof BackupError) return error;
+  if (isOutOfSpace(error)) {
+    return new OutputError('OUTPUT_FULL', `write ${target}: no space left`, {
+      cause: error,
+      hint: 'free space in the output folder or name another one',
+    });
+  }
+  return new OutputError('OUTPUT_IO', `write ${target}: ${errnoOf(error) ?? String(error)}`, {
+    cause: error,
+    hint: 'check the output folder and its permissions',
+  });
+}
+
+export class DiskRestore {
+  readonly #options: DiskRestoreOptions;
+
+  constructor(options: DiskRestoreOptions) {
+    this.#options = options;
+  }
+
+  async restore(job: DiskJob): Promise<RestoredDisk> {
+    const { disk, target } = job;
+    const startedAtMs = performance.now();
+    const partial = `${target}.partial`;
+    const fetch = createStageStats();
+    const unpack = createStageStats();
+    try {
+      await rm(partial, { force: true });
+      const file = await open(partial, 'wx', 0o600);
+      try {
+        await file.truncate(disk.sizeBytes);
+        await this.#fill(disk, file, fetch, unpack);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await this.#finish(partial, target);
+    } catch (error) {
+      await rm(partial, { force: true });
+      throw outputError(target, unwrap(error));
+    }
+    return {
+      diskId: disk.diskId,
+      alias: disk.alias,
+      path: target,
+      sizeBytes: disk.sizeBytes,
+      writtenBytes: unpack.bytes,
+      storedBytesRead: fetch.bytes,
+      wallSeconds: (performance.now() - startedAtMs) / 1000,
+    };
+  }
+
+  async #fill(
+    disk: DiskPoint,
+    file: FileHandle,
+    fetch: StageStats,
+    unpack: StageStats,
+  ): Promise<void> {
+    const { resources, verbs, view: point } = this.#options;
+    const { signal, pool } = resources;
+    const view = await point.disk(disk);
+    const fingerprints = await this.#fingerprints(disk);
+    const { alias, sizeBytes } = disk;
+    this.#options.onDiskStart({
+      alias,
+      sizeBytes,
+      doneBytes: () => unpack.bytes,
+      readBytes: () => fetch.bytes,
+    });
+    const { fingerprint } = verbs;
+    await resources.withLease((lease) =>
+      connect(
+        blockSource(view, fingerprints),
+        [
+          createBlockFetcher({ lease, stats: fetch }),
+          createBlockUnpacker({ lease, stats: unpack, pool, fingerprint }),
+        ],
+        rawFileSink(file),
+        { signal },
+      ),
+    );
+    if (fingerprints) checkComplete(view, fingerprints, unpack.blocks);
+  }
+
+  async #fingerprints(disk: DiskPoint): Promise<FingerprintMap | undefined> {
+    try {
+      const { view, verbs } = this.#options;
+      return await view.newest.fingerprints(disk, verbs);
+    } catch (error) {
+      if (!(error instanceof BackupError)) throw error;
+      const { alias, diskId: id } = disk;
+      this.#options.onMessage(sessionMessage('REPO-508', { alias, id, reason: error.code }));
+      return undefined;
+    }
+  }
+
+  async #finish(partial: string, target: string): Promise<void> {
+    if (this.#options.format !== 'qcow2') {
+      await rename(partial, target);
+      return;
+    }
+    const converted = `${target}.converting.partial`;
+    try {
+      await convertToQcow2(partial, converted, this.#options.resources.signal);
+      await rename(converted, target);
+    } finally {
+      await rm(converted, { force: true });
+      await rm(partial, { force: true });
+    }
+  }
+}
+
+/** Errors of the image file reach the pipeline without a code of ours. */
+function unwrap(error: unknown): unknown {
+  return error instanceof BackupError && error.code === 'INTERNAL_INVARIANT' && errnoOf(error.cause)
+    ? error.cause
+    : error;
+}
+
+function blockSource(
+  view: DiskView,
+  fingerprints: FingerprintMap | undefined,
+): Source<StoredBlock> {
+  async function* blocks(): AsyncGenerator<StoredBlock> {
+    for await (const block of view.blocks()) {
+      const { index, lengthBytes, validBytes, reader } = block;
+      yield {
+        kind: 'stored',
+        diskId: view.disk.diskId,
+        index,
+        offsetBytes: index * view.blockSizeBytes,
+        lengthBytes,
+        validBytes,
+        reader,
+        extent: await reader.storedExtent(block.blockId),
+        fingerprint: fingerprints?.get(index),
+      };
+    }
+  }
+  return Readable.from(blocks(), { objectMode: true, highWaterMark: 1 });
+}
+
+/** Every block that the fingerprint index calls non-zero has to have been written. */
+function checkComplete(view: DiskView, fingerprints: FingerprintMap, writtenBlocks: number): void {
+  const end = blockCountOf(view.sizeBytes, view.blockSizeBytes);
+  let expected = 0;
+  for (const _index of fingerprints.nonZeroIn(0, end)) expected++;
+  if (expected === writtenBlocks) return;
+  throw new IntegrityError(
+    'INTEGRITY_FINGERPRINT_MISMATCH',
+    `disk ${view.disk.alias}: ${writtenBlocks} blocks restored, ${expected} in the fingerprint index`,
+    { hint: 'run "ovirt-cbt verify"' },
+  );
+}
