@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Chains made by the product from a real ext4 image, read by software nobody here wrote: dissect.archive
+# and a strict checker through check_vbk.py, e2fsck and qemu-img.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+checker=${CHECK_VBK:-../shared/vbk/check_vbk.py}
+fail() { echo "test:interop: $*" >&2; exit 1; }
+[ -f "$checker" ] || fail "the checker $checker is missing; set CHECK_VBK to its path"
+for tool in mkfs.ext4 e2fsck qemu-img python3; do
+  command -v "$tool" >/dev/null || fail "$tool is missing (Debian packages e2fsprogs, qemu-utils, python3)"
+done
+
+venv=.venv
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/pip" install -q -r test/interop/requirements.txt
+npm run --silent build
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cli() { node dist/cli/main.js "$@"; }
+
+echo '-- an ext4 image of at least 1 GiB, filled with real files'
+mkdir "$work/tree"
+for folder in /usr/share /usr/bin /usr/lib/x86_64-linux-gnu; do
+  [ -d "$folder" ] && cp -a "$folder" "$work/tree/"
+  [ "$(du -sm "$work/tree" | cut -f1)" -ge 1100 ] && break
+done
+truncate -s $(($(du -sm --apparent-size "$work/tree" | cut -f1) * 115 / 100 + 1100))M "$work/disk.raw"
+mkfs.ext4 -q -F -d "$work/tree" "$work/disk.raw"
+rm -rf "$work/tree"
+ls -ls "$work/disk.raw"
+
+sums=()
+point() {
+  cli backup --image "$work/disk.raw" --name interop --repo "$work/repo" --workers 2 --json >"$work/report.json"
+  sums+=("$(sha256sum "$work/disk.raw" | cut -d' ' -f1)")
+}
+point
+debugfs -w -R 'mkdir /made-between-sessions' "$work/disk.raw" 2>/dev/null
+dd if=/dev/urandom of="$work/disk.raw" bs=64k seek=9000 count=20 conv=notrunc status=none
+point
+dd if=/dev/zero of="$work/disk.raw" bs=1M seek=300 count=3 conv=notrunc status=none
+truncate -s +5000123 "$work/disk.raw"
+point
+
+echo '-- check_vbk.py: strict parser and dissect'
+files=("$work"/repo/*/*.vbk "$work"/repo/*/*.vib)
+"$venv/bin/python" "$checker" --fast "${files[@]}" >"$work/check.json" || {
+  cat "$work/check.json"
+  fail 'check_vbk.py found errors'
+}
+"$venv/bin/python" - "$work/check.json" "${sums[@]}" <<'PY'
+import json, sys
+report = json.load(open(sys.argv[1]))
+assert report["ok"] and not report["chain_errors"]
+for file in report["files"]:
+    assert not file["errors"] and not file["warnings"], (file["errors"], file["warnings"])
+for point, expected in zip(report["chain"], sys.argv[2:], strict=True):
+    disks = [d for d in point["disks"] if not d["path"].rsplit("/", 1)[1].startswith(("summary", "fingerprints"))]
+    assert [d["sha256"] for d in disks] == [expected], (point["file"], disks, expected)
+    print("ok", point["file"].rsplit("/", 1)[1], disks[0]["size"], expected)
+PY
+
+echo '-- restored images'
+cli verify --repo "$work/repo" --point all
+cli restore --repo "$work/repo" --vm interop --output "$work/raw"
+cli restore --repo "$work/repo" --vm interop --output "$work/qcow2" --format qcow2
+cmp "$work/disk.raw" "$work/raw/disk.raw"
+qemu-img compare -f qcow2 -F raw "$work/qcow2/disk.raw.qcow2" "$work/disk.raw"
+first=$(cli list --repo "$work/repo" --json | node -pe 'JSON.parse(require("fs").readFileSync(0)).vms[0].points[0].pointId')
+cli restore --repo "$work/repo" --vm interop --point "$first" --output "$work/first" --json >/dev/null
+e2fsck -fn "$work/first/disk.raw"
+[ "$(sha256sum "$work/first/disk.raw" | cut -d' ' -f1)" = "${sums[0]}" ] || fail 'the full restored differs'
+
+echo '-- the checker can fail: one bit flipped'
+printf '\x01' | dd of="${files[0]}" bs=1 seek=5000000 conv=notrunc status=none
+if "$venv/bin/python" "$checker" --fast --no-dissect "${files[0]}" >/dev/null; then
+  fail 'a damaged container passed the check'
+fi
+if cli verify --repo "$work/repo" --point all >/dev/null; then fail 'verify did not see the damage'; fi
+
+echo 'interop: passed'
