@@ -161,6 +161,13 @@ export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
+/** Blocks in a form that compares fast and prints short. */
+export function hashesOf(blocks: ReadonlyMap<number, Buffer | 'zero'>): string[] {
+  return Array.from(blocks, ([index, bytes]) =>
+    bytes === 'zero' ? `${index}:zero` : `${index}:${sha256(bytes)}`,
+  );
+}
+
 /** Everything that a container says, in a form that compares: one line an item, every block read. */
 export async function contentsOf(storage: Storage): Promise<string[]> {
   const reader = await ContainerReader.open(storage);
@@ -168,11 +175,10 @@ export async function contentsOf(storage: Storage): Promise<string[]> {
   const lines: string[] = [];
   for (const item of await reader.items()) {
     const blocks = item.kind === 'folder' ? [] : await readBlocks(reader, item, verbs);
-    const hashes = Array.from(blocks, ([index, bytes]) =>
-      bytes === 'zero' ? `${index}:zero` : `${index}:${sha256(bytes)}`,
-    );
     const properties = item.properties?.map(({ name, value }) => `${name}=${String(value)}`);
-    lines.push([item.path, item.kind, item.record.sizeBytes, properties, ...hashes].join(' '));
+    lines.push(
+      [item.path, item.kind, item.record.sizeBytes, properties, ...hashesOf(blocks)].join(' '),
+    );
   }
   return lines;
 }

@@ -18,7 +18,9 @@ describe('FileMap', () => {
     map.set(3, 1);
     map.setZero(4, 10);
 
-    expect([2, 4, 99_999].map((index) => map.blockIdAt(index))).toEqual(Array(3).fill(ZERO_BLOCK_ID));
+    expect([2, 4, 99_999].map((index) => map.blockIdAt(index))).toEqual(
+      Array(3).fill(ZERO_BLOCK_ID),
+    );
   });
 
   it('calls only tables without any block sparse', () => {

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { recordsPerPage, walkIndex, writeIndex } from '../../../src/container/indexTree.ts';
-import { DEDUP_RECORD_BYTES, FREE_RECORD_BYTES, PAGE_BYTES } from '../../../src/container/layout.ts';
+import {
+  DEDUP_RECORD_BYTES,
+  FREE_RECORD_BYTES,
+  PAGE_BYTES,
+} from '../../../src/container/layout.ts';
 import type { PageReader } from '../../../src/container/pageReader.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { pagesOf, writeMetadata } from '../../helpers/metadata.ts';
@@ -19,7 +23,11 @@ async function writeNumbers(count: number, recordBytes: number, reservedRoot?: n
   );
 }
 
-async function walkNumbers(pages: PageReader, root: number, recordBytes: number): Promise<number[]> {
+async function walkNumbers(
+  pages: PageReader,
+  root: number,
+  recordBytes: number,
+): Promise<number[]> {
   const numbers: number[] = [];
   for await (const record of walkIndex((id) => pages.read(id), root, recordBytes)) {
     numbers.push(record.readUInt32BE(recordBytes - 4));

@@ -82,7 +82,10 @@ describe('storage header', () => {
   });
 
   it('is refused for a block size of 0', async () => {
-    await expectCode(() => decodeHeader(encodeHeader(productionHeader(0, 9)), 'x'), 'FORMAT_BOUNDS');
+    await expectCode(
+      () => decodeHeader(encodeHeader(productionHeader(0, 9)), 'x'),
+      'FORMAT_BOUNDS',
+    );
   });
 });
 
