@@ -112,6 +112,12 @@ describe.each([
   );
 });
 
+/** Crashes of `scenario` after which neither the old nor the new content can be read. */
+async function tornOf(scenario: Scenario, change: Partial<CrashModel>): Promise<string[]> {
+  const found = await violations(scenario, { ...modelOf(scenario, 512), ...change });
+  return found.filter((text) => !/: (lost|too early)$/.test(text));
+}
+
 describe('the simulation', () => {
   it('starts without a snapshot before the first commit and with one before the second', async () => {
     const [first, second] = [await logCommit('first', 0), await logCommit('second', 0)];
@@ -134,12 +140,6 @@ describe('the simulation', () => {
     expect([...seen].toSorted()).toEqual([scenario.before, scenario.after].toSorted());
   });
 
-  /** Crashes of `scenario` after which neither the old nor the new content can be read. */
-  async function tornOf(scenario: Scenario, change: Partial<CrashModel>): Promise<string[]> {
-    const found = await violations(scenario, { ...modelOf(scenario, 512), ...change });
-    return found.filter((text) => !/: (lost|too early)$/.test(text));
-  }
-
   it.each([
     ['every barrier', () => false],
     ['the barriers behind data and banks', (barrier: number) => barrier >= 2],
@@ -151,18 +151,22 @@ describe('the simulation', () => {
 
   it('catches a disk that ignores the barrier between the slots (control)', async () => {
     const scenario = await logCommit('second', 0);
-    const isEffective = (barrier: number): boolean => barrier !== 2;
     const minEvents = scenario.events.length - 1;
 
-    const torn = await tornOf(scenario, { isEffective, minEvents, sectorBytes: 64 });
+    const torn = await tornOf(scenario, {
+      isEffective: (barrier) => barrier !== 2,
+      minEvents,
+      sectorBytes: 64,
+    });
 
     expect(torn, `seed ${SEED}`).not.toEqual([]);
   });
 
   it('catches a commit that writes its slots in front of its banks (control)', async () => {
     const scenario = await logCommit('second', 0);
-    const isSlot = (offsetBytes: number): boolean => offsetBytes < dataStartOf(0);
-    const slots = scenario.events.filter((e) => e.kind === 'write' && isSlot(e.offsetBytes));
+    const slots = scenario.events.filter(
+      (event) => event.kind === 'write' && event.offsetBytes < dataStartOf(0),
+    );
     const rest = scenario.events.filter((event) => !slots.includes(event));
 
     const torn = await tornOf({ ...scenario, events: [...slots, ...rest] }, {});

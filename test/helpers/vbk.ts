@@ -174,7 +174,7 @@ export async function contentsOf(storage: Storage): Promise<string[]> {
   const verbs = await createBlockVerbs();
   const lines: string[] = [];
   for (const item of await reader.items()) {
-    const blocks = item.kind === 'folder' ? [] : await readBlocks(reader, item, verbs);
+    const blocks = item.kind === 'folder' ? new Map() : await readBlocks(reader, item, verbs);
     const properties = item.properties?.map(({ name, value }) => `${name}=${String(value)}`);
     lines.push(
       [item.path, item.kind, item.record.sizeBytes, properties, ...hashesOf(blocks)].join(' '),

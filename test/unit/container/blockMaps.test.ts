@@ -37,7 +37,7 @@ describe('FileMap', () => {
     map.set(1, 4);
     map.set(2000, 0);
 
-    expect([...map.blockIds()].toSorted()).toEqual([0, 4, 4]);
+    expect([...map.blockIds()].toSorted((a, b) => a - b)).toEqual([0, 4, 4]);
   });
 });
 

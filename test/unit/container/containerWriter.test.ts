@@ -3,7 +3,7 @@ import { FileMap, PatchList } from '../../../src/container/blockMaps.ts';
 import { ContainerReader } from '../../../src/container/containerReader.ts';
 import { checkBlockSize, ContainerWriter } from '../../../src/container/containerWriter.ts';
 import { walkIndex } from '../../../src/container/indexTree.ts';
-import { dataStartOf, FREE_RECORD_BYTES } from '../../../src/container/layout.ts';
+import { dataStartOf, FREE_RECORD_BYTES, slotOffsetOf } from '../../../src/container/layout.ts';
 import { RepositoryError } from '../../../src/core/errors.ts';
 import { KIB, MIB } from '../../../src/core/units.ts';
 import { expectCode } from '../../helpers/errors.ts';
@@ -109,6 +109,17 @@ class FullStorage extends MemoryStorage {
   }
 }
 
+/** A storage that refuses to write slot 1, the last write of a later commit, while `isFailing`. */
+class SlotFailingStorage extends MemoryStorage {
+  isFailing = false;
+
+  override async write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void> {
+    const isSlot1 = offsetBytes === slotOffsetOf(0, 0);
+    if (this.isFailing && isSlot1) throw new RepositoryError('REPOSITORY_IO', 'no slot');
+    await super.write(pieces, offsetBytes);
+  }
+}
+
 describe('failed writes', () => {
   it('surface at drain and commit, and give back every slot', async () => {
     const writer = await ContainerWriter.create(new FullStorage(), {
@@ -136,5 +147,22 @@ describe('failed writes', () => {
       writer.addContent(folder, options, () => Buffer.from('<xml>')),
       'REPOSITORY_FULL',
     );
+  });
+
+  it('of the last slot do not let later banks overwrite the commit', async () => {
+    const storage = new SlotFailingStorage();
+    const writer = await ContainerWriter.create(storage, { blockSizeBytes: BLOCK, slotFormat: 0 });
+    await writer.commit();
+    writer.addFolder(FOLDER, []);
+    storage.isFailing = true;
+    await expectCode(writer.commit(), 'REPOSITORY_IO');
+    const committed = Buffer.from(storage.content);
+    storage.isFailing = false;
+    writer.addFolder('another folder', []);
+
+    await writer.commit().catch(() => undefined);
+
+    const later = storage.content.subarray(dataStartOf(0), committed.length);
+    expect(later.equals(committed.subarray(dataStartOf(0)))).toBe(true);
   });
 });

@@ -131,6 +131,14 @@ describe('two flipped bits', () => {
   });
 });
 
+describe('masked bits', () => {
+  it('of the magic of an LZ4 block may differ', async () => {
+    const at = slotOffsetOf(0, 2) + 3;
+
+    expect(await outcomeOf(flipped([at, 0], [at, 1], [at, 2]))).toBe('sound');
+  });
+});
+
 describe('truncated file', () => {
   it('is refused at every page boundary and at odd lengths', async () => {
     const random = createRandom(11);

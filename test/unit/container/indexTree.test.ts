@@ -108,8 +108,7 @@ describe('walk of a damaged index', () => {
   });
 
   it('refuses pages that are reached over and over again', { timeout: 10_000 }, async () => {
-    const all = (child: number): number[] => Array<number>(128).fill(child);
-    const images = [1, 2, 3, -1].map((child) => indexPage(127, all(child)));
+    const images = [1, 2, 3, -1].map((child) => indexPage(127, Array<number>(128).fill(child)));
     const pages = pagesOf(images);
     const walk = async (): Promise<void> => {
       let records = 0;

@@ -89,13 +89,13 @@ describe('blobs', () => {
   });
 });
 
-describe('banks', () => {
-  /** Banks after `pages` pages that are filled with their number. */
-  const numbered = (pages: number) =>
-    writeMetadata(async (writer) => {
-      for (let k = 0; k < pages; k++) await writer.append((page) => page.fill(1 + (k % 255)));
-    });
+/** Banks after `pages` pages that are filled with their number. */
+const numbered = (pages: number) =>
+  writeMetadata(async (writer) => {
+    for (let k = 0; k < pages; k++) await writer.append((page) => page.fill(1 + (k % 255)));
+  });
 
+describe('banks', () => {
   it.each([
     [0, [32]],
     [32, [32]],

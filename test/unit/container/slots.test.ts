@@ -60,7 +60,7 @@ describe('storage header', () => {
   it('lies as documented', () => {
     const page = encodeHeader(productionHeader(0x100000, 9));
 
-    expect(page.toString('hex', 0, 16)).toBe('0d0000000100000003000000' + '6d643500');
+    expect(page.toString('hex', 0, 16)).toBe('0d00000001000000030000006d643500');
     expect(page.toString('hex', 0x107, 0x110)).toBe('090000000000100003');
     expect(page.subarray(0x110).every((byte) => byte === 0)).toBe(true);
   });

@@ -62,10 +62,10 @@ describe('VectorReader on long vectors', () => {
   });
 });
 
-describe('VectorReader on damaged vectors', () => {
-  const open = (images: readonly Buffer[], count: number, root = 0): Promise<unknown> =>
-    VectorReader.open(pagesOf(images), root, PAGE_BYTES, count, 'test');
+const openVector = (images: readonly Buffer[], count: number, root = 0): Promise<unknown> =>
+  VectorReader.open(pagesOf(images), root, PAGE_BYTES, count, 'test');
 
+describe('VectorReader on damaged vectors', () => {
   it.each([
     ['a table that follows itself', [wordPage([0, 0, 1]), wordPage([])], 1, 'FORMAT_STRUCTURE'],
     ['a root that names another one', [wordPage([-1, 1, 1]), wordPage([])], 1, 'FORMAT_STRUCTURE'],
@@ -74,17 +74,17 @@ describe('VectorReader on damaged vectors', () => {
     ['a count that is no number', [wordPage([-1, 0, 1])], Number.NaN, 'FORMAT_BOUNDS'],
     ['a negative next table', [wordPage([-2, 0])], 0, 'FORMAT_BOUNDS'],
   ] as const)('refuses %s', async (_what, images, count, code) => {
-    await expectCode(open(images, count), code);
+    await expectCode(openVector(images, count), code);
   });
 
   it('refuses a root that is no page', async () => {
-    await expectCode(open([wordPage([-1, 0])], 0, Number.NaN), 'FORMAT_BOUNDS');
+    await expectCode(openVector([wordPage([-1, 0])], 0, Number.NaN), 'FORMAT_BOUNDS');
   });
 
   it('refuses a chain too short for its count', async () => {
     const images = Array.from({ length: 600 }, (_, k) => wordPage(k === 0 ? [-1, 0] : []));
 
-    await expectCode(open(images, 511), 'FORMAT_STRUCTURE');
+    await expectCode(openVector(images, 511), 'FORMAT_STRUCTURE');
   });
 
   it('refuses a data page that is none', async () => {
@@ -95,13 +95,13 @@ describe('VectorReader on damaged vectors', () => {
   });
 });
 
-describe('readBlob on damaged blobs', () => {
-  const blobPage = (next: number, lengthBytes: number): Buffer => {
-    const page = wordPage([next]);
-    page.writeUInt32LE(lengthBytes, 8);
-    return page;
-  };
+const blobPage = (next: number, lengthBytes: number): Buffer => {
+  const page = wordPage([next]);
+  page.writeUInt32LE(lengthBytes, 8);
+  return page;
+};
 
+describe('readBlob on damaged blobs', () => {
   it.each([
     ['a length above all pages', [blobPage(-1, 0xffff_ffff)], 'FORMAT_BOUNDS'],
     ['a chain that ends early', [blobPage(-1, 5000), blobPage(-1, 0)], 'FORMAT_BOUNDS'],

@@ -70,6 +70,18 @@ describe('word of a data page', () => {
   });
 });
 
+const tableIdOf = (table: number): number => 5_000_000 + 7 * table;
+
+const dataIdOf = (index: number): number => 1_000_000 + index;
+
+function encodeAll(dataPages: number): number[] {
+  const ids = Array.from({ length: tablePagesFor(dataPages) }, (_, table) => tableIdOf(table));
+  return ids.flatMap((_, table) => {
+    const view = viewOf(encodeTablePage(table, ids, dataIdOf, dataPages));
+    return Array.from({ length: TABLE_WORDS }, (_word, word) => readPageId(view, 8 * word));
+  });
+}
+
 describe('table pages', () => {
   it.each([
     [0, 1],
@@ -84,17 +96,6 @@ describe('table pages', () => {
   ])('for %i data pages are %i', (dataPages, tables) => {
     expect(tablePagesFor(dataPages)).toBe(tables);
   });
-
-  const tableIdOf = (table: number): number => 5_000_000 + 7 * table;
-  const dataIdOf = (index: number): number => 1_000_000 + index;
-
-  function encodeAll(dataPages: number): number[] {
-    const ids = Array.from({ length: tablePagesFor(dataPages) }, (_, table) => tableIdOf(table));
-    return ids.flatMap((_, table) => {
-      const view = viewOf(encodeTablePage(table, ids, dataIdOf, dataPages));
-      return Array.from({ length: TABLE_WORDS }, (_word, word) => readPageId(view, 8 * word));
-    });
-  }
 
   it.each([0, 1, 510, 511, 2040, 2041, 2549, 8160, 8161, 130_561])(
     'of %i data pages name each of them exactly once, in order',
