@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, it } from 'vitest';
 import { ContainerReader } from '../../../src/container/containerReader.ts';
 import {
   decodeStoreBlock,
