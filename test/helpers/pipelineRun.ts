@@ -5,6 +5,7 @@
  * or end threads. That makes faults at an exact moment possible without sleeping.
  */
 import type { Duplex, Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import { createStageStats } from '../../src/core/stats.ts';
 import type {
@@ -53,6 +54,7 @@ class TappedPool extends WorkerPool {
   async #count<T>(place: Place, count: number, work: () => Promise<T>): Promise<T> {
     this.pendingJobs++;
     try {
+      await nextTurn();
       await this.#tap(place, count);
       return await work();
     } finally {

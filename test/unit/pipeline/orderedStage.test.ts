@@ -186,6 +186,22 @@ describe('a failing ordered stage', () => {
     expect([closedEarly, stage.closed]).toEqual([false, true]);
   });
 
+  test('waits for work that was started while it was destroyed', async () => {
+    const work = new ManualWork();
+    const stage: OrderedStage<number, number> = stageOf(2, (record) => {
+      stage.destroy();
+      return work.run(record);
+    });
+    stage.write(0);
+    await settle();
+
+    const closedEarly = stage.closed;
+    work.finish(0);
+    await settle();
+
+    expect([closedEarly, stage.closed]).toEqual([false, true]);
+  });
+
   test('closes when the rest of the work fails too', async () => {
     const work = new ManualWork();
     const stage = stageOf(2, work.run);

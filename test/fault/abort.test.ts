@@ -1,0 +1,177 @@
+/** However a chain ends, it says why and leaves nothing behind. */
+import { once } from 'node:events';
+import { Writable } from 'node:stream';
+import { describe, expect, test } from 'vitest';
+import {
+  InternalError,
+  RepositoryError,
+  TransferError,
+  type ErrorCode,
+} from '../../src/core/errors.ts';
+import type { SinkBlock } from '../../src/pipeline/blocks.ts';
+import { expectCode } from '../helpers/expectCode.ts';
+import { type Fault, type FaultPlace, openFaultRun } from '../helpers/faultRun.ts';
+import type { PipelineRun } from '../helpers/pipelineRun.ts';
+
+const TIMEOUT_MS = 3_000;
+const PLACES: readonly FaultPlace[] = ['extents', 'read', 'hash', 'pack', 'write'];
+const MOMENTS = [1, 4, 12];
+
+/** Every place at every moment. */
+const everywhere = PLACES.flatMap((place) => MOMENTS.map((count) => ({ place, count })));
+
+async function expectFailure(fault: Fault, workers: number, code: ErrorCode): Promise<void> {
+  const faultRun = await openFaultRun(fault, workers);
+
+  await expectCode(faultRun.backup(), code);
+
+  expect(faultRun.hasStruck()).toBe(true);
+  await faultRun.expectNothingLeft();
+}
+
+function endThreads(run: PipelineRun): void {
+  for (const thread of run.threads) void thread.terminate();
+}
+
+/** Closes a sink that was not part of the chain. */
+async function closeUnused(sink: Writable): Promise<void> {
+  sink.destroy();
+  await once(sink, 'close');
+}
+
+describe.each([0, 2])('with %d workers', { timeout: TIMEOUT_MS }, (workers) => {
+  test('a run without a fault leaves nothing behind', async () => {
+    const faultRun = await openFaultRun(undefined, workers);
+
+    await faultRun.backup();
+
+    expect(faultRun.run.lease.end()).toBe(0);
+    await faultRun.expectNothingLeft();
+  });
+
+  test.each(everywhere)('an abort at $place $count cancels', async ({ place, count }) => {
+    const strike = (run: PipelineRun): void => run.controller.abort();
+
+    await expectFailure({ place, count, strike }, workers, 'CANCELLED');
+  });
+
+  test.each(PLACES)('an abort at %s gives the reason of the caller', async (place) => {
+    const strike = (run: PipelineRun): void =>
+      run.controller.abort(new RepositoryError('REPOSITORY_LOCKED', 'lock lost'));
+
+    await expectFailure({ place, count: 4, strike }, workers, 'REPOSITORY_LOCKED');
+  });
+
+  test.each([
+    { place: 'extents', error: new TransferError('TRANSFER_READ_FAILED', 'extents') },
+    { place: 'read', error: new TransferError('TRANSFER_READ_FAILED', 'read') },
+    { place: 'hash', error: new InternalError('WORKER_CRASHED', 'hash') },
+    { place: 'pack', error: new InternalError('WORKER_CRASHED', 'pack') },
+    { place: 'write', error: new RepositoryError('REPOSITORY_FULL', 'write') },
+  ] as const)('an error at $place ends the run with it', async ({ place, error }) => {
+    for (const count of MOMENTS) {
+      const strike = (): Promise<void> => Promise.reject(error);
+
+      await expectFailure({ place, count, strike }, workers, error.code);
+    }
+  });
+
+  test('an error of the first sink write ends the run', async () => {
+    const faultRun = await openFaultRun(undefined, workers);
+    const sink = new Writable({
+      objectMode: true,
+      highWaterMark: 1,
+      write: (_record, _encoding, done) => done(new RepositoryError('REPOSITORY_FULL', 'full')),
+    });
+
+    await expectCode(faultRun.run.backupTo(sink), 'REPOSITORY_FULL');
+
+    await closeUnused(faultRun.sink);
+    await faultRun.expectNothingLeft();
+  });
+
+  test('an abort before the start cancels', async () => {
+    const faultRun = await openFaultRun(undefined, workers);
+    faultRun.run.controller.abort();
+
+    await expectCode(faultRun.backup(), 'CANCELLED');
+
+    await faultRun.expectNothingLeft();
+  });
+});
+
+describe('a crash of all threads', { timeout: TIMEOUT_MS }, () => {
+  test.each(everywhere)('at $place $count ends the run', async ({ place, count }) => {
+    await expectFailure({ place, count, strike: endThreads }, 2, 'WORKER_CRASHED');
+  });
+});
+
+describe('an operating-system error of a sink', { timeout: TIMEOUT_MS }, () => {
+  test('keeps its errno as cause', async () => {
+    const strike = (): Promise<void> =>
+      Promise.reject(Object.assign(new Error('no space'), { code: 'ENOSPC' }));
+    const faultRun = await openFaultRun({ place: 'write', count: 4, strike }, 0);
+
+    const failure = await expectCode(faultRun.backup(), 'INTERNAL_INVARIANT');
+
+    expect(failure.cause).toMatchObject({ code: 'ENOSPC' });
+    await faultRun.expectNothingLeft();
+  });
+});
+
+describe('work that waits for the signal only', { timeout: TIMEOUT_MS }, () => {
+  const untilAborted = (signal: AbortSignal): Promise<never> =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    });
+
+  test.each(PLACES.slice(0, 2))('at %s ends at an abort', async (place) => {
+    const strike = async (run: PipelineRun): Promise<void> => {
+      setImmediate(() => run.controller.abort());
+      await untilAborted(run.controller.signal);
+    };
+
+    await expectFailure({ place, count: 4, strike }, 0, 'CANCELLED');
+  });
+});
+
+describe('the control', { timeout: TIMEOUT_MS }, () => {
+  /** A sink that forgets the slots that it gets. */
+  function leakingSink(): Writable {
+    return new Writable({
+      objectMode: true,
+      highWaterMark: 1,
+      write: (_record: SinkBlock, _encoding, done) => done(),
+    });
+  }
+
+  test('sees the slots of a sink that never releases them', async () => {
+    const faultRun = await openFaultRun(undefined, 0);
+    const running = faultRun.run.backupTo(leakingSink());
+    const { slab, controller } = faultRun.run;
+    while (slab.inUseCount < slab.rawCount + slab.packedCount) await new Promise(setImmediate);
+    controller.abort();
+    await expectCode(running, 'CANCELLED');
+
+    expect(faultRun.run.lease.end()).toBeGreaterThan(0);
+  });
+
+  test('sees a stream that is still open', async () => {
+    const faultRun = await openFaultRun(undefined, 0);
+    await faultRun.run.backupTo(faultRun.sink);
+    const other = await openFaultRun(undefined, 0);
+
+    await expect(other.expectNothingLeft()).rejects.toThrow();
+  });
+
+  test('sees files that are still open', async () => {
+    const faultRun = await openFaultRun(undefined, 0);
+    await faultRun.backup();
+    const { close } = faultRun.device;
+    faultRun.device.close = () => Promise.resolve();
+
+    await expect(faultRun.expectNothingLeft()).rejects.toThrow();
+
+    await close();
+  });
+});
