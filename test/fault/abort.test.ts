@@ -1,7 +1,7 @@
 /** However a chain ends, it says why and leaves nothing behind. */
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import {
   InternalError,
   RepositoryError,
@@ -29,6 +29,36 @@ async function expectFailure(fault: Fault, workers: number, code: ErrorCode): Pr
   await faultRun.expectNothingLeft();
 }
 
+function abort(run: PipelineRun): void {
+  run.controller.abort();
+}
+
+function abortForLock(run: PipelineRun): void {
+  run.controller.abort(new RepositoryError('REPOSITORY_LOCKED', 'lock lost'));
+}
+
+function runOutOfSpace(): Promise<void> {
+  return Promise.reject(Object.assign(new Error('no space'), { code: 'ENOSPC' }));
+}
+
+/** Work that ends only because the run is aborted. */
+async function waitForAbort(run: PipelineRun): Promise<void> {
+  const { controller } = run;
+  const aborted = once(controller.signal, 'abort');
+  setImmediate(() => controller.abort());
+  await aborted;
+  controller.signal.throwIfAborted();
+}
+
+/** A sink that forgets the slots that it gets. */
+function leakingSink(): Writable {
+  return new Writable({
+    objectMode: true,
+    highWaterMark: 1,
+    write: (_record: SinkBlock, _encoding, done) => done(),
+  });
+}
+
 function endThreads(run: PipelineRun): void {
   for (const thread of run.threads) void thread.terminate();
 }
@@ -50,16 +80,11 @@ describe.each([0, 2])('with %d workers', { timeout: TIMEOUT_MS }, (workers) => {
   });
 
   test.each(everywhere)('an abort at $place $count cancels', async ({ place, count }) => {
-    const strike = (run: PipelineRun): void => run.controller.abort();
-
-    await expectFailure({ place, count, strike }, workers, 'CANCELLED');
+    await expectFailure({ place, count, strike: abort }, workers, 'CANCELLED');
   });
 
   test.each(PLACES)('an abort at %s gives the reason of the caller', async (place) => {
-    const strike = (run: PipelineRun): void =>
-      run.controller.abort(new RepositoryError('REPOSITORY_LOCKED', 'lock lost'));
-
-    await expectFailure({ place, count: 4, strike }, workers, 'REPOSITORY_LOCKED');
+    await expectFailure({ place, count: 4, strike: abortForLock }, workers, 'REPOSITORY_LOCKED');
   });
 
   test.each([
@@ -108,9 +133,7 @@ describe('a crash of all threads', { timeout: TIMEOUT_MS }, () => {
 
 describe('an operating-system error of a sink', { timeout: TIMEOUT_MS }, () => {
   test('keeps its errno as cause', async () => {
-    const strike = (): Promise<void> =>
-      Promise.reject(Object.assign(new Error('no space'), { code: 'ENOSPC' }));
-    const faultRun = await openFaultRun({ place: 'write', count: 4, strike }, 0);
+    const faultRun = await openFaultRun({ place: 'write', count: 4, strike: runOutOfSpace }, 0);
 
     const failure = await expectCode(faultRun.backup(), 'INTERNAL_INVARIANT');
 
@@ -120,31 +143,12 @@ describe('an operating-system error of a sink', { timeout: TIMEOUT_MS }, () => {
 });
 
 describe('work that waits for the signal only', { timeout: TIMEOUT_MS }, () => {
-  const untilAborted = (signal: AbortSignal): Promise<never> =>
-    new Promise((_resolve, reject) => {
-      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
-    });
-
   test.each(PLACES.slice(0, 2))('at %s ends at an abort', async (place) => {
-    const strike = async (run: PipelineRun): Promise<void> => {
-      setImmediate(() => run.controller.abort());
-      await untilAborted(run.controller.signal);
-    };
-
-    await expectFailure({ place, count: 4, strike }, 0, 'CANCELLED');
+    await expectFailure({ place, count: 4, strike: waitForAbort }, 0, 'CANCELLED');
   });
 });
 
 describe('the control', { timeout: TIMEOUT_MS }, () => {
-  /** A sink that forgets the slots that it gets. */
-  function leakingSink(): Writable {
-    return new Writable({
-      objectMode: true,
-      highWaterMark: 1,
-      write: (_record: SinkBlock, _encoding, done) => done(),
-    });
-  }
-
   test('sees the slots of a sink that never releases them', async () => {
     const faultRun = await openFaultRun(undefined, 0);
     const running = faultRun.run.backupTo(leakingSink());
@@ -167,11 +171,11 @@ describe('the control', { timeout: TIMEOUT_MS }, () => {
   test('sees files that are still open', async () => {
     const faultRun = await openFaultRun(undefined, 0);
     await faultRun.backup();
-    const { close } = faultRun.device;
-    faultRun.device.close = () => Promise.resolve();
+    const close = vi.spyOn(faultRun.device, 'close').mockResolvedValueOnce();
 
     await expect(faultRun.expectNothingLeft()).rejects.toThrow();
 
-    await close();
+    close.mockRestore();
+    await faultRun.device.close();
   });
 });

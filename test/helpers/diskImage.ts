@@ -50,13 +50,13 @@ export function blockContent(letter: string, lengthBytes: number = BLOCK_BYTES):
 /** The character that stands for this content, with case and kind of zero left out. */
 export function letterOf(bytes: Uint8Array): string {
   const text = 'abcdefghijklmnopqrstuvwxyz1234567890';
-  const found = [...text].find((letter) => blockContent(letter, bytes.length).equals(bytes));
+  const found = Array.from(text).find((letter) => blockContent(letter, bytes.length).equals(bytes));
   return found ?? '?';
 }
 
 export function diskImage(picture: string, options: DiskImageOptions = {}): DiskImage {
   const { blockSizeBytes = BLOCK_BYTES, tailBytes = blockSizeBytes } = options;
-  const letters = [...picture];
+  const letters = Array.from(picture);
   const lengthAt = (index: number): number =>
     index === letters.length - 1 ? tailBytes : blockSizeBytes;
   const content = Buffer.concat(letters.map((letter, k) => blockContent(letter, lengthAt(k))));

@@ -42,7 +42,7 @@ export async function* readerRecords(
   lease: SlabLease,
   picture: string,
 ): AsyncGenerator<DataBlock | ZeroRun> {
-  for (const [index, letter] of [...picture].entries()) {
+  for (const [index, letter] of Array.from(picture).entries()) {
     if (letter === '0' || letter === '-') yield zeroRun(index, 1);
     else yield await dataBlock(lease, index, blockContent(letter));
   }

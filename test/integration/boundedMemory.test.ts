@@ -1,4 +1,5 @@
 /** Memory is bounded by the slab, whatever the size of the disk and the speed of the sink. */
+import { EventEmitter, once } from 'node:events';
 import { Readable, Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -13,11 +14,11 @@ const SLOT_COUNT = 5;
 
 /** A gate that stays shut until the test opens it. */
 function createGate(): { open: () => void; opened: Promise<void> } {
-  let open = (): void => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { open, opened };
+  const gate = new EventEmitter();
+  return {
+    open: () => gate.emit('open'),
+    opened: once(gate, 'open').then(() => {}),
+  };
 }
 
 /** Waits until `count` gives the same number for many turns. */
@@ -89,6 +90,14 @@ describe.each([0, 2])('a sink that stands still, %d workers', (workers) => {
   });
 });
 
+/** A stage as one writes it first: default high-water mark, bytes inside the record. */
+function plainTransform(): Transform {
+  return new Transform({
+    objectMode: true,
+    transform: (block, _encoding, done) => done(null, block),
+  });
+}
+
 test('the guard fails for plain transforms that carry their own buffers', async () => {
   let reads = 0;
   const source = Readable.from(
@@ -99,10 +108,10 @@ test('the guard fails for plain transforms that carry their own buffers', async 
       }
     })(),
   );
-  const pass = (): Transform =>
-    new Transform({ objectMode: true, transform: (block, _encoding, done) => done(null, block) });
   const stuck = new Writable({ objectMode: true, write() {} });
-  const done = pipeline(source, pass(), pass(), pass(), pass(), stuck).catch(() => {});
+  const done = pipeline([source, ...Array.from({ length: 4 }, plainTransform), stuck]).catch(
+    () => {},
+  );
 
   const readCount = await untilSteady(() => reads);
 

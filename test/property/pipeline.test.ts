@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { planBlocks } from '../../src/pipeline/blockPlan.ts';
 import type { DiskMode, Extent, PlannedRun, SinkBlock } from '../../src/pipeline/blocks.ts';

@@ -30,6 +30,19 @@ declare const compressor: ReturnType<typeof createCompressor>;
 declare const containerSink: ContainerSink & Sink<SinkBlock>;
 declare const file: Parameters<typeof rawFileSink>[0];
 
+/** Functions of users as stages: one that drops, one that emits several, two that take something else. */
+const dropZeros: StageFunction<DataBlock | ZeroRun, DataBlock> = (record) =>
+  record.kind === 'data' ? record : undefined;
+
+function* twice(record: SinkBlock): Generator<SinkBlock> {
+  yield record;
+  yield record;
+}
+
+const afterReader: StageFunction<DataBlock, DataBlock> = (record) => record;
+
+const forgetsBytes = (record: DataBlock | ZeroRun): ZeroRun => record as ZeroRun;
+
 const options = { signal: new AbortController().signal };
 
 /** Every chain that the product and its users build. */
@@ -49,14 +62,8 @@ export async function ownParts(): Promise<void> {
   });
   await connect(source, [filter, reader, comparer, compressor], ownWritable, options);
 
-  const dropZeros: StageFunction<DataBlock | ZeroRun, DataBlock> = (record) =>
-    record.kind === 'data' ? record : undefined;
   await connect(source, [filter, reader, dropZeros, comparer, compressor], containerSink, options);
 
-  function* twice(record: SinkBlock): Generator<SinkBlock> {
-    yield record;
-    yield record;
-  }
   await connect(source, [filter, reader, comparer, compressor, twice], containerSink, options);
 
   const count = callbackSink<PackedBlock | ZeroRun | UnchangedRun>(() => {});
@@ -97,11 +104,9 @@ export async function missingStages(): Promise<void> {
 }
 
 export async function wrongFunctions(): Promise<void> {
-  const afterReader: StageFunction<DataBlock, DataBlock> = (record) => record;
   // @ts-expect-error the function knows no zero runs
   await connect(source, [filter, reader, afterReader, comparer], nullSink(), options);
 
-  const forgetsBytes = (record: DataBlock | ZeroRun): ZeroRun => record as ZeroRun;
   // @ts-expect-error the raw source is not what the function takes
   await connect(source, [forgetsBytes], nullSink<ZeroRun>(), options);
 }

@@ -105,7 +105,7 @@ describe('the stored form', () => {
 
     map.encodeInto(stored, 10);
 
-    expect(stored.toString('hex')).toBe('0000000000000000' + '0807060504030201');
+    expect(stored.toString('hex')).toBe('00000000000000000807060504030201');
   });
 
   test('says whether there is anything in it', () => {

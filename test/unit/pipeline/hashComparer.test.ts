@@ -21,7 +21,7 @@ const verbs = await createBlockVerbs();
 function parentOf(picture: string, tailBytes: number = BLOCK_BYTES): ParentDisk {
   const fingerprints = new FingerprintMap();
   const last = picture.length - 1;
-  for (const [index, letter] of [...picture].entries()) {
+  for (const [index, letter] of Array.from(picture).entries()) {
     if (letter === '0' || letter === '-') continue;
     const content = blockContent(letter, index === last ? tailBytes : BLOCK_BYTES);
     fingerprints.set(index, verbs.fingerprint(content));

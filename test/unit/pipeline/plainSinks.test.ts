@@ -176,20 +176,20 @@ describe('ndjsonSink', () => {
   });
 });
 
-describe('rawFileSink', () => {
-  /** Restores a picture into a new file of its full size. */
-  async function restored(picture: string): Promise<string> {
-    const path = join(tempDir(), 'disk.raw');
-    const file = await open(path, 'wx');
-    try {
-      await file.truncate(picture.length * BLOCK_BYTES);
-      await feed(rawFileSink(file) as Sink<DataBlock | ZeroRun>, picture);
-    } finally {
-      await file.close();
-    }
-    return path;
+/** Restores a picture into a new file of its full size. */
+async function restored(picture: string): Promise<string> {
+  const path = join(tempDir(), 'disk.raw');
+  const file = await open(path, 'wx');
+  try {
+    await file.truncate(picture.length * BLOCK_BYTES);
+    await feed(rawFileSink(file) as Sink<DataBlock | ZeroRun>, picture);
+  } finally {
+    await file.close();
   }
+  return path;
+}
 
+describe('rawFileSink', () => {
   test('writes every block at its place', async () => {
     const path = await restored('AB00C-D');
 

@@ -26,7 +26,7 @@ afterEach(async () => {
 async function benchOf(workers: number): Promise<Bench> {
   const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 30 * BLOCK_BYTES });
   const lease = slab.lease(new AbortController().signal);
-  const letters = [...PICTURE];
+  const letters = Array.from(PICTURE);
   const raw = await Promise.all(letters.map(() => lease.acquireRaw()));
   const packed = await Promise.all(letters.map(() => lease.acquirePacked()));
   for (const [k, letter] of letters.entries()) {
