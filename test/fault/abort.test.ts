@@ -50,6 +50,15 @@ async function waitForAbort(run: PipelineRun): Promise<void> {
   controller.signal.throwIfAborted();
 }
 
+/** A sink that refuses its first record. */
+function fullSink(): Writable {
+  return new Writable({
+    objectMode: true,
+    highWaterMark: 1,
+    write: (_record, _encoding, done) => done(new RepositoryError('REPOSITORY_FULL', 'full')),
+  });
+}
+
 /** A sink that forgets the slots that it gets. */
 function leakingSink(): Writable {
   return new Writable({
@@ -103,13 +112,8 @@ describe.each([0, 2])('with %d workers', { timeout: TIMEOUT_MS }, (workers) => {
 
   test('an error of the first sink write ends the run', async () => {
     const faultRun = await openFaultRun(undefined, workers);
-    const sink = new Writable({
-      objectMode: true,
-      highWaterMark: 1,
-      write: (_record, _encoding, done) => done(new RepositoryError('REPOSITORY_FULL', 'full')),
-    });
 
-    await expectCode(faultRun.run.backupTo(sink), 'REPOSITORY_FULL');
+    await expectCode(faultRun.run.backupTo(fullSink()), 'REPOSITORY_FULL');
 
     await closeUnused(faultRun.sink);
     await faultRun.expectNothingLeft();
@@ -145,6 +149,26 @@ describe('an operating-system error of a sink', { timeout: TIMEOUT_MS }, () => {
 describe('work that waits for the signal only', { timeout: TIMEOUT_MS }, () => {
   test.each(PLACES.slice(0, 2))('at %s ends at an abort', async (place) => {
     await expectFailure({ place, count: 4, strike: waitForAbort }, 0, 'CANCELLED');
+  });
+});
+
+describe('a read that waits for its signal', { timeout: TIMEOUT_MS }, () => {
+  test('ends when the sink fails', async () => {
+    const faultRun = await openFaultRun(undefined, 0);
+    const { device } = faultRun;
+    const readInto = device.readInto.bind(device);
+    vi.spyOn(device, 'readInto').mockImplementation(async (target, offsetBytes, signal) => {
+      if (offsetBytes > 0) {
+        await once(signal, 'abort');
+        signal.throwIfAborted();
+      }
+      return await readInto(target, offsetBytes, signal);
+    });
+
+    await expectCode(faultRun.run.backupTo(fullSink()), 'REPOSITORY_FULL');
+
+    await closeUnused(faultRun.sink);
+    await faultRun.expectNothingLeft();
   });
 });
 

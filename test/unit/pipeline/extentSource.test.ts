@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { createStageStats } from '../../../src/core/stats.ts';
 import type { BlockDevice, DiskMode, PlannedRun } from '../../../src/pipeline/blocks.ts';
 import { createExtentSource } from '../../../src/pipeline/extentSource.ts';
@@ -66,6 +67,25 @@ test('never counts more busy time than the run took', async () => {
 
   expect(stats.workMs).toBeGreaterThanOrEqual(0);
   expect(stats.busyMs).toBeLessThanOrEqual(performance.now() - startedAtMs);
+});
+
+test('counts no work while the device waits, also when the plan ends early', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const stats = createStageStats();
+  const image = diskImage('0A'.repeat(20));
+  const task = image.task();
+  const source = createExtentSource({ task, device: image.device, signal, stats });
+
+  for await (const _run of source) {
+    vi.advanceTimersByTime(1_000);
+    break;
+  }
+  while (!source.closed) await nextTurn();
+
+  expect(stats.workMs).toBe(0);
 });
 
 test('reports extents that do not fit the disk', async () => {

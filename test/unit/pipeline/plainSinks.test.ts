@@ -1,6 +1,6 @@
 import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PassThrough, Writable } from 'node:stream';
+import { PassThrough, Transform, Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { DataBlock, PipelineRecord, ZeroRun } from '../../../src/pipeline/blocks.ts';
 import {
@@ -270,6 +270,18 @@ describe("a user's own Writable", () => {
       ...how,
       objectMode: true,
       write(record: DataBlock | ZeroRun, _encoding, done) {
+        if (record.kind === 'data') record.slot.release();
+        done();
+      },
+    });
+
+    await expect(feed(own, 'AB')).resolves.toBeUndefined();
+  });
+
+  test('may be a Duplex that nobody reads', { timeout: 2_000 }, async () => {
+    const own = new Transform({
+      objectMode: true,
+      transform(record: DataBlock | ZeroRun, _encoding, done) {
         if (record.kind === 'data') record.slot.release();
         done();
       },
