@@ -16,7 +16,7 @@ class ManualWork {
   readonly started: number[] = [];
   readonly #open = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
 
-  readonly run: Run = (record) => {
+  readonly run = (record: number): Promise<number[]> => {
     this.started.push(record);
     return new Promise((resolve, reject) => {
       this.#open.set(record, { resolve: () => resolve([record]), reject });
@@ -56,7 +56,7 @@ async function outputOf(stage: OrderedStage<number, number>, input: number[]): P
 }
 
 /** Work that takes another number of turns for each record. */
-const unevenWork: Run = async (record) => {
+const unevenWork = async (record: number): Promise<number[]> => {
   const turns = (record * 7) % 5;
   for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
   return [record];
