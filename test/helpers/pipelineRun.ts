@@ -1,0 +1,172 @@
+/**
+ * The whole chain of one disk with everything around it: slab, lease, worker pool, stages.
+ *
+ * A tap sees every place that a block passes before the work there starts; it may wait, throw, abort the run
+ * or end threads. That makes faults at an exact moment possible without sleeping.
+ */
+import type { Duplex, Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Worker } from 'node:worker_threads';
+import { createStageStats } from '../../src/core/stats.ts';
+import type {
+  BlockDevice,
+  DiskTask,
+  PlannedRun,
+  SinkBlock,
+  WantedBlock,
+  ZeroRun,
+} from '../../src/pipeline/blocks.ts';
+import { createBlockReader } from '../../src/pipeline/blockReader.ts';
+import { createBlockVerbs } from '../../src/pipeline/blockVerbs.ts';
+import { createCompressor } from '../../src/pipeline/compressor.ts';
+import { createDirtyZeroFilter } from '../../src/pipeline/dirtyZeroFilter.ts';
+import { createExtentSource } from '../../src/pipeline/extentSource.ts';
+import type { ParentDisk } from '../../src/pipeline/fingerprintMap.ts';
+import { createHashComparer } from '../../src/pipeline/hashComparer.ts';
+import { createSlab, type Slab, type SlabLease, type Slot } from '../../src/pipeline/slab.ts';
+import { connect, type Sink, type StageFunction } from '../../src/pipeline/stage.ts';
+import { type PackResult, WorkerPool } from '../../src/pipeline/workerPool.ts';
+
+export type Place = 'extents' | 'read' | 'hash' | 'pack';
+/** Called before the `count`-th piece of work (from 1) at `place`. */
+export type Tap = (place: Place, count: number) => Promise<void> | void;
+
+/** A pool that tells the tap about its jobs and counts those not settled. */
+class TappedPool extends WorkerPool {
+  pendingJobs = 0;
+  readonly #tap: Tap;
+  #hashed = 0;
+  #packed = 0;
+
+  constructor(tap: Tap, ...rest: ConstructorParameters<typeof WorkerPool>) {
+    super(...rest);
+    this.#tap = tap;
+  }
+
+  override async hash(slot: Slot, lengthBytes: number): Promise<bigint> {
+    return await this.#count('hash', ++this.#hashed, () => super.hash(slot, lengthBytes));
+  }
+
+  override async pack(raw: Slot, lengthBytes: number, packed: Slot): Promise<PackResult> {
+    return await this.#count('pack', ++this.#packed, () => super.pack(raw, lengthBytes, packed));
+  }
+
+  async #count<T>(place: Place, count: number, work: () => Promise<T>): Promise<T> {
+    this.pendingJobs++;
+    try {
+      await nextTurn();
+      await this.#tap(place, count);
+      return await work();
+    } finally {
+      this.pendingJobs--;
+    }
+  }
+}
+
+function tappedDevice(device: BlockDevice, tap: Tap): BlockDevice {
+  let reads = 0;
+  let extents = 0;
+  return {
+    virtualSizeBytes: device.virtualSizeBytes,
+    async *extents(context, signal) {
+      for await (const extent of device.extents(context, signal)) {
+        await tap('extents', ++extents);
+        yield extent;
+      }
+    },
+    async readInto(target, offsetBytes, signal) {
+      await tap('read', ++reads);
+      return await device.readInto(target, offsetBytes, signal);
+    },
+    close: () => device.close(),
+  };
+}
+
+export interface PipelineRunOptions {
+  readonly task: DiskTask;
+  readonly device: BlockDevice;
+  /** @defaultValue 0 */
+  readonly workers?: number | undefined;
+  /** @defaultValue room for 3 raw and 2 packed slots */
+  readonly slabBytes?: number | undefined;
+  readonly parent?: ParentDisk | undefined;
+  readonly readers?: number | undefined;
+  readonly tap?: Tap | undefined;
+}
+
+export class PipelineRun {
+  readonly controller: AbortController = new AbortController();
+  readonly slab: Slab;
+  readonly lease: SlabLease;
+  readonly source: Readable;
+  readonly filter: StageFunction<PlannedRun, WantedBlock | ZeroRun>;
+  readonly reader: ReturnType<typeof createBlockReader>;
+  readonly comparer: ReturnType<typeof createHashComparer>;
+  readonly compressor: ReturnType<typeof createCompressor>;
+  /** Threads of the pool that have not ended. */
+  readonly threads: ReadonlySet<Worker>;
+  readonly #pool: TappedPool;
+
+  constructor(
+    options: PipelineRunOptions,
+    parts: { slab: Slab; pool: TappedPool; threads: ReadonlySet<Worker> },
+  ) {
+    const { task, tap = () => {}, parent, readers } = options;
+    const { signal } = this.controller;
+    const { slab, pool } = parts;
+    this.slab = slab;
+    this.threads = parts.threads;
+    this.#pool = pool;
+    this.lease = slab.lease(signal);
+    const device = tappedDevice(options.device, tap);
+    const { lease } = this;
+    this.source = createExtentSource({ task, device, signal, stats: createStageStats() });
+    this.filter = createDirtyZeroFilter(task);
+    const forReader = { task, device, lease, signal, readers, retryDelayMs: 1 };
+    this.reader = createBlockReader({ ...forReader, stats: createStageStats() });
+    this.comparer = createHashComparer({ task, pool, parent, stats: createStageStats() });
+    this.compressor = createCompressor({ pool, lease, stats: createStageStats() });
+  }
+
+  /** Jobs handed to the pool that are not settled. */
+  get pendingJobs(): number {
+    return this.#pool.pendingJobs;
+  }
+
+  get streams(): readonly (Readable | Duplex)[] {
+    return [this.source, this.reader, this.comparer, this.compressor];
+  }
+
+  async backupTo(sink: Sink<SinkBlock>): Promise<void> {
+    const { source, filter, reader, comparer, compressor, controller } = this;
+    const { signal } = controller;
+    await connect(source, [filter, reader, comparer, compressor], sink, { signal });
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close();
+  }
+}
+
+/** Runs `work` and keeps the threads that are started meanwhile in a set until they end. */
+function withThreadSet<T>(work: () => T): { result: T; threads: Set<Worker> } {
+  const threads = new Set<Worker>();
+  const keep = (worker: Worker): void => {
+    threads.add(worker);
+    worker.once('exit', () => threads.delete(worker));
+  };
+  process.on('worker', keep);
+  const result = work();
+  // The event is emitted in the turn after the constructor.
+  setImmediate(() => process.off('worker', keep));
+  return { result, threads };
+}
+
+/** Makes a run; close it when its chain has ended. */
+export async function openPipelineRun(options: PipelineRunOptions): Promise<PipelineRun> {
+  const { task, tap = () => {}, workers = 0, slabBytes = 5 * task.blockSizeBytes } = options;
+  const slab = createSlab({ blockSizeBytes: task.blockSizeBytes, slabBytes });
+  const verbs = await createBlockVerbs();
+  const { result: pool, threads } = withThreadSet(() => new TappedPool(tap, slab, workers, verbs));
+  return new PipelineRun(options, { slab, pool, threads });
+}

@@ -1,0 +1,119 @@
+/**
+ * Compiled, never run: the right chain has to compile, a wrong order must not. A line that is marked as an
+ * error and compiles is an error of the type check.
+ */
+import { Writable } from 'node:stream';
+import type { ContainerSink } from '../../src/container/containerSink.ts';
+import type {
+  DataBlock,
+  HashedBlock,
+  PackedBlock,
+  PlannedRun,
+  SinkBlock,
+  UnchangedRun,
+  WantedBlock,
+  ZeroRun,
+} from '../../src/pipeline/blocks.ts';
+import type { createBlockReader } from '../../src/pipeline/blockReader.ts';
+import type { createCompressor } from '../../src/pipeline/compressor.ts';
+import type { createDirtyZeroFilter } from '../../src/pipeline/dirtyZeroFilter.ts';
+import type { createExtentSource } from '../../src/pipeline/extentSource.ts';
+import type { createHashComparer } from '../../src/pipeline/hashComparer.ts';
+import { callbackSink, ndjsonSink, nullSink, rawFileSink } from '../../src/pipeline/plainSinks.ts';
+import { connect, type Sink, type Source, type StageFunction } from '../../src/pipeline/stage.ts';
+
+declare const source: ReturnType<typeof createExtentSource>;
+declare const filter: ReturnType<typeof createDirtyZeroFilter>;
+declare const reader: ReturnType<typeof createBlockReader>;
+declare const comparer: ReturnType<typeof createHashComparer>;
+declare const compressor: ReturnType<typeof createCompressor>;
+declare const containerSink: ContainerSink & Sink<SinkBlock>;
+declare const file: Parameters<typeof rawFileSink>[0];
+
+/** Functions of users as stages: one that drops, one that emits several, two that take something else. */
+const dropZeros: StageFunction<DataBlock | ZeroRun, DataBlock> = (record) =>
+  record.kind === 'data' ? record : undefined;
+
+function* twice(record: SinkBlock): Generator<SinkBlock> {
+  yield record;
+  yield record;
+}
+
+const afterReader: StageFunction<DataBlock, DataBlock> = (record) => record;
+
+const forgetsBytes = (record: DataBlock | ZeroRun): ZeroRun => record as ZeroRun;
+
+const options = { signal: new AbortController().signal };
+
+/** Every chain that the product and its users build. */
+export async function rightChains(): Promise<void> {
+  await connect(source, [filter, reader, comparer, compressor], containerSink, options);
+  await connect(source, [filter, reader, comparer, compressor], nullSink<SinkBlock>(), options);
+  await connect(source, [filter, reader], rawFileSink(file), options);
+  await connect(source, [], nullSink<PlannedRun>(), options);
+  await connect(source, [filter], ndjsonSink<WantedBlock | ZeroRun>(process.stdout), options);
+}
+
+/** What users bring themselves. */
+export async function ownParts(): Promise<void> {
+  const ownWritable = new Writable({
+    objectMode: true,
+    write: (_record, _encoding, done) => done(),
+  });
+  await connect(source, [filter, reader, comparer, compressor], ownWritable, options);
+
+  await connect(source, [filter, reader, dropZeros, comparer, compressor], containerSink, options);
+
+  await connect(source, [filter, reader, comparer, compressor, twice], containerSink, options);
+
+  const count = callbackSink<PackedBlock | ZeroRun | UnchangedRun>(() => {});
+  await connect(source, [filter, reader, comparer, compressor], count, options);
+
+  const wider: Sink<SinkBlock | DataBlock> = nullSink();
+  await connect(source, [filter, reader, comparer, compressor], wider, options);
+}
+
+export async function wrongOrders(): Promise<void> {
+  // @ts-expect-error the comparer takes blocks that were read
+  await connect(source, [filter, comparer, reader, compressor], containerSink, options);
+  // @ts-expect-error the compressor takes blocks with a fingerprint
+  await connect(source, [filter, reader, compressor, comparer], containerSink, options);
+  // @ts-expect-error the reader takes what the filter passes
+  await connect(source, [reader, filter, comparer, compressor], containerSink, options);
+  // @ts-expect-error the filter takes the plan
+  await connect(source, [filter, filter, reader, comparer], containerSink, options);
+  // @ts-expect-error the source emits the plan, not blocks to read
+  await connect(source, [reader, comparer, compressor], containerSink, options);
+}
+
+export async function missingStages(): Promise<void> {
+  // @ts-expect-error the comparer is missing
+  await connect(source, [filter, reader, compressor], containerSink, options);
+  // @ts-expect-error the reader is missing
+  await connect(source, [filter, comparer, compressor], containerSink, options);
+  // @ts-expect-error the container takes packed blocks
+  await connect(source, [filter, reader, comparer], containerSink, options);
+  // @ts-expect-error the raw file takes plain blocks
+  await connect(source, [filter, reader, comparer, compressor], rawFileSink(file), options);
+  // @ts-expect-error unchanged runs have no bytes for the raw file
+  await connect(source, [filter, reader, comparer], rawFileSink(file), options);
+  // @ts-expect-error the sink knows no zero runs
+  await connect(source, [filter, reader], nullSink<DataBlock>(), options);
+  // @ts-expect-error the sink takes records of another stage
+  await connect(source, [], nullSink<HashedBlock>(), options);
+}
+
+export async function wrongFunctions(): Promise<void> {
+  // @ts-expect-error the function knows no zero runs
+  await connect(source, [filter, reader, afterReader, comparer], nullSink(), options);
+
+  // @ts-expect-error the raw source is not what the function takes
+  await connect(source, [forgetsBytes], nullSink<ZeroRun>(), options);
+}
+
+/** A source of the user's own is typed by what it emits. */
+export async function ownSource(own: Source<DataBlock | ZeroRun>): Promise<void> {
+  await connect(own, [comparer, compressor], containerSink, options);
+  // @ts-expect-error the source emits data blocks
+  await connect(own, [filter, reader, comparer, compressor], containerSink, options);
+}

@@ -1,0 +1,189 @@
+import { execFileSync } from 'node:child_process';
+import { appendFile, chmod, mkdir, open, truncate, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { openRawImage, type RawImage } from '../../../src/devices/rawImageDevice.ts';
+import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
+import { expectCode } from '../../helpers/expectCode.ts';
+import { tempDir } from '../../helpers/tempDir.ts';
+
+const { signal } = new AbortController();
+const NOBODY_UID = 65_534;
+
+async function imageFile(picture: string): Promise<string> {
+  const path = join(tempDir(), 'disk.raw');
+  await writeFile(path, diskImage(picture).content);
+  return path;
+}
+
+/** Runs `work` without the rights of the superuser, who may read everything. */
+async function withoutRootRights(work: () => Promise<void>): Promise<void> {
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) process.seteuid?.(NOBODY_UID);
+  try {
+    await work();
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+  }
+}
+
+/** Opens an image for the running test. */
+async function opened(path: string): Promise<RawImage> {
+  const image = await openRawImage(path);
+  onTestFinished(() => image.close());
+  return image;
+}
+
+describe('an image that cannot be used', () => {
+  test('is a file that is missing', async () => {
+    await expectCode(openRawImage(join(tempDir(), 'none.raw')), 'USAGE_IMAGE_UNREADABLE');
+  });
+
+  test('is a directory', async () => {
+    await expectCode(openRawImage(tempDir()), 'USAGE_IMAGE_UNREADABLE');
+  });
+
+  test('is an empty file', async () => {
+    const path = join(tempDir(), 'disk.raw');
+    await writeFile(path, '');
+
+    await expectCode(openRawImage(path), 'USAGE_IMAGE_UNREADABLE');
+  });
+
+  test('is a file that this user may not read', async () => {
+    const path = await imageFile('A');
+    await chmod(path, 0);
+
+    await withoutRootRights(async () => {
+      await expectCode(openRawImage(path), 'USAGE_IMAGE_UNREADABLE');
+    });
+  });
+
+  test('is a pipe that nobody writes to', { timeout: 5_000 }, async () => {
+    const path = join(tempDir(), 'pipe');
+    execFileSync('mkfifo', [path]);
+
+    await expectCode(openRawImage(path), 'USAGE_IMAGE_UNREADABLE');
+  });
+
+  test('is a character device', async () => {
+    await expectCode(openRawImage('/dev/zero'), 'USAGE_IMAGE_UNREADABLE');
+  });
+
+  test('is a path through a file', async () => {
+    await expectCode(openRawImage(join(await imageFile('A'), 'disk')), 'USAGE_IMAGE_UNREADABLE');
+  });
+
+  test('names its path and what to do', async () => {
+    const path = join(tempDir(), 'none.raw');
+
+    const error = await expectCode(openRawImage(path), 'USAGE_IMAGE_UNREADABLE');
+
+    expect(error.details).toEqual({ path });
+    expect(error.hint).toBeTypeOf('string');
+  });
+});
+
+describe('a raw image', () => {
+  test('has the size of its file', async () => {
+    const image = await opened(await imageFile('AB0'));
+
+    expect(image.virtualSizeBytes).toBe(3 * BLOCK_BYTES);
+  });
+
+  test('gives the bytes at an offset', async () => {
+    const image = await opened(await imageFile('AB0'));
+    const target = Buffer.alloc(BLOCK_BYTES);
+
+    const bytesRead = await image.readInto(target, BLOCK_BYTES - 1, signal);
+
+    expect(bytesRead).toBe(BLOCK_BYTES);
+    expect(target.toString('latin1')).toBe(`a${'b'.repeat(BLOCK_BYTES - 1)}`);
+  });
+
+  test('reads short at its end', async () => {
+    const image = await opened(await imageFile('AB'));
+
+    const bytesRead = await image.readInto(Buffer.alloc(BLOCK_BYTES), 2 * BLOCK_BYTES - 10, signal);
+
+    expect(bytesRead).toBe(10);
+  });
+
+  test('is one data extent', async () => {
+    const image = await opened(await imageFile('AB0'));
+
+    const extents = [...(image.extents('zero', signal) as Iterable<unknown>)];
+
+    expect(extents).toEqual([{ offsetBytes: 0, lengthBytes: 3 * BLOCK_BYTES, zero: false }]);
+  });
+
+  test('is one zero extent when nothing is allocated', async () => {
+    const path = join(tempDir(), 'disk.raw');
+    await writeFile(path, '');
+    await truncate(path, 1024 * 1024);
+    const image = await opened(path);
+
+    const extents = [...(image.extents('zero', signal) as Iterable<unknown>)];
+
+    expect(extents).toEqual([{ offsetBytes: 0, lengthBytes: 1024 * 1024, zero: true }]);
+  });
+
+  test('reports a read that the system refuses', async () => {
+    const image = await openRawImage(await imageFile('A'));
+    await image.close();
+
+    const error = await expectCode(
+      image.readInto(Buffer.alloc(10), 0, signal),
+      'TRANSFER_READ_FAILED',
+    );
+
+    expect(error).toMatchObject({ retryable: false, details: { errno: 'EBADF' } });
+  });
+
+  test('is opened through a symbolic name of its directory', async () => {
+    const directory = join(tempDir(), 'a');
+    await mkdir(directory);
+    await writeFile(join(directory, 'disk.raw'), 'x');
+
+    const image = await opened(join(directory, '..', 'a', 'disk.raw'));
+
+    expect(image.virtualSizeBytes).toBe(1);
+  });
+});
+
+describe('hasChanged', () => {
+  test('is false for a file that nobody touched', async () => {
+    const image = await opened(await imageFile('AB'));
+
+    expect(await image.hasChanged()).toBe(false);
+  });
+
+  test('is false after reading', async () => {
+    const image = await opened(await imageFile('AB'));
+
+    await image.readInto(Buffer.alloc(10), 0, signal);
+
+    expect(await image.hasChanged()).toBe(false);
+  });
+
+  test('is true when the file has grown', async () => {
+    const path = await imageFile('AB');
+    const image = await opened(path);
+
+    await appendFile(path, 'x');
+
+    expect(await image.hasChanged()).toBe(true);
+  });
+
+  test('is true when bytes were written in place', async () => {
+    const path = await imageFile('AB');
+    await utimes(path, 1, 1);
+    const image = await opened(path);
+
+    const file = await open(path, 'r+');
+    await file.write('x', 0);
+    await file.close();
+
+    expect(await image.hasChanged()).toBe(true);
+  });
+});
