@@ -49,7 +49,7 @@ async function withSetup(
   const slab = createSlab({ blockSizeBytes: BLOCK_BYTES });
   await using pool = await createWorkerPool({ slab, workers });
   const { signal } = new AbortController();
-  const lease = slab.lease(signal);
+  const lease = slab.lease();
   const sum = new Checksum();
   await work({ slab, pool, lease, signal }, sum);
   lease.end();
@@ -68,10 +68,10 @@ async function runPipeline(image: string, setup: Setup, sum: Checksum): Promise<
   };
   const stats = createStageStats;
   await connect(
-    createExtentSource({ task, device, signal, stats: stats() }),
+    createExtentSource({ task, device, stats: stats() }),
     [
       createDirtyZeroFilter(task),
-      createBlockReader({ task, device, lease, signal, stats: stats() }),
+      createBlockReader({ task, device, lease, stats: stats() }),
       createHashComparer({ task, pool, stats: stats() }),
       createCompressor({ pool, lease, stats: stats() }),
     ],

@@ -17,6 +17,7 @@ import {
   ITEM_INCREMENT,
   ITEM_PATCH,
   NO_PAGE,
+  PAGE_BYTES,
   STORE_BLOCK_BYTES,
 } from './layout.ts';
 import type { ContainerItem, ItemKind } from './items.ts';
@@ -58,6 +59,7 @@ export class ContainerReader {
   readonly storage: Storage;
   readonly store: VectorReader;
   readonly #maps: MapReader;
+  #propertyBytes = 0;
 
   private constructor(storage: Storage, snapshot: OpenSnapshot, store: VectorReader) {
     this.storage = storage;
@@ -107,6 +109,7 @@ export class ContainerReader {
   async items(): Promise<ContainerItem[]> {
     const { directoryRoot, directoryCount } = this.snapshot.slot.roots;
     const items: ContainerItem[] = [];
+    this.#propertyBytes = 0;
     await this.#folder(directoryRoot, directoryCount, '', 0, items);
     return items;
   }
@@ -127,6 +130,7 @@ export class ContainerReader {
   /** Place and form of a stored block, checked. @throws FORMAT_BOUNDS, FORMAT_STRUCTURE, FORMAT_UNSUPPORTED */
   async storedExtent(blockId: number): Promise<StoredExtent> {
     const block = await this.storeBlock(blockId);
+    if (block.usageCount === 0) this.#badBlock(blockId, block);
     if (!isKnownCompression(block.compression)) {
       throw new FormatError(
         'FORMAT_UNSUPPORTED',
@@ -137,7 +141,7 @@ export class ContainerReader {
     const { offsetBytes, storedBytes, sourceBytes, digest } = block;
     const lengthFits =
       codec === 'plain' ? storedBytes === sourceBytes : storedBytes > LZ4_HEADER_BYTES;
-    if (block.usageCount === 0 || !lengthFits) this.#badBlock(blockId, block);
+    if (!lengthFits) this.#badBlock(blockId, block);
     return { blockId, offsetBytes, storedBytes, sourceBytes, codec, digest };
   }
 
@@ -221,8 +225,14 @@ export class ContainerReader {
 
   async #properties(record: DirectoryItem, path: string): Promise<Property[] | undefined> {
     if (record.propertiesRoot === NO_PAGE) return undefined;
-    const what = `${path}: properties`;
-    return decodeProperties(await readBlob(this.snapshot.pages, record.propertiesRoot, what));
+    const { pages } = this.snapshot;
+    const bytes = await readBlob(pages, record.propertiesRoot, `${path}: properties`);
+    // Several items may name one dictionary, but all of them together cannot exceed the metadata.
+    this.#propertyBytes += bytes.length;
+    if (this.#propertyBytes > pages.totalPages * PAGE_BYTES) {
+      throw new FormatError('FORMAT_BOUNDS', `${this.name}: ${path}: too many properties`);
+    }
+    return decodeProperties(bytes);
   }
 
   #badBlock(blockId: number, block: StoreBlock): never {

@@ -77,6 +77,7 @@ export class ContainerWriter {
   readonly #items: WriterItem[] = [];
   #endBytes: number;
   #version = 0;
+  #commitFailure: Error | undefined;
 
   private constructor(storage: Storage, options: ContainerWriterOptions, verbs: BlockVerbs) {
     const { blockSizeBytes, slotFormat = PRODUCTION_SLOT_FORMAT } = options;
@@ -113,7 +114,7 @@ export class ContainerWriter {
 
   /** The first error of a block write; a sink checks it per block. */
   get failure(): Error | undefined {
-    return this.#queue.failure;
+    return this.#commitFailure ?? this.#queue.failure;
   }
 
   /**
@@ -212,9 +213,20 @@ export class ContainerWriter {
    * Makes everything added so far the content of the container.
    *
    * Order: data, sync; banks and their copy, sync; the slot that readers would not choose today, sync —
-   * this is the commit — and the other slot, sync. Banks of earlier commits stay untouched.
+   * this is the commit — and the other slot, sync. Banks of earlier commits stay untouched. After a commit
+   * that failed it is not known which snapshot the file holds, so the writer takes nothing more.
    */
   async commit(): Promise<void> {
+    if (this.failure) throw this.failure;
+    try {
+      await this.#commit();
+    } catch (error) {
+      this.#commitFailure = error as Error;
+      throw error;
+    }
+  }
+
+  async #commit(): Promise<void> {
     await this.#queue.drain();
     await this.#storage.sync();
     const startBytes = roundUp(this.#endBytes, PAGE_BYTES);

@@ -101,14 +101,20 @@ export type ReadPage = (pageId: number) => Promise<Buffer>;
 /**
  * Walks an index in key order.
  *
- * @throws {@link FormatError} `FORMAT_STRUCTURE` on a page that cannot be one of an index, or a loop.
+ * @throws {@link FormatError} `FORMAT_STRUCTURE` on a page that cannot be one of an index, or that is reached
+ *   twice.
  */
 export async function* walkIndex(
   readPage: ReadPage,
   pageId: number,
   recordBytes: number,
   depth = 0,
+  seen: Set<number> = new Set(),
 ): AsyncGenerator<Buffer> {
+  if (seen.has(pageId)) {
+    throw new FormatError('FORMAT_STRUCTURE', `index page ${pageId} is reached twice`);
+  }
+  seen.add(pageId);
   const page = Buffer.from(await readPage(pageId));
   const view = viewOf(page);
   const count = view.getUint32(0, true);
@@ -118,7 +124,7 @@ export async function* walkIndex(
   for (let k = 0; k <= count; k++) {
     const at = HEADER_BYTES + k * (CHILD_BYTES + recordBytes);
     const child = readPageId(view, at);
-    if (child !== NO_PAGE) yield* walkIndex(readPage, child, recordBytes, depth + 1);
+    if (child !== NO_PAGE) yield* walkIndex(readPage, child, recordBytes, depth + 1, seen);
     if (k < count) yield page.subarray(at + CHILD_BYTES, at + CHILD_BYTES + recordBytes);
   }
 }

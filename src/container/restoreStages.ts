@@ -56,8 +56,8 @@ export function createBlockFetcher(options: CommonOptions): Stage<StoredBlock, F
   const clock = new BusyClock(stats);
   const slotWait = new BusyClock(stats, 'waitSlotMs');
 
-  async function fetch(block: StoredBlock): Promise<FetchedBlock[]> {
-    const slot = await slotWait.time(() => lease.acquirePacked());
+  async function fetch(block: StoredBlock, signal: AbortSignal): Promise<FetchedBlock[]> {
+    const slot = await slotWait.time(() => lease.acquirePacked(signal));
     try {
       const { extent } = block;
       checkRoom(block, slot);
@@ -96,10 +96,10 @@ export function createBlockUnpacker(options: UnpackerOptions): Stage<FetchedBloc
   const { lease, stats, pool, onDamage } = options;
   const slotWait = new BusyClock(stats, 'waitSlotMs');
 
-  async function unpack(fetched: FetchedBlock): Promise<DataBlock[]> {
+  async function unpack(fetched: FetchedBlock, signal: AbortSignal): Promise<DataBlock[]> {
     const { block, slot: packed } = fetched;
     const { extent } = block;
-    const raw = await slotWait.time(() => lease.acquireRaw());
+    const raw = await slotWait.time(() => lease.acquireRaw(signal));
     const unpacked = await pool.unpack(packed, extent, raw, extent.sourceBytes);
     packed.release();
     countCpu(stats, extent.sourceBytes, unpacked.workMs, pool.workerCount);

@@ -155,10 +155,20 @@ class SnapshotOpener {
   }
 }
 
-function noSnapshot(name: string, slots: readonly SlotReport[], damage: readonly string[]): Error {
+function noSnapshot(
+  name: string,
+  slots: readonly SlotReport[],
+  damage: readonly string[],
+  isCut: boolean,
+): Error {
   if (slots.every((slot) => slot.state === 'empty')) {
     return new FormatError('FORMAT_TRUNCATED', `${name}: holds no committed snapshot`, {
       hint: 'its session was stopped before the commit; the file can be removed',
+    });
+  }
+  if (isCut) {
+    return new FormatError('FORMAT_TRUNCATED', `${name}: is cut off (${damage.join('; ')})`, {
+      hint: 'restore the file from a copy if there is one',
     });
   }
   return new IntegrityError(
@@ -194,5 +204,6 @@ export async function openSnapshot(storage: Storage): Promise<OpenSnapshot> {
     const pages = new PageReader(storage, banks);
     return { header, slot, slotNumber, pages, fileBytes, slots, damage: opener.damage };
   }
-  throw noSnapshot(storage.name, slots, opener.damage);
+  const isCut = candidates.some((candidate) => candidate.slot.endOfFileBytes > fileBytes);
+  throw noSnapshot(storage.name, slots, opener.damage, isCut);
 }

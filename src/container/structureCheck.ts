@@ -2,7 +2,7 @@
  * Cross-checks of a container's metadata that reading alone does not need: usage counters, both indexes,
  * and that no two stored blocks overlap. Memory: 16 bytes per stored block.
  */
-import { BackupError, FormatError } from '../core/errors.ts';
+import { BackupError } from '../core/errors.ts';
 import type { ContainerReader } from './containerReader.ts';
 import type { ContainerItem } from './items.ts';
 import { walkIndex } from './indexTree.ts';
@@ -98,12 +98,7 @@ class StructureCheck {
     const recordBytes = kind === 'free' ? FREE_RECORD_BYTES : DEDUP_RECORD_BYTES;
     const { pages } = this.#reader.snapshot;
     let count = 0;
-    let pagesLeft = pages.totalPages;
-    const readPage = async (pageId: number): Promise<Buffer> => {
-      if (pagesLeft-- === 0) throw new FormatError('FORMAT_STRUCTURE', `${kind} index: loops`);
-      return await pages.read(pageId);
-    };
-    for await (const record of walkIndex(readPage, root, recordBytes)) {
+    for await (const record of walkIndex((pageId) => pages.read(pageId), root, recordBytes)) {
       const block = await this.#reader.storeBlock(readSize(viewOf(record), keyBytes));
       if (!matches(kind, record, block)) this.#report(`${kind} index: record ${count} is wrong`);
       if (++count > expected) break;

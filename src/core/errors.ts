@@ -153,6 +153,21 @@ export function isOutOfSpace(error: unknown): boolean {
   return FULL_ERRNOS.has(errnoOf(error) ?? '');
 }
 
+/** Names a failure of the target of a restore; errors of the family pass. */
+export function toOutputError(target: string, error: unknown): BackupError {
+  if (error instanceof BackupError) return error;
+  if (isOutOfSpace(error)) {
+    return new OutputError('OUTPUT_FULL', `write ${target}: no space left`, {
+      cause: error,
+      hint: 'free space in the output folder or name another one',
+    });
+  }
+  return new OutputError('OUTPUT_IO', `write ${target}: ${errnoOf(error) ?? String(error)}`, {
+    cause: error,
+    hint: 'check the output folder and its permissions',
+  });
+}
+
 /**
  * Turns whatever ended a run into one error of the family: aborts become {@link CancelledError},
  * errors of the family pass, the rest keeps its text behind `INTERNAL_INVARIANT`.

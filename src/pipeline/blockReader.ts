@@ -14,7 +14,6 @@ export interface BlockReaderOptions {
   readonly task: DiskTask;
   readonly device: BlockDevice;
   readonly lease: SlabLease;
-  readonly signal: AbortSignal;
   readonly stats: StageStats;
   /** Reads in flight. @defaultValue 4 */
   readonly readers?: number | undefined;
@@ -56,11 +55,11 @@ class Reader {
     this.#zeros = Buffer.alloc(options.task.blockSizeBytes);
   }
 
-  async read(block: WantedBlock): Promise<readonly [DataBlock | ZeroRun]> {
+  async read(block: WantedBlock, signal: AbortSignal): Promise<readonly [DataBlock | ZeroRun]> {
     const { lease, stats } = this.#options;
-    const slot = await this.#slotWait.time(() => lease.acquireRaw());
+    const slot = await this.#slotWait.time(() => lease.acquireRaw(signal));
     const bytes = slot.bytes.subarray(0, block.lengthBytes);
-    await this.#clock.time(() => this.#fill(bytes, block));
+    await this.#clock.time(() => this.#fill(bytes, block, signal));
     stats.blocks++;
     stats.bytes += block.lengthBytes;
     return [this.#record(block, slot, bytes)];
@@ -75,8 +74,8 @@ class Reader {
     return { kind: 'data', diskId, index, offsetBytes, lengthBytes, slot };
   }
 
-  async #fill(bytes: Buffer, block: WantedBlock): Promise<void> {
-    const { device, signal, retryDelayMs = 200, task } = this.#options;
+  async #fill(bytes: Buffer, block: WantedBlock, signal: AbortSignal): Promise<void> {
+    const { device, retryDelayMs = 200, task } = this.#options;
     for (let attempt = 1; ; attempt++) {
       try {
         const actualBytes = await device.readInto(bytes, block.offsetBytes, signal);
@@ -104,6 +103,6 @@ export function createBlockReader(
   return new OrderedStage<WantedBlock | ZeroRun, DataBlock | ZeroRun>({
     concurrency: options.readers ?? 4,
     stats: options.stats,
-    run: (record) => (record.kind === 'zero' ? [record] : reader.read(record)),
+    run: (record, signal) => (record.kind === 'zero' ? [record] : reader.read(record, signal)),
   });
 }

@@ -30,9 +30,9 @@ export function createCompressor(
   const { pool, lease, stats } = options;
   const slotWait = new BusyClock(stats, 'waitSlotMs');
 
-  async function pack(block: HashedBlock): Promise<PackedBlock[]> {
+  async function pack(block: HashedBlock, signal: AbortSignal): Promise<PackedBlock[]> {
     const { diskId, index, offsetBytes, lengthBytes, slot: raw, fingerprint } = block;
-    const packed = await slotWait.time(() => lease.acquirePacked());
+    const packed = await slotWait.time(() => lease.acquirePacked(signal));
     const result = await pool.pack(raw, lengthBytes, packed);
     countCpu(stats, lengthBytes, result.workMs, pool.workerCount);
     const { codec, storedBytes, digest } = result;
@@ -60,6 +60,6 @@ export function createCompressor(
   >({
     concurrency: PACK_WINDOW_BLOCKS,
     stats,
-    run: (record) => (record.kind === 'hashed' ? pack(record) : [record]),
+    run: (record, signal) => (record.kind === 'hashed' ? pack(record, signal) : [record]),
   });
 }

@@ -8,7 +8,6 @@ import type { Source } from './stage.ts';
 export interface ExtentSourceOptions {
   readonly task: DiskTask;
   readonly device: BlockDevice;
-  readonly signal: AbortSignal;
   readonly stats: StageStats;
 }
 
@@ -18,17 +17,18 @@ async function* timed(
   stats: StageStats,
 ): AsyncGenerator<Extent> {
   const clock = new BusyClock(stats);
-  let startedAtMs = clock.start();
+  let startedAtMs: number | undefined = clock.start();
   try {
     for await (const extent of extents) {
       clock.stop(startedAtMs);
+      startedAtMs = undefined;
       stats.blocks++;
       stats.bytes += extent.lengthBytes;
       yield extent;
       startedAtMs = clock.start();
     }
   } finally {
-    clock.stop(startedAtMs);
+    if (startedAtMs !== undefined) clock.stop(startedAtMs);
   }
 }
 
@@ -38,10 +38,18 @@ async function* timed(
  * Errors of the stream: `TRANSFER_BAD_EXTENTS`, and what the device throws.
  */
 export function createExtentSource(options: ExtentSourceOptions): Source<PlannedRun> {
-  const { task, device, signal, stats } = options;
+  const { task, device, stats } = options;
+  const stop = new AbortController();
   const context = task.mode === 'incremental' ? 'dirty' : 'zero';
   async function* plan(): AsyncGenerator<PlannedRun> {
-    yield* planBlocks(task, timed(device.extents(context, signal), stats));
+    yield* planBlocks(task, timed(device.extents(context, stop.signal), stats));
   }
-  return Readable.from(plan(), { objectMode: true, highWaterMark: 1 });
+  const source = Readable.from(plan(), { objectMode: true, highWaterMark: 1 });
+  // The generator cannot be left while the device is asked, so closing starts with the abort.
+  const destroyReadable = source._destroy;
+  source._destroy = (error, done): void => {
+    stop.abort(error ?? new Error('the source was closed'));
+    destroyReadable.call(source, error, done);
+  };
+  return source;
 }

@@ -2,9 +2,10 @@
  * Base of stages that work on several records at once: results leave in the order of the records.
  *
  * A record is accepted while fewer than `concurrency` are inside; a finished head leaves as soon as the
- * reader of this stage wants it. `destroy` waits for work in progress, so that nothing touches a slot
- * after `close`.
+ * reader of this stage wants it. `destroy` aborts work that waits and waits for the rest, so that nothing
+ * touches a slot after `close`.
  */
+import { setMaxListeners } from 'node:events';
 import { Duplex } from 'node:stream';
 import type { StageStats } from '../core/stats.ts';
 
@@ -13,9 +14,10 @@ export interface OrderedStageOptions<In, Out> {
   readonly concurrency: number;
   /**
    * Work on one record; called in record order. Returns what takes the record's place: nothing, one or
-   * several records. A rejection ends the stream.
+   * several records. A rejection ends the stream. `signal` is aborted when the stage is destroyed, for
+   * whatever reason: everything that waits has to honour it.
    */
-  readonly run: (record: In) => readonly Out[] | Promise<readonly Out[]>;
+  readonly run: (record: In, signal: AbortSignal) => readonly Out[] | Promise<readonly Out[]>;
   readonly stats: StageStats;
 }
 
@@ -30,6 +32,7 @@ type Callback = (error?: Error | null) => void;
 export class OrderedStage<In, Out> extends Duplex {
   readonly #options: OrderedStageOptions<In, Out>;
   readonly #window: Entry<Out>[] = [];
+  readonly #stop = new AbortController();
   #readerWaits = false;
   #ended = false;
   #accept: Callback | undefined;
@@ -37,11 +40,12 @@ export class OrderedStage<In, Out> extends Duplex {
   constructor(options: OrderedStageOptions<In, Out>) {
     super({ objectMode: true, highWaterMark: 1 });
     this.#options = options;
+    setMaxListeners(0, this.#stop.signal);
   }
 
   override _write(record: In, _encoding: BufferEncoding, accept: Callback): void {
     try {
-      this.#add(this.#options.run(record));
+      this.#add(this.#options.run(record, this.#stop.signal));
     } catch (error) {
       accept(error as Error);
       return;
@@ -63,8 +67,15 @@ export class OrderedStage<In, Out> extends Duplex {
   }
 
   override _destroy(error: Error | null, done: Callback): void {
-    const work = this.#window.splice(0).map((entry) => entry.work);
-    void Promise.allSettled(work).then(() => done(error));
+    this.#stop.abort(error ?? new Error('the stage was closed'));
+    void this.#settleWindow().then(() => done(error));
+  }
+
+  /** A stage that is destroyed while it takes a record gets that record's work a moment later. */
+  async #settleWindow(): Promise<void> {
+    do {
+      await Promise.allSettled(this.#window.splice(0).map((entry) => entry.work));
+    } while (this.#window.length > 0);
   }
 
   #add(output: readonly Out[] | Promise<readonly Out[]>): void {

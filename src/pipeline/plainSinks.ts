@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
+import { toOutputError } from '../core/errors.ts';
 import type { DataBlock, HashedBlock, PipelineRecord, ZeroRun } from './blocks.ts';
 import { releaseSlot } from './blocks.ts';
 import type { Sink } from './stage.ts';
@@ -74,11 +75,20 @@ export async function writeFully(
 
 /**
  * Writes blocks at their place in a raw file that is new and has its full size already, so that zero runs
- * stay holes. The file stays the caller's; it is not synced or closed here.
+ * stay holes. The file stays the caller's; it is not synced or closed here. Errors of the stream:
+ * `OUTPUT_FULL`, `OUTPUT_IO`.
+ *
+ * @param name - the file's name for messages.
  */
-export function rawFileSink(file: FileHandle): Sink<DataBlock | HashedBlock | ZeroRun> {
+export function rawFileSink(
+  file: FileHandle,
+  name: string,
+): Sink<DataBlock | HashedBlock | ZeroRun> {
   return callbackSink<DataBlock | HashedBlock | ZeroRun>(async (record) => {
     if (record.kind === 'zero') return;
-    await writeFully(file, record.slot.bytes.subarray(0, record.lengthBytes), record.offsetBytes);
+    const bytes = record.slot.bytes.subarray(0, record.lengthBytes);
+    await writeFully(file, bytes, record.offsetBytes).catch((error: unknown) => {
+      throw toOutputError(name, error);
+    });
   });
 }

@@ -71,6 +71,8 @@ interface Waiter {
   readonly lease: SlabLease;
   readonly resolve: (slot: Slot) => void;
   readonly reject: (reason: unknown) => void;
+  readonly signal: AbortSignal | undefined;
+  readonly onAbort: () => void;
 }
 
 /** Slots of one class: a free list and waiters served in order. */
@@ -92,17 +94,29 @@ class Arena {
     return this.#views.length - this.#free.length;
   }
 
-  acquire(lease: SlabLease): Promise<Slot> {
+  acquire(lease: SlabLease, signal: AbortSignal | undefined): Promise<Slot> {
     if (this.#free.length > 0 && this.#waiters.length === 0) {
       return Promise.resolve(this.#take(lease));
     }
-    return new Promise((resolve, reject) => this.#waiters.push({ lease, resolve, reject }));
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => this.#reject((other) => other === waiter, signal?.reason);
+      const waiter: Waiter = { lease, resolve, reject, signal, onAbort };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiters.push(waiter);
+    });
   }
 
   rejectWaiters(lease: SlabLease, reason: unknown): void {
-    const mine = this.#waiters.filter((waiter) => waiter.lease === lease);
-    this.#waiters = this.#waiters.filter((waiter) => waiter.lease !== lease);
-    for (const waiter of mine) waiter.reject(reason);
+    this.#reject((waiter) => waiter.lease === lease, reason);
+  }
+
+  #reject(isMeant: (waiter: Waiter) => boolean, reason: unknown): void {
+    const meant = this.#waiters.filter(isMeant);
+    this.#waiters = this.#waiters.filter((waiter) => !isMeant(waiter));
+    for (const waiter of meant) {
+      waiter.signal?.removeEventListener('abort', waiter.onAbort);
+      waiter.reject(reason);
+    }
   }
 
   #take(lease: SlabLease): Slot {
@@ -121,7 +135,9 @@ class Arena {
   #serve(): void {
     if (this.#free.length === 0) return;
     const waiter = this.#waiters.shift();
-    if (waiter) waiter.resolve(this.#take(waiter.lease));
+    if (!waiter) return;
+    waiter.signal?.removeEventListener('abort', waiter.onAbort);
+    waiter.resolve(this.#take(waiter.lease));
   }
 }
 
@@ -132,27 +148,25 @@ class Arena {
 export class SlabLease {
   readonly #raw: Arena;
   readonly #packed: Arena;
-  readonly #signal: AbortSignal;
   readonly #outstanding = new Set<Slot>();
-  readonly #onAbort = (): void => this.#rejectWaiters(this.#signal.reason);
+  #ended = false;
 
-  constructor(raw: Arena, packed: Arena, signal: AbortSignal) {
+  constructor(raw: Arena, packed: Arena) {
     this.#raw = raw;
     this.#packed = packed;
-    this.#signal = signal;
-    signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** Waits for a raw slot. Rejects with the abort reason. Waiters are served in the order of their calls. */
-  async acquireRaw(): Promise<Slot> {
-    this.#signal.throwIfAborted();
-    return await this.#raw.acquire(this);
+  /**
+   * Waits for a raw slot; waiters are served in the order of their calls. Rejects with the reason of
+   * `signal`, and without one when the lease ends.
+   */
+  async acquireRaw(signal?: AbortSignal): Promise<Slot> {
+    return await this.#acquire(this.#raw, signal);
   }
 
   /** Waits for a packed slot; as {@link acquireRaw}. */
-  async acquirePacked(): Promise<Slot> {
-    this.#signal.throwIfAborted();
-    return await this.#packed.acquire(this);
+  async acquirePacked(signal?: AbortSignal): Promise<Slot> {
+    return await this.#acquire(this.#packed, signal);
   }
 
   remember(slot: Slot): void {
@@ -170,16 +184,19 @@ export class SlabLease {
    * @returns how many slots were still out; 0 after a successful run.
    */
   end(): number {
-    this.#signal.removeEventListener('abort', this.#onAbort);
-    this.#rejectWaiters(new InternalError('INTERNAL_INVARIANT', 'the slab lease has ended'));
+    this.#ended = true;
+    const reason = new InternalError('INTERNAL_INVARIANT', 'the slab lease has ended');
+    this.#raw.rejectWaiters(this, reason);
+    this.#packed.rejectWaiters(this, reason);
     const lost = [...this.#outstanding];
     for (const slot of lost) slot.release();
     return lost.length;
   }
 
-  #rejectWaiters(reason: unknown): void {
-    this.#raw.rejectWaiters(this, reason);
-    this.#packed.rejectWaiters(this, reason);
+  async #acquire(arena: Arena, signal: AbortSignal | undefined): Promise<Slot> {
+    signal?.throwIfAborted();
+    invariant(!this.#ended, 'slot asked for after the slab lease has ended');
+    return await arena.acquire(this, signal);
   }
 }
 
@@ -225,9 +242,9 @@ export class Slab {
     return this.#raw.inUseCount + this.#packed.inUseCount;
   }
 
-  /** Opens a lease for one chain; `signal` is the chain's abort signal. */
-  lease(signal: AbortSignal): SlabLease {
-    return new SlabLease(this.#raw, this.#packed, signal);
+  /** Opens a lease for one chain. */
+  lease(): SlabLease {
+    return new SlabLease(this.#raw, this.#packed);
   }
 }
 

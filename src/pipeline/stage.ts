@@ -4,7 +4,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import type { Duplex, Readable, Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { finished, pipeline } from 'node:stream/promises';
 import { chainUnchecked } from 'stream-chain';
 import { toFailure } from '../core/errors.ts';
 
@@ -43,12 +43,19 @@ function isStream(part: unknown): part is Duplex {
   return typeof part === 'object';
 }
 
+/** Streams of the process itself stay open; `pipeline` does not end them either. */
+const STANDARD_STREAMS: readonly unknown[] = [process.stdout, process.stderr];
+
 /** Destroys a stream that is still open and waits until its resources are gone. */
-async function closeStream(stream: Readable | Writable, error: Error | undefined): Promise<void> {
+async function closeStream(
+  stream: Readable | Writable,
+  isSink: boolean,
+  error: Error | undefined,
+): Promise<void> {
+  if (STANDARD_STREAMS.includes(stream)) return;
   stream.on('error', () => {});
   if (!stream.destroyed && error) stream.destroy(error);
-  if (stream.closed) return;
-  await new Promise<void>((resolve) => stream.once('close', () => resolve()));
+  await finished(stream, { readable: !isSink }).catch(() => {});
 }
 
 /**
@@ -111,14 +118,17 @@ export async function connect(
   const { signal } = options;
   setMaxListeners(0, signal);
   const inner = stages.filter(isStream);
-  const parts = [source, ...inner, sink];
+  const closeAll = async (error: Error | undefined): Promise<void> => {
+    const parts = [source, ...inner, sink];
+    await Promise.all(parts.map((part) => closeStream(part, part === sink, error)));
+  };
   try {
     if (stages.length === 0) await pipeline(source, sink, { signal });
     else await pipeline(source, chainUnchecked([...stages], STREAM_OPTIONS), sink, { signal });
-    await Promise.all(parts.map((part) => closeStream(part, undefined)));
+    await closeAll(undefined);
   } catch (error) {
     const failure = toFailure(error, signal);
-    await Promise.all(parts.map((part) => closeStream(part, failure)));
+    await closeAll(failure);
     throw failure;
   }
 }

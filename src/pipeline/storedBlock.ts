@@ -8,7 +8,7 @@ export const CLUSTER_BYTES = 4096;
 export const LZ4_HEADER_BYTES = 12;
 /** Bytes 0F 00 00 F8 at the start of an LZ4 block (seen in a genuine file). */
 export const LZ4_MAGIC = 0xf800000f;
-/** Veeam is said to ignore the low four bits of the third byte's upper half when checking (VeeamPhaser). */
+/** Veeam is said to ignore the low four bits of the fourth byte when checking (VeeamPhaser). */
 export const LZ4_MAGIC_MASK = 0xf0ffffff;
 export const DIGEST_BYTES = 16;
 

@@ -91,10 +91,10 @@ export async function backupDisk(
   const startedAtMs = performance.now();
   await resources.withLease((lease) =>
     connect(
-      createExtentSource({ task, device, signal, stats: stages.extents }),
+      createExtentSource({ task, device, stats: stages.extents }),
       [
         createDirtyZeroFilter(task, filter),
-        createBlockReader({ task, device, lease, signal, stats: stages.read }),
+        createBlockReader({ task, device, lease, stats: stages.read }),
         createHashComparer({ task, pool, stats: stages.hash, parent }),
         createCompressor({ pool, lease, stats: stages.compress }),
       ],

@@ -46,7 +46,7 @@ export class RunResources {
    * after the chain is torn down, so that its slots serve other chains.
    */
   async withLease<T>(work: (lease: SlabLease) => Promise<T>): Promise<T> {
-    const lease = this.slab.lease(this.signal);
+    const lease = this.slab.lease();
     try {
       return await work(lease);
     } catch (error) {

@@ -6,7 +6,7 @@ import {
   createBlockUnpacker,
   type StoredBlock,
 } from '../container/restoreStages.ts';
-import { BackupError, errnoOf, IntegrityError, isOutOfSpace, OutputError } from '../core/errors.ts';
+import { BackupError, IntegrityError, toOutputError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { createStageStats, type StageStats } from '../core/stats.ts';
 import { blockCountOf } from '../core/units.ts';
@@ -48,21 +48,6 @@ export interface DiskRestoreOptions {
   readonly onDiskStart: (progress: DiskProgress) => void;
 }
 
-/** Failures of the image files themselves, as errors of the family. */
-export function outputError(target: string, error: unknown): BackupError {
-  if (error instanceof BackupError) return error;
-  if (isOutOfSpace(error)) {
-    return new OutputError('OUTPUT_FULL', `write ${target}: no space left`, {
-      cause: error,
-      hint: 'free space in the output folder or name another one',
-    });
-  }
-  return new OutputError('OUTPUT_IO', `write ${target}: ${errnoOf(error) ?? String(error)}`, {
-    cause: error,
-    hint: 'check the output folder and its permissions',
-  });
-}
-
 export class DiskRestore {
   readonly #options: DiskRestoreOptions;
 
@@ -81,7 +66,7 @@ export class DiskRestore {
       const file = await open(partial, 'wx', 0o600);
       try {
         await file.truncate(disk.sizeBytes);
-        await this.#fill(disk, file, fetch, unpack);
+        await this.#fill(job, file, fetch, unpack);
         await file.sync();
       } finally {
         await file.close();
@@ -89,7 +74,7 @@ export class DiskRestore {
       await this.#finish(partial, target);
     } catch (error) {
       await rm(partial, { force: true });
-      throw outputError(target, unwrap(error));
+      throw toOutputError(target, error);
     }
     return {
       diskId: disk.diskId,
@@ -103,7 +88,7 @@ export class DiskRestore {
   }
 
   async #fill(
-    disk: DiskPoint,
+    { disk, target }: DiskJob,
     file: FileHandle,
     fetch: StageStats,
     unpack: StageStats,
@@ -127,7 +112,7 @@ export class DiskRestore {
           createBlockFetcher({ lease, stats: fetch }),
           createBlockUnpacker({ lease, stats: unpack, pool, fingerprint }),
         ],
-        rawFileSink(file),
+        rawFileSink(file, target),
         { signal },
       ),
     );
@@ -160,13 +145,6 @@ export class DiskRestore {
       await rm(partial, { force: true });
     }
   }
-}
-
-/** Errors of the image file reach the pipeline without a code of ours. */
-function unwrap(error: unknown): unknown {
-  return error instanceof BackupError && error.code === 'INTERNAL_INVARIANT' && errnoOf(error.cause)
-    ? error.cause
-    : error;
 }
 
 function blockSource(

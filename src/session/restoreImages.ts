@@ -1,7 +1,7 @@
 /** Restores the disks of a restore point to image files: raw and sparse, or qcow2 by qemu-img. Wiring only. */
 import { mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { toFailure, UsageError } from '../core/errors.ts';
+import { toFailure, toOutputError, UsageError } from '../core/errors.ts';
 import { type Logger, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import { createBlockVerbs } from '../pipeline/blockVerbs.ts';
@@ -12,13 +12,7 @@ import { RestorePointView } from '../repository/restorePointView.ts';
 import type { DiskProgress } from './backupDisk.ts';
 import { requireQemuImg } from './qemuImg.ts';
 import { RunResources } from './resources.ts';
-import {
-  type DiskJob,
-  DiskRestore,
-  type ImageFormat,
-  outputError,
-  type RestoredDisk,
-} from './restoreDisk.ts';
+import { type DiskJob, DiskRestore, type ImageFormat, type RestoredDisk } from './restoreDisk.ts';
 import { selectDisks, selectPoint } from './selectPoint.ts';
 
 export interface RestoreImagesOptions {
@@ -88,7 +82,7 @@ async function restorePoint(
 ): Promise<{ disks: RestoredDisk[]; messages: SessionMessage[] }> {
   const { format = 'raw', output, workers, signal } = options;
   await mkdir(output, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    throw outputError(output, error);
+    throw toOutputError(output, error);
   });
   const jobs = await planTargets(selectDisks(point, options.disks ?? []), output, format);
   const { blockSizeBytes } = point;
