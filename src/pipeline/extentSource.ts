@@ -46,10 +46,10 @@ export function createExtentSource(options: ExtentSourceOptions): Source<Planned
   }
   const source = Readable.from(plan(), { objectMode: true, highWaterMark: 1 });
   // The generator cannot be left while the device is asked, so closing starts with the abort.
-  const destroyReadable = source._destroy;
+  const destroyReadable = source._destroy.bind(source);
   source._destroy = (error, done): void => {
     stop.abort(error ?? new Error('the source was closed'));
-    destroyReadable.call(source, error, done);
+    destroyReadable(error, done);
   };
   return source;
 }

@@ -9,7 +9,7 @@ import {
   type ErrorCode,
 } from '../../src/core/errors.ts';
 import type { SinkBlock } from '../../src/pipeline/blocks.ts';
-import { expectCode } from '../helpers/expectCode.ts';
+import { expectCode } from '../helpers/errors.ts';
 import { type Fault, type FaultPlace, openFaultRun } from '../helpers/faultRun.ts';
 import type { PipelineRun } from '../helpers/pipelineRun.ts';
 

@@ -13,11 +13,24 @@ export async function failureOf(work: Promise<unknown> | (() => unknown)): Promi
   return expect.unreachable('an error was expected');
 }
 
-/** Expects `work` to fail with `code`. */
+/** Expects `work` to fail with `code`, and returns the error. */
 export async function expectCode(
   work: Promise<unknown> | (() => unknown),
   code: ErrorCode,
-): Promise<void> {
+): Promise<BackupError> {
   const error = await failureOf(work);
   expect(error.code, error.message).toBe(code);
+  return error;
+}
+
+/** Expects `work` to throw an error with `code` before it returns, and returns the error. */
+export function expectCodeSync(work: () => unknown, code: ErrorCode): BackupError {
+  try {
+    work();
+  } catch (error) {
+    expect(error).toBeInstanceOf(BackupError);
+    expect((error as BackupError).code).toBe(code);
+    return error as BackupError;
+  }
+  return expect.unreachable(`no error, expected ${code}`);
 }

@@ -12,6 +12,7 @@ import { createContainerSink } from '../../src/container/containerSink.ts';
 import { openStorage, type Storage } from '../../src/container/storage.ts';
 import { openRawImage } from '../../src/devices/rawImageDevice.ts';
 import type { BlockDevice } from '../../src/pipeline/blocks.ts';
+import { createStageStats } from '../../src/core/stats.ts';
 import { FingerprintMap } from '../../src/pipeline/fingerprintMap.ts';
 import { diskImage } from './diskImage.ts';
 import { activeResources, newResources, openFilesIn } from './leaks.ts';
@@ -102,6 +103,7 @@ export async function openFaultRun(fault: Fault | undefined, workers: number): P
     writer,
     isIncrement: false,
     fingerprints: new FingerprintMap(),
+    stats: createStageStats(),
   });
 
   let isClosed = false;

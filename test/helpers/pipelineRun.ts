@@ -25,7 +25,7 @@ import type { ParentDisk } from '../../src/pipeline/fingerprintMap.ts';
 import { createHashComparer } from '../../src/pipeline/hashComparer.ts';
 import { createSlab, type Slab, type SlabLease, type Slot } from '../../src/pipeline/slab.ts';
 import { connect, type Sink, type StageFunction } from '../../src/pipeline/stage.ts';
-import { type PackResult, WorkerPool } from '../../src/pipeline/workerPool.ts';
+import { type HashResult, type PackResult, WorkerPool } from '../../src/pipeline/workerPool.ts';
 
 export type Place = 'extents' | 'read' | 'hash' | 'pack';
 /** Called before the `count`-th piece of work (from 1) at `place`. */
@@ -43,7 +43,7 @@ class TappedPool extends WorkerPool {
     this.#tap = tap;
   }
 
-  override async hash(slot: Slot, lengthBytes: number): Promise<bigint> {
+  override async hash(slot: Slot, lengthBytes: number): Promise<HashResult> {
     return await this.#count('hash', ++this.#hashed, () => super.hash(slot, lengthBytes));
   }
 
@@ -112,17 +112,16 @@ export class PipelineRun {
     parts: { slab: Slab; pool: TappedPool; threads: ReadonlySet<Worker> },
   ) {
     const { task, tap = () => {}, parent, readers } = options;
-    const { signal } = this.controller;
     const { slab, pool } = parts;
     this.slab = slab;
     this.threads = parts.threads;
     this.#pool = pool;
-    this.lease = slab.lease(signal);
+    this.lease = slab.lease();
     const device = tappedDevice(options.device, tap);
     const { lease } = this;
-    this.source = createExtentSource({ task, device, signal, stats: createStageStats() });
+    this.source = createExtentSource({ task, device, stats: createStageStats() });
     this.filter = createDirtyZeroFilter(task);
-    const forReader = { task, device, lease, signal, readers, retryDelayMs: 1 };
+    const forReader = { task, device, lease, readers, retryDelayMs: 1 };
     this.reader = createBlockReader({ ...forReader, stats: createStageStats() });
     this.comparer = createHashComparer({ task, pool, parent, stats: createStageStats() });
     this.compressor = createCompressor({ pool, lease, stats: createStageStats() });

@@ -1,8 +1,9 @@
 /** Writes small containers through the product's writer and reads everything back through its reader. */
 import { createHash } from 'node:crypto';
 import { FileMap, PatchList } from '../../src/container/blockMaps.ts';
-import { type ContainerItem, ContainerReader } from '../../src/container/containerReader.ts';
+import { ContainerReader } from '../../src/container/containerReader.ts';
 import { ContainerWriter, type FolderHandle } from '../../src/container/containerWriter.ts';
+import type { ContainerItem } from '../../src/container/items.ts';
 import type { Property } from '../../src/container/properties.ts';
 import { ZERO_BLOCK_ID } from '../../src/container/records.ts';
 import type { Storage } from '../../src/container/storage.ts';
@@ -58,7 +59,7 @@ export interface Packer {
 /** Does by hand what the pipeline does to a block in front of the sink. */
 export async function createPacker(blockSizeBytes: number): Promise<Packer> {
   const slab = createSlab({ blockSizeBytes, slabBytes: 4 * blockSizeBytes });
-  const lease = slab.lease(new AbortController().signal);
+  const lease = slab.lease();
   const verbs = await createBlockVerbs();
   const pack = async (index: number, plain: Buffer): Promise<PackedBlock> => {
     const [raw, packed] = [await lease.acquireRaw(), await lease.acquirePacked()];

@@ -49,7 +49,7 @@ const options = { signal: new AbortController().signal };
 export async function rightChains(): Promise<void> {
   await connect(source, [filter, reader, comparer, compressor], containerSink, options);
   await connect(source, [filter, reader, comparer, compressor], nullSink<SinkBlock>(), options);
-  await connect(source, [filter, reader], rawFileSink(file), options);
+  await connect(source, [filter, reader], rawFileSink(file, 'disk.raw'), options);
   await connect(source, [], nullSink<PlannedRun>(), options);
   await connect(source, [filter], ndjsonSink<WantedBlock | ZeroRun>(process.stdout), options);
 }
@@ -93,10 +93,11 @@ export async function missingStages(): Promise<void> {
   await connect(source, [filter, comparer, compressor], containerSink, options);
   // @ts-expect-error the container takes packed blocks
   await connect(source, [filter, reader, comparer], containerSink, options);
+  const fileSink = rawFileSink(file, 'disk.raw');
   // @ts-expect-error the raw file takes plain blocks
-  await connect(source, [filter, reader, comparer, compressor], rawFileSink(file), options);
+  await connect(source, [filter, reader, comparer, compressor], fileSink, options);
   // @ts-expect-error unchanged runs have no bytes for the raw file
-  await connect(source, [filter, reader, comparer], rawFileSink(file), options);
+  await connect(source, [filter, reader, comparer], fileSink, options);
   // @ts-expect-error the sink knows no zero runs
   await connect(source, [filter, reader], nullSink<DataBlock>(), options);
   // @ts-expect-error the sink takes records of another stage

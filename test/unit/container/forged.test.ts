@@ -212,7 +212,6 @@ describe('forged slots', () => {
   });
 
   it.each([
-    ['an end behind the file', { endOfFileBytes: 2 ** 40 }],
     ['an end in front of the banks', { endOfFileBytes: 4096 }],
     ['a bank behind the end', { banks: [{ crc: 0, offsetBytes: 2 ** 40, sizeBytes: 139_264 }] }],
     ['a bank in the slots', { banks: [{ crc: 0, offsetBytes: 4096, sizeBytes: 139_264 }] }],
@@ -225,6 +224,12 @@ describe('forged slots', () => {
   ])('refuse %s', PROMPT, async (_what, change) => {
     const edit = (forgery: Forgery) => forgery.editSlots((slot) => ({ ...slot, ...change }));
     await expectForged(edit, 'INTEGRITY_CRC_MISMATCH');
+  });
+
+  it('take a container for cut off that ends in front of its end', PROMPT, async () => {
+    const edit = (forgery: Forgery) =>
+      forgery.editSlots((slot) => ({ ...slot, endOfFileBytes: 2 ** 40 }));
+    await expectForged(edit, 'FORMAT_TRUNCATED');
   });
 
   it.each([0, 31, 33, 1025, 65_535])(

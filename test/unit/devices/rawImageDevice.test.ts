@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openRawImage, type RawImage } from '../../../src/devices/rawImageDevice.ts';
 import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/expectCode.ts';
+import { expectCode } from '../../helpers/errors.ts';
 import { tempDir } from '../../helpers/tempDir.ts';
 
 const { signal } = new AbortController();

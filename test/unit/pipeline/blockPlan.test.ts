@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { planBlocks } from '../../../src/pipeline/blockPlan.ts';
 import type { DiskTask, Extent, PlannedRun } from '../../../src/pipeline/blocks.ts';
 import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/expectCode.ts';
+import { expectCode } from '../../helpers/errors.ts';
 
 async function plan(task: DiskTask, extents: readonly Extent[]): Promise<PlannedRun[]> {
   const runs: PlannedRun[] = [];

@@ -8,7 +8,7 @@ import { createDirtyZeroFilter } from '../../../src/pipeline/dirtyZeroFilter.ts'
 import { createSlab } from '../../../src/pipeline/slab.ts';
 import { type Collector, plainBytesOf, runStage } from '../../helpers/collect.ts';
 import { BLOCK_BYTES, diskImage, type DiskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/expectCode.ts';
+import { expectCode } from '../../helpers/errors.ts';
 
 type ReadInto = BlockDevice['readInto'];
 type Result = Collector<DataBlock | ZeroRun>;
@@ -40,8 +40,7 @@ function benchOf(
   const options: BlockReaderOptions = {
     task,
     device,
-    lease: slab.lease(controller.signal),
-    signal: controller.signal,
+    lease: slab.lease(),
     stats: createStageStats(),
     retryDelayMs: 1,
     ...more,

@@ -4,9 +4,7 @@ import { createStageStats } from '../../../src/core/stats.ts';
 import type { BlockDevice, DiskMode, PlannedRun } from '../../../src/pipeline/blocks.ts';
 import { createExtentSource } from '../../../src/pipeline/extentSource.ts';
 import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/expectCode.ts';
-
-const { signal } = new AbortController();
+import { expectCode } from '../../helpers/errors.ts';
 
 async function runsOf(
   device: BlockDevice,
@@ -15,7 +13,7 @@ async function runsOf(
 ): Promise<PlannedRun[]> {
   const task = diskImage('AB0-').task(mode);
   const runs: PlannedRun[] = [];
-  for await (const run of createExtentSource({ task, device, signal, stats })) {
+  for await (const run of createExtentSource({ task, device, stats })) {
     runs.push(run as PlannedRun);
   }
   return runs;
@@ -77,7 +75,7 @@ test('counts no work while the device waits, also when the plan ends early', asy
   const stats = createStageStats();
   const image = diskImage('0A'.repeat(20));
   const task = image.task();
-  const source = createExtentSource({ task, device: image.device, signal, stats });
+  const source = createExtentSource({ task, device: image.device, stats });
 
   for await (const _run of source) {
     vi.advanceTimersByTime(1_000);
@@ -114,7 +112,7 @@ test('asks for no extent before somebody reads', () => {
     },
   };
 
-  createExtentSource({ task: image.task(), device, signal, stats: createStageStats() });
+  createExtentSource({ task: image.task(), device, stats: createStageStats() });
 
   expect(isAsked).toBe(false);
 });

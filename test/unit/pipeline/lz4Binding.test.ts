@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { describe, expect, test } from 'vitest';
 import { type Lz4, loadLz4, requireNativeLz4 } from '../../../src/pipeline/lz4Binding.ts';
 import { noise } from '../../helpers/diskImage.ts';
-import { expectCodeSync } from '../../helpers/expectCode.ts';
+import { expectCodeSync } from '../../helpers/errors.ts';
 
 const require = createRequire(import.meta.url);
 

@@ -15,7 +15,7 @@ import { createSlab, type Slab, type SlabLease } from '../../../src/pipeline/sla
 import { connect, type Sink } from '../../../src/pipeline/stage.ts';
 import { sourceOf } from '../../helpers/collect.ts';
 import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/expectCode.ts';
+import { expectCode } from '../../helpers/errors.ts';
 import { dataBlock, readerRecords, zeroRun } from '../../helpers/slotRecords.ts';
 import { tempDir } from '../../helpers/tempDir.ts';
 
@@ -26,7 +26,7 @@ let lease: SlabLease;
 
 beforeEach(() => {
   slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 6 * BLOCK_BYTES });
-  lease = slab.lease(signal);
+  lease = slab.lease();
 });
 
 afterEach(() => {
@@ -182,7 +182,7 @@ async function restored(picture: string): Promise<string> {
   const file = await open(path, 'wx');
   try {
     await file.truncate(picture.length * BLOCK_BYTES);
-    await feed(rawFileSink(file) as Sink<DataBlock | ZeroRun>, picture);
+    await feed(rawFileSink(file, 'disk.raw') as Sink<DataBlock | ZeroRun>, picture);
   } finally {
     await file.close();
   }
@@ -207,7 +207,7 @@ describe('rawFileSink', () => {
   test('leaves the file open', async () => {
     const file = await open(join(tempDir(), 'disk.raw'), 'wx');
 
-    await feed(rawFileSink(file) as Sink<DataBlock | ZeroRun>, 'A');
+    await feed(rawFileSink(file, 'disk.raw') as Sink<DataBlock | ZeroRun>, 'A');
 
     expect((await file.stat()).size).toBe(BLOCK_BYTES);
     await file.close();
@@ -217,8 +217,8 @@ describe('rawFileSink', () => {
     const path = await restored('A');
     const file = await open(path, 'r');
     const failed = expectCode(
-      feed(rawFileSink(file) as Sink<DataBlock | ZeroRun>, 'A'),
-      'INTERNAL_INVARIANT',
+      feed(rawFileSink(file, 'disk.raw') as Sink<DataBlock | ZeroRun>, 'A'),
+      'OUTPUT_IO',
     );
 
     const { cause } = await failed;
