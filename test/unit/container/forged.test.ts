@@ -227,9 +227,10 @@ describe('forged slots', () => {
   });
 
   it('take a container for cut off that ends in front of its end', PROMPT, async () => {
-    const edit = (forgery: Forgery) =>
-      forgery.editSlots((slot) => ({ ...slot, endOfFileBytes: 2 ** 40 }));
-    await expectForged(edit, 'FORMAT_TRUNCATED');
+    await expectForged(
+      (forgery) => forgery.editSlots((slot) => ({ ...slot, endOfFileBytes: 2 ** 40 })),
+      'FORMAT_TRUNCATED',
+    );
   });
 
   it.each([0, 31, 33, 1025, 65_535])(
