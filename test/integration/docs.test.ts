@@ -1,0 +1,126 @@
+/** What the documents say is run or compared here, so that they cannot go stale. */
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { createProgram } from '../../src/cli/program.ts';
+import { ERROR_CODES, EXIT_CODES } from '../../src/core/errors.ts';
+import { MESSAGE_CODES, sessionMessage } from '../../src/core/messages.ts';
+import { tempDir } from '../helpers/tempDir.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const CLI = path.join(ROOT, 'dist/cli/main.js');
+const LIBRARY = pathToFileURL(path.join(ROOT, 'dist/index.js')).href;
+
+function read(file: string): string {
+  return readFileSync(path.join(ROOT, file), 'utf8');
+}
+
+/** Contents of the fenced blocks of a language. */
+function fenced(file: string, language: string): string[] {
+  const pattern = new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms');
+  return [...read(file).matchAll(pattern)].map((match) => match[1] ?? '');
+}
+
+function withoutComment(line: string): string {
+  return line.replace(/\s+#.*$/, '').trim();
+}
+
+function folderWithDisk(): string {
+  const folder = tempDir();
+  const content = Buffer.concat([Buffer.alloc(2 << 20, 'text '), randomBytes(99_999)]);
+  writeFileSync(path.join(folder, 'disk.raw'), content);
+  return folder;
+}
+
+function runExample(code: string, cwd: string): string {
+  const file = path.join(cwd, 'example.mjs');
+  writeFileSync(file, code.replaceAll("'ovirt-cbt'", `'${LIBRARY}'`));
+  return execFileSync(process.execPath, [file], { cwd, encoding: 'utf8' });
+}
+
+describe('README', () => {
+  const commands = fenced('README.md', 'sh')
+    .flatMap((block) => block.split('\n'))
+    .map(withoutComment);
+
+  it('has product commands that work one after the other', () => {
+    const cwd = folderWithDisk();
+    const ours = commands.filter((line) => line.startsWith('npx ovirt-cbt '));
+    expect(ours.length).toBeGreaterThan(5);
+
+    for (const line of ours) {
+      const args = line.split(/\s+/).slice(2);
+      execFileSync(process.execPath, [CLI, ...args], { cwd, stdio: 'pipe' });
+    }
+
+    const restored = readFileSync(path.join(cwd, 'restored/disk.raw'));
+    expect(restored.equals(readFileSync(path.join(cwd, 'disk.raw')))).toBe(true);
+  });
+
+  it('has two npm commands, which the gate runs', () => {
+    const npm = commands.filter((line) => line.startsWith('npm '));
+
+    expect(npm).toEqual(['npm ci && npm run demo', 'npm ci && npm test']);
+    const gate = read('.ci/run');
+    expect(gate).toMatch(/^npm ci$/m);
+    expect(gate).toMatch(/^npm run demo$/m);
+    expect(gate).toMatch(/npm test$/m);
+  });
+
+  it('has a library example that runs', () => {
+    const [example = ''] = fenced('README.md', 'js');
+
+    expect(runExample(example, folderWithDisk())).toMatch(/^full \d+\n$/);
+  });
+});
+
+describe('docs/library.md', () => {
+  it('has an example that prints what it says', () => {
+    const [example = ''] = fenced('docs/library.md', 'js');
+    const [expected = ''] = fenced('docs/library.md', 'text');
+
+    expect(runExample(example, tempDir())).toBe(expected);
+  });
+});
+
+describe('docs/errors.md', () => {
+  const text = read('docs/errors.md');
+
+  it.each(ERROR_CODES)('describes %s', (code) => {
+    expect(text).toContain(`| \`${code}\` |`);
+  });
+
+  it.each(MESSAGE_CODES)('describes %s with its level', (code) => {
+    expect(text).toContain(`| ${code} | ${sessionMessage(code).level} |`);
+  });
+
+  it('names no code that does not exist', () => {
+    const named = [...text.matchAll(/^\| `([A-Z_]+)` \|/gm)].map((match) => match[1]);
+
+    expect(new Set(named)).toEqual(new Set(ERROR_CODES));
+  });
+
+  it.each(Object.values(EXIT_CODES))('describes exit code %d', (code) => {
+    expect(text).toContain(`| ${code} |`);
+  });
+});
+
+describe('docs/cli.md', () => {
+  const text = read('docs/cli.md');
+  const program = createProgram(() => {});
+
+  it.each(program.commands.map((command) => command.name()))('describes %s', (name) => {
+    expect(text).toContain(`ovirt-cbt ${name}`);
+  });
+
+  it.each(
+    program.commands.flatMap((command) =>
+      command.options.map((option) => `${command.name()} ${option.long}`),
+    ),
+  )('describes %s', (pair) => {
+    expect(text).toContain(pair.split(' ')[1]);
+  });
+});
