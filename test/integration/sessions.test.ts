@@ -6,17 +6,10 @@ import {
   backup,
   expectClean,
   expectRestored,
-  filesOf,
   messageCodes,
-  modeOf,
-  onlyFileOf,
   pointsOf,
   restore,
-  VM,
-  vmFolderOf,
-  vmFoldersOf,
 } from '../helpers/repositories.ts';
-import { backupImages } from '../../src/session/backupImages.ts';
 import { BLOCK_BYTES, blocks, KIB, MIB, noise, prose, writeImage } from '../helpers/images.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
@@ -209,84 +202,5 @@ describe('an image', () => {
     const { size, blocks: sectors } = statSync(path.join(output, 'a'));
     expect(size).toBe(content.length);
     expect(sectors * 512).toBeLessThan(MIB);
-  });
-});
-
-describe('the repository', () => {
-  test('is readable by its owner alone', async () => {
-    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
-
-    await backup(repository, image);
-
-    const files = filesOf(repository).map((name) => path.join(vmFolderOf(repository), name));
-    expect([repository, vmFolderOf(repository)].map(modeOf)).toEqual(['700', '700']);
-    expect([...files, path.join(repository, 'ovirt-cbt.json')].map(modeOf)).toEqual([
-      '600',
-      '600',
-      '600',
-    ]);
-  });
-
-  test('names files after the VM, the time and four random digits', async () => {
-    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
-
-    await backup(repository, image, { vmName: 'my vm/ü' });
-    const [full = '', vbm = ''] = [onlyFileOf(repository, '.vbk'), onlyFileOf(repository, '.vbm')];
-
-    expect(path.basename(vmFolderOf(repository))).toMatch(/^my_vm__\.[0-9a-f-]{36}$/);
-    expect(path.basename(full)).toMatch(/^my_vm__\.D\d{4}-\d\d-\d\dT\d{6}_[0-9A-F]{4}\.vbk$/);
-    expect(path.basename(vbm)).toBe('my_vm__.vbm');
-  });
-
-  test.each([' vm ', 'a "quoted" & <less>', 'виртуальная', '..', 'a/../../b'])(
-    'finds the VM %j again by its name',
-    async (vmName) => {
-      const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
-      await backup(repository, image, { vmName });
-
-      const report = await backup(repository, image, { vmName });
-
-      expect(report).toMatchObject({ vmName, pointNumber: 2 });
-      expect(vmFoldersOf(repository)).toHaveLength(1);
-    },
-  );
-
-  test('tells VMs apart whose names are equal in file names', async () => {
-    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
-    await backup(repository, image, { vmName: 'a b' });
-
-    const report = await backupImages({ repository, images: [image], vmName: 'a_b', workers: 0 });
-
-    expect(report).toMatchObject({ vmName: 'a_b', pointNumber: 1 });
-    expect(vmFoldersOf(repository)).toHaveLength(2);
-  });
-
-  test('gets one folder from two first sessions of a VM at once', async () => {
-    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
-    const other = writeImage(temp.path('b'), blocks('B'));
-    await backup(repository, image, { vmName: 'other' });
-    const options = { repository, images: [image], vmName: VM, workers: 0 };
-
-    await Promise.allSettled([
-      backupImages(options),
-      backupImages({ ...options, images: [other] }),
-    ]);
-
-    expect(vmFoldersOf(repository).map((folder) => path.basename(folder).split('.')[0])).toEqual(
-      expect.arrayContaining(['other', VM]),
-    );
-    expect(vmFoldersOf(repository)).toHaveLength(2);
-  });
-
-  test('holds nothing but its files when a session is done', async () => {
-    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
-    await backup(repository, image);
-
-    await backup(repository, image);
-
-    expect(filesOf(repository).map((name) => path.extname(name))).toEqual(
-      expect.arrayContaining(['.vbk', '.vib', '.vbm']),
-    );
-    expect(filesOf(repository)).toHaveLength(3);
   });
 });
