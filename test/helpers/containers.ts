@@ -3,7 +3,7 @@ import { ContainerReader, type StoredExtent } from '../../src/container/containe
 import { openStorage } from '../../src/container/storage.ts';
 
 /** Where the stored blocks of a container lie. */
-export async function storedExtents(file: string): Promise<StoredExtent[]> {
+async function storedExtents(file: string): Promise<StoredExtent[]> {
   const reader = await ContainerReader.open(await openStorage(file, 'read'));
   try {
     const extents: StoredExtent[] = [];
@@ -16,8 +16,12 @@ export async function storedExtents(file: string): Promise<StoredExtent[]> {
   }
 }
 
-/** Where the first block with this codec lies. */
-export async function firstExtent(file: string, codec: StoredExtent['codec']): Promise<number> {
-  const extents = await storedExtents(file);
-  return extents.find((extent) => extent.codec === codec)?.offsetBytes ?? Number.NaN;
+/** The first block with this codec. */
+export async function firstExtent(
+  file: string,
+  codec: StoredExtent['codec'],
+): Promise<StoredExtent> {
+  const extent = (await storedExtents(file)).find((extent) => extent.codec === codec);
+  if (!extent) throw new Error(`${file} holds no ${codec} block`);
+  return extent;
 }

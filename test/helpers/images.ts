@@ -42,7 +42,7 @@ export function prose(lengthBytes: number, seed: number | string): Buffer {
  */
 export function blocks(letters: string, blockBytes: number = BLOCK_BYTES): Buffer {
   return Buffer.concat(
-    [...letters].map((letter) => {
+    Array.from(letters, (letter) => {
       if (letter === '0') return Buffer.alloc(blockBytes);
       return letter === letter.toUpperCase()
         ? noise(blockBytes, letter)

@@ -36,7 +36,7 @@ describe('the repository', () => {
     const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
 
     await backup(repository, image, { vmName: 'my vm/ü' });
-    const [full = '', vbm = ''] = [onlyFileOf(repository, '.vbk'), onlyFileOf(repository, '.vbm')];
+    const [full, vbm] = [onlyFileOf(repository, '.vbk'), onlyFileOf(repository, '.vbm')];
 
     expect(path.basename(vmFolderOf(repository))).toMatch(/^my_vm__\.[0-9a-f-]{36}$/);
     expect(path.basename(full)).toMatch(/^my_vm__\.D\d{4}-\d\d-\d\dT\d{6}_[0-9A-F]{4}\.vbk$/);

@@ -6,6 +6,7 @@ import {
   backup,
   expectClean,
   expectRestored,
+  filesOf,
   messageCodes,
   pointsOf,
   restore,
@@ -127,6 +128,28 @@ describe('a chain', () => {
     const report = await backup(repository, image, { onDiskStart });
 
     expect(messageCodes(report)).toEqual(['DSK-112']);
+  });
+});
+
+describe('a session that is cancelled', () => {
+  test.each([
+    ['before it starts', 'before'],
+    ['while it reads', 'reading'],
+  ])('%s says so and leaves the repository as it was', async (_name, moment) => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('AbC'))];
+    await backup(repository, image);
+    const before = filesOf(repository);
+    const abort = new AbortController();
+    if (moment === 'before') abort.abort();
+
+    const session = backup(repository, writeImage(image, blocks('xyz')), {
+      signal: abort.signal,
+      onDiskStart: () => abort.abort(),
+    });
+
+    await expect(session).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(filesOf(repository)).toEqual(before);
+    await expectRestored(repository, { a: blocks('AbC') });
   });
 });
 

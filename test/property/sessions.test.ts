@@ -1,7 +1,7 @@
 /** restore(backup(x)) = x, for every restore point of chains over random images, edits and sizes. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { BLOCK_BYTES, noise, prose, writeImage } from '../helpers/images.ts';
 import { backup, expectClean, expectRestored, pointsOf } from '../helpers/repositories.ts';

@@ -108,15 +108,16 @@ describe('a lock', () => {
   });
 });
 
-describe('of many that want a lock at once', () => {
-  async function winners(count: number): Promise<number> {
-    const attempts = Array.from({ length: count }, () => ChainLock.acquire(temp.path()));
-    const results = await Promise.allSettled(attempts);
-    const won = results.filter((result) => result.status === 'fulfilled');
-    for (const { value } of won) await value.release();
-    return won.length;
-  }
+/** How many of so many attempts at once get the lock. */
+async function winners(count: number): Promise<number> {
+  const attempts = Array.from({ length: count }, () => ChainLock.acquire(temp.path()));
+  const results = await Promise.allSettled(attempts);
+  const won = results.filter((result) => result.status === 'fulfilled');
+  for (const { value } of won) await value.release();
+  return won.length;
+}
 
+describe('of many that want a lock at once', () => {
   test('exactly one gets a free lock', async () => {
     for (let round = 0; round < 20; round++) expect(await winners(8)).toBe(1);
   });
