@@ -115,6 +115,7 @@ describe('the command line', () => {
     ['a count in words', ['backup', '--workers', 'many'], 'USAGE_INVALID_OPTION'],
     ['a size in words', ['backup', '--block-size', 'big'], 'USAGE_INVALID_OPTION'],
     ['a share in words', ['verify', '--sample', 'some'], 'USAGE_INVALID_OPTION'],
+    ['a share of nothing', ['verify', '--repo', 'x', '--sample', '0%'], 'USAGE_INVALID_OPTION'],
     [
       'a log level that does not exist',
       ['list', '--repo', 'x', '--log-level', 'loud'],
