@@ -1,0 +1,115 @@
+/** Damaged containers: verify finds what is damaged, and restore never gives wrong bytes. */
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { beforeEach, expect, test } from 'vitest';
+import { BackupError, EXIT_CODES } from '../../src/core/errors.ts';
+import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { runCli } from '../helpers/cli.ts';
+import { firstExtent } from '../helpers/containers.ts';
+import {
+  blocks,
+  flipBit,
+  noise,
+  prose,
+  seededRandom,
+  sha256,
+  sha256OfFile,
+  writeImage,
+} from '../helpers/images.ts';
+import { backup, onlyFileOf, restore } from '../helpers/repositories.ts';
+import { useTempFolder } from '../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+const FLIPS = 60;
+const SEED = 20_261_122;
+const FIRST = Buffer.concat([blocks('AbC0dE'), prose(5000, 1)]);
+const SECOND = Buffer.concat([blocks('AxC0yF'), noise(5000, 2)]);
+
+let repository = '';
+beforeEach(async () => {
+  repository = temp.path('repo');
+  const image = temp.path('a');
+  await backup(repository, writeImage(image, FIRST));
+  await backup(repository, writeImage(image, SECOND));
+});
+
+interface Outcome {
+  readonly isDamageFound: boolean;
+  /** Undefined when restore ended with an error. */
+  readonly restored: string | undefined;
+}
+
+/** What verify and restore of the newest point make of the repository as it is. */
+async function check(): Promise<Outcome> {
+  const { damage } = await verifyRepository({ repository, point: 'all', workers: 0 });
+  const restored = await restore(repository).then(
+    (output) => sha256OfFile(path.join(output, 'a')),
+    (error: unknown) => {
+      if (error instanceof BackupError && !error.code.startsWith('INTERNAL')) return undefined;
+      throw error;
+    },
+  );
+  return { isDamageFound: damage.length > 0, restored };
+}
+
+/** One random bit in each of so many equal parts of a file. */
+function* flipsOf(file: string): Generator<{ readonly offsetBytes: number; readonly bit: number }> {
+  const random = seededRandom(SEED);
+  const partBytes = readFileSync(file).length / FLIPS;
+  for (let part = 0; part < FLIPS; part++) {
+    const offsetBytes = Math.floor((part + random()) * partBytes);
+    yield { offsetBytes, bit: Math.floor(random() * 8) };
+  }
+}
+
+test.each(['.vbk', '.vib'])(
+  'a flipped bit anywhere in a %s is found or changes nothing',
+  async (suffix) => {
+    const file = onlyFileOf(repository, suffix);
+    const sound = readFileSync(file);
+    let foundCount = 0;
+    for (const { offsetBytes, bit } of flipsOf(file)) {
+      flipBit(file, offsetBytes, bit);
+      const { isDamageFound, restored } = await check();
+      writeFileSync(file, sound);
+
+      const where = `bit ${bit} at ${offsetBytes} B`;
+      if (isDamageFound) foundCount++;
+      else expect(restored, where).toBe(sha256(SECOND));
+      expect([sha256(SECOND), undefined], where).toContain(restored);
+    }
+    expect(foundCount).toBeGreaterThan(FLIPS / 2);
+  },
+);
+
+test('a container that was cut anywhere is found and never restored wrongly', async () => {
+  const file = onlyFileOf(repository, '.vib');
+  const sound = readFileSync(file);
+  const random = seededRandom(SEED);
+  for (let round = 0; round < 20; round++) {
+    truncateSync(file, Math.floor(random() * sound.length));
+    const { isDamageFound, restored } = await check();
+    writeFileSync(file, sound);
+
+    expect(isDamageFound).toBe(true);
+    expect([sha256(SECOND), undefined]).toContain(restored);
+  }
+});
+
+test('a sound repository has no damage to find', async () => {
+  expect(await check()).toEqual({ isDamageFound: false, restored: sha256(SECOND) });
+});
+
+test('damage ends verify with its own exit code and names what is affected', async () => {
+  const file = onlyFileOf(repository, '.vib');
+  const { offsetBytes, blockId } = await firstExtent(file, 'plain');
+  flipBit(file, offsetBytes);
+
+  const result = await runCli(['verify', '--repo', repository, '--point', 'all', '--json']);
+
+  expect(result.exitCode).toBe(EXIT_CODES.damageFound);
+  const { damage } = JSON.parse(result.stdout) as { damage: { fileName: string }[] };
+  expect(damage).toMatchObject([
+    { fileName: path.basename(file), code: 'INTEGRITY_DIGEST_MISMATCH', blockId },
+  ]);
+});

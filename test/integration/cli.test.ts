@@ -1,0 +1,243 @@
+/** The command line as a program: what it prints where, and how it ends. */
+import { readFileSync } from 'node:fs';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { EXIT_CODES } from '../../src/core/errors.ts';
+import { exitErrorOf, expectFailure, runCli, startCli, until } from '../helpers/cli.ts';
+import {
+  blocks,
+  MIB,
+  sha256,
+  sha256OfFile,
+  writeImage,
+  writeSparseImage,
+} from '../helpers/images.ts';
+import {
+  backup,
+  expectClean,
+  expectRestored,
+  filesOf,
+  onlyFileOf,
+  pointsOf,
+  VM,
+} from '../helpers/repositories.ts';
+import { useTempFolder } from '../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+const COMMANDS = ['backup', 'list', 'rescan', 'inspect', 'verify', 'restore', 'demo'];
+
+let repository = '';
+let image = '';
+beforeEach(() => {
+  repository = temp.path('repo');
+  image = writeImage(temp.path('a'), blocks('AbC0'));
+});
+
+function backupArgs(...more: string[]): string[] {
+  return [
+    'backup',
+    '--image',
+    image,
+    '--name',
+    VM,
+    '--repo',
+    repository,
+    '--workers',
+    '0',
+    ...more,
+  ];
+}
+
+interface LogLine {
+  readonly level: number;
+  readonly time: number;
+  readonly msg: string;
+  readonly code?: string;
+}
+
+function logLines(file: string): LogLine[] {
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+  return lines.map((line) => JSON.parse(line) as LogLine);
+}
+
+describe('the command line', () => {
+  test('backs up, lists, verifies, inspects, rescans and restores', async () => {
+    const full = await runCli(backupArgs());
+    expect(full).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(full.stdout).toMatch(/restore point 1 \(full\)/);
+    writeImage(image, blocks('AxC0'));
+    expect((await runCli(backupArgs())).stdout).toMatch(/restore point 2 \(increment\)/);
+
+    const output = temp.path('out');
+    const results = await Promise.all([
+      runCli(['list', '--repo', repository]),
+      runCli(['inspect', onlyFileOf(repository, '.vib')]),
+      runCli(['verify', '--repo', repository, '--point', 'all', '--sample', '50%']),
+      runCli(['restore', '--repo', repository, '--vm', VM, '--output', output]),
+    ]);
+    const rescanned = await runCli(['rescan', '--repo', repository]);
+
+    expect([...results, rescanned].map((result) => [result.exitCode, result.stderr])).toEqual(
+      Array.from({ length: 5 }, () => [0, '']),
+    );
+    expect(sha256OfFile(temp.path('out', 'a'))).toBe(sha256(blocks('AxC0')));
+  });
+
+  test.each([[], ...COMMANDS.map((command) => [command])])(
+    'explains itself: %s',
+    async (...args) => {
+      const { exitCode, stdout, stderr } = await runCli([...args, '--help']);
+
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+      expect(stdout).toMatch(/^Usage: ovirt-cbt/);
+      expect(stdout).toContain('--help');
+      if (args.length > 0) expect(stdout).toContain('--json');
+    },
+  );
+
+  test('names the exit codes in its help', async () => {
+    const { stdout } = await runCli(['--help']);
+
+    for (const code of Object.values(EXIT_CODES)) expect(stdout).toContain(`${code} `);
+  });
+
+  test('prints its version', async () => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+
+    expect(await runCli(['--version'])).toMatchObject({ exitCode: 0, stdout: `${version}\n` });
+  });
+
+  test.each([
+    ['no command', [], 'USAGE_UNKNOWN_COMMAND'],
+    ['an unknown command', ['frobnicate'], 'USAGE_UNKNOWN_COMMAND'],
+    ['an unknown option', ['list', '--frobnicate'], 'USAGE_INVALID_OPTION'],
+    ['a missing option', ['list'], 'USAGE_INVALID_OPTION'],
+    ['a mode that does not exist', ['backup', '--mode', 'magic'], 'USAGE_INVALID_OPTION'],
+    ['a count in words', ['backup', '--workers', 'many'], 'USAGE_INVALID_OPTION'],
+    ['a size in words', ['backup', '--block-size', 'big'], 'USAGE_INVALID_OPTION'],
+    ['a share in words', ['verify', '--sample', 'some'], 'USAGE_INVALID_OPTION'],
+    ['a share of nothing', ['verify', '--repo', 'x', '--sample', '0%'], 'USAGE_INVALID_OPTION'],
+    [
+      'a log level that does not exist',
+      ['list', '--repo', 'x', '--log-level', 'loud'],
+      'USAGE_INVALID_OPTION',
+    ],
+  ])('refuses %s', async (_name, args, code) => {
+    expectFailure(await runCli(args), code, EXIT_CODES.usage);
+  });
+
+  test('refuses more workers than it can have', async () => {
+    const args = backupArgs().map((arg) => (arg === '0' ? '65' : arg));
+
+    expectFailure(await runCli(args), 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+  });
+
+  test('refuses a log file that it cannot write', async () => {
+    const result = await runCli(backupArgs('--log-file', temp.path('none', 'log')));
+
+    expect(result.exitCode).not.toBe(EXIT_CODES.internal);
+    expect(result.stderr).not.toMatch(/^\s+at /m);
+  });
+});
+
+describe('--json', () => {
+  test('prints exactly one document for every command', async () => {
+    const made = await runCli(backupArgs('--json'));
+    expect(JSON.parse(made.stdout)).toMatchObject({ type: 'backup', messages: [] });
+    const commands = [
+      ['list', '--repo', repository],
+      ['verify', '--repo', repository],
+      ['rescan', '--repo', repository],
+      ['inspect', onlyFileOf(repository, '.vbk')],
+      ['restore', '--repo', repository, '--vm', VM, '--output', temp.path('out')],
+    ];
+    for (const args of commands) {
+      const { exitCode, stdout, stderr } = await runCli([...args, '--json']);
+
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+      expect(JSON.parse(stdout)).toMatchObject({ type: args[0] });
+    }
+  });
+
+  test('ends a failure with one object on stderr, and prints no result', async () => {
+    const result = await runCli(['list', '--json', '--repo', temp.path('none')]);
+
+    expect(result.exitCode).toBe(EXIT_CODES.repositoryNotFound);
+    expect(result.stdout).toBe('');
+    expect(exitErrorOf(result)).toEqual({
+      type: 'exit_error',
+      exitCode: EXIT_CODES.repositoryNotFound,
+      code: 'REPOSITORY_NOT_FOUND',
+      message: expect.any(String) as string,
+      hint: expect.any(String) as string,
+    });
+  });
+
+  test('ends wrong usage with such an object too', async () => {
+    const result = await runCli(['frobnicate', '--json']);
+
+    expect(exitErrorOf(result)).toMatchObject({ exitCode: 2, code: 'USAGE_UNKNOWN_COMMAND' });
+  });
+});
+
+describe('--log-file', () => {
+  test('writes JSON lines, with the code of every message', async () => {
+    const log = temp.path('log');
+    const other = writeImage(temp.path('b'), blocks('D'));
+    await backup(repository, [image, other]);
+
+    const result = await runCli(backupArgs('--log-file', log));
+
+    expect(result.exitCode).toBe(0);
+    expect(result.stderr).toMatch(/^warn: DSK-111 /);
+    expect(logLines(log).map((line) => line.msg)).toEqual(
+      expect.arrayContaining(['session started', 'disk done', 'session committed']),
+    );
+    expect(logLines(log).filter((line) => line.code)).toMatchObject([
+      { code: 'DSK-111', level: 40 },
+    ]);
+  });
+
+  test('writes how a command failed', async () => {
+    const log = temp.path('log');
+
+    await runCli(['restore', '--repo', repository, '--vm', VM, '--output', 'x', '--log-file', log]);
+
+    expect(logLines(log).at(-1)).toMatchObject({ code: 'REPOSITORY_NOT_FOUND', level: 50 });
+  });
+});
+
+describe('warnings', () => {
+  test.each([
+    ['do not change the exit code', [], EXIT_CODES.done],
+    ['end with exit code 3 under --strict', ['--strict'], EXIT_CODES.doneWithProblems],
+  ])('%s', async (_name, more, exitCode) => {
+    await backup(repository, [image, writeImage(temp.path('b'), blocks('D'))]);
+
+    const result = await runCli(backupArgs(...more));
+
+    expect(result.exitCode).toBe(exitCode);
+    expect(pointsOf(repository)).toHaveLength(2);
+  });
+});
+
+describe('a signal during a session', () => {
+  test.each([
+    ['SIGINT', EXIT_CODES.interrupted],
+    ['SIGTERM', 143],
+  ] as const)('%s stops it in order', async (signal, exitCode) => {
+    await backup(repository, image);
+    writeSparseImage(image, 8192 * MIB, blocks('AbC0'));
+    const running = startCli(backupArgs());
+    expect(await until(running, () => filesOf(repository, '.partial').length > 0)).toBe(true);
+
+    running.child.kill(signal);
+    const result = await running.ended;
+
+    expect(result.exitCode).toBe(exitCode);
+    expect(result.stderr).toMatch(/\(CANCELLED\)/);
+    expect(result.stderr).not.toMatch(/^\s+at /m);
+    expect(filesOf(repository).map((name) => name.split('.').at(-1))).toEqual(['vbk', 'vbm']);
+    await expectRestored(repository, { a: blocks('AbC0') });
+    await expectClean(repository);
+  });
+});

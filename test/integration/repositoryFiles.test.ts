@@ -1,0 +1,99 @@
+/** What sessions leave in a repository: names, modes, one folder for each VM. */
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { BackupError } from '../../src/core/errors.ts';
+import { backupImages } from '../../src/session/backupImages.ts';
+import { blocks, writeImage } from '../helpers/images.ts';
+import {
+  backup,
+  filesOf,
+  modeOf,
+  onlyFileOf,
+  VM,
+  vmFolderOf,
+  vmFoldersOf,
+} from '../helpers/repositories.ts';
+import { useTempFolder } from '../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+
+describe('the repository', () => {
+  test('is readable by its owner alone', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+
+    await backup(repository, image);
+
+    const files = filesOf(repository).map((name) => path.join(vmFolderOf(repository), name));
+    expect([repository, vmFolderOf(repository)].map(modeOf)).toEqual(['700', '700']);
+    expect([...files, path.join(repository, 'ovirt-cbt.json')].map(modeOf)).toEqual([
+      '600',
+      '600',
+      '600',
+    ]);
+  });
+
+  test('names files after the VM, the time and four random digits', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+
+    await backup(repository, image, { vmName: 'my vm/ü' });
+    const [full, vbm] = [onlyFileOf(repository, '.vbk'), onlyFileOf(repository, '.vbm')];
+
+    expect(path.basename(vmFolderOf(repository))).toMatch(/^my_vm__\.[0-9a-f-]{36}$/);
+    expect(path.basename(full)).toMatch(/^my_vm__\.D\d{4}-\d\d-\d\dT\d{6}_[0-9A-F]{4}\.vbk$/);
+    expect(path.basename(vbm)).toBe('my_vm__.vbm');
+  });
+
+  test.each([' vm ', 'a "quoted" & <less>', 'виртуальная', '..', 'a/../../b'])(
+    'finds the VM %j again by its name',
+    async (vmName) => {
+      const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+      await backup(repository, image, { vmName });
+
+      const report = await backup(repository, image, { vmName });
+
+      expect(report).toMatchObject({ vmName, pointNumber: 2 });
+      expect(vmFoldersOf(repository)).toHaveLength(1);
+    },
+  );
+
+  test('tells VMs apart whose names are equal in file names', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+    await backup(repository, image, { vmName: 'a b' });
+
+    const report = await backupImages({ repository, images: [image], vmName: 'a_b', workers: 0 });
+
+    expect(report).toMatchObject({ vmName: 'a_b', pointNumber: 1 });
+    expect(vmFoldersOf(repository)).toHaveLength(2);
+  });
+
+  test.each([
+    ['a repository of its own', false],
+    ['a repository of other VMs', true],
+  ])('gets one folder from first sessions of a VM at once, in %s', async (_name, exists) => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+    if (exists) await backup(repository, image, { vmName: 'other' });
+    const options = { repository, images: [image], vmName: VM, workers: 0 };
+
+    const sessions = Array.from({ length: 4 }, () => backupImages(options));
+    const results = await Promise.allSettled(sessions);
+
+    const refused = results.flatMap((result) =>
+      result.status === 'rejected' ? [(result.reason as BackupError).code] : [],
+    );
+    const folders = vmFoldersOf(repository).map((folder) => path.basename(folder));
+    expect(folders.filter((name) => name.startsWith(`${VM}.`))).toHaveLength(1);
+    expect(new Set(refused)).toEqual(new Set(['REPOSITORY_LOCKED']));
+  });
+
+  test('holds nothing but its files when a session is done', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+    await backup(repository, image);
+
+    await backup(repository, image);
+
+    expect(filesOf(repository).map((name) => path.extname(name))).toEqual(
+      expect.arrayContaining(['.vbk', '.vib', '.vbm']),
+    );
+    expect(filesOf(repository)).toHaveLength(3);
+  });
+});

@@ -1,0 +1,229 @@
+/** Sessions over real image files: every restore point has to give back its images to the byte. */
+import { existsSync, statSync, utimesSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import {
+  backup,
+  expectClean,
+  expectRestored,
+  filesOf,
+  messageCodes,
+  pointsOf,
+  restore,
+} from '../helpers/repositories.ts';
+import { BLOCK_BYTES, blocks, KIB, MIB, noise, prose, writeImage } from '../helpers/images.ts';
+import { useTempFolder } from '../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+
+describe('a chain', () => {
+  test('starts with a full and goes on with increments by comparison', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('Ab0C'))];
+
+    const full = await backup(repository, image);
+    writeImage(image, blocks('AbXC'));
+    const increment = await backup(repository, image);
+
+    expect(full).toMatchObject({ pointType: 'full', pointNumber: 1, parentPointId: '' });
+    expect(increment).toMatchObject({
+      pointType: 'increment',
+      pointNumber: 2,
+      parentPointId: full.pointId,
+    });
+    expect(increment.disks[0]).toMatchObject({
+      mode: 'compare',
+      readBytes: 4 * BLOCK_BYTES,
+      changedBytes: BLOCK_BYTES,
+      unchangedBytes: 3 * BLOCK_BYTES,
+    });
+    await expectRestored(repository, { a: blocks('Ab0C') }, { point: full.pointId });
+    await expectRestored(repository, { a: blocks('AbXC') }, { point: increment.pointId });
+    await expectClean(repository);
+  });
+
+  test('holds several images as disks of their own', async () => {
+    const repository = temp.path('repo');
+    const images = ['a', 'b', 'c'].map((name) => temp.path(name));
+    const contents = { a: blocks('Ab'), b: blocks('0C0'), c: noise(70_001, 1) };
+    for (const [name, bytes] of Object.entries(contents)) writeImage(temp.path(name), bytes);
+    const full = await backup(repository, images);
+    writeImage(temp.path('b'), blocks('0CD'));
+
+    await backup(repository, images);
+
+    await expectRestored(repository, contents, { point: full.pointId });
+    await expectRestored(repository, { ...contents, b: blocks('0CD') });
+    await expectClean(repository);
+  });
+
+  test('records nothing of an image that did not change', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('Ab0C'))];
+    await backup(repository, image);
+
+    const { disks, fileName } = await backup(repository, image);
+
+    expect(disks[0]).toMatchObject({ changedBytes: 0, storedBytes: 0 });
+    expect(fileName).toMatch(/\.vib$/);
+    await expectRestored(repository, { a: blocks('Ab0C') });
+  });
+
+  test('records a region that became zero', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('AbCd'))];
+    const full = await backup(repository, image);
+    writeImage(image, blocks('A00d'));
+
+    const { disks } = await backup(repository, image);
+
+    expect(disks[0]).toMatchObject({ changedBytes: 0, zeroBytes: 2 * BLOCK_BYTES });
+    await expectRestored(repository, { a: blocks('A00d') });
+    await expectRestored(repository, { a: blocks('AbCd') }, { point: full.pointId });
+    await expectClean(repository);
+  });
+
+  test('stores blocks that are equal within an image once', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('ABAABA'))];
+
+    const { disks } = await backup(repository, image);
+
+    expect(disks[0]).toMatchObject({ duplicateBlocks: 4, storedBytes: 2 * BLOCK_BYTES });
+    await expectRestored(repository, { a: blocks('ABAABA') });
+  });
+
+  test('starts anew with mode full and keeps the chain before it', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('Ab'))];
+    const first = await backup(repository, image);
+    writeImage(image, blocks('cD'));
+
+    const second = await backup(repository, image, { mode: 'full', blockSizeBytes: MIB });
+
+    expect(second).toMatchObject({ pointType: 'full', pointNumber: 1, messages: [] });
+    await expectRestored(repository, { a: blocks('Ab') }, { point: first.pointId });
+    await expectRestored(repository, { a: blocks('cD') });
+    await expectClean(repository);
+  });
+
+  test('refuses mode incremental where there is nothing to build on', async () => {
+    const image = writeImage(temp.path('a'), blocks('A'));
+
+    const session = backup(temp.path('repo'), image, { mode: 'incremental' });
+
+    await expect(session).rejects.toMatchObject({ code: 'CHAIN_PARENT_MISSING' });
+  });
+
+  test('keeps its block size', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+    await backup(repository, image);
+
+    const session = backup(repository, image, { blockSizeBytes: MIB });
+
+    await expect(session).rejects.toMatchObject({ code: 'USAGE_INVALID_OPTION' });
+    expect(pointsOf(repository)).toHaveLength(1);
+    await expectRestored(repository, { a: blocks('A') });
+  });
+
+  test('tells of an image that was modified while it was read', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+    const onDiskStart = () => utimesSync(image, 1, 1);
+
+    const report = await backup(repository, image, { onDiskStart });
+
+    expect(messageCodes(report)).toEqual(['DSK-112']);
+  });
+});
+
+describe('a session that is cancelled', () => {
+  test.each([
+    ['before it starts', 'before'],
+    ['while it reads', 'reading'],
+  ])('%s says so and leaves the repository as it was', async (_name, moment) => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('AbC'))];
+    await backup(repository, image);
+    const before = filesOf(repository);
+    const abort = new AbortController();
+    if (moment === 'before') abort.abort();
+
+    const session = backup(repository, writeImage(image, blocks('xyz')), {
+      signal: abort.signal,
+      onDiskStart: () => abort.abort(),
+    });
+
+    await expect(session).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(filesOf(repository)).toEqual(before);
+    await expectRestored(repository, { a: blocks('AbC') });
+  });
+});
+
+describe('an image', () => {
+  test.each([
+    ['a single byte', Buffer.from([7])],
+    ['less than a sector', noise(100, 2)],
+    ['no multiple of a sector', noise(BLOCK_BYTES + 777, 3)],
+    ['a compressible short last block', prose(3 * BLOCK_BYTES + 4097, 4)],
+    ['zeros only', Buffer.alloc(2 * BLOCK_BYTES + 5)],
+  ])('of %s is restored to the byte, before and after a change', async (_name, content) => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), content)];
+    const changed = Buffer.from(content);
+    changed[changed.length - 1] = 99;
+    const full = await backup(repository, image);
+    writeImage(image, changed);
+
+    await backup(repository, image);
+
+    await expectRestored(repository, { a: content }, { point: full.pointId });
+    await expectRestored(repository, { a: changed });
+    await expectClean(repository);
+  });
+
+  test.each([256 * KIB, 512 * KIB, MIB, 2 * MIB, 4 * MIB, 8 * MIB])(
+    'is restored from blocks of %i bytes',
+    async (blockSizeBytes) => {
+      const content = Buffer.concat([noise(3 * MIB, 5), Buffer.alloc(6 * MIB), prose(MIB + 9, 6)]);
+      const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), content)];
+      await backup(repository, image, { blockSizeBytes });
+      content.fill(1, 2 * MIB, 2 * MIB + 10);
+      writeImage(image, content);
+
+      await backup(repository, image);
+
+      expect(pointsOf(repository).map((point) => point.blockSizeBytes)).toEqual([
+        blockSizeBytes,
+        blockSizeBytes,
+      ]);
+      await expectRestored(repository, { a: content });
+      await expectClean(repository);
+    },
+  );
+
+  test.each([0, -1, 128 * KIB, 300 * KIB, 16 * MIB, Number.NaN])(
+    'is not stored in blocks of %d bytes',
+    async (blockSizeBytes) => {
+      const image = writeImage(temp.path('a'), blocks('A'));
+
+      const session = backup(temp.path('repo'), image, { blockSizeBytes });
+
+      await expect(session).rejects.toMatchObject({ code: 'USAGE_INVALID_OPTION' });
+      expect(existsSync(temp.path('repo'))).toBe(false);
+    },
+  );
+
+  test.each([0, 1, 2])('is restored to the same bytes by %i workers', async (workers) => {
+    const content = Buffer.concat([blocks('AbC0dEAb'), noise(1234, 7)]);
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), content)];
+
+    await backup(repository, image, { workers });
+
+    await expectRestored(repository, { a: content }, { workers });
+  });
+
+  test('is restored sparse', async () => {
+    const content = Buffer.concat([blocks('A'), Buffer.alloc(16 * MIB), blocks('b')]);
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), content)];
+    await backup(repository, image);
+
+    const output = await restore(repository);
+
+    const { size, blocks: sectors } = statSync(path.join(output, 'a'));
+    expect(size).toBe(content.length);
+    expect(sectors * 512).toBeLessThan(MIB);
+  });
+});

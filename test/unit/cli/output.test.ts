@@ -1,0 +1,146 @@
+import { describe, expect, test } from 'vitest';
+import {
+  formatList,
+  formatMessage,
+  formatRescan,
+  formatRestore,
+  formatSession,
+  formatTable,
+  formatVerify,
+} from '../../../src/cli/output.ts';
+import { sessionMessage } from '../../../src/core/messages.ts';
+import { increment, restorePoint } from '../../helpers/points.ts';
+import { sessionReport } from '../../helpers/reports.ts';
+
+describe('formatTable', () => {
+  test('pads columns to their widest cell, numbers to the right', () => {
+    const table = formatTable(
+      ['name', 'size', 'x'],
+      [
+        ['a', '5 B', 'y'],
+        ['longer', '100 B', ''],
+      ],
+    );
+
+    expect(table.split('\n')).toEqual(['name    size   x', 'a         5 B  y', 'longer  100 B']);
+  });
+
+  test('is its header without rows', () => {
+    expect(formatTable(['a', 'b'], [])).toBe('a  b');
+  });
+});
+
+describe('the session table', () => {
+  test('shows mode, figures and reason of each disk, and the file', () => {
+    const text = formatSession(sessionReport());
+
+    expect(text).toMatch(/^vm: restore point 2 \(increment\) p2$/m);
+    expect(text).toMatch(
+      /a\.raw +compare +4\.00 KiB +4\.00 KiB +1\.00 KiB +1\.00 KiB +2\.00 KiB +1\.00 KiB +2\.00x +4\.00 KiB\/s +raw image/,
+    );
+    expect(text).toMatch(/^file +vm\.vib \(8\.00 KiB\)$/m);
+    expect(text).toMatch(/^bottleneck +repository \(write\), busy 50 %$/m);
+    expect(text).toMatch(/^messages +none$/m);
+  });
+
+  test('names the messages of the session', () => {
+    const messages = [sessionMessage('REPO-505', { file: 'x' }), sessionMessage('DSK-112')];
+
+    expect(formatSession(sessionReport({ messages }))).toMatch(/^messages +REPO-505, DSK-112$/m);
+  });
+});
+
+describe('a message', () => {
+  test('is one line of level, code, text and what to do', () => {
+    expect(formatMessage(sessionMessage('REPO-507', { file: 'f', reason: 'r' }))).toMatch(
+      /^warn: REPO-507 File f .*\(r\).* Run "ovirt-cbt inspect".*$/,
+    );
+  });
+
+  test('gives no advice where there is nothing to do', () => {
+    expect(formatMessage(sessionMessage('REPO-505', { file: 'f' }))).not.toContain('None');
+  });
+});
+
+describe('the other reports', () => {
+  test('list shows restore points of a VM, or says that there is none', () => {
+    const points = [restorePoint(), increment('p2', 'p1')];
+    const vms = [{ vmName: 'web', vmId: 'i1', folder: 'f', points }];
+
+    const text = formatList({ type: 'list', repository: 'r', vms });
+
+    expect(text).toMatch(/web/);
+    expect(text).toMatch(/p1/);
+    expect(text).toMatch(/p2/);
+    expect(formatList({ type: 'list', repository: 'r', vms: [] })).toMatch(/no VM/);
+  });
+
+  test('verify names what is damaged and which points may need it', () => {
+    const file = {
+      vmName: 'web',
+      fileName: 'f.vbk',
+      pointId: 'p1',
+      pointNumber: 1,
+      checkedBlocks: 3,
+      skippedBlocks: 0,
+      storedBytesRead: 100,
+      plainBytes: 200,
+      damageCount: 1,
+    };
+    const damage = [
+      {
+        vmName: 'web',
+        fileName: 'f.vbk',
+        pointId: 'p1',
+        code: 'INTEGRITY_CRC_MISMATCH',
+        message: 'block 3',
+        affectedPointIds: ['p1', 'p2'],
+      },
+    ];
+    const report = { type: 'verify', repository: 'r', durationSeconds: 1, files: [file] } as const;
+
+    expect(formatVerify({ ...report, damage })).toMatch(
+      /^INTEGRITY_CRC_MISMATCH: block 3; .* p1, p2$/m,
+    );
+    expect(formatVerify({ ...report, files: [{ ...file, damageCount: 0 }], damage: [] })).toMatch(
+      /ok\n1 files verified in 1\.0 s: no damage$/,
+    );
+  });
+
+  test('restore shows where each image is', () => {
+    const text = formatRestore({
+      type: 'restore',
+      vmName: 'web',
+      pointId: 'p1',
+      pointNumber: 1,
+      format: 'raw',
+      durationSeconds: 1,
+      messages: [],
+      disks: [
+        {
+          diskId: 'd1',
+          alias: 'a.raw',
+          path: 'out/a.raw',
+          sizeBytes: 4096,
+          writtenBytes: 1024,
+          storedBytesRead: 512,
+          wallSeconds: 1,
+        },
+      ],
+    });
+
+    expect(text).toMatch(/a\.raw +4\.00 KiB +1\.00 KiB .*out\/a\.raw/);
+  });
+
+  test('rescan names what it left out, and why', () => {
+    const vm = { vmName: 'web', vmId: 'i1', folder: 'f', pointCount: 2 };
+    const leftOut = [{ fileName: 'x.vib', reason: 'its parent is missing' }];
+
+    const text = formatRescan({ type: 'rescan', repository: 'r', vms: [{ ...vm, leftOut }] });
+
+    expect(text.split('\n')).toEqual([
+      'web (i1): 2 restore points',
+      '  left out: x.vib (its parent is missing)',
+    ]);
+  });
+});

@@ -1,0 +1,132 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { describe, expect, test } from 'vitest';
+import { ChainLock, type LockHolder } from '../../../src/repository/chainLock.ts';
+import { modeOf } from '../../helpers/repositories.ts';
+import { useTempFolder } from '../../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+const LOCKED = { code: 'REPOSITORY_LOCKED' };
+
+function readLock(): LockHolder {
+  return JSON.parse(readFileSync(temp.path('lock'), 'utf8')) as LockHolder;
+}
+
+/** A lock as this process would write it, but for some facts. */
+async function writeLock(facts: Partial<LockHolder>): Promise<LockHolder> {
+  const own = await ChainLock.acquire(temp.path());
+  const holder = { ...readLock(), id: 'of-another-session', ...facts };
+  await own.release();
+  writeFileSync(temp.path('lock'), JSON.stringify(holder));
+  return holder;
+}
+
+function deadPid(): number {
+  return spawnSync(process.execPath, ['--version']).pid;
+}
+
+describe('a lock', () => {
+  test('says who holds it, where and since when', async () => {
+    await using _lock = await ChainLock.acquire(temp.path());
+
+    expect(readLock()).toMatchObject({ pid: process.pid, host: hostname() });
+    expect(Date.parse(readLock().since)).toBeLessThanOrEqual(Date.now());
+    expect(modeOf(temp.path('lock'))).toBe('600');
+  });
+
+  test('is gone with its holder', async () => {
+    const lock = await ChainLock.acquire(temp.path());
+
+    await lock.release();
+
+    expect(readdirSync(temp.path())).toEqual([]);
+  });
+
+  test('cannot be taken while its holder lives', async () => {
+    await using _lock = await ChainLock.acquire(temp.path());
+
+    const second = ChainLock.acquire(temp.path());
+
+    await expect(second).rejects.toMatchObject({ ...LOCKED, details: { pid: process.pid } });
+    expect(readdirSync(temp.path())).toEqual(['lock']);
+  });
+
+  test.each([
+    ['a process that has ended', () => ({ pid: deadPid() })],
+    ['another boot', () => ({ bootId: 'another boot' })],
+    ['a process whose id was used again', () => ({ processStart: '1' })],
+  ])('of %s is taken over', async (_name, facts) => {
+    await writeLock(facts());
+
+    await using lock = await ChainLock.acquire(temp.path());
+
+    await expect(lock.assertHeld()).resolves.toBeUndefined();
+    expect(readLock().pid).toBe(process.pid);
+    expect(readdirSync(temp.path())).toEqual(['lock']);
+  });
+
+  test('of another host is never broken', async () => {
+    const facts = { host: 'elsewhere', bootId: 'x', pid: deadPid(), processStart: '1' };
+    const holder = await writeLock(facts);
+
+    const attempt = ChainLock.acquire(temp.path());
+
+    await expect(attempt).rejects.toMatchObject(LOCKED);
+    expect(readLock()).toEqual(holder);
+  });
+
+  test.each(['', 'garbage', '{}', '{"pid":-1}'])(
+    'that reads %j is never broken',
+    async (content) => {
+      writeFileSync(temp.path('lock'), content);
+
+      const attempt = ChainLock.acquire(temp.path());
+
+      await expect(attempt).rejects.toMatchObject(LOCKED);
+      expect(readFileSync(temp.path('lock'), 'utf8')).toBe(content);
+    },
+  );
+
+  test('that was taken over is noticed, and left to its new holder', async () => {
+    const lock = await ChainLock.acquire(temp.path());
+    const other = { ...readLock(), id: 'of-another-session' };
+    writeFileSync(temp.path('lock'), JSON.stringify(other));
+
+    await expect(lock.assertHeld()).rejects.toMatchObject(LOCKED);
+    await lock.release();
+
+    expect(readLock()).toEqual(other);
+  });
+
+  test('that vanished is noticed', async () => {
+    const lock = await ChainLock.acquire(temp.path());
+
+    await lock.release();
+
+    await expect(lock.assertHeld()).rejects.toMatchObject(LOCKED);
+  });
+});
+
+/** How many of so many attempts at once get the lock. */
+async function winners(count: number): Promise<number> {
+  const attempts = Array.from({ length: count }, () => ChainLock.acquire(temp.path()));
+  const results = await Promise.allSettled(attempts);
+  const won = results.filter((result) => result.status === 'fulfilled');
+  for (const { value } of won) await value.release();
+  return won.length;
+}
+
+describe('of many that want a lock at once', () => {
+  test('exactly one gets a free lock', async () => {
+    for (let round = 0; round < 20; round++) expect(await winners(8)).toBe(1);
+  });
+
+  test('at most one gets a stale lock', async () => {
+    const pid = deadPid();
+    for (let round = 0; round < 40; round++) {
+      await writeLock({ pid });
+      expect(await winners(8)).toBeLessThanOrEqual(1);
+    }
+  });
+});

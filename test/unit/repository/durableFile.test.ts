@@ -1,0 +1,76 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { RepositoryError } from '../../../src/core/errors.ts';
+import { guardRepository, publishFile, writeDurable } from '../../../src/repository/durableFile.ts';
+import { modeOf } from '../../helpers/repositories.ts';
+import { useTempFolder } from '../../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+
+function osError(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}
+
+describe('writeDurable', () => {
+  test('makes a file for its owner alone and leaves nothing beside it', async () => {
+    await writeDurable(temp.path('x'), 'first');
+
+    expect(readFileSync(temp.path('x'), 'utf8')).toBe('first');
+    expect(modeOf(temp.path('x'))).toBe('600');
+    expect(readdirSync(temp.path())).toEqual(['x']);
+  });
+
+  test('replaces what is there, also beside a leftover', async () => {
+    writeFileSync(temp.path('x'), 'a longer content from before');
+    writeFileSync(temp.path('x.partial'), 'leftover of a killed process');
+
+    await writeDurable(temp.path('x'), 'new');
+
+    expect(readFileSync(temp.path('x'), 'utf8')).toBe('new');
+    expect(readdirSync(temp.path())).toEqual(['x']);
+  });
+
+  test('fails with a code where there is no folder', async () => {
+    const written = writeDurable(temp.path('none', 'x'), 'text');
+
+    await expect(written).rejects.toMatchObject({ code: 'REPOSITORY_IO' });
+  });
+});
+
+describe('publishFile', () => {
+  test('gives a file its final name', async () => {
+    writeFileSync(temp.path('x.partial'), 'content');
+
+    await publishFile(temp.path('x.partial'), temp.path('x'));
+
+    expect(readdirSync(temp.path())).toEqual(['x']);
+  });
+
+  test('fails with a code when the file is gone', async () => {
+    const published = publishFile(temp.path('x.partial'), temp.path('x'));
+
+    await expect(published).rejects.toMatchObject({ code: 'REPOSITORY_IO' });
+  });
+});
+
+describe('guardRepository', () => {
+  test.each([
+    ['ENOSPC', 'REPOSITORY_FULL'],
+    ['EDQUOT', 'REPOSITORY_FULL'],
+    ['EACCES', 'REPOSITORY_IO'],
+    ['EIO', 'REPOSITORY_IO'],
+  ])('turns %s into %s and keeps the cause', async (errno, code) => {
+    const cause = osError(errno);
+
+    const guarded = guardRepository('test', () => Promise.reject(cause));
+
+    await expect(guarded).rejects.toMatchObject({ code, cause });
+  });
+
+  test('lets typed errors and unknown ones pass', async () => {
+    const [typed, unknown] = [new RepositoryError('REPOSITORY_LOCKED', 'x'), new TypeError('x')];
+
+    await expect(guardRepository('test', () => Promise.reject(typed))).rejects.toBe(typed);
+    await expect(guardRepository('test', () => Promise.reject(unknown))).rejects.toBe(unknown);
+  });
+});
