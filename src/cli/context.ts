@@ -58,7 +58,10 @@ export class CommandContext {
   readonly onMessage = (message: SessionMessage): void => {
     if (message.level === 'error') this.#worstLevel = 'error';
     else if (message.level === 'warn') this.#worstLevel ??= 'warn';
-    if (!this.isJson) process.stderr.write(`${formatMessage(message)}\n`);
+    const line = this.isJson
+      ? JSON.stringify({ type: 'session_message', ...message })
+      : formatMessage(message);
+    process.stderr.write(`${line}\n`);
   };
 
   /** Exit code of a command that did its work: errors in the session log count, warnings only when strict. */
@@ -114,7 +117,14 @@ export class CommandContext {
       });
     }
     if (!logFile && !logLevel) return undefined;
-    return pino.destination({ dest: logFile ?? 2, sync: true, mode: 0o600, append: true });
+    try {
+      return pino.destination({ dest: logFile ?? 2, sync: true, mode: 0o600, append: true });
+    } catch (error) {
+      throw new UsageError('USAGE_INVALID_OPTION', `--log-file ${logFile} cannot be written`, {
+        cause: error,
+        hint: 'name a file in a folder that exists and can be written',
+      });
+    }
   }
 }
 
@@ -133,8 +143,7 @@ export function printError(
     return;
   }
   const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
-  const advice = hint ? ` hint: ${hint}` : '';
-  process.stderr.write(`error: ${message} (${code})${advice}${stack}\n`);
+  process.stderr.write(`error: ${message} (${code}) hint: ${hint}${stack}\n`);
 }
 
 /** Parsers of option values; they throw `USAGE_INVALID_OPTION`. */

@@ -1,11 +1,11 @@
 /** The command table: flags, help and the mapping to sessions. */
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { EXIT_CODES } from '../core/errors.ts';
+import { EXIT_CODES, IntegrityError, RepositoryError } from '../core/errors.ts';
 import { backupImages } from '../session/backupImages.ts';
 import type { SessionMode } from '../session/planImageSession.ts';
 import { inspectContainer } from '../session/inspectContainer.ts';
-import { listRepository } from '../session/listRepository.ts';
+import { type FolderFailure, listRepository } from '../session/listRepository.ts';
 import { rescanRepository } from '../session/rescanRepository.ts';
 import type { ImageFormat } from '../session/restoreDisk.ts';
 import { restoreImages } from '../session/restoreImages.ts';
@@ -41,6 +41,18 @@ function version(): string {
 
 function collect(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, value];
+}
+
+function damageFound(what: string): IntegrityError {
+  return new IntegrityError('INTEGRITY_DAMAGE_FOUND', what, {
+    hint: 'keep the file, restore it from a copy if there is one; restore points that do not need it are sound',
+  });
+}
+
+/** VMs that could not be read do not hide the others, but the command fails. */
+function throwFirst(failures: readonly FolderFailure[]): void {
+  const [failure] = failures;
+  if (failure) throw new RepositoryError(failure.code, failure.message, { hint: failure.hint });
 }
 
 function workersOption(): Option {
@@ -177,7 +189,9 @@ function addVerify(program: Command, done: (exitCode: number) => void): void {
           logger: context.logger,
         });
         context.print(report, formatVerify(report));
-        return report.damage.length > 0 ? EXIT_CODES.damageFound : EXIT_CODES.done;
+        if (report.damage.length > 0) throw damageFound(`verify: ${report.damage.length} findings`);
+        throwFirst(report.failures);
+        return EXIT_CODES.done;
       });
       done(exitCode);
     });
@@ -193,6 +207,7 @@ function addRepositoryCommands(program: Command, done: (exitCode: number) => voi
       const exitCode = await context.run(async () => {
         const report = await listRepository(flags.repo, flags.vm);
         context.print(report, formatList(report));
+        throwFirst(report.failures);
         return EXIT_CODES.done;
       });
       done(exitCode);
@@ -221,7 +236,8 @@ function addInspect(program: Command, done: (exitCode: number) => void): void {
       const exitCode = await context.run(async () => {
         const report = await inspectContainer(file);
         context.print(report, formatInspect(report));
-        return report.problems.length > 0 ? EXIT_CODES.damageFound : EXIT_CODES.done;
+        if (report.problems.length > 0) throw damageFound(`${file}: ${report.problems[0]}`);
+        return EXIT_CODES.done;
       });
       done(exitCode);
     });

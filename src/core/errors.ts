@@ -55,18 +55,36 @@ export interface ErrorOptionsWithHint {
   readonly retryable?: boolean | undefined;
 }
 
+/** Advice by family, for errors whose thrower has nothing better to say. */
+const FAMILY_HINTS: readonly (readonly [string, string])[] = [
+  ['USAGE_', 'see "ovirt-cbt --help"'],
+  ['TRANSFER_', 'check the source disk and run the session again'],
+  ['REPOSITORY_', 'check the repository volume and its permissions'],
+  ['CHAIN_', 'run "ovirt-cbt list" and "ovirt-cbt verify"'],
+  ['OUTPUT_', 'check the output folder and its permissions'],
+  ['FORMAT_', 'run "ovirt-cbt inspect" on the file; restore it from a copy if there is one'],
+  ['INTEGRITY_', 'run "ovirt-cbt verify"; restore the file from a copy if there is one'],
+  ['CANCELLED', 'run it again; nothing was lost'],
+];
+const BUG_HINT = 'this is a bug: please report it with the output of --log-level debug';
+
+function defaultHint(code: ErrorCode): string {
+  return FAMILY_HINTS.find(([family]) => code.startsWith(family))?.[1] ?? BUG_HINT;
+}
+
 /** Base of all errors that the product throws on purpose. */
 export abstract class BackupError extends Error {
   readonly code: ErrorCode;
   readonly details: ErrorDetails;
-  readonly hint: string | undefined;
+  /** One line that says what to do. */
+  readonly hint: string;
   readonly retryable: boolean;
 
   constructor(code: ErrorCode, message: string, options: ErrorOptionsWithHint = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.details = options.details ?? {};
-    this.hint = options.hint;
+    this.hint = options.hint ?? defaultHint(code);
     this.retryable = options.retryable ?? false;
   }
 

@@ -1,5 +1,6 @@
 /** Files that appear whole or not at all: temporary name, data, sync, rename, sync of the folder. */
-import { open, rename, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { link, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, isOutOfSpace, RepositoryError } from '../core/errors.ts';
 
@@ -37,19 +38,36 @@ export async function guardRepository<T>(what: string, work: () => Promise<T>): 
   }
 }
 
+async function writeSynced(file: string, content: string): Promise<void> {
+  const handle = await open(file, 'wx', 0o600);
+  try {
+    await handle.writeFile(content, 'utf8');
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Replaces `target` by `content` (mode 0600). After a crash the old or the new content is there. */
 export async function writeDurable(target: string, content: string): Promise<void> {
   const partial = `${target}${PARTIAL_SUFFIX}`;
   await guardRepository(`write ${target}`, async () => {
     await rm(partial, { force: true });
-    const handle = await open(partial, 'wx', 0o600);
-    try {
-      await handle.writeFile(content, 'utf8');
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeSynced(partial, content);
     await rename(partial, target);
+    await syncFolder(path.dirname(target));
+  });
+}
+
+/** Makes `target` with `content` (mode 0600) unless it exists; the first of several processes wins. */
+export async function createDurable(target: string, content: string): Promise<void> {
+  const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;
+  await guardRepository(`create ${target}`, async () => {
+    await writeSynced(partial, content);
+    await link(partial, target).catch((error: unknown) => {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+    });
+    await rm(partial, { force: true });
     await syncFolder(path.dirname(target));
   });
 }

@@ -31,6 +31,7 @@ const parser = new XMLParser({
   ignoreAttributes: false,
   attributeNamePrefix: ATTRIBUTE,
   parseAttributeValue: false,
+  trimValues: false,
   isArray: (name) => name === 'Point' || name === 'Disk',
 });
 
@@ -58,13 +59,18 @@ const NUMBERS = new Set([
   'storedBytes',
 ]);
 
+/** Plain decimal digits only; everything else fails the check of the schema. */
+function toNumber(value: unknown): unknown {
+  return typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
+}
+
 function fromAttributes(node: unknown): Attributes {
   if (typeof node !== 'object' || node === null) return {};
   const fields: Attributes = {};
   for (const [name, value] of Object.entries(node)) {
     if (!name.startsWith(ATTRIBUTE)) continue;
     const key = name.charAt(1).toLowerCase() + name.slice(2);
-    fields[key] = NUMBERS.has(key) ? Number(value) : value;
+    fields[key] = NUMBERS.has(key) ? toNumber(value) : value;
   }
   return fields;
 }

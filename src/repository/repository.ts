@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
-import { guardRepository, PARTIAL_SUFFIX, writeDurable } from './durableFile.ts';
+import { createDurable, guardRepository, PARTIAL_SUFFIX, syncFolder } from './durableFile.ts';
 import type { VmIdentity } from './restorePoint.ts';
 import { safeFileName } from './names.ts';
 import { VmFolder } from './vmFolder.ts';
@@ -39,21 +39,25 @@ async function listFolder(root: string): Promise<string[] | undefined> {
   }
 }
 
-async function readMarker(root: string): Promise<boolean> {
+/** Id of the repository, or undefined when there is no marker. */
+async function readMarker(root: string): Promise<string | undefined> {
   try {
-    markerSchema.parse(JSON.parse(await readFile(path.join(root, MARKER_NAME), 'utf8')));
-    return true;
+    const text = await readFile(path.join(root, MARKER_NAME), 'utf8');
+    return markerSchema.parse(JSON.parse(text)).id;
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
+    if (errnoOf(error) === 'ENOENT') return undefined;
     throw notFound(root, `${MARKER_NAME} is not the marker of a repository of this version`);
   }
 }
 
 export class Repository {
   readonly root: string;
+  /** Made with the repository; ids of image VMs derive from it. */
+  readonly id: string;
 
-  private constructor(root: string) {
+  private constructor(root: string, id: string) {
     this.root = root;
+    this.id = id;
   }
 
   /**
@@ -62,22 +66,25 @@ export class Repository {
    * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`
    */
   static async open(root: string): Promise<Repository> {
-    const entries = await listFolder(root);
-    if (!entries) throw notFound(root, 'does not exist');
-    if (!(await readMarker(root))) throw notFound(root, 'is no repository');
-    return new Repository(root);
+    if (!(await listFolder(root))) throw notFound(root, 'does not exist');
+    const id = await readMarker(root);
+    if (id === undefined) throw notFound(root, 'is no repository');
+    return new Repository(root, id);
   }
 
-  /** Opens a repository, or makes one of a folder that is new or empty. Folders get mode 0700. */
+  /**
+   * Opens a repository, or makes one of a folder that is new or empty. Folders get mode 0700. Of several
+   * processes that make it at once, one marker stays, and all go on with it.
+   */
   static async openOrCreate(root: string): Promise<Repository> {
-    const entries = await listFolder(root);
+    const entries = (await listFolder(root)) ?? [];
     // A first session that was killed may have left a marker that never got its name.
-    const isNew = !entries?.some((name) => !name.endsWith(PARTIAL_SUFFIX));
+    const isNew = entries.every((name) => name.endsWith(PARTIAL_SUFFIX));
     if (!isNew) return await Repository.open(root);
     await guardRepository(`create ${root}`, () => mkdir(root, { recursive: true, mode: 0o700 }));
     const marker = { format: FORMAT, id: randomUUID() };
-    await writeDurable(path.join(root, MARKER_NAME), `${JSON.stringify(marker)}\n`);
-    return new Repository(root);
+    await createDurable(path.join(root, MARKER_NAME), `${JSON.stringify(marker)}\n`);
+    return await Repository.open(root);
   }
 
   /** Folders of VMs, by name. */
@@ -117,11 +124,14 @@ export class Repository {
     });
   }
 
-  /** Makes the folder of a VM. */
+  /** Makes the folder of a VM; another process may have made it meanwhile. */
   async createVm(vm: VmIdentity): Promise<VmFolder> {
     const safeName = safeFileName(vm.name);
     const folder = path.join(this.root, `${safeName}.${vm.id}`);
-    await guardRepository(`create ${folder}`, () => mkdir(folder, { mode: 0o700 }));
+    await guardRepository(`create ${folder}`, async () => {
+      await mkdir(folder, { mode: 0o700, recursive: true });
+      await syncFolder(this.root);
+    });
     return new VmFolder(folder, safeName, vm.id);
   }
 }

@@ -186,7 +186,7 @@ export class VmFolder {
   }
 }
 
-/** Sorts points by creation and keeps those of this VM whose parent is there. */
+/** Keeps the points of this VM whose parent is there: parents first, then by creation. */
 function orderPoints(
   vm: VmIdentity,
   known: readonly RestorePoint[],
@@ -197,15 +197,26 @@ function orderPoints(
   const sorted = found.toSorted(
     (a, b) => a.point.createdAt.localeCompare(b.point.createdAt) || a.point.number - b.point.number,
   );
+  const waiting: RestorePoint[] = [];
   for (const { vm: owner, point } of sorted) {
-    const hasParent =
-      point.type === 'full' || points.some((other) => other.pointId === point.parentPointId);
+    const isKnown = [...points, ...waiting].some((other) => other.pointId === point.pointId);
     if (owner.id !== vm.id) badFiles.push({ fileName: point.fileName, reason: 'of another VM' });
-    else if (points.some((other) => other.pointId === point.pointId)) {
+    else if (isKnown) {
       badFiles.push({ fileName: point.fileName, reason: 'a copy of a known restore point' });
-    } else if (!hasParent) {
-      badFiles.push({ fileName: point.fileName, reason: 'its parent is missing' });
-    } else points.push(point);
+    } else waiting.push(point);
   }
+  while (takeNext(waiting, points));
+  for (const { fileName } of waiting) badFiles.push({ fileName, reason: 'its parent is missing' });
   return { points, badFiles };
+}
+
+/** Moves the oldest point whose parent is there; clocks may have been set back between two points. */
+function takeNext(waiting: RestorePoint[], points: RestorePoint[]): boolean {
+  const at = waiting.findIndex(
+    ({ type, parentPointId }) =>
+      type === 'full' || points.some((other) => other.pointId === parentPointId),
+  );
+  if (at < 0) return false;
+  points.push(...waiting.splice(at, 1));
+  return true;
 }

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
 import { checkBlockSize } from '../container/containerWriter.ts';
 import type { DiskContent } from '../container/containerSink.ts';
-import { UsageError } from '../core/errors.ts';
+import { toFailure, UsageError } from '../core/errors.ts';
 import { type Logger, silentLogger } from '../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { formatBytes } from '../core/units.ts';
@@ -17,7 +17,7 @@ import { Repository } from '../repository/repository.ts';
 import type { RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
 import { backupDisk, type DiskProgress, type DiskResult } from './backupDisk.ts';
-import type { PlannedDisk } from './imagePlan.ts';
+import { imageVmId, type PlannedDisk } from './imagePlan.ts';
 import { planImageSession, type SessionMode, type SessionPlan } from './planImageSession.ts';
 import { PointWriter } from './pointWriter.ts';
 import { findBottleneck, type SessionReport } from './report.ts';
@@ -68,7 +68,7 @@ class ImageSession {
     const repository = await Repository.openOrCreate(this.#options.repository);
     const folder =
       (await repository.findVm(vmName)) ??
-      (await repository.createVm({ id: randomUUID(), name: vmName }));
+      (await repository.createVm({ id: imageVmId(repository.id, vmName), name: vmName }));
     await using lock = await ChainLock.acquire(folder.folder);
     this.#log.info({ folder: folder.folder }, 'session started');
     if (!this.#verbs.lz4.isNative) {
@@ -266,7 +266,10 @@ export async function backupImages(options: BackupImagesOptions): Promise<Sessio
   const images: RawImage[] = [];
   try {
     for (const path of options.images) images.push(await openRawImage(path));
+    options.signal?.throwIfAborted();
     return await new ImageSession(options, images, verbs).run();
+  } catch (error) {
+    throw toFailure(error, options.signal);
   } finally {
     await Promise.all(images.map((image) => image.close()));
   }

@@ -21,9 +21,9 @@ export interface PlannedDisk extends ImageDisk {
   readonly parentDisk: DiskPoint | undefined;
 }
 
-/** A stable id from VM and file name, in the form of a UUID (version 8), so that readers take the item for a disk. */
-export function imageDiskId(vmId: string, alias: string): string {
-  const hex = createHash('sha256').update(`${vmId}/${alias}`).digest('hex');
+/** A stable id in the form of a UUID (version 8), so that readers take an item with this name for a disk. */
+function stableId(...parts: readonly string[]): string {
+  const hex = createHash('sha256').update(parts.join('/')).digest('hex');
   const variant = '89ab'[Number.parseInt(hex.charAt(16), 16) % 4];
   return [
     hex.slice(0, 8),
@@ -32,6 +32,16 @@ export function imageDiskId(vmId: string, alias: string): string {
     `${variant}${hex.slice(17, 20)}`,
     hex.slice(20, 32),
   ].join('-');
+}
+
+/** Id of a disk: from the VM and the image's file name. */
+export function imageDiskId(vmId: string, alias: string): string {
+  return stableId(vmId, alias);
+}
+
+/** Id of a VM of images: from the repository and the name, so that sessions that start at once agree. */
+export function imageVmId(repositoryId: string, vmName: string): string {
+  return stableId(repositoryId, vmName);
 }
 
 /**

@@ -7,6 +7,7 @@ import type { ChainMetadata } from '../repository/pointXml.ts';
 import { Repository } from '../repository/repository.ts';
 import { chainTo, type RestorePoint } from '../repository/restorePoint.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
+import { type FolderFailure, forEachFolder } from './listRepository.ts';
 import { RunResources } from './resources.ts';
 import { selectPoint } from './selectPoint.ts';
 import {
@@ -56,6 +57,8 @@ export interface VerifyReport {
   readonly durationSeconds: number;
   readonly files: readonly VerifiedFile[];
   readonly damage: readonly FoundDamage[];
+  /** VM folders that could not be checked. */
+  readonly failures: readonly FolderFailure[];
 }
 
 /** Points whose containers have to be read, each after its parent. */
@@ -162,14 +165,21 @@ export async function verifyRepository(options: VerifyOptions): Promise<VerifyRe
       ? [await repository.requireVm(options.vm)]
       : await repository.vmFolders();
     const verifier = new VmVerifier(options);
-    for (const folder of folders) await verifier.run(folder);
+    const failures = await forEachFolder(folders, (folder) => verifier.run(folder));
     const { files, damage } = verifier;
     const durationSeconds = (performance.now() - startedAtMs) / 1000;
     (options.logger ?? silentLogger).info(
       { files: files.length, damage: damage.length },
       'verified',
     );
-    return { type: 'verify', repository: repository.root, durationSeconds, files, damage };
+    return {
+      type: 'verify',
+      repository: repository.root,
+      durationSeconds,
+      files,
+      damage,
+      failures,
+    };
   } catch (error) {
     throw toFailure(error, options.signal);
   }

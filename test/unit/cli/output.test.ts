@@ -67,12 +67,12 @@ describe('the other reports', () => {
     const points = [restorePoint(), increment('p2', 'p1')];
     const vms = [{ vmName: 'web', vmId: 'i1', folder: 'f', points }];
 
-    const text = formatList({ type: 'list', repository: 'r', vms });
+    const text = formatList({ type: 'list', repository: 'r', vms, failures: [] });
 
     expect(text).toMatch(/web/);
     expect(text).toMatch(/p1/);
     expect(text).toMatch(/p2/);
-    expect(formatList({ type: 'list', repository: 'r', vms: [] })).toMatch(/no VM/);
+    expect(formatList({ type: 'list', repository: 'r', vms: [], failures: [] })).toMatch(/no VM/);
   });
 
   test('verify names what is damaged and which points may need it', () => {
@@ -97,7 +97,13 @@ describe('the other reports', () => {
         affectedPointIds: ['p1', 'p2'],
       },
     ];
-    const report = { type: 'verify', repository: 'r', durationSeconds: 1, files: [file] } as const;
+    const report = {
+      type: 'verify',
+      repository: 'r',
+      durationSeconds: 1,
+      files: [file],
+      failures: [],
+    } as const;
 
     expect(formatVerify({ ...report, damage })).toMatch(
       /^INTEGRITY_CRC_MISMATCH: block 3; .* p1, p2$/m,
