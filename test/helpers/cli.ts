@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { VM } from './repositories.ts';
 
 const ENTRY = 'dist/cli/main.js';
 const POLL_MS = 2;
@@ -16,6 +17,15 @@ export interface CliResult {
 export interface RunningCli {
   readonly child: ChildProcess;
   readonly ended: Promise<CliResult>;
+}
+
+/** Arguments of a backup of one image. */
+export function backupArgs(
+  repository: string,
+  image: string,
+  ...more: readonly string[]
+): string[] {
+  return ['backup', '--image', image, '--name', VM, '--repo', repository, ...more];
 }
 
 export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}): RunningCli {

@@ -1,5 +1,6 @@
 /** A chain of two points for tests of the command line, and the arguments to work on it. */
 import { beforeEach } from 'vitest';
+import { backupArgs } from './cli.ts';
 import { blocks, writeImage } from './images.ts';
 import { backup, expectRestored, onlyFileOf, VM } from './repositories.ts';
 import type { TempFolder } from './tempFolder.ts';
@@ -31,15 +32,7 @@ export function useCliChain(temp: TempFolder): CliChain {
     firstPoint: '',
     full: () => onlyFileOf(chain.repository, '.vbk'),
     increment: () => onlyFileOf(chain.repository, '.vib'),
-    backupArgs: (...more) =>
-      ['backup', '--image', chain.image].concat(
-        COMMON,
-        '--repo',
-        chain.repository,
-        '--name',
-        VM,
-        more,
-      ),
+    backupArgs: (...more) => backupArgs(chain.repository, chain.image, ...COMMON, ...more),
     restoreArgs: (...more) =>
       ['restore', '--output', temp.path('out')].concat(
         COMMON,

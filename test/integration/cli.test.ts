@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { exitErrorOf, expectFailure, runCli, startCli, until } from '../helpers/cli.ts';
+import { backupArgs, exitErrorOf, expectFailure, runCli, startCli, until } from '../helpers/cli.ts';
 import {
   blocks,
   MIB,
@@ -32,19 +32,8 @@ beforeEach(() => {
   image = writeImage(temp.path('a'), blocks('AbC0'));
 });
 
-function backupArgs(...more: string[]): string[] {
-  return [
-    'backup',
-    '--image',
-    image,
-    '--name',
-    VM,
-    '--repo',
-    repository,
-    '--workers',
-    '0',
-    ...more,
-  ];
+function inlineBackup(...more: string[]): string[] {
+  return backupArgs(repository, image, '--workers', '0', ...more);
 }
 
 interface LogLine {
@@ -61,11 +50,11 @@ function logLines(file: string): LogLine[] {
 
 describe('the command line', () => {
   test('backs up, lists, verifies, inspects, rescans and restores', async () => {
-    const full = await runCli(backupArgs());
+    const full = await runCli(inlineBackup());
     expect(full).toMatchObject({ exitCode: 0, stderr: '' });
     expect(full.stdout).toMatch(/restore point 1 \(full\)/);
     writeImage(image, blocks('AxC0'));
-    expect((await runCli(backupArgs())).stdout).toMatch(/restore point 2 \(increment\)/);
+    expect((await runCli(inlineBackup())).stdout).toMatch(/restore point 2 \(increment\)/);
 
     const output = temp.path('out');
     const results = await Promise.all([
@@ -126,13 +115,13 @@ describe('the command line', () => {
   });
 
   test('refuses more workers than it can have', async () => {
-    const args = backupArgs().map((arg) => (arg === '0' ? '65' : arg));
+    const args = inlineBackup().map((arg) => (arg === '0' ? '65' : arg));
 
     expectFailure(await runCli(args), 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
   });
 
   test('refuses a log file that it cannot write', async () => {
-    const result = await runCli(backupArgs('--log-file', temp.path('none', 'log')));
+    const result = await runCli(inlineBackup('--log-file', temp.path('none', 'log')));
 
     expect(result.exitCode).not.toBe(EXIT_CODES.internal);
     expect(result.stderr).not.toMatch(/^\s+at /m);
@@ -141,7 +130,7 @@ describe('the command line', () => {
 
 describe('--json', () => {
   test('prints exactly one document for every command', async () => {
-    const made = await runCli(backupArgs('--json'));
+    const made = await runCli(inlineBackup('--json'));
     expect(JSON.parse(made.stdout)).toMatchObject({ type: 'backup', messages: [] });
     const commands = [
       ['list', '--repo', repository],
@@ -185,7 +174,7 @@ describe('--log-file', () => {
     const other = writeImage(temp.path('b'), blocks('D'));
     await backup(repository, [image, other]);
 
-    const result = await runCli(backupArgs('--log-file', log));
+    const result = await runCli(inlineBackup('--log-file', log));
 
     expect(result.exitCode).toBe(0);
     expect(result.stderr).toMatch(/^warn: DSK-111 /);
@@ -213,7 +202,7 @@ describe('warnings', () => {
   ])('%s', async (_name, more, exitCode) => {
     await backup(repository, [image, writeImage(temp.path('b'), blocks('D'))]);
 
-    const result = await runCli(backupArgs(...more));
+    const result = await runCli(inlineBackup(...more));
 
     expect(result.exitCode).toBe(exitCode);
     expect(pointsOf(repository)).toHaveLength(2);
@@ -227,7 +216,7 @@ describe('a signal during a session', () => {
   ] as const)('%s stops it in order', async (signal, exitCode) => {
     await backup(repository, image);
     writeSparseImage(image, 8192 * MIB, blocks('AbC0'));
-    const running = startCli(backupArgs());
+    const running = startCli(inlineBackup());
     expect(await until(running, () => filesOf(repository, '.partial').length > 0)).toBe(true);
 
     running.child.kill(signal);
