@@ -1,28 +1,41 @@
 /**
  * Sequential appends to a container with few, large writes: pieces that arrive while writes are under way
  * go out together in one vectored write. Two writes at most are in flight, so that the thread pool of
- * libuv stays free for reads.
+ * libuv stays free for reads. Every 64 MiB a sync starts beside the writes, so that the one at commit finds
+ * little left to do.
  */
 import { BusyClock, type StageStats } from '../core/stats.ts';
+import { MIB } from '../core/units.ts';
 import type { Storage } from './storage.ts';
 
 const MAX_WRITES = 2;
 const MAX_PIECES = 32;
+const SYNC_INTERVAL_BYTES = 64 * MIB;
 
 interface Piece {
   readonly bytes: Uint8Array;
   readonly onWritten: () => void;
 }
 
+interface Drain {
+  /** Pieces that have to be settled. */
+  readonly untilPiece: number;
+  readonly resolve: () => void;
+}
+
 export class AppendQueue {
   readonly #storage: Storage;
   readonly #clock: BusyClock;
   readonly #stats: StageStats;
-  #pieces: Piece[] = [];
+  readonly #waiting: Piece[] = [];
+  /** First piece number of each batch in flight. */
+  readonly #inFlight = new Set<number>();
+  #drains: Drain[] = [];
   #nextOffset: number;
-  #inFlight = 0;
+  #startedPieces = 0;
+  #unsyncedBytes = 0;
+  #sync: Promise<void> | undefined;
   #failure: Error | undefined;
-  #idle: (() => void)[] = [];
 
   constructor(storage: Storage, startBytes: number, stats: StageStats) {
     this.#storage = storage;
@@ -38,15 +51,23 @@ export class AppendQueue {
 
   /** Queues `bytes` behind everything queued before. `onWritten` runs once, also after a failed write. */
   push(bytes: Uint8Array, onWritten: () => void): void {
-    this.#pieces.push({ bytes, onWritten });
+    this.#waiting.push({ bytes, onWritten });
     this.#pump();
   }
 
-  /** Waits until nothing is queued or in flight; rejects with the first write error. */
+  /** Waits for the pieces queued before this call; rejects with the first write error. */
   async drain(): Promise<void> {
-    if (this.#inFlight > 0 || this.#pieces.length > 0) {
-      await new Promise<void>((resolve) => this.#idle.push(resolve));
+    const untilPiece = this.#startedPieces + this.#waiting.length;
+    if (this.#settledPieces() < untilPiece) {
+      await new Promise<void>((resolve) => this.#drains.push({ untilPiece, resolve }));
     }
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Waits until nothing at all is under way, the sync beside the writes included. */
+  async settle(): Promise<void> {
+    await this.drain();
+    await this.#sync;
     if (this.#failure) throw this.#failure;
   }
 
@@ -55,34 +76,59 @@ export class AppendQueue {
     this.#nextOffset = offsetBytes;
   }
 
-  #pump(): void {
-    while (this.#inFlight < MAX_WRITES && this.#pieces.length > 0) {
-      const batch = this.#pieces.splice(0, MAX_PIECES);
-      const offsetBytes = this.#nextOffset;
-      this.#nextOffset += batch.reduce((sum, piece) => sum + piece.bytes.length, 0);
-      this.#inFlight++;
-      void this.#write(batch, offsetBytes);
-    }
-    if (this.#inFlight === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  /** Number of leading pieces that are written or failed. */
+  #settledPieces(): number {
+    return Math.min(this.#startedPieces, ...this.#inFlight);
   }
 
-  async #write(batch: readonly Piece[], offsetBytes: number): Promise<void> {
+  #pump(): void {
+    while (this.#inFlight.size < MAX_WRITES && this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, MAX_PIECES);
+      const offsetBytes = this.#nextOffset;
+      const firstPiece = this.#startedPieces;
+      this.#nextOffset += sizeOf(batch);
+      this.#startedPieces += batch.length;
+      this.#inFlight.add(firstPiece);
+      void this.#write(batch, offsetBytes, firstPiece);
+    }
+    const settled = this.#settledPieces();
+    const due = this.#drains.filter((drain) => drain.untilPiece <= settled);
+    this.#drains = this.#drains.filter((drain) => drain.untilPiece > settled);
+    for (const drain of due) drain.resolve();
+  }
+
+  async #write(batch: readonly Piece[], offsetBytes: number, firstPiece: number): Promise<void> {
     try {
       if (!this.#failure) {
         const pieces = batch.map((piece) => piece.bytes);
         await this.#clock.time(() => this.#storage.write(pieces, offsetBytes));
         this.#stats.blocks += batch.length;
-        this.#stats.bytes += this.#sizeOf(pieces);
+        this.#stats.bytes += sizeOf(batch);
+        this.#startSync(sizeOf(batch));
       }
     } catch (error) {
       this.#failure ??= error as Error;
     }
-    this.#inFlight--;
+    this.#inFlight.delete(firstPiece);
     for (const piece of batch) piece.onWritten();
     this.#pump();
   }
 
-  #sizeOf(pieces: readonly Uint8Array[]): number {
-    return pieces.reduce((sum, piece) => sum + piece.length, 0);
+  #startSync(writtenBytes: number): void {
+    this.#unsyncedBytes += writtenBytes;
+    if (this.#sync || this.#unsyncedBytes < SYNC_INTERVAL_BYTES) return;
+    this.#unsyncedBytes = 0;
+    this.#sync = this.#storage
+      .sync()
+      .catch((error: Error) => {
+        this.#failure ??= error;
+      })
+      .finally(() => {
+        this.#sync = undefined;
+      });
   }
+}
+
+function sizeOf(batch: readonly Piece[]): number {
+  return batch.reduce((sum, piece) => sum + piece.bytes.length, 0);
 }

@@ -204,9 +204,14 @@ export class ContainerWriter {
     this.addFile(folder, { name, sizeBytes, map });
   }
 
-  /** Waits until all appended bytes are handed to the operating system. */
+  /** Waits until the bytes appended before this call are handed to the operating system. */
   async drain(): Promise<void> {
     await this.#queue.drain();
+  }
+
+  /** Waits until the storage is not used any more; before it is closed without a commit. */
+  async settle(): Promise<void> {
+    await this.#queue.settle();
   }
 
   /**
@@ -227,7 +232,7 @@ export class ContainerWriter {
   }
 
   async #commit(): Promise<void> {
-    await this.#queue.drain();
+    await this.#queue.settle();
     await this.#storage.sync();
     const startBytes = roundUp(this.#endBytes, PAGE_BYTES);
     const maxBanks = maxBanksOf(this.#slotFormat);

@@ -8,12 +8,8 @@
 import { createRequire } from 'node:module';
 import { FormatError, UsageError } from '../core/errors.ts';
 
-interface NativeLz4 {
-  encodeBlock(source: Buffer, target: Buffer): number;
-  decodeBlock(source: Buffer, target: Buffer): number;
-}
-
-interface ScriptLz4 {
+/** Block functions of the package; the native and the script version have the same names. */
+interface Lz4Functions {
   compress(source: Buffer, target: Buffer): number;
   uncompress(source: Buffer, target: Buffer): number;
   compressBound(lengthBytes: number): number;
@@ -41,19 +37,19 @@ function checkTarget(target: Buffer): void {
   }
 }
 
-function nativeLz4(native: NativeLz4): Lz4 {
+function nativeLz4(native: Lz4Functions): Lz4 {
   return {
     isNative: true,
     reason: '',
-    encode: (source, target) => native.encodeBlock(source, target),
+    encode: (source, target) => native.compress(source, target),
     decode: (source, target) => {
       checkTarget(target);
-      return native.decodeBlock(source, target);
+      return native.uncompress(source, target);
     },
   };
 }
 
-function scriptLz4(script: ScriptLz4, reason: string): Lz4 {
+function scriptLz4(script: Lz4Functions, reason: string): Lz4 {
   return {
     isNative: false,
     reason,
@@ -74,13 +70,16 @@ function scriptLz4(script: ScriptLz4, reason: string): Lz4 {
 
 export type PackageLoader = (name: string) => unknown;
 
-/** Loads the package; `load` is replaced in tests of the fallback. */
+/**
+ * Loads the block functions alone: the package's entry also loads stream classes that nobody here uses, in
+ * every thread. `load` is replaced in tests of the fallback.
+ */
 export function loadLz4(load: PackageLoader = createRequire(import.meta.url)): Lz4 {
   try {
-    return nativeLz4(load('lz4') as NativeLz4);
+    return nativeLz4(load('lz4/build/Release/lz4.node') as Lz4Functions);
   } catch (error) {
     const reason = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
-    return scriptLz4(load('lz4/lib/binding.js') as ScriptLz4, reason);
+    return scriptLz4(load('lz4/lib/binding.js') as Lz4Functions, reason);
   }
 }
 

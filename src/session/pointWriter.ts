@@ -106,6 +106,7 @@ export class PointWriter {
   /** Removes what was not published. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#published) return;
+    await this.writer.settle().catch(() => {});
     await this.#storage.close().catch(() => {});
     await rm(this.#folder.partialPath(this.#fileName), { force: true });
   }
