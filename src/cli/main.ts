@@ -33,4 +33,10 @@ async function main(): Promise<number> {
   }
 }
 
+// A reader that closes the pipe early (`| head`) ends the output, not the command.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
 process.exitCode = await main();

@@ -9,6 +9,8 @@ import type { RestoreReport } from '../session/restoreImages.ts';
 import type { VerifyReport } from '../session/verifyRepository.ts';
 
 const MS = 1000;
+/** Control characters in names out of files must not reach a terminal. */
+const CONTROL = /\p{Cc}/gu;
 
 /** Columns padded to their widest cell; numbers (cells that start with a digit) to the right. */
 export function formatTable(
@@ -20,7 +22,8 @@ export function formatTable(
   );
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, column) => {
+      .map((text, column) => {
+        const cell = text.replaceAll(CONTROL, '?');
         const width = widths[column] ?? 0;
         return /^\d/.test(cell) ? cell.padStart(width) : cell.padEnd(width);
       })

@@ -28,7 +28,7 @@ export interface DiskCounts {
   unchangedBytes: number;
   /** Plain bytes of blocks that were recorded as data. */
   changedBytes: number;
-  /** Bytes added to the container for them. */
+  /** Bytes of their stored form, without padding to the cluster. */
   storedBytes: number;
 }
 

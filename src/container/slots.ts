@@ -135,7 +135,7 @@ export function encodeSlot(slot: SnapshotSlot, slotFormat: number): Buffer {
 }
 
 /** Why a slot is not usable; `empty` slots are normal, the others are damage. */
-export type SlotState = SnapshotSlot | 'empty' | 'bad limits' | 'bad checksum';
+export type SlotState = SnapshotSlot | 'empty' | 'bad limits' | 'bad checksum' | 'unreadable';
 
 /** Decodes one slot. Nothing of a slot is believed before its checksum holds. */
 export function decodeSlot(bytes: Buffer, slotFormat: number): SlotState {

@@ -4,7 +4,7 @@
  * snapshot; what was found is reported, not hidden.
  */
 import { crc32c } from '@node-rs/crc32';
-import { FormatError, IntegrityError } from '../core/errors.ts';
+import { BackupError, FormatError, IntegrityError } from '../core/errors.ts';
 import {
   BANK_EXTRA_PAGES,
   BANK_MAX_PAGES,
@@ -30,7 +30,7 @@ const MAP_OFFSET = 4;
 export interface SlotReport {
   /** 1 or 2. */
   readonly slotNumber: number;
-  readonly state: 'valid' | 'empty' | 'bad limits' | 'bad checksum';
+  readonly state: 'valid' | 'empty' | 'bad limits' | 'bad checksum' | 'unreadable';
   readonly version: number | undefined;
   readonly bankCount: number;
 }
@@ -58,6 +58,30 @@ function report(state: SlotState, slotNumber: number): SlotReport {
   return { slotNumber, state: 'valid', version, bankCount: banks.length };
 }
 
+/** Reads, or says that this place is lost: a bad sector here must not hide the copy elsewhere. */
+async function isReadable(
+  storage: Storage,
+  target: Uint8Array,
+  offsetBytes: number,
+): Promise<boolean> {
+  try {
+    await storage.read(target, offsetBytes);
+    return true;
+  } catch (error) {
+    if (error instanceof BackupError) return false;
+    throw error;
+  }
+}
+
+/** True when no two banks of a slot share bytes; otherwise few bytes could pose as endless metadata. */
+function areDisjoint(banks: readonly BankDescriptor[]): boolean {
+  const sorted = banks.toSorted((a, b) => a.offsetBytes - b.offsetBytes);
+  return sorted.every((bank, k) => {
+    const next = sorted[k + 1];
+    return !next || bank.offsetBytes + bank.sizeBytes <= next.offsetBytes;
+  });
+}
+
 /** Checks one bank and returns its page map, or says what is wrong. */
 async function openBank(
   storage: Storage,
@@ -77,7 +101,7 @@ async function openBank(
   const chunk = Buffer.allocUnsafeSlow(Math.min(CRC_CHUNK_BYTES, sizeBytes));
   for (let at = 0; at < sizeBytes; at += chunk.length) {
     const piece = chunk.subarray(0, Math.min(chunk.length, sizeBytes - at));
-    await storage.read(piece, offsetBytes + at);
+    if (!(await isReadable(storage, piece, offsetBytes + at))) return 'cannot be read';
     crc = crc === undefined ? crc32c(piece) : crc32c(piece, crc);
     if (at === 0) head = Buffer.from(piece.subarray(0, PAGE_BYTES));
   }
@@ -113,9 +137,10 @@ class SnapshotOpener {
   async readSlot(slotNumber: number): Promise<SlotState> {
     const { slotFormat } = this.#header;
     const bytes = Buffer.allocUnsafeSlow(slotReadBytes(slotFormat));
-    await this.#storage.read(bytes, slotOffsetOf(slotFormat, slotNumber - 1));
-    const state = decodeSlot(bytes, slotFormat);
-    if (state === 'bad limits' || state === 'bad checksum') {
+    const state = (await isReadable(this.#storage, bytes, slotOffsetOf(slotFormat, slotNumber - 1)))
+      ? decodeSlot(bytes, slotFormat)
+      : 'unreadable';
+    if (state === 'bad limits' || state === 'bad checksum' || state === 'unreadable') {
       this.damage.push(`slot ${slotNumber}: ${state}`);
     }
     return state;
@@ -128,6 +153,10 @@ class SnapshotOpener {
       this.damage.push(
         `slot ${slotNumber}: needs ${slot.endOfFileBytes} B, the file has ${this.#fileBytes} B`,
       );
+      return undefined;
+    }
+    if (!areDisjoint(slot.banks)) {
+      this.damage.push(`slot ${slotNumber}: banks overlap`);
       return undefined;
     }
     const twin = others.find((other) => other !== candidate && isTwin(other.slot, slot));
@@ -204,6 +233,8 @@ export async function openSnapshot(storage: Storage): Promise<OpenSnapshot> {
     const pages = new PageReader(storage, banks);
     return { header, slot, slotNumber, pages, fileBytes, slots, damage: opener.damage };
   }
-  const isCut = candidates.some((candidate) => candidate.slot.endOfFileBytes > fileBytes);
+  const isCut =
+    fileBytes < dataStartOf(header.slotFormat) ||
+    candidates.some((candidate) => candidate.slot.endOfFileBytes > fileBytes);
   throw noSnapshot(storage.name, slots, opener.damage, isCut);
 }

@@ -1,8 +1,8 @@
 /**
  * A block device over a raw image file or a local block device (an LVM snapshot, for instance).
  *
- * Node has no way to ask a file for its holes, so every byte is read and zeros are found by content; only a
- * file without any allocated block is known to be zero beforehand.
+ * Node has no way to ask a file for its holes, so every byte is read and zeros are found by content. The
+ * count of allocated blocks is no help: some file systems report none for files that hold data.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
@@ -33,7 +33,7 @@ async function blockDeviceBytes(path: string, deviceNumber: number): Promise<num
 
 export interface RawImage extends BlockDevice {
   readonly path: string;
-  /** Bytes that the file system has allocated; the whole size for a block device. */
+  /** Bytes that the file system says are allocated, for estimates only; the whole size for a block device. */
   readonly allocatedBytes: number;
   /** True when the file changed since it was opened. Always false for a block device. */
   hasChanged(): Promise<boolean>;
@@ -62,8 +62,7 @@ class RawImageDevice implements RawImage {
   }
 
   extents(): Iterable<Extent> {
-    const zero = this.allocatedBytes === 0;
-    return [{ offsetBytes: 0, lengthBytes: this.virtualSizeBytes, zero }];
+    return [{ offsetBytes: 0, lengthBytes: this.virtualSizeBytes, zero: false }];
   }
 
   async readInto(target: Uint8Array, offsetBytes: number): Promise<number> {

@@ -30,24 +30,21 @@ export const HASH_WINDOW_BLOCKS = 16;
 type Out = HashedBlock | ZeroRun | UnchangedRun;
 
 /** Cuts a zero run where the parent holds data: those parts changed, the rest is unchanged. */
-function compareZeroRun(run: ZeroRun, task: DiskTask, parent: ParentDisk): Out[] {
-  const out: Out[] = [];
+function* compareZeroRun(run: ZeroRun, task: DiskTask, parent: ParentDisk): Generator<Out> {
   const endIndex = run.index + run.blockCount;
-  let from = run.index;
+  // Blocks [changedFrom, changedTo) held data; what lies between two such ranges is unchanged.
   let changedFrom = run.index;
-  const flush = (to: number): void => {
-    if (changedFrom < from) out.push(subRun(run, 'zero', changedFrom, from, task) as ZeroRun);
-    if (from < to) out.push(subRun(run, 'unchanged', from, to, task) as UnchangedRun);
-  };
+  let changedTo = run.index;
   for (const index of parent.fingerprints.nonZeroIn(run.index, endIndex)) {
-    if (index > from) {
-      flush(index);
+    if (index > changedTo) {
+      if (changedFrom < changedTo) yield subRun(run, 'zero', changedFrom, changedTo, task);
+      yield subRun(run, 'unchanged', changedTo, index, task);
       changedFrom = index;
     }
-    from = index + 1;
+    changedTo = index + 1;
   }
-  flush(endIndex);
-  return out;
+  if (changedFrom < changedTo) yield subRun(run, 'zero', changedFrom, changedTo, task);
+  if (changedTo < endIndex) yield subRun(run, 'unchanged', changedTo, endIndex, task);
 }
 
 /**

@@ -14,15 +14,15 @@ export interface OrderedStageOptions<In, Out> {
   readonly concurrency: number;
   /**
    * Work on one record; called in record order. Returns what takes the record's place: nothing, one or
-   * several records. A rejection ends the stream. `signal` is aborted when the stage is destroyed, for
+   * several records; a generator is pulled only as fast as the reader of the stage takes them. A rejection ends the stream. `signal` is aborted when the stage is destroyed, for
    * whatever reason: everything that waits has to honour it.
    */
-  readonly run: (record: In, signal: AbortSignal) => readonly Out[] | Promise<readonly Out[]>;
+  readonly run: (record: In, signal: AbortSignal) => Iterable<Out> | Promise<Iterable<Out>>;
   readonly stats: StageStats;
 }
 
 interface Entry<Out> {
-  results: readonly Out[] | undefined;
+  results: Iterator<Out> | undefined;
   settledAtMs: number;
   readonly work: Promise<unknown>;
 }
@@ -78,13 +78,14 @@ export class OrderedStage<In, Out> extends Duplex {
     } while (this.#window.length > 0);
   }
 
-  #add(output: readonly Out[] | Promise<readonly Out[]>): void {
+  #add(output: Iterable<Out> | Promise<Iterable<Out>>): void {
     if (!(output instanceof Promise)) {
-      this.#window.push({ results: output, settledAtMs: 0, work: Promise.resolve() });
+      const results = output[Symbol.iterator]();
+      this.#window.push({ results, settledAtMs: 0, work: Promise.resolve() });
       return;
     }
-    const settle = (results: readonly Out[]): void => {
-      entry.results = results;
+    const settle = (results: Iterable<Out>): void => {
+      entry.results = results[Symbol.iterator]();
       entry.settledAtMs = performance.now();
       this.#drain();
     };
@@ -96,7 +97,7 @@ export class OrderedStage<In, Out> extends Duplex {
   }
 
   #drain(): void {
-    while (this.#readerWaits && this.#window[0]?.results) this.#emitHead();
+    while (this.#readerWaits && this.#window[0]?.results) this.#emitOne(this.#window[0]);
     const accept = this.#accept;
     if (accept && this.#window.length < this.#options.concurrency) {
       this.#accept = undefined;
@@ -108,13 +109,14 @@ export class OrderedStage<In, Out> extends Duplex {
     }
   }
 
-  /** Pushes all results of the head; several results of one record may exceed the high-water mark. */
-  #emitHead(): void {
-    const entry = this.#window.shift();
-    if (!entry) return;
-    if (entry.settledAtMs > 0) {
-      this.#options.stats.waitDownstreamMs += performance.now() - entry.settledAtMs;
+  /** Pushes the next result of the head; without one the head is done. */
+  #emitOne(head: Entry<Out>): void {
+    const next = head.results?.next();
+    if (head.settledAtMs > 0) {
+      this.#options.stats.waitDownstreamMs += performance.now() - head.settledAtMs;
+      head.settledAtMs = 0;
     }
-    for (const result of entry.results ?? []) this.#readerWaits = this.push(result);
+    if (!next || next.done) this.#window.shift();
+    else this.#readerWaits = this.push(next.value);
   }
 }

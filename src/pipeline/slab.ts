@@ -25,7 +25,7 @@ declare const WebAssembly: {
 
 const WASM_PAGE_BYTES = 65_536;
 const SLOT_ALIGN_BYTES = 4096;
-/** Bytes per slot in which a worker leaves the numbers of a job; layout in verbResult.ts. */
+/** Bytes per slot in which a worker leaves the numbers of a job; layout in verbJobs.ts. */
 export const RESULT_BYTES = 64;
 const MAX_SLAB_BYTES = 2048 * MIB;
 /** Part of the budget for raw slots: blocks wait longer before the compressor than behind it. */

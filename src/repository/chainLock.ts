@@ -112,7 +112,7 @@ export class ChainLock {
     const self = await describeSelf();
     const own = `${file}.${self.id}`;
     return await guardRepository(`lock ${folder}`, async () => {
-      await writeFile(own, JSON.stringify(self), { mode: 0o600, flag: 'wx' });
+      await writeFile(own, JSON.stringify(self), { mode: 0o600, flag: 'wx', flush: true });
       try {
         if (!(await tryLink(own, file))) {
           await breakStaleLock(file, self);

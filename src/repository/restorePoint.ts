@@ -1,5 +1,6 @@
 /** What the repository knows of a restore point: one shape, kept in the .vbm and inside each container. */
 import { z } from 'zod';
+import { MAX_BLOCK_BYTES } from '../container/layout.ts';
 import { RepositoryError } from '../core/errors.ts';
 import type { DiskMode } from '../pipeline/blocks.ts';
 
@@ -67,7 +68,7 @@ const pointSchema: z.ZodType<RestorePoint> = z.object({
     .max(255),
   createdAt: z.iso.datetime(),
   checkpointId: z.string().max(100),
-  blockSizeBytes: count.min(512),
+  blockSizeBytes: count.min(512).max(MAX_BLOCK_BYTES),
   fileBytes: count,
   disks: z.array(diskSchema).max(1000),
 });

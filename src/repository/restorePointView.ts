@@ -32,7 +32,7 @@ export class DiskView {
   readonly #baseIndex: number;
   readonly #baseItem: ContainerItem;
   readonly #overlay: Overlay;
-  /** Per file of the chain: smallest size of the disk in all later files. */
+  /** Per file of the chain: smallest size of the disk from that file on. */
   readonly #limits: readonly number[];
 
   private constructor(
@@ -125,13 +125,13 @@ function diskOf(point: RestorePoint, diskId: string): DiskPoint | undefined {
   return point.disks.find((disk) => disk.diskId === diskId);
 }
 
-/** Smallest size in the files behind each one; Infinity for the last. */
+/** Smallest size from each file on. */
 function limitsOf(sizes: readonly number[]): number[] {
   const limits: number[] = [];
   let smallest = Infinity;
   for (let k = sizes.length - 1; k >= 0; k--) {
-    limits[k] = smallest;
     smallest = Math.min(smallest, sizes[k] ?? Infinity);
+    limits[k] = smallest;
   }
   return limits;
 }

@@ -210,13 +210,19 @@ function orderPoints(
   return { points, badFiles };
 }
 
-/** Moves the oldest point whose parent is there; clocks may have been set back between two points. */
+/**
+ * Moves the oldest point whose parent is there to its place: behind its parent, and behind older points. The
+ * last point is the newest one, so a file that comes back late must not land there.
+ */
 function takeNext(waiting: RestorePoint[], points: RestorePoint[]): boolean {
   const at = waiting.findIndex(
     ({ type, parentPointId }) =>
       type === 'full' || points.some((other) => other.pointId === parentPointId),
   );
-  if (at < 0) return false;
-  points.push(...waiting.splice(at, 1));
+  const [point] = at < 0 ? [] : waiting.splice(at, 1);
+  if (!point) return false;
+  let place = points.findIndex((other) => other.pointId === point.parentPointId) + 1;
+  while (place < points.length && (points[place]?.createdAt ?? '') <= point.createdAt) place++;
+  points.splice(place, 0, point);
   return true;
 }

@@ -212,7 +212,7 @@ class ImageSession {
       durationSeconds,
       overheadSeconds: durationSeconds - pipelineSeconds,
       commitSeconds: (endMs - times.commitFromMs) / 1000,
-      bottleneck: findBottleneck(disks, pipelineSeconds),
+      bottleneck: findBottleneck(disks, pipelineSeconds, PARALLEL_DISKS),
       disks,
       messages: this.#messages,
     };
@@ -250,8 +250,8 @@ function toDiskPoint(
 /**
  * Backs up local images as the disks of one VM.
  *
- * The new restore point exists only when this resolves; a failed or cancelled session leaves the repository
- * as it was.
+ * A failed or cancelled session leaves the restore points before it as they were. Should the very last step
+ * fail, the listing of a container that is complete and named, the next session adds it to the chain.
  *
  * @throws a {@link BackupError}; see docs/errors.md
  */

@@ -36,7 +36,7 @@ export interface DiskReport {
   /** Plain bytes of blocks recorded as data. */
   readonly changedBytes: number;
   readonly duplicateBlocks: number;
-  /** Bytes that the container grew by for them. */
+  /** Bytes of their stored form, without padding to the cluster of 4096 bytes. */
   readonly storedBytes: number;
   /** changedBytes / storedBytes; 0 when nothing was stored. */
   readonly reductionRatio: number;
@@ -82,17 +82,22 @@ export function stageSeconds(stages: DiskStages): StageSeconds {
   };
 }
 
-/** Names the busiest of source, CPU and repository over the wall time of the pipelines. */
+/**
+ * Names the busiest of source, CPU and repository over the wall time of the pipelines. Source and repository
+ * have as many lanes as disks run at once.
+ */
 export function findBottleneck(
   disks: readonly DiskReport[],
   wallSeconds: number,
+  parallelDisks: number,
 ): SessionReport['bottleneck'] {
+  const lanes = Math.max(1, Math.min(parallelDisks, disks.length));
   const sum = (pick: (seconds: StageSeconds) => number): number =>
     disks.reduce((total, disk) => total + pick(disk.seconds), 0);
   const busy = {
-    'source (extents, read)': sum((s) => s.extents + s.read),
+    'source (extents, read)': sum((s) => s.extents + s.read) / lanes,
     'cpu (hash, compress)': sum((s) => s.hash + s.compress),
-    'repository (write)': sum((s) => s.write),
+    'repository (write)': sum((s) => s.write) / lanes,
   };
   const [stage, seconds] = Object.entries(busy).reduce((a, b) => (b[1] > a[1] ? b : a));
   return { stage, busyRatio: wallSeconds > 0 ? Math.min(1, seconds / wallSeconds) : 0 };

@@ -1,12 +1,13 @@
 /** Restores one disk of an opened restore point to an image file. */
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import {
   createBlockFetcher,
   createBlockUnpacker,
   type StoredBlock,
 } from '../container/restoreStages.ts';
-import { BackupError, IntegrityError, toOutputError } from '../core/errors.ts';
+import { BackupError, errnoOf, IntegrityError, toOutputError, UsageError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { createStageStats, type StageStats } from '../core/stats.ts';
 import { blockCountOf } from '../core/units.ts';
@@ -58,11 +59,10 @@ export class DiskRestore {
   async restore(job: DiskJob): Promise<RestoredDisk> {
     const { disk, target } = job;
     const startedAtMs = performance.now();
-    const partial = `${target}.partial`;
+    const partial = partialName(target);
     const fetch = createStageStats();
     const unpack = createStageStats();
     try {
-      await rm(partial, { force: true });
       const file = await open(partial, 'wx', 0o600);
       try {
         await file.truncate(disk.sizeBytes);
@@ -133,18 +133,48 @@ export class DiskRestore {
 
   async #finish(partial: string, target: string): Promise<void> {
     if (this.#options.format !== 'qcow2') {
-      await rename(partial, target);
+      await publishImage(partial, target);
       return;
     }
-    const converted = `${target}.converting.partial`;
+    const converted = partialName(target);
     try {
+      // Made here, so that qemu-img writes into a new file with our mode and follows no link.
+      await (await open(converted, 'wx', 0o600)).close();
       await convertToQcow2(partial, converted, this.#options.resources.signal);
-      await rename(converted, target);
+      await publishImage(converted, target);
     } finally {
       await rm(converted, { force: true });
       await rm(partial, { force: true });
     }
   }
+}
+
+/** A name beside the target that no other run uses. */
+function partialName(target: string): string {
+  return `${target}.${randomBytes(6).toString('hex')}.partial`;
+}
+
+const NO_LINK_ERRNOS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
+
+/** Gives a finished image its name, which nobody else may have taken meanwhile. */
+async function publishImage(partial: string, target: string): Promise<void> {
+  try {
+    await link(partial, target);
+    await rm(partial);
+  } catch (error) {
+    const errno = errnoOf(error) ?? '';
+    if (errno === 'EEXIST') throw outputExists(target);
+    if (!NO_LINK_ERRNOS.has(errno)) throw error;
+    // The file system has no links, so that a name taken in this moment would be replaced.
+    await rename(partial, target);
+  }
+}
+
+/** Existing files are never overwritten. */
+export function outputExists(target: string): UsageError {
+  return new UsageError('USAGE_OUTPUT_EXISTS', `${target} exists already`, {
+    hint: 'name another output folder, or move the file away',
+  });
 }
 
 function blockSource(

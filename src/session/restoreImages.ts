@@ -1,7 +1,7 @@
 /** Restores the disks of a restore point to image files: raw and sparse, or qcow2 by qemu-img. Wiring only. */
 import { mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { toFailure, toOutputError, UsageError } from '../core/errors.ts';
+import { toFailure, toOutputError } from '../core/errors.ts';
 import { type Logger, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import { createBlockVerbs } from '../pipeline/blockVerbs.ts';
@@ -12,7 +12,13 @@ import { RestorePointView } from '../repository/restorePointView.ts';
 import type { DiskProgress } from './backupDisk.ts';
 import { requireQemuImg } from './qemuImg.ts';
 import { RunResources } from './resources.ts';
-import { type DiskJob, DiskRestore, type ImageFormat, type RestoredDisk } from './restoreDisk.ts';
+import {
+  type DiskJob,
+  DiskRestore,
+  type ImageFormat,
+  outputExists,
+  type RestoredDisk,
+} from './restoreDisk.ts';
 import { selectDisks, selectPoint } from './selectPoint.ts';
 
 export interface RestoreImagesOptions {
@@ -65,11 +71,7 @@ async function planTargets(
     const stem = used.has(safe) ? `${safe}.${safeFileName(disk.diskId)}` : safe;
     used.add(safe);
     const target = path.join(folder, format === 'qcow2' ? `${stem}.qcow2` : stem);
-    if (await exists(target)) {
-      throw new UsageError('USAGE_OUTPUT_EXISTS', `${target} exists already`, {
-        hint: 'name another output folder, or move the file away',
-      });
-    }
+    if (await exists(target)) throw outputExists(target);
     jobs.push({ disk, target });
   }
   return jobs;

@@ -136,7 +136,8 @@ class ContainerVerifier {
   }
 
   #compareWithParent(disk: DiskPoint, own: FingerprintMap, inherited: FingerprintMap): void {
-    if (disk.content === 'increment' && !this.#context.parent) return;
+    // What is wrong with the parent is reported there; here nothing can be compared with it.
+    if (disk.content === 'increment' && !this.#context.parent?.has(disk.diskId)) return;
     const end = blockCountOf(disk.sizeBytes, this.#opened.reader.blockSizeBytes);
     for (const index of differences(own, inherited, end)) {
       this.#report(

@@ -67,6 +67,16 @@ function pointsToRead(metadata: ChainMetadata, selector: string): readonly Resto
   return chainTo(metadata.points, selectPoint(metadata, selector));
 }
 
+/** Selectors that fit every VM. */
+const ALL_VMS: ReadonlySet<string> = new Set(['latest', 'all']);
+
+/** Without a VM name a point's id picks the VM. */
+function hasPoint(metadata: ChainMetadata, selector: string): boolean {
+  return (
+    ALL_VMS.has(selector) || metadata.points.some((point) => point.pointId.startsWith(selector))
+  );
+}
+
 /** Whoever builds on `point`, and itself. */
 function dependents(metadata: ChainMetadata, point: RestorePoint): string[] {
   const ids = new Set([point.pointId]);
@@ -91,15 +101,18 @@ class VmVerifier {
   async run(folder: VmFolder): Promise<void> {
     const metadata = await folder.readMetadata();
     if (!metadata || metadata.points.length === 0) return;
-    const points = pointsToRead(metadata, this.#options.point ?? 'latest');
+    const { vm, point: selector = 'latest' } = this.#options;
+    if (!vm && !hasPoint(metadata, selector)) return;
+    const points = pointsToRead(metadata, selector);
     const { workers, signal } = this.#options;
     const blockSizeBytes = Math.max(...points.map((point) => point.blockSizeBytes));
     await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
-    let last: { readonly pointId: string; readonly fingerprints: FingerprintsById } | undefined;
-    for (const point of points) {
-      const parent = last?.pointId === point.parentPointId ? last.fingerprints : undefined;
-      const fingerprints = await this.#container(folder, metadata, point, parent, resources);
-      last = { pointId: point.pointId, fingerprints };
+    const known = new Map<string, FingerprintsById>();
+    for (const [k, point] of points.entries()) {
+      const parent = known.get(point.parentPointId);
+      known.set(point.pointId, await this.#container(folder, metadata, point, parent, resources));
+      const needed = new Set(points.slice(k + 1).map((later) => later.parentPointId));
+      for (const id of known.keys()) if (!needed.has(id)) known.delete(id);
     }
   }
 
@@ -167,6 +180,12 @@ export async function verifyRepository(options: VerifyOptions): Promise<VerifyRe
     const verifier = new VmVerifier(options);
     const failures = await forEachFolder(folders, (folder) => verifier.run(folder));
     const { files, damage } = verifier;
+    const { vm, point = 'latest' } = options;
+    if (!vm && files.length === 0 && failures.length === 0 && !ALL_VMS.has(point)) {
+      throw new UsageError('USAGE_NOT_FOUND', `restore point "${point}" does not exist`, {
+        hint: 'run "ovirt-cbt list"',
+      });
+    }
     const durationSeconds = (performance.now() - startedAtMs) / 1000;
     (options.logger ?? silentLogger).info(
       { files: files.length, damage: damage.length },

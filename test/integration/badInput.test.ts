@@ -172,7 +172,7 @@ test('a codec without its native build is refused under --strict, else told of',
     `const Module = require('node:module');
      const load = Module._load;
      Module._load = (name, ...rest) => {
-       if (name === 'lz4') throw new Error('no native build');
+       if (name === 'lz4/build/Release/lz4.node') throw new Error('no native build');
        return load(name, ...rest);
      };`,
   );

@@ -1,5 +1,8 @@
 /** The command line as a program: what it prints where, and how it ends. */
+import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { backupArgs, exitErrorOf, expectFailure, runCli, startCli, until } from '../helpers/cli.ts';
@@ -30,6 +33,16 @@ let image = '';
 beforeEach(() => {
   repository = temp.path('repo');
   image = writeImage(temp.path('a'), blocks('AbC0'));
+});
+
+test('a reader that closes the pipe early gets no stack trace', async () => {
+  await runCli(inlineBackup());
+  const entry = path.resolve(import.meta.dirname, '../../dist/cli/main.js');
+  const command = `"$0" "${entry}" list --repo "$1" --json | true`;
+
+  const { stderr } = await promisify(execFile)('sh', ['-c', command, process.execPath, repository]);
+
+  expect(stderr).toBe('');
 });
 
 function inlineBackup(...more: string[]): string[] {

@@ -136,6 +136,30 @@ describe('the session after a stopped one', () => {
     await expectRestored(chain.repository, { a: blocks('AxD') }, { point: third.pointId });
   });
 
+  test('does not take an old point that comes back for the newest one', async () => {
+    const chain = await backUpTwice();
+    const [increment] = filesOf(chain.repository, '.vib');
+    const [inside, away] = [
+      path.join(vmFolderOf(chain.repository), increment ?? ''),
+      temp.path('away.vib'),
+    ];
+    renameSync(inside, away);
+    await rescanRepository(chain.repository);
+    const { pointId: newFull } = await backup(chain.repository, chain.image, { mode: 'full' });
+    renameSync(away, inside);
+
+    const { parentPointId, messages } = await backup(chain.repository, chain.image);
+
+    expect(messages.map((message) => message.code)).toContain('REPO-506');
+    expect(parentPointId).toBe(newFull);
+    expect(
+      pointsOf(chain.repository)
+        .map((point) => point.pointId)
+        .slice(0, 3),
+    ).toEqual([chain.full, chain.increment, newFull]);
+    await expectClean(chain.repository);
+  });
+
   test('removes what was left unfinished', async () => {
     const chain = await backUpTwice();
     const leftover = path.join(vmFolderOf(chain.repository), 'vm.x.vib.partial');

@@ -1,11 +1,12 @@
 /** What restore takes and refuses, and images that are not raw. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { backupImages } from '../../src/session/backupImages.ts';
 import { restoreImages } from '../../src/session/restoreImages.ts';
 import { blocks, sha256OfFile, writeImage } from '../helpers/images.ts';
-import { backup, restore, VM } from '../helpers/repositories.ts';
+import { backup, modeOf, restore, VM } from '../helpers/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -68,6 +69,37 @@ describe('restore', () => {
     expect(readFileSync(path.join(output, name), 'utf8')).toBe('precious');
   });
 
+  test('keeps files of others whose names look like its own', async () => {
+    const output = temp.make('out');
+    writeImage(path.join(output, 'a.raw.partial'), Buffer.from('precious'));
+
+    await restoreImages({ repository, vm: VM, output, workers: 0 });
+
+    expect(readdirSync(output).toSorted()).toEqual(['a.raw', 'a.raw.partial', 'b.raw']);
+    expect(readFileSync(path.join(output, 'a.raw.partial'), 'utf8')).toBe('precious');
+  });
+
+  test('of two VMs with one file name into one folder lets one win', async () => {
+    const twin = { vmName: 'twin', repository, workers: 0 };
+    mkdirSync(temp.path('other'));
+    const other = writeImage(path.join(temp.path('other'), 'a.raw'), blocks('XYZ'));
+    await backupImages({ ...twin, images: [other] });
+    const output = temp.path('out');
+
+    const runs = await Promise.allSettled(
+      [VM, 'twin'].map((vm) =>
+        restoreImages({ repository, vm, output, disks: ['a.raw'], workers: 0 }),
+      ),
+    );
+
+    const winner = runs.findIndex((run) => run.status === 'fulfilled');
+    expect(runs.filter((run) => run.status === 'fulfilled')).toHaveLength(1);
+    expect(runs[1 - winner]).toMatchObject({ reason: { code: 'USAGE_OUTPUT_EXISTS' } });
+    expect(readdirSync(output)).toEqual(['a.raw']);
+    const expected = [temp.path('a.raw'), other][winner] ?? '';
+    expect(sha256OfFile(path.join(output, 'a.raw'))).toBe(sha256OfFile(expected));
+  });
+
   test('takes the VM by its id', async () => {
     const { vmId } = await backup(repository, temp.path('a.raw'));
     const output = temp.path('out');
@@ -108,6 +140,7 @@ describe('restore', () => {
     const output = temp.path('out');
 
     await restoreImages({ repository, vm: VM, output, format: 'qcow2', workers: 0 });
+    expect(modeOf(path.join(output, 'a.raw.qcow2'))).toBe('600');
 
     expect(readdirSync(output).toSorted()).toEqual(['a.raw.qcow2', 'b.raw.qcow2']);
     for (const name of ['a.raw', 'b.raw']) {

@@ -226,6 +226,14 @@ describe('forged slots', () => {
     await expectForged(edit, 'INTEGRITY_CRC_MISMATCH');
   });
 
+  it('refuse banks that share their bytes', PROMPT, async () => {
+    await expectForged(
+      (forgery) =>
+        forgery.editSlots((slot) => ({ ...slot, banks: [...slot.banks, ...slot.banks] })),
+      'INTEGRITY_CRC_MISMATCH',
+    );
+  });
+
   it('take a container for cut off that ends in front of its end', PROMPT, async () => {
     await expectForged(
       (forgery) => forgery.editSlots((slot) => ({ ...slot, endOfFileBytes: 2 ** 40 })),

@@ -9,7 +9,7 @@ const require = createRequire(import.meta.url);
 /** The binding as it is when the native build was made for another Node. */
 function withoutNative(): Lz4 {
   return loadLz4((name) => {
-    if (name === 'lz4') throw new Error('wrong NODE_MODULE_VERSION\nsecond line');
+    if (name.endsWith('.node')) throw new Error('wrong NODE_MODULE_VERSION\nsecond line');
     return require(name) as unknown;
   });
 }

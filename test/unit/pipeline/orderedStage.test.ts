@@ -144,6 +144,27 @@ describe('an ordered stage', () => {
   });
 });
 
+test('an ordered stage pulls the results of one record only as they are taken', async () => {
+  let pulled = 0;
+  function* endless(): Generator<number> {
+    for (;;) yield pulled++;
+  }
+  const stage = new OrderedStage<number, number>({
+    concurrency: 1,
+    stats: createStageStats(),
+    run: endless,
+  });
+  stage.write(0);
+
+  for (let k = 0; k < 3; k++) {
+    while (stage.read() === null) await settle();
+  }
+  await settle();
+
+  expect(pulled).toBeLessThan(8);
+  stage.destroy();
+});
+
 describe('a failing ordered stage', () => {
   test('reports the error of rejected work', async () => {
     const error = new Error('work');

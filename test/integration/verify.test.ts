@@ -1,0 +1,58 @@
+/** What verify names as damaged, and how it picks what to check. */
+import { rmSync } from 'node:fs';
+import { beforeEach, expect, test } from 'vitest';
+import { backupImages } from '../../src/session/backupImages.ts';
+import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { blocks, writeImage } from '../helpers/images.ts';
+import { backup, onlyFileOf } from '../helpers/repositories.ts';
+import { useTempFolder } from '../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+let repository = '';
+let image = '';
+
+beforeEach(async () => {
+  repository = temp.path('repo');
+  image = writeImage(temp.path('a'), blocks('AbC'));
+  await backup(repository, image);
+});
+
+test('verify blames a missing full, not the sound increment on it', async () => {
+  await backup(repository, writeImage(image, blocks('AxC')));
+  rmSync(onlyFileOf(repository, '.vbk'));
+
+  const { files, damage } = await verifyRepository({ repository, point: 'all', workers: 0 });
+
+  expect(damage.map((found) => found.code)).toEqual(['CHAIN_PARENT_MISSING']);
+  expect(damage[0]?.affectedPointIds).toHaveLength(2);
+  expect(files.map((file) => file.damageCount)).toEqual([1, 0]);
+});
+
+test('verify finds a point by its id among several VMs', async () => {
+  const { pointId } = await backupImages({
+    repository,
+    vmName: 'twin',
+    images: [image],
+    workers: 0,
+  });
+
+  const { files } = await verifyRepository({ repository, point: pointId, workers: 0 });
+
+  expect(files.map((file) => file.vmName)).toEqual(['twin']);
+});
+
+test('verify refuses a point that no VM has', async () => {
+  const verified = verifyRepository({ repository, point: 'feedfeed', workers: 0 });
+
+  await expect(verified).rejects.toMatchObject({ code: 'USAGE_NOT_FOUND' });
+});
+
+test('verify keeps the points apart of a chain that two fulls interrupt', async () => {
+  await backup(repository, image, { mode: 'full' });
+  await backup(repository, writeImage(image, blocks('Axx')));
+
+  const { files, damage } = await verifyRepository({ repository, point: 'all', workers: 0 });
+
+  expect(damage).toEqual([]);
+  expect(files.map((file) => file.pointNumber)).toEqual([1, 1, 2]);
+});
