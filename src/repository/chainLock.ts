@@ -3,7 +3,7 @@
  * gone: same host, and another boot, or no process of that id with that start time.
  */
 import { randomUUID } from 'node:crypto';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
@@ -23,7 +23,8 @@ export interface LockHolder {
 }
 
 const holderSchema: z.ZodType<LockHolder> = z.object({
-  id: z.string(),
+  // Becomes part of a file name.
+  id: z.string().regex(/^[\w-]{1,64}$/),
   host: z.string(),
   bootId: z.string(),
   pid: z.number().int().positive(),
@@ -114,10 +115,8 @@ export class ChainLock {
     return await guardRepository(`lock ${folder}`, async () => {
       await writeFile(own, JSON.stringify(self), { mode: 0o600, flag: 'wx', flush: true });
       try {
-        if (!(await tryLink(own, file))) {
-          await breakStaleLock(file, self);
-          if (!(await tryLink(own, file))) throw lockedError(file, await readHolder(file));
-        }
+        const isTaken = (await tryLink(own, file)) || (await breakStaleLock(file, own, self));
+        if (!isTaken) throw lockedError(file, await readHolder(file));
       } finally {
         await rm(own, { force: true });
       }
@@ -156,13 +155,28 @@ async function tryLink(own: string, file: string): Promise<boolean> {
   }
 }
 
-async function breakStaleLock(file: string, self: LockHolder): Promise<void> {
+/**
+ * Takes over the lock of a holder that is gone. Only who has the claim on that very holder may remove its
+ * lock, so that a slow breaker cannot remove the lock of a faster one.
+ *
+ * @returns whether the lock is ours now.
+ */
+async function breakStaleLock(file: string, own: string, self: LockHolder): Promise<boolean> {
   const holder = await readHolder(file);
-  if (!holder || !(await isProvablyGone(holder, self))) throw lockedError(file, holder);
-  const aside = `${file}.stale.${self.id}`;
-  await rename(file, aside);
-  const moved = await readHolder(aside);
-  // Somebody else may have broken it and locked in between: then it is theirs again.
-  if (moved?.id !== holder.id) await tryLink(aside, file);
-  await rm(aside, { force: true });
+  // Released in between, or not readable.
+  if (!holder) return await tryLink(own, file);
+  if (!(await isProvablyGone(holder, self))) return false;
+  const claim = `${file}.break.${holder.id}`;
+  if (!(await tryLink(own, claim))) {
+    const claimant = await readHolder(claim);
+    // Died while it had the claim: the next attempt may make a new one.
+    if (claimant && (await isProvablyGone(claimant, self))) await rm(claim, { force: true });
+    return false;
+  }
+  try {
+    if ((await readHolder(file))?.id === holder.id) await rm(file, { force: true });
+    return await tryLink(own, file);
+  } finally {
+    await rm(claim, { force: true });
+  }
 }
