@@ -112,7 +112,7 @@ export class ContainerWriter {
     return this.#endBytes;
   }
 
-  /** The first error of a block write; a sink checks it per block. */
+  /** The first error of a block write or of a commit; nothing can be added after it. A sink checks it per block. */
   get failure(): Error | undefined {
     return this.#commitFailure ?? this.#queue.failure;
   }
