@@ -12,7 +12,29 @@ export const ERROR_CODES = [
   'USAGE_OUTPUT_EXISTS',
   'USAGE_NOT_FOUND',
   'USAGE_CODEC_NOT_NATIVE',
+  'ENGINE_AUTH_REFUSED',
+  'ENGINE_FORBIDDEN',
+  'ENGINE_UNREACHABLE',
+  'ENGINE_TLS_UNTRUSTED',
+  'ENGINE_BAD_ANSWER',
+  'ENGINE_FAULT',
+  'ENGINE_NOT_FOUND',
+  'ENGINE_BUSY',
+  'ENGINE_VM_STATE',
+  'ENGINE_CHANGE_MAP_LOST',
+  'ENGINE_BACKUP_FAILED',
+  'ENGINE_PHASE_TIMEOUT',
   'TRANSFER_READ_FAILED',
+  'TRANSFER_WRITE_FAILED',
+  'TRANSFER_UNREACHABLE',
+  'TRANSFER_TLS_UNTRUSTED',
+  'TRANSFER_TICKET_GONE',
+  'TRANSFER_NOT_READY',
+  'TRANSFER_FAILED',
+  'TRANSFER_NO_CHANGE_MAP',
+  'TRANSFER_BAD_ANSWER',
+  'TRANSFER_CHECKSUM_MISMATCH',
+  'TRANSFER_TARGET_FULL',
   'TRANSFER_SHORT_READ',
   'TRANSFER_BAD_EXTENTS',
   'REPOSITORY_NOT_FOUND',
@@ -58,6 +80,7 @@ export interface ErrorOptionsWithHint {
 /** Advice by family, for errors whose thrower has nothing better to say. */
 const FAMILY_HINTS: readonly (readonly [string, string])[] = [
   ['USAGE_', 'see "ovirt-cbt --help"'],
+  ['ENGINE_', 'check the engine and its event list, then run the command again'],
   ['TRANSFER_', 'check the source disk and run the session again'],
   ['REPOSITORY_', 'check the repository volume and its permissions'],
   ['CHAIN_', 'run "ovirt-cbt list" and "ovirt-cbt verify"'],
@@ -95,7 +118,9 @@ export abstract class BackupError extends Error {
 
 /** Bad option, missing input, missing tool: the caller must change the command. */
 export class UsageError extends BackupError {}
-/** The bytes of a source disk could not be read as promised. */
+/** The oVirt engine refused, failed or could not be reached. */
+export class EngineError extends BackupError {}
+/** The bytes of a disk could not be read or written as promised. */
 export class TransferError extends BackupError {}
 /** Lock, space, missing parent, chain metadata: the repository needs attention. */
 export class RepositoryError extends BackupError {}
@@ -112,6 +137,7 @@ export class InternalError extends BackupError {}
 
 for (const type of [
   UsageError,
+  EngineError,
   TransferError,
   RepositoryError,
   OutputError,
@@ -131,17 +157,30 @@ export const EXIT_CODES = {
   doneWithProblems: 3,
   repositoryNotFound: 10,
   repositoryLocked: 11,
+  authRefused: 12,
   damageFound: 13,
+  unreachable: 14,
   internal: 70,
   interrupted: 130,
 } as const;
 
+const EXIT_BY_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
+  REPOSITORY_NOT_FOUND: EXIT_CODES.repositoryNotFound,
+  REPOSITORY_LOCKED: EXIT_CODES.repositoryLocked,
+  INTEGRITY_DAMAGE_FOUND: EXIT_CODES.damageFound,
+  ENGINE_AUTH_REFUSED: EXIT_CODES.authRefused,
+  ENGINE_FORBIDDEN: EXIT_CODES.authRefused,
+  ENGINE_UNREACHABLE: EXIT_CODES.unreachable,
+  ENGINE_TLS_UNTRUSTED: EXIT_CODES.unreachable,
+  TRANSFER_UNREACHABLE: EXIT_CODES.unreachable,
+  TRANSFER_TLS_UNTRUSTED: EXIT_CODES.unreachable,
+};
+
 /** Exit code for an error that ended a command. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof BackupError)) return EXIT_CODES.internal;
-  if (error.code === 'REPOSITORY_NOT_FOUND') return EXIT_CODES.repositoryNotFound;
-  if (error.code === 'REPOSITORY_LOCKED') return EXIT_CODES.repositoryLocked;
-  if (error.code === 'INTEGRITY_DAMAGE_FOUND') return EXIT_CODES.damageFound;
+  const own = EXIT_BY_CODE[error.code];
+  if (own !== undefined) return own;
   if (error instanceof UsageError) return EXIT_CODES.usage;
   if (error instanceof CancelledError) return EXIT_CODES.interrupted;
   if (error instanceof InternalError) return EXIT_CODES.internal;

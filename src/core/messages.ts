@@ -22,27 +22,90 @@ interface Template {
 
 /** All codes. The numbering is that of docs/errors.md. */
 export const MESSAGE_CODES = [
+  'CBT-101',
+  'CBT-102',
+  'CBT-103',
+  'CBT-104',
+  'CBT-105',
   'CBT-106',
+  'CBT-107',
+  'CBT-109',
   'DSK-110',
   'DSK-111',
   'DSK-112',
   'ENV-801',
+  'FRZ-401',
+  'JOB-601',
+  'JOB-602',
+  'JOB-603',
+  'JOB-604',
+  'JOB-605',
+  'JOB-606',
   'REPO-501',
   'REPO-503',
   'REPO-505',
   'REPO-506',
   'REPO-507',
   'REPO-508',
+  'SNP-201',
+  'SNP-202',
+  'SNP-203',
+  'SNP-204',
+  'XFER-301',
+  'XFER-302',
+  'XFER-303',
+  'XFER-304',
+  'XFER-305',
 ] as const;
 
 export type MessageCode = (typeof MESSAGE_CODES)[number];
 
 /** Texts by code; braces are fields. */
 const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
+  'CBT-101': {
+    level: 'warn',
+    text: 'Disk {alias} ({id}) is stored as RAW, so oVirt holds no change map for it. All {size} was to be read; only blocks that differ from restore point {rp} are kept.',
+    resolution:
+      'Convert the disk to QCOW2 ("convert disk" in the portal, or restore it with --format cow), then switch incremental backup on in its settings.',
+  },
+  'CBT-102': {
+    level: 'warn',
+    text: 'Change tracking is switched off for disk {alias} ({id}). The whole disk is read and compared with restore point {rp}.',
+    resolution:
+      'Enable incremental backup in the settings of the disk; the next session creates the first checkpoint, the one after is fast.',
+  },
+  'CBT-103': {
+    level: 'warn',
+    text: 'Checkpoint {checkpoint} from {date} is no longer known to the engine. Full contents are compared with restore point {rp} instead.',
+    resolution:
+      'Nothing to repair: tracking restarts from this session. If it recurs, look for another product or a snapshot restore that removes checkpoints.',
+  },
+  'CBT-104': {
+    level: 'warn',
+    text: 'The engine marks checkpoint {checkpoint} invalid. It is not used, and is removed after this session succeeds; full contents are compared instead.',
+    resolution: 'None; avoid committing snapshots between backups.',
+  },
+  'CBT-105': {
+    level: 'warn',
+    text: 'oVirt could not open the change map of disk {alias} ({id}): bitmap missing or left in use. The backup was started again without a checkpoint, and every disk of {vm} is read and compared.',
+    resolution:
+      'Let this session finish. Repeats on the same disk point to unclean stops: check the logs of the host and of the storage.',
+  },
   'CBT-106': {
     level: 'info',
     text: 'Disk {alias} ({id}) was not part of restore point {rp}; it gets a full image inside this increment.',
     resolution: 'None.',
+  },
+  'CBT-107': {
+    level: 'warn',
+    text: 'The engine offered incremental data for disk {alias} ({id}), but the request for its change map was refused. Its whole content is read and compared instead.',
+    resolution:
+      'Update ovirt-imageio and the engine; if it stays, report it with the log of this session.',
+  },
+  'CBT-109': {
+    level: 'warn',
+    text: 'Disk {alias} ({id}) is not part of checkpoint {checkpoint}: {cause}. The whole disk is read and compared with restore point {rp}.',
+    resolution: 'Nothing to repair: tracking of this disk restarts with this session.',
   },
   'DSK-110': {
     level: 'info',
@@ -64,6 +127,43 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'The native build of lz4 could not be loaded ({reason}); its JavaScript fallback is used, which is many times slower.',
     resolution: 'Run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js.',
+  },
+  'FRZ-401': {
+    level: 'warn',
+    text: 'Guest file systems of {vm} were not frozen: {reason}. The restore point is crash-consistent.',
+    resolution:
+      'Install and start the guest agent; --require-consistency makes this an error where the engine supports it.',
+  },
+  'JOB-601': {
+    level: 'warn',
+    text: 'Disk {alias} ({id}) of {vm} is left out: {cause}, which the backup API cannot read.',
+    resolution:
+      'Exclude the disk with --exclude-disk to silence this, or protect it from inside the guest.',
+  },
+  'JOB-602': {
+    level: 'error',
+    text: '{vm} is in state {state}; oVirt accepts backups only for running or stopped VMs.',
+    resolution: 'Try again when the VM is up or down.',
+  },
+  'JOB-603': {
+    level: 'warn',
+    text: '{vm} has a new id ({old} before, {id} now); a new chain is started and the old one is kept.',
+    resolution: 'None; restore points of the old VM stay under its id.',
+  },
+  'JOB-604': {
+    level: 'error',
+    text: '{vm} runs the hosted engine and cannot be backed up through its own API.',
+    resolution: 'Use engine-backup.',
+  },
+  'JOB-605': {
+    level: 'warn',
+    text: 'The engine says version {version}; finished backups may vanish before their result is seen.',
+    resolution: 'Update the engine to 4.4.7 or newer.',
+  },
+  'JOB-606': {
+    level: 'warn',
+    text: 'A session that was stopped left {what} on the engine; it was cleaned up.',
+    resolution: 'None.',
   },
   'REPO-501': {
     level: 'error',
@@ -94,6 +194,54 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'The fingerprint index of disk {alias} ({id}) cannot be read ({reason}); its blocks are checked by MD5 and CRC only.',
     resolution: 'Run "ovirt-cbt verify" to see what else is damaged.',
+  },
+  'SNP-201': {
+    level: 'warn',
+    text: 'The engine reports success, but snapshot {snapshot} of {vm} still exists.',
+    resolution:
+      'Free space on the storage domain, then run "ovirt-cbt cleanup --vm NAME" or delete it in the portal.',
+  },
+  'SNP-202': {
+    level: 'error',
+    text: 'Cannot start: {vm} is previewing a snapshot.',
+    resolution: 'Commit or undo the preview, then try again.',
+  },
+  'SNP-203': {
+    level: 'error',
+    text: 'Cannot start: {vm} already has a backup in progress ({backup}), which this repository did not start.',
+    resolution:
+      'Wait until it has ended. If its owner is gone, finalize it with the tool that made it or through the REST API; it is never touched from here.',
+  },
+  'SNP-204': {
+    level: 'warn',
+    text: 'Checkpoint {checkpoint} of {vm} could not be removed ({reason}); the next session tries again.',
+    resolution: 'None, unless it repeats: then look at the events of the engine.',
+  },
+  'XFER-301': {
+    level: 'warn',
+    text: 'Host address {url} is not reachable ({reason}); data moves through the engine proxy, which is usually slower.',
+    resolution: 'Open TCP 54322 from here to the hosts.',
+  },
+  'XFER-302': {
+    level: 'warn',
+    text: 'The transfer of disk {alias} ({id}) was paused by the system; it was resumed ({count} of {max}).',
+    resolution: 'Check ovirt-imageio on the host and the connection to it.',
+  },
+  'XFER-303': {
+    level: 'error',
+    text: 'The ticket for the transfer of disk {alias} ({id}) is gone. The remaining data was not read; this session is not committed.',
+    resolution:
+      'Run the session again. If an administrator cancelled the transfer, the event list of the engine tells who.',
+  },
+  'XFER-304': {
+    level: 'warn',
+    text: 'Backup {backup} of {vm} is still finalizing after {time}. Waiting up to {limit}; what is then left is a matter for "cleanup".',
+    resolution: 'Look for an open transfer of the same disk and for load on the storage.',
+  },
+  'XFER-305': {
+    level: 'warn',
+    text: 'The transfer of disk {alias} ({id}) was lost ({reason}) and made anew.',
+    resolution: 'Check ovirt-imageio on the host if it repeats.',
   },
 };
 

@@ -1,0 +1,280 @@
+/**
+ * The transport to an engine: one token, JSON, faults as errors. Reads are repeated while the engine is away;
+ * what changes state is sent once, and the caller finds out whether it arrived.
+ *
+ * @see oVirt contract: SSO errors are HTTP 400; an invalid token is 401 with HTML, raised before the request is
+ *   processed, so that a replay is safe.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Agent, Dispatcher } from 'undici';
+import { EngineError } from '../core/errors.ts';
+import { type Logger, silentLogger } from '../core/log.ts';
+import { type EngineSettings, type ResolvedSettings, resolveSettings } from './connection.ts';
+import {
+  authRefused,
+  EngineFaultError,
+  EngineLostError,
+  isAway,
+  isUnsent,
+} from './engineErrors.ts';
+import { classifyFault } from './faults.ts';
+import { createAgent, isAbort, readBody } from './http.ts';
+import { pause } from './poll.ts';
+import { requestToken, revokeToken } from './sso.ts';
+import type { OvirtTimings } from './timings.ts';
+import { type Decoder, decode, wire } from './wire.ts';
+
+const MAX_BODY_BYTES = 64 * 1024 * 1024;
+/** The engine cuts ids at 36 characters. */
+const CORRELATION_ID = /^[0-9A-Za-z_-]{1,36}$/;
+
+export interface CallOptions {
+  readonly query?: Readonly<Record<string, string>> | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Until the head of the answer. @defaultValue `restReadMs` */
+  readonly readMs?: number | undefined;
+}
+
+export interface EngineClientOptions {
+  readonly logger?: Logger | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Stamped on events and jobs of the engine. @defaultValue a new UUID */
+  readonly correlationId?: string | undefined;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+
+export class EngineClient {
+  readonly correlationId: string;
+  readonly timings: OvirtTimings;
+  /** For the clients of image data, which trust the same CA. */
+  readonly caPem: string | undefined;
+  readonly origin: string;
+  readonly #settings: ResolvedSettings;
+  readonly #agent: Agent;
+  readonly #log: Logger;
+  #token = '';
+
+  private constructor(settings: ResolvedSettings, agent: Agent, options: EngineClientOptions) {
+    this.#settings = settings;
+    this.#agent = agent;
+    this.#log = options.logger ?? silentLogger;
+    this.timings = settings.timings;
+    this.caPem = settings.caPem;
+    this.origin = settings.origin;
+    const wanted = options.correlationId ?? randomUUID();
+    this.correlationId = CORRELATION_ID.test(wanted) ? wanted : randomUUID();
+  }
+
+  /**
+   * Logs in. The caller closes the client, which revokes the token.
+   *
+   * @throws {@link EngineError} `ENGINE_AUTH_REFUSED` (never tried twice: accounts get locked),
+   *   `ENGINE_UNREACHABLE`, `ENGINE_TLS_UNTRUSTED`
+   */
+  static async connect(
+    settings: EngineSettings,
+    options: EngineClientOptions = {},
+  ): Promise<EngineClient> {
+    const resolved = resolveSettings(settings);
+    const { caPem, timings } = resolved;
+    const { connectMs, restReadMs: bodyMs } = timings;
+    const agent = createAgent({ caPem, connectMs, connections: 8, bodyMs });
+    const client = new EngineClient(resolved, agent, options);
+    try {
+      await client.#login(options.signal);
+      return client;
+    } catch (error) {
+      await agent.destroy();
+      throw error;
+    }
+  }
+
+  /** Reads; repeated while the engine is away. */
+  async get<T>(path: string, schema: Decoder<T>, options: CallOptions = {}): Promise<T> {
+    return await this.#call('GET', path, undefined, schema, options);
+  }
+
+  /** As {@link get}, but undefined for what does not exist. */
+  async find<T>(
+    path: string,
+    schema: Decoder<T>,
+    options: CallOptions = {},
+  ): Promise<T | undefined> {
+    try {
+      return await this.get(path, schema, options);
+    } catch (error) {
+      if (error instanceof EngineFaultError && error.kind === 'not-found') return undefined;
+      throw error;
+    }
+  }
+
+  /** @throws {@link EngineLostError} when it is unknown whether the engine has done it */
+  async post<T>(
+    path: string,
+    body: object,
+    schema: Decoder<T>,
+    options: CallOptions = {},
+  ): Promise<T> {
+    return await this.#call('POST', path, body, schema, options);
+  }
+
+  async put<T>(path: string, body: object, schema: Decoder<T>): Promise<T> {
+    return await this.#call('PUT', path, body, schema, {});
+  }
+
+  async delete(path: string, options: CallOptions = {}): Promise<void> {
+    await this.#call('DELETE', path, undefined, wire.anything, options);
+  }
+
+  /** Revokes the token; never fails. */
+  async close(): Promise<void> {
+    await revokeToken(this.#agent, this.#settings, this.#token).catch(() => {});
+    await this.#agent.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #login(signal: AbortSignal | undefined): Promise<void> {
+    const { timings } = this.#settings;
+    this.#token = await this.#patiently(timings.getRetryWindowMs / 10, signal, () =>
+      requestToken(this.#agent, this.#settings, signal),
+    );
+  }
+
+  async #call<T>(
+    method: Method,
+    path: string,
+    body: object | undefined,
+    schema: Decoder<T>,
+    options: CallOptions,
+  ): Promise<T> {
+    const { timings } = this.#settings;
+    const what = `${method} ${path}`;
+    const send = (): Promise<Answer> => this.#authorized(method, path, body, options);
+    const isRetryable = method === 'GET' ? isAwayOrOnceInternal() : isUnsent;
+    const answer = await this.#patiently(
+      timings.getRetryWindowMs,
+      options.signal,
+      send,
+      isRetryable,
+    );
+    return decode(schema, parseJson(answer.text, what), what);
+  }
+
+  /** Repeats `work` on failures that `isRetryable` allows, slower each time, within a window. */
+  async #patiently<T>(
+    windowMs: number,
+    signal: AbortSignal | undefined,
+    work: () => Promise<T>,
+    isRetryable: (error: unknown) => boolean = isAway,
+  ): Promise<T> {
+    const { getRetryMinMs, getRetryMaxMs } = this.#settings.timings;
+    const startedAtMs = performance.now();
+    for (let waitMs = getRetryMinMs; ; waitMs = Math.min(waitMs * 2, getRetryMaxMs)) {
+      try {
+        return await work();
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!isRetryable(error) || performance.now() - startedAtMs > windowMs) throw error;
+        this.#log.debug({ waitMs, code: (error as EngineError).code }, 'engine away, trying again');
+      }
+      await pause(waitMs, signal);
+    }
+  }
+
+  /** Sends with a token; a token that was refused is renewed once. */
+  async #authorized(
+    method: Method,
+    path: string,
+    body: object | undefined,
+    options: CallOptions,
+  ): Promise<Answer> {
+    const what = `${method} ${path}`;
+    let answer = await this.#send(method, path, body, options);
+    if (answer.status === 401) {
+      this.#log.debug({ path }, 'token refused, logging in again');
+      await this.#login(options.signal);
+      answer = await this.#send(method, path, body, options);
+    }
+    this.#log.debug({ method, path, httpStatus: answer.status }, 'engine call');
+    if (answer.status < 300) return answer;
+    if (answer.status === 401) throw authRefused(`${what}: the engine refuses its own token`);
+    const detail = faultDetail(answer.text);
+    throw new EngineFaultError(classifyFault(answer.status, detail), answer.status, what, detail);
+  }
+
+  async #send(
+    method: Method,
+    path: string,
+    body: object | undefined,
+    options: CallOptions,
+  ): Promise<Answer> {
+    const { origin, basePath, timings } = this.#settings;
+    const { query, signal } = options;
+    const request: Dispatcher.RequestOptions = {
+      origin,
+      path: `${basePath}/api${path}`,
+      method,
+      query: query ?? {},
+      headersTimeout: options.readMs ?? timings.restReadMs,
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        accept: 'application/json',
+        'accept-language': 'en-US',
+        version: '4',
+        'correlation-id': this.correlationId,
+        ...(body ? { 'content-type': 'application/json' } : {}),
+      },
+      ...(body ? { body: JSON.stringify(body) } : {}),
+      ...(signal ? { signal } : {}),
+    };
+    try {
+      const response = await this.#agent.request(request);
+      const text = (await readBody(response.body, MAX_BODY_BYTES)).toString('utf8');
+      return { status: response.statusCode, text };
+    } catch (error) {
+      if (isAbort(error, signal)) signal?.throwIfAborted();
+      throw new EngineLostError(origin, `${method} ${path}`, error);
+    }
+  }
+}
+
+/** Reads are also repeated once after an internal error of the engine. */
+function isAwayOrOnceInternal(): (error: unknown) => boolean {
+  let isFirst = true;
+  return (error) => {
+    if (!(error instanceof EngineFaultError) || error.status !== 500) return isAway(error);
+    const wasFirst = isFirst;
+    isFirst = false;
+    return wasFirst;
+  };
+}
+
+function faultDetail(text: string): string {
+  try {
+    const fault = wire.fault.safeParse(JSON.parse(text));
+    return fault.success ? fault.data.detail || fault.data.reason : '';
+  } catch {
+    return '';
+  }
+}
+
+function parseJson(text: string, what: string): unknown {
+  if (text === '') return {};
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new EngineError('ENGINE_BAD_ANSWER', `${what}: the answer is no JSON`, {
+      cause: error,
+      hint: 'check that the URL names an oVirt engine, not a proxy or a login page',
+    });
+  }
+}

@@ -1,0 +1,126 @@
+/** What the product knows of the engine's entities, after decoding: units in names, absent values undefined. */
+
+export interface Disk {
+  readonly id: string;
+  readonly alias: string;
+  /** `cow` or `raw`: the format of the active volume. */
+  readonly format: string;
+  /** The user's wish: `incremental` or `none`. */
+  readonly backup: string;
+  /** Only believable under a backup that is ready: `full` or `incremental`. */
+  readonly backupMode: string | undefined;
+  readonly qcowVersion: string | undefined;
+  readonly sparse: boolean;
+  /** Undefined for a LUN. */
+  readonly virtualSizeBytes: number | undefined;
+  /** Space of the whole volume chain. */
+  readonly totalSizeBytes: number;
+  /** `ok`, `locked`, `illegal`; undefined for a LUN. */
+  readonly status: string | undefined;
+  readonly storageType: string;
+  readonly contentType: string;
+  readonly shareable: boolean;
+  readonly storageDomainIds: readonly string[];
+}
+
+export interface DiskAttachment {
+  /** Id of the disk. */
+  readonly id: string;
+  readonly active: boolean;
+  readonly bootable: boolean;
+  readonly interface: string;
+  readonly readOnly: boolean;
+  /** With `follow=disk` only. */
+  readonly disk: Disk | undefined;
+}
+
+/** A compatibility or product version. */
+export interface Version {
+  readonly major: number;
+  readonly minor: number;
+}
+
+export interface Vm {
+  readonly id: string;
+  readonly name: string;
+  readonly status: string;
+  readonly origin: string;
+  readonly clusterId: string | undefined;
+  /** Only with all content: the OVF description. */
+  readonly ovf: string | undefined;
+}
+
+export interface Backup {
+  readonly id: string;
+  readonly phase: string;
+  readonly description: string;
+  readonly toCheckpointId: string | undefined;
+  /** The automatic snapshot of a hybrid backup. */
+  readonly snapshotId: string | undefined;
+}
+
+export interface Checkpoint {
+  readonly id: string;
+  /** `created`, `invalid`. */
+  readonly state: string;
+  readonly description: string;
+  readonly createdAtMs: number | undefined;
+}
+
+export interface ImageTransfer {
+  readonly id: string;
+  readonly phase: string;
+  readonly direction: string | undefined;
+  readonly diskId: string | undefined;
+  readonly hostId: string | undefined;
+  /** Secret: its path is the ticket. Exists only while there is a ticket. */
+  readonly transferUrl: string | undefined;
+  /** Secret, as `transferUrl`. */
+  readonly proxyUrl: string | undefined;
+}
+
+export interface Snapshot {
+  readonly id: string;
+  readonly description: string;
+  readonly status: string;
+}
+
+/** One layer of a disk. */
+export interface Volume {
+  readonly id: string;
+  readonly format: string;
+}
+
+export interface EngineEvent {
+  readonly code: number;
+  readonly description: string;
+  readonly severity: string;
+}
+
+export interface StorageDomain {
+  readonly id: string;
+  readonly name: string;
+  /** `data`, `iso`, `export` … */
+  readonly type: string;
+  readonly status: string | undefined;
+  readonly availableBytes: number | undefined;
+  /** `nfs`, `iscsi`, `fcp` … */
+  readonly storageType: string;
+}
+
+export interface Cluster {
+  readonly id: string;
+  readonly name: string;
+  readonly version: Version | undefined;
+}
+
+export interface ApiRoot {
+  readonly productName: string;
+  readonly version: Version & { readonly build: number };
+  readonly fullVersion: string;
+}
+
+export interface Fault {
+  readonly reason: string;
+  readonly detail: string;
+}

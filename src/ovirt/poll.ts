@@ -1,0 +1,53 @@
+/** Polling with a slowing pace and a deadline; the only place where the clients wait. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { EngineError } from '../core/errors.ts';
+import type { OvirtTimings } from './timings.ts';
+
+export interface PollOptions {
+  readonly timings: OvirtTimings;
+  readonly deadlineMs: number;
+  /** What is waited for, for the message of the deadline. */
+  readonly what: string;
+  readonly signal?: AbortSignal | undefined;
+  readonly hint?: string | undefined;
+}
+
+const GROWTH = 1.5;
+
+export function phaseTimeout(what: string, deadlineMs: number, hint?: string): EngineError {
+  return new EngineError(
+    'ENGINE_PHASE_TIMEOUT',
+    `${what}: not reached within ${Math.round(deadlineMs / 1000)} s`,
+    { hint: hint ?? 'look at the events and tasks of the engine', details: { deadlineMs } },
+  );
+}
+
+/**
+ * Asks until there is an answer other than undefined.
+ *
+ * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT`; the reason of the signal on abort
+ */
+export async function pollUntil<T>(
+  ask: () => Promise<T | undefined>,
+  options: PollOptions,
+): Promise<T> {
+  const { timings, deadlineMs, what, signal, hint } = options;
+  const startedAtMs = performance.now();
+  for (let pauseMs = timings.pollMinMs; ; pauseMs = Math.min(pauseMs * GROWTH, timings.pollMaxMs)) {
+    signal?.throwIfAborted();
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    if (performance.now() - startedAtMs > deadlineMs) throw phaseTimeout(what, deadlineMs, hint);
+    await pause(pauseMs, signal);
+  }
+}
+
+/** A pause that ends with the signal's reason when it is aborted. */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, signal ? { signal } : undefined);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
