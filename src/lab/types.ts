@@ -269,7 +269,11 @@ export interface Lab extends AsyncDisposable {
   disk(nameOrId: string): LabDisk;
   hasDisk(nameOrId: string): boolean;
   /** Events of the engine, oldest first. */
-  events(): readonly { readonly code: number; readonly description: string; readonly origin: string }[];
+  events(): readonly {
+    readonly code: number;
+    readonly description: string;
+    readonly origin: string;
+  }[];
   /**
    * What a client has to have cleaned up: unfinished backups (foreign ones excepted) and transfers, tickets,
    * locked disks, automatic snapshots, one line each. Empty when the engine is as it should be.

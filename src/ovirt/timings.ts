@@ -60,7 +60,7 @@ export const DEFAULT_TIMINGS: OvirtTimings = {
   startRetryEveryMs: 30 * SECOND,
   backupReadyMs: 15 * MINUTE,
   transferReadyMs: 2 * MINUTE,
-  transferDoneMs: 5 * MINUTE,
+  transferDoneMs: 15 * MINUTE,
   backupDoneWarnMs: 10 * MINUTE,
   backupDoneMs: 6 * HOUR,
   diskReadyMs: 5 * MINUTE,

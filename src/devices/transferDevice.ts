@@ -1,0 +1,38 @@
+/** A block device over an image transfer of an engine: the frozen view of a disk. */
+import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
+import type { ExtentList } from '../ovirt/extentList.ts';
+import type { DiskTransfer } from '../ovirt/transfer.ts';
+
+export interface TransferDeviceOptions {
+  readonly transfer: DiskTransfer;
+  readonly virtualSizeBytes: number;
+  /** Fetched before the first data request, because a long fetch would let idle data connections die. */
+  readonly extents: ExtentList | readonly Extent[];
+}
+
+class TransferDevice implements BlockDevice {
+  readonly virtualSizeBytes: number;
+  readonly #options: TransferDeviceOptions;
+
+  constructor(options: TransferDeviceOptions) {
+    this.#options = options;
+    this.virtualSizeBytes = options.virtualSizeBytes;
+  }
+
+  extents(): Iterable<Extent> {
+    return this.#options.extents;
+  }
+
+  async readInto(target: Uint8Array, offsetBytes: number, signal: AbortSignal): Promise<number> {
+    return await this.#options.transfer.use((client) =>
+      client.readInto(target, offsetBytes, signal),
+    );
+  }
+
+  /** The transfer is not closed here: it ends with its session, by finalize or cancel. */
+  async close(): Promise<void> {}
+}
+
+export function createTransferDevice(options: TransferDeviceOptions): BlockDevice {
+  return new TransferDevice(options);
+}

@@ -1,0 +1,222 @@
+/**
+ * The life of an engine backup: start → ready → (transfers) → finalize → succeeded or failed.
+ *
+ * @see oVirt contract: finalize answers 400 for a backup that is already ending; a hybrid backup stays `ready` for
+ *   up to 10 s afterwards; finished backups vanish, and then 404 is no error
+ */
+import { type BackupError, EngineError } from '../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import { formatDuration } from '../core/units.ts';
+import type { Engine, StartBackup } from './engine.ts';
+import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
+import type { Backup } from './entities.ts';
+import { withEvents } from './eventTexts.ts';
+import { isBusy } from './faults.ts';
+import { pause, pollUntil } from './poll.ts';
+
+export interface BackupCycleOptions {
+  readonly engine: Engine;
+  readonly vmId: string;
+  readonly vmName: string;
+  readonly note: (message: SessionMessage) => void;
+  /** Written down as soon as the backup exists. */
+  readonly journal: (backupId: string) => Promise<void>;
+  readonly signal: AbortSignal;
+}
+
+/** A frozen view that can be read. */
+export interface ReadyBackup {
+  /** Undefined when the engine made none (only RAW disks, no snapshot). */
+  readonly toCheckpointId: string | undefined;
+  readonly snapshotId: string | undefined;
+  /** Disk id → whether its change map may be asked for. */
+  readonly isIncremental: ReadonlyMap<string, boolean>;
+}
+
+/** How a backup ended; `gone` is an entity that was already cleaned up. */
+export type BackupEnd = 'succeeded' | 'failed' | 'gone';
+
+const OVER = new Set(['succeeded', 'failed']);
+
+export function isBackupOver(backup: Backup): boolean {
+  return OVER.has(backup.phase);
+}
+
+export class BackupCycle {
+  readonly id: string;
+  readonly #options: BackupCycleOptions;
+  #snapshotId: string | undefined;
+  #end: BackupEnd | undefined;
+
+  private constructor(backup: Backup, options: BackupCycleOptions) {
+    this.id = backup.id;
+    this.#snapshotId = backup.snapshotId;
+    this.#options = options;
+  }
+
+  /**
+   * Starts a backup; a VM or disk that is busy is tried again for a while.
+   *
+   * @throws {@link EngineError} `ENGINE_BUSY`, `ENGINE_VM_STATE`, `ENGINE_CHANGE_MAP_LOST` when the checkpoint
+   *   cannot be used, `ENGINE_FAULT` …
+   */
+  static async start(start: StartBackup, options: BackupCycleOptions): Promise<BackupCycle> {
+    const { engine, signal } = options;
+    const { startRetryWindowMs, startRetryEveryMs } = engine.timings;
+    const startedAtMs = performance.now();
+    for (;;) {
+      try {
+        const backup = await startOrAdopt(start, options);
+        await options.journal(backup.id);
+        return new BackupCycle(backup, options);
+      } catch (error) {
+        signal.throwIfAborted();
+        const kind = faultKind(error);
+        const mayWait = performance.now() - startedAtMs < startRetryWindowMs;
+        if (!kind || !isBusy(kind) || !mayWait) throw await explain(error, start, options);
+      }
+      await pause(startRetryEveryMs, signal);
+    }
+  }
+
+  get snapshotId(): string | undefined {
+    return this.#snapshotId;
+  }
+
+  get end(): BackupEnd | undefined {
+    return this.#end;
+  }
+
+  /** Waits for the frozen view. @throws {@link EngineError} `ENGINE_BACKUP_FAILED`, `ENGINE_PHASE_TIMEOUT` */
+  async waitReady(): Promise<ReadyBackup> {
+    const { engine, vmId, vmName, signal } = this.#options;
+    const { timings } = engine;
+    const ready = await pollUntil(
+      async () => {
+        const now = await engine.backup(vmId, this.id, signal);
+        if (!now || isBackupOver(now)) throw await this.#failed(now?.phase ?? 'gone');
+        this.#snapshotId = now.snapshotId ?? this.#snapshotId;
+        return now.phase === 'ready' ? now : undefined;
+      },
+      { timings, deadlineMs: timings.backupReadyMs, what: `backup of ${vmName} ready`, signal },
+    );
+    const disks = await engine.backupDisks(vmId, this.id);
+    return {
+      toCheckpointId: ready.toCheckpointId,
+      snapshotId: this.#snapshotId,
+      isIncremental: new Map(disks.map((disk) => [disk.id, disk.backupMode === 'incremental'])),
+    };
+  }
+
+  /** Ends the backup and waits until the engine has torn it down; a snapshot merge may take long. */
+  async finalize(signal: AbortSignal): Promise<BackupEnd> {
+    this.#end ??= await endBackup(this.#options, this.id, signal);
+    return this.#end;
+  }
+
+  async #failed(phase: string): Promise<BackupError> {
+    this.#end = phase === 'gone' ? 'gone' : 'failed';
+    const { engine, vmName } = this.#options;
+    return await withEvents(
+      engine,
+      new EngineError('ENGINE_BACKUP_FAILED', `backup of ${vmName} was not made ready: ${phase}`, {
+        hint: 'the events of the engine tell why; the next session starts from the same base',
+        details: { phase },
+      }),
+    );
+  }
+}
+
+/** A start whose answer was lost may have worked: then its backup bears our description. */
+async function startOrAdopt(start: StartBackup, options: BackupCycleOptions): Promise<Backup> {
+  const { engine, vmId, signal } = options;
+  try {
+    return await engine.startBackup(vmId, start, signal);
+  } catch (error) {
+    if (!isOutcomeUnknown(error)) throw error;
+    const found = await findBackup(engine, vmId, start.description);
+    if (found) return found;
+    throw error;
+  }
+}
+
+/** The unfinished backup with exactly this description. */
+export async function findBackup(
+  engine: Engine,
+  vmId: string,
+  description: string,
+): Promise<Backup | undefined> {
+  const backups = await engine.backups(vmId);
+  return backups.find((backup) => backup.description === description && !isBackupOver(backup));
+}
+
+/** Faults that mean that the checkpoint, not the backup, is the trouble, get a code of their own. */
+async function explain(
+  error: unknown,
+  start: StartBackup,
+  options: BackupCycleOptions,
+): Promise<unknown> {
+  if (!(error instanceof EngineError)) return error;
+  const kind = faultKind(error);
+  const isAboutCheckpoint =
+    kind === 'checkpoint-unusable' || kind === 'incremental-refused' || kind === 'no-reason';
+  if (start.fromCheckpointId && isAboutCheckpoint) {
+    const lost = new EngineError(
+      'ENGINE_CHANGE_MAP_LOST',
+      `backup of ${options.vmName} since checkpoint ${start.fromCheckpointId} was refused`,
+      { cause: error, hint: 'the session goes on without the checkpoint' },
+    );
+    return await withEvents(options.engine, lost);
+  }
+  return kind === 'no-reason' ? await withEvents(options.engine, error) : error;
+}
+
+/**
+ * Finalizes a backup and waits for its end, for sessions and for clean-up alike.
+ *
+ * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT` when the engine is not done in time
+ */
+export async function endBackup(
+  options: Pick<BackupCycleOptions, 'engine' | 'vmId' | 'vmName' | 'note'>,
+  backupId: string,
+  signal: AbortSignal,
+): Promise<BackupEnd> {
+  const { engine, vmId, vmName, note } = options;
+  const { timings } = engine;
+  const startedAtMs = performance.now();
+  let askedAtMs = -Infinity;
+  let wasWarned = false;
+  return await pollUntil(
+    async () => {
+      const now = await engine.backup(vmId, backupId, signal);
+      if (!now) return 'gone';
+      if (isBackupOver(now)) return now.phase as BackupEnd;
+      if (now.phase !== 'finalizing' && performance.now() - askedAtMs > timings.restReadMs) {
+        if (await askFinalize(engine, vmId, backupId)) askedAtMs = performance.now();
+      }
+      const waitedMs = performance.now() - startedAtMs;
+      if (!wasWarned && waitedMs > timings.backupDoneWarnMs) {
+        wasWarned = true;
+        const [time, limit] = [formatDuration(waitedMs), formatDuration(timings.backupDoneMs)];
+        note(sessionMessage('XFER-304', { backup: backupId, vm: vmName, time, limit }));
+      }
+      return undefined;
+    },
+    { timings, deadlineMs: timings.backupDoneMs, what: `end of the backup of ${vmName}`, signal },
+  );
+}
+
+/** @returns false when a transfer is still open, so that it has to be asked again. */
+async function askFinalize(engine: Engine, vmId: string, backupId: string): Promise<boolean> {
+  try {
+    await engine.finalizeBackup(vmId, backupId);
+    return true;
+  } catch (error) {
+    const kind = faultKind(error);
+    if (kind === 'active-transfer') return false;
+    // 400 with or without a reason: it is ending already, or its premature end has begun.
+    if (kind === 'already-stopping' || kind === 'no-reason' || kind === 'not-found') return true;
+    if (isOutcomeUnknown(error)) return false;
+    throw error;
+  }
+}

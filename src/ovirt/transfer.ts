@@ -1,0 +1,274 @@
+/**
+ * The life of one image transfer: create → transferring → requests → finalize, or cancel. A ticket that is lost
+ * on the way is asked for again; a download that ended is made anew once.
+ *
+ * @see oVirt contract: actions answer 200 whatever happens, so only a later look counts; all connections are
+ *   closed before finalize or cancel; cancelling an upload deletes the disk
+ */
+import { BackupError, EngineError, TransferError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import type { Engine } from './engine.ts';
+import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
+import type { ImageTransfer } from './entities.ts';
+import { ImageioClient } from './imageioClient.ts';
+import type { ImageioOptions } from './imageioTransport.ts';
+import { openLocal } from './localSocket.ts';
+import { pollUntil } from './poll.ts';
+import { cancelLeftover, endTransfer, isEnding } from './transferEnd.ts';
+import { watchTransfer } from './transferWatch.ts';
+
+export interface TransferOptions {
+  readonly engine: Engine;
+  readonly diskId: string;
+  readonly alias: string;
+  /** The backup whose frozen view is read. */
+  readonly backupId?: string | undefined;
+  readonly direction: 'download' | 'upload';
+  /** Data requests at once, at most. */
+  readonly connections: number;
+  /** Written down before and after the engine is asked for a transfer. */
+  readonly journal: (step: 'transfer-starting' | 'transfer', transferId?: string) => Promise<void>;
+  readonly note: (message: SessionMessage) => void;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+const INACTIVITY_TIMEOUT_SECONDS = 600;
+const MAX_RESUMES = 3;
+export class DiskTransfer {
+  readonly #options: TransferOptions;
+  #transfer: ImageTransfer;
+  #client: ImageioClient;
+  #renewal: Promise<void> | undefined;
+  #resumeCount = 0;
+  #wasRecreated = false;
+  #isOver = false;
+  readonly #watch: { stop(): Promise<void> };
+
+  private constructor(options: TransferOptions, transfer: ImageTransfer, client: ImageioClient) {
+    this.#options = options;
+    this.#transfer = transfer;
+    this.#client = client;
+    const { engine } = options;
+    this.#watch = watchTransfer(
+      engine.timings,
+      () => this.#client,
+      (signal) => engine.transfer(this.#transfer.id, signal),
+    );
+  }
+
+  /**
+   * Creates a transfer and waits until its data can be reached. What was created is cancelled again on failure.
+   *
+   * @throws {@link TransferError} `TRANSFER_NOT_READY` when the engine could not open the disk,
+   *   `TRANSFER_UNREACHABLE`, `TRANSFER_TLS_UNTRUSTED`; what the engine throws
+   */
+  static async open(options: TransferOptions): Promise<DiskTransfer> {
+    const transfer = await createReady(options);
+    try {
+      return new DiskTransfer(options, transfer, await openClient(options, transfer));
+    } catch (error) {
+      await cancelLeftover(options.engine, transfer.id);
+      throw error;
+    }
+  }
+
+  get id(): string {
+    return this.#transfer.id;
+  }
+
+  /** Of the present connection; a renewal may change it. */
+  get client(): ImageioClient {
+    return this.#client;
+  }
+
+  /**
+   * Runs one request. When its ticket is gone, the transfer is renewed and the request sent once more.
+   *
+   * @throws {@link TransferError} `TRANSFER_TICKET_GONE` when the transfer cannot be renewed
+   */
+  async use<T>(work: (client: ImageioClient) => Promise<T>): Promise<T> {
+    await this.#renewal;
+    const used = this.#client;
+    try {
+      return await work(used);
+    } catch (error) {
+      const isGone = error instanceof TransferError && error.code === 'TRANSFER_TICKET_GONE';
+      if (!isGone) throw error;
+      if (this.#client === used) await this.#renewOnce(error);
+      return await work(this.#client);
+    }
+  }
+
+  /** Ends a transfer whose bytes were all moved. @throws {@link TransferError} `TRANSFER_FAILED` */
+  async finish(): Promise<void> {
+    await this.#disconnect();
+    const { engine, alias, diskId } = this.#options;
+    const phase = await endTransfer(engine, this.#transfer.id, 'finalize', this.#options.signal);
+    this.#isOver = true;
+    // A download whose every byte is here has done its work, however the engine calls it.
+    if (phase === 'finished_success' || phase === 'gone') return;
+    if (this.#options.direction === 'download') return;
+    throw new TransferError('TRANSFER_FAILED', `transfer of disk ${alias} (${diskId}): ${phase}`, {
+      hint: 'the engine did not accept the image; its event list tells why',
+      details: { phase },
+    });
+  }
+
+  /** Ends a transfer that failed. For an upload this makes the engine delete the disk. */
+  async cancel(signal: AbortSignal): Promise<void> {
+    if (this.#isOver) return;
+    await this.#disconnect();
+    await endTransfer(this.#options.engine, this.#transfer.id, 'cancel', signal);
+    this.#isOver = true;
+  }
+
+  async #disconnect(): Promise<void> {
+    await this.#watch.stop();
+    await this.#client.close();
+  }
+
+  async #renewOnce(cause: TransferError): Promise<void> {
+    this.#renewal ??= this.#renew(cause).finally(() => {
+      this.#renewal = undefined;
+    });
+    await this.#renewal;
+  }
+
+  async #renew(cause: TransferError): Promise<void> {
+    const { engine, signal } = this.#options;
+    const now = await engine.transfer(this.#transfer.id, signal);
+    if (now?.phase === 'transferring' && now.transferUrl !== this.#transfer.transferUrl) {
+      return await this.#adopt(now);
+    }
+    if (now?.phase.startsWith('paused')) return await this.#resume(cause);
+    await this.#recreate(cause);
+  }
+
+  async #resume(cause: TransferError): Promise<void> {
+    const { engine, alias, diskId: id, note } = this.#options;
+    if (++this.#resumeCount > MAX_RESUMES) throw cause;
+    note(sessionMessage('XFER-302', { alias, id, count: this.#resumeCount, max: MAX_RESUMES }));
+    await engine.transferAction(this.#transfer.id, 'resume');
+    await this.#adopt(await waitTransferring(this.#options, this.#transfer.id));
+  }
+
+  /** Only once, and never for an upload: its disk went with the transfer. */
+  async #recreate(cause: TransferError): Promise<void> {
+    const { engine, alias, diskId: id, direction, note, signal } = this.#options;
+    if (this.#wasRecreated || direction === 'upload') throw cause;
+    this.#wasRecreated = true;
+    note(sessionMessage('XFER-305', { alias, id, reason: cause.code }));
+    await this.#client.close();
+    await endTransfer(engine, this.#transfer.id, 'cancel', signal);
+    try {
+      await this.#adopt(await createReady(this.#options));
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error instanceof EngineError ? cause : error;
+    }
+  }
+
+  async #adopt(transfer: ImageTransfer): Promise<void> {
+    const old = this.#client;
+    this.#transfer = transfer;
+    this.#client = await openClient(this.#options, transfer);
+    await old.close();
+  }
+}
+
+/** Creates a transfer, adopting the one that a lost answer may have left, and waits for its URLs. */
+async function createReady(options: TransferOptions): Promise<ImageTransfer> {
+  const { journal, engine } = options;
+  await journal('transfer-starting');
+  const created = await createOrAdopt(options);
+  await journal('transfer', created.id);
+  try {
+    return await waitTransferring(options, created.id);
+  } catch (error) {
+    await cancelLeftover(engine, created.id);
+    throw error;
+  }
+}
+
+async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
+  const { engine, diskId, backupId, direction, signal, alias } = options;
+  const wanted = {
+    diskId,
+    backupId,
+    direction,
+    inactivityTimeoutSeconds: INACTIVITY_TIMEOUT_SECONDS,
+    // A paused upload keeps its disk, a cancelled one deletes it.
+    timeoutPolicy: direction === 'upload' ? 'pause' : 'cancel',
+  } as const;
+  try {
+    return await engine.createTransfer(wanted, signal);
+  } catch (error) {
+    if (isOutcomeUnknown(error)) {
+      const found = (await engine.transfers()).find((other) => isOurs(other, options));
+      if (found) return found;
+    }
+    if (faultKind(error) === 'no-reason') throw notReady(alias, diskId, 'refused', error);
+    throw error;
+  }
+}
+
+function isOurs(other: ImageTransfer, options: TransferOptions): boolean {
+  const { diskId, direction } = options;
+  return other.diskId === diskId && other.direction === direction && !isEnding(other);
+}
+
+function notReady(alias: string, diskId: string, phase: string, cause?: unknown): TransferError {
+  return new TransferError(
+    'TRANSFER_NOT_READY',
+    `transfer of disk ${alias} (${diskId}) could not be started: ${phase}`,
+    {
+      cause,
+      hint: 'the event list of the engine tells why (host, image server or change map)',
+      details: { diskId, phase },
+    },
+  );
+}
+
+async function waitTransferring(
+  options: TransferOptions,
+  transferId: string,
+): Promise<ImageTransfer> {
+  const { engine, alias, diskId, signal } = options;
+  const what = `transfer of disk ${alias} (${diskId}) ready`;
+  const { timings } = engine;
+  return await pollUntil(
+    async () => {
+      const now = await engine.transfer(transferId, signal);
+      if (!now || isEnding(now)) throw notReady(alias, diskId, now?.phase ?? 'gone');
+      return now.phase === 'transferring' && now.transferUrl ? now : undefined;
+    },
+    { timings, deadlineMs: timings.transferReadyMs, what, signal },
+  );
+}
+
+/** Direct to the host, else through the engine's proxy; on the host itself through its socket. */
+async function openClient(
+  options: TransferOptions,
+  transfer: ImageTransfer,
+): Promise<ImageioClient> {
+  const { engine, connections, direction, log, note, signal } = options;
+  const { timings } = engine;
+  const { caPem } = engine.client;
+  const imageio: ImageioOptions = { caPem, timings, connections, direction };
+  const { transferUrl = '', proxyUrl } = transfer;
+  try {
+    const client = await ImageioClient.open(transferUrl, imageio, signal);
+    const local = await openLocal(transferUrl, client, imageio, log);
+    if (!local) return client;
+    await client.close();
+    return local;
+  } catch (error) {
+    const isUnreachable = error instanceof BackupError && error.code === 'TRANSFER_UNREACHABLE';
+    if (!isUnreachable || !proxyUrl || proxyUrl === transferUrl) throw error;
+    const reason = String(error.details['reason']);
+    note(sessionMessage('XFER-301', { url: new URL(transferUrl).origin, reason }));
+    return await ImageioClient.open(proxyUrl, imageio, signal);
+  }
+}

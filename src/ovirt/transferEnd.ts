@@ -1,0 +1,85 @@
+/**
+ * The end of image transfers.
+ *
+ * @see oVirt contract: actions answer 200 whatever happens, so only a later look counts
+ */
+import type { Engine } from './engine.ts';
+import { faultKind } from './engineErrors.ts';
+import type { ImageTransfer } from './entities.ts';
+import { pollUntil } from './poll.ts';
+
+const ENDED = new Set(['finished_success', 'finished_failure']);
+const ENDING = new Set([
+  'finished_failure',
+  'finished_cleanup',
+  'finished_success',
+  'finalizing_success',
+  'finalizing_failure',
+  'finalizing_cleanup',
+  'cancelled',
+  'cancelled_system',
+  'cancelled_user',
+]);
+
+/** True when a transfer is on its way to an end, or there. */
+export function isEnding(transfer: ImageTransfer): boolean {
+  return ENDING.has(transfer.phase);
+}
+
+/** True for a transfer that holds nothing any more. */
+export function hasEnded(transfer: ImageTransfer | undefined): boolean {
+  return transfer === undefined || ENDED.has(transfer.phase);
+}
+
+/**
+ * Asks for the end of a transfer until it has come. Connections have to be closed before.
+ *
+ * @returns the last phase, or `gone`
+ */
+export async function endTransfer(
+  engine: Engine,
+  transferId: string,
+  action: 'finalize' | 'cancel',
+  signal?: AbortSignal,
+): Promise<string> {
+  const { timings } = engine;
+  let askedAtMs = -Infinity;
+  return await pollUntil(
+    async () => {
+      const now = await engine.transfer(transferId, signal);
+      if (!now || hasEnded(now)) return now?.phase ?? 'gone';
+      // An order that was swallowed is given again.
+      const isHeard = isEnding(now) || performance.now() - askedAtMs < timings.restReadMs;
+      if (!isHeard) {
+        askedAtMs = performance.now();
+        await ask(engine, transferId, action);
+      }
+      return undefined;
+    },
+    {
+      timings,
+      deadlineMs: timings.transferDoneMs,
+      what: `end of transfer ${transferId}`,
+      signal,
+    },
+  );
+}
+
+/** A user without the right to act on transfers has to wait until their idle time is over. */
+async function ask(
+  engine: Engine,
+  transferId: string,
+  action: 'finalize' | 'cancel',
+): Promise<void> {
+  try {
+    await engine.transferAction(transferId, action);
+  } catch (error) {
+    if (faultKind(error) !== 'forbidden') throw error;
+  }
+}
+
+/** Cancels what a failed step left, on the clock of the clean-up. Best effort: the journal remembers it. */
+export async function cancelLeftover(engine: Engine, transferId: string): Promise<void> {
+  const signal = AbortSignal.timeout(engine.timings.cleanupMs);
+  await endTransfer(engine, transferId, 'cancel', signal).catch(() => {});
+}
