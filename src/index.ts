@@ -100,4 +100,4 @@ export {
   type VerifyOptions,
   type VerifyReport,
 } from './session/verifyRepository.ts';
-export type { SessionMode } from './session/planImageSession.ts';
+export type { SessionMode } from './session/chainSession.ts';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { EXIT_CODES, IntegrityError, RepositoryError } from '../core/errors.ts';
 import { backupImages } from '../session/backupImages.ts';
-import type { SessionMode } from '../session/planImageSession.ts';
+import type { SessionMode } from '../session/chainSession.ts';
 import { inspectContainer } from '../session/inspectContainer.ts';
 import { type FolderFailure, listRepository } from '../session/listRepository.ts';
 import { rescanRepository } from '../session/rescanRepository.ts';

@@ -51,6 +51,7 @@ export const MESSAGE_CODES = [
   'SNP-202',
   'SNP-203',
   'SNP-204',
+  'SNP-205',
   'XFER-301',
   'XFER-302',
   'XFER-303',
@@ -83,7 +84,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'CBT-104': {
     level: 'warn',
     text: 'The engine marks checkpoint {checkpoint} invalid. It is not used, and is removed after this session succeeds; full contents are compared instead.',
-    resolution: 'None; avoid committing snapshots between backups.',
+    resolution: 'Nothing to repair; avoid committing snapshots between backups.',
   },
   'CBT-105': {
     level: 'warn',
@@ -148,7 +149,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'JOB-603': {
     level: 'warn',
     text: '{vm} has a new id ({old} before, {id} now); a new chain is started and the old one is kept.',
-    resolution: 'None; restore points of the old VM stay under its id.',
+    resolution: 'Nothing to do; restore points of the old VM stay under its id.',
   },
   'JOB-604': {
     level: 'error',
@@ -161,7 +162,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     resolution: 'Update the engine to 4.4.7 or newer.',
   },
   'JOB-606': {
-    level: 'warn',
+    level: 'info',
     text: 'A session that was stopped left {what} on the engine; it was cleaned up.',
     resolution: 'None.',
   },
@@ -216,6 +217,11 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Checkpoint {checkpoint} of {vm} could not be removed ({reason}); the next session tries again.',
     resolution: 'None, unless it repeats: then look at the events of the engine.',
+  },
+  'SNP-205': {
+    level: 'warn',
+    text: 'The engine ended backup {backup} of {vm} as {phase} after all data had been read. The restore point is kept without a checkpoint, so the next session compares full contents.',
+    resolution: 'Look at the events of the engine for its reason.',
   },
   'XFER-301': {
     level: 'warn',

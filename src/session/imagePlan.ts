@@ -4,21 +4,13 @@ import path from 'node:path';
 import { UsageError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { formatBytes } from '../core/units.ts';
-import type { DiskMode } from '../pipeline/blocks.ts';
-import type { DiskPoint, RestorePoint } from '../repository/restorePoint.ts';
+import type { RestorePoint } from '../repository/restorePoint.ts';
+import type { PlannedDisk } from './chainSession.ts';
 
 export interface ImageDisk {
   readonly diskId: string;
   readonly alias: string;
   readonly sizeBytes: number;
-}
-
-export interface PlannedDisk extends ImageDisk {
-  readonly mode: DiskMode;
-  readonly content: DiskPoint['content'];
-  readonly reason: string;
-  /** The disk at the parent point, where it is compared with it. */
-  readonly parentDisk: DiskPoint | undefined;
 }
 
 /** A stable id in the form of a UUID (version 8), so that readers take an item with this name for a disk. */

@@ -2,6 +2,7 @@
 import type { SessionMessage } from '../core/messages.ts';
 import type { StageStats } from '../core/stats.ts';
 import type { DiskMode } from '../pipeline/blocks.ts';
+import type { RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
 
 /** Counters of one disk's chain, live while the session runs. */
 export interface DiskStages {
@@ -46,6 +47,24 @@ export interface DiskReport {
   readonly readBytesPerSecond: number;
 }
 
+/** What a session over an engine adds; checkpoints and ids are empty where there is none. */
+export interface EngineReport {
+  readonly backupId: string;
+  readonly fromCheckpointId: string;
+  /** Base of the next session. */
+  readonly toCheckpointId: string;
+  /** 2 when the backup was started again without a checkpoint. */
+  readonly backupsStarted: number;
+  /** From the request of a backup until its frozen view was ready. */
+  readonly startSeconds: number;
+  readonly finalizeSeconds: number;
+  readonly leftOut: readonly {
+    readonly diskId: string;
+    readonly alias: string;
+    readonly cause: string;
+  }[];
+}
+
 export interface SessionReport {
   readonly type: 'backup';
   readonly sessionId: string;
@@ -67,6 +86,8 @@ export interface SessionReport {
   readonly bottleneck: { readonly stage: string; readonly busyRatio: number };
   readonly disks: readonly DiskReport[];
   readonly messages: readonly SessionMessage[];
+  /** Only for VMs of an engine. */
+  readonly engine?: EngineReport | undefined;
 }
 
 const MS = 1000;
@@ -101,4 +122,48 @@ export function findBottleneck(
   };
   const [stage, seconds] = Object.entries(busy).reduce((a, b) => (b[1] > a[1] ? b : a));
   return { stage, busyRatio: wallSeconds > 0 ? Math.min(1, seconds / wallSeconds) : 0 };
+}
+
+export interface SessionFacts {
+  readonly sessionId: string;
+  readonly vm: VmIdentity;
+  readonly repository: string;
+  readonly startedAt: Date;
+  readonly startedAtMs: number;
+  readonly pipelineSeconds: number;
+  readonly commitSeconds: number;
+  readonly parallelDisks: number;
+  readonly messages: readonly SessionMessage[];
+  readonly engine?: EngineReport | undefined;
+}
+
+/** The report of a session that has committed `point`. */
+export function reportSession(
+  facts: SessionFacts,
+  point: RestorePoint,
+  disks: readonly DiskReport[],
+): SessionReport {
+  const { sessionId, vm, repository, commitSeconds, messages, engine } = facts;
+  const durationSeconds = (performance.now() - facts.startedAtMs) / MS;
+  return {
+    type: 'backup',
+    sessionId,
+    vmName: vm.name,
+    vmId: vm.id,
+    repository,
+    fileName: point.fileName,
+    fileBytes: point.fileBytes,
+    pointId: point.pointId,
+    pointType: point.type,
+    pointNumber: point.number,
+    parentPointId: point.parentPointId,
+    startedAt: facts.startedAt.toISOString(),
+    durationSeconds,
+    overheadSeconds: durationSeconds - facts.pipelineSeconds,
+    commitSeconds,
+    bottleneck: findBottleneck(disks, facts.pipelineSeconds, facts.parallelDisks),
+    disks,
+    messages,
+    ...(engine ? { engine } : {}),
+  };
 }

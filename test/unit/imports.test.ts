@@ -11,9 +11,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   pipeline: ['core'],
   container: ['core', 'pipeline'],
   repository: ['core', 'pipeline', 'container'],
-  devices: ['core', 'pipeline'],
-  session: ['core', 'pipeline', 'container', 'repository', 'devices'],
-  cli: ['core', 'session'],
+  ovirt: ['core', 'pipeline'],
+  devices: ['core', 'pipeline', 'ovirt'],
+  session: ['core', 'pipeline', 'container', 'repository', 'ovirt', 'devices'],
+  lab: ['core'],
+  cli: ['core', 'ovirt', 'session', 'lab'],
 };
 
 function wrongArrows(folder: string, file: string, source: string): string[] {
