@@ -12,6 +12,7 @@ import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
 import type { Backup } from './entities.ts';
 import { withEvents } from './eventTexts.ts';
 import { isBusy } from './faults.ts';
+import { withGrace } from './grace.ts';
 import { pause, pollUntil } from './poll.ts';
 
 export interface BackupCycleOptions {
@@ -131,7 +132,8 @@ export class BackupCycle {
 async function startOrAdopt(start: StartBackup, options: BackupCycleOptions): Promise<Backup> {
   const { engine, vmId, signal } = options;
   try {
-    return await engine.startBackup(vmId, start, signal);
+    const graceMs = engine.timings.cleanupMs / 3;
+    return await withGrace(signal, graceMs, (late) => engine.startBackup(vmId, start, late));
   } catch (error) {
     if (!isOutcomeUnknown(error)) throw error;
     const found = await findBackup(engine, vmId, start.description);
@@ -171,13 +173,22 @@ async function explain(
   return kind === 'no-reason' ? await withEvents(options.engine, error) : error;
 }
 
+export interface EndBackupOptions {
+  readonly engine: Engine;
+  readonly vmId: string;
+  readonly vmName: string;
+  readonly note: (message: SessionMessage) => void;
+  /** Called when the engine refuses to end the backup because a transfer of it is open. */
+  readonly onOpenTransfer?: (() => Promise<void>) | undefined;
+}
+
 /**
  * Finalizes a backup and waits for its end, for sessions and for clean-up alike.
  *
  * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT` when the engine is not done in time
  */
 export async function endBackup(
-  options: Pick<BackupCycleOptions, 'engine' | 'vmId' | 'vmName' | 'note'>,
+  options: EndBackupOptions,
   backupId: string,
   signal: AbortSignal,
 ): Promise<BackupEnd> {
@@ -192,7 +203,7 @@ export async function endBackup(
       if (!now) return 'gone';
       if (isBackupOver(now)) return now.phase as BackupEnd;
       if (now.phase !== 'finalizing' && performance.now() - askedAtMs > timings.restReadMs) {
-        if (await askFinalize(engine, vmId, backupId)) askedAtMs = performance.now();
+        if (await askFinalize(options, backupId)) askedAtMs = performance.now();
       }
       const waitedMs = performance.now() - startedAtMs;
       if (!wasWarned && waitedMs > timings.backupDoneWarnMs) {
@@ -207,13 +218,17 @@ export async function endBackup(
 }
 
 /** @returns false when a transfer is still open, so that it has to be asked again. */
-async function askFinalize(engine: Engine, vmId: string, backupId: string): Promise<boolean> {
+async function askFinalize(options: EndBackupOptions, backupId: string): Promise<boolean> {
+  const { engine, vmId, onOpenTransfer } = options;
   try {
     await engine.finalizeBackup(vmId, backupId);
     return true;
   } catch (error) {
     const kind = faultKind(error);
-    if (kind === 'active-transfer') return false;
+    if (kind === 'active-transfer') {
+      await onOpenTransfer?.();
+      return false;
+    }
     // 400 with or without a reason: it is ending already, or its premature end has begun.
     if (kind === 'already-stopping' || kind === 'no-reason' || kind === 'not-found') return true;
     if (isOutcomeUnknown(error)) return false;

@@ -73,6 +73,11 @@ export class Engine {
     return new Engine(await EngineClient.connect(settings, options));
   }
 
+  /** As {@link EngineClient.withCorrelation}. */
+  withCorrelation(options: EngineClientOptions): Engine {
+    return new Engine(this.client.withCorrelation(options));
+  }
+
   get timings(): OvirtTimings {
     return this.client.timings;
   }

@@ -49,6 +49,13 @@ interface Answer {
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
+/** One login, shared by all clients of an engine. */
+interface Login {
+  token: string;
+  /** A renewal under way, which all refused requests wait for. */
+  renewal: Promise<void> | undefined;
+}
+
 export class EngineClient {
   readonly correlationId: string;
   readonly timings: OvirtTimings;
@@ -58,11 +65,17 @@ export class EngineClient {
   readonly #settings: ResolvedSettings;
   readonly #agent: Agent;
   readonly #log: Logger;
-  #token = '';
+  readonly #login: Login;
 
-  private constructor(settings: ResolvedSettings, agent: Agent, options: EngineClientOptions) {
+  private constructor(
+    settings: ResolvedSettings,
+    agent: Agent,
+    login: Login,
+    options: EngineClientOptions,
+  ) {
     this.#settings = settings;
     this.#agent = agent;
+    this.#login = login;
     this.#log = options.logger ?? silentLogger;
     this.timings = settings.timings;
     this.caPem = settings.caPem;
@@ -85,14 +98,20 @@ export class EngineClient {
     const { caPem, timings } = resolved;
     const { connectMs, restReadMs: bodyMs } = timings;
     const agent = createAgent({ caPem, connectMs, connections: 8, bodyMs });
-    const client = new EngineClient(resolved, agent, options);
+    const login: Login = { token: '', renewal: undefined };
+    const client = new EngineClient(resolved, agent, login, options);
     try {
-      await client.#login(options.signal);
+      await client.#logIn(options.signal);
       return client;
     } catch (error) {
       await agent.destroy();
       throw error;
     }
+  }
+
+  /** A client with the same login and another correlation id; only the first one is closed. */
+  withCorrelation(options: EngineClientOptions): EngineClient {
+    return new EngineClient(this.#settings, this.#agent, this.#login, options);
   }
 
   /** Reads; repeated while the engine is away. */
@@ -134,7 +153,7 @@ export class EngineClient {
 
   /** Revokes the token; never fails. */
   async close(): Promise<void> {
-    await revokeToken(this.#agent, this.#settings, this.#token).catch(() => {});
+    await revokeToken(this.#agent, this.#settings, this.#login.token).catch(() => {});
     await this.#agent.destroy();
   }
 
@@ -142,11 +161,20 @@ export class EngineClient {
     await this.close();
   }
 
-  async #login(signal: AbortSignal | undefined): Promise<void> {
+  async #logIn(signal: AbortSignal | undefined): Promise<void> {
     const { timings } = this.#settings;
-    this.#token = await this.#patiently(timings.getRetryWindowMs / 10, signal, () =>
+    this.#login.token = await this.#patiently(timings.getRetryWindowMs / 10, signal, () =>
       requestToken(this.#agent, this.#settings, signal),
     );
+  }
+
+  /** Renews a token that was refused, once for all requests that found it refused. */
+  async #renew(refused: string, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#login.token !== refused) return;
+    this.#login.renewal ??= this.#logIn(signal).finally(() => {
+      this.#login.renewal = undefined;
+    });
+    await this.#login.renewal;
   }
 
   async #call<T>(
@@ -198,10 +226,11 @@ export class EngineClient {
     options: CallOptions,
   ): Promise<Answer> {
     const what = `${method} ${path}`;
+    const { token } = this.#login;
     let answer = await this.#send(method, path, body, options);
     if (answer.status === 401) {
       this.#log.debug({ path }, 'token refused, logging in again');
-      await this.#login(options.signal);
+      await this.#renew(token, options.signal);
       answer = await this.#send(method, path, body, options);
     }
     this.#log.debug({ method, path, httpStatus: answer.status }, 'engine call');
@@ -226,7 +255,7 @@ export class EngineClient {
       query: query ?? {},
       headersTimeout: options.readMs ?? timings.restReadMs,
       headers: {
-        authorization: `Bearer ${this.#token}`,
+        authorization: `Bearer ${this.#login.token}`,
         accept: 'application/json',
         'accept-language': 'en-US',
         version: '4',

@@ -11,6 +11,7 @@ import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import type { Engine } from './engine.ts';
 import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
 import type { ImageTransfer } from './entities.ts';
+import { withGrace } from './grace.ts';
 import { ImageioClient } from './imageioClient.ts';
 import type { ImageioOptions } from './imageioTransport.ts';
 import { openLocal } from './localSocket.ts';
@@ -203,7 +204,8 @@ async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
     timeoutPolicy: direction === 'upload' ? 'pause' : 'cancel',
   } as const;
   try {
-    return await engine.createTransfer(wanted, signal);
+    const graceMs = engine.timings.cleanupMs / 3;
+    return await withGrace(signal, graceMs, (late) => engine.createTransfer(wanted, late));
   } catch (error) {
     if (isOutcomeUnknown(error)) {
       const found = (await engine.transfers()).find((other) => isOurs(other, options));

@@ -12,25 +12,32 @@ import { guardRepository } from './durableFile.ts';
 
 const LOCK_NAME = 'lock';
 
-export interface LockHolder {
-  readonly id: string;
+/** A process that can be told from any other one, also after its pid was used again. */
+export interface ProcessIdentity {
   readonly host: string;
   readonly bootId: string;
   readonly pid: number;
   /** Start time of the process in clock ticks since boot, which a reused pid does not share. */
   readonly processStart: string;
+}
+
+export interface LockHolder extends ProcessIdentity {
+  readonly id: string;
   readonly since: string;
 }
 
-const holderSchema: z.ZodType<LockHolder> = z.object({
-  // Becomes part of a file name.
-  id: z.string().regex(/^[\w-]{1,64}$/),
+export const processSchema: z.ZodType<ProcessIdentity> = z.object({
   host: z.string(),
   bootId: z.string(),
   pid: z.number().int().positive(),
   processStart: z.string(),
-  since: z.string(),
 });
+
+const holderSchema: z.ZodType<LockHolder> = z.intersection(
+  processSchema,
+  // The id becomes part of a file name.
+  z.object({ id: z.string().regex(/^[\w-]{1,64}$/), since: z.string() }),
+);
 
 async function readText(file: string): Promise<string> {
   try {
@@ -55,18 +62,24 @@ function isAlive(pid: number): boolean {
   }
 }
 
-async function describeSelf(): Promise<LockHolder> {
+/** This process. */
+export async function describeProcess(): Promise<ProcessIdentity> {
   return {
-    id: randomUUID(),
     host: hostname(),
     bootId: await readText('/proc/sys/kernel/random/boot_id'),
     pid: process.pid,
     processStart: await processStartOf(process.pid),
-    since: new Date().toISOString(),
   };
 }
 
-async function isProvablyGone(holder: LockHolder, self: LockHolder): Promise<boolean> {
+async function describeSelf(): Promise<LockHolder> {
+  const since = new Date().toISOString();
+  return { id: randomUUID(), since, ...(await describeProcess()) };
+}
+
+/** True only when the process cannot be alive any more: same host, and another boot or no such process. */
+export async function isProvablyGone(holder: ProcessIdentity): Promise<boolean> {
+  const self = await describeProcess();
   if (holder.host !== self.host) return false;
   if (holder.bootId && self.bootId && holder.bootId !== self.bootId) return true;
   if (!isAlive(holder.pid)) return true;
@@ -115,7 +128,7 @@ export class ChainLock {
     return await guardRepository(`lock ${folder}`, async () => {
       await writeFile(own, JSON.stringify(self), { mode: 0o600, flag: 'wx', flush: true });
       try {
-        const isTaken = (await tryLink(own, file)) || (await breakStaleLock(file, own, self));
+        const isTaken = (await tryLink(own, file)) || (await breakStaleLock(file, own));
         if (!isTaken) throw lockedError(file, await readHolder(file));
       } finally {
         await rm(own, { force: true });
@@ -161,16 +174,16 @@ async function tryLink(own: string, file: string): Promise<boolean> {
  *
  * @returns whether the lock is ours now.
  */
-async function breakStaleLock(file: string, own: string, self: LockHolder): Promise<boolean> {
+async function breakStaleLock(file: string, own: string): Promise<boolean> {
   const holder = await readHolder(file);
   // Released in between, or not readable.
   if (!holder) return await tryLink(own, file);
-  if (!(await isProvablyGone(holder, self))) return false;
+  if (!(await isProvablyGone(holder))) return false;
   const claim = `${file}.break.${holder.id}`;
   if (!(await tryLink(own, claim))) {
     const claimant = await readHolder(claim);
     // Died while it had the claim: the next attempt may make a new one.
-    if (claimant && (await isProvablyGone(claimant, self))) await rm(claim, { force: true });
+    if (claimant && (await isProvablyGone(claimant))) await rm(claim, { force: true });
     return false;
   }
   try {

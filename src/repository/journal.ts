@@ -1,0 +1,195 @@
+/**
+ * What a session is about to do on an engine, written before it is done, so that a session that was killed can be
+ * cleaned up after. One JSON object a line; every line is on disk before the step it names begins. No secrets.
+ */
+import { type FileHandle, open, readdir, readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { errnoOf, RepositoryError } from '../core/errors.ts';
+import {
+  describeProcess,
+  isProvablyGone,
+  type ProcessIdentity,
+  processSchema,
+} from './chainLock.ts';
+import { guardRepository, syncFolder } from './durableFile.ts';
+
+/** Journal of the backup session of a folder; there is one at most, under the folder's lock. */
+export const BACKUP_JOURNAL = 'journal.ndjson';
+const RESTORE_JOURNAL = /^restore\.[0-9a-f-]{36}\.ndjson$/;
+
+const id = z.string().regex(/^[\w-]{1,100}$/);
+
+/** One step. `description` and `name` find what was made although its id never arrived. */
+export type JournalEntry =
+  | {
+      readonly step: 'session';
+      readonly kind: 'backup' | 'restore';
+      readonly sessionId: string;
+      readonly vmId: string;
+      readonly vmName: string;
+      readonly process: ProcessIdentity;
+    }
+  | { readonly step: 'backup-starting'; readonly description: string }
+  | { readonly step: 'backup'; readonly backupId: string }
+  | {
+      readonly step: 'backup-ready';
+      readonly backupId: string;
+      readonly toCheckpointId?: string | undefined;
+      readonly snapshotId?: string | undefined;
+    }
+  | { readonly step: 'transfer-starting'; readonly diskId: string }
+  | { readonly step: 'transfer'; readonly transferId: string; readonly diskId: string }
+  | { readonly step: 'transfer-done'; readonly transferId: string }
+  | { readonly step: 'backup-done'; readonly backupId: string }
+  | { readonly step: 'disk-starting'; readonly name: string }
+  | { readonly step: 'disk'; readonly diskId: string }
+  | { readonly step: 'vm-starting'; readonly name: string }
+  | { readonly step: 'vm'; readonly vmId: string };
+
+const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
+  z.object({
+    step: z.literal('session'),
+    kind: z.enum(['backup', 'restore']),
+    sessionId: id,
+    vmId: z.string().max(100),
+    vmName: z.string().max(255),
+    process: processSchema,
+  }),
+  z.object({ step: z.literal('backup-starting'), description: z.string().max(1024) }),
+  z.object({ step: z.literal('backup'), backupId: id }),
+  z.object({
+    step: z.literal('backup-ready'),
+    backupId: id,
+    toCheckpointId: id.optional(),
+    snapshotId: id.optional(),
+  }),
+  z.object({ step: z.literal('transfer-starting'), diskId: id }),
+  z.object({ step: z.literal('transfer'), transferId: id, diskId: id }),
+  z.object({ step: z.literal('transfer-done'), transferId: id }),
+  z.object({ step: z.literal('backup-done'), backupId: id }),
+  z.object({ step: z.literal('disk-starting'), name: z.string().max(255) }),
+  z.object({ step: z.literal('disk'), diskId: id }),
+  z.object({ step: z.literal('vm-starting'), name: z.string().max(255) }),
+  z.object({ step: z.literal('vm'), vmId: id }),
+]);
+
+export interface JournalRecord {
+  readonly file: string;
+  readonly entries: readonly JournalEntry[];
+}
+
+export class Journal {
+  readonly file: string;
+  readonly #handle: FileHandle;
+  #lastWrite: Promise<void> = Promise.resolve();
+
+  private constructor(file: string, handle: FileHandle) {
+    this.file = file;
+    this.#handle = handle;
+  }
+
+  /** Starts a journal. One that is there already has to be recovered before. */
+  static async create(
+    file: string,
+    session: {
+      readonly kind: 'backup' | 'restore';
+      readonly sessionId: string;
+      readonly vmId: string;
+      readonly vmName: string;
+    },
+  ): Promise<Journal> {
+    return await guardRepository(`create ${file}`, async () => {
+      const journal = new Journal(file, await open(file, 'wx', 0o600));
+      await journal.append({ step: 'session', ...session, process: await describeProcess() });
+      await syncFolder(path.dirname(file));
+      return journal;
+    });
+  }
+
+  /** Writes a step down; it is on disk when this resolves. Appends keep the order of their calls. */
+  async append(entry: JournalEntry): Promise<void> {
+    const line = `${JSON.stringify({ at: new Date().toISOString(), ...entry })}\n`;
+    const write = this.#lastWrite.then(async () => {
+      await guardRepository(`write ${this.file}`, async () => {
+        await this.#handle.write(line);
+        await this.#handle.datasync();
+      });
+    });
+    this.#lastWrite = write.catch(() => {});
+    await write;
+  }
+
+  /** Everything that the session did is undone or accounted for. */
+  async remove(): Promise<void> {
+    await this.#handle.close();
+    await removeJournal(this.file);
+  }
+
+  /** Leaves the journal to a later clean-up. */
+  async keep(): Promise<void> {
+    await this.#handle.close();
+  }
+}
+
+export function restoreJournalName(sessionId: string): string {
+  return `restore.${sessionId}.ndjson`;
+}
+
+export async function removeJournal(file: string): Promise<void> {
+  await guardRepository(`remove ${file}`, async () => {
+    await rm(file, { force: true });
+    await syncFolder(path.dirname(file));
+  });
+}
+
+/** A line cut by a crash ends the journal: its step had not begun. */
+function parseLines(text: string): JournalEntry[] {
+  const entries: JournalEntry[] = [];
+  for (const line of text.split('\n')) {
+    const entry = parseLine(line);
+    if (!entry) break;
+    entries.push(entry);
+  }
+  return entries;
+}
+
+function parseLine(line: string): JournalEntry | undefined {
+  try {
+    const parsed = entrySchema.safeParse(JSON.parse(line));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function readJournal(file: string): Promise<JournalRecord | undefined> {
+  try {
+    return { file, entries: parseLines(await readFile(file, 'utf8')) };
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw new RepositoryError('REPOSITORY_IO', `read ${file}: ${errnoOf(error)}`, { cause: error });
+  }
+}
+
+/** The journal that a backup session left, if one was killed. Only for the holder of the folder's lock. */
+export async function leftBackupJournal(folder: string): Promise<JournalRecord | undefined> {
+  return await readJournal(path.join(folder, BACKUP_JOURNAL));
+}
+
+/** Journals of restores whose process is gone. */
+export async function leftRestoreJournals(folder: string): Promise<JournalRecord[]> {
+  const names = await guardRepository(`read ${folder}`, () => readdir(folder));
+  const left: JournalRecord[] = [];
+  for (const name of names.filter((candidate) => RESTORE_JOURNAL.test(candidate))) {
+    const record = await readJournal(path.join(folder, name));
+    if (record && (await isAbandoned(record))) left.push(record);
+  }
+  return left;
+}
+
+async function isAbandoned(record: JournalRecord): Promise<boolean> {
+  const [first] = record.entries;
+  if (first?.step !== 'session') return true;
+  return await isProvablyGone(first.process);
+}
