@@ -1,13 +1,12 @@
 /** A block device over an image transfer of an engine: the frozen view of a disk. */
 import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
-import type { ExtentList } from '../ovirt/extentList.ts';
 import type { DiskTransfer } from '../ovirt/transfer.ts';
 
 export interface TransferDeviceOptions {
   readonly transfer: DiskTransfer;
   readonly virtualSizeBytes: number;
   /** Fetched before the first data request, because a long fetch would let idle data connections die. */
-  readonly extents: ExtentList | readonly Extent[];
+  readonly extents: Iterable<Extent>;
 }
 
 class TransferDevice implements BlockDevice {

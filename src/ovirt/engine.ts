@@ -78,6 +78,11 @@ export class Engine {
     return new Engine(this.client.withCorrelation(options));
   }
 
+  /** As {@link EngineClient.withSignal}. */
+  withSignal(signal: AbortSignal): Engine {
+    return new Engine(this.client.withSignal(signal));
+  }
+
   get timings(): OvirtTimings {
     return this.client.timings;
   }

@@ -37,6 +37,7 @@ export interface CallOptions {
 
 export interface EngineClientOptions {
   readonly logger?: Logger | undefined;
+  /** For all calls that get no signal of their own. */
   readonly signal?: AbortSignal | undefined;
   /** Stamped on events and jobs of the engine. @defaultValue a new UUID */
   readonly correlationId?: string | undefined;
@@ -66,6 +67,7 @@ export class EngineClient {
   readonly #agent: Agent;
   readonly #log: Logger;
   readonly #login: Login;
+  readonly #signal: AbortSignal | undefined;
 
   private constructor(
     settings: ResolvedSettings,
@@ -76,6 +78,7 @@ export class EngineClient {
     this.#settings = settings;
     this.#agent = agent;
     this.#login = login;
+    this.#signal = options.signal;
     this.#log = options.logger ?? silentLogger;
     this.timings = settings.timings;
     this.caPem = settings.caPem;
@@ -112,6 +115,12 @@ export class EngineClient {
   /** A client with the same login and another correlation id; only the first one is closed. */
   withCorrelation(options: EngineClientOptions): EngineClient {
     return new EngineClient(this.#settings, this.#agent, this.#login, options);
+  }
+
+  /** The same client with another signal for its calls: the clock of a clean-up, for instance. */
+  withSignal(signal: AbortSignal): EngineClient {
+    const { correlationId } = this;
+    return this.withCorrelation({ logger: this.#log, signal, correlationId });
   }
 
   /** Reads; repeated while the engine is away. */
@@ -182,9 +191,10 @@ export class EngineClient {
     path: string,
     body: object | undefined,
     schema: Decoder<T>,
-    options: CallOptions,
+    own: CallOptions,
   ): Promise<T> {
     const { timings } = this.#settings;
+    const options = { ...own, signal: own.signal ?? this.#signal };
     const what = `${method} ${path}`;
     const send = (): Promise<Answer> => this.#authorized(method, path, body, options);
     const isRetryable = method === 'GET' ? isAwayOrOnceInternal() : isUnsent;

@@ -6,7 +6,8 @@ const MAX_EVENTS = 3;
 
 /** Warnings and errors among our events, newest first; empty when the engine does not tell. */
 export async function ownTroubles(engine: Engine): Promise<string[]> {
-  const events = await engine.ownEvents().catch(() => []);
+  const brief = engine.withSignal(AbortSignal.timeout(engine.timings.connectMs));
+  const events = await brief.ownEvents().catch(() => []);
   return events
     .filter((event) => event.severity !== 'normal')
     .map((event) => (event.code > 0 ? `${event.description} (${event.code})` : event.description));

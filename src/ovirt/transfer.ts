@@ -96,10 +96,25 @@ export class DiskTransfer {
       return await work(used);
     } catch (error) {
       const isGone = error instanceof TransferError && error.code === 'TRANSFER_TICKET_GONE';
-      if (!isGone) throw error;
+      if (!isGone) throw this.#named(error);
       if (this.#client === used) await this.#renewOnce(error);
-      return await work(this.#client);
     }
+    return await work(this.#client).catch((error: unknown) => {
+      throw this.#named(error);
+    });
+  }
+
+  /** The same error with the disk in its text. */
+  #named(error: unknown): unknown {
+    if (!(error instanceof TransferError) || error.details['diskId'] !== undefined) return error;
+    const { alias, diskId } = this.#options;
+    const { code, message, hint, details, retryable } = error;
+    return new TransferError(code, `disk ${alias} (${diskId}): ${message}`, {
+      hint,
+      retryable,
+      details: { ...details, diskId, alias },
+      cause: error,
+    });
   }
 
   /** Ends a transfer whose bytes were all moved. @throws {@link TransferError} `TRANSFER_FAILED` */
@@ -121,7 +136,8 @@ export class DiskTransfer {
   async cancel(signal: AbortSignal): Promise<void> {
     if (this.#isOver) return;
     await this.#disconnect();
-    await endTransfer(this.#options.engine, this.#transfer.id, 'cancel', signal);
+    const onClock = this.#options.engine.withSignal(signal);
+    await endTransfer(onClock, this.#transfer.id, 'cancel', signal);
     this.#isOver = true;
   }
 
@@ -134,7 +150,9 @@ export class DiskTransfer {
     this.#renewal ??= this.#renew(cause).finally(() => {
       this.#renewal = undefined;
     });
-    await this.#renewal;
+    await this.#renewal.catch((error: unknown) => {
+      throw this.#named(error);
+    });
   }
 
   async #renew(cause: TransferError): Promise<void> {

@@ -81,5 +81,6 @@ async function ask(
 /** Cancels what a failed step left, on the clock of the clean-up. Best effort: the journal remembers it. */
 export async function cancelLeftover(engine: Engine, transferId: string): Promise<void> {
   const signal = AbortSignal.timeout(engine.timings.cleanupMs);
-  await endTransfer(engine, transferId, 'cancel', signal).catch(() => {});
+  const onClock = engine.withSignal(signal);
+  await endTransfer(onClock, transferId, 'cancel', signal).catch(() => {});
 }

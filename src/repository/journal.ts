@@ -42,6 +42,8 @@ export type JournalEntry =
   | { readonly step: 'transfer'; readonly transferId: string; readonly diskId: string }
   | { readonly step: 'transfer-done'; readonly transferId: string }
   | { readonly step: 'backup-done'; readonly backupId: string }
+  /** A snapshot that outlived its backup, carried from journal to journal until it is gone. */
+  | { readonly step: 'snapshot-left'; readonly snapshotId: string }
   | { readonly step: 'disk-starting'; readonly name: string }
   | { readonly step: 'disk'; readonly diskId: string }
   | { readonly step: 'vm-starting'; readonly name: string }
@@ -68,6 +70,7 @@ const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
   z.object({ step: z.literal('transfer'), transferId: id, diskId: id }),
   z.object({ step: z.literal('transfer-done'), transferId: id }),
   z.object({ step: z.literal('backup-done'), backupId: id }),
+  z.object({ step: z.literal('snapshot-left'), snapshotId: id }),
   z.object({ step: z.literal('disk-starting'), name: z.string().max(255) }),
   z.object({ step: z.literal('disk'), diskId: id }),
   z.object({ step: z.literal('vm-starting'), name: z.string().max(255) }),

@@ -105,6 +105,8 @@ export class Repository {
    */
   async findVm(nameOrId: string): Promise<VmFolder | undefined> {
     const folders = await this.vmFolders();
+    const byId = folders.find((folder) => folder.vmId === nameOrId);
+    if (byId) return byId;
     const matches: VmFolder[] = [];
     for (const folder of folders) if (await folder.isNamed(nameOrId)) matches.push(folder);
     if (matches.length <= 1) return matches[0];

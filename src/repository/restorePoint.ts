@@ -108,6 +108,11 @@ export function fingerprintItemName(diskId: string): string {
   return `fingerprints_${diskId}`;
 }
 
+/** Item name of the VM's configuration. */
+export function ovfItemName(vmId: string): string {
+  return `${vmId}.ovf`;
+}
+
 /** Points from the full of `point`'s chain up to `point`, oldest first. */
 export function chainTo(points: readonly RestorePoint[], point: RestorePoint): RestorePoint[] {
   const byId = new Map(points.map((known) => [known.pointId, known]));

@@ -48,9 +48,9 @@ export class VmFolder {
   /** True for the VM's id, and for its name as the metadata or, without one, the folder has it. */
   async isNamed(nameOrId: string): Promise<boolean> {
     if (nameOrId === this.vmId) return true;
-    if (safeFileName(nameOrId) !== this.safeName) return false;
+    // A VM of an engine may have been renamed since its folder was made.
     const metadata = await this.readMetadata().catch(() => undefined);
-    return !metadata || metadata.vm.name === nameOrId;
+    return metadata ? metadata.vm.name === nameOrId : safeFileName(nameOrId) === this.safeName;
   }
 
   /**

@@ -21,6 +21,13 @@ export interface DiskRun {
   readonly isIncrement: boolean;
   readonly parent: ParentDisk | undefined;
   readonly writer: ContainerWriter;
+  /** Reads in flight. @defaultValue that of the block reader */
+  readonly readers?: number | undefined;
+  /** Tries per block, and the pause before the second one. @defaultValue those of the block reader */
+  readonly attempts?: number | undefined;
+  readonly retryDelayMs?: number | undefined;
+  /** Time that the device took to name its extents before the pipeline began. */
+  readonly extentsMs?: number | undefined;
 }
 
 /** Live counts for progress. */
@@ -68,7 +75,7 @@ export async function backupDisk(
   resources: RunResources,
   onStart: (progress: DiskProgress) => void,
 ): Promise<DiskResult> {
-  const { task, device, parent, writer, isIncrement } = run;
+  const { task, device, parent, writer, isIncrement, readers, attempts, retryDelayMs } = run;
   const { pool, signal } = resources;
   const stages = createDiskStages();
   const filter = createFilterCounts();
@@ -94,7 +101,15 @@ export async function backupDisk(
       createExtentSource({ task, device, stats: stages.extents }),
       [
         createDirtyZeroFilter(task, filter),
-        createBlockReader({ task, device, lease, stats: stages.read }),
+        createBlockReader({
+          task,
+          device,
+          lease,
+          stats: stages.read,
+          readers,
+          attempts,
+          retryDelayMs,
+        }),
         createHashComparer({ task, pool, stats: stages.hash, parent }),
         createCompressor({ pool, lease, stats: stages.compress }),
       ],
@@ -102,6 +117,7 @@ export async function backupDisk(
       { signal },
     ),
   );
+  stages.extents.busyMs += run.extentsMs ?? 0;
   const wallSeconds = (performance.now() - startedAtMs) / 1000;
   const allocatedBytes = filter.wantedBytes;
   return {

@@ -9,7 +9,7 @@ import type { ChainLock } from '../repository/chainLock.ts';
 import { writeFingerprints } from '../repository/fingerprintStore.ts';
 import { SUMMARY_NAME } from '../repository/pointReader.ts';
 import { type ChainMetadata, encodeSummary } from '../repository/pointXml.ts';
-import type { RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
+import { ovfItemName, type RestorePoint, type VmIdentity } from '../repository/restorePoint.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
 
 const LOGICAL_SECTOR: Property = { name: 'LogicalSectorSize', type: 'UInt64', value: 512n };
@@ -84,14 +84,17 @@ export class PointWriter {
       readonly metadata: ChainMetadata;
       readonly parent: RestorePoint | undefined;
       readonly lock: ChainLock;
+      /** The VM's configuration. */
+      readonly ovf?: string | undefined;
     },
   ): Promise<RestorePoint> {
-    const { metadata, parent, lock } = context;
+    const { metadata, parent, lock, ovf } = context;
     const top = this.writer.addFolder(
       `${vm.id} (${point.chainId})`,
       chainProperties(point, parent),
     );
-    await this.#addSummary(top, encodeSummary(vm, point));
+    await this.#addText(top, SUMMARY_NAME, encodeSummary(vm, point));
+    if (ovf !== undefined) await this.#addText(top, ovfItemName(vm.id), ovf);
     for (const content of contents) await this.#addDisk(top, content);
     await this.writer.commit();
     await this.#storage.close();
@@ -111,9 +114,9 @@ export class PointWriter {
     await rm(this.#folder.partialPath(this.#fileName), { force: true });
   }
 
-  async #addSummary(top: FolderHandle, xml: string): Promise<void> {
+  async #addText(top: FolderHandle, name: string, xml: string): Promise<void> {
     const bytes = Buffer.from(xml, 'utf8');
-    const options = { name: SUMMARY_NAME, sizeBytes: bytes.length, compress: false };
+    const options = { name, sizeBytes: bytes.length, compress: false };
     const { blockSizeBytes } = this.writer;
     await this.writer.addContent(top, options, (index, lengthBytes) =>
       bytes.subarray(index * blockSizeBytes, index * blockSizeBytes + lengthBytes),

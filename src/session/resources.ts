@@ -41,6 +41,11 @@ export class RunResources {
     return new RunResources(slab, pool, abort, AbortSignal.any(signals));
   }
 
+  /** Stops all chains of the run. */
+  stop(reason: unknown): void {
+    this.#abort.abort(reason);
+  }
+
   /**
    * Runs one chain with its own lease; the first failing chain stops the others of the run. The lease ends
    * after the chain is torn down, so that its slots serve other chains.
@@ -50,7 +55,7 @@ export class RunResources {
     try {
       return await work(lease);
     } catch (error) {
-      this.#abort.abort(error);
+      this.stop(error);
       throw error;
     } finally {
       lease.end();

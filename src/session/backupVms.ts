@@ -1,0 +1,141 @@
+/** Backup sessions over the VMs of an engine: one login, a few sessions at once, a result for each. */
+import { checkBlockSize } from '../container/containerWriter.ts';
+import { BackupError, type ErrorCode, toFailure, UsageError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import type { SessionMessage } from '../core/messages.ts';
+import type { EngineSettings } from '../ovirt/connection.ts';
+import { Engine } from '../ovirt/engine.ts';
+import { createBlockVerbs } from '../pipeline/blockVerbs.ts';
+import { requireNativeLz4 } from '../pipeline/lz4Binding.ts';
+import { Repository } from '../repository/repository.ts';
+import type { DiskProgress } from './backupDisk.ts';
+import { VmSession } from './backupVm.ts';
+import type { SessionMode } from './chainSession.ts';
+import type { SessionReport } from './report.ts';
+import { forEachLimited } from './resources.ts';
+
+export interface BackupVmsOptions {
+  readonly engine: EngineSettings;
+  /** Names or ids. */
+  readonly vms: readonly string[];
+  /** Repository folder; made when it is new or empty. */
+  readonly repository: string;
+  /** @defaultValue auto */
+  readonly mode?: SessionMode | undefined;
+  /** Only these disks, by id or alias. @defaultValue all that can be read */
+  readonly disks?: readonly string[] | undefined;
+  readonly excludeDisks?: readonly string[] | undefined;
+  /** @defaultValue that of the chain; for a full 1 MiB, or 4 MiB above 128 GiB of data */
+  readonly blockSizeBytes?: number | undefined;
+  readonly workers?: number | undefined;
+  /** Data requests at once per disk, 1 to 8; never more than the server allows. @defaultValue 4 */
+  readonly connections?: number | undefined;
+  /** VMs whose sessions run at once. @defaultValue 2 */
+  readonly parallelVms?: number | undefined;
+  /** Fail when the guest's file systems cannot be frozen; only engines with live backups look at it. */
+  readonly requireConsistency?: boolean | undefined;
+  readonly strict?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  /** What a session waits for, for people. */
+  readonly onStatus?: ((text: string) => void) | undefined;
+}
+
+export interface FailedSession {
+  readonly vmName: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+}
+
+export interface JobReport {
+  readonly type: 'job';
+  /** Sessions that committed a restore point. */
+  readonly sessions: readonly SessionReport[];
+  readonly failures: readonly FailedSession[];
+}
+
+const DEFAULT_CONNECTIONS = 4;
+const DEFAULT_PARALLEL_VMS = 2;
+
+function checkRange(name: string, value: number, most: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return;
+  throw new UsageError(
+    'USAGE_INVALID_OPTION',
+    `${name}: ${value} is not a whole number 1 to ${most}`,
+  );
+}
+
+function checkOptions(options: BackupVmsOptions): void {
+  if (options.vms.length === 0) {
+    throw new UsageError('USAGE_INVALID_OPTION', 'no VM given', { hint: 'use --vm NAME' });
+  }
+  if (options.blockSizeBytes !== undefined) checkBlockSize(options.blockSizeBytes);
+  checkRange('connections', options.connections ?? DEFAULT_CONNECTIONS, 8);
+  checkRange('parallel VMs', options.parallelVms ?? DEFAULT_PARALLEL_VMS, 16);
+  const named = [...(options.disks ?? []), ...(options.excludeDisks ?? [])];
+  if (named.length > 0 && options.vms.length > 1) {
+    throw new UsageError('USAGE_INVALID_OPTION', 'disks can be selected for a single VM only', {
+      hint: 'run one command per VM',
+    });
+  }
+}
+
+/** Errors that concern the engine or the caller: trying the next VM would be pointless or harmful. */
+const FINAL_CODES = new Set<ErrorCode>([
+  'ENGINE_AUTH_REFUSED',
+  'ENGINE_TLS_UNTRUSTED',
+  'CANCELLED',
+  'REPOSITORY_NOT_FOUND',
+]);
+
+/**
+ * Backs up VMs. One VM that fails does not stop the others; its failure is in the report.
+ *
+ * @throws a {@link BackupError} when no VM could be tried, or when there is just one and it failed
+ */
+export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
+  checkOptions(options);
+  const signal = options.signal ?? new AbortController().signal;
+  const verbs = await createBlockVerbs();
+  if (options.strict) requireNativeLz4(verbs.lz4);
+  const { logger } = options;
+  try {
+    await using engine = await Engine.connect(options.engine, { logger, signal });
+    const repository = await Repository.openOrCreate(options.repository);
+    const sessions: SessionReport[] = [];
+    const failures: FailedSession[] = [];
+    const { parallelVms = DEFAULT_PARALLEL_VMS } = options;
+    await forEachLimited([...new Set(options.vms)], parallelVms, async (vm) => {
+      const session = new VmSession({
+        ...options,
+        engine,
+        repository,
+        verbs,
+        vm,
+        mode: options.mode ?? 'auto',
+        disks: { only: options.disks ?? [], exclude: options.excludeDisks ?? [] },
+        connections: options.connections ?? DEFAULT_CONNECTIONS,
+        requireConsistency: options.requireConsistency ?? false,
+        signal,
+      });
+      try {
+        sessions.push(await session.run());
+      } catch (error) {
+        const failure = toFailure(error, signal);
+        if (options.vms.length === 1 || FINAL_CODES.has(failure.code)) throw failure;
+        failures.push(describe(vm, failure));
+      }
+    });
+    return { type: 'job', sessions, failures };
+  } catch (error) {
+    throw toFailure(error, options.signal);
+  }
+}
+
+function describe(vmName: string, failure: BackupError): FailedSession {
+  const { code, message, hint } = failure;
+  return { vmName, code, message, hint };
+}

@@ -1,0 +1,157 @@
+/**
+ * Clean-up of what a stopped session left on an engine, from its journal: transfers first, then the backup, then
+ * a look for its snapshot.
+ */
+import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import { endBackup, findBackup } from '../ovirt/backupCycle.ts';
+import type { Engine } from '../ovirt/engine.ts';
+import { faultKind } from '../ovirt/engineErrors.ts';
+import { pollUntil } from '../ovirt/poll.ts';
+import { endTransfer } from '../ovirt/transferEnd.ts';
+import type { JournalEntry } from '../repository/journal.ts';
+import { cancelDownloads } from './frozenVm.ts';
+
+/** Description of the snapshot behind a hybrid backup. @see ovirt-engine StorageConstants */
+const BACKUP_SNAPSHOT = 'Auto-generated for Backup VM';
+
+export interface CleanupContext {
+  readonly engine: Engine;
+  readonly vm: { readonly id: string; readonly name: string };
+  readonly note: (message: SessionMessage) => void;
+  readonly signal: AbortSignal;
+}
+
+/** What a journal says is still open. */
+export interface OpenSteps {
+  readonly transferIds: readonly string[];
+  readonly backupIds: readonly string[];
+  /** Backups that were asked for and whose id never arrived. */
+  readonly descriptions: readonly string[];
+  readonly snapshotIds: readonly string[];
+}
+
+/** Pure: reads the open steps off a journal. */
+export function openSteps(entries: readonly JournalEntry[]): OpenSteps {
+  const transfers = new Set<string>();
+  const backups = new Set<string>();
+  const snapshotIds = new Set<string>();
+  let asked: string | undefined;
+  const descriptions: string[] = [];
+  for (const entry of entries) {
+    if (entry.step === 'backup-starting') {
+      if (asked !== undefined) descriptions.push(asked);
+      asked = entry.description;
+    }
+    if (entry.step === 'backup') {
+      asked = undefined;
+      backups.add(entry.backupId);
+    }
+    if (entry.step === 'backup-ready' && entry.snapshotId) snapshotIds.add(entry.snapshotId);
+    if (entry.step === 'snapshot-left') snapshotIds.add(entry.snapshotId);
+    if (entry.step === 'backup-done') backups.delete(entry.backupId);
+    if (entry.step === 'transfer') transfers.add(entry.transferId);
+    if (entry.step === 'transfer-done') transfers.delete(entry.transferId);
+  }
+  if (asked !== undefined) descriptions.push(asked);
+  return {
+    transferIds: [...transfers],
+    backupIds: [...backups],
+    descriptions,
+    snapshotIds: [...snapshotIds],
+  };
+}
+
+export interface CleanedUp {
+  /** What was still open, in words. */
+  readonly found: readonly string[];
+  /** Snapshots of ended backups that still exist. */
+  readonly leftSnapshotIds: readonly string[];
+}
+
+/** Ends everything that a journal of a backup session left open. */
+export async function endOpenSteps(
+  context: CleanupContext,
+  entries: readonly JournalEntry[],
+): Promise<CleanedUp> {
+  const { engine, vm, signal } = context;
+  const open = openSteps(entries);
+  const found: string[] = [];
+  for (const transferId of open.transferIds) {
+    const before = await engine.transfer(transferId, signal);
+    const last = await endTransfer(engine, transferId, 'cancel', signal);
+    if (before && before.phase !== last) found.push(`transfer ${transferId}`);
+  }
+  const backupIds = [...open.backupIds];
+  for (const description of open.descriptions) {
+    const backup = await findBackup(engine, vm.id, description);
+    if (backup) backupIds.push(backup.id);
+  }
+  for (const backupId of backupIds) {
+    if (await endOwnBackup(context, backupId)) found.push(`backup ${backupId}`);
+  }
+  const leftSnapshotIds: string[] = [];
+  for (const snapshotId of open.snapshotIds) {
+    if (!(await checkSnapshot(context, snapshotId))) leftSnapshotIds.push(snapshotId);
+  }
+  return { found, leftSnapshotIds };
+}
+
+/** Ends a backup that is ours. @returns whether it was still open. */
+export async function endOwnBackup(context: CleanupContext, backupId: string): Promise<boolean> {
+  const { engine, vm, note, signal } = context;
+  const before = await engine.backup(vm.id, backupId, signal);
+  if (!before) return false;
+  const attachments = await engine.attachments(vm.id);
+  const diskIds = new Set(attachments.map((one) => one.id));
+  const onOpenTransfer = (): Promise<void> => cancelDownloads(engine, diskIds, signal);
+  const options = { engine, vmId: vm.id, vmName: vm.name, note, onOpenTransfer };
+  const end = await endBackup(options, backupId, signal);
+  return before.phase !== end;
+}
+
+/**
+ * Looks whether the snapshot of an ended backup is gone, and warns when it is not: the engine reports success
+ * even when the merge has failed.
+ *
+ * @returns whether it is gone.
+ */
+export async function checkSnapshot(context: CleanupContext, snapshotId: string): Promise<boolean> {
+  const { engine, vm, note, signal } = context;
+  const { timings } = engine;
+  const startedAtMs = performance.now();
+  const isGone = await pollUntil(
+    async () => {
+      if (!(await engine.snapshot(vm.id, snapshotId))) return true;
+      return performance.now() - startedAtMs > timings.snapshotGoneMs ? false : undefined;
+    },
+    { timings, deadlineMs: timings.snapshotGoneMs * 2, what: 'removal of the snapshot', signal },
+  );
+  if (!isGone) note(sessionMessage('SNP-201', { snapshot: snapshotId, vm: vm.name }));
+  return isGone;
+}
+
+/**
+ * Deletes a snapshot that a backup of ours left, and nothing else: it has to be the one that was written down,
+ * and to bear the engine's own description.
+ *
+ * @returns whether it is gone.
+ */
+export async function removeBackupSnapshot(
+  context: CleanupContext,
+  snapshotId: string,
+): Promise<boolean> {
+  const { engine, vm, signal } = context;
+  const { timings } = engine;
+  const snapshot = await engine.snapshot(vm.id, snapshotId);
+  if (!snapshot) return true;
+  if (snapshot.description !== BACKUP_SNAPSHOT) return false;
+  try {
+    await engine.deleteSnapshot(vm.id, snapshotId);
+  } catch (error) {
+    if (faultKind(error) !== 'not-found') throw error;
+  }
+  return await pollUntil(
+    async () => ((await engine.snapshot(vm.id, snapshotId)) ? undefined : true),
+    { timings, deadlineMs: timings.backupDoneMs, what: 'merge of the snapshot', signal },
+  );
+}

@@ -1,0 +1,250 @@
+/**
+ * The part of a VM session that holds the VM: freeze, read, release, commit. A change map that the engine cannot
+ * open starts it over once, without a checkpoint, with the disks compared instead.
+ */
+import { BackupError } from '../core/errors.ts';
+import { sessionMessage } from '../core/messages.ts';
+import type { BackupEnd } from '../ovirt/backupCycle.ts';
+import { ownTroubles } from '../ovirt/eventTexts.ts';
+import type { ChainMetadata } from '../repository/pointXml.ts';
+import type { RestorePoint } from '../repository/restorePoint.ts';
+import type { VmChain, VmSession, VmTask } from './backupVm.ts';
+import { draftPoint, PARALLEL_DISKS, toDiskPoint } from './chainSession.ts';
+import { checkSnapshot } from './engineCleanup.ts';
+import { FrozenVm } from './frozenVm.ts';
+import { backupDescription } from './ownership.ts';
+import { PointWriter } from './pointWriter.ts';
+import { type EngineReport, reportSession, type SessionReport } from './report.ts';
+import { RunResources } from './resources.ts';
+import { ChangeMapBroken, type ReadDisk, readVmDisks } from './vmDisks.ts';
+import { withoutCheckpoint } from './vmPlan.ts';
+
+const FREEZE_FAILED = /freez/i;
+
+/** Wall times of one attempt, in milliseconds. */
+interface Times {
+  startMs: number;
+  pipelineMs: number;
+  finalizeMs: number;
+  commitMs: number;
+}
+
+export class VmStore {
+  readonly #owner: VmSession;
+  readonly #chain: VmChain;
+  #task: VmTask;
+  #points: ChainMetadata['points'];
+  #backupsStarted = 0;
+  #isVmFree = true;
+  #leftSnapshotId: string | undefined;
+  readonly #times: Times = { startMs: 0, pipelineMs: 0, finalizeMs: 0, commitMs: 0 };
+
+  constructor(owner: VmSession, chain: VmChain, task: VmTask) {
+    this.#owner = owner;
+    this.#chain = chain;
+    this.#task = task;
+    this.#points = chain.metadata.points;
+  }
+
+  /** False when something of this session may still be on the engine. */
+  get isVmFree(): boolean {
+    return this.#isVmFree;
+  }
+
+  get leftSnapshotId(): string | undefined {
+    return this.#leftSnapshotId;
+  }
+
+  /** Restore points after the commit. */
+  get points(): ChainMetadata['points'] {
+    return this.#points;
+  }
+
+  async run(): Promise<SessionReport> {
+    try {
+      return await this.#attempt();
+    } catch (error) {
+      const plan = this.#planAgain(error);
+      if (!plan) throw error;
+      this.#task = { ...this.#task, plan };
+    }
+    return await this.#attempt();
+  }
+
+  /** What to do when the checkpoint cannot be used after all. */
+  #planAgain(error: unknown): VmTask['plan'] | undefined {
+    const { plan, parent } = this.#task;
+    const { note } = this.#owner.session;
+    if (!plan.fromCheckpointId || !parent) return undefined;
+    if (error instanceof ChangeMapBroken) {
+      const { alias, diskId: id } = error.disk;
+      note(sessionMessage('CBT-105', { alias, id, vm: this.#chain.vm.name }));
+      return withoutCheckpoint(plan, 'change map broken, backup restarted without checkpoint');
+    }
+    if (!(error instanceof BackupError) || error.code !== 'ENGINE_CHANGE_MAP_LOST') {
+      return undefined;
+    }
+    const { createdAt: date, pointId: rp } = parent.point;
+    note(sessionMessage('CBT-103', { checkpoint: plan.fromCheckpointId, date, rp }));
+    return withoutCheckpoint(plan, 'the engine refused the checkpoint');
+  }
+
+  async #attempt(): Promise<SessionReport> {
+    const { engine, options, session, startedAt } = this.#owner;
+    const { folder } = this.#chain;
+    const { parent, blockSizeBytes } = this.#task;
+    const { workers, signal } = options;
+    const draft = draftPoint(folder, parent?.point, startedAt, blockSizeBytes);
+    await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
+    await using target = await PointWriter.create(folder, draft.fileName, blockSizeBytes);
+    const startedAtMs = performance.now();
+    const frozen = await this.#freeze();
+    this.#times.startMs = performance.now() - startedAtMs;
+    let read: ReadDisk[];
+    let end: BackupEnd;
+    try {
+      await this.#noteFreeze();
+      const readFromMs = performance.now();
+      read = await readVmDisks(this.#task.plan.planned, {
+        frozen,
+        parent,
+        target,
+        resources,
+        session,
+        blockSizeBytes,
+        blockRetryMs: engine.timings.blockRetryMs,
+        onDiskStart: options.onDiskStart ?? (() => {}),
+      });
+      this.#times.pipelineMs = performance.now() - readFromMs;
+      const finalizeFromMs = performance.now();
+      end = await this.#release(frozen);
+      this.#times.finalizeMs = performance.now() - finalizeFromMs;
+    } catch (error) {
+      this.#isVmFree = await frozen.abandon();
+      throw error;
+    }
+    const checkpointId = await this.#nextBase(frozen, end);
+    const commitFromMs = performance.now();
+    const point = await this.#commit(target, { ...draft, checkpointId }, read);
+    this.#times.commitMs = performance.now() - commitFromMs;
+    return this.#report(frozen, point, read);
+  }
+
+  async #freeze(): Promise<FrozenVm> {
+    const { engine, options, session, sessionId } = this.#owner;
+    const { vm, journal } = this.#chain;
+    const { plan } = this.#task;
+    const { connections, signal, requireConsistency, repository, onStatus = () => {} } = options;
+    this.#backupsStarted++;
+    const start = {
+      diskIds: plan.planned.map((disk) => disk.diskId),
+      fromCheckpointId: plan.fromCheckpointId,
+      description: `${backupDescription(repository.id, sessionId)} ${this.#backupsStarted}`,
+      requireConsistency,
+    };
+    this.#isVmFree = false;
+    const frozen = await FrozenVm.freeze(start, {
+      engine,
+      vm,
+      session,
+      journal,
+      connections,
+      signal,
+      onStatus,
+      onFree: () => (this.#isVmFree = true),
+    });
+    return frozen;
+  }
+
+  /** A guest that could not be frozen shows in the engine's events only. */
+  async #noteFreeze(): Promise<void> {
+    const { engine, session } = this.#owner;
+    const reason = (await ownTroubles(engine)).find((text) => FREEZE_FAILED.test(text));
+    if (reason) session.note(sessionMessage('FRZ-401', { vm: this.#chain.vm.name, reason }));
+  }
+
+  /** Ends the backup, and looks whether its snapshot went with it. */
+  async #release(frozen: FrozenVm): Promise<BackupEnd> {
+    const { engine, options, session } = this.#owner;
+    const { vm, journal } = this.#chain;
+    const end = await frozen.release();
+    this.#isVmFree = true;
+    const { snapshotId } = frozen.ready;
+    const context = { engine, vm, note: session.note, signal: options.signal };
+    if (snapshotId && !(await checkSnapshot(context, snapshotId))) {
+      this.#leftSnapshotId = snapshotId;
+      await journal.append({ step: 'snapshot-left', snapshotId });
+    }
+    return end;
+  }
+
+  /**
+   * The checkpoint that the next session may start from: it has to exist and to hold a disk. After a backup that
+   * ended as failed none is believed.
+   */
+  async #nextBase(frozen: FrozenVm, end: BackupEnd): Promise<string> {
+    const { engine, session } = this.#owner;
+    const { vm } = this.#chain;
+    const { toCheckpointId } = frozen.ready;
+    if (end === 'failed') {
+      session.note(sessionMessage('SNP-205', { backup: frozen.backupId, vm: vm.name, phase: end }));
+      return '';
+    }
+    if (!toCheckpointId) return '';
+    const known = (await engine.checkpoints(vm.id)).find((one) => one.id === toCheckpointId);
+    if (known?.state !== 'created') return '';
+    const diskIds = await engine.checkpointDiskIds(vm.id, toCheckpointId);
+    return diskIds.size > 0 ? toCheckpointId : '';
+  }
+
+  async #commit(
+    target: PointWriter,
+    draft: Omit<RestorePoint, 'disks'>,
+    read: readonly ReadDisk[],
+  ): Promise<RestorePoint> {
+    const { metadata, lock, vm } = this.#chain;
+    const { parent, ovf } = this.#task;
+    const disks = read.map(({ planned, result }) => toDiskPoint(planned, result));
+    const point = await target.publish(
+      { id: metadata.vm.id, name: vm.name },
+      { ...draft, disks },
+      read.map(({ result }) => result.content),
+      { metadata, parent: parent?.point, lock, ovf },
+    );
+    this.#points = [...metadata.points, point];
+    this.#owner.session.log.info({ fileName: point.fileName }, 'session committed');
+    return point;
+  }
+
+  #report(frozen: FrozenVm, point: RestorePoint, read: readonly ReadDisk[]): SessionReport {
+    const { session, sessionId, startedAt, startedAtMs, options } = this.#owner;
+    const { vm } = this.#chain;
+    const { startMs, pipelineMs, finalizeMs, commitMs } = this.#times;
+    const engine: EngineReport = {
+      backupId: frozen.backupId,
+      fromCheckpointId: this.#task.plan.fromCheckpointId ?? '',
+      toCheckpointId: point.checkpointId,
+      backupsStarted: this.#backupsStarted,
+      startSeconds: startMs / 1000,
+      finalizeSeconds: finalizeMs / 1000,
+      leftOut: this.#task.plan.leftOut,
+    };
+    const facts = {
+      sessionId,
+      vm: { id: vm.id, name: vm.name },
+      repository: options.repository.root,
+      startedAt,
+      startedAtMs,
+      pipelineSeconds: pipelineMs / 1000,
+      commitSeconds: commitMs / 1000,
+      parallelDisks: PARALLEL_DISKS,
+      messages: session.messages,
+      engine,
+    };
+    return reportSession(
+      facts,
+      point,
+      read.map(({ result }) => result.report),
+    );
+  }
+}
