@@ -108,7 +108,10 @@ const diskAttachment: Decoder<DiskAttachment> = z
     id,
     active: flag.default(false),
     bootable: flag.default(false),
-    interface: text.default('virtio_scsi'),
+    interface: z
+      .string()
+      .regex(/^[a-z_]{1,40}$/)
+      .catch('virtio_scsi'),
     read_only: flag.default(false),
     disk: z.unknown(),
   })

@@ -9,7 +9,7 @@ import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
 import type { FingerprintMap } from '../pipeline/fingerprintMap.ts';
 import { readFingerprints } from './fingerprintStore.ts';
 import { decodeSummary } from './pointXml.ts';
-import type { DiskPoint, RestorePoint, VmIdentity } from './restorePoint.ts';
+import { type DiskPoint, ovfItemName, type RestorePoint, type VmIdentity } from './restorePoint.ts';
 
 export const SUMMARY_NAME = 'summary.xml';
 const MAX_SUMMARY_BYTES = 16 * 1024 * 1024;
@@ -110,4 +110,15 @@ export async function readSummary(
   }
   const content = await reader.readFile(item, MAX_SUMMARY_BYTES, verbs);
   return decodeSummary(content.toString('utf8'), `${reader.name}: ${SUMMARY_NAME}`);
+}
+
+/** The VM's configuration as it was saved with a point; undefined when the point holds none. */
+export async function readOvf(
+  point: PointReader,
+  vmId: string,
+  verbs: BlockVerbs,
+): Promise<string | undefined> {
+  const item = point.items.find((other) => other.path.endsWith(`/${ovfItemName(vmId)}`));
+  if (!item) return undefined;
+  return (await point.reader.readFile(item, MAX_SUMMARY_BYTES, verbs)).toString('utf8');
 }

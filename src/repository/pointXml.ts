@@ -44,7 +44,7 @@ function capital(key: string): string {
 function toAttributes(fields: object): Attributes {
   return Object.fromEntries(
     Object.entries(fields)
-      .filter(([, value]) => typeof value !== 'object')
+      .filter(([, value]) => typeof value !== 'object' && value !== undefined)
       .map(([key, value]) => [capital(key), String(value)]),
   );
 }
@@ -59,9 +59,16 @@ const NUMBERS = new Set([
   'storedBytes',
 ]);
 
+const FLAGS = new Set(['bootable']);
+
 /** Plain decimal digits only; everything else fails the check of the schema. */
 function toNumber(value: unknown): unknown {
   return typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
+}
+
+function convert(key: string, value: unknown): unknown {
+  if (NUMBERS.has(key)) return toNumber(value);
+  return FLAGS.has(key) && (value === 'true' || value === 'false') ? value === 'true' : value;
 }
 
 function fromAttributes(node: unknown): Attributes {
@@ -70,7 +77,7 @@ function fromAttributes(node: unknown): Attributes {
   for (const [name, value] of Object.entries(node)) {
     if (!name.startsWith(ATTRIBUTE)) continue;
     const key = name.charAt(1).toLowerCase() + name.slice(2);
-    fields[key] = NUMBERS.has(key) ? toNumber(value) : value;
+    fields[key] = convert(key, value);
   }
   return fields;
 }

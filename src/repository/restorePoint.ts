@@ -19,6 +19,10 @@ export interface DiskPoint {
   readonly readBytes: number;
   readonly changedBytes: number;
   readonly storedBytes: number;
+  /** Only for disks of an engine: what a restored VM needs to be like the old one. */
+  readonly format?: 'cow' | 'raw' | undefined;
+  readonly interface?: string | undefined;
+  readonly bootable?: boolean | undefined;
 }
 
 export interface RestorePoint {
@@ -54,6 +58,12 @@ const diskSchema: z.ZodType<DiskPoint> = z.object({
   readBytes: count,
   changedBytes: count,
   storedBytes: count,
+  format: z.enum(['cow', 'raw']).optional(),
+  interface: z
+    .string()
+    .regex(/^[a-z_]{1,40}$/)
+    .optional(),
+  bootable: z.boolean().optional(),
 });
 
 const pointSchema: z.ZodType<RestorePoint> = z.object({

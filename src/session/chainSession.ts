@@ -30,7 +30,12 @@ export interface PlannedDisk {
   readonly reason: string;
   /** The disk at the parent point, where it is compared with it. */
   readonly parentDisk: DiskPoint | undefined;
+  /** Only for disks of an engine. */
+  readonly hardware?: DiskHardware | undefined;
 }
+
+/** How a disk was stored and plugged in. */
+export type DiskHardware = Pick<DiskPoint, 'format' | 'interface' | 'bootable'>;
 
 /** A parent that was opened and checked, or the reason for a full. */
 export interface ParentChoice {
@@ -140,8 +145,9 @@ export function draftPoint(
 export function toDiskPoint(planned: PlannedDisk, result: DiskResult): DiskPoint {
   const { diskId, alias, sizeBytes, mode, reason, readBytes, changedBytes, storedBytes } =
     result.report;
-  const { content } = planned;
-  return { diskId, alias, sizeBytes, content, mode, reason, readBytes, changedBytes, storedBytes };
+  const counts = { readBytes, changedBytes, storedBytes };
+  const { content, hardware } = planned;
+  return { diskId, alias, sizeBytes, content, mode, reason, ...counts, ...hardware };
 }
 
 function nothingToBuildOn(folder: VmFolder): RepositoryError {

@@ -1,25 +1,17 @@
 /** Restores one disk of an opened restore point to an image file. */
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
-import { Readable } from 'node:stream';
-import {
-  createBlockFetcher,
-  createBlockUnpacker,
-  type StoredBlock,
-} from '../container/restoreStages.ts';
-import { BackupError, errnoOf, IntegrityError, toOutputError, UsageError } from '../core/errors.ts';
-import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import { errnoOf, toOutputError, UsageError } from '../core/errors.ts';
+import type { SessionMessage } from '../core/messages.ts';
 import { createStageStats, type StageStats } from '../core/stats.ts';
-import { blockCountOf } from '../core/units.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
-import type { FingerprintMap } from '../pipeline/fingerprintMap.ts';
 import { rawFileSink } from '../pipeline/plainSinks.ts';
-import { connect, type Source } from '../pipeline/stage.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
-import type { DiskView, RestorePointView } from '../repository/restorePointView.ts';
+import type { RestorePointView } from '../repository/restorePointView.ts';
 import type { DiskProgress } from './backupDisk.ts';
 import { convertToQcow2 } from './qemuImg.ts';
 import type { RunResources } from './resources.ts';
+import { restoreBlocks } from './restoreBlocks.ts';
 
 export type ImageFormat = 'raw' | 'qcow2';
 
@@ -93,42 +85,12 @@ export class DiskRestore {
     fetch: StageStats,
     unpack: StageStats,
   ): Promise<void> {
-    const { resources, verbs, view: point } = this.#options;
-    const { signal, pool } = resources;
-    const view = await point.disk(disk);
-    const fingerprints = await this.#fingerprints(disk);
-    const { alias, sizeBytes } = disk;
-    this.#options.onDiskStart({
-      alias,
-      sizeBytes,
-      doneBytes: () => unpack.bytes,
-      readBytes: () => fetch.bytes,
-    });
-    const { fingerprint } = verbs;
-    await resources.withLease((lease) =>
-      connect(
-        blockSource(view, fingerprints),
-        [
-          createBlockFetcher({ lease, stats: fetch }),
-          createBlockUnpacker({ lease, stats: unpack, pool, fingerprint }),
-        ],
-        rawFileSink(file, target),
-        { signal },
-      ),
+    const { resources, verbs, view, onMessage, onDiskStart } = this.#options;
+    await restoreBlocks(
+      { disk, view, resources, verbs, fetch, unpack, onMessage, onDiskStart },
+      [],
+      rawFileSink(file, target),
     );
-    if (fingerprints) checkComplete(view, fingerprints, unpack.blocks);
-  }
-
-  async #fingerprints(disk: DiskPoint): Promise<FingerprintMap | undefined> {
-    try {
-      const { view, verbs } = this.#options;
-      return await view.newest.fingerprints(disk, verbs);
-    } catch (error) {
-      if (!(error instanceof BackupError)) throw error;
-      const { alias, diskId: id } = disk;
-      this.#options.onMessage(sessionMessage('REPO-508', { alias, id, reason: error.code }));
-      return undefined;
-    }
   }
 
   async #finish(partial: string, target: string): Promise<void> {
@@ -175,40 +137,4 @@ export function outputExists(target: string): UsageError {
   return new UsageError('USAGE_OUTPUT_EXISTS', `${target} exists already`, {
     hint: 'name another output folder, or move the file away',
   });
-}
-
-function blockSource(
-  view: DiskView,
-  fingerprints: FingerprintMap | undefined,
-): Source<StoredBlock> {
-  async function* blocks(): AsyncGenerator<StoredBlock> {
-    for await (const block of view.blocks()) {
-      const { index, lengthBytes, validBytes, reader } = block;
-      yield {
-        kind: 'stored',
-        diskId: view.disk.diskId,
-        index,
-        offsetBytes: index * view.blockSizeBytes,
-        lengthBytes,
-        validBytes,
-        reader,
-        extent: await reader.storedExtent(block.blockId),
-        fingerprint: fingerprints?.get(index),
-      };
-    }
-  }
-  return Readable.from(blocks(), { objectMode: true, highWaterMark: 1 });
-}
-
-/** Every block that the fingerprint index calls non-zero has to have been written. */
-function checkComplete(view: DiskView, fingerprints: FingerprintMap, writtenBlocks: number): void {
-  const end = blockCountOf(view.sizeBytes, view.blockSizeBytes);
-  let expected = 0;
-  for (const _index of fingerprints.nonZeroIn(0, end)) expected++;
-  if (expected === writtenBlocks) return;
-  throw new IntegrityError(
-    'INTEGRITY_FINGERPRINT_MISMATCH',
-    `disk ${view.disk.alias}: ${writtenBlocks} blocks restored, ${expected} in the fingerprint index`,
-    { hint: 'run "ovirt-cbt verify"' },
-  );
 }

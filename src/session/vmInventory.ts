@@ -155,6 +155,11 @@ async function describe(
     isTracked: disk?.backup === 'incremental',
     isOldQcow: disk?.qcowVersion === 'qcow2_v2',
     allocatedBytes: disk?.totalSizeBytes ?? 0,
+    hardware: {
+      format: disk?.format === 'raw' ? 'raw' : 'cow',
+      interface: attachment.interface,
+      bootable: attachment.bootable,
+    },
   };
 }
 

@@ -2,7 +2,7 @@
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { formatBytes } from '../core/units.ts';
 import type { DiskPoint, RestorePoint } from '../repository/restorePoint.ts';
-import type { PlannedDisk } from './chainSession.ts';
+import type { DiskHardware, PlannedDisk } from './chainSession.ts';
 
 /** A disk as the engine describes it now. */
 export interface EngineDisk {
@@ -22,6 +22,7 @@ export interface EngineDisk {
   readonly isOldQcow: boolean;
   /** Space that its volumes take, for estimates. */
   readonly allocatedBytes: number;
+  readonly hardware: DiskHardware;
 }
 
 /** The checkpoint of the parent point as the engine sees it. */
@@ -82,9 +83,15 @@ export function canTrack(disk: EngineDisk): boolean {
   return disk.format === 'cow' && !disk.hasRawLayer && disk.isTracked && !disk.isOldQcow;
 }
 
+function identity(
+  disk: EngineDisk,
+): Pick<PlannedDisk, 'diskId' | 'alias' | 'sizeBytes' | 'hardware'> {
+  const { diskId, alias, sizeBytes, hardware } = disk;
+  return { diskId, alias, sizeBytes, hardware };
+}
+
 function planFullDisk(disk: EngineDisk, reason: string): PlannedDisk {
-  const { diskId, alias, sizeBytes } = disk;
-  return { diskId, alias, sizeBytes, mode: 'full', content: 'full', reason, parentDisk: undefined };
+  return { ...identity(disk), mode: 'full', content: 'full', reason, parentDisk: undefined };
 }
 
 function planParented(
@@ -93,8 +100,7 @@ function planParented(
   mode: 'incremental' | 'compare',
   reason: string,
 ): PlannedDisk {
-  const { diskId, alias, sizeBytes } = disk;
-  return { diskId, alias, sizeBytes, mode, content: 'increment', reason, parentDisk };
+  return { ...identity(disk), mode, content: 'increment', reason, parentDisk };
 }
 
 /** Reasons that lie in the disk itself come before those of the checkpoint. */

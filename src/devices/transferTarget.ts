@@ -1,0 +1,121 @@
+/** Writes a disk of an engine through an upload transfer: data ranges, zeros where they matter, flush, checksum. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { BackupError, TransferError } from '../core/errors.ts';
+import { GIB } from '../core/units.ts';
+import { CHECKSUM_ALGORITHM, ImageChecksumBuilder } from '../ovirt/imageChecksum.ts';
+import type { ImageioClient } from '../ovirt/imageioClient.ts';
+import type { DiskTransfer } from '../ovirt/transfer.ts';
+import type { DataBlock } from '../pipeline/blocks.ts';
+import { OrderedStage } from '../pipeline/orderedStage.ts';
+import type { Stage } from '../pipeline/stage.ts';
+import { createStageStats, type StageStats } from '../core/stats.ts';
+
+export interface TransferTargetOptions {
+  readonly transfer: DiskTransfer;
+  readonly alias: string;
+  readonly virtualSizeBytes: number;
+  /** The new disk may hold old bytes of its storage, so that gaps have to be zeroed. */
+  readonly mustZero: boolean;
+  /** First pause between tries of a request; doubles with each further one. */
+  readonly retryDelayMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** The server zeroes in steps of 128 MiB; a longer request would outlast its patience. */
+const MAX_ZERO_BYTES = GIB;
+const ATTEMPTS = 6;
+
+export class TransferTarget {
+  readonly stats: StageStats = createStageStats();
+  readonly #options: TransferTargetOptions;
+  readonly #checksum: ImageChecksumBuilder | undefined;
+  #zeroedBytes = 0;
+  #endBytes = 0;
+
+  constructor(options: TransferTargetOptions) {
+    this.#options = options;
+    const isOffered = options.transfer.client.features.has('checksum');
+    this.#checksum = isOffered ? new ImageChecksumBuilder() : undefined;
+  }
+
+  /** Whether {@link finish} compares what arrived with what was sent. */
+  get isVerified(): boolean {
+    return this.#checksum !== undefined;
+  }
+
+  get zeroedBytes(): number {
+    return this.#zeroedBytes;
+  }
+
+  /** Uploads blocks, several at once; takes them in ascending order and releases their slots. */
+  stage(): Stage<DataBlock, never> {
+    return new OrderedStage<DataBlock, never>({
+      concurrency: this.#options.transfer.client.connections,
+      stats: this.stats,
+      run: (block) => this.#put(block),
+    });
+  }
+
+  /**
+   * Zeroes the tail where needed, makes everything durable, and compares checksums.
+   *
+   * @throws {@link TransferError} `TRANSFER_CHECKSUM_MISMATCH`, `TRANSFER_WRITE_FAILED` …
+   */
+  async finish(): Promise<void> {
+    const { transfer, virtualSizeBytes, alias, signal } = this.#options;
+    await this.#zeroGap(virtualSizeBytes);
+    await this.#try((client) => client.flush(signal));
+    const expected = this.#checksum?.finish(virtualSizeBytes);
+    if (expected === undefined) return;
+    const actual = await transfer.use((client) => client.checksum(CHECKSUM_ALGORITHM, signal));
+    if (actual.checksum === expected) return;
+    throw new TransferError(
+      'TRANSFER_CHECKSUM_MISMATCH',
+      `disk ${alias}: the server computes another checksum over the uploaded image`,
+      { hint: 'restore again; if it repeats, check memory and storage of the host' },
+    );
+  }
+
+  async #put(block: DataBlock): Promise<never[]> {
+    const { offsetBytes, lengthBytes, slot } = block;
+    const { signal } = this.#options;
+    const bytes = slot.bytes.subarray(0, lengthBytes);
+    // In the order of the blocks, because nothing was awaited yet.
+    this.#checksum?.update(offsetBytes, bytes);
+    const gap = this.#zeroGap(offsetBytes);
+    this.#endBytes = offsetBytes + lengthBytes;
+    await gap;
+    await this.#try((client) => client.write(bytes, offsetBytes, signal));
+    slot.release();
+    this.stats.blocks++;
+    this.stats.bytes += lengthBytes;
+    return [];
+  }
+
+  async #zeroGap(untilBytes: number): Promise<void> {
+    if (!this.#options.mustZero) return;
+    const { signal } = this.#options;
+    let at = this.#endBytes;
+    while (at < untilBytes) {
+      const [offset, length] = [at, Math.min(MAX_ZERO_BYTES, untilBytes - at)];
+      await this.#try((client) => client.zero(offset, length, signal));
+      this.#zeroedBytes += length;
+      at += length;
+    }
+  }
+
+  /** Repeats a request, which has the same effect however often it is carried out. */
+  async #try(work: (client: ImageioClient) => Promise<void>): Promise<void> {
+    const { transfer, retryDelayMs, signal } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await transfer.use(work);
+      } catch (error) {
+        signal.throwIfAborted();
+        const isRetryable = error instanceof BackupError && error.retryable;
+        if (!isRetryable || attempt >= ATTEMPTS) throw error;
+      }
+      await delay(retryDelayMs * 2 ** (attempt - 1), undefined, { signal });
+    }
+  }
+}

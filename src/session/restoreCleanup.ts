@@ -1,0 +1,123 @@
+/** Removes what a restore that failed or was killed has made on an engine: transfers, the VM, its disks. */
+import type { Engine } from '../ovirt/engine.ts';
+import { faultKind } from '../ovirt/engineErrors.ts';
+import { pollUntil } from '../ovirt/poll.ts';
+import { endTransfer } from '../ovirt/transferEnd.ts';
+import type { JournalEntry } from '../repository/journal.ts';
+import type { SessionLog } from './sessionLog.ts';
+
+/** What is ours on the engine, by the journal of a restore. */
+export interface CreatedOnEngine {
+  readonly transferIds: readonly string[];
+  readonly vmIds: readonly string[];
+  readonly diskIds: readonly string[];
+  /** Names of disks and VMs that were asked for and whose ids never arrived. */
+  readonly diskNames: readonly string[];
+  readonly vmNames: readonly string[];
+}
+
+/** Pure: reads the made things off a journal. */
+export function createdOnEngine(entries: readonly JournalEntry[]): CreatedOnEngine {
+  const transfers = new Set<string>();
+  const vmIds: string[] = [];
+  const diskIds: string[] = [];
+  const diskNames: string[] = [];
+  const vmNames: string[] = [];
+  for (const entry of entries) {
+    if (entry.step === 'transfer') transfers.add(entry.transferId);
+    if (entry.step === 'transfer-done') transfers.delete(entry.transferId);
+    if (entry.step === 'disk-starting') diskNames.push(entry.name);
+    if (entry.step === 'vm-starting') vmNames.push(entry.name);
+    if (entry.step === 'vm') vmIds.push(entry.vmId);
+    if (entry.step === 'disk') diskIds.push(entry.diskId);
+  }
+  return { transferIds: [...transfers], vmIds, diskIds, diskNames, vmNames };
+}
+
+/**
+ * Removes made things on a clock of its own. Disks are found by id, or by the unique name that they were asked
+ * for under; nothing else is touched.
+ *
+ * @returns whether all of it is gone.
+ */
+export async function removeCreated(
+  engine: Engine,
+  created: CreatedOnEngine,
+  session: Pick<SessionLog, 'log'>,
+): Promise<boolean> {
+  const clock = AbortSignal.timeout(engine.timings.cleanupMs);
+  const onClock = engine.withSignal(clock);
+  try {
+    for (const transferId of created.transferIds) {
+      await endTransfer(onClock, transferId, 'cancel', clock);
+    }
+    for (const vmId of await vmsToRemove(onClock, created)) await removeVm(onClock, vmId);
+    for (const diskId of await disksToRemove(onClock, created)) await removeDisk(onClock, diskId);
+    return true;
+  } catch (error) {
+    session.log.warn({ reason: String(error) }, 'what the restore made could not all be removed');
+    return false;
+  }
+}
+
+async function vmsToRemove(engine: Engine, created: CreatedOnEngine): Promise<string[]> {
+  const ids = [...created.vmIds];
+  if (ids.length > 0) return ids;
+  // The name was free before the restore asked for it.
+  for (const name of created.vmNames) {
+    ids.push(...(await engine.findVms(name)).map((vm) => vm.id));
+  }
+  return ids;
+}
+
+async function disksToRemove(engine: Engine, created: CreatedOnEngine): Promise<Set<string>> {
+  const ids = new Set(created.diskIds);
+  for (const name of created.diskNames) {
+    for (const disk of await engine.findDisks(name)) ids.add(disk.id);
+  }
+  return ids;
+}
+
+async function removeVm(engine: Engine, vmId: string): Promise<void> {
+  await ignoreMissing(() => engine.deleteVm(vmId));
+  await gone(engine, `removal of VM ${vmId}`, () => engine.vm(vmId));
+}
+
+async function removeDisk(engine: Engine, diskId: string): Promise<void> {
+  const { timings } = engine;
+  // A disk whose transfer has just ended may be locked for a moment.
+  await pollUntil(
+    async () => {
+      const disk = await engine.disk(diskId);
+      if (!disk) return true;
+      if (disk.status !== 'locked') await ignoreBusy(() => engine.deleteDisk(diskId));
+      return undefined;
+    },
+    { timings, deadlineMs: timings.diskReadyMs, what: `removal of disk ${diskId}` },
+  );
+}
+
+async function gone(engine: Engine, what: string, ask: () => Promise<unknown>): Promise<void> {
+  const { timings } = engine;
+  await pollUntil(async () => ((await ask()) === undefined ? true : undefined), {
+    timings,
+    deadlineMs: timings.diskReadyMs,
+    what,
+  });
+}
+
+async function ignoreMissing(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (faultKind(error) !== 'not-found') throw error;
+  }
+}
+
+async function ignoreBusy(work: () => Promise<void>): Promise<void> {
+  try {
+    await ignoreMissing(work);
+  } catch (error) {
+    if (faultKind(error) !== 'disk-busy') throw error;
+  }
+}

@@ -1,0 +1,174 @@
+/** Restore of a point to a new VM of an engine: disks, uploads, configuration. Nothing that was there is changed. */
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { toFailure, UsageError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import type { SessionMessage } from '../core/messages.ts';
+import type { EngineSettings } from '../ovirt/connection.ts';
+import { Engine } from '../ovirt/engine.ts';
+import type { Cluster, StorageDomain } from '../ovirt/entities.ts';
+import { createBlockVerbs } from '../pipeline/blockVerbs.ts';
+import { checkVmName } from '../repository/names.ts';
+import { Journal, restoreJournalName } from '../repository/journal.ts';
+import { Repository } from '../repository/repository.ts';
+import { RestorePointView } from '../repository/restorePointView.ts';
+import type { DiskProgress } from './backupDisk.ts';
+import { createdOnEngine, removeCreated } from './restoreCleanup.ts';
+import { RunResources } from './resources.ts';
+import { selectDisks, selectPoint } from './selectPoint.ts';
+import { postSessionEvent } from './sessionEvents.ts';
+import { SessionLog } from './sessionLog.ts';
+import type { TargetFormat } from './targetDisk.ts';
+import { type UploadedDisk, VmBuilder } from './vmBuilder.ts';
+
+export interface RestoreVmOptions {
+  readonly engine: EngineSettings;
+  readonly repository: string;
+  /** VM name or id in the repository. */
+  readonly vm: string;
+  /** Point id, its beginning, or `latest`. @defaultValue latest */
+  readonly point?: string | undefined;
+  /** Disk ids or aliases. @defaultValue all disks */
+  readonly disks?: readonly string[] | undefined;
+  /** Name of the new VM; it must not exist. */
+  readonly asVm: string;
+  /** Name or id. */
+  readonly storageDomain: string;
+  /** Name or id. @defaultValue the engine's only cluster */
+  readonly cluster?: string | undefined;
+  /** @defaultValue same */
+  readonly format?: TargetFormat | undefined;
+  readonly workers?: number | undefined;
+  /** Data requests at once per disk. @defaultValue 4 */
+  readonly connections?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onStatus?: ((text: string) => void) | undefined;
+}
+
+export interface RestoreVmReport {
+  readonly type: 'restore-vm';
+  readonly vmName: string;
+  readonly pointId: string;
+  readonly pointNumber: number;
+  readonly newVmName: string;
+  readonly newVmId: string;
+  /** Whether the saved configuration was imported; else the VM has default hardware. */
+  readonly hasConfiguration: boolean;
+  readonly durationSeconds: number;
+  readonly disks: readonly UploadedDisk[];
+  readonly messages: readonly SessionMessage[];
+}
+
+/** Where a restore goes. */
+export interface RestoreTarget {
+  readonly domain: StorageDomain;
+  readonly cluster: Cluster;
+}
+
+/** @throws {@link UsageError} `USAGE_NOT_FOUND` */
+function pickNamed<T extends { readonly id: string; readonly name: string }>(
+  known: readonly T[],
+  wanted: string,
+  what: string,
+): T {
+  const matches = known.filter((one) => one.id === wanted || one.name === wanted);
+  const [match] = matches;
+  if (match && matches.length === 1) return match;
+  throw new UsageError('USAGE_NOT_FOUND', `${what} "${wanted}" is not known to the engine`, {
+    hint: `there are: ${known.map((one) => one.name || one.id).join(', ')}`,
+  });
+}
+
+async function findTarget(engine: Engine, options: RestoreVmOptions): Promise<RestoreTarget> {
+  const domains = (await engine.storageDomains()).filter((domain) => domain.type === 'data');
+  const domain = pickNamed(domains, options.storageDomain, 'storage domain');
+  const clusters = await engine.clusters();
+  const [only] = clusters;
+  if (options.cluster !== undefined) {
+    return { domain, cluster: pickNamed(clusters, options.cluster, 'cluster') };
+  }
+  if (only && clusters.length === 1) return { domain, cluster: only };
+  throw new UsageError('USAGE_INVALID_OPTION', `the engine has ${clusters.length} clusters`, {
+    hint: `choose one with --cluster: ${clusters.map((one) => one.name || one.id).join(', ')}`,
+  });
+}
+
+/** @throws {@link UsageError} `USAGE_OUTPUT_EXISTS` */
+async function checkNameFree(engine: Engine, name: string): Promise<void> {
+  const [existing] = await engine.findVms(name);
+  if (!existing) return;
+  throw new UsageError('USAGE_OUTPUT_EXISTS', `a VM "${name}" exists already (${existing.id})`, {
+    hint: 'choose another name with --as-vm; existing VMs are never touched',
+  });
+}
+
+/**
+ * Restores a point to a new VM, which stays powered off. Every block is checked on its way, and the engine's
+ * checksum of each new disk is compared. After a failure everything that was made is removed again.
+ *
+ * @throws a {@link BackupError}; see docs/errors.md
+ */
+export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmReport> {
+  checkVmName(options.asVm);
+  const sessionId = randomUUID();
+  const startedAtMs = performance.now();
+  const session = new SessionLog(options, { sessionId, vmName: options.asVm });
+  const signal = options.signal ?? new AbortController().signal;
+  try {
+    const repository = await Repository.open(options.repository);
+    const folder = await repository.requireVm(options.vm);
+    const metadata = await folder.requireMetadata();
+    const point = selectPoint(metadata, options.point ?? 'latest');
+    const disks = selectDisks(point, options.disks ?? []);
+    await using view = await RestorePointView.open(folder.folder, metadata.points, point);
+    const login = { logger: options.logger, signal, correlationId: sessionId };
+    await using engine = await Engine.connect(options.engine, login);
+    await checkNameFree(engine, options.asVm);
+    const target = await findTarget(engine, options);
+    const { blockSizeBytes } = point;
+    const { workers } = options;
+    await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
+    const verbs = await createBlockVerbs();
+    const { id: vmId, name: vmName } = metadata.vm;
+    const journal = await Journal.create(path.join(folder.folder, restoreJournalName(sessionId)), {
+      kind: 'restore',
+      sessionId,
+      vmId,
+      vmName: options.asVm,
+    });
+    const builder = new VmBuilder(
+      { engine, target, view, resources, verbs, session, journal, signal },
+      options,
+    );
+    let isClean = true;
+    try {
+      const built = await builder.build(vmId, disks);
+      const durationSeconds = (performance.now() - startedAtMs) / 1000;
+      session.log.info({ pointId: point.pointId, newVmId: built.newVmId }, 'restored');
+      const text = `VM ${options.asVm} restored from restore point ${point.number} of ${vmName}`;
+      await postSessionEvent(engine, built.newVmId, 'normal', text);
+      return {
+        type: 'restore-vm',
+        vmName,
+        pointId: point.pointId,
+        pointNumber: point.number,
+        newVmName: options.asVm,
+        ...built,
+        durationSeconds,
+        messages: session.messages,
+      };
+    } catch (error) {
+      options.onStatus?.('stopping: removing what was made on the engine');
+      await builder.settle();
+      isClean = await removeCreated(engine, createdOnEngine(builder.steps), session);
+      throw error;
+    } finally {
+      await (isClean ? journal.remove() : journal.keep());
+    }
+  } catch (error) {
+    throw toFailure(error, options.signal);
+  }
+}

@@ -1,0 +1,58 @@
+/** Pure: the disk that a restore asks the engine for, in a combination that its storage allows. */
+import { roundUp } from '../core/units.ts';
+import type { CreateDisk } from '../ovirt/engine.ts';
+import type { StorageDomain } from '../ovirt/entities.ts';
+import type { DiskPoint } from '../repository/restorePoint.ts';
+
+/** `same`: as the disk was stored when it was backed up. */
+export type TargetFormat = 'same' | 'cow' | 'raw';
+
+const CLUSTER_BYTES = 65_536;
+/** One table of 8192 entries maps this much. */
+const TABLE_REACH_BYTES = (CLUSTER_BYTES / 8) * CLUSTER_BYTES;
+const BLOCK_STORAGE = new Set(['iscsi', 'fcp']);
+
+export function isBlockStorage(domain: StorageDomain): boolean {
+  return BLOCK_STORAGE.has(domain.storageType);
+}
+
+/**
+ * Upper bound of the space that a qcow2 image needs for `dataBytes` of guest data: clusters, mapping tables,
+ * reference counts of 16 bits, header. On block storage a thin disk does not grow during an upload.
+ *
+ * @see qemu docs/interop/qcow2.txt; `qemu-img measure` answers the same question
+ */
+export function qcow2SizeBytes(virtualSizeBytes: number, dataBytes: number): number {
+  const data = roundUp(dataBytes, CLUSTER_BYTES);
+  const tables = Math.ceil(virtualSizeBytes / TABLE_REACH_BYTES);
+  const firstTable = roundUp(tables * 8, CLUSTER_BYTES);
+  const mapped = data + tables * CLUSTER_BYTES + firstTable + CLUSTER_BYTES;
+  const counts = roundUp(Math.ceil(mapped / CLUSTER_BYTES) * 2, CLUSTER_BYTES);
+  return mapped + counts + 2 * CLUSTER_BYTES;
+}
+
+/**
+ * Plans a disk. qcow2 is thin and tracked, RAW is thin on file storage and preallocated on block storage, where
+ * nothing else is allowed.
+ *
+ * @see ovirt-engine AddDiskCommand: allowed combinations of format, sparse and backup
+ */
+export function planTargetDisk(
+  disk: DiskPoint,
+  dataBytes: number,
+  domain: StorageDomain,
+  options: { readonly format: TargetFormat; readonly name: string },
+): CreateDisk {
+  const format = options.format === 'same' ? (disk.format ?? 'cow') : options.format;
+  const isBlock = isBlockStorage(domain);
+  const needsInitial = format === 'cow' && isBlock;
+  return {
+    name: options.name,
+    format,
+    sparse: format === 'cow' || !isBlock,
+    incremental: format === 'cow',
+    virtualSizeBytes: disk.sizeBytes,
+    initialSizeBytes: needsInitial ? qcow2SizeBytes(disk.sizeBytes, dataBytes) : undefined,
+    storageDomainId: domain.id,
+  };
+}

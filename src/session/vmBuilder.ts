@@ -1,0 +1,282 @@
+/** The steps of a restore on the engine: make each disk and fill it, then the VM, then attach. */
+import { EngineError, type BackupError, TransferError } from '../core/errors.ts';
+import { createStageStats } from '../core/stats.ts';
+import { formatBytes } from '../core/units.ts';
+import { TransferTarget } from '../devices/transferTarget.ts';
+import type { CreateDisk, Engine } from '../ovirt/engine.ts';
+import { isOutcomeUnknown } from '../ovirt/engineErrors.ts';
+import type { Vm } from '../ovirt/entities.ts';
+import { withEvents } from '../ovirt/eventTexts.ts';
+import { withGrace } from '../ovirt/grace.ts';
+import { pollUntil } from '../ovirt/poll.ts';
+import { DiskTransfer } from '../ovirt/transfer.ts';
+import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
+import { nullSink } from '../pipeline/plainSinks.ts';
+import type { Journal, JournalEntry } from '../repository/journal.ts';
+import { readOvf } from '../repository/pointReader.ts';
+import type { DiskPoint } from '../repository/restorePoint.ts';
+import type { RestorePointView } from '../repository/restorePointView.ts';
+import { restoreBlocks } from './restoreBlocks.ts';
+import type { RestoreTarget, RestoreVmOptions } from './restoreVm.ts';
+import { forEachLimited, type RunResources } from './resources.ts';
+import type { SessionLog } from './sessionLog.ts';
+import { isBlockStorage, planTargetDisk } from './targetDisk.ts';
+
+export interface VmBuilderContext {
+  readonly engine: Engine;
+  readonly target: RestoreTarget;
+  readonly view: RestorePointView;
+  readonly resources: RunResources;
+  readonly verbs: BlockVerbs;
+  readonly session: SessionLog;
+  readonly journal: Journal;
+  readonly signal: AbortSignal;
+}
+
+export interface UploadedDisk {
+  /** In the repository. */
+  readonly diskId: string;
+  readonly alias: string;
+  /** On the engine. */
+  readonly newDiskId: string;
+  readonly format: 'cow' | 'raw';
+  readonly sizeBytes: number;
+  readonly uploadedBytes: number;
+  /** Bytes that were zeroed because the new disk might have held old data. */
+  readonly zeroedBytes: number;
+  /** Whether the server's checksum over the new disk was compared. */
+  readonly isVerified: boolean;
+  readonly wallSeconds: number;
+}
+
+export interface BuiltVm {
+  readonly newVmId: string;
+  readonly hasConfiguration: boolean;
+  readonly disks: readonly UploadedDisk[];
+}
+
+const PARALLEL_UPLOADS = 2;
+const DEFAULT_CONNECTIONS = 4;
+
+export class VmBuilder {
+  /** What the journal holds, for the clean-up of this very process. */
+  readonly steps: JournalEntry[] = [];
+  readonly #context: VmBuilderContext;
+  readonly #options: RestoreVmOptions;
+  readonly #transfers = new Set<DiskTransfer>();
+
+  constructor(context: VmBuilderContext, options: RestoreVmOptions) {
+    this.#context = context;
+    this.#options = options;
+  }
+
+  async build(sourceVmId: string, disks: readonly DiskPoint[]): Promise<BuiltVm> {
+    const { resources, view, verbs } = this.#context;
+    const ovf = await readOvf(view.newest, sourceVmId, verbs);
+    const uploaded: UploadedDisk[] = [];
+    await this.#checkSpace(disks);
+    await forEachLimited(disks, PARALLEL_UPLOADS, async (disk, k) => {
+      if (resources.signal.aborted) return;
+      await this.#restoreDisk(disk).then(
+        (one) => (uploaded[k] = one),
+        (error: unknown) => resources.stop(error),
+      );
+    });
+    resources.signal.throwIfAborted();
+    const vm = await this.#createVm(ovf);
+    for (const [k, disk] of disks.entries()) {
+      const id = uploaded[k]?.newDiskId ?? '';
+      const { interface: bus = 'virtio_scsi', bootable = k === 0 } = disk;
+      await this.#context.engine.attachDisk(vm.id, { id, interface: bus, bootable });
+    }
+    return { newVmId: vm.id, hasConfiguration: ovf !== undefined, disks: uploaded };
+  }
+
+  /** Cancels uploads that are open, which makes the engine delete their disks. */
+  async settle(): Promise<void> {
+    const clock = AbortSignal.timeout(this.#context.engine.timings.cleanupMs);
+    for (const transfer of this.#transfers) await transfer.cancel(clock).catch(() => {});
+  }
+
+  async #record(entry: JournalEntry): Promise<void> {
+    this.steps.push(entry);
+    await this.#context.journal.append(entry);
+  }
+
+  async #checkSpace(disks: readonly DiskPoint[]): Promise<void> {
+    const { domain } = this.#context.target;
+    let needBytes = 0;
+    for (const disk of disks) needBytes += await this.#dataBytes(disk);
+    if (domain.availableBytes === undefined || needBytes <= domain.availableBytes) return;
+    const [need, free] = [formatBytes(needBytes), formatBytes(domain.availableBytes)];
+    throw new TransferError(
+      'TRANSFER_TARGET_FULL',
+      `storage domain ${domain.name}: ${need} are needed, ${free} are free`,
+      { hint: 'free space or choose another storage domain' },
+    );
+  }
+
+  /** Bytes of blocks that are not zero at the restore point. */
+  async #dataBytes(disk: DiskPoint): Promise<number> {
+    const view = await this.#context.view.disk(disk);
+    let dataBytes = 0;
+    for await (const block of view.blocks()) dataBytes += block.lengthBytes;
+    return dataBytes;
+  }
+
+  async #restoreDisk(disk: DiskPoint): Promise<UploadedDisk> {
+    const { session } = this.#context;
+    const startedAtMs = performance.now();
+    const wanted = await this.#planDisk(disk);
+    const newDiskId = await this.#createDisk(wanted);
+    this.#options.onStatus?.(`uploading ${disk.alias}`);
+    const transfer = await this.#openUpload(newDiskId, disk);
+    this.#transfers.add(transfer);
+    const target = await this.#upload(disk, wanted, transfer);
+    await transfer.finish();
+    this.#transfers.delete(transfer);
+    await this.#record({ step: 'transfer-done', transferId: transfer.id });
+    await this.#awaitDisk(newDiskId, wanted.name);
+    session.log.info({ diskId: disk.diskId, newDiskId }, 'disk restored');
+    return {
+      diskId: disk.diskId,
+      alias: disk.alias,
+      newDiskId,
+      format: wanted.format,
+      sizeBytes: disk.sizeBytes,
+      uploadedBytes: target.stats.bytes,
+      zeroedBytes: target.zeroedBytes,
+      isVerified: target.isVerified,
+      wallSeconds: (performance.now() - startedAtMs) / 1000,
+    };
+  }
+
+  async #planDisk(disk: DiskPoint): Promise<CreateDisk> {
+    const { target } = this.#context;
+    const { format = 'same', asVm } = this.#options;
+    const dataBytes = await this.#dataBytes(disk);
+    const name = `${asVm}_${disk.alias}_${disk.diskId.slice(0, 8)}`;
+    return planTargetDisk(disk, dataBytes, target.domain, { format, name });
+  }
+
+  async #createDisk(wanted: CreateDisk): Promise<string> {
+    const { engine, signal } = this.#context;
+    await this.#checkDiskNameFree(wanted.name);
+    await this.#record({ step: 'disk-starting', name: wanted.name });
+    let id: string;
+    try {
+      id = await withGrace(signal, engine.timings.cleanupMs / 3, async (late) => {
+        return (await engine.withSignal(late).createDisk(wanted)).id;
+      });
+    } catch (error) {
+      const [made] = isOutcomeUnknown(error) ? await engine.findDisks(wanted.name) : [];
+      if (!made) throw error;
+      id = made.id;
+    }
+    await this.#record({ step: 'disk', diskId: id });
+    await this.#awaitDisk(id, wanted.name);
+    return id;
+  }
+
+  /** Names of disks need not be unique, but clean-up after a kill finds ours by name. */
+  async #checkDiskNameFree(name: string): Promise<void> {
+    const [existing] = await this.#context.engine.findDisks(name);
+    if (!existing) return;
+    throw new EngineError('ENGINE_FAULT', `a disk named ${name} exists already`, {
+      hint: 'remove it or choose another name with --as-vm',
+    });
+  }
+
+  async #awaitDisk(diskId: string, name: string): Promise<void> {
+    const { engine, signal } = this.#context;
+    const { timings } = engine;
+    const failed = async (state: string): Promise<BackupError> =>
+      await withEvents(
+        engine,
+        new EngineError('ENGINE_FAULT', `disk ${name} (${diskId}): ${state}`, {
+          hint: 'the event list of the engine tells why',
+        }),
+      );
+    await pollUntil(
+      async () => {
+        const disk = await engine.disk(diskId);
+        if (!disk) throw await failed('the engine has removed it again');
+        if (disk.status === 'illegal') throw await failed('the engine calls its image illegal');
+        return disk.status === 'ok' ? true : undefined;
+      },
+      { timings, deadlineMs: timings.diskReadyMs, what: `disk ${name} ready`, signal },
+    );
+  }
+
+  async #openUpload(newDiskId: string, disk: DiskPoint): Promise<DiskTransfer> {
+    const { engine, session, signal } = this.#context;
+    const { connections = DEFAULT_CONNECTIONS } = this.#options;
+    return await DiskTransfer.open({
+      engine,
+      diskId: newDiskId,
+      alias: disk.alias,
+      direction: 'upload',
+      connections,
+      journal: (step, transferId) =>
+        this.#record(
+          step === 'transfer' && transferId !== undefined
+            ? { step, transferId, diskId: newDiskId }
+            : { step: 'transfer-starting', diskId: newDiskId },
+        ),
+      note: session.note,
+      log: session.log,
+      signal,
+    });
+  }
+
+  async #upload(
+    disk: DiskPoint,
+    wanted: CreateDisk,
+    transfer: DiskTransfer,
+  ): Promise<TransferTarget> {
+    const { engine, view, resources, verbs, session, target: place } = this.#context;
+    const target = new TransferTarget({
+      transfer,
+      alias: disk.alias,
+      virtualSizeBytes: disk.sizeBytes,
+      // A preallocated volume of block storage shows what was there before.
+      mustZero: wanted.format === 'raw' && isBlockStorage(place.domain),
+      retryDelayMs: engine.timings.blockRetryMs,
+      signal: resources.signal,
+    });
+    const options = {
+      disk,
+      view,
+      resources,
+      verbs,
+      fetch: createStageStats(),
+      unpack: createStageStats(),
+      onMessage: session.note,
+      onDiskStart: this.#options.onDiskStart ?? (() => {}),
+    };
+    await restoreBlocks(options, [target.stage()], nullSink<never>());
+    await target.finish();
+    return target;
+  }
+
+  async #createVm(ovf: string | undefined): Promise<Vm> {
+    const { engine, signal, target } = this.#context;
+    const { asVm, onStatus } = this.#options;
+    onStatus?.(`creating VM ${asVm}`);
+    await this.#record({ step: 'vm-starting', name: asVm });
+    let vm: Vm;
+    try {
+      vm = await withGrace(signal, engine.timings.cleanupMs / 3, async (late) => {
+        const patient = engine.withSignal(late);
+        if (ovf === undefined) return await patient.createVm(asVm, target.cluster.id);
+        return await patient.importVm(asVm, target.cluster.id, ovf);
+      });
+    } catch (error) {
+      const [made] = isOutcomeUnknown(error) ? await engine.findVms(asVm) : [];
+      if (!made) throw error;
+      vm = made;
+    }
+    await this.#record({ step: 'vm', vmId: vm.id });
+    return vm;
+  }
+}
