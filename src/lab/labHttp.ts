@@ -90,7 +90,13 @@ export class LabServer {
   private constructor(options: LabServerOptions) {
     this.#options = options;
     const { keyPem, certPem } = options.identity;
-    this.#server = createServer({ key: keyPem, cert: certPem, minVersion: 'TLSv1.2' });
+    this.#server = createServer({
+      key: keyPem,
+      cert: certPem,
+      minVersion: 'TLSv1.2',
+      // A client that ends early is still told why that was wrong.
+      allowHalfOpen: true,
+    });
     this.#server.keepAliveTimeout = 0;
     this.#server.requestTimeout = 0;
     this.#server.on('connection', (socket) => this.#track(socket));
