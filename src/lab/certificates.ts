@@ -54,9 +54,9 @@ function keyRing(): KeyRing {
   return sharedKeys;
 }
 
-/** Positive and unique: a leading zero byte keeps DER from reading a sign. */
+/** Unique; the first byte makes it positive and free of leading zeros, which DER forbids. */
 function makeSerial(): string {
-  return `00${randomBytes(15).toString('hex')}`;
+  return `01${randomBytes(15).toString('hex')}`;
 }
 
 function makeCertificate(

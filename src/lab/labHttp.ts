@@ -5,8 +5,7 @@
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import type { Duplex } from 'node:stream';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleepMs } from 'node:timers/promises';
 import { errnoOf } from '../core/errors.ts';
 import { MIB } from '../core/units.ts';
@@ -28,15 +27,12 @@ export interface LabHttpRequest {
   readonly headers: IncomingHttpHeaders;
   /** What came of the body; shorter than its content-length when the client ended early. */
   readonly body: Buffer;
-  readonly socket: Duplex;
+  readonly socket: Socket;
   /** A fault wants the extents of this answer altered. */
   readonly corruptExtents: ((extents: object[]) => object[]) | undefined;
 }
 
-/** Undefined: the request is never answered. */
-export type LabHandler = (
-  request: LabHttpRequest,
-) => Promise<LabHttpResponse | undefined> | LabHttpResponse | undefined;
+export type LabHandler = (request: LabHttpRequest) => Promise<LabHttpResponse> | LabHttpResponse;
 
 export interface LabServerOptions {
   readonly server: 'engine' | 'imageio';
@@ -55,7 +51,8 @@ export interface LabServerOptions {
   readonly record: (request: LabRequest) => void;
   /** Sent with each answer, unless the answer has the same header. Lower-case names. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  readonly onConnection?: ((socket: Duplex) => void) | undefined;
+  /** How long a connection may be idle, or an answer may wait for its client. @defaultValue for ever */
+  readonly idleTimeoutMs?: ((socket: Socket) => number) | undefined;
   readonly dropTicket?: ((request: LabHttpRequest) => void) | undefined;
   readonly flipPhase?: ((request: LabHttpRequest, phase: string) => void) | undefined;
 }
@@ -81,9 +78,9 @@ function failureAnswer(error: unknown): LabHttpResponse {
 export class LabServer {
   readonly #options: LabServerOptions;
   readonly #server: Server;
-  readonly #sockets = new Set<Duplex>();
+  readonly #sockets = new Set<Socket>();
   /** Ends the body that is being read from a socket with what has come. */
-  readonly #openBodies = new WeakMap<Duplex, () => void>();
+  readonly #openBodies = new WeakMap<Socket, () => void>();
   readonly #closing = new AbortController();
   #port = 0;
 
@@ -99,12 +96,14 @@ export class LabServer {
     });
     this.#server.keepAliveTimeout = 0;
     this.#server.requestTimeout = 0;
-    this.#server.on('connection', (socket) => this.#track(socket));
+    this.#server.on('connection', (socket: Socket) => this.#track(socket));
     this.#server.on('secureConnection', (socket) => {
       this.#track(socket);
-      this.#options.onConnection?.(socket);
+      this.#limitIdleTime(socket);
     });
-    this.#server.on('clientError', (error, socket) => this.#endEarly(error, socket));
+    this.#server.on('clientError', (error, socket) => {
+      this.#endEarly(error, socket as Socket);
+    });
     this.#server.on('request', (message, response) => void this.#serve(message, response));
   }
 
@@ -139,15 +138,20 @@ export class LabServer {
     await closed;
   }
 
-  #track(socket: Duplex): void {
+  #track(socket: Socket): void {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
     // A client may vanish at any moment; whoever writes to the socket learns it from `close`.
     socket.on('error', () => socket.destroy());
   }
 
+  /** The HTTP server of Node destroys a connection when its timeout is over. */
+  #limitIdleTime(socket: Socket): void {
+    socket.setTimeout(this.#options.idleTimeoutMs?.(socket) ?? 0);
+  }
+
   /** A client that ends in the middle of a body still gets an answer; other broken requests do not. */
-  #endEarly(error: Error, socket: Duplex): void {
+  #endEarly(error: Error, socket: Socket): void {
     const endBody = this.#openBodies.get(socket);
     if (endBody && errnoOf(error) === 'HPE_INVALID_EOF_STATE') endBody();
     else socket.destroy();
@@ -156,6 +160,8 @@ export class LabServer {
   async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await this.#readBody(message);
     if (!body) return;
+    // While a request is worked on, its connection is not idle.
+    message.socket.setTimeout(0);
     const rawPath = message.url ?? '/';
     const [path = '/', query = ''] = rawPath.split('?', 2);
     const request: LabHttpRequest = {
@@ -185,8 +191,12 @@ export class LabServer {
       if (lengthBytes > MAX_BODY_BYTES) message.destroy();
     });
     return new Promise((resolve) => {
-      this.#openBodies.set(message.socket, () => resolve(Buffer.concat(chunks)));
-      message.once('end', () => resolve(Buffer.concat(chunks)));
+      const end = (): void => {
+        this.#openBodies.delete(message.socket);
+        resolve(Buffer.concat(chunks));
+      };
+      this.#openBodies.set(message.socket, end);
+      message.once('end', end);
       message.once('close', () => resolve(undefined));
       message.once('error', () => resolve(undefined));
     });
@@ -206,10 +216,9 @@ export class LabServer {
       return;
     }
     if (actions.some(({ hang }) => hang)) return this.#record(request, NO_ANSWER_STATUS);
+    const corruptExtents = corrupterOf(actions);
     const answer =
-      cannedAnswer(actions) ??
-      (await this.#options.handle({ ...request, corruptExtents: corrupterOf(actions) }));
-    if (!answer) return this.#record(request, NO_ANSWER_STATUS);
+      cannedAnswer(actions) ?? (await this.#options.handle({ ...request, corruptExtents }));
     const limits = actions.flatMap(({ cutAfterBytes }) => cutAfterBytes ?? []);
     await this.#send(request, response, answer, Math.min(...limits));
   }
@@ -231,6 +240,7 @@ export class LabServer {
   ): Promise<void> {
     this.#record(request, answer.status);
     const headers = { ...this.#options.headers, ...answer.headers };
+    this.#limitIdleTime(request.socket);
     await sendResponse(response, { ...answer, headers }, cutAfterBytes);
   }
 
