@@ -52,6 +52,8 @@ export interface LabDataPlane {
   readonly proxyOrigin: string;
   addTicket(ticket: Ticket): Promise<void>;
   ticketStatus(ticketId: string): TicketStatus | undefined;
+  /** Renews the validity of a ticket; the engine does so as long as it watches the transfer. */
+  extendTicket(ticketId: string): void;
   /** False when operations are still running: the caller tries again. */
   removeTicket(ticketId: string): Promise<boolean>;
   close(): Promise<void>;

@@ -1,0 +1,124 @@
+/**
+ * The lab's own certificate authority. Everything stays in memory; keys are made once per process, and
+ * each authority has a name of its own, so that the CA of one lab is no trust anchor for another.
+ */
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import forge from 'node-forge';
+
+const KEY_BITS = 2048;
+const DAY_MS = 86_400_000;
+const VALID_DAYS = 365;
+/** Subject alternative name types of X.509. */
+const SAN_DNS = 2;
+const SAN_IP = 7;
+
+export interface LabServerIdentity {
+  readonly keyPem: string;
+  readonly certPem: string;
+}
+
+export interface LabAuthority {
+  readonly caPem: string;
+  /** A server certificate for 127.0.0.1 and localhost. */
+  issue(): LabServerIdentity;
+}
+
+interface KeyPair {
+  readonly privatePem: string;
+  readonly privateKey: forge.pki.rsa.PrivateKey;
+  readonly publicKey: forge.pki.rsa.PublicKey;
+}
+
+interface KeyRing {
+  readonly authority: KeyPair;
+  readonly server: KeyPair;
+}
+
+let sharedKeys: KeyRing | undefined;
+
+function makeKeyPair(): KeyPair {
+  const { privateKey, publicKey } = generateKeyPairSync('rsa', {
+    modulusLength: KEY_BITS,
+    privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
+  return {
+    privatePem: privateKey,
+    privateKey: forge.pki.privateKeyFromPem(privateKey),
+    publicKey: forge.pki.publicKeyFromPem(publicKey),
+  };
+}
+
+function keyRing(): KeyRing {
+  sharedKeys ??= { authority: makeKeyPair(), server: makeKeyPair() };
+  return sharedKeys;
+}
+
+/** Unique; the first byte makes it positive and free of leading zeros, which DER forbids. */
+function makeSerial(): string {
+  return `01${randomBytes(15).toString('hex')}`;
+}
+
+function makeCertificate(
+  commonName: string,
+  publicKey: forge.pki.PublicKey,
+): forge.pki.Certificate {
+  const certificate = forge.pki.createCertificate();
+  certificate.publicKey = publicKey;
+  certificate.serialNumber = makeSerial();
+  certificate.validity.notBefore = new Date(Date.now() - DAY_MS);
+  certificate.validity.notAfter = new Date(Date.now() + VALID_DAYS * DAY_MS);
+  certificate.setSubject([
+    { name: 'organizationName', value: 'ovirt-cbt lab' },
+    { name: 'commonName', value: commonName },
+  ]);
+  return certificate;
+}
+
+function makeAuthorityCertificate(keys: KeyPair): forge.pki.Certificate {
+  const name = `lab CA ${randomBytes(6).toString('hex')}`;
+  const certificate = makeCertificate(name, keys.publicKey);
+  certificate.setIssuer(certificate.subject.attributes);
+  certificate.setExtensions([
+    { name: 'basicConstraints', critical: true, cA: true },
+    { name: 'keyUsage', critical: true, keyCertSign: true, cRLSign: true },
+    { name: 'subjectKeyIdentifier' },
+  ]);
+  certificate.sign(keys.privateKey, forge.md.sha256.create());
+  return certificate;
+}
+
+function makeServerCertificate(
+  issuer: forge.pki.Certificate,
+  keys: KeyRing,
+): forge.pki.Certificate {
+  const certificate = makeCertificate('127.0.0.1', keys.server.publicKey);
+  certificate.setIssuer(issuer.subject.attributes);
+  certificate.setExtensions([
+    { name: 'basicConstraints', critical: true, cA: false },
+    { name: 'keyUsage', critical: true, digitalSignature: true, keyEncipherment: true },
+    { name: 'extKeyUsage', serverAuth: true },
+    {
+      name: 'subjectAltName',
+      altNames: [
+        { type: SAN_IP, ip: '127.0.0.1' },
+        { type: SAN_DNS, value: 'localhost' },
+      ],
+    },
+  ]);
+  certificate.sign(keys.authority.privateKey, forge.md.sha256.create());
+  return certificate;
+}
+
+/** Makes a CA. One internal CA signs the engine and imageio alike, as on a real installation. */
+export function createLabAuthority(): LabAuthority {
+  const keys = keyRing();
+  const authority = makeAuthorityCertificate(keys.authority);
+  return {
+    caPem: forge.pki.certificateToPem(authority),
+    issue: () => ({
+      keyPem: keys.server.privatePem,
+      certPem: forge.pki.certificateToPem(makeServerCertificate(authority, keys)),
+    }),
+  };
+}

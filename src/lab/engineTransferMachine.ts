@@ -1,0 +1,276 @@
+/**
+ * The state machine of image transfers: tickets, the engine's polls, inactivity, tear-down. Phases move on
+ * timers and actions only. Invariants: a finished transfer has no ticket and no lock; an upload that did not
+ * succeed takes its disk along. Source: oVirt contract (phases, policies and events of image transfers).
+ */
+import { randomUUID } from 'node:crypto';
+import { forgetBitmaps } from './engineContent.ts';
+import { type Engine, isTransferOver } from './engineCore.ts';
+import { deleteDisk } from './engineDiskStore.ts';
+import { EVENT_CODES } from './engineEvents.ts';
+import type { TransferPhase, TransferRow } from './engineRows.ts';
+import {
+  RETENTION_FAILURE_SECONDS,
+  RETENTION_SUCCESS_SECONDS,
+  TRANSFER_POLL_MAX_SECONDS,
+  TRANSFER_POLL_MIN_SECONDS,
+  TRANSFER_READY_SECONDS,
+  TRANSFER_TEARDOWN_SECONDS,
+} from './engineTimings.ts';
+import { targetOf } from './engineTransferTarget.ts';
+
+/** So many polls in a row must agree before the engine ends a transfer by itself. */
+const POLLS_TO_AGREE = 2;
+
+const TEXTS: Readonly<Record<number, string>> = {
+  [EVENT_CODES.transferInitiated]: 'Image transfer was initiated',
+  [EVENT_CODES.transferSucceeded]: 'Image transfer succeeded',
+  [EVENT_CODES.transferCancelled]: 'Image transfer was cancelled',
+  [EVENT_CODES.transferFailed]: 'Image transfer failed',
+  [EVENT_CODES.ticketMissing]: 'The ticket of the image transfer is missing',
+  [EVENT_CODES.ticketCreateFailed]: 'The host could not create the ticket of the image transfer',
+  [EVENT_CODES.uploadPausedOnTimeout]: 'Upload was paused due to inactivity',
+  [EVENT_CODES.downloadCancelledOnTimeout]: 'Download was cancelled due to inactivity',
+  [EVENT_CODES.transferPausedByUser]: 'Image transfer was paused by the user',
+  [EVENT_CODES.transferResumed]: 'Image transfer was resumed',
+  [EVENT_CODES.transferCancelledByPolicy]: 'Image transfer was cancelled due to inactivity',
+  [EVENT_CODES.transferPausedByPolicy]: 'Image transfer was paused due to inactivity',
+};
+
+export function transferEvent(engine: Engine, transfer: TransferRow, code: number): void {
+  const diskName = engine.disks.get(transfer.diskId)?.name ?? transfer.diskId;
+  engine.log.add({
+    code,
+    description: `${TEXTS[code] ?? 'Image transfer event'} (disk ${diskName}, transfer ${transfer.id}).`,
+    correlationId: transfer.correlationId,
+    vmId: engine.vmOfDisk(transfer.diskId)?.id,
+  });
+}
+
+function schedule(engine: Engine, transfer: TransferRow, seconds: number, next: () => void): void {
+  transfer.timer?.cancel();
+  transfer.timer = engine.scheduler.after(seconds, next);
+}
+
+function isOpening(phase: TransferPhase): boolean {
+  return phase === 'initializing' || phase === 'resuming';
+}
+
+/** Sets a transfer, new or resumed, on its way to a ticket. */
+export function beginTransfer(engine: Engine, transfer: TransferRow): void {
+  schedule(engine, transfer, TRANSFER_READY_SECONDS, () => openTicket(engine, transfer));
+}
+
+function openTicket(engine: Engine, transfer: TransferRow): void {
+  if (engine.behaviour.transferHangs) return beginTransfer(engine, transfer);
+  const target = targetOf(engine, transfer);
+  if (!target) return failToOpen(engine, transfer);
+  const ticketId = randomUUID();
+  engine.recordSecret(ticketId);
+  const added = engine.plane.addTicket({
+    id: ticketId,
+    transferId: transfer.id,
+    target: target.target,
+    mode: transfer.direction === 'upload' ? 'write' : 'read',
+    dirty: target.isDirtyServed,
+    inactivityTimeoutMs: engine.scheduler.realMs(transfer.inactivitySeconds),
+  });
+  added.then(
+    () => useTicket(engine, transfer, ticketId),
+    () => failToOpen(engine, transfer),
+  );
+}
+
+function failToOpen(engine: Engine, transfer: TransferRow): void {
+  if (!isOpening(transfer.phase)) return;
+  transferEvent(engine, transfer, EVENT_CODES.ticketCreateFailed);
+  failTransfer(engine, transfer);
+}
+
+function useTicket(engine: Engine, transfer: TransferRow, ticketId: string): void {
+  // Cancelled while the ticket was being made.
+  if (!isOpening(transfer.phase)) return removeTicket(engine, ticketId, () => undefined);
+  transfer.ticketId = ticketId;
+  Object.assign(transfer, { idlePolls: 0, donePolls: 0, ranFull: false });
+  transfer.phase = 'transferring';
+  transfer.pollSeconds = TRANSFER_POLL_MIN_SECONDS;
+  schedulePoll(engine, transfer);
+}
+
+function schedulePoll(engine: Engine, transfer: TransferRow): void {
+  schedule(engine, transfer, transfer.pollSeconds, () => poll(engine, transfer));
+  transfer.pollSeconds = Math.min(transfer.pollSeconds * 2, TRANSFER_POLL_MAX_SECONDS);
+}
+
+/** What the engine does every few seconds while a transfer runs. */
+function poll(engine: Engine, transfer: TransferRow): void {
+  if (transfer.phase !== 'transferring' || transfer.ticketId === undefined) return;
+  const status = engine.plane.ticketStatus(transfer.ticketId);
+  if (!status) return loseTicket(engine, transfer);
+  engine.plane.extendTicket(transfer.ticketId);
+  transfer.isActive = status.active;
+  transfer.transferredBytes = status.transferredBytes;
+  if (transfer.ranFull) return pauseTransfer(engine, transfer, 'paused_system');
+  const limitMs = engine.scheduler.realMs(transfer.inactivitySeconds);
+  const isIdle = limitMs > 0 && !status.active && status.idleMs > limitMs;
+  transfer.idlePolls = isIdle ? transfer.idlePolls + 1 : 0;
+  if (transfer.idlePolls >= POLLS_TO_AGREE) return timeOut(engine, transfer);
+  const isDone =
+    transfer.direction === 'download' &&
+    !status.active &&
+    status.transferredBytes >= transfer.sizeBytes;
+  transfer.donePolls = isDone ? transfer.donePolls + 1 : 0;
+  if (transfer.donePolls >= POLLS_TO_AGREE) return finalizeTransfer(engine, transfer);
+  schedulePoll(engine, transfer);
+}
+
+function loseTicket(engine: Engine, transfer: TransferRow): void {
+  transferEvent(engine, transfer, EVENT_CODES.ticketMissing);
+  transfer.ticketId = undefined;
+  if (transfer.direction === 'download') return failTransfer(engine, transfer);
+  pauseTransfer(engine, transfer, 'paused_system');
+}
+
+function timeOut(engine: Engine, transfer: TransferRow): void {
+  const { policy, direction } = transfer;
+  if (policy === 'cancel') {
+    transferEvent(engine, transfer, EVENT_CODES.transferCancelledByPolicy);
+    return failTransfer(engine, transfer);
+  }
+  if (policy === 'legacy' && direction === 'download') {
+    transferEvent(engine, transfer, EVENT_CODES.downloadCancelledOnTimeout);
+    return failTransfer(engine, transfer);
+  }
+  const isLegacy = policy === 'legacy';
+  transferEvent(
+    engine,
+    transfer,
+    isLegacy ? EVENT_CODES.uploadPausedOnTimeout : EVENT_CODES.transferPausedByPolicy,
+  );
+  pauseTransfer(engine, transfer, 'paused_system');
+}
+
+/** Removes a ticket, again and again while operations run on it. */
+function removeTicket(engine: Engine, ticketId: string, next: () => void): void {
+  const retry = (): void => {
+    engine.scheduler.after(TRANSFER_POLL_MIN_SECONDS, () => removeTicket(engine, ticketId, next));
+  };
+  engine.plane.removeTicket(ticketId).then((isGone) => (isGone ? next() : retry()), retry);
+}
+
+/** Goes on when the transfer has no ticket any more. */
+function closeTicket(engine: Engine, transfer: TransferRow, next: () => void): void {
+  const { ticketId } = transfer;
+  if (ticketId === undefined) return next();
+  removeTicket(engine, ticketId, () => {
+    if (transfer.ticketId === ticketId) transfer.ticketId = undefined;
+    next();
+  });
+}
+
+/** Pauses a transfer; its URLs vanish. */
+export function pauseTransfer(
+  engine: Engine,
+  transfer: TransferRow,
+  phase: 'paused_user' | 'paused_system',
+): void {
+  transfer.phase = phase;
+  transfer.isActive = false;
+  transfer.timer?.cancel();
+  const { ticketId } = transfer;
+  transfer.ticketId = undefined;
+  if (ticketId !== undefined) removeTicket(engine, ticketId, () => undefined);
+}
+
+export function finalizeTransfer(engine: Engine, transfer: TransferRow): void {
+  transfer.phase = 'finalizing_success';
+  tearDown(engine, transfer, () => {
+    const isBad = transfer.direction === 'upload' && engine.behaviour.uploadVerifyFails;
+    if (!isBad) return endTransfer(engine, transfer, 'finished_success');
+    const disk = engine.disks.get(transfer.diskId);
+    if (disk) disk.status = 'illegal';
+    enterFailure(engine, transfer);
+  });
+}
+
+/** The engine gives a transfer up: cancelled, then torn down, then finished. */
+export function failTransfer(engine: Engine, transfer: TransferRow): void {
+  transfer.phase = 'cancelled_system';
+  schedule(engine, transfer, TRANSFER_POLL_MIN_SECONDS, () => enterFailure(engine, transfer));
+}
+
+function enterFailure(engine: Engine, transfer: TransferRow): void {
+  transfer.phase = 'finalizing_failure';
+  tearDown(engine, transfer, () => {
+    transferEvent(engine, transfer, EVENT_CODES.transferFailed);
+    endTransfer(engine, transfer, 'finished_failure');
+  });
+}
+
+/** The user cancels; seen as a cleanup of its own. */
+export function cancelTransfer(engine: Engine, transfer: TransferRow): void {
+  transfer.phase = 'cancelled_user';
+  transferEvent(engine, transfer, EVENT_CODES.transferCancelled);
+  schedule(engine, transfer, TRANSFER_POLL_MIN_SECONDS, () => {
+    transfer.phase = 'finalizing_cleanup';
+    tearDown(engine, transfer, () => {
+      transfer.phase = 'finished_cleanup';
+      schedule(engine, transfer, TRANSFER_POLL_MIN_SECONDS, () => {
+        endTransfer(engine, transfer, 'finished_failure');
+      });
+    });
+  });
+}
+
+function tearDown(engine: Engine, transfer: TransferRow, next: () => void): void {
+  transfer.timer?.cancel();
+  closeTicket(engine, transfer, () => {
+    transfer.isActive = false;
+    schedule(engine, transfer, TRANSFER_TEARDOWN_SECONDS, next);
+  });
+}
+
+function releaseDisk(engine: Engine, transfer: TransferRow, hasSucceeded: boolean): void {
+  const disk = engine.disks.get(transfer.diskId);
+  if (!disk || disk.lock?.ownerId !== transfer.id) return;
+  disk.lock = undefined;
+  if (transfer.direction === 'upload' && !hasSucceeded) return deleteDisk(engine, disk);
+  // What was tracked before describes another content now.
+  if (transfer.direction === 'upload') forgetBitmaps(engine, disk);
+  disk.status = 'ok';
+}
+
+function endTransfer(
+  engine: Engine,
+  transfer: TransferRow,
+  phase: 'finished_success' | 'finished_failure',
+): void {
+  const hasSucceeded = phase === 'finished_success';
+  releaseDisk(engine, transfer, hasSucceeded);
+  transfer.phase = phase;
+  if (hasSucceeded) transferEvent(engine, transfer, EVENT_CODES.transferSucceeded);
+  engine.log.endJob(transfer.jobId, hasSucceeded);
+  if (engine.behaviour.forgetsFinished) {
+    engine.transfers.delete(transfer.id);
+    return;
+  }
+  const seconds = hasSucceeded ? RETENTION_SUCCESS_SECONDS : RETENTION_FAILURE_SECONDS;
+  schedule(engine, transfer, seconds, () => engine.transfers.delete(transfer.id));
+}
+
+/** Moves a transfer to a phase that a fault names; an unknown name is shown as it is. */
+export function forceTransferPhase(engine: Engine, transfer: TransferRow, phase: string): void {
+  if (isTransferOver(transfer)) return void (transfer.phase = phase as TransferPhase);
+  if (phase === 'cancelled_system') return failTransfer(engine, transfer);
+  if (phase === 'cancelled_user') return cancelTransfer(engine, transfer);
+  if (phase === 'finalizing_success') return finalizeTransfer(engine, transfer);
+  if (phase === 'finalizing_failure') return enterFailure(engine, transfer);
+  if (phase === 'paused_user' || phase === 'paused_system') {
+    return pauseTransfer(engine, transfer, phase);
+  }
+  if (phase === 'finished_success' || phase === 'finished_failure') {
+    transfer.timer?.cancel();
+    return closeTicket(engine, transfer, () => endTransfer(engine, transfer, phase));
+  }
+  transfer.phase = phase as TransferPhase;
+}

@@ -1,0 +1,133 @@
+/**
+ * The one place that turns plain values of the engine into what goes over the wire.
+ *
+ * Rules (oVirt contract): integers and booleans become strings, dates become epoch milliseconds as numbers,
+ * an empty collection becomes `{}`, an absent value has no key. Nothing outside this file knows a format.
+ */
+
+export interface WireRecord {
+  readonly [name: string]: WireValue;
+}
+
+export type WireValue =
+  | string
+  | number
+  | boolean
+  | Date
+  | WireEntity
+  | WireList
+  | WireRecord
+  | readonly WireValue[]
+  | undefined;
+
+/** A collection whose members have a name of their own: `{"disk":[…]}`. */
+export class WireList {
+  readonly item: string;
+  readonly values: readonly WireValue[];
+
+  constructor(item: string, values: readonly WireValue[]) {
+    this.item = item;
+    this.values = values;
+  }
+}
+
+/** A thing with an address. The row it was made of lets `follow` find what its links lead to. */
+export class WireEntity {
+  readonly type: string;
+  readonly row: object;
+  readonly fields: WireRecord;
+
+  constructor(type: string, row: object, fields: WireRecord) {
+    this.type = type;
+    this.row = row;
+    this.fields = fields;
+  }
+
+  /** The same entity with more fields. */
+  with(fields: WireRecord): WireEntity {
+    return new WireEntity(this.type, this.row, { ...this.fields, ...fields });
+  }
+}
+
+/** Prefix of every address. */
+export const API_PATH = '/ovirt-engine/api';
+
+export interface EntityParts {
+  readonly type: string;
+  readonly row: { readonly id: string };
+  /** Path below the API root, without a leading slash. */
+  readonly path: string;
+  readonly fields: WireRecord;
+  /** Names of sub-collections. */
+  readonly links?: readonly string[] | undefined;
+  readonly actions?: readonly string[] | undefined;
+}
+
+/** An entity with id, href, links and actions. */
+export function entity(parts: EntityParts): WireEntity {
+  const href = `${API_PATH}/${parts.path}`;
+  const toLink = (rel: string): WireRecord => ({ href: `${href}/${rel}`, rel });
+  return new WireEntity(parts.type, parts.row, {
+    ...parts.fields,
+    id: parts.row.id,
+    href,
+    link: (parts.links ?? []).map(toLink),
+    actions: parts.actions ? new WireList('link', parts.actions.map(toLink)) : undefined,
+  });
+}
+
+/** A pointer to another entity. */
+export function reference(id: string | undefined, collectionPath: string): WireRecord | undefined {
+  return id === undefined ? undefined : { id, href: `${API_PATH}/${collectionPath}/${id}` };
+}
+
+type Json = string | number | readonly Json[] | { readonly [name: string]: Json };
+
+function recordToJson(record: WireRecord): Json {
+  const json: Record<string, Json> = {};
+  for (const [name, value] of Object.entries(record)) {
+    const rendered = toJson(value);
+    if (rendered !== undefined) json[name] = rendered;
+  }
+  return json;
+}
+
+function arrayToJson(values: readonly WireValue[]): Json[] {
+  return values.map(toJson).filter((value) => value !== undefined);
+}
+
+function listToJson(list: WireList): Json {
+  return list.values.length === 0 ? {} : { [list.item]: arrayToJson(list.values) };
+}
+
+/** A value as the JSON of the engine has it. */
+export function toJson(value: WireValue): Json | undefined {
+  if (value === undefined || typeof value === 'string') return value;
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (value instanceof Date) return value.getTime();
+  if (value instanceof WireList) return listToJson(value);
+  if (value instanceof WireEntity) return recordToJson(value.fields);
+  if (Array.isArray(value)) return arrayToJson(value);
+  return recordToJson(value as WireRecord);
+}
+
+/** What a route answers; `root` names the element for formats that have one. */
+export interface WireReply {
+  readonly status: number;
+  readonly root: string;
+  readonly value: WireValue;
+}
+
+export function reply(root: string, value: WireValue, status = 200): WireReply {
+  return { status, root, value };
+}
+
+/** Answer of a collection. */
+export function replyList(root: string, item: string, values: readonly WireValue[]): WireReply {
+  return reply(root, new WireList(item, values));
+}
+
+/** Answer of an action or a delete. */
+export function replyDone(jobId?: string): WireReply {
+  return reply('action', { status: 'complete', job: reference(jobId, 'jobs') });
+}

@@ -1,0 +1,21 @@
+/** The lab: an oVirt engine and an ovirt-imageio in this process, for tests, demos and first steps. */
+export { startLab } from './engineStart.ts';
+export type {
+  Lab,
+  LabAction,
+  LabBehaviour,
+  LabDisk,
+  LabDiskFormat,
+  LabDiskSpec,
+  LabFault,
+  LabFaults,
+  LabMatch,
+  LabOptions,
+  LabRequest,
+  LabStorageDomainSpec,
+  LabTraffic,
+  LabView,
+  LabVm,
+  LabVmSpec,
+  LabVmStatus,
+} from './types.ts';
