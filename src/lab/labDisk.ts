@@ -160,9 +160,8 @@ export class LabDiskState implements LabDisk {
     const names = [...this.#bitmaps.keys()];
     const parent = this.#bitmaps.get(names[names.indexOf(name) - 1] ?? '');
     this.#bitmaps.delete(name);
-    if (!parent) return;
-    parent.dirty.addAll(removed.dirty);
-    parent.isBroken ||= removed.isBroken;
+    // Whatever broke the removed one has broken the older one, too.
+    parent?.dirty.addAll(removed.dirty);
   }
 
   dropBitmaps(): void {

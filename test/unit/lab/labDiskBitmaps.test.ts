@@ -62,20 +62,6 @@ describe('bitmaps', () => {
     expect(target.canServe(['unknown'])).toBe(false);
   });
 
-  test('break an older one that takes over a broken one', () => {
-    const target = labDisk();
-    target.addBitmap('a');
-    target.addBitmap('b');
-    target.breakBitmaps();
-    target.addBitmap('c');
-    target.addBitmap('d');
-    target.removeBitmap('d');
-    expect(target.canServe(['c'])).toBe(true);
-    target.removeBitmap('c');
-
-    expect(target.canServe(['b'])).toBe(false);
-  });
-
   test('do not exist on raw disks', () => {
     expect(() => labDisk({ format: 'raw' }).addBitmap('a')).toThrow(/raw/);
   });
