@@ -30,7 +30,7 @@ describe('bitmaps', () => {
     target.removeBitmap('b');
     const view = target.freeze();
 
-    expect(target.hasBitmap('b')).toBe(false);
+    expect(target.canServe(['b'])).toBe(false);
     expect(granulesWith(view.extents(['a', 'c']), 'dirty')).toEqual([0, 1, 2]);
     expect(granulesWith(view.extents(['c']), 'dirty')).toEqual([2]);
   });
