@@ -119,7 +119,11 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
     idleMs: engine.scheduler.realMs(idleSeconds),
     recordSecret: (secret) => shared.secrets.add(secret),
   });
-  const server = await startEngine(options, shared, engine, sessions);
+  const server = await startEngine(options, shared, engine, sessions).catch(async (error) => {
+    // The port may be taken.
+    await imageio.close();
+    throw error;
+  });
   const { caPem } = shared.authority;
   lab = new EngineLab({ ...shared, username, password, caPem, engine, sessions, server, imageio });
   return lab;

@@ -1,7 +1,7 @@
 /**
  * What an image transfer is to read or write, and everything that makes the engine refuse it.
  * Source: oVirt contract (faults on the creation of a transfer; direction defaults to upload, format to the
- * disk's own).
+ * disk's own). Unlike a real engine, the lab cannot transfer volumes in the format cow.
  */
 import type { TransferBody } from './engineBodyTypes.ts';
 import type { Engine } from './engineCore.ts';
@@ -104,4 +104,6 @@ export function checkTransfer(engine: Engine, source: TransferSource): void {
   checkPlugged(engine, source);
   checkLocks(engine, source);
   checkBackup(engine, source);
+  // The bytes of qcow2 files do not exist here.
+  if (source.format === 'cow') throw refuse(400, 'The lab transfers guest data only: format raw.');
 }

@@ -52,6 +52,15 @@ function schedule(engine: Engine, transfer: TransferRow, seconds: number, next: 
   transfer.timer = engine.scheduler.after(seconds, next);
 }
 
+/** On its way to the end, or there. */
+export function isEnding(phase: TransferPhase): boolean {
+  return /^(finalizing|finished|cancelled)/.test(phase);
+}
+
+export function isPaused(phase: TransferPhase): boolean {
+  return phase === 'paused_user' || phase === 'paused_system';
+}
+
 function isOpening(phase: TransferPhase): boolean {
   return phase === 'initializing' || phase === 'resuming';
 }
@@ -104,7 +113,10 @@ function schedulePoll(engine: Engine, transfer: TransferRow): void {
 
 /** What the engine does every few seconds while a transfer runs. */
 function poll(engine: Engine, transfer: TransferRow): void {
-  if (transfer.phase !== 'transferring' || transfer.ticketId === undefined) return;
+  if (isEnding(transfer.phase) || isPaused(transfer.phase)) return;
+  if (transfer.ticketId === undefined) return;
+  // A phase that a fault has put there lasts until the engine looks again.
+  transfer.phase = 'transferring';
   const status = engine.plane.ticketStatus(transfer.ticketId);
   if (!status) return loseTicket(engine, transfer);
   engine.plane.extendTicket(transfer.ticketId);
@@ -261,6 +273,9 @@ function endTransfer(
 /** Moves a transfer to a phase that a fault names; an unknown name is shown as it is. */
 export function forceTransferPhase(engine: Engine, transfer: TransferRow, phase: string): void {
   if (isTransferOver(transfer)) return void (transfer.phase = phase as TransferPhase);
+  if (phase === 'cancelled_system' && isOpening(transfer.phase)) {
+    return failToOpen(engine, transfer);
+  }
   if (phase === 'cancelled_system') return failTransfer(engine, transfer);
   if (phase === 'cancelled_user') return cancelTransfer(engine, transfer);
   if (phase === 'finalizing_success') return finalizeTransfer(engine, transfer);

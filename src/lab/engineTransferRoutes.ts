@@ -6,17 +6,19 @@
 import { randomUUID } from 'node:crypto';
 import { actionBody, type TransferBody, transferBody } from './engineBodyTypes.ts';
 import { transferView } from './engineBackupViews.ts';
-import { type Engine, isTransferOver } from './engineCore.ts';
+import type { Engine } from './engineCore.ts';
 import { forbidden, refusal, unknownResource } from './engineErrors.ts';
 import { EVENT_CODES } from './engineEvents.ts';
 import type { EngineCall, Route } from './engineRouter.ts';
-import type { TransferPhase, TransferRow } from './engineRows.ts';
+import type { TransferRow } from './engineRows.ts';
 import { TRANSFER_INACTIVITY_SECONDS, TRANSFER_POLL_MIN_SECONDS } from './engineTimings.ts';
 import { checkTransfer, type TransferSource, transferSource } from './engineTransferChecks.ts';
 import {
   beginTransfer,
   cancelTransfer,
   finalizeTransfer,
+  isEnding,
+  isPaused,
   pauseTransfer,
   transferEvent,
 } from './engineTransferMachine.ts';
@@ -84,21 +86,13 @@ function getTransfer(call: EngineCall): WireReply {
   return reply('image_transfer', transferView(call.engine, transfer));
 }
 
-function isEnding(phase: TransferPhase): boolean {
-  return /^(finalizing|finished|cancelled)/.test(phase);
-}
-
-function isPaused(phase: TransferPhase): boolean {
-  return phase === 'paused_user' || phase === 'paused_system';
-}
-
 function finalize(engine: Engine, transfer: TransferRow): void {
   const canFinalize = transfer.phase === 'transferring' || isPaused(transfer.phase);
   if (canFinalize) finalizeTransfer(engine, transfer);
 }
 
 function cancel(engine: Engine, transfer: TransferRow): void {
-  if (!isTransferOver(transfer) && !isEnding(transfer.phase)) cancelTransfer(engine, transfer);
+  if (!isEnding(transfer.phase)) cancelTransfer(engine, transfer);
 }
 
 function pause(engine: Engine, transfer: TransferRow): void {

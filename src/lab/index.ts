@@ -1,4 +1,5 @@
 /** The lab: an oVirt engine and an ovirt-imageio in this process, for tests, demos and first steps. */
+export { addSampleVms } from './engineSamples.ts';
 export { startLab } from './engineStart.ts';
 export type {
   Lab,

@@ -146,10 +146,6 @@ export class LabDiskState implements LabDisk {
     this.#bitmaps.set(name, { dirty: new RangeSet(), isBroken: false });
   }
 
-  hasBitmap(name: string): boolean {
-    return this.#bitmaps.has(name);
-  }
-
   /**
    * Removes a bitmap with its checkpoint. The next older bitmap of this disk takes over what it recorded,
    * since it stands for all changes up to the next newer one; without an older one that is forgotten.
@@ -160,9 +156,8 @@ export class LabDiskState implements LabDisk {
     const names = [...this.#bitmaps.keys()];
     const parent = this.#bitmaps.get(names[names.indexOf(name) - 1] ?? '');
     this.#bitmaps.delete(name);
-    if (!parent) return;
-    parent.dirty.addAll(removed.dirty);
-    parent.isBroken ||= removed.isBroken;
+    // Whatever broke the removed one has broken the older one, too.
+    parent?.dirty.addAll(removed.dirty);
   }
 
   dropBitmaps(): void {

@@ -22,7 +22,7 @@ export interface ImageioCall {
   readonly method?: string;
   readonly headers?: Record<string, string>;
   readonly body?: Buffer | string;
-  readonly agent?: Agent;
+  readonly agent?: Agent | undefined;
   readonly origin?: string;
 }
 

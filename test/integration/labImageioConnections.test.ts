@@ -1,9 +1,9 @@
 /** Connections to the lab's imageio, and what removals, restarts and the close do to them. */
 import { once } from 'node:events';
-import { request } from 'undici';
+import { type Agent, request } from 'undici';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
-import { type ImageioRig, startImageio } from '../helpers/labImageio.ts';
+import { type ImageioAnswer, type ImageioRig, startImageio } from '../helpers/labImageio.ts';
 import { labDisk } from '../helpers/labDisks.ts';
 
 const FORBIDDEN = 'You are not allowed to access this resource: ';
@@ -22,6 +22,16 @@ afterEach(async () => {
 /** A ticket whose image no socket buffer can hold. */
 async function addLargeTicket(): Promise<void> {
   await rig.addTicket({ target: labDisk({ sizeBytes: 256 * MIB }).uploadTarget() });
+}
+
+/** Eight connections that were answered, and the answer to a ninth. */
+async function nineConnections(): Promise<{ others: Agent[]; ninth: Promise<ImageioAnswer> }> {
+  await rig.addTicket();
+  const others = Array.from({ length: 8 }, () => rig.agent());
+  for (const agent of others) await rig.call('t1', { ...FIRST, agent });
+  const ninth = rig.call('t1', { ...FIRST, agent: rig.agent() });
+  await vi.waitFor(() => expect(rig.imageio.traffic.maxConnections).toBe(9));
+  return { others, ninth };
 }
 
 describe('the removal of a ticket', () => {
@@ -65,23 +75,25 @@ describe('a connection', () => {
     expect((await rig.call('t1', FIRST)).status).toBe(206);
   });
 
-  test('is the ninth of its ticket: not answered until another one ends', async () => {
-    await rig.addTicket();
-    const agents = Array.from({ length: 9 }, () => rig.agent());
-    for (const agent of agents.slice(0, 8)) await rig.call('t1', { ...FIRST, agent });
-    let isAnswered = false;
-    const ninth = rig
-      .call('t1', { ...FIRST, agent: agents[8] as (typeof agents)[0] })
-      .then((answer) => {
-        isAnswered = true;
-        return answer;
-      });
-    await vi.waitFor(() => expect(rig.imageio.traffic.maxConnections).toBe(9));
-    await rig.call('t1', { ...FIRST, agent: agents[0] as (typeof agents)[0] });
-    expect(isAnswered).toBe(false);
-    await agents[1]?.destroy();
+  test('that is the ninth of its ticket is not answered until another one ends', async () => {
+    const { others, ninth } = await nineConnections();
+    const onAnswer = vi.fn<() => void>();
+    const answered = ninth.then(onAnswer);
+    await rig.call('t1', { ...FIRST, agent: others[0] });
+    expect(onAnswer).not.toHaveBeenCalled();
+    await others[1]?.destroy();
+    await answered;
 
     expect((await ninth).status).toBe(206);
+  });
+
+  test('that has waited for so long that its ticket is gone is refused', async () => {
+    const { others, ninth } = await nineConnections();
+    rig.faults.add({ nth: 1 }, { dropTicket: true });
+    await rig.call('t1', { ...FIRST, agent: others[0] });
+    await others[1]?.destroy();
+
+    expect(await ninth).toMatchObject({ status: 403 });
   });
 
   test('of another ticket is not among the eight', async () => {

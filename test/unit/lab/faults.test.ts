@@ -110,11 +110,12 @@ describe('several faults', () => {
   test('end with the first that ends the request; later ones count it and do not fire', () => {
     const faults = new LabFaultList();
     faults.add({ times: 1 }, { reset: true });
-    const later = faults.add({ nth: 2 }, { status: 500 });
+    const always = faults.add({}, { delayMs: 1 });
+    const second = faults.add({ nth: 2 }, { status: 500 });
 
     expect(faults.meet(READ)).toEqual([{ reset: true }]);
-    expect(faults.meet(READ)).toEqual([{ status: 500 }]);
-    expect(faults.fired(later)).toBe(1);
+    expect(faults.meet(READ)).toEqual([{ delayMs: 1 }, { status: 500 }]);
+    expect([faults.fired(always), faults.fired(second)]).toEqual([1, 1]);
   });
 });
 

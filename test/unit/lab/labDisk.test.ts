@@ -156,6 +156,8 @@ describe('a frozen view', () => {
     target.write(10, filled(G, 2));
     target.zero(G, G);
     target.write(5 * G, filled(G, 3));
+    target.zero(6 * G, G);
+    expect(view.extents(undefined)).toEqual(before);
     target.resize(2 * G);
 
     expect(view.sizeBytes).toBe(8 * G);
