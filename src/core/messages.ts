@@ -41,6 +41,7 @@ export const MESSAGE_CODES = [
   'JOB-604',
   'JOB-605',
   'JOB-606',
+  'JOB-607',
   'REPO-501',
   'REPO-503',
   'REPO-505',
@@ -67,7 +68,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) is stored as RAW, so oVirt holds no change map for it. All {size} was to be read; only blocks that differ from restore point {rp} are kept.',
     resolution:
-      'Convert the disk to QCOW2 ("convert disk" in the portal, or restore it with --format cow), then switch incremental backup on in its settings.',
+      'Convert the disk to QCOW2 ("convert disk" in the portal, or restore it with --disk-format cow), then switch incremental backup on in its settings.',
   },
   'CBT-102': {
     level: 'warn',
@@ -164,6 +165,11 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'JOB-606': {
     level: 'info',
     text: 'A session that was stopped left {what} on the engine; it was cleaned up.',
+    resolution: 'None.',
+  },
+  'JOB-607': {
+    level: 'info',
+    text: 'A session of {vm} is running, or was stopped and left something to clean up.',
     resolution: 'None.',
   },
   'REPO-501': {
