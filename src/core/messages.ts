@@ -66,7 +66,7 @@ export type MessageCode = (typeof MESSAGE_CODES)[number];
 const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'CBT-101': {
     level: 'warn',
-    text: 'Disk {alias} ({id}) is stored as RAW, so oVirt holds no change map for it. All {size} was to be read; only blocks that differ from restore point {rp} are kept.',
+    text: 'Disk {alias} ({id}) is stored as RAW, so oVirt holds no change map for it. The whole disk ({size}) is read; only blocks that differ from restore point {rp} are kept.',
     resolution:
       'Convert the disk to QCOW2 ("convert disk" in the portal, or restore it with --disk-format cow), then switch incremental backup on in its settings.',
   },
@@ -116,9 +116,9 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'DSK-111': {
     level: 'warn',
-    text: 'Disk {alias} ({id}) of restore point {rp} was not given to this session; the new restore point does not hold it.',
+    text: 'Disk {alias} ({id}) of restore point {rp} is not among the disks of this session; the new restore point does not hold it.',
     resolution:
-      'Add its image to the command again if the disk is still wanted; older restore points keep it.',
+      'Nothing to do if it was removed; else give it to the session again. Older restore points keep it.',
   },
   'DSK-112': {
     level: 'warn',
