@@ -1,14 +1,18 @@
 /** What the documents say is run or compared here, so that they cannot go stale. */
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { createProgram } from '../../src/cli/program.ts';
 import { ERROR_CODES, EXIT_CODES } from '../../src/core/errors.ts';
 import { MESSAGE_CODES, sessionMessage } from '../../src/core/messages.ts';
+import { addSampleVms, startLab } from '../../src/lab/index.ts';
 import { tempDir } from '../helpers/tempDir.ts';
+
+const run = promisify(execFile);
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const CLI = path.join(ROOT, 'dist/cli/main.js');
@@ -35,6 +39,16 @@ function folderWithDisk(): string {
   return folder;
 }
 
+/** `A=1 B=2` as an object. */
+function variables(text: string): Record<string, string> {
+  return Object.fromEntries(
+    text
+      .trim()
+      .split(/\s+/)
+      .map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
+  );
+}
+
 function runExample(code: string, cwd: string): string {
   const file = path.join(cwd, 'example.mjs');
   writeFileSync(file, code.replaceAll("'ovirt-cbt'", `'${LIBRARY}'`));
@@ -46,18 +60,29 @@ describe('README', () => {
     .flatMap((block) => block.split('\n'))
     .map(withoutComment);
 
-  it('has product commands that work one after the other', () => {
+  it('has product commands that work one after the other', async () => {
     const cwd = folderWithDisk();
     const ours = commands.filter((line) => line.startsWith('npx ovirt-cbt '));
-    expect(ours.length).toBeGreaterThan(5);
+    await using lab = await startLab();
+    addSampleVms(lab);
+    writeFileSync(path.join(cwd, 'ca.pem'), lab.caPem);
+    writeFileSync(path.join(cwd, 'password'), lab.password, { mode: 0o600 });
+    const [, settings = ''] = commands.find((line) => /CAFILE/.test(line))?.split('export ') ?? [];
+    const env = { ...process.env, ...variables(settings), OVIRT_URL: lab.url };
+    expect(ours.length).toBeGreaterThan(8);
 
     for (const line of ours) {
       const args = line.split(/\s+/).slice(2);
-      execFileSync(process.execPath, [CLI, ...args], { cwd, stdio: 'pipe' });
+      await run(process.execPath, [CLI, ...args], {
+        cwd,
+        env: { ...env, OVIRT_USERNAME: lab.username },
+      });
     }
 
-    const restored = readFileSync(path.join(cwd, 'restored/disk.raw'));
-    expect(restored.equals(readFileSync(path.join(cwd, 'disk.raw')))).toBe(true);
+    const restored = readFileSync(path.join(cwd, 'images/disk.raw.qcow2'));
+    expect(restored.length).toBeGreaterThan(0);
+    expect(lab.vms.map((vm) => vm.name)).toContain('web01-new');
+    expect(lab.leftovers()).toEqual([]);
   });
 
   it('has two npm commands, which the gate runs', () => {
@@ -74,6 +99,22 @@ describe('README', () => {
     const [example = ''] = fenced('README.md', 'js');
 
     expect(runExample(example, folderWithDisk())).toMatch(/^full \d+\n$/);
+  });
+});
+
+describe('docs/troubleshooting.md', () => {
+  const ofEngines = MESSAGE_CODES.filter((code) => /^(CBT|SNP|XFER|FRZ|JOB)-/.test(code));
+
+  it.each(ofEngines)('gives text, cause and resolution of %s', (code) => {
+    const { level, text, resolution } = sessionMessage(code);
+    const section = read('docs/troubleshooting.md')
+      .split('\n## ')
+      .find((part) => part.startsWith(code));
+
+    expect(section).toContain(`${code} (${level})\n\n> ${text}\n\n- **Cause:** `);
+    expect(section).toContain(
+      `- **What to do:** ${resolution === 'None.' ? 'Nothing.' : resolution}`,
+    );
   });
 });
 
