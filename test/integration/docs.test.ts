@@ -18,6 +18,8 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const CLI = path.join(ROOT, 'dist/cli/main.js');
 const LIBRARY = pathToFileURL(path.join(ROOT, 'dist/index.js')).href;
 
+const LAB = pathToFileURL(path.join(ROOT, 'dist/lab/index.js')).href;
+
 function read(file: string): string {
   return readFileSync(path.join(ROOT, file), 'utf8');
 }
@@ -51,7 +53,10 @@ function variables(text: string): Record<string, string> {
 
 function runExample(code: string, cwd: string): string {
   const file = path.join(cwd, 'example.mjs');
-  writeFileSync(file, code.replaceAll("'ovirt-cbt'", `'${LIBRARY}'`));
+  const local = code
+    .replaceAll("'ovirt-cbt'", `'${LIBRARY}'`)
+    .replaceAll("'ovirt-cbt/lab'", `'${LAB}'`);
+  writeFileSync(file, local);
   return execFileSync(process.execPath, [file], { cwd, encoding: 'utf8' });
 }
 
@@ -119,11 +124,11 @@ describe('docs/troubleshooting.md', () => {
 });
 
 describe('docs/library.md', () => {
-  it('has an example that prints what it says', () => {
-    const [example = ''] = fenced('docs/library.md', 'js');
-    const [expected = ''] = fenced('docs/library.md', 'text');
+  const examples = fenced('docs/library.md', 'js');
+  const outputs = fenced('docs/library.md', 'text');
 
-    expect(runExample(example, tempDir())).toBe(expected);
+  it.each(examples.map((_, k) => k))('has example %d, which prints what it says', (k) => {
+    expect(runExample(examples[k] ?? '', tempDir())).toBe(outputs[k]);
   });
 });
 
