@@ -58,6 +58,7 @@ export const MESSAGE_CODES = [
   'XFER-303',
   'XFER-304',
   'XFER-305',
+  'XFER-306',
 ] as const;
 
 export type MessageCode = (typeof MESSAGE_CODES)[number];
@@ -254,6 +255,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'The transfer of disk {alias} ({id}) was lost ({reason}) and made anew.',
     resolution: 'Check ovirt-imageio on the host if it repeats.',
+  },
+  'XFER-306': {
+    level: 'warn',
+    text: 'The engine did not end backup {backup} of {vm} ({reason}). All data had been read, so the restore point is kept; what is left on the engine is cleaned up by the next session.',
+    resolution:
+      'Run "ovirt-cbt cleanup" when the engine is well again, or wait for the next session.',
   },
 };
 
