@@ -140,9 +140,11 @@ export function formatPreflight(report: PreflightReport): string {
   ].join('\n');
 }
 
+function list(title: string, items: readonly string[]): string[] {
+  return items.length === 0 ? [] : [`${title}: ${items.join(', ')}`];
+}
+
 export function formatCleanup(report: CleanupReport): string {
-  const list = (title: string, items: readonly string[]): string[] =>
-    items.length === 0 ? [] : [`${title}: ${items.join(', ')}`];
   const lines = [
     ...list('cleaned up', report.cleaned),
     ...list('could not be cleaned up', report.left),

@@ -43,7 +43,7 @@ export class DiskTransfer {
   #client: ImageioClient;
   #renewal: Promise<void> | undefined;
   /** Why the transfer cannot be used any more. */
-  #lost: unknown;
+  #lost: Error | undefined;
   #resumeCount = 0;
   #wasRecreated = false;
   #isOver = false;
@@ -156,7 +156,7 @@ export class DiskTransfer {
     try {
       await this.#renewal;
     } catch (error) {
-      this.#lost = this.#named(error);
+      this.#lost = this.#named(error) as Error;
       throw this.#lost;
     }
   }
