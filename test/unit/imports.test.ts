@@ -14,6 +14,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   devices: ['core', 'pipeline'],
   session: ['core', 'pipeline', 'container', 'repository', 'devices'],
   cli: ['core', 'session'],
+  lab: ['core'],
 };
 
 function wrongArrows(folder: string, file: string, source: string): string[] {
