@@ -135,10 +135,8 @@ export class VmScene {
   /** The chain metadata tells the mode and the reason of each disk as the reports did. */
   async expectListed(): Promise<void> {
     const { vms } = await listRepository(this.#bench.repository, this.vm.id);
-    const facts = (disks: readonly DiskFacts[]): object[] =>
-      disks.map(({ diskId, mode, reason }) => ({ diskId, mode, reason }));
-    const listed = vms[0]?.points.map((point) => facts(point.disks));
-    expect(listed).toEqual(this.reports.map((report) => facts(report.disks)));
+    const listed = vms[0]?.points.map(({ disks }) => disks.map(factsOf));
+    expect(listed).toEqual(this.reports.map(({ disks }) => disks.map(factsOf)));
   }
 
   /** At most that of the newest point is left of all the sessions' checkpoints. */
@@ -154,6 +152,10 @@ export class VmScene {
 }
 
 type DiskFacts = Pick<DiskReport, 'diskId' | 'mode' | 'reason'>;
+
+function factsOf({ diskId, mode, reason }: DiskFacts): DiskFacts {
+  return { diskId, mode, reason };
+}
 
 /** Data, a hole, text, data, data, and a tail of some sectors. */
 function fill(disk: LabDisk, seed: number): void {
