@@ -19,7 +19,7 @@ import { RunResources } from './resources.ts';
 import { ChangeMapBroken, type ReadDisk, readVmDisks } from './vmDisks.ts';
 import { withoutCheckpoint } from './vmPlan.ts';
 
-const FREEZE_FAILED = /freez/i;
+const FREEZE_FAILED = /fr(?:ee|o)ze/i;
 
 /** Wall times of one attempt, in milliseconds. */
 interface Times {
