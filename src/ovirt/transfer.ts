@@ -41,6 +41,8 @@ export class DiskTransfer {
   #transfer: ImageTransfer;
   #client: ImageioClient;
   #renewal: Promise<void> | undefined;
+  /** Why the transfer cannot be used any more. */
+  #lost: Error | undefined;
   #resumeCount = 0;
   #wasRecreated = false;
   #isOver = false;
@@ -89,7 +91,8 @@ export class DiskTransfer {
    * @throws {@link TransferError} `TRANSFER_TICKET_GONE` when the transfer cannot be renewed
    */
   async use<T>(work: (client: ImageioClient) => Promise<T>): Promise<T> {
-    await this.#renewal;
+    await this.#renewal?.catch(() => {});
+    if (this.#lost !== undefined) throw this.#lost;
     const used = this.#client;
     try {
       return await work(used);
@@ -149,9 +152,12 @@ export class DiskTransfer {
     this.#renewal ??= this.#renew(cause).finally(() => {
       this.#renewal = undefined;
     });
-    await this.#renewal.catch((error: unknown) => {
-      throw this.#named(error);
-    });
+    try {
+      await this.#renewal;
+    } catch (error) {
+      this.#lost = this.#named(error) as Error;
+      throw this.#lost;
+    }
   }
 
   async #renew(cause: TransferError): Promise<void> {
