@@ -22,7 +22,8 @@ import type { Lab, LabBehaviour, LabOptions, LabRequest } from './types.ts';
 const DEFAULT_TIME_SCALE = 0.002;
 const DEFAULT_USERNAME = 'admin@internal';
 
-function createBehaviour(): LabBehaviour {
+/** All switches off. */
+export function createBehaviour(): LabBehaviour {
   return {
     mergeFails: false,
     backupFails: false,

@@ -56,7 +56,7 @@ export class BackupCycle {
   }
 
   /**
-   * Starts a backup; a VM or disk that is busy is tried again for a while.
+   * Starts a backup; a VM or disk that is busy, or a VM on the move, is tried again for a while.
    *
    * @throws {@link EngineError} `ENGINE_BUSY`, `ENGINE_VM_STATE`, `ENGINE_CHANGE_MAP_LOST` when the checkpoint
    *   cannot be used, `ENGINE_FAULT` …
@@ -74,7 +74,9 @@ export class BackupCycle {
         signal.throwIfAborted();
         const kind = faultKind(error);
         const mayWait = performance.now() - startedAtMs < startRetryWindowMs;
-        if (!kind || !isBusy(kind) || !mayWait) throw await explain(error, start, options);
+        // A VM that was up or down a moment ago and is not now migrates or starts.
+        const mayPass = kind !== undefined && (isBusy(kind) || kind === 'vm-state');
+        if (!mayPass || !mayWait) throw await explain(error, start, options);
       }
       await pause(startRetryEveryMs, signal);
     }
@@ -110,8 +112,8 @@ export class BackupCycle {
   }
 
   /** Ends the backup and waits until the engine has torn it down; a snapshot merge may take long. */
-  async finalize(signal: AbortSignal): Promise<BackupEnd> {
-    this.#end ??= await endBackup(this.#options, this.id, signal);
+  async finalize(signal: AbortSignal, onOpenTransfer: () => Promise<void>): Promise<BackupEnd> {
+    this.#end ??= await endBackup({ ...this.#options, onOpenTransfer }, this.id, signal);
     return this.#end;
   }
 

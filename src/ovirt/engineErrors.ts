@@ -37,7 +37,7 @@ function codeOf(kind: FaultKind, status: number): ErrorCode {
 
 function hintOf(kind: FaultKind): string | undefined {
   if (kind === 'forbidden') {
-    return 'give the user the rights to back up VMs and disks (for instance the role UserVmManager, and DiskOperator on the storage), or use an administrator';
+    return 'give the user the permission BACKUP_DISK on the disks and EDIT_DISK_PROPERTIES and CREATE_DISK for their transfers (for instance by the roles UserVmManager and DiskOperator), or use an administrator';
   }
   if (isBusy(kind)) return 'another operation holds the VM or a disk; wait until it has ended';
   return undefined;

@@ -51,7 +51,8 @@ export function classifyFault(status: number, detail: string): FaultKind {
   const known = PHRASES.find(([phrase]) => phrase.test(detail));
   if (known) return known[1];
   if (status === 404) return 'not-found';
-  return detail === '' || detail === '[]' ? 'no-reason' : 'other';
+  // The page of a gateway has no reason either, but says nothing about what the engine did.
+  return status === 400 && (detail === '' || detail === '[]') ? 'no-reason' : 'other';
 }
 
 /** Faults that pass by themselves: somebody else holds the VM or a disk. */

@@ -4,7 +4,7 @@
  * @see oVirt contract: actions answer 200 whatever happens, so only a later look counts
  */
 import type { Engine } from './engine.ts';
-import { faultKind } from './engineErrors.ts';
+import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
 import type { ImageTransfer } from './entities.ts';
 import { pollUntil } from './poll.ts';
 
@@ -50,10 +50,7 @@ export async function endTransfer(
       if (!now || hasEnded(now)) return now?.phase ?? 'gone';
       // An order that was swallowed is given again.
       const isHeard = isEnding(now) || performance.now() - askedAtMs < timings.restReadMs;
-      if (!isHeard) {
-        askedAtMs = performance.now();
-        await ask(engine, transferId, action);
-      }
+      if (!isHeard && (await ask(engine, transferId, action))) askedAtMs = performance.now();
       return undefined;
     },
     {
@@ -65,16 +62,23 @@ export async function endTransfer(
   );
 }
 
-/** A user without the right to act on transfers has to wait until their idle time is over. */
+/**
+ * A user without the right to act on transfers has to wait until their idle time is over.
+ *
+ * @returns false when the answer was lost, so that it may have to be asked again.
+ */
 async function ask(
   engine: Engine,
   transferId: string,
   action: 'finalize' | 'cancel',
-): Promise<void> {
+): Promise<boolean> {
   try {
     await engine.transferAction(transferId, action);
+    return true;
   } catch (error) {
+    if (isOutcomeUnknown(error)) return false;
     if (faultKind(error) !== 'forbidden') throw error;
+    return true;
   }
 }
 

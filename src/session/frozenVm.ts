@@ -100,18 +100,26 @@ export class FrozenVm {
     return transfer;
   }
 
-  /** Ends the transfer of a disk that was read. */
+  /** Ends the transfer of a disk that was read. One that does not end in time ends with the backup. */
   async closeDisk(transfer: DiskTransfer): Promise<void> {
-    await transfer.finish();
     this.#transfers.delete(transfer);
+    try {
+      await transfer.finish();
+    } catch (error) {
+      if (!(error instanceof BackupError) || error.code !== 'ENGINE_PHASE_TIMEOUT') throw error;
+      this.#remember(error);
+      return;
+    }
     await this.#options.journal.append({ step: 'transfer-done', transferId: transfer.id });
   }
 
   /** Ends the backup after all disks were read. */
   async release(): Promise<BackupEnd> {
-    const { vm, journal, signal, onStatus } = this.#options;
+    const { engine, vm, journal, signal, onStatus } = this.#options;
     onStatus(`waiting for the engine to end the backup of ${vm.name}`);
-    const end = await this.#cycle.finalize(signal);
+    const diskIds = new Set(this.ready.isIncremental.keys());
+    const onOpenTransfer = (): Promise<void> => cancelDownloads(engine, diskIds, signal);
+    const end = await this.#cycle.finalize(signal, onOpenTransfer);
     await journal.append({ step: 'backup-done', backupId: this.#cycle.id });
     return end;
   }
