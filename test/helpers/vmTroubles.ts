@@ -24,7 +24,7 @@ export type Trouble = (typeof TROUBLES)[number];
 export interface MadeTrouble {
   readonly mode: SessionMode;
   /** Undoes what would otherwise last beyond the next session. */
-  end(): void;
+  readonly end: () => void;
 }
 
 const ENDED: MadeTrouble = { mode: 'auto', end: () => {} };
