@@ -78,10 +78,6 @@ describe('connection settings', () => {
   it.each([
     ['no engine', { OVIRT_URL: undefined }],
     ['an engine without TLS', { OVIRT_URL: 'http://127.0.0.1/ovirt-engine' }],
-    ['no user', { OVIRT_USERNAME: undefined }],
-    ['no password', { OVIRT_PASSWORD_FILE: undefined }],
-    ['a password file that does not exist', { OVIRT_PASSWORD_FILE: '/nowhere/password' }],
-    ['a CA file that does not exist', { OVIRT_CAFILE: '/nowhere/ca.pem' }],
     ['a CA file that holds no certificate', { OVIRT_CAFILE: 'package.json' }],
     ['a configuration file that is none', { OVIRT_CONFIG: 'README.md' }],
   ])('are refused: %s', async (_what, wrong) => {
