@@ -3,6 +3,7 @@
 export {
   BackupError,
   CancelledError,
+  EngineError,
   ERROR_CODES,
   type ErrorCode,
   EXIT_CODES,
@@ -86,7 +87,12 @@ export {
 } from './session/backupImages.ts';
 export { inspectContainer, type InspectReport } from './session/inspectContainer.ts';
 export { listRepository, type ListReport } from './session/listRepository.ts';
-export type { DiskReport, SessionReport, StageSeconds } from './session/report.ts';
+export type {
+  DiskReport,
+  EngineReport,
+  SessionReport,
+  StageSeconds,
+} from './session/report.ts';
 export { rescanRepository, type RescanReport } from './session/rescanRepository.ts';
 export type { ImageFormat, RestoredDisk } from './session/restoreDisk.ts';
 export {
@@ -101,3 +107,22 @@ export {
   type VerifyReport,
 } from './session/verifyRepository.ts';
 export type { SessionMode } from './session/chainSession.ts';
+
+export type { EngineSettings } from './ovirt/connection.ts';
+export { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from './ovirt/timings.ts';
+export {
+  backupVms,
+  type BackupVmsOptions,
+  type FailedSession,
+  type JobReport,
+} from './session/backupVms.ts';
+export { type CleanupReport, cleanupVm, type CleanupVmOptions } from './session/cleanupVm.ts';
+export {
+  type PreflightDisk,
+  type PreflightOptions,
+  type PreflightReport,
+  preflightVm,
+} from './session/preflightVm.ts';
+export { restoreVm, type RestoreVmOptions, type RestoreVmReport } from './session/restoreVm.ts';
+export type { TargetFormat } from './session/targetDisk.ts';
+export type { UploadedDisk } from './session/vmBuilder.ts';

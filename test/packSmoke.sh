@@ -12,6 +12,8 @@ cat > smoke.mjs <<'JS'
 import { connect, createMemoryDevice, ERROR_CODES } from 'ovirt-cbt';
 if (typeof connect !== 'function' || ERROR_CODES.length === 0) process.exit(1);
 if (createMemoryDevice({ content: new Uint8Array(5) }).virtualSizeBytes !== 5) process.exit(1);
+const { startLab } = await import('ovirt-cbt/lab');
+await (await startLab()).close();
 const internal = await import('ovirt-cbt/dist/core/units.js').then(() => true, () => false);
 if (internal) process.exit(1);
 JS

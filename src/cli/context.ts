@@ -1,5 +1,5 @@
 /** What every command shares: output form, logger, abort signal, and the way a command ends. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import pino, { type DestinationStream } from 'pino';
 import {
   BackupError,
@@ -29,6 +29,18 @@ export function withCommonFlags(command: Command): Command {
     .option('--json', 'print one JSON document on stdout')
     .option('--log-level <level>', `write a log of JSON lines: ${LOG_LEVELS.join(', ')}`)
     .option('--log-file <file>', 'write the log there instead of stderr (level info by default)');
+}
+
+export function workersOption(): Option {
+  return new Option(
+    '--workers <n>',
+    'worker threads; 0 works on the main thread (default: number of CPUs, at most 8)',
+  ).argParser(parseCount('--workers'));
+}
+
+/** For options that may be repeated. */
+export function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
 }
 
 export class CommandContext {
@@ -62,6 +74,13 @@ export class CommandContext {
       ? JSON.stringify({ type: 'session_message', ...message })
       : formatMessage(message);
     process.stderr.write(`${line}\n`);
+  };
+
+  /** Says what is waited for; on a terminal only once the progress line is gone. */
+  readonly onStatus = (text: string): void => {
+    this.logger.info({ status: text }, 'status');
+    if (this.isJson || (process.stderr.isTTY && !this.signal.aborted)) return;
+    process.stderr.write(`${text}\n`);
   };
 
   /** Exit code of a command that did its work: errors in the session log count, warnings only when strict. */

@@ -1,24 +1,29 @@
-/** `demo`: one small disk through the whole life of a backup, with its figures, in a temporary folder. */
-import { createHash } from 'node:crypto';
+/**
+ * The demo: a simulated engine, a VM whose disks hold real files, and the life of its backups. It fails when
+ * anything that is restored differs from what the guest had.
+ */
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EXIT_CODES, IntegrityError } from '../core/errors.ts';
 import { formatBytes, formatDuration, MIB, roundUp } from '../core/units.ts';
-import { backupImages } from '../session/backupImages.ts';
+import { type Lab, type LabDisk, type LabVm, startLab } from '../lab/index.ts';
+import { scaleTimings } from '../ovirt/timings.ts';
+import { backupVms } from '../session/backupVms.ts';
 import type { SessionReport } from '../session/report.ts';
-import { restoreImages } from '../session/restoreImages.ts';
-import { verifyRepository } from '../session/verifyRepository.ts';
+import { restoreVm, type RestoreVmReport } from '../session/restoreVm.ts';
+import { verifyRepository, type VerifyReport } from '../session/verifyRepository.ts';
 import type { CommandContext } from './context.ts';
 import { formatSession, formatTable } from './output.ts';
 
-const IMAGE_BYTES = 256 * MIB;
-/** Real data is packed up to here; the rest of the image stays a hole. */
-const FILL_BYTES = 160 * MIB;
+const DISK_BYTES = 512 * MIB;
+const SYSTEM_FILL_BYTES = 96 * MIB;
+const DATA_FILL_BYTES = 32 * MIB;
 const FILE_ALIGN_BYTES = 4096;
-const EDIT_OFFSETS = [3 * MIB + 17, 77 * MIB, 200 * MIB];
+/** Waits of the simulated engine and of its client, against those of a real one. */
+const TIME_SCALE = 0.02;
 
 async function* realFiles(folder: string): AsyncGenerator<string> {
   for (const entry of await readdir(folder, { withFileTypes: true })) {
@@ -28,107 +33,191 @@ async function* realFiles(folder: string): AsyncGenerator<string> {
   }
 }
 
-/** Copies a file into the image; returns the offset behind it. */
-async function copyInto(image: FileHandle, file: string, offsetBytes: number): Promise<number> {
-  let at = offsetBytes;
+/** Copies a file onto a disk; returns the offset behind it. */
+async function copyInto(
+  disk: LabDisk,
+  file: string,
+  range: { at: number; end: number },
+): Promise<void> {
   for await (const chunk of createReadStream(file, { highWaterMark: MIB })) {
-    const bytes = (chunk as Buffer).subarray(0, FILL_BYTES - at);
-    await image.write(bytes, 0, bytes.length, at);
-    at += bytes.length;
-    if (at >= FILL_BYTES) break;
+    const bytes = (chunk as Buffer).subarray(0, range.end - range.at);
+    disk.write(range.at, bytes);
+    range.at += bytes.length;
+    if (range.at >= range.end) return;
   }
-  return roundUp(at, FILE_ALIGN_BYTES);
+  range.at = roundUp(range.at, FILE_ALIGN_BYTES);
 }
 
-/** A sparse raw image that holds the files of this installation and of Node.js. */
-async function buildImage(file: string): Promise<void> {
-  const image = await open(file, 'wx', 0o600);
-  try {
-    await image.truncate(IMAGE_BYTES);
-    let at = MIB;
-    const installation = fileURLToPath(new URL('../../', import.meta.url));
-    for await (const source of realFiles(installation)) {
-      if (at < FILL_BYTES / 2) at = await copyInto(image, source, at);
-    }
-    if (at < FILL_BYTES) await copyInto(image, process.execPath, at);
-  } finally {
-    await image.close();
+/** Fills a disk with the files of this installation, then with Node.js itself. */
+async function fill(disk: LabDisk, fillBytes: number): Promise<void> {
+  const range = { at: MIB, end: MIB + fillBytes };
+  const installation = fileURLToPath(new URL('../../', import.meta.url));
+  for await (const file of realFiles(installation)) {
+    if (range.at >= MIB + fillBytes / 2) break;
+    await copyInto(disk, file, range);
   }
+  while (range.at < range.end) await copyInto(disk, process.execPath, range);
 }
 
-/** What a guest would do between two backups: a few writes, one of them into a hole. */
-async function editImage(file: string): Promise<void> {
-  const image = await open(file, 'r+');
-  try {
-    for (const offset of EDIT_OFFSETS) await image.write(`edited at ${offset}\n`, offset);
-  } finally {
-    await image.close();
+/** What a guest does between two backups: small writes, some of them into holes, and a discard. */
+function guestWrites(vm: LabVm, round: number): void {
+  const text = Buffer.from(`written by the guest in round ${round}\n`);
+  for (const offset of [3 * MIB + 17, 77 * MIB, (200 + round) * MIB]) {
+    vm.disk('system').write(offset, text);
   }
+  vm.disk('system').zero((10 + round) * MIB, MIB);
+  vm.disk('data').write((5 + round) * MIB + 99, text);
 }
 
-async function sha256(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: MIB }))
-    hash.update(chunk as Buffer);
-  return hash.digest('hex');
-}
-
-function row(step: string, report: SessionReport): string[] {
-  const disk = report.disks[0];
-  if (!disk) return [step];
-  const sizes = [disk.readBytes, disk.changedBytes, disk.storedBytes, report.fileBytes];
-  return [
-    step,
+function row(step: string, report: SessionReport): string[][] {
+  return report.disks.map((disk, k) => [
+    k === 0 ? step : '',
+    disk.alias,
     disk.mode,
-    ...sizes.map(formatBytes),
-    `${formatBytes(disk.readBytesPerSecond)}/s`,
-    formatDuration(report.durationSeconds * 1000),
-  ];
+    ...[disk.readBytes, disk.unchangedBytes, disk.changedBytes, disk.storedBytes].map(formatBytes),
+    k === 0 ? formatBytes(report.fileBytes) : '',
+    k === 0 ? formatDuration(report.durationSeconds * 1000) : '',
+    disk.reason,
+  ]);
 }
 
-/** Runs the demo; fails when the restored image differs from the one that was backed up. */
+function differs(what: string): IntegrityError {
+  return new IntegrityError('INTEGRITY_DAMAGE_FOUND', `demo: ${what}`, {
+    hint: 'this must never happen: please report it',
+  });
+}
+
+class Demo {
+  readonly #lab: Lab;
+  readonly #vm: LabVm;
+  readonly #repository: string;
+  readonly #context: CommandContext;
+
+  constructor(lab: Lab, vm: LabVm, repository: string, context: CommandContext) {
+    this.#lab = lab;
+    this.#vm = vm;
+    this.#repository = repository;
+    this.#context = context;
+  }
+
+  async run(): Promise<number> {
+    const vm = this.#vm;
+    this.#say('1. a VM with a qcow2 disk "system" and a RAW disk "data", filled with real files');
+    await fill(vm.disk('system'), SYSTEM_FILL_BYTES);
+    await fill(vm.disk('data'), DATA_FILL_BYTES);
+    this.#say('2. full backup; the guest goes on writing while it runs');
+    const full = await this.#backup(() => guestWrites(vm, 1));
+    this.#say('3. increment: "system" by its change map, "data" has none and is compared');
+    guestWrites(vm, 2);
+    const increment = await this.#backup(() => guestWrites(vm, 3));
+    this.#say(formatSession(increment));
+    this.#say('4. somebody reverts a snapshot, which drops all checkpoints; the next increment');
+    vm.revertSnapshot('removed');
+    guestWrites(vm, 4);
+    const compared = await this.#backup(() => {});
+    this.#say('5. verify every stored block of all restore points');
+    const { signal, logger } = this.#context;
+    const repository = this.#repository;
+    const verified = await verifyRepository({ repository, point: 'all', signal, logger });
+    if (verified.damage.length > 0) throw differs('verify found damage');
+    this.#say(
+      '6. restore each point to a new VM and compare it with the frozen view of its session',
+    );
+    const restored: RestoreVmReport[] = [];
+    for (const report of [full, increment, compared]) restored.push(await this.#restore(report));
+    this.#print([full, increment, compared], verified, restored);
+    return EXIT_CODES.done;
+  }
+
+  #say(text: string): void {
+    if (!this.#context.isJson) process.stdout.write(`${text}\n`);
+  }
+
+  #settings(): Parameters<typeof backupVms>[0]['engine'] {
+    const { url, username, password, caPem } = this.#lab;
+    return { url, username, password, caPem, timings: scaleTimings(TIME_SCALE) };
+  }
+
+  /** @param meanwhile - called when the first byte of the session is read. */
+  async #backup(meanwhile: () => void): Promise<SessionReport> {
+    const path = /\/images\/[^/]+$/;
+    const fault = this.#lab.faults.add(
+      { server: 'imageio', method: 'GET', path, nth: 1 },
+      { run: meanwhile },
+    );
+    const { signal, logger, onMessage } = this.#context;
+    const job = await backupVms({
+      engine: this.#settings(),
+      vms: [this.#vm.name],
+      repository: this.#repository,
+      signal,
+      logger,
+      onMessage,
+    });
+    this.#lab.faults.remove(fault);
+    const [report] = job.sessions;
+    if (!report) throw differs('a session left no report');
+    return report;
+  }
+
+  async #restore(report: SessionReport): Promise<RestoreVmReport> {
+    const { signal, logger, onMessage } = this.#context;
+    const asVm = `${this.#vm.name}-point-${report.pointNumber}`;
+    const restored = await restoreVm({
+      engine: this.#settings(),
+      repository: this.#repository,
+      vm: this.#vm.name,
+      point: report.pointId,
+      asVm,
+      storageDomain: 'data',
+      cluster: 'Default',
+      signal,
+      logger,
+      onMessage,
+    });
+    for (const disk of restored.disks) {
+      const expected = this.#vm.frozenView(report.engine?.backupId ?? '', disk.diskId).digest();
+      if (this.#lab.disk(disk.newDiskId).digest() !== expected) {
+        throw differs(`disk ${disk.alias} of restore point ${report.pointNumber} differs`);
+      }
+    }
+    return restored;
+  }
+
+  #print(
+    sessions: readonly SessionReport[],
+    verified: VerifyReport,
+    restored: readonly RestoreVmReport[],
+  ): void {
+    const header = ['session', 'disk', 'mode', 'read', 'unchanged', 'changed', 'stored', 'file'];
+    const names = ['full', 'increment', 'checkpoint lost'];
+    const rows = sessions.flatMap((report, k) => row(names[k] ?? '', report));
+    const table = formatTable([...header, 'time', 'reason'], rows);
+    const seconds = restored.reduce((sum, report) => sum + report.durationSeconds, 0);
+    const verdict = [
+      `verify ${formatDuration(verified.durationSeconds * 1000)}: no damage`,
+      `${restored.length} points restored to the engine in ${formatDuration(seconds * 1000)}, every disk identical with its frozen view`,
+      `left on the engine: ${this.#lab.leftovers().join(', ') || 'nothing'}`,
+    ].join('\n');
+    const report = { type: 'demo', sessions, verified, restored };
+    this.#context.print(report, `\n${table}\n${verdict}`);
+  }
+}
+
+/** Runs the demo on a simulated engine in this process. */
 export async function runDemo(context: CommandContext): Promise<number> {
   const folder = await mkdtemp(path.join(tmpdir(), 'ovirt-cbt-demo-'));
   try {
-    return await demoIn(folder, context);
+    await using lab = await startLab({ timeScale: TIME_SCALE });
+    const vm = lab.addVm({
+      name: 'demo',
+      disks: [
+        { name: 'system', sizeBytes: DISK_BYTES, bootable: true },
+        { name: 'data', sizeBytes: DISK_BYTES / 4, format: 'raw' },
+      ],
+    });
+    return await new Demo(lab, vm, path.join(folder, 'repository'), context).run();
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-async function demoIn(folder: string, context: CommandContext): Promise<number> {
-  const [image, repository, output] = ['demo.raw', 'repository', 'restored'].map((name) =>
-    path.join(folder, name),
-  ) as [string, string, string];
-  const say = (text: string): void => {
-    if (!context.isJson) process.stdout.write(`${text}\n`);
-  };
-  const { signal, logger, onMessage } = context;
-  const common = { images: [image], vmName: 'demo', repository, signal, logger, onMessage };
-  say('1. building an image from real files');
-  await buildImage(image);
-  say(`   ${formatBytes(IMAGE_BYTES)}, ${formatBytes((await stat(image)).blocks * 512)} allocated`);
-  say('2. full backup');
-  const full = await backupImages(common);
-  say('3. three writes as a guest would do them, then a backup by comparison');
-  await editImage(image);
-  const increment = await backupImages(common);
-  say(formatSession(increment));
-  say('4. verify every stored block of both restore points');
-  const verified = await verifyRepository({ repository, point: 'all', signal, logger });
-  say('5. restore the newest restore point and compare it with the image');
-  const restored = await restoreImages({ repository, vm: 'demo', output, signal, logger });
-  const [before, after] = [await sha256(image), await sha256(restored.disks[0]?.path ?? '')];
-  if (before !== after || verified.damage.length > 0) {
-    throw new IntegrityError('INTEGRITY_DAMAGE_FOUND', 'demo: the restored image differs', {
-      hint: 'this must never happen: please report it',
-    });
-  }
-  const header = ['session', 'mode', 'read', 'changed', 'stored', 'file', 'rate (read)', 'time'];
-  const table = formatTable(header, [row('full', full), row('increment', increment)]);
-  const seconds = [verified.durationSeconds, restored.durationSeconds] as const;
-  const [verifyTime, restoreTime] = seconds.map((s) => formatDuration(s * 1000));
-  const verdict = `verify ${verifyTime}: no damage; restore ${restoreTime}: identical, SHA-256 ${after}`;
-  context.print({ type: 'demo', full, increment, verified, restored }, `\n${table}\n${verdict}`);
-  return EXIT_CODES.done;
 }

@@ -1,11 +1,15 @@
 /** What the commands print: aligned tables for people, one JSON document for programs. */
 import type { SessionMessage } from '../core/messages.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
+import type { JobReport } from '../session/backupVms.ts';
+import type { CleanupReport } from '../session/cleanupVm.ts';
 import type { InspectReport } from '../session/inspectContainer.ts';
 import type { ListReport } from '../session/listRepository.ts';
+import type { PreflightReport } from '../session/preflightVm.ts';
 import type { DiskReport, SessionReport } from '../session/report.ts';
 import type { RescanReport } from '../session/rescanRepository.ts';
 import type { RestoreReport } from '../session/restoreImages.ts';
+import type { RestoreVmReport } from '../session/restoreVm.ts';
 import type { VerifyReport } from '../session/verifyRepository.ts';
 
 const MS = 1000;
@@ -86,10 +90,85 @@ export function formatSession(report: SessionReport): string {
     '',
     stages,
     '',
+    ...engineLines(report),
     `file        ${report.fileName} (${formatBytes(report.fileBytes)})`,
     `duration    ${formatDuration(report.durationSeconds * MS)}, of it ${formatDuration(report.overheadSeconds * MS)} outside the pipelines (commit ${formatDuration(report.commitSeconds * MS)})`,
     `bottleneck  ${bottleneck.stage}, busy ${Math.round(bottleneck.busyRatio * 100)} %`,
     `messages    ${report.messages.length === 0 ? 'none' : report.messages.map((m) => m.code).join(', ')}`,
+  ].join('\n');
+}
+
+/** Seconds that the engine took, and the checkpoints of a session over a VM. */
+function engineLines(report: SessionReport): string[] {
+  const { engine } = report;
+  if (!engine) return [];
+  const [start, end] = [engine.startSeconds, engine.finalizeSeconds].map((s) =>
+    formatDuration(s * MS),
+  );
+  const leftOut = engine.leftOut.map((disk) => `${disk.alias} (${disk.cause})`);
+  return [
+    `engine      frozen after ${start}, ended after ${end}`,
+    `checkpoint  ${engine.fromCheckpointId || 'none'} -> ${engine.toCheckpointId || 'none'}`,
+    ...(leftOut.length > 0 ? [`left out    ${leftOut.join(', ')}`] : []),
+  ];
+}
+
+export function formatJob(report: JobReport): string {
+  const sessions = report.sessions.map(formatSession);
+  const failures = report.failures.map(
+    (failure) => `${failure.vmName}: failed: ${failure.message} (${failure.code}) ${failure.hint}`,
+  );
+  return [...sessions, ...failures].join('\n\n');
+}
+
+export function formatPreflight(report: PreflightReport): string {
+  const rows = report.disks.map((disk) => [
+    disk.alias,
+    disk.format,
+    formatBytes(disk.sizeBytes),
+    disk.mode,
+    disk.isTrackable ? 'yes' : 'no',
+    disk.reason,
+    disk.advice,
+  ]);
+  const header = ['disk', 'format', 'size', 'next session', 'tracked', 'reason', 'what to do'];
+  const verdict = report.canStart ? 'a session can start' : 'a session cannot start now';
+  return [
+    `${report.vmName} (${report.vmId}) is ${report.vmState}; engine ${report.engineVersion}`,
+    formatTable(header, rows),
+    verdict,
+  ].join('\n');
+}
+
+function list(title: string, items: readonly string[]): string[] {
+  return items.length === 0 ? [] : [`${title}: ${items.join(', ')}`];
+}
+
+export function formatCleanup(report: CleanupReport): string {
+  const lines = [
+    ...list('cleaned up', report.cleaned),
+    ...list('could not be cleaned up', report.left),
+    ...list('not ours, not touched: backup', report.foreignBackupIds),
+  ];
+  return lines.length > 0 ? lines.join('\n') : `${report.vmName}: nothing to clean up`;
+}
+
+export function formatRestoreVm(report: RestoreVmReport): string {
+  const rows = report.disks.map((disk) => [
+    disk.alias,
+    disk.format,
+    formatBytes(disk.sizeBytes),
+    formatBytes(disk.uploadedBytes),
+    formatBytes(disk.zeroedBytes),
+    disk.isVerified ? 'equal' : 'not offered',
+    formatDuration(disk.wallSeconds * MS),
+    disk.newDiskId,
+  ]);
+  const header = ['disk', 'format', 'size', 'uploaded', 'zeroed', 'checksum', 'time', 'new disk'];
+  const configuration = report.hasConfiguration ? 'saved configuration' : 'default hardware';
+  return [
+    `${report.vmName}: restore point ${report.pointNumber} (${report.pointId}) restored as ${report.newVmName} (${report.newVmId}) in ${formatDuration(report.durationSeconds * MS)}, ${configuration}, powered off`,
+    formatTable(header, rows),
   ].join('\n');
 }
 

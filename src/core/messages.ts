@@ -41,6 +41,7 @@ export const MESSAGE_CODES = [
   'JOB-604',
   'JOB-605',
   'JOB-606',
+  'JOB-607',
   'REPO-501',
   'REPO-503',
   'REPO-505',
@@ -57,6 +58,7 @@ export const MESSAGE_CODES = [
   'XFER-303',
   'XFER-304',
   'XFER-305',
+  'XFER-306',
 ] as const;
 
 export type MessageCode = (typeof MESSAGE_CODES)[number];
@@ -65,9 +67,9 @@ export type MessageCode = (typeof MESSAGE_CODES)[number];
 const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'CBT-101': {
     level: 'warn',
-    text: 'Disk {alias} ({id}) is stored as RAW, so oVirt holds no change map for it. All {size} was to be read; only blocks that differ from restore point {rp} are kept.',
+    text: 'Disk {alias} ({id}) is stored as RAW, so oVirt holds no change map for it. The whole disk ({size}) is read; only blocks that differ from restore point {rp} are kept.',
     resolution:
-      'Convert the disk to QCOW2 ("convert disk" in the portal, or restore it with --format cow), then switch incremental backup on in its settings.',
+      'Convert the disk to QCOW2 ("convert disk" in the portal, or restore it with --disk-format cow), then switch incremental backup on in its settings.',
   },
   'CBT-102': {
     level: 'warn',
@@ -115,9 +117,9 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'DSK-111': {
     level: 'warn',
-    text: 'Disk {alias} ({id}) of restore point {rp} was not given to this session; the new restore point does not hold it.',
+    text: 'Disk {alias} ({id}) of restore point {rp} is not among the disks of this session; the new restore point does not hold it.',
     resolution:
-      'Add its image to the command again if the disk is still wanted; older restore points keep it.',
+      'Nothing to do if it was removed; else give it to the session again. Older restore points keep it.',
   },
   'DSK-112': {
     level: 'warn',
@@ -164,6 +166,11 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'JOB-606': {
     level: 'info',
     text: 'A session that was stopped left {what} on the engine; it was cleaned up.',
+    resolution: 'None.',
+  },
+  'JOB-607': {
+    level: 'info',
+    text: 'A session of {vm} is running, or was stopped and left something to clean up.',
     resolution: 'None.',
   },
   'REPO-501': {
@@ -248,6 +255,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'The transfer of disk {alias} ({id}) was lost ({reason}) and made anew.',
     resolution: 'Check ovirt-imageio on the host if it repeats.',
+  },
+  'XFER-306': {
+    level: 'warn',
+    text: 'The engine did not end backup {backup} of {vm} ({reason}). All data had been read, so the restore point is kept; what is left on the engine is cleaned up by the next session.',
+    resolution:
+      'Run "ovirt-cbt cleanup" when the engine is well again, or wait for the next session.',
   },
 };
 

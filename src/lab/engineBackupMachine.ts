@@ -105,6 +105,8 @@ function freezeDisk(engine: Engine, backup: BackupRow, disk: DiskRow): void {
 
 /** The frozen moment: views and new bitmaps of all disks, in one step. */
 function freeze(engine: Engine, backup: BackupRow): void {
+  // A fault may have put the backup back into an earlier phase.
+  if (backup.views.size > 0) return;
   const disks = disksOf(engine, backup);
   const tracked = disks.filter(canKeepBitmaps).map(({ id }) => id);
   for (const disk of disks) freezeDisk(engine, backup, disk);
@@ -255,6 +257,6 @@ export function forceBackupPhase(engine: Engine, backup: BackupRow, phase: strin
   if (phase === 'finalizing') return tearDown(engine, backup);
   if (phase === 'starting') return enterStarting(engine, backup);
   if (phase !== 'ready') return setPhase(backup, phase as BackupPhase);
-  if (backup.views.size === 0) freeze(engine, backup);
+  freeze(engine, backup);
   becomeReady(engine, backup);
 }

@@ -119,8 +119,8 @@ export class BackupCycle {
   }
 
   /** Ends the backup and waits until the engine has torn it down; a snapshot merge may take long. */
-  async finalize(signal: AbortSignal): Promise<BackupEnd> {
-    this.#end ??= await endBackup(this.#options, this.id, signal);
+  async finalize(signal: AbortSignal, onOpenTransfer: () => Promise<void>): Promise<BackupEnd> {
+    this.#end ??= await endBackup({ ...this.#options, onOpenTransfer }, this.id, signal);
     return this.#end;
   }
 

@@ -5,7 +5,7 @@
  * @see oVirt contract: actions answer 200 whatever happens, so only a later look counts; all connections are
  *   closed before finalize or cancel; cancelling an upload deletes the disk
  */
-import { BackupError, EngineError, TransferError } from '../core/errors.ts';
+import { EngineError, TransferError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { whileTooEarly } from './earlyTransfer.ts';
@@ -13,10 +13,9 @@ import type { Engine } from './engine.ts';
 import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
 import type { ImageTransfer } from './entities.ts';
 import { withGrace } from './grace.ts';
-import { ImageioClient } from './imageioClient.ts';
-import type { ImageioOptions } from './imageioTransport.ts';
-import { openLocal } from './localSocket.ts';
+import type { ImageioClient } from './imageioClient.ts';
 import { pollUntil } from './poll.ts';
+import { openClient } from './transferClient.ts';
 import { cancelLeftover, endTransfer, isEnding } from './transferEnd.ts';
 import { watchTransfer } from './transferWatch.ts';
 
@@ -43,6 +42,8 @@ export class DiskTransfer {
   #transfer: ImageTransfer;
   #client: ImageioClient;
   #renewal: Promise<void> | undefined;
+  /** Why the transfer cannot be used any more. */
+  #lost: Error | undefined;
   #resumeCount = 0;
   #wasRecreated = false;
   #isOver = false;
@@ -91,7 +92,8 @@ export class DiskTransfer {
    * @throws {@link TransferError} `TRANSFER_TICKET_GONE` when the transfer cannot be renewed
    */
   async use<T>(work: (client: ImageioClient) => Promise<T>): Promise<T> {
-    await this.#renewal;
+    await this.#renewal?.catch(() => {});
+    if (this.#lost !== undefined) throw this.#lost;
     const used = this.#client;
     try {
       return await work(used);
@@ -151,19 +153,44 @@ export class DiskTransfer {
     this.#renewal ??= this.#renew(cause).finally(() => {
       this.#renewal = undefined;
     });
-    await this.#renewal.catch((error: unknown) => {
-      throw this.#named(error);
-    });
+    try {
+      await this.#renewal;
+    } catch (error) {
+      this.#lost = this.#named(error) as Error;
+      throw this.#lost;
+    }
   }
 
   async #renew(cause: TransferError): Promise<void> {
-    const { engine, signal } = this.#options;
-    const now = await engine.transfer(this.#transfer.id, signal);
-    if (now?.phase === 'transferring' && now.transferUrl !== this.#transfer.transferUrl) {
-      return await this.#adopt(now);
-    }
+    const now = await this.#lookAfterLoss(cause);
+    if (now?.phase === 'transferring' && !this.#isKnown(now)) return await this.#adopt(now);
     if (now?.phase.startsWith('paused')) return await this.#resume(cause);
     await this.#recreate(cause);
+  }
+
+  /** What was lost can go on only as what the engine makes of it: an upload waits until the engine has noticed. */
+  async #lookAfterLoss(cause: TransferError): Promise<ImageTransfer | undefined> {
+    const { engine, direction, signal } = this.#options;
+    const look = (): Promise<ImageTransfer | undefined> =>
+      engine.transfer(this.#transfer.id, signal);
+    if (direction === 'download') return await look();
+    const { timings } = engine;
+    const poll = pollUntil(
+      async () => {
+        const now = await look();
+        return now?.phase === 'transferring' && this.#isKnown(now) ? undefined : { now };
+      },
+      { timings, deadlineMs: timings.transferReadyMs, what: 'loss of a ticket noticed', signal },
+    );
+    const found = await poll.catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw error instanceof EngineError && error.code === 'ENGINE_PHASE_TIMEOUT' ? cause : error;
+    });
+    return found.now;
+  }
+
+  #isKnown(now: ImageTransfer): boolean {
+    return now.transferUrl === this.#transfer.transferUrl;
   }
 
   async #resume(cause: TransferError): Promise<void> {
@@ -267,29 +294,4 @@ async function waitTransferring(
     },
     { timings, deadlineMs: timings.transferReadyMs, what, signal },
   );
-}
-
-/** Direct to the host, else through the engine's proxy; on the host itself through its socket. */
-async function openClient(
-  options: TransferOptions,
-  transfer: ImageTransfer,
-): Promise<ImageioClient> {
-  const { engine, connections, direction, log, note, signal } = options;
-  const { timings } = engine;
-  const { caPem } = engine.client;
-  const imageio: ImageioOptions = { caPem, timings, connections, direction };
-  const { transferUrl = '', proxyUrl } = transfer;
-  try {
-    const client = await ImageioClient.open(transferUrl, imageio, signal);
-    const local = await openLocal(transferUrl, client, imageio, log);
-    if (!local) return client;
-    await client.close();
-    return local;
-  } catch (error) {
-    const isUnreachable = error instanceof BackupError && error.code === 'TRANSFER_UNREACHABLE';
-    if (!isUnreachable || !proxyUrl || proxyUrl === transferUrl) throw error;
-    const reason = String(error.details['reason']);
-    note(sessionMessage('XFER-301', { url: new URL(transferUrl).origin, reason }));
-    return await ImageioClient.open(proxyUrl, imageio, signal);
-  }
 }

@@ -90,8 +90,11 @@ export async function endOpenSteps(
     if (await endOwnBackup(context, backupId)) found.push(`backup ${backupId}`);
   }
   const leftSnapshotIds: string[] = [];
+  // Only a backup that was ended just now may need a moment to lose its snapshot.
+  const patienceMs = found.length > 0 ? engine.timings.snapshotGoneMs : 0;
   for (const snapshotId of open.snapshotIds) {
-    if (!(await checkSnapshot(context, snapshotId))) leftSnapshotIds.push(snapshotId);
+    const isGone = await checkSnapshot(context, snapshotId, patienceMs);
+    if (!isGone) leftSnapshotIds.push(snapshotId);
   }
   return { found, leftSnapshotIds };
 }
@@ -115,16 +118,20 @@ export async function endOwnBackup(context: CleanupContext, backupId: string): P
  *
  * @returns whether it is gone.
  */
-export async function checkSnapshot(context: CleanupContext, snapshotId: string): Promise<boolean> {
+export async function checkSnapshot(
+  context: CleanupContext,
+  snapshotId: string,
+  patienceMs: number = context.engine.timings.snapshotGoneMs,
+): Promise<boolean> {
   const { engine, vm, note, signal } = context;
   const { timings } = engine;
   const startedAtMs = performance.now();
   const isGone = await pollUntil(
     async () => {
       if (!(await engine.snapshot(vm.id, snapshotId))) return true;
-      return performance.now() - startedAtMs > timings.snapshotGoneMs ? false : undefined;
+      return performance.now() - startedAtMs >= patienceMs ? false : undefined;
     },
-    { timings, deadlineMs: timings.snapshotGoneMs * 2, what: 'removal of the snapshot', signal },
+    { timings, deadlineMs: Infinity, what: 'removal of the snapshot', signal },
   );
   if (!isGone) note(sessionMessage('SNP-201', { snapshot: snapshotId, vm: vm.name }));
   return isGone;

@@ -100,18 +100,26 @@ export class FrozenVm {
     return transfer;
   }
 
-  /** Ends the transfer of a disk that was read. */
+  /** Ends the transfer of a disk that was read. One that does not end in time ends with the backup. */
   async closeDisk(transfer: DiskTransfer): Promise<void> {
-    await transfer.finish();
     this.#transfers.delete(transfer);
+    try {
+      await transfer.finish();
+    } catch (error) {
+      if (!(error instanceof BackupError) || error.code !== 'ENGINE_PHASE_TIMEOUT') throw error;
+      this.#remember(error);
+      return;
+    }
     await this.#options.journal.append({ step: 'transfer-done', transferId: transfer.id });
   }
 
   /** Ends the backup after all disks were read. */
   async release(): Promise<BackupEnd> {
-    const { vm, journal, signal, onStatus } = this.#options;
+    const { engine, vm, journal, signal, onStatus } = this.#options;
     onStatus(`waiting for the engine to end the backup of ${vm.name}`);
-    const end = await this.#cycle.finalize(signal);
+    const diskIds = new Set(this.ready.isIncremental.keys());
+    const onOpenTransfer = (): Promise<void> => cancelDownloads(engine, diskIds, signal);
+    const end = await this.#cycle.finalize(signal, onOpenTransfer);
     await journal.append({ step: 'backup-done', backupId: this.#cycle.id });
     return end;
   }
@@ -130,7 +138,7 @@ export class FrozenVm {
     }
     if (this.#cycle.end !== undefined) return true;
     const diskIds = new Set(this.ready.isIncremental.keys());
-    return await endLeftBackup(this.#options, this.#cycle.id, diskIds);
+    return await endLeftBackup(this.#options, this.#cycle.id, diskIds, clock);
   }
 
   #remember(error: unknown): void {
@@ -150,11 +158,13 @@ async function endFailedStart(
 ): Promise<void> {
   const { vm, onFree } = options;
   if (cycle?.end !== undefined) return onFree();
-  const engine = options.engine.withSignal(AbortSignal.timeout(options.engine.timings.cleanupMs));
+  const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
+  const engine = options.engine.withSignal(clock);
   try {
     const backupId = cycle?.id ?? (await findBackup(engine, vm.id, start.description))?.id;
     const isFree =
-      backupId === undefined || (await endLeftBackup(options, backupId, new Set(start.diskIds)));
+      backupId === undefined ||
+      (await endLeftBackup(options, backupId, new Set(start.diskIds), clock));
     if (isFree) onFree();
   } catch {
     // The engine cannot be asked: the journal remembers.
@@ -166,9 +176,9 @@ async function endLeftBackup(
   options: FrozenVmOptions,
   backupId: string,
   diskIds: ReadonlySet<string>,
+  clock: AbortSignal,
 ): Promise<boolean> {
   const { vm, session, journal, onStatus } = options;
-  const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
   const engine = options.engine.withSignal(clock);
   onStatus(`stopping: waiting for the engine to end the backup of ${vm.name}`);
   try {

@@ -3,7 +3,7 @@
  * open starts it over once, without a checkpoint, with the disks compared instead; disks that were unplugged
  * since they were looked at start it over once with a new plan.
  */
-import { BackupError } from '../core/errors.ts';
+import { BackupError, EngineError } from '../core/errors.ts';
 import { sessionMessage } from '../core/messages.ts';
 import type { BackupEnd } from '../ovirt/backupCycle.ts';
 import { faultKind } from '../ovirt/engineErrors.ts';
@@ -22,7 +22,7 @@ import { RunResources } from './resources.ts';
 import { ChangeMapBroken, type ReadDisk, readVmDisks } from './vmDisks.ts';
 import { withoutCheckpoint } from './vmPlan.ts';
 
-const FREEZE_FAILED = /freez|frozen/i;
+const FREEZE_FAILED = /fr(?:ee|o)ze/i;
 
 /** Wall times of one attempt, in milliseconds. */
 interface Times {
@@ -119,7 +119,7 @@ export class VmStore {
     const frozen = await this.#freeze();
     this.#times.startMs = performance.now() - startedAtMs;
     let read: ReadDisk[];
-    let end: BackupEnd;
+    let end: BackupEnd | 'unfinished';
     try {
       await this.#noteFreeze();
       const readFromMs = performance.now();
@@ -181,38 +181,69 @@ export class VmStore {
     if (reason) session.note(sessionMessage('FRZ-401', { vm: this.#chain.vm.name, reason }));
   }
 
-  /** Ends the backup, and looks whether its snapshot went with it. */
-  async #release(frozen: FrozenVm): Promise<BackupEnd> {
+  /**
+   * Ends the backup, and looks whether its snapshot went with it. All data is here by now: an engine that does
+   * not end its backup must not cost the restore point, so the journal keeps what is left.
+   */
+  async #release(frozen: FrozenVm): Promise<BackupEnd | 'unfinished'> {
+    const { options, session } = this.#owner;
+    const { vm } = this.#chain;
+    let end: BackupEnd;
+    try {
+      end = await frozen.release();
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (!(error instanceof EngineError)) throw error;
+      const fields = { backup: frozen.backupId, vm: vm.name, reason: error.message };
+      session.note(sessionMessage('XFER-306', fields));
+      return 'unfinished';
+    }
+    this.#isVmFree = true;
+    await this.#lookForSnapshot(frozen).catch((error: unknown) => this.#tolerate(error));
+    return end;
+  }
+
+  async #lookForSnapshot(frozen: FrozenVm): Promise<void> {
     const { engine, options, session } = this.#owner;
     const { vm, journal } = this.#chain;
-    const end = await frozen.release();
-    this.#isVmFree = true;
     const { snapshotId } = frozen.ready;
     const context = { engine, vm, note: session.note, signal: options.signal };
-    if (snapshotId && !(await checkSnapshot(context, snapshotId))) {
-      this.#leftSnapshotId = snapshotId;
-      await journal.append({ step: 'snapshot-left', snapshotId });
-    }
-    return end;
+    if (!snapshotId || (await checkSnapshot(context, snapshotId))) return;
+    this.#leftSnapshotId = snapshotId;
+    await journal.append({ step: 'snapshot-left', snapshotId });
+  }
+
+  /** After the data is here, a question that the engine does not answer costs no restore point. */
+  #tolerate(error: unknown): void {
+    this.#owner.options.signal.throwIfAborted();
+    if (!(error instanceof EngineError)) throw error;
+    this.#owner.session.log.warn({ code: error.code }, 'the engine did not answer a question');
   }
 
   /**
    * The checkpoint that the next session may start from: it has to exist and to hold a disk. After a backup that
    * ended as failed none is believed.
    */
-  async #nextBase(frozen: FrozenVm, end: BackupEnd): Promise<string> {
+  async #nextBase(frozen: FrozenVm, end: BackupEnd | 'unfinished'): Promise<string> {
     const { engine, session } = this.#owner;
     const { vm } = this.#chain;
     const { toCheckpointId } = frozen.ready;
+    // The next session looks whether it has become one.
+    if (end === 'unfinished') return toCheckpointId ?? '';
     if (end === 'failed') {
       session.note(sessionMessage('SNP-205', { backup: frozen.backupId, vm: vm.name, phase: end }));
       return '';
     }
     if (!toCheckpointId) return '';
-    const known = (await engine.checkpoints(vm.id)).find((one) => one.id === toCheckpointId);
-    if (known?.state !== 'created') return '';
-    const diskIds = await engine.checkpointDiskIds(vm.id, toCheckpointId);
-    return diskIds.size > 0 ? toCheckpointId : '';
+    try {
+      const known = (await engine.checkpoints(vm.id)).find((one) => one.id === toCheckpointId);
+      if (known?.state !== 'created') return '';
+      const diskIds = await engine.checkpointDiskIds(vm.id, toCheckpointId);
+      return diskIds.size > 0 ? toCheckpointId : '';
+    } catch (error) {
+      this.#tolerate(error);
+      return toCheckpointId;
+    }
   }
 
   async #commit(

@@ -131,17 +131,6 @@ export class EngineClient implements AsyncDisposable {
     });
   }
 
-  /** Values of a field, in the order in which they are seen, until one of `last` is. */
-  async phasesUntil(path: string, last: readonly string[]): Promise<string[]> {
-    const seen: string[] = [];
-    await waitUntil(`${path} in ${last.join('|')}`, async () => {
-      const { phase } = await this.get(path);
-      if (seen.at(-1) !== phase) seen.push(phase as string);
-      return last.includes(phase as string) ? true : undefined;
-    });
-    return seen;
-  }
-
   /** Bytes of an image, over its ticket. */
   async readImage(url: string, offsetBytes: number, lengthBytes: number): Promise<Buffer> {
     const { statusCode, body } = await request(url, {

@@ -1,18 +1,24 @@
 /** What the documents say is run or compared here, so that they cannot go stale. */
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { createProgram } from '../../src/cli/program.ts';
 import { ERROR_CODES, EXIT_CODES } from '../../src/core/errors.ts';
 import { MESSAGE_CODES, sessionMessage } from '../../src/core/messages.ts';
+import { addSampleVms, startLab } from '../../src/lab/index.ts';
 import { tempDir } from '../helpers/tempDir.ts';
+
+const run = promisify(execFile);
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const CLI = path.join(ROOT, 'dist/cli/main.js');
 const LIBRARY = pathToFileURL(path.join(ROOT, 'dist/index.js')).href;
+
+const LAB = pathToFileURL(path.join(ROOT, 'dist/lab/index.js')).href;
 
 function read(file: string): string {
   return readFileSync(path.join(ROOT, file), 'utf8');
@@ -35,9 +41,22 @@ function folderWithDisk(): string {
   return folder;
 }
 
+/** `A=1 B=2` as an object. */
+function variables(text: string): Record<string, string> {
+  return Object.fromEntries(
+    text
+      .trim()
+      .split(/\s+/)
+      .map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]),
+  );
+}
+
 function runExample(code: string, cwd: string): string {
   const file = path.join(cwd, 'example.mjs');
-  writeFileSync(file, code.replaceAll("'ovirt-cbt'", `'${LIBRARY}'`));
+  const local = code
+    .replaceAll("'ovirt-cbt'", `'${LIBRARY}'`)
+    .replaceAll("'ovirt-cbt/lab'", `'${LAB}'`);
+  writeFileSync(file, local);
   return execFileSync(process.execPath, [file], { cwd, encoding: 'utf8' });
 }
 
@@ -46,18 +65,29 @@ describe('README', () => {
     .flatMap((block) => block.split('\n'))
     .map(withoutComment);
 
-  it('has product commands that work one after the other', () => {
+  it('has product commands that work one after the other', async () => {
     const cwd = folderWithDisk();
     const ours = commands.filter((line) => line.startsWith('npx ovirt-cbt '));
-    expect(ours.length).toBeGreaterThan(5);
+    await using lab = await startLab();
+    addSampleVms(lab);
+    writeFileSync(path.join(cwd, 'ca.pem'), lab.caPem);
+    writeFileSync(path.join(cwd, 'password'), lab.password, { mode: 0o600 });
+    const [, settings = ''] = commands.find((line) => /CAFILE/.test(line))?.split('export ') ?? [];
+    const env = { ...process.env, ...variables(settings), OVIRT_URL: lab.url };
+    expect(ours.length).toBeGreaterThan(8);
 
     for (const line of ours) {
       const args = line.split(/\s+/).slice(2);
-      execFileSync(process.execPath, [CLI, ...args], { cwd, stdio: 'pipe' });
+      await run(process.execPath, [CLI, ...args], {
+        cwd,
+        env: { ...env, OVIRT_USERNAME: lab.username },
+      });
     }
 
-    const restored = readFileSync(path.join(cwd, 'restored/disk.raw'));
-    expect(restored.equals(readFileSync(path.join(cwd, 'disk.raw')))).toBe(true);
+    const restored = readFileSync(path.join(cwd, 'images/disk.raw.qcow2'));
+    expect(restored.length).toBeGreaterThan(0);
+    expect(lab.vms.map((vm) => vm.name)).toContain('web01-new');
+    expect(lab.leftovers()).toEqual([]);
   });
 
   it('has two npm commands, which the gate runs', () => {
@@ -77,12 +107,28 @@ describe('README', () => {
   });
 });
 
-describe('docs/library.md', () => {
-  it('has an example that prints what it says', () => {
-    const [example = ''] = fenced('docs/library.md', 'js');
-    const [expected = ''] = fenced('docs/library.md', 'text');
+describe('docs/troubleshooting.md', () => {
+  const ofEngines = MESSAGE_CODES.filter((code) => /^(CBT|SNP|XFER|FRZ|JOB)-/.test(code));
 
-    expect(runExample(example, tempDir())).toBe(expected);
+  it.each(ofEngines)('gives text, cause and resolution of %s', (code) => {
+    const { level, text, resolution } = sessionMessage(code);
+    const section = read('docs/troubleshooting.md')
+      .split('\n## ')
+      .find((part) => part.startsWith(code));
+
+    expect(section).toContain(`${code} (${level})\n\n> ${text}\n\n- **Cause:** `);
+    expect(section).toContain(
+      `- **What to do:** ${resolution === 'None.' ? 'Nothing.' : resolution}`,
+    );
+  });
+});
+
+describe('docs/library.md', () => {
+  const examples = fenced('docs/library.md', 'js');
+  const outputs = fenced('docs/library.md', 'text');
+
+  it.each(examples.map((_, k) => k))('has example %d, which prints what it says', (k) => {
+    expect(runExample(examples[k] ?? '', tempDir())).toBe(outputs[k]);
   });
 });
 

@@ -1,0 +1,112 @@
+/** Commands over a repository alone: list, verify, rescan, inspect. */
+import type { Command } from 'commander';
+import { EXIT_CODES, IntegrityError, RepositoryError } from '../core/errors.ts';
+import { inspectContainer } from '../session/inspectContainer.ts';
+import { type FolderFailure, listRepository } from '../session/listRepository.ts';
+import { rescanRepository } from '../session/rescanRepository.ts';
+import { verifyRepository } from '../session/verifyRepository.ts';
+import {
+  CommandContext,
+  type CommonFlags,
+  parsePercent,
+  withCommonFlags,
+  workersOption,
+} from './context.ts';
+import { formatInspect, formatList, formatRescan, formatVerify } from './output.ts';
+
+type Done = (exitCode: number) => void;
+
+function damageFound(what: string): IntegrityError {
+  return new IntegrityError('INTEGRITY_DAMAGE_FOUND', what, {
+    hint: 'keep the file, restore it from a copy if there is one; restore points that do not need it are sound',
+  });
+}
+
+/** VMs that could not be read do not hide the others, but the command fails. */
+function throwFirst(failures: readonly FolderFailure[]): void {
+  const [failure] = failures;
+  if (failure) throw new RepositoryError(failure.code, failure.message, { hint: failure.hint });
+}
+
+interface VerifyFlags extends CommonFlags {
+  readonly repo: string;
+  readonly vm?: string;
+  readonly point: string;
+  readonly sample: number;
+  readonly workers?: number;
+}
+
+export function addVerify(program: Command, done: Done): void {
+  withCommonFlags(program.command('verify'))
+    .description('check stored blocks, fingerprints and chain links')
+    .requiredOption('--repo <dir>', 'repository')
+    .option('--vm <name>', 'VM name or id (default: every VM)')
+    .option('--point <id>', 'restore point: id, its beginning, latest or all', 'latest')
+    .option('--sample <percent>', 'part of the stored blocks to read', parsePercent, 1)
+    .addOption(workersOption())
+    .action(async (flags: VerifyFlags) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const report = await verifyRepository({
+          repository: flags.repo,
+          vm: flags.vm,
+          point: flags.point,
+          sampleRatio: flags.sample,
+          workers: flags.workers,
+          signal: context.signal,
+          logger: context.logger,
+        });
+        context.print(report, formatVerify(report));
+        if (report.damage.length > 0) throw damageFound(`verify: ${report.damage.length} findings`);
+        throwFirst(report.failures);
+        return EXIT_CODES.done;
+      });
+      done(exitCode);
+    });
+}
+
+export function addRepositoryCommands(program: Command, done: Done): void {
+  withCommonFlags(program.command('list'))
+    .description('show VMs, chains and restore points')
+    .requiredOption('--repo <dir>', 'repository')
+    .option('--vm <name>', 'VM name or id (default: every VM)')
+    .action(async (flags: CommonFlags & { repo: string; vm?: string }) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const report = await listRepository(flags.repo, flags.vm);
+        context.print(report, formatList(report));
+        throwFirst(report.failures);
+        return EXIT_CODES.done;
+      });
+      done(exitCode);
+    });
+  withCommonFlags(program.command('rescan'))
+    .description('rebuild chain metadata (.vbm) from the containers')
+    .requiredOption('--repo <dir>', 'repository')
+    .action(async (flags: CommonFlags & { repo: string }) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const report = await rescanRepository(flags.repo);
+        context.print(report, formatRescan(report));
+        const leftOut = report.vms.some((vm) => vm.leftOut.length > 0);
+        return leftOut ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
+      });
+      done(exitCode);
+    });
+}
+
+export function addInspect(program: Command, done: Done): void {
+  withCommonFlags(program.command('inspect'))
+    .description('show the structure of a VBK or VIB file, of this product or another')
+    .argument('<file>', 'container')
+    .action(async (file: string, flags: CommonFlags) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const report = await inspectContainer(file);
+        context.print(report, formatInspect(report));
+        if (report.problems.length > 0) throw damageFound(`${file}: ${report.problems[0]}`);
+        return EXIT_CODES.done;
+      });
+      done(exitCode);
+    });
+}

@@ -1,0 +1,198 @@
+/** Events, jobs and snapshots of the lab's engine. */
+import { describe, expect, it } from 'vitest';
+import { MIB } from '../../src/core/units.ts';
+import type { LabVm } from '../../src/lab/index.ts';
+import type { Answer } from '../helpers/engineClient.ts';
+import { diskRefs, endBackup, readyBackup } from '../helpers/engineFlows.ts';
+import { useLab } from '../helpers/labFixture.ts';
+
+const fixture = useLab();
+
+async function backupWithId(vm: LabVm, correlationId: string): Promise<string> {
+  const { json } = await fixture.client.call(
+    'POST',
+    `/vms/${vm.id}/backups`,
+    { disks: diskRefs(vm) },
+    { 'correlation-id': correlationId },
+  );
+  const path = `/vms/${vm.id}/backups/${json['id']}`;
+  await fixture.client.waitFor(path, 'phase', 'ready');
+  await fixture.client.post(`${path}/finalize`);
+  await fixture.client.waitFor(path, 'phase', 'succeeded');
+  return json['id'] as string;
+}
+
+interface EventJson {
+  readonly id: string;
+  readonly code: string;
+}
+
+async function events(query: string): Promise<EventJson[]> {
+  return ((await fixture.client.get(`/events?${query}`))['event'] ?? []) as EventJson[];
+}
+
+describe('events', () => {
+  it('of a backup carry its correlation id, newest first', async () => {
+    await backupWithId(fixture.addVm(), 'run-1');
+    const other = fixture.addVm({ name: 'other', disks: [{ name: 'o', sizeBytes: MIB }] });
+    await backupWithId(other, 'run-2');
+    const found = await events('search=correlation_id%3Drun-1');
+
+    expect(found.map(({ code }) => code)).toEqual(['10793', '10794', '10796', '10790']);
+    expect(found[0]).toMatchObject({
+      severity: 'normal',
+      origin: 'oVirt',
+      correlation_id: 'run-1',
+      vm: { id: fixture.lab.vm('vm').id },
+      description: expect.stringContaining('VM vm'),
+      time: expect.any(Number),
+    });
+    expect(fixture.lab.events()[0]?.code).toBe(10790);
+  });
+
+  it('are limited by max, and start after from', async () => {
+    await backupWithId(fixture.addVm(), 'run');
+    const all = await events('');
+    expect(all.map(({ id }) => id)).toEqual(['4', '3', '2', '1']);
+    expect((await events('max=2')).map(({ id }) => id)).toEqual(['4', '3']);
+    expect((await events('from=3')).map(({ id }) => id)).toEqual(['4']);
+    expect((await fixture.client.get('/events/2'))['id']).toBe('2');
+    expect((await fixture.client.call('GET', '/events/99')).status).toBe(404);
+  });
+});
+
+async function post(body: object): Promise<Answer> {
+  return await fixture.client.call('POST', '/events', body);
+}
+
+describe('an external event', () => {
+  const whole = { origin: 'test', severity: 'warning', custom_id: 7, description: 'hello' };
+
+  it('is kept with the code of its severity', async () => {
+    const { status, json } = await post({ ...whole, vm: { id: fixture.addVm().id } });
+
+    expect(status).toBe(201);
+    expect(json).toMatchObject({ code: '9802', origin: 'test', custom_id: '7' });
+    expect(fixture.lab.events()).toEqual([{ code: 9802, description: 'hello', origin: 'test' }]);
+  });
+
+  it.each([['origin'], ['severity'], ['custom_id'], ['description']])(
+    'is refused without %s',
+    async (field) => {
+      expect((await post({ ...whole, [field]: undefined })).status).toBe(400);
+    },
+  );
+
+  it('is refused twice, and with the origin of the engine', async () => {
+    expect((await post(whole)).status).toBe(201);
+    expect((await post(whole)).status).toBe(400);
+    expect((await post({ ...whole, custom_id: 8 })).status).toBe(201);
+    expect((await post({ ...whole, origin: 'oVirt' })).status).toBe(400);
+  });
+});
+
+describe('jobs', () => {
+  it('are found by correlation id and end with their backup', async () => {
+    const vm = fixture.addVm();
+    await backupWithId(vm, 'job-run');
+    const { job } = await fixture.client.get('/jobs?search=correlation_id%3Djob-run');
+
+    expect(job).toHaveLength(1);
+    expect(job[0]).toMatchObject({ status: 'finished', start_time: expect.any(Number) });
+    expect(job[0].end_time).toBeGreaterThanOrEqual(job[0].start_time);
+    const { step } = await fixture.client.get(`/jobs/${job[0].id}/steps`);
+    expect(step[0].status).toBe('finished');
+  });
+
+  it('are named by a finalize', async () => {
+    const backup = await readyBackup(fixture.client, fixture.addVm());
+    const { job } = await fixture.client.post(`${backup.path}/finalize`);
+
+    await fixture.client.waitFor(`/jobs/${job.id}`, 'status', 'finished');
+  });
+});
+
+describe('snapshots', () => {
+  it('always have the present state among them', async () => {
+    const vm = fixture.addVm();
+    const { snapshot } = await fixture.client.get(`/vms/${vm.id}/snapshots`);
+
+    expect(snapshot).toEqual([expect.objectContaining({ snapshot_type: 'active' })]);
+    const path = `/vms/${vm.id}/snapshots/${snapshot[0].id}`;
+    expect((await fixture.client.get(path))['snapshot_type']).toBe('active');
+    expect((await fixture.client.get(`${path}/disks`))['disk']).toHaveLength(1);
+  });
+
+  it('are created locked, list the volumes they keep, and are merged again', async () => {
+    const vm = fixture.addVm();
+    const id = vm.disk('root').id;
+    const volumeId = (await fixture.client.get(`/disks/${id}`))['image_id'];
+    const { status, json } = await fixture.client.call('POST', `/vms/${vm.id}/snapshots`, {
+      description: 'mine',
+      persist_memorystate: false,
+    });
+    expect([status, json['snapshot_status'], json['persist_memorystate']]).toEqual([
+      202,
+      'locked',
+      'false',
+    ]);
+    const path = `/vms/${vm.id}/snapshots/${json['id']}`;
+    await fixture.client.waitFor(path, 'snapshot_status', 'ok');
+    const { disk } = await fixture.client.get(`${path}/disks`);
+    expect(disk).toEqual([expect.objectContaining({ id, image_id: volumeId })]);
+    expect((await fixture.client.get(`/disks/${id}`))['image_id']).not.toBe(volumeId);
+
+    expect((await fixture.client.call('DELETE', path)).status).toBe(200);
+    await fixture.client.waitGone(path);
+    expect((await fixture.client.get(`/disks/${id}`))['image_id']).toBe(volumeId);
+  });
+
+  it('need a description, and save memory unless told otherwise', async () => {
+    const vm = fixture.addVm();
+    const path = `/vms/${vm.id}/snapshots`;
+
+    expect((await fixture.client.call('POST', path, {})).status).toBe(400);
+    const made = await fixture.client.post(path, { description: 'with memory' });
+    expect(made['persist_memorystate']).toBe('true');
+  });
+
+  it('can be neither made nor deleted during a backup', async () => {
+    const vm = fixture.addVm();
+    const path = `/vms/${vm.id}/snapshots`;
+    const { id } = await fixture.client.post(path, { description: 's' });
+    await fixture.client.waitFor(`${path}/${id}`, 'snapshot_status', 'ok');
+    const backup = await readyBackup(fixture.client, vm);
+
+    for (const [method, url, body] of [
+      ['DELETE', `${path}/${id}`, undefined],
+      ['DELETE', `${path}/${backup.entity['snapshot'].id}`, undefined],
+      ['POST', path, { description: 't' }],
+    ] as const) {
+      const { status, json } = await fixture.client.call(method, url, body);
+      expect([status, json['detail']]).toEqual([
+        409,
+        expect.stringContaining('during a backup operation'),
+      ]);
+    }
+    await endBackup(fixture.client, backup);
+  });
+
+  it('in the middle of a chain leave the others as they are', async () => {
+    const vm = fixture.addVm();
+    const path = `/vms/${vm.id}/snapshots`;
+    const ids: string[] = [];
+    for (const description of ['one', 'two']) {
+      vm.disk('root').write(0, Buffer.from(description));
+      const { id } = await fixture.client.post(path, { description });
+      await fixture.client.waitFor(`${path}/${id}`, 'snapshot_status', 'ok');
+      ids.push(id as string);
+    }
+    await fixture.client.call('DELETE', `${path}/${ids[0]}`);
+    await fixture.client.waitGone(`${path}/${ids[0]}`);
+
+    const volumes = await fixture.client.get(`/disks/${vm.disk('root').id}/disksnapshots`);
+    expect(volumes['disk_snapshot']).toEqual([
+      expect.objectContaining({ snapshot: { id: ids[1] } }),
+    ]);
+  });
+});
