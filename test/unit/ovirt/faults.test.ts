@@ -136,10 +136,11 @@ describe('an error made of a fault', () => {
   });
 });
 
-describe('a request without an answer', () => {
-  const lost = (code: string): EngineLostError =>
-    new EngineLostError('https://e', 'POST /x', Object.assign(new Error(code), { code }));
+function lost(code: string): EngineLostError {
+  return new EngineLostError('https://e', 'POST /x', Object.assign(new Error(code), { code }));
+}
 
+describe('a request without an answer', () => {
   it.each(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'UND_ERR_CONNECT_TIMEOUT'])(
     'never arrived after %s',
     (code) => {
