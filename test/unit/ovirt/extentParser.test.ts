@@ -16,6 +16,11 @@ async function* inPieces(bytes: Uint8Array, cuts: readonly number[]): AsyncGener
   }
 }
 
+async function* failing(): AsyncGenerator<Uint8Array> {
+  yield Buffer.from('[');
+  throw new RangeError('connection lost');
+}
+
 async function parse(text: string, context: Context = 'zero', cuts: readonly number[] = []) {
   return [...(await parseExtents(inPieces(Buffer.from(text), cuts), context))];
 }
@@ -158,11 +163,6 @@ describe('the reader of lists of extents', () => {
   });
 
   it('passes on what ends its input', async () => {
-    async function* failing(): AsyncGenerator<Uint8Array> {
-      yield Buffer.from('[');
-      throw new RangeError('connection lost');
-    }
-
     await expect(parseExtents(failing(), 'zero')).rejects.toThrow(RangeError);
   });
 });
