@@ -11,7 +11,7 @@ import type { Engine, StartBackup } from './engine.ts';
 import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
 import type { Backup } from './entities.ts';
 import { withEvents } from './eventTexts.ts';
-import { isBusy } from './faults.ts';
+import { type FaultKind, isBusy } from './faults.ts';
 import { withGrace } from './grace.ts';
 import { pause, pollUntil } from './poll.ts';
 
@@ -38,6 +38,13 @@ export interface ReadyBackup {
 export type BackupEnd = 'succeeded' | 'failed' | 'gone';
 
 const OVER = new Set(['succeeded', 'failed']);
+/** Without a reason the host may have failed to redefine the checkpoint. */
+const ABOUT_CHECKPOINT = new Set<FaultKind>([
+  'checkpoint-unknown',
+  'checkpoint-invalid',
+  'incremental-refused',
+  'no-reason',
+]);
 
 export function isBackupOver(backup: Backup): boolean {
   return OVER.has(backup.phase);
@@ -162,13 +169,11 @@ async function explain(
 ): Promise<unknown> {
   if (!(error instanceof EngineError)) return error;
   const kind = faultKind(error);
-  const isAboutCheckpoint =
-    kind === 'checkpoint-unusable' || kind === 'incremental-refused' || kind === 'no-reason';
-  if (start.fromCheckpointId && isAboutCheckpoint) {
+  if (start.fromCheckpointId && kind && ABOUT_CHECKPOINT.has(kind)) {
     const lost = new EngineError(
       'ENGINE_CHANGE_MAP_LOST',
       `backup of ${options.vmName} since checkpoint ${start.fromCheckpointId} was refused`,
-      { cause: error, hint: 'the session goes on without the checkpoint' },
+      { cause: error, hint: 'the session goes on without the checkpoint', details: { kind } },
     );
     return await withEvents(options.engine, lost);
   }

@@ -8,6 +8,7 @@
 import { EngineError, TransferError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import { whileTooEarly } from './earlyTransfer.ts';
 import type { Engine } from './engine.ts';
 import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
 import type { ImageTransfer } from './entities.ts';
@@ -228,7 +229,7 @@ export class DiskTransfer {
 async function createReady(options: TransferOptions): Promise<ImageTransfer> {
   const { journal, engine } = options;
   await journal('transfer-starting');
-  const created = await createOrAdopt(options);
+  const created = await whileTooEarly(engine, options.signal, () => createOrAdopt(options));
   await journal('transfer', created.id);
   try {
     return await waitTransferring(options, created.id);

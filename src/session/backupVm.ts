@@ -114,7 +114,7 @@ export class VmSession {
     const leftSnapshotIds = await this.#recover(vm, folder);
     await removeOwnLeftBackups({ engine, vm, note, signal }, repository.id);
     await awaitBackupState(engine, vm, note, signal);
-    const task = await this.#plan(vm, folder, metadata);
+    const task = await this.plan({ vm, folder, metadata });
     const journal = await this.#startJournal(vm, folder, leftSnapshotIds);
     const store = new VmStore(this, { vm, folder, metadata, lock, journal }, task);
     try {
@@ -155,7 +155,9 @@ export class VmSession {
     return leftSnapshotIds;
   }
 
-  async #plan(vm: Vm, folder: VmFolder, metadata: ChainMetadata): Promise<VmTask> {
+  /** Looks at the VM's disks and its last checkpoint, and decides how each disk is read. */
+  async plan(chain: Pick<VmChain, 'vm' | 'folder' | 'metadata'>): Promise<VmTask> {
+    const { vm, folder, metadata } = chain;
     const { engine, options, session } = this;
     const { mode, verbs, repository } = options;
     // Before the backup: afterwards the configuration would list the backup's own snapshot.

@@ -138,7 +138,7 @@ export class FrozenVm {
     }
     if (this.#cycle.end !== undefined) return true;
     const diskIds = new Set(this.ready.isIncremental.keys());
-    return await endLeftBackup(this.#options, this.#cycle.id, diskIds);
+    return await endLeftBackup(this.#options, this.#cycle.id, diskIds, clock);
   }
 
   #remember(error: unknown): void {
@@ -158,11 +158,13 @@ async function endFailedStart(
 ): Promise<void> {
   const { vm, onFree } = options;
   if (cycle?.end !== undefined) return onFree();
-  const engine = options.engine.withSignal(AbortSignal.timeout(options.engine.timings.cleanupMs));
+  const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
+  const engine = options.engine.withSignal(clock);
   try {
     const backupId = cycle?.id ?? (await findBackup(engine, vm.id, start.description))?.id;
     const isFree =
-      backupId === undefined || (await endLeftBackup(options, backupId, new Set(start.diskIds)));
+      backupId === undefined ||
+      (await endLeftBackup(options, backupId, new Set(start.diskIds), clock));
     if (isFree) onFree();
   } catch {
     // The engine cannot be asked: the journal remembers.
@@ -174,9 +176,9 @@ async function endLeftBackup(
   options: FrozenVmOptions,
   backupId: string,
   diskIds: ReadonlySet<string>,
+  clock: AbortSignal,
 ): Promise<boolean> {
   const { vm, session, journal, onStatus } = options;
-  const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
   const engine = options.engine.withSignal(clock);
   onStatus(`stopping: waiting for the engine to end the backup of ${vm.name}`);
   try {

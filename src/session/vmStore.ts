@@ -1,11 +1,14 @@
 /**
  * The part of a VM session that holds the VM: freeze, read, release, commit. A change map that the engine cannot
- * open starts it over once, without a checkpoint, with the disks compared instead.
+ * open starts it over once, without a checkpoint, with the disks compared instead; disks that were unplugged
+ * since they were looked at start it over once with a new plan.
  */
 import { BackupError, EngineError } from '../core/errors.ts';
 import { sessionMessage } from '../core/messages.ts';
 import type { BackupEnd } from '../ovirt/backupCycle.ts';
+import { faultKind } from '../ovirt/engineErrors.ts';
 import { ownTroubles } from '../ovirt/eventTexts.ts';
+import { isPlanOutdated } from '../ovirt/faults.ts';
 import type { ChainMetadata } from '../repository/pointXml.ts';
 import type { RestorePoint } from '../repository/restorePoint.ts';
 import type { VmChain, VmSession, VmTask } from './backupVm.ts';
@@ -36,6 +39,7 @@ export class VmStore {
   #points: ChainMetadata['points'];
   #backupsStarted = 0;
   #isVmFree = true;
+  #wasPlannedAgain = false;
   #leftSnapshotId: string | undefined;
   readonly #times: Times = { startMs: 0, pipelineMs: 0, finalizeMs: 0, commitMs: 0 };
 
@@ -61,21 +65,34 @@ export class VmStore {
   }
 
   async run(): Promise<SessionReport> {
-    try {
-      return await this.#attempt();
-    } catch (error) {
-      const plan = this.#planAgain(error);
-      if (!plan) throw error;
-      this.#task = { ...this.#task, plan };
+    for (;;) {
+      try {
+        return await this.#attempt();
+      } catch (error) {
+        const task = await this.#taskAfter(error);
+        if (!task) throw error;
+        this.#task = task;
+      }
     }
-    return await this.#attempt();
   }
 
-  /** What to do when the checkpoint cannot be used after all. */
-  #planAgain(error: unknown): VmTask['plan'] | undefined {
+  /** What to do when the plan does not hold; each way out is taken once at most. */
+  async #taskAfter(error: unknown): Promise<VmTask | undefined> {
+    const kind = faultKind(error);
+    if (kind && isPlanOutdated(kind) && !this.#wasPlannedAgain) {
+      this.#wasPlannedAgain = true;
+      this.#owner.session.log.warn({ kind }, 'the disks have changed, planning again');
+      return await this.#owner.plan(this.#chain);
+    }
+    const plan = this.#planWithoutCheckpoint(error);
+    return plan && { ...this.#task, plan };
+  }
+
+  #planWithoutCheckpoint(error: unknown): VmTask['plan'] | undefined {
     const { plan, parent } = this.#task;
     const { note } = this.#owner.session;
-    if (!plan.fromCheckpointId || !parent) return undefined;
+    const { fromCheckpointId: checkpoint } = plan;
+    if (!checkpoint || !parent) return undefined;
     if (error instanceof ChangeMapBroken) {
       const { alias, diskId: id } = error.disk;
       note(sessionMessage('CBT-105', { alias, id, vm: this.#chain.vm.name }));
@@ -85,7 +102,8 @@ export class VmStore {
       return undefined;
     }
     const { createdAt: date, pointId: rp } = parent.point;
-    note(sessionMessage('CBT-103', { checkpoint: plan.fromCheckpointId, date, rp }));
+    const isInvalid = error.details['kind'] === 'checkpoint-invalid';
+    note(sessionMessage(isInvalid ? 'CBT-104' : 'CBT-103', { checkpoint, date, rp }));
     return withoutCheckpoint(plan, 'the engine refused the checkpoint');
   }
 

@@ -5,6 +5,7 @@ import type { BackupError, ErrorCode } from '../../src/core/errors.ts';
 import type { Lab, LabDisk, LabDiskSpec, LabMatch, LabVm } from '../../src/lab/index.ts';
 import type { BackupVmsOptions } from '../../src/session/backupVms.ts';
 import type { SessionReport } from '../../src/session/report.ts';
+import { EngineClient } from './engineClient.ts';
 import { expectCode } from './errors.ts';
 import { KIB, MIB } from './images.ts';
 import type { LabBench } from './lab.ts';
@@ -111,4 +112,12 @@ export function countRequests(
       (match.method === undefined || method === match.method) &&
       (match.path === undefined || match.path.test(path)),
   ).length;
+}
+
+/** All disks of the engine, attached or not. */
+export async function diskNames(lab: Lab): Promise<string[]> {
+  await using client = await EngineClient.login(lab);
+  const answer = await client.get('/disks');
+  const disks = (answer['disk'] ?? []) as { readonly name: string }[];
+  return disks.map(({ name }) => name).toSorted();
 }
