@@ -2,7 +2,7 @@
 import type { Engine } from '../ovirt/engine.ts';
 import { faultKind } from '../ovirt/engineErrors.ts';
 import { pollUntil } from '../ovirt/poll.ts';
-import { endTransfer } from '../ovirt/transferEnd.ts';
+import { endTransfer, isEnding } from '../ovirt/transferEnd.ts';
 import type { JournalEntry } from '../repository/journal.ts';
 import type { SessionLog } from './sessionLog.ts';
 
@@ -57,7 +57,7 @@ export async function removeCreated(
   const clock = AbortSignal.timeout(engine.timings.cleanupMs);
   const onClock = engine.withSignal(clock);
   try {
-    for (const transferId of created.transferIds) {
+    for (const transferId of await transfersToEnd(onClock, created)) {
       await endTransfer(onClock, transferId, 'cancel', clock);
     }
     for (const vmId of await vmsToRemove(onClock, created)) await removeVm(onClock, vmId);
@@ -67,6 +67,18 @@ export async function removeCreated(
     session.log.warn({ reason: String(error) }, 'what the restore made could not all be removed');
     return false;
   }
+}
+
+/** Uploads into disks that were made are ours, also one whose id never arrived. */
+async function transfersToEnd(engine: Engine, created: CreatedOnEngine): Promise<Set<string>> {
+  const ids = new Set(created.transferIds);
+  if (created.diskIds.length === 0) return ids;
+  for (const transfer of await engine.transfers()) {
+    const { id, direction, diskId = '' } = transfer;
+    const isOurs = direction === 'upload' && created.diskIds.includes(diskId);
+    if (isOurs && !isEnding(transfer)) ids.add(id);
+  }
+  return ids;
 }
 
 async function vmsToRemove(engine: Engine, created: CreatedOnEngine): Promise<string[]> {
