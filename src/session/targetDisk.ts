@@ -1,6 +1,6 @@
 /** Pure: the disk that a restore asks the engine for, in a combination that its storage allows. */
 import { roundUp } from '../core/units.ts';
-import type { CreateDisk } from '../ovirt/engine.ts';
+import type { CreateDisk } from '../ovirt/engineRequests.ts';
 import type { StorageDomain } from '../ovirt/entities.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
 

@@ -2,7 +2,8 @@
 import { EngineError, type BackupError } from '../core/errors.ts';
 import { createStageStats } from '../core/stats.ts';
 import { TransferTarget } from '../devices/transferTarget.ts';
-import type { CreateDisk, Engine } from '../ovirt/engine.ts';
+import type { Engine } from '../ovirt/engine.ts';
+import type { CreateDisk } from '../ovirt/engineRequests.ts';
 import { isOutcomeUnknown } from '../ovirt/engineErrors.ts';
 import type { Vm } from '../ovirt/entities.ts';
 import { withEvents } from '../ovirt/eventTexts.ts';
