@@ -45,7 +45,8 @@ export type JournalEntry =
   /** A snapshot that outlived its backup, carried from journal to journal until it is gone. */
   | { readonly step: 'snapshot-left'; readonly snapshotId: string }
   | { readonly step: 'disk-starting'; readonly name: string }
-  | { readonly step: 'disk'; readonly diskId: string }
+  /** With the name that it was asked for under: several disks are made at once. */
+  | { readonly step: 'disk'; readonly diskId: string; readonly name?: string | undefined }
   | { readonly step: 'vm-starting'; readonly name: string }
   | { readonly step: 'vm'; readonly vmId: string };
 
@@ -72,7 +73,7 @@ const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
   z.object({ step: z.literal('backup-done'), backupId: id }),
   z.object({ step: z.literal('snapshot-left'), snapshotId: id }),
   z.object({ step: z.literal('disk-starting'), name: z.string().max(255) }),
-  z.object({ step: z.literal('disk'), diskId: id }),
+  z.object({ step: z.literal('disk'), diskId: id, name: z.string().max(255).optional() }),
   z.object({ step: z.literal('vm-starting'), name: z.string().max(255) }),
   z.object({ step: z.literal('vm'), vmId: id }),
 ]);

@@ -21,17 +21,30 @@ export function createdOnEngine(entries: readonly JournalEntry[]): CreatedOnEngi
   const transfers = new Set<string>();
   const vmIds: string[] = [];
   const diskIds: string[] = [];
-  const diskNames: string[] = [];
-  const vmNames: string[] = [];
+  // A name is forgotten once its id is known: something else may bear it by the time of the clean-up.
+  const diskNames = new Set<string>();
+  const vmNames = new Set<string>();
   for (const entry of entries) {
     if (entry.step === 'transfer') transfers.add(entry.transferId);
     if (entry.step === 'transfer-done') transfers.delete(entry.transferId);
-    if (entry.step === 'disk-starting') diskNames.push(entry.name);
-    if (entry.step === 'vm-starting') vmNames.push(entry.name);
-    if (entry.step === 'vm') vmIds.push(entry.vmId);
-    if (entry.step === 'disk') diskIds.push(entry.diskId);
+    if (entry.step === 'disk-starting') diskNames.add(entry.name);
+    if (entry.step === 'disk') {
+      diskIds.push(entry.diskId);
+      diskNames.delete(entry.name ?? '');
+    }
+    if (entry.step === 'vm-starting') vmNames.add(entry.name);
+    if (entry.step === 'vm') {
+      vmIds.push(entry.vmId);
+      vmNames.clear();
+    }
   }
-  return { transferIds: [...transfers], vmIds, diskIds, diskNames, vmNames };
+  return {
+    transferIds: [...transfers],
+    vmIds,
+    diskIds,
+    diskNames: [...diskNames],
+    vmNames: [...vmNames],
+  };
 }
 
 /**
@@ -62,7 +75,6 @@ export async function removeCreated(
 
 async function vmsToRemove(engine: Engine, created: CreatedOnEngine): Promise<string[]> {
   const ids = [...created.vmIds];
-  if (ids.length > 0) return ids;
   // The name was free before the restore asked for it.
   for (const name of created.vmNames) {
     ids.push(...(await engine.findVms(name)).map((vm) => vm.id));

@@ -173,7 +173,7 @@ export class VmBuilder {
       if (!made) throw error;
       id = made.id;
     }
-    await this.#record({ step: 'disk', diskId: id });
+    await this.#record({ step: 'disk', diskId: id, name: wanted.name });
     await this.#awaitDisk(id, wanted.name);
     return id;
   }
