@@ -5,13 +5,14 @@ import type { LabMatch, LabVm } from '../../src/lab/index.ts';
 import { type CleanupReport, cleanupVm } from '../../src/session/cleanupVm.ts';
 import { type CliResult, expectFailure, until } from '../helpers/cli.ts';
 import { changesOf, messageCodesOf, useCliLab } from '../helpers/cliLab.ts';
+import { EngineClient, type Json } from '../helpers/engineClient.ts';
 import { fileTree } from '../helpers/fileTree.ts';
 import { noise } from '../helpers/random.ts';
 import { filesOf } from '../helpers/repositories.ts';
 
 const MIB = 1024 * 1024;
 /** Slow enough for transfers to survive the idle time between a kill and its clean-up. */
-const bench = useCliLab({ timeScale: 0.02 });
+const bench = useCliLab({ timeScale: 0.05 });
 
 async function addVm(): Promise<LabVm> {
   const vm = bench.lab.addVm({ name: 'web01', disks: [{ name: 'sys', sizeBytes: 4 * MIB }] });
@@ -215,6 +216,20 @@ describe('cleanup after a restore that was killed', () => {
     expect(filesOf(bench.repository)).toEqual(files);
   });
 
+  it('leaves a disk alone that bears the name of one that is gone already', async () => {
+    const vm = await addVm();
+    await killAt({ server: 'imageio', method: 'PUT', path: /\/images\// }, restoreArgs());
+    await cancelUpload();
+    const second = await bench.restore(vm, { asVm: 'web01-new' });
+    const content = bench.lab.disk(newDiskName()).digest();
+
+    const result = await cleanup('--json');
+
+    expect(result.exitCode).toBe(0);
+    expect(bench.lab.vm('web01-new').id).toBe(second.newVmId);
+    expect(bench.lab.vm('web01-new').disk(newDiskName()).digest()).toBe(content);
+  });
+
   it('finds a disk whose id never arrived', async () => {
     await addVm();
     const path = /\/api\/disks(\?|$)/;
@@ -236,6 +251,15 @@ describe('cleanup after a restore that was killed', () => {
     expect(bench.lab.hasDisk(newDiskName())).toBe(false);
   });
 });
+
+/** An administrator ends the only upload, and its disk goes with it. */
+async function cancelUpload(): Promise<void> {
+  await using client = await EngineClient.login(bench.lab);
+  const { image_transfer: transfers } = await client.get('/imagetransfers');
+  const [open] = (transfers as Json[]).filter(({ phase }) => phase === 'transferring');
+  await client.post(`/imagetransfers/${open?.['id']}/cancel`);
+  await expect.poll(() => bench.lab.hasDisk(newDiskName())).toBe(false);
+}
 
 /** The name under which a restore asks for its disk. */
 function newDiskName(): string {

@@ -76,10 +76,8 @@ describe('restore --to-engine', () => {
       .vms;
     const point = points[0]?.pointId ?? '';
 
-    const result = await restore(
-      ...TARGET,
-      ...['--point', point, '--disk', 'dump', '--disk-format', 'cow', '--json'],
-    );
+    const which = ['--point', point, '--disk', 'dump', '--disk-format', 'cow'];
+    const result = await restore(...TARGET, ...which, '--json');
 
     const [disk, ...others] = reportOf(result).disks;
     expect(others).toEqual([]);

@@ -117,10 +117,11 @@ describe('readEngineSettings', () => {
   });
 });
 
-describe('a password file', () => {
-  const passwordOf = async (passwordFile: string): Promise<string> =>
-    (await readEngineSettings({ ...flags, passwordFile }, {})).password;
+async function passwordOf(passwordFile: string): Promise<string> {
+  return (await readEngineSettings({ ...flags, passwordFile }, {})).password;
+}
 
+describe('a password file', () => {
   test.each([
     ['as an editor leaves it', 'secret\n', 'secret'],
     ['as Windows leaves it', 'secret\r\n', 'secret'],

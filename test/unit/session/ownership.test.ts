@@ -1,5 +1,5 @@
 /** What is ours on an engine, by description and by the ids that were written down; all else is not touched. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Checkpoint } from '../../../src/ovirt/entities.ts';
 import { backupDescription, supersededCheckpoints } from '../../../src/session/ownership.ts';
@@ -72,16 +72,20 @@ describe('supersededCheckpoints', () => {
       selector: ({ id }) => id,
     });
     fc.assert(
-      fc.property(many, fc.array(fc.constantFrom('', 'c1', 'c2', 'c3')), (given, pointIds) => {
-        const checkpoints = given.map(({ id, description }) => checkpoint(id, description));
+      fc.property(
+        many,
+        fc.array(fc.constantFrom<string[]>('', 'c1', 'c2', 'c3')),
+        (given, pointIds) => {
+          const checkpoints = given.map(({ id, description }) => checkpoint(id, description));
 
-        const named = new Set(superseded(checkpoints, ...pointIds));
+          const named = new Set(superseded(checkpoints, ...pointIds));
 
-        for (const { id, description } of checkpoints) {
-          const isOurs = pointIds.includes(id) || description === OURS;
-          expect(named.has(id)).toBe(isOurs && id !== pointIds.at(-1));
-        }
-      }),
+          for (const { id, description } of checkpoints) {
+            const isOurs = pointIds.includes(id) || description === OURS;
+            expect(named.has(id)).toBe(isOurs && id !== pointIds.at(-1));
+          }
+        },
+      ),
     );
   });
 });
