@@ -15,6 +15,7 @@ import { authRefused, EngineFaultError, EngineLostError, isUnsent } from './engi
 import { classifyFault } from './faults.ts';
 import { createAgent, isAbort, readBody } from './http.ts';
 import { isAwayOrOnceInternal, isAwayOrOnceServerError, patiently } from './enginePatience.ts';
+import { untilAborted } from './poll.ts';
 import { requestToken, revokeToken } from './sso.ts';
 import type { OvirtTimings } from './timings.ts';
 import { type Decoder, decode, wire } from './wire.ts';
@@ -191,10 +192,11 @@ export class EngineClient {
     if (token !== refused) return;
     // A password that was changed meanwhile: every clean-up call asking again would lock the account.
     if (refusal) throw refusal;
-    this.#login.renewal ??= this.#logIn(signal).finally(() => {
+    // Without the signal of the first caller: the others would fail with its reason.
+    this.#login.renewal ??= this.#logIn(undefined).finally(() => {
       this.#login.renewal = undefined;
     });
-    await this.#login.renewal;
+    await untilAborted(this.#login.renewal, signal);
   }
 
   async #call<T>(

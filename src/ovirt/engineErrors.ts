@@ -86,6 +86,20 @@ export function isUnsent(error: unknown): boolean {
   return error instanceof EngineLostError && isAway(error) && error.isUnsent;
 }
 
+/** True when the engine has said clearly that it did not do what it was asked for. */
+export function isRefusal(error: unknown): boolean {
+  if (error instanceof EngineLostError) return error.isUnsent;
+  return error instanceof EngineError && !isOutcomeUnknown(error);
+}
+
+/** For requests that may be repeated at will: everything but a lack of rights and a login that was refused. */
+export function mayAskAgain(error: EngineError): boolean {
+  const { code } = error;
+  return (
+    code !== 'ENGINE_FORBIDDEN' && code !== 'ENGINE_AUTH_REFUSED' && code !== 'ENGINE_TLS_UNTRUSTED'
+  );
+}
+
 /** True when a request that changes state may or may not have been carried out. */
 export function isOutcomeUnknown(error: unknown): boolean {
   if (error instanceof EngineLostError) return !error.isUnsent;

@@ -14,7 +14,7 @@ import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
 import type { ImageTransfer } from './entities.ts';
 import { withGrace } from './grace.ts';
 import type { ImageioClient } from './imageioClient.ts';
-import { pollUntil } from './poll.ts';
+import { pollUntil, pollWhile } from './poll.ts';
 import { openClient } from './transferClient.ts';
 import { cancelLeftover, endTransfer, isEnding } from './transferEnd.ts';
 import { watchTransfer } from './transferWatch.ts';
@@ -240,8 +240,13 @@ async function createReady(options: TransferOptions): Promise<ImageTransfer> {
   }
 }
 
+/**
+ * Creates a transfer. After a lost answer the one that has come up since then is ours; one that was there before
+ * belongs to somebody else, who may be reading an old snapshot of the same disk.
+ */
 async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
   const { engine, diskId, backupId, direction, signal, alias } = options;
+  const before = new Set((await engine.transfers()).map((other) => other.id));
   const wanted = {
     diskId,
     backupId,
@@ -254,18 +259,30 @@ async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
     const graceMs = engine.timings.cleanupMs / 3;
     return await withGrace(signal, graceMs, (late) => engine.createTransfer(wanted, late));
   } catch (error) {
-    if (isOutcomeUnknown(error)) {
-      const found = (await engine.transfers()).find((other) => isOurs(other, options));
-      if (found) return found;
-    }
+    const found = isOutcomeUnknown(error) ? await findNew(options, before) : undefined;
+    if (found) return found;
     if (faultKind(error) === 'no-reason') throw notReady(alias, diskId, 'refused', error);
     throw error;
   }
 }
 
-function isOurs(other: ImageTransfer, options: TransferOptions): boolean {
-  const { diskId, direction } = options;
-  return other.diskId === diskId && other.direction === direction && !isEnding(other);
+/** The only transfer of this disk and direction that was not there before. */
+async function findNew(
+  options: TransferOptions,
+  before: ReadonlySet<string>,
+): Promise<ImageTransfer | undefined> {
+  const { engine, diskId, direction, signal } = options;
+  const { timings } = engine;
+  return await pollWhile(timings.lostAnswerMs, timings, signal, async () => {
+    const candidates = (await engine.transfers()).filter(
+      (other) =>
+        !before.has(other.id) &&
+        other.diskId === diskId &&
+        other.direction === direction &&
+        !isEnding(other),
+    );
+    return candidates.length === 1 ? candidates[0] : undefined;
+  });
 }
 
 function notReady(alias: string, diskId: string, phase: string, cause?: unknown): TransferError {
@@ -291,6 +308,8 @@ async function waitTransferring(
     async () => {
       const now = await engine.transfer(transferId, signal);
       if (!now || isEnding(now)) throw notReady(alias, diskId, now?.phase ?? 'gone');
+      if (now.diskId !== undefined && now.diskId !== diskId)
+        throw notReady(alias, diskId, 'mixed up');
       return now.phase === 'transferring' && now.transferUrl ? now : undefined;
     },
     { timings, deadlineMs: timings.transferReadyMs, what, signal },

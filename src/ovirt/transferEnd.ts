@@ -3,8 +3,9 @@
  *
  * @see oVirt contract: actions answer 200 whatever happens, so only a later look counts
  */
+import { EngineError } from '../core/errors.ts';
 import type { Engine } from './engine.ts';
-import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
+import { faultKind, mayAskAgain } from './engineErrors.ts';
 import type { ImageTransfer } from './entities.ts';
 import { pollUntil } from './poll.ts';
 
@@ -76,9 +77,9 @@ async function ask(
     await engine.transferAction(transferId, action);
     return 'heard';
   } catch (error) {
-    if (isOutcomeUnknown(error)) return 'lost';
-    if (faultKind(error) !== 'forbidden') throw error;
-    return 'forbidden';
+    if (faultKind(error) === 'forbidden') return 'forbidden';
+    if (error instanceof EngineError && mayAskAgain(error)) return 'lost';
+    throw error;
   }
 }
 

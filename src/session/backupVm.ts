@@ -26,7 +26,7 @@ import {
   prepareChain,
   type SessionMode,
 } from './chainSession.ts';
-import { type CleanupContext, endOpenSteps, endOwnBackup } from './engineCleanup.ts';
+import { type CleanupContext, endOpenSteps, endOwnBackup, isSettled } from './engineCleanup.ts';
 import { removeSuperseded, unfinishedBackups } from './ownership.ts';
 import type { CheckedParent } from './parentPoint.ts';
 import type { SessionReport } from './report.ts';
@@ -125,8 +125,7 @@ export class VmSession {
       await this.#afterFailure(vm, metadata, error);
       throw await this.#explain(vm, error);
     } finally {
-      const isClean = store.isVmFree && store.leftSnapshotId === undefined;
-      await (isClean && leftSnapshotIds.length === 0 ? journal.remove() : journal.keep());
+      await (isSettled(journal.entries) ? journal.remove() : journal.keep());
     }
   }
 
@@ -151,7 +150,10 @@ export class VmSession {
     const context = { engine, vm, note: session.note, signal: options.signal };
     const { found, leftSnapshotIds } = await endOpenSteps(context, left.entries);
     for (const what of found) session.note(sessionMessage('JOB-606', { what }));
-    await removeJournal(left.file);
+    // Whatever happens before this session has a journal of its own: these are not forgotten.
+    if (leftSnapshotIds.length > 0)
+      await (await this.#startJournal(vm, folder, leftSnapshotIds)).keep();
+    else await removeJournal(left.file);
     return leftSnapshotIds;
   }
 
@@ -180,16 +182,12 @@ export class VmSession {
     folder: VmFolder,
     leftSnapshotIds: readonly string[],
   ): Promise<Journal> {
-    const journal = await Journal.create(path.join(folder.folder, BACKUP_JOURNAL), {
-      kind: 'backup',
-      sessionId: this.sessionId,
-      vmId: vm.id,
-      vmName: vm.name,
-    });
-    for (const snapshotId of leftSnapshotIds) {
-      await journal.append({ step: 'snapshot-left', snapshotId });
-    }
-    return journal;
+    const { sessionId } = this;
+    return await Journal.create(
+      path.join(folder.folder, BACKUP_JOURNAL),
+      { kind: 'backup', sessionId, vmId: vm.id, vmName: vm.name },
+      leftSnapshotIds.map((snapshotId) => ({ step: 'snapshot-left', snapshotId })),
+    );
   }
 
   /** The point is safe: nothing here may fail the session. */
@@ -209,7 +207,7 @@ export class VmSession {
 
   async #dropCheckpoints(vm: Vm, points: ChainMetadata['points']): Promise<void> {
     const { session } = this;
-    const signal = AbortSignal.timeout(this.engine.timings.cleanupMs);
+    const signal = AbortSignal.timeout(this.engine.timings.cleanupMs / 2);
     const engine = this.engine.withSignal(signal);
     const repositoryId = this.options.repository.id;
     const own = { engine, vm, repositoryId, points, note: session.note, signal };

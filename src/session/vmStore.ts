@@ -50,15 +50,6 @@ export class VmStore {
     this.#points = chain.metadata.points;
   }
 
-  /** False when something of this session may still be on the engine. */
-  get isVmFree(): boolean {
-    return this.#isVmFree;
-  }
-
-  get leftSnapshotId(): string | undefined {
-    return this.#leftSnapshotId;
-  }
-
   /** Restore points after the commit. */
   get points(): ChainMetadata['points'] {
     return this.#points;
@@ -138,7 +129,7 @@ export class VmStore {
       end = await this.#release(frozen);
       this.#times.finalizeMs = performance.now() - finalizeFromMs;
     } catch (error) {
-      this.#isVmFree = await frozen.abandon();
+      await frozen.abandon();
       throw error;
     }
     const checkpointId = await this.#nextBase(frozen, end);
@@ -160,8 +151,7 @@ export class VmStore {
       description: `${backupDescription(repository.id, sessionId)} ${this.#backupsStarted}`,
       requireConsistency,
     };
-    this.#isVmFree = false;
-    const frozen = await FrozenVm.freeze(start, {
+    return await FrozenVm.freeze(start, {
       engine,
       vm,
       session,
@@ -169,9 +159,7 @@ export class VmStore {
       connections,
       signal,
       onStatus,
-      onFree: () => (this.#isVmFree = true),
     });
-    return frozen;
   }
 
   /** A guest that could not be frozen shows in the engine's events only. */
@@ -198,7 +186,6 @@ export class VmStore {
       session.note(sessionMessage('XFER-306', fields));
       return 'unfinished';
     }
-    this.#isVmFree = true;
     await this.#lookForSnapshot(frozen).catch((error: unknown) => this.#tolerate(error));
     return end;
   }
@@ -208,9 +195,8 @@ export class VmStore {
     const { vm, journal } = this.#chain;
     const { snapshotId } = frozen.ready;
     const context = { engine, vm, note: session.note, signal: options.signal };
-    if (!snapshotId || (await checkSnapshot(context, snapshotId))) return;
-    this.#leftSnapshotId = snapshotId;
-    await journal.append({ step: 'snapshot-left', snapshotId });
+    if (!snapshotId || !(await checkSnapshot(context, snapshotId))) return;
+    await journal.append({ step: 'snapshot-gone', snapshotId });
   }
 
   /** After the data is here, a question that the engine does not answer costs no restore point. */
