@@ -172,6 +172,7 @@ describe('preflight of a VM that cannot be backed up now ends with 3', () => {
     expect(result.exitCode).toBe(EXIT_CODES.doneWithProblems);
     expect(messageCodesOf(result)).toEqual(['SNP-203']);
     expect(result.stderr).toContain(foreign);
+    expect(result.stdout).toMatch(/^a session cannot start now$/m);
     expect(changesOf(bench.lab.requests)).toEqual([]);
     vm.endForeignBackup(foreign);
   });

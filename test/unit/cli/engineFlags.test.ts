@@ -133,12 +133,16 @@ describe('a password file', () => {
     expect(await passwordOf(fileOf('p', content))).toBe(password);
   });
 
-  test.each([0o644, 0o640, 0o604, 0o660, 0o620, 0o601])('with mode %o is refused', async (mode) => {
-    await refused({ ...flags, passwordFile: fileOf('p', 'secret', mode) });
+  test.each(['644', '640', '604', '660', '620', '601'])('with mode %s is refused', async (mode) => {
+    const passwordFile = fileOf('p', 'secret', Number.parseInt(mode, 8));
+
+    await refused({ ...flags, passwordFile });
   });
 
-  test.each([0o600, 0o400])('with mode %o is accepted', async (mode) => {
-    expect(await passwordOf(fileOf('p', 'secret', mode))).toBe('secret');
+  test.each(['600', '400'])('with mode %s is accepted', async (mode) => {
+    const file = fileOf('p', 'secret', Number.parseInt(mode, 8));
+
+    expect(await passwordOf(file)).toBe('secret');
   });
 
   test('of the environment is held to the same', async () => {
