@@ -3,7 +3,7 @@ import { TransferError } from '../core/errors.ts';
 import { GIB } from '../core/units.ts';
 import { CHECKSUM_ALGORITHM, ImageChecksumBuilder } from '../ovirt/imageChecksum.ts';
 import type { ImageioClient } from '../ovirt/imageioClient.ts';
-import { retryData } from '../ovirt/retry.ts';
+import { retryData } from '../ovirt/dataRetry.ts';
 import type { DiskTransfer } from '../ovirt/transfer.ts';
 import type { DataBlock } from '../pipeline/blocks.ts';
 import { OrderedStage } from '../pipeline/orderedStage.ts';

@@ -7,7 +7,8 @@
 import { type BackupError, EngineError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { formatDuration } from '../core/units.ts';
-import type { Engine, StartBackup } from './engine.ts';
+import type { Engine } from './engine.ts';
+import type { StartBackup } from './engineRequests.ts';
 import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
 import type { Backup } from './entities.ts';
 import { withEvents } from './eventTexts.ts';

@@ -14,7 +14,7 @@ import { faultDetail, parseJson } from './engineAnswers.ts';
 import { authRefused, EngineFaultError, EngineLostError, isUnsent } from './engineErrors.ts';
 import { classifyFault } from './faults.ts';
 import { createAgent, isAbort, readBody } from './http.ts';
-import { isAwayOrOnceInternal, isAwayOrOnceServerError, patiently } from './retries.ts';
+import { isAwayOrOnceInternal, isAwayOrOnceServerError, patiently } from './enginePatience.ts';
 import { requestToken, revokeToken } from './sso.ts';
 import type { OvirtTimings } from './timings.ts';
 import { type Decoder, decode, wire } from './wire.ts';

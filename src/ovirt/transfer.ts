@@ -123,8 +123,9 @@ export class DiskTransfer {
   /** Ends a transfer whose bytes were all moved. @throws {@link TransferError} `TRANSFER_FAILED` */
   async finish(): Promise<void> {
     await this.#disconnect();
-    const { engine, alias, diskId } = this.#options;
-    const phase = await endTransfer(engine, this.#transfer.id, 'finalize', this.#options.signal);
+    const { engine, alias, diskId, note, signal } = this.#options;
+    const onForbidden = (): void => note(sessionMessage('XFER-307', { alias, id: diskId }));
+    const phase = await endTransfer(engine, this.#transfer.id, 'finalize', signal, onForbidden);
     this.#isOver = true;
     // A download whose every byte is here has done its work, however the engine calls it.
     if (phase === 'finished_success' || phase === 'gone') return;

@@ -5,7 +5,7 @@ import type { ImageTransfer } from './entities.ts';
 import { ImageioClient } from './imageioClient.ts';
 import type { ImageioOptions } from './imageioTransport.ts';
 import { openLocal } from './localSocket.ts';
-import { retryData } from './retry.ts';
+import { retryData } from './dataRetry.ts';
 import type { TransferOptions } from './transfer.ts';
 
 /** Direct to the host, else through the engine's proxy; on the host itself through its socket. */

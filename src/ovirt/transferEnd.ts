@@ -41,6 +41,7 @@ export async function endTransfer(
   transferId: string,
   action: 'finalize' | 'cancel',
   signal?: AbortSignal,
+  onForbidden: () => void = () => {},
 ): Promise<string> {
   const { timings } = engine;
   let askedAtMs = -Infinity;
@@ -50,7 +51,10 @@ export async function endTransfer(
       if (!now || hasEnded(now)) return now?.phase ?? 'gone';
       // An order that was swallowed is given again.
       const isHeard = isEnding(now) || performance.now() - askedAtMs < timings.restReadMs;
-      if (!isHeard && (await ask(engine, transferId, action))) askedAtMs = performance.now();
+      if (isHeard) return undefined;
+      const reply = await ask(engine, transferId, action);
+      if (reply === 'forbidden') onForbidden();
+      if (reply !== 'lost') askedAtMs = performance.now();
       return undefined;
     },
     {
@@ -62,23 +66,19 @@ export async function endTransfer(
   );
 }
 
-/**
- * A user without the right to act on transfers has to wait until their idle time is over.
- *
- * @returns false when the answer was lost, so that it may have to be asked again.
- */
+/** A user without the right to act on transfers has to wait until their idle time is over. */
 async function ask(
   engine: Engine,
   transferId: string,
   action: 'finalize' | 'cancel',
-): Promise<boolean> {
+): Promise<'heard' | 'lost' | 'forbidden'> {
   try {
     await engine.transferAction(transferId, action);
-    return true;
+    return 'heard';
   } catch (error) {
-    if (isOutcomeUnknown(error)) return false;
+    if (isOutcomeUnknown(error)) return 'lost';
     if (faultKind(error) !== 'forbidden') throw error;
-    return true;
+    return 'forbidden';
   }
 }
 

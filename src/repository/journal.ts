@@ -45,9 +45,11 @@ export type JournalEntry =
   /** A snapshot that outlived its backup, carried from journal to journal until it is gone. */
   | { readonly step: 'snapshot-left'; readonly snapshotId: string }
   | { readonly step: 'disk-starting'; readonly name: string }
-  | { readonly step: 'disk'; readonly diskId: string }
+  | { readonly step: 'disk'; readonly diskId: string; readonly name: string }
   | { readonly step: 'vm-starting'; readonly name: string }
-  | { readonly step: 'vm'; readonly vmId: string };
+  | { readonly step: 'vm'; readonly vmId: string; readonly name: string }
+  /** The engine made nothing of this name for us. */
+  | { readonly step: 'refused'; readonly name: string };
 
 const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
   z.object({
@@ -72,9 +74,10 @@ const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
   z.object({ step: z.literal('backup-done'), backupId: id }),
   z.object({ step: z.literal('snapshot-left'), snapshotId: id }),
   z.object({ step: z.literal('disk-starting'), name: z.string().max(255) }),
-  z.object({ step: z.literal('disk'), diskId: id }),
+  z.object({ step: z.literal('disk'), diskId: id, name: z.string().max(255) }),
   z.object({ step: z.literal('vm-starting'), name: z.string().max(255) }),
-  z.object({ step: z.literal('vm'), vmId: id }),
+  z.object({ step: z.literal('vm'), vmId: id, name: z.string().max(255) }),
+  z.object({ step: z.literal('refused'), name: z.string().max(255) }),
 ]);
 
 export interface JournalRecord {

@@ -10,7 +10,8 @@ import {
   findBackup,
   type ReadyBackup,
 } from '../ovirt/backupCycle.ts';
-import type { Engine, StartBackup } from '../ovirt/engine.ts';
+import type { Engine } from '../ovirt/engine.ts';
+import type { StartBackup } from '../ovirt/engineRequests.ts';
 import { DiskTransfer } from '../ovirt/transfer.ts';
 import { endTransfer, isEnding } from '../ovirt/transferEnd.ts';
 import type { Journal } from '../repository/journal.ts';

@@ -2,7 +2,7 @@
 import { BackupError } from '../core/errors.ts';
 import { sessionMessage } from '../core/messages.ts';
 import { createTransferDevice } from '../devices/transferDevice.ts';
-import { DATA_ATTEMPTS, retryData } from '../ovirt/retry.ts';
+import { DATA_ATTEMPTS, retryData } from '../ovirt/dataRetry.ts';
 import type { DiskTransfer } from '../ovirt/transfer.ts';
 import type { Extent } from '../pipeline/blocks.ts';
 import { backupDisk, type DiskProgress, type DiskResult } from './backupDisk.ts';

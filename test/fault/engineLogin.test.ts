@@ -183,6 +183,7 @@ describe.each(BACKUP_KINDS)('row 5: a user who may not act on transfers (%s)', (
 
     expect(statuses(lab, 'POST', PATHS.finalizeTransfer)).toContain(403);
     expect(statuses(lab, 'POST', PATHS.finalizeBackup)).toEqual([200]);
+    expect(quick.messages.map(({ code }) => code)).toContain('XFER-307');
     await expectStored(quick, vm, report);
   });
 });

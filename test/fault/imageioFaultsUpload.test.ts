@@ -60,7 +60,9 @@ describe('row 43: an upload that the engine pauses', () => {
     const pauseNext = (): void => {
       faults.add({ ...TRANSFER_LOOKS, nth: 1 }, { flipPhase: 'paused_system' });
     };
-    faults.add(WRITES, { status: 403, body: 'You are not allowed', run: pauseNext });
+    for (const nth of [1, 3, 5, 7]) {
+      faults.add({ ...WRITES, nth }, { status: 403, body: 'Not allowed', run: pauseNext });
+    }
 
     const restoring = bench.restore(vm, { connections: 1 });
     const error = await expectCode(restoring, 'TRANSFER_TICKET_GONE');

@@ -73,7 +73,7 @@ describe('row 60: a storage domain without room', () => {
     const domains = list['storage_domain'] as Record<string, unknown>[];
     const hopeful = domains.map((domain) => ({ ...domain, available: String(GIB_BYTES) }));
     bench.lab.faults.add(
-      { server: 'engine', path: /\/storagedomains$/ },
+      { server: 'engine', path: /\/storagedomains$/, nth: 1 },
       { status: 200, body: { storage_domain: hopeful } },
     );
 

@@ -23,9 +23,8 @@ export interface CliBench extends LabBench {
   vmArgs(command: string, vm: string, ...more: readonly string[]): string[];
 }
 
-interface Started {
+interface Started extends RunningCli {
   readonly commandLine: string;
-  readonly ended: Promise<CliResult>;
 }
 
 /** What `ps` shows of a process. */
@@ -37,7 +36,9 @@ async function expectNoSecrets(
   secrets: readonly string[],
   started: readonly Started[],
 ): Promise<void> {
-  for (const { commandLine, ended } of started) {
+  for (const { child, commandLine, ended } of started) {
+    // Of a test that failed while it was running.
+    child.kill('SIGKILL');
     const { stdout, stderr } = await ended;
     const shown = secrets.filter((secret) => `${commandLine}${stdout}${stderr}`.includes(secret));
     expect(shown).toEqual([]);
@@ -75,7 +76,7 @@ export function useCliLab(options: LabOptions = {}): CliBench {
     }),
     start(args, env = own.env()) {
       const running = startCli(args, env);
-      started.push({ commandLine: commandLineOf(running), ended: running.ended });
+      started.push({ ...running, commandLine: commandLineOf(running) });
       return running;
     },
     run: async (args, env) => await own.start(args, env).ended,
