@@ -27,9 +27,11 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
 
   it('is stored in full first and by its change map afterwards', async () => {
     const scene = new VmScene(bench, kind);
+    const { traffic } = bench.lab;
 
-    const increment = await scene.fullThen();
+    const increment = await scene.fullThen(() => traffic.reset());
 
+    expect([...traffic.readBytes.values()]).toEqual([EDITED_BYTES]);
     expect(modesOf(scene.reports[0] ?? increment)).toEqual({ disk0: 'full' });
     expect(modesOf(increment)).toEqual({ disk0: 'incremental' });
     expect(changedOf(increment)).toEqual({ disk0: EDITED_BYTES });
