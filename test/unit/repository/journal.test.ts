@@ -1,6 +1,7 @@
 import {
   appendFileSync,
   existsSync,
+  readdirSync,
   readFileSync,
   statSync,
   truncateSync,
@@ -17,7 +18,6 @@ import {
   removeJournal,
   restoreJournalName,
 } from '../../../src/repository/journal.ts';
-import { expectCode } from '../../helpers/errors.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const SESSION = {
@@ -29,7 +29,8 @@ const SESSION = {
 
 /** One of each. */
 const STEPS: readonly JournalEntry[] = [
-  { step: 'backup-starting', description: 'ovirt-cbt r s 1' },
+  { step: 'backup-starting', description: 'ovirt-cbt r s 1', otherTransferIds: ['t9'] },
+  { step: 'backup-refused' },
   { step: 'backup', backupId: 'b1' },
   { step: 'backup-ready', backupId: 'b1', toCheckpointId: 'c1', snapshotId: 's1' },
   { step: 'transfer-starting', diskId: 'd1' },
@@ -37,11 +38,13 @@ const STEPS: readonly JournalEntry[] = [
   { step: 'transfer-done', transferId: 't1' },
   { step: 'backup-done', backupId: 'b1' },
   { step: 'snapshot-left', snapshotId: 's1' },
+  { step: 'snapshot-gone', snapshotId: 's1' },
   { step: 'disk-starting', name: 'a' },
   { step: 'disk', diskId: 'd2', name: 'a' },
   { step: 'vm-starting', name: 'web 2' },
   { step: 'vm', vmId: 'v2', name: 'web 2' },
   { step: 'refused', name: 'web 2' },
+  { step: 'restore-done' },
 ];
 
 describe('a journal', () => {
@@ -67,7 +70,7 @@ describe('a journal', () => {
     const [session, ...steps] = record?.entries ?? [];
     expect(session).toMatchObject({ step: 'session', ...SESSION, process: { pid: process.pid } });
     expect(steps).toEqual(STEPS);
-    expect(record?.file).toBe(file());
+    expect(record).toMatchObject({ file: file(), isDamaged: false });
   });
 
   it('holds a step on disk as soon as it is appended', async () => {
@@ -94,7 +97,7 @@ describe('a journal', () => {
     );
   });
 
-  it('ends before a last line that is torn, wherever it is torn', async () => {
+  it('does not count a last line that is torn, wherever it is torn', async () => {
     await writeAll([{ step: 'backup', backupId: 'b1' }]);
     const wholeBytes = statSync(file()).size;
     appendFileSync(file(), `${JSON.stringify({ step: 'transfer-done', transferId: 't1' })}\n`);
@@ -102,6 +105,7 @@ describe('a journal', () => {
     for (let bytes = statSync(file()).size - 2; bytes >= wholeBytes; bytes--) {
       truncateSync(file(), bytes);
       expect(await readSteps()).toEqual(['session', 'backup']);
+      expect((await leftBackupJournal(temp.path()))?.isDamaged).toBe(false);
     }
   });
 
@@ -113,29 +117,50 @@ describe('a journal', () => {
     ['garbage', '\u0000\u0000\u0000'],
     ['a list', '[]'],
     ['nothing', ''],
-  ])('ends before a line with %s', async (_title, line) => {
+  ])('is damaged by a line with %s, and the lines behind it count', async (_title, line) => {
     await writeAll([{ step: 'backup', backupId: 'b1' }]);
     appendFileSync(file(), `${line}\n{"step":"backup-done","backupId":"b1"}\n`);
 
-    expect(await readSteps()).toEqual(['session', 'backup']);
+    const record = await leftBackupJournal(temp.path());
+
+    expect(record?.entries.map(({ step }) => step)).toEqual(['session', 'backup', 'backup-done']);
+    expect(record?.isDamaged).toBe(true);
   });
 
   it('that is empty has no steps', async () => {
     writeFileSync(file(), '');
 
-    expect(await leftBackupJournal(temp.path())).toEqual({ file: file(), entries: [] });
+    const record = await leftBackupJournal(temp.path());
+
+    expect(record).toEqual({ file: file(), entries: [], isDamaged: false });
   });
 
   it('that is not there is none', async () => {
     expect(await leftBackupJournal(temp.path())).toBeUndefined();
   });
 
-  it('is not started over one that is left', async () => {
-    await writeAll([]);
+  it('replaces the one before, and carries over what is still open', async () => {
+    await writeAll([{ step: 'backup', backupId: 'b1' }]);
+    const carried: JournalEntry = { step: 'snapshot-left', snapshotId: 's1' };
 
-    await expectCode(Journal.create(file(), SESSION), 'REPOSITORY_IO');
+    const journal = await Journal.create(file(), { ...SESSION, sessionId: 'next' }, [carried]);
 
-    expect(await readSteps()).toEqual(['session']);
+    await journal.keep();
+    const record = await leftBackupJournal(temp.path());
+    expect(record?.entries).toEqual([
+      expect.objectContaining({ step: 'session', sessionId: 'next' }),
+      carried,
+    ]);
+    expect(journal.entries).toEqual(record?.entries);
+    expect(readdirSync(temp.path())).toEqual([BACKUP_JOURNAL]);
+  });
+
+  it('is started although the start of another was cut by a crash', async () => {
+    writeFileSync(`${file()}.partial`, '{"step":"ses');
+
+    await writeAll([{ step: 'backup', backupId: 'b1' }]);
+
+    expect(await readSteps()).toEqual(['session', 'backup']);
   });
 
   it('can be read by its owner only, and holds names and ids only', async () => {
@@ -147,7 +172,7 @@ describe('a journal', () => {
       .flatMap((line) => Object.keys(JSON.parse(line) as object));
     expect(statSync(file()).mode % 0o1000).toBe(0o600);
     expect(
-      [...new Set(fields)].filter((name) => !/Id$|^(?:at|step|name|vmName)$/.test(name)),
+      [...new Set(fields)].filter((name) => !/Ids?$|^(?:at|step|name|vmName)$/.test(name)),
     ).toEqual(['kind', 'process', 'description']);
   });
 
