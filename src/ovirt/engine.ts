@@ -50,6 +50,11 @@ export class Engine {
     return new Engine(await EngineClient.connect(settings, options));
   }
 
+  /** As {@link EngineClient.withOwnCorrelation}. */
+  withOwnCorrelation(): Engine {
+    return new Engine(this.client.withOwnCorrelation());
+  }
+
   /** As {@link EngineClient.withCorrelation}. */
   withCorrelation(options: EngineClientOptions): Engine {
     return new Engine(this.client.withCorrelation(options));

@@ -121,6 +121,12 @@ export class EngineClient {
     return this.withCorrelation({ logger: this.#log, signal, correlationId });
   }
 
+  /** The same run under an id of its own, by which the engine's events tell one request from all others. */
+  withOwnCorrelation(): EngineClient {
+    const correlationId = `${this.correlationId.slice(0, 23)}-${randomUUID().slice(-12)}`;
+    return this.withCorrelation({ logger: this.#log, signal: this.#signal, correlationId });
+  }
+
   /** Reads; repeated while the engine is away. */
   async get<T>(path: string, schema: Decoder<T>, options: CallOptions = {}): Promise<T> {
     return await this.#call('GET', path, undefined, schema, options);

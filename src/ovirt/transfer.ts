@@ -37,6 +37,9 @@ export interface TransferOptions {
 
 const INACTIVITY_TIMEOUT_SECONDS = 600;
 const MAX_RESUMES = 3;
+/** Event of the engine: a transfer was initiated. */
+const TRANSFER_INITIATED = 1031;
+
 export class DiskTransfer {
   readonly #options: TransferOptions;
   #transfer: ImageTransfer;
@@ -241,11 +244,12 @@ async function createReady(options: TransferOptions): Promise<ImageTransfer> {
 }
 
 /**
- * Creates a transfer. After a lost answer the one that has come up since then is ours; one that was there before
- * belongs to somebody else, who may be reading an old snapshot of the same disk.
+ * Creates a transfer. After a lost answer the one that has come up since then is ours, when the engine's events
+ * confirm that our request made one: others may begin to read an old snapshot of the same disk just then.
  */
 async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
-  const { engine, diskId, backupId, direction, signal, alias } = options;
+  const { diskId, backupId, direction, signal, alias } = options;
+  const engine = options.engine.withOwnCorrelation();
   const before = new Set((await engine.transfers()).map((other) => other.id));
   const wanted = {
     diskId,
@@ -259,21 +263,24 @@ async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
     const graceMs = engine.timings.cleanupMs / 3;
     return await withGrace(signal, graceMs, (late) => engine.createTransfer(wanted, late));
   } catch (error) {
-    const found = isOutcomeUnknown(error) ? await findNew(options, before) : undefined;
+    const found = isOutcomeUnknown(error) ? await findNew(engine, options, before) : undefined;
     if (found) return found;
     if (faultKind(error) === 'no-reason') throw notReady(alias, diskId, 'refused', error);
     throw error;
   }
 }
 
-/** The only transfer of this disk and direction that was not there before. */
+/** The only transfer of this disk and direction that was not there before, after our request has made one. */
 async function findNew(
+  engine: Engine,
   options: TransferOptions,
   before: ReadonlySet<string>,
 ): Promise<ImageTransfer | undefined> {
-  const { engine, diskId, direction, signal } = options;
+  const { diskId, direction, signal } = options;
   const { timings } = engine;
   return await pollWhile(timings.lostAnswerMs, timings, signal, async () => {
+    const events = await engine.ownEvents();
+    if (!events.some(({ code }) => code === TRANSFER_INITIATED)) return undefined;
     const candidates = (await engine.transfers()).filter(
       (other) =>
         !before.has(other.id) &&

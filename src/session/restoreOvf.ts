@@ -20,6 +20,8 @@ const FORMAT = {
   attributeNamePrefix: PREFIX,
   suppressEmptyNode: true,
   suppressBooleanAttributes: false,
+  // What is kept stays as it was written, references to characters too.
+  processEntities: false,
 } as const;
 const parser = new XMLParser({
   ...FORMAT,
