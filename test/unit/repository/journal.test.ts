@@ -1,6 +1,7 @@
 import {
   appendFileSync,
   existsSync,
+  readdirSync,
   readFileSync,
   statSync,
   truncateSync,
@@ -17,7 +18,6 @@ import {
   removeJournal,
   restoreJournalName,
 } from '../../../src/repository/journal.ts';
-import { expectCode } from '../../helpers/errors.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const SESSION = {
@@ -29,7 +29,7 @@ const SESSION = {
 
 /** One of each. */
 const STEPS: readonly JournalEntry[] = [
-  { step: 'backup-starting', description: 'ovirt-cbt r s 1' },
+  { step: 'backup-starting', description: 'ovirt-cbt r s 1', otherTransferIds: ['t9'] },
   { step: 'backup', backupId: 'b1' },
   { step: 'backup-ready', backupId: 'b1', toCheckpointId: 'c1', snapshotId: 's1' },
   { step: 'transfer-starting', diskId: 'd1' },
@@ -42,6 +42,9 @@ const STEPS: readonly JournalEntry[] = [
   { step: 'vm-starting', name: 'web 2' },
   { step: 'vm', vmId: 'v2', name: 'web 2' },
   { step: 'refused', name: 'web 2' },
+  { step: 'backup-refused' },
+  { step: 'snapshot-gone', snapshotId: 's1' },
+  { step: 'restore-done' },
 ];
 
 describe('a journal', () => {
@@ -99,7 +102,7 @@ describe('a journal', () => {
     const wholeBytes = statSync(file()).size;
     appendFileSync(file(), `${JSON.stringify({ step: 'transfer-done', transferId: 't1' })}\n`);
 
-    for (let bytes = statSync(file()).size - 2; bytes >= wholeBytes; bytes--) {
+    for (let bytes = statSync(file()).size - 1; bytes >= wholeBytes; bytes--) {
       truncateSync(file(), bytes);
       expect(await readSteps()).toEqual(['session', 'backup']);
     }
@@ -113,29 +116,36 @@ describe('a journal', () => {
     ['garbage', '\u0000\u0000\u0000'],
     ['a list', '[]'],
     ['nothing', ''],
-  ])('ends before a line with %s', async (_title, line) => {
+  ])('is damaged by a line with %s, which hides no other line', async (_title, line) => {
     await writeAll([{ step: 'backup', backupId: 'b1' }]);
     appendFileSync(file(), `${line}\n{"step":"backup-done","backupId":"b1"}\n`);
 
-    expect(await readSteps()).toEqual(['session', 'backup']);
+    const record = await leftBackupJournal(temp.path());
+    expect(record?.isDamaged).toBe(true);
+    expect(await readSteps()).toEqual(['session', 'backup', 'backup-done']);
   });
 
   it('that is empty has no steps', async () => {
     writeFileSync(file(), '');
 
-    expect(await leftBackupJournal(temp.path())).toEqual({ file: file(), entries: [] });
+    expect(await leftBackupJournal(temp.path())).toMatchObject({ entries: [], isDamaged: false });
   });
 
   it('that is not there is none', async () => {
     expect(await leftBackupJournal(temp.path())).toBeUndefined();
   });
 
-  it('is not started over one that is left', async () => {
-    await writeAll([]);
+  it('takes the place of the one before, with the steps that are carried over', async () => {
+    await writeAll([{ step: 'backup', backupId: 'b1' }]);
+    writeFileSync(`${file()}.partial`, 'of a start that was killed');
 
-    await expectCode(Journal.create(file(), SESSION), 'REPOSITORY_IO');
+    const journal = await Journal.create(file(), SESSION, [
+      { step: 'snapshot-left', snapshotId: 's1' },
+    ]);
 
-    expect(await readSteps()).toEqual(['session']);
+    expect(await readSteps()).toEqual(['session', 'snapshot-left']);
+    await journal.remove();
+    expect(readdirSync(temp.path())).toEqual([]);
   });
 
   it('can be read by its owner only, and holds names and ids only', async () => {

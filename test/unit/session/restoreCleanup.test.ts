@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { JournalEntry } from '../../../src/repository/journal.ts';
+import { restoreDescription } from '../../../src/session/ownership.ts';
 import { createdOnEngine } from '../../../src/session/restoreCleanup.ts';
 
-const NOTHING = { transferIds: [], vmIds: [], diskIds: [], diskNames: [], vmNames: [] };
+const NOTHING = { marker: '', transferIds: [], vmIds: [], diskIds: [], diskNames: [], vmNames: [] };
 
 describe('what a restore has made, by its journal', () => {
   it('is nothing at first', () => {
@@ -29,6 +30,25 @@ describe('what a restore has made, by its journal', () => {
       { step: 'refused', name: 'a' },
       { step: 'vm-starting', name: 'vm' },
       { step: 'refused', name: 'vm' },
+    ];
+
+    expect(createdOnEngine(entries)).toEqual(NOTHING);
+  });
+
+  it('bears the mark of its session', () => {
+    const process = { host: 'h', bootId: 'b', pid: 1, processStart: '1' };
+    const session = { kind: 'restore', sessionId: 's1', vmId: 'v', vmName: 'vm', process } as const;
+
+    const created = createdOnEngine([{ step: 'session', ...session }]);
+
+    expect(created).toEqual({ ...NOTHING, marker: restoreDescription('s1') });
+  });
+
+  it('is nothing to remove once the restore is done', () => {
+    const entries: JournalEntry[] = [
+      { step: 'disk', diskId: 'd1', name: 'a' },
+      { step: 'vm', vmId: 'v1', name: 'vm' },
+      { step: 'restore-done' },
     ];
 
     expect(createdOnEngine(entries)).toEqual(NOTHING);
