@@ -86,7 +86,8 @@ export class TransferTarget {
     try {
       const ask = (client: ImageioClient): Promise<ImageChecksum> =>
         client.checksum(CHECKSUM_ALGORITHM, signal);
-      return (await transfer.use(ask)).checksum;
+      const retries = { ...this.#options, isSlow: true };
+      return (await retryData(retries, () => transfer.use(ask))).checksum;
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof BackupError)) throw error;

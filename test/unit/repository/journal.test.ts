@@ -30,6 +30,7 @@ const SESSION = {
 /** One of each. */
 const STEPS: readonly JournalEntry[] = [
   { step: 'backup-starting', description: 'ovirt-cbt r s 1', otherTransferIds: ['t9'] },
+  { step: 'backup-refused' },
   { step: 'backup', backupId: 'b1' },
   { step: 'backup-ready', backupId: 'b1', toCheckpointId: 'c1', snapshotId: 's1' },
   { step: 'transfer-starting', diskId: 'd1' },
@@ -37,13 +38,12 @@ const STEPS: readonly JournalEntry[] = [
   { step: 'transfer-done', transferId: 't1' },
   { step: 'backup-done', backupId: 'b1' },
   { step: 'snapshot-left', snapshotId: 's1' },
+  { step: 'snapshot-gone', snapshotId: 's1' },
   { step: 'disk-starting', name: 'a' },
   { step: 'disk', diskId: 'd2', name: 'a' },
   { step: 'vm-starting', name: 'web 2' },
   { step: 'vm', vmId: 'v2', name: 'web 2' },
   { step: 'refused', name: 'web 2' },
-  { step: 'backup-refused' },
-  { step: 'snapshot-gone', snapshotId: 's1' },
   { step: 'restore-done' },
 ];
 
@@ -70,7 +70,7 @@ describe('a journal', () => {
     const [session, ...steps] = record?.entries ?? [];
     expect(session).toMatchObject({ step: 'session', ...SESSION, process: { pid: process.pid } });
     expect(steps).toEqual(STEPS);
-    expect(record?.file).toBe(file());
+    expect(record).toMatchObject({ file: file(), isDamaged: false });
   });
 
   it('holds a step on disk as soon as it is appended', async () => {
@@ -97,14 +97,15 @@ describe('a journal', () => {
     );
   });
 
-  it('ends before a last line that is torn, wherever it is torn', async () => {
+  it('does not count a last line that is torn, wherever it is torn', async () => {
     await writeAll([{ step: 'backup', backupId: 'b1' }]);
     const wholeBytes = statSync(file()).size;
     appendFileSync(file(), `${JSON.stringify({ step: 'transfer-done', transferId: 't1' })}\n`);
 
-    for (let bytes = statSync(file()).size - 1; bytes >= wholeBytes; bytes--) {
+    for (let bytes = statSync(file()).size - 2; bytes >= wholeBytes; bytes--) {
       truncateSync(file(), bytes);
       expect(await readSteps()).toEqual(['session', 'backup']);
+      expect((await leftBackupJournal(temp.path()))?.isDamaged).toBe(false);
     }
   });
 
@@ -116,36 +117,50 @@ describe('a journal', () => {
     ['garbage', '\u0000\u0000\u0000'],
     ['a list', '[]'],
     ['nothing', ''],
-  ])('is damaged by a line with %s, which hides no other line', async (_title, line) => {
+  ])('is damaged by a line with %s, and the lines behind it count', async (_title, line) => {
     await writeAll([{ step: 'backup', backupId: 'b1' }]);
     appendFileSync(file(), `${line}\n{"step":"backup-done","backupId":"b1"}\n`);
 
     const record = await leftBackupJournal(temp.path());
+
+    expect(record?.entries.map(({ step }) => step)).toEqual(['session', 'backup', 'backup-done']);
     expect(record?.isDamaged).toBe(true);
-    expect(await readSteps()).toEqual(['session', 'backup', 'backup-done']);
   });
 
   it('that is empty has no steps', async () => {
     writeFileSync(file(), '');
 
-    expect(await leftBackupJournal(temp.path())).toMatchObject({ entries: [], isDamaged: false });
+    const record = await leftBackupJournal(temp.path());
+
+    expect(record).toEqual({ file: file(), entries: [], isDamaged: false });
   });
 
   it('that is not there is none', async () => {
     expect(await leftBackupJournal(temp.path())).toBeUndefined();
   });
 
-  it('takes the place of the one before, with the steps that are carried over', async () => {
+  it('replaces the one before, and carries over what is still open', async () => {
     await writeAll([{ step: 'backup', backupId: 'b1' }]);
-    writeFileSync(`${file()}.partial`, 'of a start that was killed');
+    const carried: JournalEntry = { step: 'snapshot-left', snapshotId: 's1' };
 
-    const journal = await Journal.create(file(), SESSION, [
-      { step: 'snapshot-left', snapshotId: 's1' },
+    const journal = await Journal.create(file(), { ...SESSION, sessionId: 'next' }, [carried]);
+
+    await journal.keep();
+    const record = await leftBackupJournal(temp.path());
+    expect(record?.entries).toEqual([
+      expect.objectContaining({ step: 'session', sessionId: 'next' }),
+      carried,
     ]);
+    expect(journal.entries).toEqual(record?.entries);
+    expect(readdirSync(temp.path())).toEqual([BACKUP_JOURNAL]);
+  });
 
-    expect(await readSteps()).toEqual(['session', 'snapshot-left']);
-    await journal.remove();
-    expect(readdirSync(temp.path())).toEqual([]);
+  it('is started although the start of another was cut by a crash', async () => {
+    writeFileSync(`${file()}.partial`, '{"step":"ses');
+
+    await writeAll([{ step: 'backup', backupId: 'b1' }]);
+
+    expect(await readSteps()).toEqual(['session', 'backup']);
   });
 
   it('can be read by its owner only, and holds names and ids only', async () => {
@@ -157,7 +172,7 @@ describe('a journal', () => {
       .flatMap((line) => Object.keys(JSON.parse(line) as object));
     expect(statSync(file()).mode % 0o1000).toBe(0o600);
     expect(
-      [...new Set(fields)].filter((name) => !/Id$|^(?:at|step|name|vmName)$/.test(name)),
+      [...new Set(fields)].filter((name) => !/Ids?$|^(?:at|step|name|vmName)$/.test(name)),
     ).toEqual(['kind', 'process', 'description']);
   });
 

@@ -1,9 +1,15 @@
 /** What a journal of a backup session says is still open. */
 import { describe, expect, test } from 'vitest';
 import type { JournalEntry } from '../../../src/repository/journal.ts';
-import { openSteps } from '../../../src/session/engineCleanup.ts';
+import { isSettled, openSteps } from '../../../src/session/engineCleanup.ts';
 
-const NOTHING = { transferIds: [], backupIds: [], descriptions: [], snapshotIds: [] };
+const NOTHING = {
+  transferIds: [],
+  backupIds: [],
+  descriptions: [],
+  snapshotIds: [],
+  otherTransferIds: [],
+};
 
 const session: JournalEntry = {
   step: 'session',
@@ -93,5 +99,66 @@ describe('openSteps', () => {
     const left: JournalEntry = { step: 'snapshot-left', snapshotId: 'n1' };
 
     expect(openSteps([session, left, asked, made, ready]).snapshotIds).toEqual(['n1']);
+  });
+
+  test('hold the transfers of others of all starts, which are never ours', () => {
+    const steps: readonly JournalEntry[] = [
+      { step: 'backup-starting', description: 'ovirt-cbt r s 1', otherTransferIds: ['o1'] },
+      made,
+      done,
+      { step: 'backup-starting', description: 'ovirt-cbt r s 2', otherTransferIds: ['o1', 'o2'] },
+      { step: 'backup-refused' },
+    ];
+
+    expect(openSteps(steps)).toEqual({ ...NOTHING, otherTransferIds: ['o1', 'o2'] });
+  });
+
+  test('hold the first backup of a session whose second one was refused', () => {
+    const second: readonly JournalEntry[] = [
+      { step: 'backup-starting', description: 'ovirt-cbt r s 2' },
+      { step: 'backup-refused' },
+    ];
+
+    expect(openSteps([asked, made, ...second])).toEqual({ ...NOTHING, backupIds: ['b1'] });
+  });
+
+  test('hold no snapshot that is gone', () => {
+    const gone: JournalEntry = { step: 'snapshot-gone', snapshotId: 'n1' };
+
+    expect(openSteps([asked, made, ready, done, gone])).toEqual(NOTHING);
+  });
+
+  test('hold no transfer of a backup that is done', () => {
+    expect(openSteps([asked, made, opening, opened, done])).toEqual(NOTHING);
+  });
+
+  test('hold the transfer of another backup than the one that is done', () => {
+    const other: JournalEntry = { step: 'backup-done', backupId: 'b0' };
+
+    expect(openSteps([asked, made, opening, opened, other]).transferIds).toEqual(['t1']);
+  });
+});
+
+describe('a journal is settled', () => {
+  test.each<[string, readonly JournalEntry[]]>([
+    ['before the first step', [session]],
+    ['when its backup was refused', [session, asked, { step: 'backup-refused' }]],
+    ['when its backup is done and made no snapshot', [session, asked, made, done]],
+    [
+      'when its backup is done and its snapshot gone',
+      [asked, made, ready, done, { step: 'snapshot-gone', snapshotId: 'n1' }],
+    ],
+  ])('%s', (_title, steps) => {
+    expect(isSettled(steps)).toBe(true);
+  });
+
+  test.each<[string, readonly JournalEntry[]]>([
+    ['a backup may have been made', [session, asked]],
+    ['a backup is open', [session, asked, made]],
+    ['a transfer is open', [opening, opened]],
+    ['the snapshot of a backup that is done may be left', [asked, made, ready, done]],
+    ['a snapshot is left of an earlier session', [{ step: 'snapshot-left', snapshotId: 'n0' }]],
+  ])('not while %s', (_title, steps) => {
+    expect(isSettled(steps)).toBe(false);
   });
 });

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import type { JournalEntry } from '../../../src/repository/journal.ts';
-import { restoreDescription } from '../../../src/session/ownership.ts';
 import { createdOnEngine } from '../../../src/session/restoreCleanup.ts';
 
 const NOTHING = { marker: '', transferIds: [], vmIds: [], diskIds: [], diskNames: [], vmNames: [] };
@@ -35,25 +34,6 @@ describe('what a restore has made, by its journal', () => {
     expect(createdOnEngine(entries)).toEqual(NOTHING);
   });
 
-  it('bears the mark of its session', () => {
-    const process = { host: 'h', bootId: 'b', pid: 1, processStart: '1' };
-    const session = { kind: 'restore', sessionId: 's1', vmId: 'v', vmName: 'vm', process } as const;
-
-    const created = createdOnEngine([{ step: 'session', ...session }]);
-
-    expect(created).toEqual({ ...NOTHING, marker: restoreDescription('s1') });
-  });
-
-  it('is nothing to remove once the restore is done', () => {
-    const entries: JournalEntry[] = [
-      { step: 'disk', diskId: 'd1', name: 'a' },
-      { step: 'vm', vmId: 'v1', name: 'vm' },
-      { step: 'restore-done' },
-    ];
-
-    expect(createdOnEngine(entries)).toEqual(NOTHING);
-  });
-
   it('has open transfers only', () => {
     const entries: JournalEntry[] = [
       { step: 'transfer-starting', diskId: 'd1' },
@@ -64,4 +44,29 @@ describe('what a restore has made, by its journal', () => {
 
     expect(createdOnEngine(entries)).toEqual({ ...NOTHING, transferIds: ['t2'] });
   });
+
+  it('bears the mark of the session that made it', () => {
+    const [one, other] = ['s1', 's2'].map((sessionId) => createdOnEngine([sessionOf(sessionId)]));
+
+    expect(one?.marker).toContain('s1');
+    expect(one?.marker).not.toBe(other?.marker);
+  });
+
+  it('is nothing any more once the restore is done', () => {
+    const entries: JournalEntry[] = [
+      sessionOf('s1'),
+      { step: 'disk-starting', name: 'a' },
+      { step: 'disk', diskId: 'd1', name: 'a' },
+      { step: 'vm-starting', name: 'vm' },
+      { step: 'vm', vmId: 'v1', name: 'vm' },
+      { step: 'restore-done' },
+    ];
+
+    expect(createdOnEngine(entries)).toEqual(NOTHING);
+  });
 });
+
+function sessionOf(sessionId: string): JournalEntry {
+  const process = { host: 'h', bootId: 'b', pid: 1, processStart: '1' };
+  return { step: 'session', kind: 'restore', sessionId, vmId: 'v0', vmName: 'vm', process };
+}
