@@ -51,9 +51,12 @@ describe('403, which closes the connection, meets', () => {
     await vi.waitFor(async () => {
       await assertForbidden('t1/extents', 'GET', 'Transfer=tr1 expired');
     });
-    rig.imageio.extendTicket('t1');
 
-    expect((await rig.call('t1/extents')).status).toBe(200);
+    // On a busy machine the request may come when the life is over again.
+    await vi.waitFor(async () => {
+      rig.imageio.extendTicket('t1');
+      expect((await rig.call('t1/extents')).status).toBe(200);
+    });
   });
 
   test('a ticket that is being removed', async () => {
