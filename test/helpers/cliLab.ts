@@ -45,9 +45,24 @@ async function expectNoSecrets(
   }
 }
 
+/**
+ * Idle transfers and tickets of the lab live by its clock, but the command line waits as it does against a real
+ * engine: they have to outlive its pauses, also on a machine that is busy.
+ */
+const TIME_SCALE = 0.05;
+/** For sessions in this process that prepare something: nothing is lost because the machine is busy. */
+const PATIENT = {
+  connectMs: 30_000,
+  restReadMs: 60_000,
+  imageioReadMs: 60_000,
+  transferReadyMs: 60_000,
+  backupReadyMs: 60_000,
+  cleanupMs: 60_000,
+};
+
 /** Gives each test a lab, files with its password and CA, and the command line. */
 export function useCliLab(options: LabOptions = {}): CliBench {
-  const bench = useLab(options);
+  const bench = useLab({ timeScale: TIME_SCALE, ...options });
   const temp = useTempFolder();
   let started: Started[] = [];
 
@@ -60,8 +75,12 @@ export function useCliLab(options: LabOptions = {}): CliBench {
     await expectNoSecrets(bench.lab.secrets(), started);
   });
 
-  const own: Omit<CliBench, keyof LabBench> = {
+  const own: Omit<CliBench, Exclude<keyof LabBench, 'backup' | 'restore'>> = {
     temp,
+    backup: async (vm, given) =>
+      await bench.backup(vm, { engine: bench.settings(PATIENT), ...given }),
+    restore: async (vm, given) =>
+      await bench.restore(vm, { engine: bench.settings(PATIENT), ...given }),
     get caFile() {
       return temp.path('ca.pem');
     },
@@ -86,7 +105,10 @@ export function useCliLab(options: LabOptions = {}): CliBench {
       ),
     vmArgs: (command, vm, ...more) => [command, '--vm', vm, '--repo', bench.repository, ...more],
   };
-  return Object.defineProperties(own, Object.getOwnPropertyDescriptors(bench)) as CliBench;
+  return Object.defineProperties(
+    {},
+    { ...Object.getOwnPropertyDescriptors(bench), ...Object.getOwnPropertyDescriptors(own) },
+  ) as CliBench;
 }
 
 export function jobOf(result: CliResult): JobReport {

@@ -11,8 +11,7 @@ import { noise } from '../helpers/random.ts';
 import { filesOf } from '../helpers/repositories.ts';
 
 const MIB = 1024 * 1024;
-/** Slow enough for transfers to survive the idle time between a kill and its clean-up. */
-const bench = useCliLab({ timeScale: 0.05 });
+const bench = useCliLab();
 
 async function addVm(): Promise<LabVm> {
   const vm = bench.lab.addVm({ name: 'web01', disks: [{ name: 'sys', sizeBytes: 4 * MIB }] });
@@ -170,7 +169,11 @@ describe('cleanup of a VM', () => {
     const { repository } = bench;
 
     // In this process, because a snapshot that may still vanish is waited for.
-    const report = await cleanupVm({ engine: bench.settings(), repository, vm: vm.name });
+    const report = await cleanupVm({
+      engine: bench.settings({ connectMs: 30_000 }),
+      repository,
+      vm: vm.name,
+    });
 
     expect(report).toMatchObject({ cleaned: [expect.stringMatching(/^snapshot /)], left: [] });
     expect(bench.lab.leftovers()).toEqual([]);
