@@ -21,7 +21,7 @@ const SESSIONS = 200;
 const WARM = 40;
 const SEED = Number(process.env['SOAK_SEED'] ?? 20_261_122);
 const HEAP_SLACK_BYTES = 48 * 1024 * KIB;
-const LIMIT_MS = 600_000;
+const LIMIT_MS = 900_000;
 
 const TIMINGS = {
   ...scaleTimings(0.003),
