@@ -210,7 +210,8 @@ export interface EndBackupOptions {
 /**
  * Finalizes a backup and waits for its end, for sessions and for clean-up alike.
  *
- * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT` when the engine is not done in time
+ * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT` when the engine is not done in time; its own error when it does
+ *   not even take the order for long
  */
 export async function endBackup(
   options: EndBackupOptions,
@@ -221,6 +222,7 @@ export async function endBackup(
   const { timings } = engine;
   const startedAtMs = performance.now();
   let askedAtMs = -Infinity;
+  let unheardSinceMs: number | undefined;
   let wasWarned = false;
   return await pollUntil(
     async () => {
@@ -228,7 +230,11 @@ export async function endBackup(
       if (!now) return 'gone';
       if (isBackupOver(now)) return now.phase as BackupEnd;
       if (now.phase !== 'finalizing' && performance.now() - askedAtMs > timings.restReadMs) {
-        if (await askFinalize(options, backupId)) askedAtMs = performance.now();
+        const trouble = await askFinalize(options, backupId);
+        const atMs = performance.now();
+        if (!trouble) askedAtMs = atMs;
+        unheardSinceMs = trouble ? (unheardSinceMs ?? atMs) : undefined;
+        if (trouble && atMs - (unheardSinceMs ?? atMs) > timings.transferDoneMs) throw trouble;
       }
       const waitedMs = performance.now() - startedAtMs;
       if (!wasWarned && waitedMs > timings.backupDoneWarnMs) {
@@ -245,22 +251,23 @@ export async function endBackup(
 /**
  * Asking twice has the same effect as asking once, so that whatever is no refusal of the user is asked again.
  *
- * @returns whether the engine has heard it.
+ * @returns what kept the engine from hearing it; undefined when it has.
  */
-async function askFinalize(options: EndBackupOptions, backupId: string): Promise<boolean> {
+async function askFinalize(
+  options: EndBackupOptions,
+  backupId: string,
+): Promise<EngineError | undefined> {
   const { engine, vmId, onOpenTransfer } = options;
   try {
     await engine.finalizeBackup(vmId, backupId);
-    return true;
+    return undefined;
   } catch (error) {
     const kind = faultKind(error);
-    if (kind === 'active-transfer') {
-      await onOpenTransfer?.();
-      return false;
-    }
+    if (kind === 'active-transfer') await onOpenTransfer?.();
     // 400 with or without a reason: it is ending already, or its premature end has begun.
-    if (kind === 'already-stopping' || kind === 'no-reason' || kind === 'not-found') return true;
-    if (error instanceof EngineError && mayAskAgain(error)) return false;
+    if (kind === 'already-stopping' || kind === 'no-reason' || kind === 'not-found')
+      return undefined;
+    if (error instanceof EngineError && mayAskAgain(error)) return error;
     throw error;
   }
 }

@@ -6,7 +6,7 @@ import { ImageioClient } from './imageioClient.ts';
 import type { ImageioOptions } from './imageioTransport.ts';
 import { openLocal } from './localSocket.ts';
 import { retryData } from './dataRetry.ts';
-import type { TransferOptions } from './transfer.ts';
+import type { TransferOptions } from './transferStart.ts';
 
 /** Direct to the host, else through the engine's proxy; on the host itself through its socket. */
 export async function openClient(

@@ -244,7 +244,6 @@ export const wire: {
   readonly backup: Decoder<Backup>;
   readonly backups: Decoder<Backup[]>;
   readonly checkpoints: Decoder<Checkpoint[]>;
-  readonly cluster: Decoder<Cluster>;
   readonly clusters: Decoder<Cluster[]>;
   readonly disk: Decoder<Disk>;
   readonly disks: Decoder<Disk[]>;
@@ -265,7 +264,6 @@ export const wire: {
   backup,
   backups: listOf('backup', backup),
   checkpoints: listOf('checkpoint', checkpoint),
-  cluster,
   clusters: listOf('cluster', cluster),
   disk,
   disks: listOf('disk', disk),

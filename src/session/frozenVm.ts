@@ -157,7 +157,6 @@ export class FrozenVm {
         .then(() => journal.append({ step: 'transfer-done', transferId: transfer.id }))
         .catch((error: unknown) => this.#remember(error));
     }
-    if (this.#cycle.end !== undefined) return;
     await endLeftBackup(this.#options, this.#cycle, this.#start, clock);
   }
 

@@ -1,14 +1,12 @@
 /** The steps of a restore on the engine: make each disk and fill it, then the VM, then attach. */
-import { EngineError, type BackupError } from '../core/errors.ts';
 import { createStageStats } from '../core/stats.ts';
 import { TransferTarget } from '../devices/transferTarget.ts';
 import type { Engine } from '../ovirt/engine.ts';
 import type { CreateDisk } from '../ovirt/engineRequests.ts';
 import { isOutcomeUnknown, isRefusal } from '../ovirt/engineErrors.ts';
 import type { Vm } from '../ovirt/entities.ts';
-import { withEvents } from '../ovirt/eventTexts.ts';
 import { withGrace } from '../ovirt/grace.ts';
-import { pollUntil, pollWhile } from '../ovirt/poll.ts';
+import { pollWhile } from '../ovirt/poll.ts';
 import { DiskTransfer } from '../ovirt/transfer.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
 import { nullSink } from '../pipeline/plainSinks.ts';
@@ -16,6 +14,7 @@ import type { Journal, JournalEntry } from '../repository/journal.ts';
 import { readOvf } from '../repository/pointReader.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
 import type { RestorePointView } from '../repository/restorePointView.ts';
+import { awaitDisk, checkDiskNameFree } from './newDisk.ts';
 import { restoreDescription } from './ownership.ts';
 import { restoreBlocks } from './restoreBlocks.ts';
 import { withoutDisks } from './restoreOvf.ts';
@@ -141,7 +140,7 @@ export class VmBuilder {
   }
 
   async #restoreDisk({ disk, wanted }: PlannedUpload): Promise<UploadedDisk> {
-    const { session } = this.#context;
+    const { engine, session, signal } = this.#context;
     const startedAtMs = performance.now();
     const newDiskId = await this.#createDisk(wanted);
     this.#options.onStatus?.(`uploading ${disk.alias}`);
@@ -151,7 +150,7 @@ export class VmBuilder {
     await transfer.finish();
     this.#transfers.delete(transfer);
     await this.#record({ step: 'transfer-done', transferId: transfer.id });
-    await this.#awaitDisk(newDiskId, wanted.name);
+    await awaitDisk(engine, newDiskId, wanted.name, signal);
     session.log.info({ diskId: disk.diskId, newDiskId }, 'disk restored');
     return {
       diskId: disk.diskId,
@@ -179,7 +178,7 @@ export class VmBuilder {
 
   async #createDisk(wanted: CreateDisk): Promise<string> {
     const { engine, signal } = this.#context;
-    await this.#checkDiskNameFree(wanted.name);
+    await checkDiskNameFree(engine, wanted.name);
     await this.#record({ step: 'disk-starting', name: wanted.name });
     let id: string;
     try {
@@ -192,7 +191,7 @@ export class VmBuilder {
       id = made.id;
     }
     await this.#record({ step: 'disk', diskId: id, name: wanted.name });
-    await this.#awaitDisk(id, wanted.name);
+    await awaitDisk(engine, id, wanted.name, signal);
     return id;
   }
 
@@ -206,36 +205,6 @@ export class VmBuilder {
     const { timings } = engine;
     return await pollWhile(timings.lostAnswerMs, timings, signal, async () =>
       (await find()).find((one) => one.description === this.#marker),
-    );
-  }
-
-  /** Names of disks need not be unique, but clean-up after a kill finds ours by name. */
-  async #checkDiskNameFree(name: string): Promise<void> {
-    const [existing] = await this.#context.engine.findDisks(name);
-    if (!existing) return;
-    throw new EngineError('ENGINE_FAULT', `a disk named ${name} exists already`, {
-      hint: 'remove it or choose another name with --as-vm',
-    });
-  }
-
-  async #awaitDisk(diskId: string, name: string): Promise<void> {
-    const { engine, signal } = this.#context;
-    const { timings } = engine;
-    const failed = async (state: string): Promise<BackupError> =>
-      await withEvents(
-        engine,
-        new EngineError('ENGINE_FAULT', `disk ${name} (${diskId}): ${state}`, {
-          hint: 'the event list of the engine tells why',
-        }),
-      );
-    await pollUntil(
-      async () => {
-        const disk = await engine.disk(diskId);
-        if (!disk) throw await failed('the engine has removed it again');
-        if (disk.status === 'illegal') throw await failed('the engine calls its image illegal');
-        return disk.status === 'ok' ? true : undefined;
-      },
-      { timings, deadlineMs: timings.diskReadyMs, what: `disk ${name} ready`, signal },
     );
   }
 
