@@ -1,8 +1,6 @@
 /**
- * Answers of the engine, decoded once at the border: numbers and booleans may arrive as strings, dates as
- * milliseconds since 1970, empty collections as `{}`, unknown enum values stay text.
- *
- * @see oVirt api-model A01-PrimitiveTypes, engine CustomObjectMapperFactory
+ * Answers of the engine, decoded once at the border: numbers and booleans may be strings, dates milliseconds since
+ * 1970, empty collections `{}`; unknown enum values stay text. Source: oVirt api-model, CustomObjectMapperFactory.
  */
 import { z } from 'zod';
 import { EngineError } from '../core/errors.ts';
