@@ -6,8 +6,8 @@ const BASE64_CHARS_PER_LINE = 90;
 
 /** Bytes of a module given as WebAssembly text. */
 export async function assemble(text: string): Promise<Uint8Array> {
-  const { parseWat } = await wabt();
-  const module = parseWat('kernel.wat', text, FEATURES);
+  const toolkit = await wabt();
+  const module = toolkit.parseWat('kernel.wat', text, FEATURES);
   try {
     return module.toBinary({}).buffer;
   } finally {

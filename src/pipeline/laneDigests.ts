@@ -20,10 +20,10 @@ const LENGTH_BYTES = 8;
 /** RFC 1321, section 3.3: the words 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, low byte first. */
 const INITIAL_STATE: Buffer = Buffer.from('0123456789abcdeffedcba9876543210', 'hex');
 /**
- * Four lanes cost 1.17 times, eight 1.43 times what node:crypto costs for one block of the same length
- * (bench/RESULTS.md), so the kernel pays when all bytes are more than this many times the longest block.
+ * Four lanes take 1.17 times as long for up to four blocks as node:crypto for one of their length
+ * (bench/RESULTS.md), so the kernel pays when all bytes together are more than so many longest blocks.
  */
-const BREAK_EVEN_BLOCKS = 1.45;
+const BREAK_EVEN_BLOCKS = 1.2;
 
 /** One block to hash; all places are byte offsets in the slab. */
 export interface DigestJob {

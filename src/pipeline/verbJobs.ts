@@ -141,6 +141,7 @@ export function* runJobs(tools: VerbTools, jobs: readonly VerbJob[]): Generator<
     out.setFloat64(AT_WORK_MS, performance.now() - startedAtMs, true);
     yield;
   }
+  if (blocks.length === 0) return;
   const startedAtMs = performance.now();
   digests.run(blocks);
   const shareMs = (performance.now() - startedAtMs) / blocks.length;
