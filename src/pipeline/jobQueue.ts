@@ -25,7 +25,7 @@ export class JobQueue {
     (queued.job.verb === VERB_HASH ? this.#hashes : this.#digests).push(queued);
   }
 
-  /** Removes the next batch for a thread; empty when it had better wait. `idleCount`: threads without work. */
+  /** Removes the next batch for a thread; empty when it had better wait. `idleCount`: idle threads, this one included. */
   take(isIdle: boolean, idleCount: number): QueuedJob[] {
     const jobs = this.#hashes.length > 0 ? this.#hashes : this.#digests;
     if (jobs === this.#digests && !isIdle && jobs.length < MAX_BATCH_JOBS) return [];
