@@ -15,6 +15,7 @@ import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/output.ts';
 import { formatBytes, MIB } from '../src/core/units.ts';
 import { ceilingCases } from './ceiling.ts';
+import { printDigests } from './digests.ts';
 import { buildImage } from './image.ts';
 import { type BenchCase, measurePairs, type PairResult } from './measure.ts';
 import { hashText, programCase, removeAll } from './programs.ts';
@@ -141,6 +142,7 @@ async function main(): Promise<void> {
     const pairs = Number(values.pairs ?? (values.quick ? 3 : 11));
     const results = await runAll({ folder, image, workers: values.workers }, pairs);
     printResults(results, size);
+    await printDigests();
     process.stdout.write(`${JSON.stringify(results)}\n`);
   } finally {
     await rm(folder, { recursive: true, force: true });

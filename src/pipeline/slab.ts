@@ -9,24 +9,12 @@
  */
 import { InternalError, invariant, UsageError } from '../core/errors.ts';
 import { MIB, roundUp } from '../core/units.ts';
-
-/** A shared wasm memory; TypeScript keeps its types in lib.dom, which a Node library does not load. */
-export interface SharedWasmMemory {
-  readonly buffer: SharedArrayBuffer;
-}
-
-declare const WebAssembly: {
-  readonly Memory: new (descriptor: {
-    readonly initial: number;
-    readonly maximum: number;
-    readonly shared: boolean;
-  }) => SharedWasmMemory;
-};
+import { type SharedWasmMemory, wasm } from './wasm.ts';
 
 const WASM_PAGE_BYTES = 65_536;
 const SLOT_ALIGN_BYTES = 4096;
-/** Bytes per slot in which a worker leaves the numbers of a job; layout in verbJobs.ts. */
-export const RESULT_BYTES = 64;
+/** Bytes per slot in which a worker leaves the numbers of a job, and the end of a digest; layout in verbJobs.ts. */
+export const RESULT_BYTES = 192;
 const MAX_SLAB_BYTES = 2048 * MIB;
 /** Part of the budget for raw slots: blocks wait longer before the compressor than behind it. */
 const RAW_SHARE = 0.6;
@@ -229,7 +217,7 @@ export class Slab {
       throw new UsageError('USAGE_INVALID_OPTION', `slabBytes: ${slabBytes} is above 2 GiB`);
     }
     const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
-    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    this.memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
     const views = Array.from({ length: total }, (_, index) =>
       Buffer.from(this.memory.buffer, resultBytes + index * this.slotBytes, this.slotBytes),
     );

@@ -1,8 +1,10 @@
 /**
  * How a verb job crosses the thread boundary: numbers only. A job is seven numbers; its results are left in
- * the 64-byte record of one slot inside the slab, which `postMessage` publishes.
+ * the record of one slot inside the slab, which `postMessage` publishes. The jobs of a batch are worked on
+ * one after the other, and then all their digests are computed together.
  */
 import type { BlockVerbs } from './blockVerbs.ts';
+import { type DigestJob, type LaneDigests, TAIL_BYTES } from './laneDigests.ts';
 import { RESULT_BYTES } from './slab.ts';
 import { DIGEST_BYTES } from './storedBlock.ts';
 
@@ -43,6 +45,8 @@ const AT_STORED_BYTES = 8;
 const AT_FINGERPRINT = 16;
 const AT_WORK_MS = 24;
 const AT_DIGEST = 32;
+/** The end of the block with its MD5 padding, while the digest is computed. */
+const AT_TAIL: number = RESULT_BYTES - TAIL_BYTES;
 
 export function encodeJobs(jobs: readonly VerbJob[]): number[] {
   return jobs.flatMap((job) => [
@@ -72,42 +76,78 @@ export function decodeJobs(words: readonly number[]): VerbJob[] {
   });
 }
 
-function runVerb(verbs: BlockVerbs, memory: SharedArrayBuffer, job: VerbJob, out: DataView): void {
+/**
+ * What a job does by itself.
+ *
+ * @returns the block whose digest it still needs, if any
+ */
+function runVerb(
+  verbs: BlockVerbs,
+  memory: SharedArrayBuffer,
+  job: VerbJob,
+  out: DataView,
+): DigestJob | undefined {
+  const digestAt = {
+    digestOffset: out.byteOffset + AT_DIGEST,
+    tailOffset: out.byteOffset + AT_TAIL,
+  };
   if (job.verb === VERB_HASH) {
     const source = Buffer.from(memory, job.sourceOffset, job.sourceBytes);
     out.setBigUint64(AT_FINGERPRINT, verbs.fingerprint(source), true);
-    return;
+    return undefined;
   }
-  const digestAt = Buffer.from(memory, out.byteOffset + AT_DIGEST, DIGEST_BYTES);
   if (job.verb === VERB_PACK) {
     const room = Buffer.from(memory, job.sourceOffset, job.targetBytes);
     const target = Buffer.from(memory, job.targetOffset, job.targetBytes);
-    digestAt.set(verbs.digest(room.subarray(0, job.sourceBytes)));
     const form = verbs.pack(room, job.sourceBytes, target);
     out.setUint32(AT_IS_LZ4, form.codec === 'lz4' ? 1 : 0, true);
     out.setFloat64(AT_STORED_BYTES, form.storedBytes, true);
-    return;
+    return { sourceOffset: job.sourceOffset, sourceBytes: job.sourceBytes, ...digestAt };
   }
   const stored = Buffer.from(memory, job.sourceOffset, job.sourceBytes);
   const plain = Buffer.from(memory, job.targetOffset, job.targetBytes);
   const status = verbs.unpack(stored, job.isLz4 ? 'lz4' : 'plain', plain);
   out.setUint32(AT_STATUS, status, true);
-  if (status !== 0) return;
-  digestAt.set(verbs.digest(plain));
+  if (status !== 0) return undefined;
   out.setBigUint64(AT_FINGERPRINT, verbs.fingerprint(plain), true);
+  return { sourceOffset: job.targetOffset, sourceBytes: job.targetBytes, ...digestAt };
 }
 
 function recordAt(memory: SharedArrayBuffer, resultIndex: number): DataView {
   return new DataView(memory, resultIndex * RESULT_BYTES, RESULT_BYTES);
 }
 
-/** Runs one job on this thread. */
-export function runJob(verbs: BlockVerbs, memory: SharedArrayBuffer, job: VerbJob): void {
+/** What the verbs of a thread work with. */
+export interface VerbTools {
+  readonly verbs: BlockVerbs;
+  readonly digests: LaneDigests;
+  readonly memory: SharedArrayBuffer;
+}
+
+/** Runs the jobs of one batch on this thread; yields between two of them. Results count when it has ended. */
+export function* runJobs(tools: VerbTools, jobs: readonly VerbJob[]): Generator<void, void> {
+  const { verbs, digests, memory } = tools;
+  const blocks: DigestJob[] = [];
+  const outs: DataView[] = [];
+  for (const job of jobs) {
+    const startedAtMs = performance.now();
+    const out = recordAt(memory, job.resultIndex);
+    out.setUint32(AT_STATUS, 0, true);
+    const block = runVerb(verbs, memory, job, out);
+    if (block) {
+      blocks.push(block);
+      outs.push(out);
+    }
+    out.setFloat64(AT_WORK_MS, performance.now() - startedAtMs, true);
+    yield;
+  }
+  if (blocks.length === 0) return;
   const startedAtMs = performance.now();
-  const out = recordAt(memory, job.resultIndex);
-  out.setUint32(AT_STATUS, 0, true);
-  runVerb(verbs, memory, job, out);
-  out.setFloat64(AT_WORK_MS, performance.now() - startedAtMs, true);
+  digests.run(blocks);
+  const shareMs = (performance.now() - startedAtMs) / blocks.length;
+  for (const out of outs) {
+    out.setFloat64(AT_WORK_MS, out.getFloat64(AT_WORK_MS, true) + shareMs, true);
+  }
 }
 
 /** Copies the numbers of a finished job out of the slab. */

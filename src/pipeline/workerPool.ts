@@ -6,22 +6,24 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { InternalError } from '../core/errors.ts';
 import type { StoredCodec } from './blocks.ts';
-import { type BlockVerbs, createBlockVerbs } from './blockVerbs.ts';
-import type { WorkerAnswer, WorkerBatch } from './blockWorker.ts';
+import { createBlockVerbs } from './blockVerbs.ts';
+import type { WorkerAnswer, WorkerBatch, WorkerSetup } from './blockWorker.ts';
+import { JobQueue, type QueuedJob } from './jobQueue.ts';
+import { compileMd5Kernel, LaneDigests } from './laneDigests.ts';
 import type { Slab, Slot } from './slab.ts';
 import {
   encodeJobs,
   readResult,
-  runJob,
+  runJobs,
   VERB_HASH,
   VERB_PACK,
   VERB_UNPACK,
   type VerbJob,
   type VerbResult,
+  type VerbTools,
 } from './verbJobs.ts';
+import type { WasmModule } from './wasm.ts';
 
-/** A kernel that hashes several blocks at once takes eight. */
-const MAX_BATCH_JOBS = 8;
 /** One batch at work, one waiting in the worker's queue, so that it never idles between two. */
 const MAX_BATCHES_PER_WORKER = 2;
 
@@ -46,12 +48,6 @@ export interface UnpackResult {
   readonly fingerprint: bigint;
 }
 
-interface QueuedJob {
-  readonly job: VerbJob;
-  readonly resolve: () => void;
-  readonly reject: (error: Error) => void;
-}
-
 interface Thread {
   readonly worker: Worker;
   readonly batches: Map<number, readonly QueuedJob[]>;
@@ -66,20 +62,33 @@ function workerEntryUrl(): URL {
   );
 }
 
+export interface PoolParts {
+  readonly md5Kernel: WasmModule | undefined;
+  /** What the calling thread works with when there are no others. */
+  readonly inline: VerbTools | undefined;
+}
+
+function jobsOf(batch: readonly QueuedJob[]): VerbJob[] {
+  return batch.map((queued) => queued.job);
+}
+
 export class WorkerPool {
   readonly workerCount: number;
   readonly #slab: Slab;
   readonly #memory: SharedArrayBuffer;
-  readonly #verbs: BlockVerbs;
+  readonly #md5Kernel: WasmModule | undefined;
+  readonly #inline: VerbTools | undefined;
   readonly #threads: Thread[] = [];
-  #queue: QueuedJob[] = [];
+  readonly #queue = new JobQueue();
+  #inlineIsBusy = false;
   #nextBatchId = 0;
   #closed = false;
 
-  constructor(slab: Slab, workerCount: number, verbs: BlockVerbs) {
+  constructor(slab: Slab, workerCount: number, parts: PoolParts) {
     this.#slab = slab;
     this.#memory = slab.memory.buffer;
-    this.#verbs = verbs;
+    this.#md5Kernel = parts.md5Kernel;
+    this.#inline = parts.inline;
     this.workerCount = workerCount;
     for (let k = 0; k < workerCount; k++) this.#threads.push(this.#startThread());
   }
@@ -136,7 +145,7 @@ export class WorkerPool {
   /** Ends the threads. Call it when no chain uses the pool any more; jobs still queued are rejected. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#rejectAll(this.#queue.splice(0), new InternalError('INTERNAL_INVARIANT', 'pool closed'));
+    this.#rejectAll(this.#queue.drain(), new InternalError('INTERNAL_INVARIANT', 'pool closed'));
     await Promise.all(this.#threads.map((thread) => thread.worker.terminate()));
   }
 
@@ -147,42 +156,63 @@ export class WorkerPool {
   async #submit(job: VerbJob): Promise<VerbResult> {
     if (this.#closed)
       throw new InternalError('INTERNAL_INVARIANT', 'job after the pool was closed');
-    if (this.workerCount === 0) {
-      await nextTurn();
-      runJob(this.#verbs, this.#memory, job);
-    } else {
-      await new Promise<void>((resolve, reject) => {
-        this.#queue.push({ job, resolve, reject });
-        this.#dispatch();
-      });
-    }
+    await new Promise<void>((resolve, reject) => {
+      this.#queue.push({ job, resolve, reject });
+      if (!this.#inline) this.#dispatch();
+      else if (!this.#inlineIsBusy) void this.#runInline(this.#inline);
+    });
     return readResult(this.#memory, job.resultIndex);
+  }
+
+  /** Works through the queue on this thread, one job a turn. */
+  async #runInline(tools: VerbTools): Promise<void> {
+    this.#inlineIsBusy = true;
+    await nextTurn();
+    for (;;) {
+      const batch = this.#queue.take(true, 1);
+      if (batch.length === 0) break;
+      try {
+        for (const _ of runJobs(tools, jobsOf(batch))) await nextTurn();
+        for (const queued of batch) queued.resolve();
+      } catch (error) {
+        this.#rejectAll(batch, error as Error);
+      }
+    }
+    this.#inlineIsBusy = false;
   }
 
   /** Hands queued jobs to the least busy thread, one batch at a time. */
   #dispatch(): void {
-    while (this.#queue.length > 0) {
+    for (;;) {
       const thread = this.#threads.reduce<Thread | undefined>(
         (best, other) => (best && best.batches.size <= other.batches.size ? best : other),
         undefined,
       );
       if (!thread) {
-        this.#rejectAll(this.#queue.splice(0), this.#crash('no worker thread is left'));
+        this.#rejectAll(this.#queue.drain(), this.#crash('no worker thread is left'));
         return;
       }
       if (thread.batches.size >= MAX_BATCHES_PER_WORKER) return;
-      const share = Math.ceil(this.#queue.length / this.#threads.length);
-      const batch = this.#queue.splice(0, Math.min(MAX_BATCH_JOBS, share));
-      const batchId = this.#nextBatchId++;
-      thread.batches.set(batchId, batch);
-      const words = encodeJobs(batch.map((queued) => queued.job));
-      thread.worker.postMessage({ batchId, words } satisfies WorkerBatch);
+      const idleCount = this.#threads.filter((other) => other.batches.size === 0).length;
+      const batch = this.#queue.take(thread.batches.size === 0, idleCount);
+      if (batch.length === 0) return;
+      this.#send(thread, batch);
     }
+  }
+
+  #send(thread: Thread, batch: readonly QueuedJob[]): void {
+    const batchId = this.#nextBatchId++;
+    thread.batches.set(batchId, batch);
+    const words = encodeJobs(jobsOf(batch));
+    thread.worker.postMessage({ batchId, words } satisfies WorkerBatch);
   }
 
   #startThread(): Thread {
     const worker = new Worker(workerEntryUrl(), {
-      workerData: { memory: this.#slab.memory },
+      workerData: {
+        memory: this.#slab.memory,
+        md5Kernel: this.#md5Kernel,
+      } satisfies WorkerSetup,
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
     });
@@ -223,10 +253,21 @@ export interface WorkerPoolOptions {
   readonly slab: Slab;
   /** Threads; 0 runs the verbs on the calling thread. */
   readonly workers: number;
+  /** The MD5 kernel, or `none` for node:crypto alone. @defaultValue what this machine can run */
+  readonly md5Kernel?: WasmModule | 'none' | undefined;
+}
+
+/** Loads what a pool is made of. */
+export async function loadPoolParts(options: WorkerPoolOptions): Promise<PoolParts> {
+  const { slab, workers, md5Kernel: wanted = compileMd5Kernel() } = options;
+  const md5Kernel = wanted === 'none' ? undefined : wanted;
+  if (workers > 0) return { md5Kernel, inline: undefined };
+  const verbs = await createBlockVerbs();
+  const digests = new LaneDigests(slab.memory, md5Kernel);
+  return { md5Kernel, inline: { verbs, digests, memory: slab.memory.buffer } };
 }
 
 /** Makes the pool of a run. Whoever makes it closes it. */
 export async function createWorkerPool(options: WorkerPoolOptions): Promise<WorkerPool> {
-  const verbs = await createBlockVerbs();
-  return new WorkerPool(options.slab, options.workers, verbs);
+  return new WorkerPool(options.slab, options.workers, await loadPoolParts(options));
 }

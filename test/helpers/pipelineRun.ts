@@ -17,7 +17,6 @@ import type {
   ZeroRun,
 } from '../../src/pipeline/blocks.ts';
 import { createBlockReader } from '../../src/pipeline/blockReader.ts';
-import { createBlockVerbs } from '../../src/pipeline/blockVerbs.ts';
 import { createCompressor } from '../../src/pipeline/compressor.ts';
 import { createDirtyZeroFilter } from '../../src/pipeline/dirtyZeroFilter.ts';
 import { createExtentSource } from '../../src/pipeline/extentSource.ts';
@@ -25,7 +24,12 @@ import type { ParentDisk } from '../../src/pipeline/fingerprintMap.ts';
 import { createHashComparer } from '../../src/pipeline/hashComparer.ts';
 import { createSlab, type Slab, type SlabLease, type Slot } from '../../src/pipeline/slab.ts';
 import { connect, type Sink, type StageFunction } from '../../src/pipeline/stage.ts';
-import { type HashResult, type PackResult, WorkerPool } from '../../src/pipeline/workerPool.ts';
+import {
+  type HashResult,
+  loadPoolParts,
+  type PackResult,
+  WorkerPool,
+} from '../../src/pipeline/workerPool.ts';
 
 export type Place = 'extents' | 'read' | 'hash' | 'pack';
 /** Called before the `count`-th piece of work (from 1) at `place`. */
@@ -165,7 +169,7 @@ function withThreadSet<T>(work: () => T): { result: T; threads: Set<Worker> } {
 export async function openPipelineRun(options: PipelineRunOptions): Promise<PipelineRun> {
   const { task, tap = () => {}, workers = 0, slabBytes = 5 * task.blockSizeBytes } = options;
   const slab = createSlab({ blockSizeBytes: task.blockSizeBytes, slabBytes });
-  const verbs = await createBlockVerbs();
-  const { result: pool, threads } = withThreadSet(() => new TappedPool(tap, slab, workers, verbs));
+  const parts = await loadPoolParts({ slab, workers });
+  const { result: pool, threads } = withThreadSet(() => new TappedPool(tap, slab, workers, parts));
   return new PipelineRun(options, { slab, pool, threads });
 }

@@ -1,0 +1,35 @@
+/**
+ * The part of WebAssembly that the pipeline uses. TypeScript keeps these types in lib.dom, which a Node
+ * library does not load.
+ */
+
+/** A shared wasm memory. */
+export interface SharedWasmMemory {
+  readonly buffer: SharedArrayBuffer;
+}
+
+/** A compiled module; it can be sent to a worker thread, which then need not compile it. */
+export interface WasmModule {
+  readonly [Symbol.toStringTag]: string;
+}
+
+export interface WasmInstance {
+  readonly exports: Readonly<Record<string, unknown>>;
+}
+
+interface WasmApi {
+  readonly Memory: new (descriptor: {
+    readonly initial: number;
+    readonly maximum: number;
+    readonly shared: boolean;
+  }) => SharedWasmMemory;
+  readonly Module: new (bytes: Uint8Array) => WasmModule;
+  readonly Instance: new (
+    module: WasmModule,
+    imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+  ) => WasmInstance;
+  readonly CompileError: new (message: string) => Error;
+}
+
+export const wasm: WasmApi = (globalThis as unknown as { readonly WebAssembly: WasmApi })
+  .WebAssembly;

@@ -1,0 +1,54 @@
+import { describe, expect, test } from 'vitest';
+import { JobQueue, type QueuedJob } from '../../../src/pipeline/jobQueue.ts';
+import { VERB_HASH, VERB_PACK, type VerbJob } from '../../../src/pipeline/verbJobs.ts';
+
+function nothing(): void {}
+
+function jobOf(verb: VerbJob['verb'], resultIndex: number): QueuedJob {
+  const job = { verb, resultIndex, sourceOffset: 0, sourceBytes: 0, targetOffset: 0 };
+  return { job: { ...job, targetBytes: 0, isLz4: 0 }, resolve: nothing, reject: nothing };
+}
+
+/** A queue with jobs 0, 1, 2 …, in the order of the letters: h for fingerprints, p for packing. */
+function queueOf(letters: string): JobQueue {
+  const queue = new JobQueue();
+  for (const [index, letter] of Array.from(letters).entries()) {
+    queue.push(jobOf(letter === 'h' ? VERB_HASH : VERB_PACK, index));
+  }
+  return queue;
+}
+
+function indexes(batch: readonly QueuedJob[]): number[] {
+  return batch.map((queued) => queued.job.resultIndex);
+}
+
+describe('a job queue', () => {
+  test.each([
+    ['an idle thread all of a few jobs', 'ppp', true, 1, [0, 1, 2]],
+    ['an idle thread no more than eight', 'pppppppppp', true, 1, [0, 1, 2, 3, 4, 5, 6, 7]],
+    ['each of two idle threads half', 'ppppp', true, 2, [0, 1, 2]],
+    ['a busy thread a full batch', 'ppppppppp', false, 0, [0, 1, 2, 3, 4, 5, 6, 7]],
+    ['a busy thread no part of a batch of digests', 'ppppppp', false, 0, []],
+    ['a busy thread any number of fingerprints', 'hh', false, 0, [0, 1]],
+    ['fingerprints first, since packing waits for them', 'pphp', true, 1, [2]],
+    ['nothing when there is nothing', '', true, 1, []],
+  ])('gives %s', (_title, letters, isIdle, idleCount, expected) => {
+    expect(indexes(queueOf(letters).take(isIdle, idleCount))).toEqual(expected);
+  });
+
+  test('gives every job once', () => {
+    const queue = queueOf('phphpppppppppph');
+    const batches = Array.from({ length: 5 }, () => indexes(queue.take(true, 1)));
+
+    expect(batches.flat().toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: 15 }).map((_, k) => k),
+    );
+  });
+
+  test('is empty after it was drained', () => {
+    const queue = queueOf('hpp');
+
+    expect(indexes(queue.drain())).toEqual([0, 1, 2]);
+    expect(queue.take(true, 1)).toEqual([]);
+  });
+});
