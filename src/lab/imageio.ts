@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type { LabServerIdentity } from './certificates.ts';
-import type { LabDataPlane, Ticket, TicketStatus } from './dataPlane.ts';
+import type { LabImageioPlane, Ticket, TicketStatus } from './dataPlane.ts';
 import type { LabFaultList } from './faults.ts';
 import { ImageioError, toErrorAnswer } from './imageioErrors.ts';
 import {
@@ -77,7 +77,7 @@ function ticketIdOf(request: LabHttpRequest): string {
   return findPath(request.path)?.ticketId ?? '';
 }
 
-export class LabImageio implements LabDataPlane {
+export class LabImageio implements LabImageioPlane {
   readonly traffic: LabTrafficMeter = new LabTrafficMeter();
   readonly #options: LabImageioOptions;
   readonly #tickets: TicketStore;
@@ -106,7 +106,6 @@ export class LabImageio implements LabDataPlane {
     return this.#servers[1]?.origin ?? '';
   }
 
-  /** Tickets that exist; for what a client should have cleaned up. */
   ticketIds(): readonly string[] {
     return this.#tickets.ids();
   }
@@ -115,7 +114,7 @@ export class LabImageio implements LabDataPlane {
     this.#tickets.add(ticket);
   }
 
-  ticketStatus(ticketId: string): TicketStatus | undefined {
+  async ticketStatus(ticketId: string): Promise<TicketStatus | undefined> {
     return this.#tickets.get(ticketId)?.status();
   }
 
@@ -129,7 +128,6 @@ export class LabImageio implements LabDataPlane {
     return isUnused;
   }
 
-  /** All tickets and connections are gone, the ports stay. */
   async restart(): Promise<void> {
     this.#tickets.clear();
     for (const server of this.#servers) server.destroyConnections();

@@ -189,7 +189,7 @@ describe('checksum', () => {
       block_size: 1_048_576,
       checksum: outer.digest('hex'),
     });
-    expect(rig.imageio.ticketStatus('t1')?.transferredBytes).toBe(40 * G);
+    expect((await rig.imageio.ticketStatus('t1'))?.transferredBytes).toBe(40 * G);
   });
 
   test.each([
