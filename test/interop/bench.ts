@@ -17,7 +17,12 @@ import { RealBackend, type RealImageio, type ServedTicket } from './realImageio.
 
 /** Of the engine; slow enough for a daemon that starts again. */
 const TIME_SCALE = 0.02;
-const TIMINGS: OvirtTimings = { ...scaleTimings(0.05), imageioExtentsMs: 120_000 };
+const TIMINGS: OvirtTimings = {
+  ...scaleTimings(0.05),
+  imageioExtentsMs: 120_000,
+  // The daemon is real: it needs its time to start again.
+  blockRetryMs: 200,
+};
 export const BLOCK_BYTES: number = 256 * 1024;
 
 /** Bytes of a restored disk that is too large to be hashed are compared by qemu-img, which skips holes. */

@@ -124,10 +124,12 @@ describe('preallocated raw disks', () => {
 
     await bench.expectRestored(vm, full);
     await bench.expectRestored(vm, increment);
-    const bytes = (list: typeof tickets): number[] =>
-      list.map(({ transferredBytes }) => transferredBytes).sort((a, b) => a - b);
-    expect(bytes(fullTickets)).toEqual([3 * MIB, sizeBytes]);
-    expect(bytes(tickets)).toEqual([3 * MIB, sizeBytes]);
+    for (const { diskId, transferredBytes } of [...fullTickets, ...tickets]) {
+      // File systems convert a little more of a preallocated file than was written.
+      const isFull = diskId === bench.image(vm, 'full').id;
+      expect(transferredBytes).toBeGreaterThanOrEqual(isFull ? sizeBytes : 3 * MIB);
+      expect(transferredBytes).toBeLessThanOrEqual(isFull ? sizeBytes : 3 * MIB + 2 * BLOCK_BYTES);
+    }
     for (const disk of increment.disks) {
       expect(disk).toMatchObject({ mode: 'compare', changedBytes: BLOCK_BYTES });
     }
@@ -155,7 +157,8 @@ describe('a sparse disk of 2 TiB', () => {
     expect(bench.frozen(vm, full, 'data').read(700 * GIB + 4096, 9)).toEqual(
       noise(7, MIB).subarray(0, 9),
     );
-    expect(fullTicket?.transferredBytes).toBe(fullTicket?.dataBytes);
+    // One of three ranges lies across two blocks.
+    expect(fullTicket).toMatchObject({ transferredBytes: 4 * MIB });
     expect(dirtyTicket).toMatchObject({ dirtyDataBytes: 64 * KIB, transferredBytes: MIB });
   });
 });
@@ -206,15 +209,15 @@ describe('a restore to the engine', () => {
 
     bench.served('restore to the engine');
     const restored = bench.lab.vm(newVmId);
-    for (const name of ['sys', 'raw']) {
-      const { image } = bench.image(restored, name);
+    for (const [at, name] of ['sys', 'raw'].entries()) {
+      const { image } = bench.image(restored, restored.disks[at]?.id ?? '');
       const { referencePath } = bench.frozen(vm, full, name);
       const formats = ['-f', image.format, '-F', 'raw'];
       expect(qemuImg('compare', ...formats, image.path, referencePath)).toContain('identical');
       const data = mapOf('-f', image.format, image.path).filter((one) => one.data && !one.zero);
       expect(data.reduce((sum, one) => sum + one.length, 0)).toBeLessThan(6 * MIB);
     }
-    const { image } = bench.image(restored, 'sys');
+    const { image } = bench.image(restored, restored.disks[0]?.id ?? '');
     expect(qemuImg('check', '-f', 'qcow2', image.path)).toContain('No errors were found');
   });
 });

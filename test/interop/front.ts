@@ -1,6 +1,6 @@
 /**
  * A port in front of the daemon. It moves bytes and does not end TLS, so that what the product talks to is the
- * daemon; it can cut connections and call a test when so many bytes have been served.
+ * daemon; it can cut connections and call a test when so many bytes have passed.
  */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -14,7 +14,7 @@ export class Front {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #triggers: Trigger[] = [];
-  #servedBytes = 0;
+  #movedBytes = 0;
 
   private constructor(targetPort: number) {
     this.#server = createServer((client) => this.#join(client, connect(targetPort, '127.0.0.1')));
@@ -32,9 +32,9 @@ export class Front {
     return `https://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
   }
 
-  /** Calls `act` once when `lengthBytes` more have gone to clients, TLS and all. */
+  /** Calls `act` once when `lengthBytes` more have passed in both directions, TLS and all. */
   afterBytes(lengthBytes: number, act: () => void): void {
-    this.#triggers.push({ atBytes: this.#servedBytes + lengthBytes, act });
+    this.#triggers.push({ atBytes: this.#movedBytes + lengthBytes, act });
   }
 
   /** Cuts all connections without a farewell. */
@@ -60,14 +60,15 @@ export class Front {
       });
       one.on('error', () => other.destroy());
     }
+    client.on('data', (piece) => this.#count(piece.length));
     client.pipe(daemon);
     daemon.on('data', (piece) => this.#count(piece.length));
     daemon.pipe(client);
   }
 
   #count(lengthBytes: number): void {
-    this.#servedBytes += lengthBytes;
-    const due = this.#triggers.filter(({ atBytes }) => atBytes <= this.#servedBytes);
+    this.#movedBytes += lengthBytes;
+    const due = this.#triggers.filter(({ atBytes }) => atBytes <= this.#movedBytes);
     this.#triggers = this.#triggers.filter((trigger) => !due.includes(trigger));
     for (const { act } of due) act();
   }

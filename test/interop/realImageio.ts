@@ -81,6 +81,7 @@ function measure(
 
 export class RealImageio implements LabImageioPlane {
   readonly daemon: ImageioDaemon;
+  readonly authority: LabAuthority;
   readonly front: Front;
   readonly served: ServedTicket[] = [];
   readonly traffic: LabTraffic;
@@ -94,6 +95,7 @@ export class RealImageio implements LabImageioPlane {
   private constructor(options: RealImageioOptions, daemon: ImageioDaemon, front: Front) {
     this.#folder = options.folder;
     this.daemon = daemon;
+    this.authority = options.authority;
     this.front = front;
     this.directOrigin = front.origin;
     const bytes = (mode: 'read' | 'write'): ReadonlyMap<string, number> => this.#bytesOf(mode);
