@@ -12,7 +12,8 @@ import type { SessionReport } from '../../src/session/report.ts';
 import { restoreImages } from '../../src/session/restoreImages.ts';
 import { restoreVm, type RestoreVmReport } from '../../src/session/restoreVm.ts';
 import { qemuImg } from './qemu.ts';
-import { type QemuDisk, QemuView } from './qemuDisk.ts';
+import type { QemuDisk } from './qemuDisk.ts';
+import { QemuView } from './qemuView.ts';
 import { RealBackend, type RealImageio, type ServedTicket } from './realImageio.ts';
 
 /** Of the engine; slow enough for a daemon that starts again. */
@@ -40,6 +41,8 @@ export interface InteropBench {
   frozen(vm: LabVm, report: SessionReport, disk: string): QemuView;
   /** Restores a point to files; each disk has to be its frozen view to the byte. */
   expectRestored(vm: LabVm, report: SessionReport): Promise<void>;
+  /** Adds a row to the table that run.sh prints at the end. */
+  tell(scenario: string, details: string): void;
   /** Tickets since the last call, and their rows in the table. */
   served(scenario: string): readonly ServedTicket[];
 }
@@ -52,11 +55,6 @@ function env(name: string): string {
 
 function mib(bytes: number): string {
   return (bytes / 1024 ** 2).toFixed(2);
-}
-
-/** Adds a line to the table that run.sh prints at the end. */
-export function tell(...cells: readonly string[]): void {
-  appendFileSync(env('INTEROP_TABLE'), `${cells.join('\t')}\n`);
 }
 
 /** Same bytes to the last one; sizes count. */
@@ -74,6 +72,7 @@ export function useInterop(): InteropBench {
   let backend: RealBackend;
   let messages: SessionMessage[] = [];
   let hasPoint = false;
+  let rows: (readonly [scenario: string, details: string])[] = [];
 
   beforeEach(async () => {
     folder = mkdtempSync(path.join(tmpdir(), 'cbt-'));
@@ -81,9 +80,15 @@ export function useInterop(): InteropBench {
     lab = await startLabOver(backend, { timeScale: TIME_SCALE });
     messages = [];
     hasPoint = false;
+    rows = [];
   });
-  afterEach(async () => {
+  afterEach(async ({ task }) => {
     const leftovers = lab.leftovers();
+    const isGood = task.result?.state !== 'fail' && leftovers.length === 0;
+    for (const [scenario, details] of rows) {
+      const cells = ['ovirt-imageio', scenario, isGood ? 'passed' : 'FAILED', details];
+      appendFileSync(env('INTEROP_TABLE'), `${cells.join('\t')}\n`);
+    }
     await lab.close();
     rmSync(folder, { recursive: true, force: true });
     expect(leftovers).toEqual([]);
@@ -145,17 +150,20 @@ export function useInterop(): InteropBench {
       for (const disk of disks) expectSame(disk.path, bench.frozen(vm, report, disk.alias));
       rmSync(output, { recursive: true });
     },
+    tell: (scenario, details) => void rows.push([scenario, details]),
     served(scenario) {
       const tickets = backend.imageio.served.splice(0);
       for (const { mode, context, ...bytes } of tickets) {
         const { transferredBytes, dataBytes, dirtyBytes, dirtyDataBytes } = bytes;
-        const isDirty = context === 'dirty';
-        const known = isDirty
-          ? `dirty ${mib(dirtyBytes)} MiB, of it data ${mib(dirtyDataBytes)} MiB`
-          : `data ${mib(dataBytes)} MiB`;
-        const what = mode === 'read' ? `served ${mib(transferredBytes)} MiB` : 'upload';
-        const wrote = mode === 'read' ? '' : `, covered ${mib(transferredBytes)} MiB`;
-        tell('ovirt-imageio', scenario, 'ok', `${what}${wrote}; ${mode === 'read' ? known : ''}`);
+        if (mode === 'write') {
+          bench.tell(scenario, `written ${mib(transferredBytes)} MiB, zeros and all`);
+          continue;
+        }
+        const known =
+          context === 'dirty'
+            ? `dirty ${mib(dirtyBytes)} MiB, of it data ${mib(dirtyDataBytes)} MiB`
+            : `data ${mib(dataBytes)} MiB`;
+        bench.tell(scenario, `served ${mib(transferredBytes)} MiB; ${known}`);
       }
       return tickets;
     },

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { LabVm } from '../../src/lab/types.ts';
 import { failureOf, expectCode } from '../helpers/errors.ts';
 import { noise } from '../helpers/random.ts';
-import { tell, useInterop } from './bench.ts';
+import { useInterop } from './bench.ts';
 import { type Lie, LyingProxy, type WireExtent } from './lyingProxy.ts';
 import { qemuImg } from './qemu.ts';
 
@@ -164,7 +164,7 @@ describe('a daemon that is killed', () => {
     expect(repositoryFiles()).toEqual(before);
     await bench.imageio.daemon.start();
     bench.served('daemon killed for good: refused');
-    tell('ovirt-imageio', 'daemon killed for good', 'ok', `session failed with ${failure.code}`);
+    bench.tell('daemon killed for good', `session failed with ${failure.code}`);
     await bench.expectRestored(vm, full);
     await expectGoodSession(vm, 'daemon killed for good: next session');
   });

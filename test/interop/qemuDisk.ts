@@ -3,81 +3,17 @@
  * qemu-io, and a frozen view is what vdsm makes of it: an overlay takes the writes that come later, and is merged
  * back, with its bitmaps, when the backup has ended.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import type {
-  DiskContent,
-  DiskContentSpec,
-  FrozenView,
-  TargetImage,
-  TicketTarget,
-  ViewExtent,
-} from '../../src/lab/dataPlane.ts';
+import type { DiskContent, DiskContentSpec, TicketTarget } from '../../src/lab/dataPlane.ts';
 import type { LabDiskFormat } from '../../src/lab/types.ts';
 import { bitmapsOf, crashWriter, guestWrite, type ImageFile, qemuImg, qemuIo } from './qemu.ts';
+import { neverCalled, QemuView } from './qemuView.ts';
 
 const PAGE_BYTES = 4096;
 const MAX_ZERO_BYTES = 1024 ** 3;
-const PIECE_BYTES = 1024 ** 2;
 const GRANULARITY_BYTES = 65_536;
-
-function neverCalled(what: string): never {
-  throw new Error(`${what}: the daemon reads real images itself`);
-}
-
-/** A whole copy of what QEMU reads from an image at this moment; sparse. */
-function copyOut({ path: from, format }: ImageFile, to: string): void {
-  qemuImg('convert', '-U', '-f', format, '-O', 'raw', from, to);
-}
-
-export class QemuView implements FrozenView {
-  readonly sizeBytes: number;
-  /** Copy made when the view was frozen, apart from all that is served: the judge of every test. */
-  readonly referencePath: string;
-  readonly #image: ImageFile;
-  readonly #release: () => void;
-
-  constructor(image: ImageFile, referencePath: string, release: () => void) {
-    copyOut(image, referencePath);
-    this.sizeBytes = statSync(referencePath).size;
-    this.referencePath = referencePath;
-    this.#image = image;
-    this.#release = release;
-  }
-
-  read(offsetBytes: number, lengthBytes: number): Buffer {
-    const bytes = Buffer.alloc(lengthBytes);
-    const file = openSync(this.referencePath, 'r');
-    readSync(file, bytes, 0, lengthBytes, offsetBytes);
-    closeSync(file);
-    return bytes;
-  }
-
-  digest(): string {
-    const hash = createHash('sha256');
-    for (let at = 0; at < this.sizeBytes; at += PIECE_BYTES) {
-      hash.update(this.read(at, Math.min(PIECE_BYTES, this.sizeBytes - at)));
-    }
-    return hash.digest('hex');
-  }
-
-  allocatedBytes(): number {
-    return statSync(this.referencePath).blocks * 512;
-  }
-
-  extents(): ViewExtent[] {
-    return neverCalled('extents');
-  }
-
-  image(bitmaps: readonly string[] | undefined): TargetImage {
-    return { ...this.#image, bitmaps };
-  }
-
-  release(): void {
-    this.#release();
-  }
-}
 
 interface FrozenLayer {
   readonly image: ImageFile;
