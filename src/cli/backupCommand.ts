@@ -17,6 +17,8 @@ import { type EngineFlags, readEngineSettings, withEngineFlags } from './engineF
 import { formatJob, formatSession } from './output.ts';
 import { createProgressLine, type ProgressLine } from './progress.ts';
 
+const MINUTE_MS = 60_000;
+
 interface BackupFlags extends CommonFlags, EngineFlags {
   readonly vm?: readonly string[];
   readonly image?: readonly string[];
@@ -29,6 +31,7 @@ interface BackupFlags extends CommonFlags, EngineFlags {
   readonly workers?: number;
   readonly connections?: number;
   readonly parallelVms?: number;
+  readonly wait?: number;
   readonly requireConsistency?: boolean;
   readonly strict?: boolean;
 }
@@ -82,6 +85,7 @@ async function runVms(
     workers: flags.workers,
     connections: flags.connections,
     parallelVms: flags.parallelVms,
+    waitMs: flags.wait === undefined ? undefined : flags.wait * MINUTE_MS,
     requireConsistency: flags.requireConsistency,
     strict: flags.strict,
     signal: context.signal,
@@ -133,6 +137,11 @@ export function addBackup(program: Command, done: (exitCode: number) => void): v
       '--parallel-vms <n>',
       'sessions at once with several --vm (default: 2)',
       parseCount('--parallel-vms'),
+    )
+    .option(
+      '--wait <minutes>',
+      'how long a VM that is busy or on the move is waited for (default: 15)',
+      parseCount('--wait'),
     )
     .option('--require-consistency', 'fail when the guest cannot be frozen (live backups only)')
     .option('--strict', 'warnings end with exit code 3, a missing native codec is an error')

@@ -1,5 +1,5 @@
 /** Commands around an engine: preflight, cleanup, and the simulated engine to try them on. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { EXIT_CODES } from '../core/errors.ts';
 import { cleanupVm } from '../session/cleanupVm.ts';
 import type { SessionMode } from '../session/chainSession.ts';
@@ -30,7 +30,11 @@ export function addPreflight(program: Command, done: Done): void {
     .description('show how the next session would read each disk of a VM, and why')
     .requiredOption('--vm <name>', 'VM by name or id')
     .requiredOption('--repo <dir>', 'repository; may be new')
-    .option('--mode <mode>', 'auto, full or incremental', 'auto')
+    .addOption(
+      new Option('--mode <mode>', 'of the session that is looked at')
+        .choices(['auto', 'full', 'incremental'])
+        .default('auto'),
+    )
     .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)
     .option('--exclude-disk <id>', 'all but this disk; may be repeated', collect)
     .action(async (flags: PreflightFlags) => {

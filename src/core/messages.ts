@@ -59,6 +59,7 @@ export const MESSAGE_CODES = [
   'XFER-304',
   'XFER-305',
   'XFER-306',
+  'XFER-307',
 ] as const;
 
 export type MessageCode = (typeof MESSAGE_CODES)[number];
@@ -261,6 +262,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'The engine did not end backup {backup} of {vm} ({reason}). All data had been read, so the restore point is kept; what is left on the engine is cleaned up by the next session.',
     resolution:
       'Run "ovirt-cbt cleanup" when the engine is well again, or wait for the next session.',
+  },
+  'XFER-307': {
+    level: 'warn',
+    text: 'The user may not end the transfer of disk {alias} ({id}); the session waits until its idle time of 10 minutes is over.',
+    resolution:
+      'Give the user the right to create disks on the system, which the engine asks for here.',
   },
 };
 

@@ -1,9 +1,9 @@
 /** Writes a disk of an engine through an upload transfer: data ranges, zeros where they matter, flush, checksum. */
-import { setTimeout as delay } from 'node:timers/promises';
-import { BackupError, TransferError } from '../core/errors.ts';
+import { TransferError } from '../core/errors.ts';
 import { GIB } from '../core/units.ts';
 import { CHECKSUM_ALGORITHM, ImageChecksumBuilder } from '../ovirt/imageChecksum.ts';
 import type { ImageioClient } from '../ovirt/imageioClient.ts';
+import { retryData } from '../ovirt/dataRetry.ts';
 import type { DiskTransfer } from '../ovirt/transfer.ts';
 import type { DataBlock } from '../pipeline/blocks.ts';
 import { OrderedStage } from '../pipeline/orderedStage.ts';
@@ -23,7 +23,6 @@ export interface TransferTargetOptions {
 
 /** The server zeroes in steps of 128 MiB; a longer request would outlast its patience. */
 const MAX_ZERO_BYTES = GIB;
-const ATTEMPTS = 6;
 
 export class TransferTarget {
   readonly stats: StageStats = createStageStats();
@@ -67,7 +66,9 @@ export class TransferTarget {
     await this.#try((client) => client.flush(signal));
     const expected = this.#checksum?.finish(virtualSizeBytes);
     if (expected === undefined) return;
-    const actual = await transfer.use((client) => client.checksum(CHECKSUM_ALGORITHM, signal));
+    const actual = await retryData({ ...this.#options, isSlow: true }, () =>
+      transfer.use((client) => client.checksum(CHECKSUM_ALGORITHM, signal)),
+    );
     if (actual.checksum === expected) return;
     throw new TransferError(
       'TRANSFER_CHECKSUM_MISMATCH',
@@ -106,16 +107,7 @@ export class TransferTarget {
 
   /** Repeats a request, which has the same effect however often it is carried out. */
   async #try(work: (client: ImageioClient) => Promise<void>): Promise<void> {
-    const { transfer, retryDelayMs, signal } = this.#options;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await transfer.use(work);
-      } catch (error) {
-        signal.throwIfAborted();
-        const isRetryable = error instanceof BackupError && error.retryable;
-        if (!isRetryable || attempt >= ATTEMPTS) throw error;
-      }
-      await delay(retryDelayMs * 2 ** (attempt - 1), undefined, { signal });
-    }
+    const { transfer } = this.#options;
+    await retryData(this.#options, () => transfer.use(work));
   }
 }

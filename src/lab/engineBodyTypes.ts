@@ -21,7 +21,8 @@ export const backupBody: z.ZodType<BackupBody> = z.strictObject({
   description: z.string().optional(),
   from_checkpoint_id: uuid.optional(),
   disks: listOf('disk', diskRef),
-  ...ignored('name', 'to_checkpoint_id', 'vm', 'host'),
+  ...ignored('name', 'comment', 'to_checkpoint_id', 'vm', 'host', 'phase', 'snapshot', 'href'),
+  ...ignored('creation_date', 'modification_date', 'link', 'actions'),
 });
 
 export interface DiskBody {
@@ -69,6 +70,9 @@ export const diskBody: z.ZodType<DiskBody> = z.strictObject({
   storage_domains: listOf('storage_domain', ref),
   ...ignored('href', 'link', 'actions', 'actual_size', 'total_size', 'status', 'storage_type'),
   ...ignored('propagate_errors', 'disk_profile', 'quota', 'image_id', 'backup_mode', 'interface'),
+  ...ignored('comment', 'active', 'read_only', 'logical_name', 'lun_storage', 'storage_domain'),
+  ...ignored('image', 'snapshot', 'sgio', 'template', 'vm', 'vms', 'permissions', 'statistics'),
+  ...ignored('instance_types', 'openstack_volume_type', 'uses_scsi_reservation', 'disk_snapshots'),
 });
 
 export interface AttachmentBody {
@@ -128,7 +132,8 @@ export const transferBody: z.ZodType<TransferBody> = z.strictObject({
   inactivity_timeout: integer.optional(),
   timeout_policy: z.enum(['legacy', 'pause', 'cancel']).optional(),
   shallow: flag.optional(),
-  ...ignored('id', 'href', 'name', 'phase'),
+  ...ignored('id', 'href', 'name', 'phase', 'comment', 'description', 'active', 'transferred'),
+  ...ignored('transfer_url', 'proxy_url', 'link', 'actions'),
 });
 
 export interface EventBody {
@@ -220,6 +225,14 @@ export const vmBody: z.ZodType<VmBody> = z.strictObject({
   initialization: z
     .strictObject({
       regenerate_ids: flag.optional(),
+      ...ignored('host_name', 'user_name', 'root_password', 'custom_script', 'cloud_init'),
+      ...ignored(
+        'nic_configurations',
+        'dns_servers',
+        'dns_search',
+        'timezone',
+        'authorized_ssh_keys',
+      ),
       configuration: z
         .strictObject({ type: z.enum(['ovf', 'ova']).optional(), data: z.string().exactOptional() })
         .exactOptional(),
@@ -229,4 +242,20 @@ export const vmBody: z.ZodType<VmBody> = z.strictObject({
   ...ignored('origin', 'delete_protected', 'high_availability', 'stateless', 'time_zone', 'usb'),
   ...ignored('placement_policy', 'io', 'start_paused', 'custom_properties', 'fqdn', 'link'),
   ...ignored('storage_domain', 'quota', 'nics', 'disk_attachments', 'serial_number', 'actions'),
+  ...ignored('affinity_labels', 'auto_pinning_policy', 'cpu_pinning_policy', 'cpu_profile'),
+  ...ignored(
+    'cpu_shares',
+    'creation_time',
+    'custom_cpu_model',
+    'custom_emulated_machine',
+    'domain',
+  ),
+  ...ignored('guest_operating_system', 'guest_time_zone', 'has_illegal_images', 'host', 'lease'),
+  ...ignored('host_devices', 'instance_type', 'large_icon', 'small_icon', 'migration', 'payloads'),
+  ...ignored('migration_downtime', 'multi_queues_enabled', 'next_run_configuration_exists'),
+  ...ignored('numa_nodes', 'numa_tune_mode', 'original_template', 'rng_device', 'run_once', 'sso'),
+  ...ignored('snapshots', 'checkpoints', 'backups', 'soundcard_enabled', 'start_time', 'stop_time'),
+  ...ignored('stop_reason', 'storage_error_resume_behaviour', 'tags', 'tpm_enabled', 'virtio_scsi'),
+  ...ignored('tunnel_migration', 'use_latest_template_version', 'watchdogs', 'cdroms'),
+  ...ignored('virtio_scsi_multi_queues', 'virtio_scsi_multi_queues_enabled', 'graphics_consoles'),
 });

@@ -1,7 +1,9 @@
-/** All REST calls of the engine, and what a path tells the fault plan. */
+/** All REST calls of the engine, and what a request tells the fault plan. */
 import { attachmentRoutes } from './engineAttachmentRoutes.ts';
 import { forceBackupPhase } from './engineBackupMachine.ts';
 import { backupRoutes } from './engineBackupRoutes.ts';
+import { readBody } from './engineBody.ts';
+import { transferBody } from './engineBodyTypes.ts';
 import type { Engine } from './engineCore.ts';
 import { diskRoutes } from './engineDiskRoutes.ts';
 import { eventRoutes } from './engineEventRoutes.ts';
@@ -13,6 +15,7 @@ import { systemRoutes } from './engineSystemRoutes.ts';
 import { forceTransferPhase } from './engineTransferMachine.ts';
 import { transferRoutes } from './engineTransferRoutes.ts';
 import { vmRoutes } from './engineVmRoutes.ts';
+import type { LabHttpRequest } from './labHttp.ts';
 
 export const ENGINE_ROUTES: readonly Route[] = [
   ...systemRoutes,
@@ -33,12 +36,25 @@ function transferIn(engine: Engine, segments: readonly string[]): TransferRow | 
   return segments[0] === 'imagetransfers' ? engine.transfers.get(segments[1] ?? '') : undefined;
 }
 
-/** Phase of the backup or transfer that a path names, and the disk of the transfer. */
-export function describePath(
+/** The disk that a transfer is to be created for. */
+function wantedDiskId(body: Buffer): { readonly diskId?: string } {
+  try {
+    const { disk, image } = readBody(body.toString('utf8'), transferBody);
+    const diskId = disk?.id ?? image?.id;
+    return diskId === undefined ? {} : { diskId };
+  } catch {
+    return {};
+  }
+}
+
+/** Phase of the backup or transfer that a request names, and the disk of the transfer. */
+export function describeRequest(
   engine: Engine,
-  path: string,
+  { method, path, body }: Pick<LabHttpRequest, 'method' | 'path' | 'body'>,
 ): { readonly phase?: string; readonly diskId?: string } {
   const segments = apiSegments(path) ?? [];
+  const isNewTransfer = method === 'POST' && segments.join('/') === 'imagetransfers';
+  if (isNewTransfer) return wantedDiskId(body);
   const transfer = transferIn(engine, segments);
   if (transfer) return { phase: transfer.phase, diskId: transfer.diskId };
   const backup = backupIn(engine, segments);

@@ -9,7 +9,7 @@ import { Engine } from './engineCore.ts';
 import { EngineHttp } from './engineHttp.ts';
 import { EngineLab } from './engineLab.ts';
 import { Router } from './engineRouter.ts';
-import { describePath, ENGINE_ROUTES, forcePhase } from './engineRoutes.ts';
+import { describeRequest, ENGINE_ROUTES, forcePhase } from './engineRoutes.ts';
 import { EngineScheduler } from './engineScheduler.ts';
 import { createClusters, createDomains, createHosts } from './engineSetup.ts';
 import { SsoSessions } from './engineSso.ts';
@@ -99,7 +99,7 @@ async function startEngine(
     port: options.port,
     faults,
     lab,
-    describe: ({ path }) => describePath(engine, path),
+    describe: (request) => describeRequest(engine, request),
     handle: (request) => http.handle(request),
     record: (request) => requests.push(request),
     flipPhase: ({ path }, phase) => forcePhase(engine, path, phase),

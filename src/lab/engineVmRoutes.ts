@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { GIB } from '../core/units.ts';
 import { actionBody, type VmBody, vmBody } from './engineBodyTypes.ts';
+import { removeSnapshot } from './engineContent.ts';
 import type { Engine } from './engineCore.ts';
 import { deleteDisk } from './engineDiskStore.ts';
 import {
@@ -142,7 +143,7 @@ function deleteVm(call: EngineCall): WireReply {
 
 function forgetVm(engine: Engine, vm: VmRow): void {
   for (const { id } of engine.checkpointChain(vm.id)) engine.checkpoints.delete(id);
-  for (const { id } of engine.snapshotsOf(vm.id)) engine.snapshots.delete(id);
+  for (const { id } of engine.snapshotsOf(vm.id)) removeSnapshot(engine, id);
   for (const { id, vmId } of engine.backups.values()) if (vmId === vm.id) engine.backups.delete(id);
   engine.vms.delete(vm.id);
 }

@@ -78,7 +78,7 @@ function ticketIdOf(request: LabHttpRequest): string {
 }
 
 export class LabImageio implements LabImageioPlane {
-  readonly traffic: LabTrafficMeter = new LabTrafficMeter();
+  readonly traffic: LabTrafficMeter = new LabTrafficMeter(() => this.#tickets.connectionCount);
   readonly #options: LabImageioOptions;
   readonly #tickets: TicketStore;
   readonly #servers: LabServer[] = [];

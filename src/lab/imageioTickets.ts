@@ -156,6 +156,11 @@ export class TicketStore {
     this.#tickets.clear();
   }
 
+  /** Connections to all tickets. */
+  get connectionCount(): number {
+    return [...this.#tickets.values()].reduce((sum, state) => sum + state.connectionCount, 0);
+  }
+
   ids(): readonly string[] {
     return [...this.#tickets.keys()];
   }

@@ -7,7 +7,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleepMs } from 'node:timers/promises';
-import { errnoOf } from '../core/errors.ts';
+import { errnoOf, UsageError } from '../core/errors.ts';
 import { MIB } from '../core/units.ts';
 import type { LabServerIdentity } from './certificates.ts';
 import type { LabFaultList } from './faults.ts';
@@ -107,10 +107,20 @@ export class LabServer {
     this.#server.on('request', (message, response) => void this.#serve(message, response));
   }
 
+  /** @throws {@link UsageError} `USAGE_INVALID_OPTION` for a port that is taken or does not exist */
   static async listen(options: LabServerOptions): Promise<LabServer> {
+    const { port = 0 } = options;
     const server = new LabServer(options);
-    server.#server.listen(options.port ?? 0, '127.0.0.1');
-    await once(server.#server, 'listening');
+    try {
+      server.#server.listen(port, '127.0.0.1');
+      await once(server.#server, 'listening');
+    } catch (error) {
+      const reason = errnoOf(error) ?? String(error);
+      throw new UsageError('USAGE_INVALID_OPTION', `port ${port} of the lab: ${reason}`, {
+        cause: error,
+        hint: 'choose another port, or let the system choose',
+      });
+    }
     server.#port = (server.#server.address() as AddressInfo).port;
     return server;
   }

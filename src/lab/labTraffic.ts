@@ -11,7 +11,17 @@ export class LabTrafficMeter implements LabTraffic {
   readonly readBytes: DiskCounter = new DiskCounter();
   readonly writtenBytes: DiskCounter = new DiskCounter();
   readonly zeroedBytes: DiskCounter = new DiskCounter();
+  readonly #countOpen: () => number;
   #maxConnections = 0;
+
+  /** @param countOpen - counts the connections that are open to tickets now. */
+  constructor(countOpen: () => number) {
+    this.#countOpen = countOpen;
+  }
+
+  get openConnections(): number {
+    return this.#countOpen();
+  }
 
   get maxConnections(): number {
     return this.#maxConnections;

@@ -248,6 +248,8 @@ export interface LabTraffic {
   readonly zeroedBytes: ReadonlyMap<string, number>;
   /** Highest number of open connections to one ticket. */
   readonly maxConnections: number;
+  /** Connections that are open to tickets now. */
+  readonly openConnections: number;
   reset(): void;
 }
 

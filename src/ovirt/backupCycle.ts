@@ -7,13 +7,14 @@
 import { type BackupError, EngineError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { formatDuration } from '../core/units.ts';
-import type { Engine, StartBackup } from './engine.ts';
-import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
+import type { Engine } from './engine.ts';
+import type { StartBackup } from './engineRequests.ts';
+import { faultKind, isOutcomeUnknown, isRefusal, mayAskAgain } from './engineErrors.ts';
 import type { Backup } from './entities.ts';
 import { withEvents } from './eventTexts.ts';
-import { isBusy } from './faults.ts';
+import { type FaultKind, isBusy } from './faults.ts';
 import { withGrace } from './grace.ts';
-import { pause, pollUntil } from './poll.ts';
+import { pause, pollUntil, pollWhile } from './poll.ts';
 
 export interface BackupCycleOptions {
   readonly engine: Engine;
@@ -22,6 +23,8 @@ export interface BackupCycleOptions {
   readonly note: (message: SessionMessage) => void;
   /** Written down as soon as the backup exists. */
   readonly journal: (backupId: string) => Promise<void>;
+  /** Set while a request may have made a backup whose id is not known. */
+  readonly start: { mayExist: boolean };
   readonly signal: AbortSignal;
 }
 
@@ -38,6 +41,13 @@ export interface ReadyBackup {
 export type BackupEnd = 'succeeded' | 'failed' | 'gone';
 
 const OVER = new Set(['succeeded', 'failed']);
+/** Without a reason the host may have failed to redefine the checkpoint. */
+const ABOUT_CHECKPOINT = new Set<FaultKind>([
+  'checkpoint-unknown',
+  'checkpoint-invalid',
+  'incremental-refused',
+  'no-reason',
+]);
 
 export function isBackupOver(backup: Backup): boolean {
   return OVER.has(backup.phase);
@@ -56,7 +66,7 @@ export class BackupCycle {
   }
 
   /**
-   * Starts a backup; a VM or disk that is busy is tried again for a while.
+   * Starts a backup; a VM or disk that is busy, or a VM on the move, is tried again for a while.
    *
    * @throws {@link EngineError} `ENGINE_BUSY`, `ENGINE_VM_STATE`, `ENGINE_CHANGE_MAP_LOST` when the checkpoint
    *   cannot be used, `ENGINE_FAULT` …
@@ -74,7 +84,9 @@ export class BackupCycle {
         signal.throwIfAborted();
         const kind = faultKind(error);
         const mayWait = performance.now() - startedAtMs < startRetryWindowMs;
-        if (!kind || !isBusy(kind) || !mayWait) throw await explain(error, start, options);
+        // A VM that was up or down a moment ago and is not now migrates or starts.
+        const mayPass = kind !== undefined && (isBusy(kind) || kind === 'vm-state');
+        if (!mayPass || !mayWait) throw await explain(error, start, options);
       }
       await pause(startRetryEveryMs, signal);
     }
@@ -132,14 +144,29 @@ export class BackupCycle {
 async function startOrAdopt(start: StartBackup, options: BackupCycleOptions): Promise<Backup> {
   const { engine, vmId, signal } = options;
   try {
+    options.start.mayExist = true;
     const graceMs = engine.timings.cleanupMs / 3;
     return await withGrace(signal, graceMs, (late) => engine.startBackup(vmId, start, late));
   } catch (error) {
+    if (isRefusal(error)) options.start.mayExist = false;
     if (!isOutcomeUnknown(error)) throw error;
-    const found = await findBackup(engine, vmId, start.description);
+    const found = await awaitBackup(engine, vmId, start.description, signal);
     if (found) return found;
     throw error;
   }
+}
+
+/** Waits for a backup that a request whose answer was lost may have made; the engine may still be at it. */
+export async function awaitBackup(
+  engine: Engine,
+  vmId: string,
+  description: string,
+  signal: AbortSignal,
+): Promise<Backup | undefined> {
+  const { timings } = engine;
+  return await pollWhile(timings.lostAnswerMs, timings, signal, () =>
+    findBackup(engine, vmId, description),
+  );
 }
 
 /** The unfinished backup with exactly this description. */
@@ -160,13 +187,11 @@ async function explain(
 ): Promise<unknown> {
   if (!(error instanceof EngineError)) return error;
   const kind = faultKind(error);
-  const isAboutCheckpoint =
-    kind === 'checkpoint-unusable' || kind === 'incremental-refused' || kind === 'no-reason';
-  if (start.fromCheckpointId && isAboutCheckpoint) {
+  if (start.fromCheckpointId && kind && ABOUT_CHECKPOINT.has(kind)) {
     const lost = new EngineError(
       'ENGINE_CHANGE_MAP_LOST',
       `backup of ${options.vmName} since checkpoint ${start.fromCheckpointId} was refused`,
-      { cause: error, hint: 'the session goes on without the checkpoint' },
+      { cause: error, hint: 'the session goes on without the checkpoint', details: { kind } },
     );
     return await withEvents(options.engine, lost);
   }
@@ -217,7 +242,11 @@ export async function endBackup(
   );
 }
 
-/** @returns false when a transfer is still open, so that it has to be asked again. */
+/**
+ * Asking twice has the same effect as asking once, so that whatever is no refusal of the user is asked again.
+ *
+ * @returns whether the engine has heard it.
+ */
 async function askFinalize(options: EndBackupOptions, backupId: string): Promise<boolean> {
   const { engine, vmId, onOpenTransfer } = options;
   try {
@@ -231,7 +260,7 @@ async function askFinalize(options: EndBackupOptions, backupId: string): Promise
     }
     // 400 with or without a reason: it is ending already, or its premature end has begun.
     if (kind === 'already-stopping' || kind === 'no-reason' || kind === 'not-found') return true;
-    if (isOutcomeUnknown(error)) return false;
+    if (error instanceof EngineError && mayAskAgain(error)) return false;
     throw error;
   }
 }

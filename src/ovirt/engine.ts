@@ -15,48 +15,19 @@ import type {
 } from './entities.ts';
 import { EngineClient, type EngineClientOptions } from './engineClient.ts';
 import type { EngineSettings } from './connection.ts';
+import type {
+  CreateDisk,
+  CreateTransfer,
+  PostEvent,
+  StartBackup,
+  TransferAction,
+} from './engineRequests.ts';
 import { EngineFaultError } from './engineErrors.ts';
 import type { OvirtTimings } from './timings.ts';
 import { wire } from './wire.ts';
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const PLAIN_NAME = /^[\w.-]+$/;
-
-export interface StartBackup {
-  readonly diskIds: readonly string[];
-  readonly fromCheckpointId: string | undefined;
-  readonly description: string;
-  readonly requireConsistency: boolean;
-}
-
-export interface CreateTransfer {
-  readonly diskId: string;
-  readonly backupId?: string | undefined;
-  readonly direction: 'download' | 'upload';
-  readonly inactivityTimeoutSeconds: number;
-  readonly timeoutPolicy: 'cancel' | 'pause';
-}
-
-/** A disk to be made for a restore. @see ovirt-engine AddDiskCommand for the combinations that are allowed */
-export interface CreateDisk {
-  readonly name: string;
-  readonly format: 'cow' | 'raw';
-  readonly sparse: boolean;
-  readonly incremental: boolean;
-  readonly virtualSizeBytes: number;
-  /** Of a thin qcow2 on block storage, which does not grow during an upload. */
-  readonly initialSizeBytes: number | undefined;
-  readonly storageDomainId: string;
-}
-
-export interface PostEvent {
-  readonly severity: 'normal' | 'warning' | 'error';
-  readonly customId: number;
-  readonly description: string;
-  readonly vmId: string;
-}
-
-export type TransferAction = 'finalize' | 'cancel' | 'resume' | 'extend';
 
 /** Name under which events are written. */
 export const EVENT_ORIGIN = 'ovirt-cbt';

@@ -10,16 +10,12 @@ import type { Agent, Dispatcher } from 'undici';
 import { EngineError } from '../core/errors.ts';
 import { type Logger, silentLogger } from '../core/log.ts';
 import { type EngineSettings, type ResolvedSettings, resolveSettings } from './connection.ts';
-import {
-  authRefused,
-  EngineFaultError,
-  EngineLostError,
-  isAway,
-  isUnsent,
-} from './engineErrors.ts';
+import { faultDetail, parseJson } from './engineAnswers.ts';
+import { authRefused, EngineFaultError, EngineLostError, isUnsent } from './engineErrors.ts';
 import { classifyFault } from './faults.ts';
 import { createAgent, isAbort, readBody } from './http.ts';
-import { pause } from './poll.ts';
+import { isAwayOrOnceInternal, isAwayOrOnceServerError, patiently } from './enginePatience.ts';
+import { untilAborted } from './poll.ts';
 import { requestToken, revokeToken } from './sso.ts';
 import type { OvirtTimings } from './timings.ts';
 import { type Decoder, decode, wire } from './wire.ts';
@@ -55,6 +51,8 @@ interface Login {
   token: string;
   /** A renewal under way, which all refused requests wait for. */
   renewal: Promise<void> | undefined;
+  /** The answer to a login that was refused; it is never tried again. */
+  refusal: EngineError | undefined;
 }
 
 export class EngineClient {
@@ -101,7 +99,7 @@ export class EngineClient {
     const { caPem, timings } = resolved;
     const { connectMs, restReadMs: bodyMs } = timings;
     const agent = createAgent({ caPem, connectMs, connections: 8, bodyMs });
-    const login: Login = { token: '', renewal: undefined };
+    const login: Login = { token: '', renewal: undefined, refusal: undefined };
     const client = new EngineClient(resolved, agent, login, options);
     try {
       await client.#logIn(options.signal);
@@ -172,18 +170,33 @@ export class EngineClient {
 
   async #logIn(signal: AbortSignal | undefined): Promise<void> {
     const { timings } = this.#settings;
-    this.#login.token = await this.#patiently(timings.getRetryWindowMs / 10, signal, () =>
-      requestToken(this.#agent, this.#settings, signal),
-    );
+    const ask = (): Promise<string> => requestToken(this.#agent, this.#settings, signal);
+    try {
+      this.#login.token = await patiently(ask, {
+        timings,
+        windowMs: timings.getRetryWindowMs / 10,
+        signal,
+        isRetryable: isAwayOrOnceServerError(),
+        log: this.#log,
+      });
+    } catch (error) {
+      const isRefused = error instanceof EngineError && error.code === 'ENGINE_AUTH_REFUSED';
+      if (isRefused) this.#login.refusal = error;
+      throw error;
+    }
   }
 
   /** Renews a token that was refused, once for all requests that found it refused. */
   async #renew(refused: string, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#login.token !== refused) return;
-    this.#login.renewal ??= this.#logIn(signal).finally(() => {
+    const { refusal, token } = this.#login;
+    if (token !== refused) return;
+    // A password that was changed meanwhile: every clean-up call asking again would lock the account.
+    if (refusal) throw refusal;
+    // Without the signal of the first caller: the others would fail with its reason.
+    this.#login.renewal ??= this.#logIn(undefined).finally(() => {
       this.#login.renewal = undefined;
     });
-    await this.#login.renewal;
+    await untilAborted(this.#login.renewal, signal);
   }
 
   async #call<T>(
@@ -198,34 +211,14 @@ export class EngineClient {
     const what = `${method} ${path}`;
     const send = (): Promise<Answer> => this.#authorized(method, path, body, options);
     const isRetryable = method === 'GET' ? isAwayOrOnceInternal() : isUnsent;
-    const answer = await this.#patiently(
-      timings.getRetryWindowMs,
-      options.signal,
-      send,
+    const answer = await patiently(send, {
+      timings,
+      windowMs: timings.getRetryWindowMs,
+      signal: options.signal,
       isRetryable,
-    );
+      log: this.#log,
+    });
     return decode(schema, parseJson(answer.text, what), what);
-  }
-
-  /** Repeats `work` on failures that `isRetryable` allows, slower each time, within a window. */
-  async #patiently<T>(
-    windowMs: number,
-    signal: AbortSignal | undefined,
-    work: () => Promise<T>,
-    isRetryable: (error: unknown) => boolean = isAway,
-  ): Promise<T> {
-    const { getRetryMinMs, getRetryMaxMs } = this.#settings.timings;
-    const startedAtMs = performance.now();
-    for (let waitMs = getRetryMinMs; ; waitMs = Math.min(waitMs * 2, getRetryMaxMs)) {
-      try {
-        return await work();
-      } catch (error) {
-        signal?.throwIfAborted();
-        if (!isRetryable(error) || performance.now() - startedAtMs > windowMs) throw error;
-        this.#log.debug({ waitMs, code: (error as EngineError).code }, 'engine away, trying again');
-      }
-      await pause(waitMs, signal);
-    }
   }
 
   /** Sends with a token; a token that was refused is renewed once. */
@@ -283,37 +276,5 @@ export class EngineClient {
       if (isAbort(error, signal)) signal?.throwIfAborted();
       throw new EngineLostError(origin, `${method} ${path}`, error);
     }
-  }
-}
-
-/** Reads are also repeated once after an internal error of the engine. */
-function isAwayOrOnceInternal(): (error: unknown) => boolean {
-  let isFirst = true;
-  return (error) => {
-    if (!(error instanceof EngineFaultError) || error.status !== 500) return isAway(error);
-    const wasFirst = isFirst;
-    isFirst = false;
-    return wasFirst;
-  };
-}
-
-function faultDetail(text: string): string {
-  try {
-    const fault = wire.fault.safeParse(JSON.parse(text));
-    return fault.success ? fault.data.detail || fault.data.reason : '';
-  } catch {
-    return '';
-  }
-}
-
-function parseJson(text: string, what: string): unknown {
-  if (text === '') return {};
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new EngineError('ENGINE_BAD_ANSWER', `${what}: the answer is no JSON`, {
-      cause: error,
-      hint: 'check that the URL names an oVirt engine, not a proxy or a login page',
-    });
   }
 }

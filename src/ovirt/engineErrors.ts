@@ -37,7 +37,7 @@ function codeOf(kind: FaultKind, status: number): ErrorCode {
 
 function hintOf(kind: FaultKind): string | undefined {
   if (kind === 'forbidden') {
-    return 'give the user the rights to back up VMs and disks (for instance the role UserVmManager, and DiskOperator on the storage), or use an administrator';
+    return 'give the user the permission BACKUP_DISK on the disks and EDIT_DISK_PROPERTIES and CREATE_DISK for their transfers (for instance by the roles UserVmManager and DiskOperator), or use an administrator';
   }
   if (isBusy(kind)) return 'another operation holds the VM or a disk; wait until it has ended';
   return undefined;
@@ -84,6 +84,20 @@ export function isAway(error: unknown): boolean {
 
 export function isUnsent(error: unknown): boolean {
   return error instanceof EngineLostError && isAway(error) && error.isUnsent;
+}
+
+/** True when the engine has said clearly that it did not do what it was asked for. */
+export function isRefusal(error: unknown): boolean {
+  if (error instanceof EngineLostError) return error.isUnsent;
+  return error instanceof EngineError && !isOutcomeUnknown(error);
+}
+
+/** For requests that may be repeated at will: everything but a lack of rights and a login that was refused. */
+export function mayAskAgain(error: EngineError): boolean {
+  const { code } = error;
+  return (
+    code !== 'ENGINE_FORBIDDEN' && code !== 'ENGINE_AUTH_REFUSED' && code !== 'ENGINE_TLS_UNTRUSTED'
+  );
 }
 
 /** True when a request that changes state may or may not have been carried out. */

@@ -11,6 +11,12 @@ import { ExtentList } from './extentList.ts';
 
 const MAX_OBJECT_CHARS = 1000;
 
+/** All there may be around the objects. */
+const LIST_BEGIN = /^\s*\[\s*$/;
+const BETWEEN = /^\s*,\s*$/;
+const LIST_END = /^\s*\]\s*$/;
+const EMPTY_LIST = /^\s*\[\s*\]\s*$/;
+
 const wireExtent = z.object({
   start: z.number().int().nonnegative(),
   length: z.number().int().positive(),
@@ -55,13 +61,14 @@ export async function parseExtents(
     let from = 0;
     for (let end = rest.indexOf('}'); end >= 0; end = rest.indexOf('}', from)) {
       const start = rest.indexOf('{', from);
-      if (start < 0 || start > end) throw bad('is no list of objects');
+      const before = list.count === 0 ? LIST_BEGIN : BETWEEN;
+      if (start < 0 || !before.test(rest.slice(from, start))) throw bad('is no list of objects');
       list.append(parseObject(rest.slice(start, end + 1), context));
       from = end + 1;
     }
     rest = rest.slice(from);
     if (rest.length > MAX_OBJECT_CHARS) throw bad('an entry does not end');
   }
-  if (!/^\s*\]\s*$/.test(rest)) throw bad('ends in the middle');
+  if (!(list.count === 0 ? EMPTY_LIST : LIST_END).test(rest)) throw bad('ends in the middle');
   return list;
 }

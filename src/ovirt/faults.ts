@@ -11,10 +11,13 @@ export type FaultKind =
   | 'vm-busy'
   | 'disk-busy'
   | 'disk-inactive'
+  | 'disk-unknown'
+  | 'validation-failed'
   | 'vm-state'
   | 'snapshot-preview'
   | 'hosted-engine'
-  | 'checkpoint-unusable'
+  | 'checkpoint-unknown'
+  | 'checkpoint-invalid'
   | 'incremental-refused'
   | 'active-transfer'
   | 'already-stopping'
@@ -36,8 +39,10 @@ const PHRASES: readonly (readonly [RegExp, FaultKind])[] = [
   [/during a checkpoint removal/i, 'vm-busy'],
   [/disks? (is|are) locked|is being transferred/i, 'disk-busy'],
   [/are not active on vm/i, 'disk-inactive'],
-  [/checkpoint id .* doesn't exist|is invalid and should be removed/i, 'checkpoint-unusable'],
-  [/not included in the previous vm backup/i, 'checkpoint-unusable'],
+  [/disk\(s\) id\(s\) does not exist/i, 'disk-unknown'],
+  [/general command validation failure/i, 'validation-failed'],
+  [/checkpoint id .* doesn't exist|not included in the previous vm backup/i, 'checkpoint-unknown'],
+  [/is invalid and should be removed/i, 'checkpoint-invalid'],
   [/incremental backup is (not supported|disabled)/i, 'incremental-refused'],
   [/not in ready phase/i, 'backup-not-ready'],
   [/vm backup does not exist|snapshot does not exist/i, 'backup-gone'],
@@ -51,7 +56,13 @@ export function classifyFault(status: number, detail: string): FaultKind {
   const known = PHRASES.find(([phrase]) => phrase.test(detail));
   if (known) return known[1];
   if (status === 404) return 'not-found';
-  return detail === '' || detail === '[]' ? 'no-reason' : 'other';
+  // The page of a gateway has no reason either, but says nothing about what the engine did.
+  return status === 400 && (detail === '' || detail === '[]') ? 'no-reason' : 'other';
+}
+
+/** Faults that say that the disks of the VM are not what they were when its backup was planned. */
+export function isPlanOutdated(kind: FaultKind): boolean {
+  return kind === 'disk-inactive' || kind === 'disk-unknown' || kind === 'validation-failed';
 }
 
 /** Faults that pass by themselves: somebody else holds the VM or a disk. */

@@ -1,12 +1,22 @@
 /** What both clients share over undici: dispatchers, bounded bodies, names for failures of the network. */
-import { rootCertificates } from 'node:tls';
+import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import { Agent, type Dispatcher, errors as undiciErrors } from 'undici';
 import { errnoOf } from '../core/errors.ts';
 
 /** Certificates to trust: the public ones, and the engine's own CA where it is given. */
-export function trustedCertificates(caPem: string | undefined): string[] {
+function trustedCertificates(caPem: string | undefined): string[] {
   // A public certificate on the engine's port 443 does not change that imageio is signed by the internal CA.
   return caPem === undefined ? [...rootCertificates] : [...rootCertificates, caPem];
+}
+
+let newest: { readonly caPem: string | undefined; readonly context: SecureContext } | undefined;
+
+/** One context for all connections that trust the same CA: parsing 150 certificates for each costs more than its handshake. */
+function secureContextFor(caPem: string | undefined): SecureContext {
+  if (!newest || newest.caPem !== caPem) {
+    newest = { caPem, context: createSecureContext({ ca: trustedCertificates(caPem) }) };
+  }
+  return newest.context;
 }
 
 export interface ConnectionOptions {
@@ -28,7 +38,7 @@ export function createAgent(options: ConnectionOptions): Agent {
     bodyTimeout: bodyMs,
     connect: {
       timeout: connectMs,
-      ca: trustedCertificates(caPem),
+      secureContext: secureContextFor(caPem),
       ...(socketPath === undefined ? {} : { socketPath }),
     },
   });

@@ -42,6 +42,44 @@ export async function pollUntil<T>(
   }
 }
 
+/** As {@link pollUntil}, but gives up without an error. @returns undefined after `windowMs` */
+export async function pollWhile<T>(
+  windowMs: number,
+  timings: OvirtTimings,
+  signal: AbortSignal | undefined,
+  ask: () => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const startedAtMs = performance.now();
+  const isOver = (): boolean => performance.now() - startedAtMs >= windowMs;
+  const found = await pollUntil(
+    async () => {
+      const answer = await ask();
+      return answer === undefined && !isOver() ? undefined : { answer };
+    },
+    { timings, deadlineMs: Infinity, what: '', signal },
+  );
+  return found.answer;
+}
+
+/** A promise that rejects with the signal's reason when it is aborted first; the work itself goes on. */
+export async function untilAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  if (!signal) return await work;
+  signal.throwIfAborted();
+  let onAbort = (): void => {};
+  const aborted = new Promise<never>((_resolve, reject) => {
+    onAbort = () => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
 /** A pause that ends with the signal's reason when it is aborted. */
 export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   try {

@@ -8,6 +8,7 @@ import { isAbort, readBody } from './http.ts';
 
 const MAX_ANSWER_BYTES = 1024 * 1024;
 const SCOPE = 'ovirt-app-api';
+const SERVER_ERROR = 'server_error';
 
 const tokenAnswer = z.object({
   access_token: z.string().min(1).optional(),
@@ -87,9 +88,10 @@ export async function requestToken(
   );
   if (status === 200 && body.access_token && !body.error) return body.access_token;
   const code = body.error_code ?? body.error ?? '';
-  if (status >= 500 || code === 'server_error') {
+  if (status >= 500 || code === SERVER_ERROR) {
     throw new EngineError('ENGINE_UNREACHABLE', `login at ${settings.origin}: HTTP ${status}`, {
       hint: 'the engine may be starting; check its state',
+      details: { ssoCode: safeCode(code) },
     });
   }
   if (!code) {
@@ -103,6 +105,11 @@ export async function requestToken(
   }
   // The server's own text may repeat what was sent; its code says enough.
   throw authRefused(`login of ${settings.username} at ${settings.origin}: ${safeCode(code)}`);
+}
+
+/** SSO answered, and failed by itself. */
+export function isSsoServerError(error: unknown): boolean {
+  return error instanceof EngineError && error.details['ssoCode'] === SERVER_ERROR;
 }
 
 /** Codes are words with underscores; anything else is text that is not repeated. */

@@ -26,6 +26,8 @@ export interface OvirtTimings {
   readonly backupDoneMs: number;
   readonly diskReadyMs: number;
   readonly checkpointRemovedMs: number;
+  /** How long something that a lost request may have made is looked for. */
+  readonly lostAnswerMs: number;
   /** How long a snapshot may outlive its backup before it counts as left over. */
   readonly snapshotGoneMs: number;
   /** Until the head of an imageio answer, and between pieces of its body. */
@@ -65,6 +67,7 @@ export const DEFAULT_TIMINGS: OvirtTimings = {
   backupDoneMs: 6 * HOUR,
   diskReadyMs: 5 * MINUTE,
   checkpointRemovedMs: 2 * MINUTE,
+  lostAnswerMs: 20 * SECOND,
   snapshotGoneMs: 30 * SECOND,
   imageioReadMs: MINUTE,
   imageioZeroMs: 2 * MINUTE,

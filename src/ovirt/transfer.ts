@@ -5,17 +5,17 @@
  * @see oVirt contract: actions answer 200 whatever happens, so only a later look counts; all connections are
  *   closed before finalize or cancel; cancelling an upload deletes the disk
  */
-import { BackupError, EngineError, TransferError } from '../core/errors.ts';
+import { EngineError, TransferError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import { whileTooEarly } from './earlyTransfer.ts';
 import type { Engine } from './engine.ts';
 import { faultKind, isOutcomeUnknown } from './engineErrors.ts';
 import type { ImageTransfer } from './entities.ts';
 import { withGrace } from './grace.ts';
-import { ImageioClient } from './imageioClient.ts';
-import type { ImageioOptions } from './imageioTransport.ts';
-import { openLocal } from './localSocket.ts';
-import { pollUntil } from './poll.ts';
+import type { ImageioClient } from './imageioClient.ts';
+import { pollUntil, pollWhile } from './poll.ts';
+import { openClient } from './transferClient.ts';
 import { cancelLeftover, endTransfer, isEnding } from './transferEnd.ts';
 import { watchTransfer } from './transferWatch.ts';
 
@@ -123,8 +123,9 @@ export class DiskTransfer {
   /** Ends a transfer whose bytes were all moved. @throws {@link TransferError} `TRANSFER_FAILED` */
   async finish(): Promise<void> {
     await this.#disconnect();
-    const { engine, alias, diskId } = this.#options;
-    const phase = await endTransfer(engine, this.#transfer.id, 'finalize', this.#options.signal);
+    const { engine, alias, diskId, note, signal } = this.#options;
+    const onForbidden = (): void => note(sessionMessage('XFER-307', { alias, id: diskId }));
+    const phase = await endTransfer(engine, this.#transfer.id, 'finalize', signal, onForbidden);
     this.#isOver = true;
     // A download whose every byte is here has done its work, however the engine calls it.
     if (phase === 'finished_success' || phase === 'gone') return;
@@ -162,13 +163,35 @@ export class DiskTransfer {
   }
 
   async #renew(cause: TransferError): Promise<void> {
-    const { engine, signal } = this.#options;
-    const now = await engine.transfer(this.#transfer.id, signal);
-    if (now?.phase === 'transferring' && now.transferUrl !== this.#transfer.transferUrl) {
-      return await this.#adopt(now);
-    }
+    const now = await this.#lookAfterLoss(cause);
+    if (now?.phase === 'transferring' && !this.#isKnown(now)) return await this.#adopt(now);
     if (now?.phase.startsWith('paused')) return await this.#resume(cause);
     await this.#recreate(cause);
+  }
+
+  /** What was lost can go on only as what the engine makes of it: an upload waits until the engine has noticed. */
+  async #lookAfterLoss(cause: TransferError): Promise<ImageTransfer | undefined> {
+    const { engine, direction, signal } = this.#options;
+    const look = (): Promise<ImageTransfer | undefined> =>
+      engine.transfer(this.#transfer.id, signal);
+    if (direction === 'download') return await look();
+    const { timings } = engine;
+    const poll = pollUntil(
+      async () => {
+        const now = await look();
+        return now?.phase === 'transferring' && this.#isKnown(now) ? undefined : { now };
+      },
+      { timings, deadlineMs: timings.transferReadyMs, what: 'loss of a ticket noticed', signal },
+    );
+    const found = await poll.catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw error instanceof EngineError && error.code === 'ENGINE_PHASE_TIMEOUT' ? cause : error;
+    });
+    return found.now;
+  }
+
+  #isKnown(now: ImageTransfer): boolean {
+    return now.transferUrl === this.#transfer.transferUrl;
   }
 
   async #resume(cause: TransferError): Promise<void> {
@@ -207,7 +230,7 @@ export class DiskTransfer {
 async function createReady(options: TransferOptions): Promise<ImageTransfer> {
   const { journal, engine } = options;
   await journal('transfer-starting');
-  const created = await createOrAdopt(options);
+  const created = await whileTooEarly(engine, options.signal, () => createOrAdopt(options));
   await journal('transfer', created.id);
   try {
     return await waitTransferring(options, created.id);
@@ -217,8 +240,13 @@ async function createReady(options: TransferOptions): Promise<ImageTransfer> {
   }
 }
 
+/**
+ * Creates a transfer. After a lost answer the one that has come up since then is ours; one that was there before
+ * belongs to somebody else, who may be reading an old snapshot of the same disk.
+ */
 async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
   const { engine, diskId, backupId, direction, signal, alias } = options;
+  const before = new Set((await engine.transfers()).map((other) => other.id));
   const wanted = {
     diskId,
     backupId,
@@ -231,18 +259,30 @@ async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
     const graceMs = engine.timings.cleanupMs / 3;
     return await withGrace(signal, graceMs, (late) => engine.createTransfer(wanted, late));
   } catch (error) {
-    if (isOutcomeUnknown(error)) {
-      const found = (await engine.transfers()).find((other) => isOurs(other, options));
-      if (found) return found;
-    }
+    const found = isOutcomeUnknown(error) ? await findNew(options, before) : undefined;
+    if (found) return found;
     if (faultKind(error) === 'no-reason') throw notReady(alias, diskId, 'refused', error);
     throw error;
   }
 }
 
-function isOurs(other: ImageTransfer, options: TransferOptions): boolean {
-  const { diskId, direction } = options;
-  return other.diskId === diskId && other.direction === direction && !isEnding(other);
+/** The only transfer of this disk and direction that was not there before. */
+async function findNew(
+  options: TransferOptions,
+  before: ReadonlySet<string>,
+): Promise<ImageTransfer | undefined> {
+  const { engine, diskId, direction, signal } = options;
+  const { timings } = engine;
+  return await pollWhile(timings.lostAnswerMs, timings, signal, async () => {
+    const candidates = (await engine.transfers()).filter(
+      (other) =>
+        !before.has(other.id) &&
+        other.diskId === diskId &&
+        other.direction === direction &&
+        !isEnding(other),
+    );
+    return candidates.length === 1 ? candidates[0] : undefined;
+  });
 }
 
 function notReady(alias: string, diskId: string, phase: string, cause?: unknown): TransferError {
@@ -268,33 +308,10 @@ async function waitTransferring(
     async () => {
       const now = await engine.transfer(transferId, signal);
       if (!now || isEnding(now)) throw notReady(alias, diskId, now?.phase ?? 'gone');
+      if (now.diskId !== undefined && now.diskId !== diskId)
+        throw notReady(alias, diskId, 'mixed up');
       return now.phase === 'transferring' && now.transferUrl ? now : undefined;
     },
     { timings, deadlineMs: timings.transferReadyMs, what, signal },
   );
-}
-
-/** Direct to the host, else through the engine's proxy; on the host itself through its socket. */
-async function openClient(
-  options: TransferOptions,
-  transfer: ImageTransfer,
-): Promise<ImageioClient> {
-  const { engine, connections, direction, log, note, signal } = options;
-  const { timings } = engine;
-  const { caPem } = engine.client;
-  const imageio: ImageioOptions = { caPem, timings, connections, direction };
-  const { transferUrl = '', proxyUrl } = transfer;
-  try {
-    const client = await ImageioClient.open(transferUrl, imageio, signal);
-    const local = await openLocal(transferUrl, client, imageio, log);
-    if (!local) return client;
-    await client.close();
-    return local;
-  } catch (error) {
-    const isUnreachable = error instanceof BackupError && error.code === 'TRANSFER_UNREACHABLE';
-    if (!isUnreachable || !proxyUrl || proxyUrl === transferUrl) throw error;
-    const reason = String(error.details['reason']);
-    note(sessionMessage('XFER-301', { url: new URL(transferUrl).origin, reason }));
-    return await ImageioClient.open(proxyUrl, imageio, signal);
-  }
 }

@@ -3,8 +3,9 @@
  *
  * @see oVirt contract: actions answer 200 whatever happens, so only a later look counts
  */
+import { EngineError } from '../core/errors.ts';
 import type { Engine } from './engine.ts';
-import { faultKind } from './engineErrors.ts';
+import { faultKind, mayAskAgain } from './engineErrors.ts';
 import type { ImageTransfer } from './entities.ts';
 import { pollUntil } from './poll.ts';
 
@@ -41,6 +42,7 @@ export async function endTransfer(
   transferId: string,
   action: 'finalize' | 'cancel',
   signal?: AbortSignal,
+  onForbidden: () => void = () => {},
 ): Promise<string> {
   const { timings } = engine;
   let askedAtMs = -Infinity;
@@ -50,10 +52,10 @@ export async function endTransfer(
       if (!now || hasEnded(now)) return now?.phase ?? 'gone';
       // An order that was swallowed is given again.
       const isHeard = isEnding(now) || performance.now() - askedAtMs < timings.restReadMs;
-      if (!isHeard) {
-        askedAtMs = performance.now();
-        await ask(engine, transferId, action);
-      }
+      if (isHeard) return undefined;
+      const reply = await ask(engine, transferId, action);
+      if (reply === 'forbidden') onForbidden();
+      if (reply !== 'lost') askedAtMs = performance.now();
       return undefined;
     },
     {
@@ -70,11 +72,14 @@ async function ask(
   engine: Engine,
   transferId: string,
   action: 'finalize' | 'cancel',
-): Promise<void> {
+): Promise<'heard' | 'lost' | 'forbidden'> {
   try {
     await engine.transferAction(transferId, action);
+    return 'heard';
   } catch (error) {
-    if (faultKind(error) !== 'forbidden') throw error;
+    if (faultKind(error) === 'forbidden') return 'forbidden';
+    if (error instanceof EngineError && mayAskAgain(error)) return 'lost';
+    throw error;
   }
 }
 

@@ -97,11 +97,13 @@ const disk: Decoder<Disk> = z
   }));
 
 /** Without `follow` a disk is a mere reference. */
-function isFollowed(value: unknown): boolean {
-  return (
-    typeof value === 'object' && value !== null && ('storage_type' in value || 'format' in value)
-  );
-}
+const followedDisk = z
+  .unknown()
+  .transform((value): unknown => {
+    const isObject = typeof value === 'object' && value !== null;
+    return isObject && ('storage_type' in value || 'format' in value) ? value : undefined;
+  })
+  .pipe(disk.optional());
 
 const diskAttachment: Decoder<DiskAttachment> = z
   .object({
@@ -113,11 +115,11 @@ const diskAttachment: Decoder<DiskAttachment> = z
       .regex(/^[a-z_]{1,40}$/)
       .catch('virtio_scsi'),
     read_only: flag.default(false),
-    disk: z.unknown(),
+    disk: followedDisk,
   })
   .transform((raw) => {
     const { read_only: readOnly, disk: followed, ...same } = raw;
-    return { ...same, readOnly, disk: isFollowed(followed) ? disk.parse(followed) : undefined };
+    return { ...same, readOnly, disk: followed };
   });
 
 const vm: Decoder<Vm> = z

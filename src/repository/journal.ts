@@ -2,7 +2,7 @@
  * What a session is about to do on an engine, written before it is done, so that a session that was killed can be
  * cleaned up after. One JSON object a line; every line is on disk before the step it names begins. No secrets.
  */
-import { type FileHandle, open, readdir, readFile, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { errnoOf, RepositoryError } from '../core/errors.ts';
@@ -12,7 +12,7 @@ import {
   type ProcessIdentity,
   processSchema,
 } from './chainLock.ts';
-import { guardRepository, syncFolder } from './durableFile.ts';
+import { guardRepository, PARTIAL_SUFFIX, syncFolder } from './durableFile.ts';
 
 /** Journal of the backup session of a folder; there is one at most, under the folder's lock. */
 export const BACKUP_JOURNAL = 'journal.ndjson';
@@ -30,7 +30,14 @@ export type JournalEntry =
       readonly vmName: string;
       readonly process: ProcessIdentity;
     }
-  | { readonly step: 'backup-starting'; readonly description: string }
+  /** `otherTransferIds`: transfers of the disks that were open before, and are somebody else's. */
+  | {
+      readonly step: 'backup-starting';
+      readonly description: string;
+      readonly otherTransferIds?: readonly string[] | undefined;
+    }
+  /** The engine has made no backup. */
+  | { readonly step: 'backup-refused' }
   | { readonly step: 'backup'; readonly backupId: string }
   | {
       readonly step: 'backup-ready';
@@ -44,10 +51,15 @@ export type JournalEntry =
   | { readonly step: 'backup-done'; readonly backupId: string }
   /** A snapshot that outlived its backup, carried from journal to journal until it is gone. */
   | { readonly step: 'snapshot-left'; readonly snapshotId: string }
+  | { readonly step: 'snapshot-gone'; readonly snapshotId: string }
   | { readonly step: 'disk-starting'; readonly name: string }
-  | { readonly step: 'disk'; readonly diskId: string }
+  | { readonly step: 'disk'; readonly diskId: string; readonly name: string }
   | { readonly step: 'vm-starting'; readonly name: string }
-  | { readonly step: 'vm'; readonly vmId: string };
+  | { readonly step: 'vm'; readonly vmId: string; readonly name: string }
+  /** The engine made nothing of this name for us. */
+  | { readonly step: 'refused'; readonly name: string }
+  /** What was made is whole and the user's. */
+  | { readonly step: 'restore-done' };
 
 const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
   z.object({
@@ -58,7 +70,14 @@ const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
     vmName: z.string().max(255),
     process: processSchema,
   }),
-  z.object({ step: z.literal('backup-starting'), description: z.string().max(1024) }),
+  z.object({
+    step: z.literal('backup-starting'),
+    description: z.string().max(1024),
+    otherTransferIds: z.array(id).optional(),
+  }),
+  z.object({ step: z.literal('backup-refused') }),
+  z.object({ step: z.literal('snapshot-gone'), snapshotId: id }),
+  z.object({ step: z.literal('restore-done') }),
   z.object({ step: z.literal('backup'), backupId: id }),
   z.object({
     step: z.literal('backup-ready'),
@@ -72,19 +91,23 @@ const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
   z.object({ step: z.literal('backup-done'), backupId: id }),
   z.object({ step: z.literal('snapshot-left'), snapshotId: id }),
   z.object({ step: z.literal('disk-starting'), name: z.string().max(255) }),
-  z.object({ step: z.literal('disk'), diskId: id }),
+  z.object({ step: z.literal('disk'), diskId: id, name: z.string().max(255) }),
   z.object({ step: z.literal('vm-starting'), name: z.string().max(255) }),
-  z.object({ step: z.literal('vm'), vmId: id }),
+  z.object({ step: z.literal('vm'), vmId: id, name: z.string().max(255) }),
+  z.object({ step: z.literal('refused'), name: z.string().max(255) }),
 ]);
 
 export interface JournalRecord {
   readonly file: string;
   readonly entries: readonly JournalEntry[];
+  /** Lines other than a last one cut by a crash were not understood. */
+  readonly isDamaged: boolean;
 }
 
 export class Journal {
   readonly file: string;
   readonly #handle: FileHandle;
+  readonly #entries: JournalEntry[] = [];
   #lastWrite: Promise<void> = Promise.resolve();
 
   private constructor(file: string, handle: FileHandle) {
@@ -92,7 +115,10 @@ export class Journal {
     this.#handle = handle;
   }
 
-  /** Starts a journal. One that is there already has to be recovered before. */
+  /**
+   * Starts a journal, with steps carried over from the one before, which has to be recovered by then: it is
+   * replaced at once, so that there is one journal or the other at any moment.
+   */
   static async create(
     file: string,
     session: {
@@ -101,13 +127,23 @@ export class Journal {
       readonly vmId: string;
       readonly vmName: string;
     },
+    carried: readonly JournalEntry[] = [],
   ): Promise<Journal> {
+    const partial = `${file}${PARTIAL_SUFFIX}`;
     return await guardRepository(`create ${file}`, async () => {
-      const journal = new Journal(file, await open(file, 'wx', 0o600));
+      await rm(partial, { force: true });
+      const journal = new Journal(file, await open(partial, 'wx', 0o600));
       await journal.append({ step: 'session', ...session, process: await describeProcess() });
+      for (const entry of carried) await journal.append(entry);
+      await rename(partial, file);
       await syncFolder(path.dirname(file));
       return journal;
     });
+  }
+
+  /** What was written down so far. */
+  get entries(): readonly JournalEntry[] {
+    return this.#entries;
   }
 
   /** Writes a step down; it is on disk when this resolves. Appends keep the order of their calls. */
@@ -120,6 +156,7 @@ export class Journal {
       });
     });
     this.#lastWrite = write.catch(() => {});
+    this.#entries.push(entry);
     await write;
   }
 
@@ -146,15 +183,12 @@ export async function removeJournal(file: string): Promise<void> {
   });
 }
 
-/** A line cut by a crash ends the journal: its step had not begun. */
-function parseLines(text: string): JournalEntry[] {
-  const entries: JournalEntry[] = [];
-  for (const line of text.split('\n')) {
-    const entry = parseLine(line);
-    if (!entry) break;
-    entries.push(entry);
-  }
-  return entries;
+/** A last line that was cut by a crash does not count: its step had not begun. */
+function parseLines(text: string): Pick<JournalRecord, 'entries' | 'isDamaged'> {
+  const lines = text.split('\n').slice(0, -1);
+  const parsed = lines.map(parseLine);
+  const entries = parsed.filter((entry) => entry !== undefined);
+  return { entries, isDamaged: entries.length < lines.length };
 }
 
 function parseLine(line: string): JournalEntry | undefined {
@@ -168,7 +202,7 @@ function parseLine(line: string): JournalEntry | undefined {
 
 async function readJournal(file: string): Promise<JournalRecord | undefined> {
   try {
-    return { file, entries: parseLines(await readFile(file, 'utf8')) };
+    return { file, ...parseLines(await readFile(file, 'utf8')) };
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
     throw new RepositoryError('REPOSITORY_IO', `read ${file}: ${errnoOf(error)}`, { cause: error });

@@ -26,7 +26,7 @@ import {
   prepareChain,
   type SessionMode,
 } from './chainSession.ts';
-import { type CleanupContext, endOpenSteps, endOwnBackup } from './engineCleanup.ts';
+import { type CleanupContext, endOpenSteps, endOwnBackup, isSettled } from './engineCleanup.ts';
 import { removeSuperseded, unfinishedBackups } from './ownership.ts';
 import type { CheckedParent } from './parentPoint.ts';
 import type { SessionReport } from './report.ts';
@@ -114,7 +114,7 @@ export class VmSession {
     const leftSnapshotIds = await this.#recover(vm, folder);
     await removeOwnLeftBackups({ engine, vm, note, signal }, repository.id);
     await awaitBackupState(engine, vm, note, signal);
-    const task = await this.#plan(vm, folder, metadata);
+    const task = await this.plan({ vm, folder, metadata });
     const journal = await this.#startJournal(vm, folder, leftSnapshotIds);
     const store = new VmStore(this, { vm, folder, metadata, lock, journal }, task);
     try {
@@ -125,8 +125,7 @@ export class VmSession {
       await this.#afterFailure(vm, metadata, error);
       throw await this.#explain(vm, error);
     } finally {
-      const isClean = store.isVmFree && store.leftSnapshotId === undefined;
-      await (isClean && leftSnapshotIds.length === 0 ? journal.remove() : journal.keep());
+      await (isSettled(journal.entries) ? journal.remove() : journal.keep());
     }
   }
 
@@ -151,11 +150,16 @@ export class VmSession {
     const context = { engine, vm, note: session.note, signal: options.signal };
     const { found, leftSnapshotIds } = await endOpenSteps(context, left.entries);
     for (const what of found) session.note(sessionMessage('JOB-606', { what }));
-    await removeJournal(left.file);
+    // Whatever happens before this session has a journal of its own: these are not forgotten.
+    if (leftSnapshotIds.length > 0)
+      await (await this.#startJournal(vm, folder, leftSnapshotIds)).keep();
+    else await removeJournal(left.file);
     return leftSnapshotIds;
   }
 
-  async #plan(vm: Vm, folder: VmFolder, metadata: ChainMetadata): Promise<VmTask> {
+  /** Looks at the VM's disks and its last checkpoint, and decides how each disk is read. */
+  async plan(chain: Pick<VmChain, 'vm' | 'folder' | 'metadata'>): Promise<VmTask> {
+    const { vm, folder, metadata } = chain;
     const { engine, options, session } = this;
     const { mode, verbs, repository } = options;
     // Before the backup: afterwards the configuration would list the backup's own snapshot.
@@ -178,16 +182,12 @@ export class VmSession {
     folder: VmFolder,
     leftSnapshotIds: readonly string[],
   ): Promise<Journal> {
-    const journal = await Journal.create(path.join(folder.folder, BACKUP_JOURNAL), {
-      kind: 'backup',
-      sessionId: this.sessionId,
-      vmId: vm.id,
-      vmName: vm.name,
-    });
-    for (const snapshotId of leftSnapshotIds) {
-      await journal.append({ step: 'snapshot-left', snapshotId });
-    }
-    return journal;
+    const { sessionId } = this;
+    return await Journal.create(
+      path.join(folder.folder, BACKUP_JOURNAL),
+      { kind: 'backup', sessionId, vmId: vm.id, vmName: vm.name },
+      leftSnapshotIds.map((snapshotId) => ({ step: 'snapshot-left', snapshotId })),
+    );
   }
 
   /** The point is safe: nothing here may fail the session. */
@@ -207,7 +207,7 @@ export class VmSession {
 
   async #dropCheckpoints(vm: Vm, points: ChainMetadata['points']): Promise<void> {
     const { session } = this;
-    const signal = AbortSignal.timeout(this.engine.timings.cleanupMs);
+    const signal = AbortSignal.timeout(this.engine.timings.cleanupMs / 2);
     const engine = this.engine.withSignal(signal);
     const repositoryId = this.options.repository.id;
     const own = { engine, vm, repositoryId, points, note: session.note, signal };

@@ -5,6 +5,7 @@ import type { Logger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import type { EngineSettings } from '../ovirt/connection.ts';
 import { Engine } from '../ovirt/engine.ts';
+import { DEFAULT_TIMINGS } from '../ovirt/timings.ts';
 import { createBlockVerbs } from '../pipeline/blockVerbs.ts';
 import { requireNativeLz4 } from '../pipeline/lz4Binding.ts';
 import { Repository } from '../repository/repository.ts';
@@ -32,6 +33,8 @@ export interface BackupVmsOptions {
   readonly connections?: number | undefined;
   /** VMs whose sessions run at once. @defaultValue 2 */
   readonly parallelVms?: number | undefined;
+  /** How long a VM that is busy or on the move is waited for. @defaultValue 15 minutes */
+  readonly waitMs?: number | undefined;
   /** Fail when the guest's file systems cannot be frozen; only engines with live backups look at it. */
   readonly requireConsistency?: boolean | undefined;
   readonly strict?: boolean | undefined;
@@ -83,6 +86,13 @@ function checkOptions(options: BackupVmsOptions): void {
   }
 }
 
+function settingsOf(options: BackupVmsOptions): EngineSettings {
+  const { engine, waitMs } = options;
+  if (waitMs === undefined) return engine;
+  const timings = { ...(engine.timings ?? DEFAULT_TIMINGS), startRetryWindowMs: waitMs };
+  return { ...engine, timings };
+}
+
 /** Errors that concern the engine or the caller: trying the next VM would be pointless or harmful. */
 const FINAL_CODES = new Set<ErrorCode>([
   'ENGINE_AUTH_REFUSED',
@@ -103,7 +113,7 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
   if (options.strict) requireNativeLz4(verbs.lz4);
   const { logger } = options;
   try {
-    await using engine = await Engine.connect(options.engine, { logger, signal });
+    await using engine = await Engine.connect(settingsOf(options), { logger, signal });
     const repository = await Repository.openOrCreate(options.repository);
     const sessions: SessionReport[] = [];
     const failures: FailedSession[] = [];

@@ -76,7 +76,7 @@ export async function chooseParent(
 ): Promise<ParentChoice> {
   const { mode, verbs, note } = options;
   const newest = metadata.points.at(-1);
-  if (mode === 'incremental' && !newest) throw nothingToBuildOn(folder);
+  if (mode === 'incremental' && !newest) throw nothingToBuildOn(folder.folder);
   if (mode === 'full' || !newest) {
     const fullReason = newest ? 'full requested' : 'first restore point';
     return { parent: undefined, fullReason };
@@ -150,8 +150,9 @@ export function toDiskPoint(planned: PlannedDisk, result: DiskResult): DiskPoint
   return { diskId, alias, sizeBytes, content, mode, reason, ...counts, ...hardware };
 }
 
-function nothingToBuildOn(folder: VmFolder): RepositoryError {
-  return new RepositoryError('CHAIN_PARENT_MISSING', `${folder.folder}: no restore point yet`, {
+/** Mode `incremental` where there is no restore point. */
+export function nothingToBuildOn(place: string): RepositoryError {
+  return new RepositoryError('CHAIN_PARENT_MISSING', `${place}: no restore point yet`, {
     hint: 'run the first session with --mode auto or --mode full',
   });
 }

@@ -9,7 +9,7 @@ import { faultKind } from '../ovirt/engineErrors.ts';
 import { pollUntil } from '../ovirt/poll.ts';
 import { endTransfer } from '../ovirt/transferEnd.ts';
 import type { JournalEntry } from '../repository/journal.ts';
-import { cancelDownloads } from './frozenVm.ts';
+import { cancelDownloads } from './downloads.ts';
 
 /** Description of the snapshot behind a hybrid backup. @see ovirt-engine StorageConstants */
 const BACKUP_SNAPSHOT = 'Auto-generated for Backup VM';
@@ -28,37 +28,45 @@ export interface OpenSteps {
   /** Backups that were asked for and whose id never arrived. */
   readonly descriptions: readonly string[];
   readonly snapshotIds: readonly string[];
+  /** Transfers of the VM's disks that are not ours. */
+  readonly otherTransferIds: readonly string[];
 }
 
 /** Pure: reads the open steps off a journal. */
 export function openSteps(entries: readonly JournalEntry[]): OpenSteps {
   const transfers = new Set<string>();
   const backups = new Set<string>();
-  const snapshotIds = new Set<string>();
-  let asked: string | undefined;
-  const descriptions: string[] = [];
+  const snapshots = new Set<string>();
+  const others = new Set<string>();
+  const asked: string[] = [];
   for (const entry of entries) {
     if (entry.step === 'backup-starting') {
-      if (asked !== undefined) descriptions.push(asked);
-      asked = entry.description;
+      asked.push(entry.description);
+      for (const transferId of entry.otherTransferIds ?? []) others.add(transferId);
     }
-    if (entry.step === 'backup') {
-      asked = undefined;
-      backups.add(entry.backupId);
-    }
-    if (entry.step === 'backup-ready' && entry.snapshotId) snapshotIds.add(entry.snapshotId);
-    if (entry.step === 'snapshot-left') snapshotIds.add(entry.snapshotId);
-    if (entry.step === 'backup-done') backups.delete(entry.backupId);
+    if (entry.step === 'backup' || entry.step === 'backup-refused') asked.pop();
+    if (entry.step === 'backup') backups.add(entry.backupId);
+    if (entry.step === 'backup-ready' && entry.snapshotId) snapshots.add(entry.snapshotId);
+    if (entry.step === 'snapshot-left') snapshots.add(entry.snapshotId);
+    if (entry.step === 'snapshot-gone') snapshots.delete(entry.snapshotId);
     if (entry.step === 'transfer') transfers.add(entry.transferId);
     if (entry.step === 'transfer-done') transfers.delete(entry.transferId);
+    // The engine ends no backup that has an open transfer.
+    if (entry.step === 'backup-done' && backups.delete(entry.backupId)) transfers.clear();
   }
-  if (asked !== undefined) descriptions.push(asked);
   return {
     transferIds: [...transfers],
     backupIds: [...backups],
-    descriptions,
-    snapshotIds: [...snapshotIds],
+    descriptions: asked,
+    snapshotIds: [...snapshots],
+    otherTransferIds: [...others],
   };
+}
+
+/** True when a journal names nothing that may still be on the engine. */
+export function isSettled(entries: readonly JournalEntry[]): boolean {
+  const { transferIds, backupIds, descriptions, snapshotIds } = openSteps(entries);
+  return [transferIds, backupIds, descriptions, snapshotIds].every((ids) => ids.length === 0);
 }
 
 export interface CleanedUp {
@@ -87,7 +95,8 @@ export async function endOpenSteps(
     if (backup) backupIds.push(backup.id);
   }
   for (const backupId of backupIds) {
-    if (await endOwnBackup(context, backupId)) found.push(`backup ${backupId}`);
+    const wasOpen = await endOwnBackup(context, backupId, open.otherTransferIds);
+    if (wasOpen) found.push(`backup ${backupId}`);
   }
   const leftSnapshotIds: string[] = [];
   // Only a backup that was ended just now may need a moment to lose its snapshot.
@@ -99,14 +108,24 @@ export async function endOpenSteps(
   return { found, leftSnapshotIds };
 }
 
-/** Ends a backup that is ours. @returns whether it was still open. */
-export async function endOwnBackup(context: CleanupContext, backupId: string): Promise<boolean> {
+/**
+ * Ends a backup that is ours.
+ *
+ * @param otherTransferIds - transfers of the VM's disks that are known to be somebody else's.
+ * @returns whether it was still open.
+ */
+export async function endOwnBackup(
+  context: CleanupContext,
+  backupId: string,
+  otherTransferIds: readonly string[] = [],
+): Promise<boolean> {
   const { engine, vm, note, signal } = context;
   const before = await engine.backup(vm.id, backupId, signal);
   if (!before) return false;
   const attachments = await engine.attachments(vm.id);
   const diskIds = new Set(attachments.map((one) => one.id));
-  const onOpenTransfer = (): Promise<void> => cancelDownloads(engine, diskIds, signal);
+  const spared = new Set(otherTransferIds);
+  const onOpenTransfer = (): Promise<void> => cancelDownloads(engine, diskIds, spared, signal);
   const options = { engine, vmId: vm.id, vmName: vm.name, note, onOpenTransfer };
   const end = await endBackup(options, backupId, signal);
   return before.phase !== end;

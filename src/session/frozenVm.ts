@@ -2,17 +2,19 @@
  * The frozen view of a VM during a session: its engine backup and the transfers that read it. Everything is
  * written to the journal before it is done; what a failure or a cancel leaves is ended on a clock of its own.
  */
-import { BackupError } from '../core/errors.ts';
+import { BackupError, EngineError } from '../core/errors.ts';
 import {
+  awaitBackup,
   BackupCycle,
   type BackupEnd,
   endBackup,
-  findBackup,
   type ReadyBackup,
 } from '../ovirt/backupCycle.ts';
-import type { Engine, StartBackup } from '../ovirt/engine.ts';
+import type { Engine } from '../ovirt/engine.ts';
+import type { StartBackup } from '../ovirt/engineRequests.ts';
 import { DiskTransfer } from '../ovirt/transfer.ts';
-import { endTransfer, isEnding } from '../ovirt/transferEnd.ts';
+import { cancelDownloads, openDownloads } from './downloads.ts';
+import { checkSnapshot } from './engineCleanup.ts';
 import type { Journal } from '../repository/journal.ts';
 import type { SessionLog } from './sessionLog.ts';
 
@@ -23,29 +25,46 @@ export interface FrozenVmOptions {
   readonly journal: Journal;
   readonly connections: number;
   readonly signal: AbortSignal;
-  /** Called when nothing of a failed start is left on the engine. */
-  readonly onFree: () => void;
   /** Says what is waited for, for people. */
   readonly onStatus: (text: string) => void;
+}
+
+/** A start, and the transfers of its disks that are not ours. */
+interface FrozenStart {
+  readonly description: string;
+  readonly diskIds: ReadonlySet<string>;
+  readonly otherTransferIds: ReadonlySet<string>;
 }
 
 export class FrozenVm {
   readonly ready: ReadyBackup;
   readonly #cycle: BackupCycle;
   readonly #options: FrozenVmOptions;
+  readonly #start: FrozenStart;
   readonly #transfers = new Set<DiskTransfer>();
 
-  private constructor(cycle: BackupCycle, ready: ReadyBackup, options: FrozenVmOptions) {
+  private constructor(
+    cycle: BackupCycle,
+    ready: ReadyBackup,
+    options: FrozenVmOptions,
+    start: FrozenStart,
+  ) {
     this.#cycle = cycle;
     this.ready = ready;
     this.#options = options;
+    this.#start = start;
   }
 
   /** Starts a backup and waits until it can be read. After a failure nothing of it is left, or the journal knows. */
   static async freeze(start: StartBackup, options: FrozenVmOptions): Promise<FrozenVm> {
     const { engine, vm, session, journal, signal, onStatus } = options;
+    const { description } = start;
+    const diskIds = new Set(start.diskIds);
+    const others = await openDownloads(engine, diskIds, new Set());
+    const known: FrozenStart = { ...start, diskIds, otherTransferIds: new Set(others) };
+    const asked = { mayExist: false };
     let cycle: BackupCycle | undefined;
-    await journal.append({ step: 'backup-starting', description: start.description });
+    await journal.append({ step: 'backup-starting', description, otherTransferIds: others });
     onStatus(`freezing ${vm.name}`);
     try {
       cycle = await BackupCycle.start(start, {
@@ -54,6 +73,7 @@ export class FrozenVm {
         vmName: vm.name,
         note: session.note,
         journal: (backupId) => journal.append({ step: 'backup', backupId }),
+        start: asked,
         signal,
       });
       const ready = await cycle.waitReady();
@@ -64,9 +84,9 @@ export class FrozenVm {
         toCheckpointId,
         snapshotId,
       });
-      return new FrozenVm(cycle, ready, options);
+      return new FrozenVm(cycle, ready, options, known);
     } catch (error) {
-      await endFailedStart(start, options, cycle);
+      await endFailedStart(known, options, cycle, asked.mayExist);
       throw error;
     }
   }
@@ -106,7 +126,8 @@ export class FrozenVm {
     try {
       await transfer.finish();
     } catch (error) {
-      if (!(error instanceof BackupError) || error.code !== 'ENGINE_PHASE_TIMEOUT') throw error;
+      this.#options.signal.throwIfAborted();
+      if (!(error instanceof EngineError)) throw error;
       this.#remember(error);
       return;
     }
@@ -117,28 +138,27 @@ export class FrozenVm {
   async release(): Promise<BackupEnd> {
     const { engine, vm, journal, signal, onStatus } = this.#options;
     onStatus(`waiting for the engine to end the backup of ${vm.name}`);
-    const diskIds = new Set(this.ready.isIncremental.keys());
-    const onOpenTransfer = (): Promise<void> => cancelDownloads(engine, diskIds, signal);
+    const { diskIds, otherTransferIds } = this.#start;
+    const onOpenTransfer = (): Promise<void> =>
+      cancelDownloads(engine, diskIds, otherTransferIds, signal);
     const end = await this.#cycle.finalize(signal, onOpenTransfer);
     await journal.append({ step: 'backup-done', backupId: this.#cycle.id });
     return end;
   }
 
-  /**
-   * Gives the VM back after a failure. Never throws: what could not be ended in time is left to the journal.
-   *
-   * @returns whether the VM is free.
-   */
-  async abandon(): Promise<boolean> {
-    const { engine, onStatus } = this.#options;
+  /** Gives the VM back after a failure. Never throws: the journal knows what could not be ended in time. */
+  async abandon(): Promise<void> {
+    const { engine, journal, onStatus } = this.#options;
     const clock = AbortSignal.timeout(engine.timings.cleanupMs);
     for (const transfer of this.#transfers) {
       onStatus('stopping: ending a transfer');
-      await transfer.cancel(clock).catch((error: unknown) => this.#remember(error));
+      await transfer
+        .cancel(clock)
+        .then(() => journal.append({ step: 'transfer-done', transferId: transfer.id }))
+        .catch((error: unknown) => this.#remember(error));
     }
-    if (this.#cycle.end !== undefined) return true;
-    const diskIds = new Set(this.ready.isIncremental.keys());
-    return await endLeftBackup(this.#options, this.#cycle.id, diskIds);
+    if (this.#cycle.end !== undefined) return;
+    await endLeftBackup(this.#options, this.#cycle, this.#start, clock);
   }
 
   #remember(error: unknown): void {
@@ -152,63 +172,56 @@ function describe(error: unknown): string {
 
 /** Ends what a start that failed has made; without an id it may have made a backup nevertheless. */
 async function endFailedStart(
-  start: StartBackup,
+  start: FrozenStart,
   options: FrozenVmOptions,
   cycle: BackupCycle | undefined,
+  mayExist: boolean,
 ): Promise<void> {
-  const { vm, onFree } = options;
-  if (cycle?.end !== undefined) return onFree();
-  const engine = options.engine.withSignal(AbortSignal.timeout(options.engine.timings.cleanupMs));
+  const { vm, journal } = options;
+  const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
+  const engine = options.engine.withSignal(clock);
   try {
-    const backupId = cycle?.id ?? (await findBackup(engine, vm.id, start.description))?.id;
-    const isFree =
-      backupId === undefined || (await endLeftBackup(options, backupId, new Set(start.diskIds)));
-    if (isFree) onFree();
+    if (cycle?.end !== undefined) {
+      await journal.append({ step: 'backup-done', backupId: cycle.id });
+    } else if (cycle) await endLeftBackup(options, cycle, start, clock);
+    else if (!mayExist) await journal.append({ step: 'backup-refused' });
+    else {
+      // The engine may still be making it; when it does not show up, the journal remembers its description.
+      const late = await awaitBackup(engine, vm.id, start.description, clock);
+      if (!late) return;
+      await journal.append({ step: 'backup', backupId: late.id });
+      await endLeftBackup(options, late, start, clock);
+    }
   } catch {
     // The engine cannot be asked: the journal remembers.
   }
 }
 
-/** Ends a backup on the clock of the clean-up. @returns whether it has ended. */
+/** Ends a backup on the clock of the clean-up, and looks for its snapshot. What is left stays in the journal. */
 async function endLeftBackup(
   options: FrozenVmOptions,
-  backupId: string,
-  diskIds: ReadonlySet<string>,
-): Promise<boolean> {
+  backup: { readonly id: string; readonly snapshotId?: string | undefined },
+  start: FrozenStart,
+  clock: AbortSignal,
+): Promise<void> {
   const { vm, session, journal, onStatus } = options;
-  const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
+  const { note } = session;
+  const { id: backupId, snapshotId } = backup;
   const engine = options.engine.withSignal(clock);
+  const { diskIds, otherTransferIds } = start;
   onStatus(`stopping: waiting for the engine to end the backup of ${vm.name}`);
   try {
-    const end = {
-      engine,
-      vmId: vm.id,
-      vmName: vm.name,
-      note: session.note,
-      onOpenTransfer: () => cancelDownloads(engine, diskIds, clock),
-    };
+    if (snapshotId) await journal.append({ step: 'snapshot-left', snapshotId });
+    const onOpenTransfer = (): Promise<void> =>
+      cancelDownloads(engine, diskIds, otherTransferIds, clock);
+    const end = { engine, vmId: vm.id, vmName: vm.name, note, onOpenTransfer };
     await endBackup(end, backupId, clock);
     await journal.append({ step: 'backup-done', backupId });
-    return true;
+    if (!snapshotId) return;
+    const isGone = await checkSnapshot({ engine, vm, note, signal: clock }, snapshotId);
+    if (isGone) await journal.append({ step: 'snapshot-gone', snapshotId });
   } catch (error) {
-    session.log.warn(
-      { backupId, reason: describe(error) },
-      'the backup could not be ended in time',
-    );
-    return false;
-  }
-}
-
-/** Downloads of disks whose backup is ours: nobody else can read them meanwhile. */
-export async function cancelDownloads(
-  engine: Engine,
-  diskIds: ReadonlySet<string>,
-  signal: AbortSignal,
-): Promise<void> {
-  const transfers = await engine.transfers();
-  for (const transfer of transfers) {
-    const { diskId = '', direction, id } = transfer;
-    const isOurs = direction === 'download' && diskIds.has(diskId) && !isEnding(transfer);
-    if (isOurs) await endTransfer(engine, id, 'cancel', signal);
+    const reason = describe(error);
+    session.log.warn({ backupId, reason }, 'the backup could not be ended in time');
   }
 }

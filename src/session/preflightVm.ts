@@ -9,7 +9,13 @@ import { createBlockVerbs } from '../pipeline/blockVerbs.ts';
 import { leftBackupJournal } from '../repository/journal.ts';
 import { Repository } from '../repository/repository.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
-import { checkSpace, chooseParent, type ParentChoice, type SessionMode } from './chainSession.ts';
+import {
+  checkSpace,
+  chooseParent,
+  nothingToBuildOn,
+  type ParentChoice,
+  type SessionMode,
+} from './chainSession.ts';
 import { unfinishedBackups } from './ownership.ts';
 import { SessionLog } from './sessionLog.ts';
 import { checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
@@ -117,13 +123,18 @@ async function noteState(
   return canStart;
 }
 
+/** @throws as the session would; it would make the folder first, so that only its chain can be missing. */
 async function findParent(
   folder: VmFolder | undefined,
-  mode: SessionMode,
+  options: PreflightOptions,
   session: SessionLog,
 ): Promise<ParentChoice> {
+  const { mode = 'auto', repository } = options;
   const metadata = await folder?.readMetadata();
-  if (!folder || !metadata) return { parent: undefined, fullReason: 'first restore point' };
+  if (!folder || !metadata) {
+    if (mode === 'incremental') throw nothingToBuildOn(repository);
+    return { parent: undefined, fullReason: 'first restore point' };
+  }
   const verbs = await createBlockVerbs();
   return await chooseParent(folder, metadata, { mode, verbs, note: session.note });
 }
@@ -147,7 +158,7 @@ export async function preflightVm(options: PreflightOptions): Promise<PreflightR
     }
     const selection = { only: options.disks ?? [], exclude: options.excludeDisks ?? [] };
     const disks = await readDisks(engine, vm, selection);
-    const { parent, fullReason } = await findParent(folder, options.mode ?? 'auto', session);
+    const { parent, fullReason } = await findParent(folder, options, session);
     const base = await readBase(engine, vm.id, parent?.point);
     const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
     for (const message of plan.messages) session.note(message);

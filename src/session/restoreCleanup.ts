@@ -2,7 +2,7 @@
 import type { Engine } from '../ovirt/engine.ts';
 import { faultKind } from '../ovirt/engineErrors.ts';
 import { pollUntil } from '../ovirt/poll.ts';
-import { endTransfer } from '../ovirt/transferEnd.ts';
+import { endTransfer, isEnding } from '../ovirt/transferEnd.ts';
 import type { JournalEntry } from '../repository/journal.ts';
 import type { SessionLog } from './sessionLog.ts';
 
@@ -21,22 +21,31 @@ export function createdOnEngine(entries: readonly JournalEntry[]): CreatedOnEngi
   const transfers = new Set<string>();
   const vmIds: string[] = [];
   const diskIds: string[] = [];
-  const diskNames: string[] = [];
-  const vmNames: string[] = [];
+  const diskNames = new Set<string>();
+  const vmNames = new Set<string>();
   for (const entry of entries) {
     if (entry.step === 'transfer') transfers.add(entry.transferId);
     if (entry.step === 'transfer-done') transfers.delete(entry.transferId);
-    if (entry.step === 'disk-starting') diskNames.push(entry.name);
-    if (entry.step === 'vm-starting') vmNames.push(entry.name);
-    if (entry.step === 'vm') vmIds.push(entry.vmId);
+    if (entry.step === 'disk-starting') diskNames.add(entry.name);
+    if (entry.step === 'vm-starting') vmNames.add(entry.name);
     if (entry.step === 'disk') diskIds.push(entry.diskId);
+    if (entry.step === 'vm') vmIds.push(entry.vmId);
+    // What has an id is never looked for by its name, which somebody else may bear too.
+    if (entry.step === 'disk' || entry.step === 'refused') diskNames.delete(entry.name);
+    if (entry.step === 'vm' || entry.step === 'refused') vmNames.delete(entry.name);
   }
-  return { transferIds: [...transfers], vmIds, diskIds, diskNames, vmNames };
+  return {
+    transferIds: [...transfers],
+    vmIds,
+    diskIds,
+    diskNames: [...diskNames],
+    vmNames: [...vmNames],
+  };
 }
 
 /**
- * Removes made things on a clock of its own. Disks are found by id, or by the unique name that they were asked
- * for under; nothing else is touched.
+ * Removes made things on a clock of its own. They are found by id, or, when their id never arrived, by the name
+ * that was free when they were asked for; nothing else is touched.
  *
  * @returns whether all of it is gone.
  */
@@ -48,7 +57,7 @@ export async function removeCreated(
   const clock = AbortSignal.timeout(engine.timings.cleanupMs);
   const onClock = engine.withSignal(clock);
   try {
-    for (const transferId of created.transferIds) {
+    for (const transferId of await transfersToEnd(onClock, created)) {
       await endTransfer(onClock, transferId, 'cancel', clock);
     }
     for (const vmId of await vmsToRemove(onClock, created)) await removeVm(onClock, vmId);
@@ -60,9 +69,20 @@ export async function removeCreated(
   }
 }
 
+/** Uploads into disks that were made are ours, also one whose id never arrived. */
+async function transfersToEnd(engine: Engine, created: CreatedOnEngine): Promise<Set<string>> {
+  const ids = new Set(created.transferIds);
+  if (created.diskIds.length === 0) return ids;
+  for (const transfer of await engine.transfers()) {
+    const { id, direction, diskId = '' } = transfer;
+    const isOurs = direction === 'upload' && created.diskIds.includes(diskId);
+    if (isOurs && !isEnding(transfer)) ids.add(id);
+  }
+  return ids;
+}
+
 async function vmsToRemove(engine: Engine, created: CreatedOnEngine): Promise<string[]> {
   const ids = [...created.vmIds];
-  if (ids.length > 0) return ids;
   // The name was free before the restore asked for it.
   for (const name of created.vmNames) {
     ids.push(...(await engine.findVms(name)).map((vm) => vm.id));

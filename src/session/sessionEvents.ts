@@ -1,6 +1,7 @@
 /** Events that a session writes into the engine's own list, where administrators look first. Best effort. */
 import { randomInt } from 'node:crypto';
-import type { Engine, PostEvent } from '../ovirt/engine.ts';
+import type { Engine } from '../ovirt/engine.ts';
+import type { PostEvent } from '../ovirt/engineRequests.ts';
 
 /** Together with the origin it has to be unique; a repeated one is refused, and then the event is lost. */
 const MAX_CUSTOM_ID = 2 ** 31 - 1;

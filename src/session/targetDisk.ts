@@ -1,6 +1,6 @@
 /** Pure: the disk that a restore asks the engine for, in a combination that its storage allows. */
 import { roundUp } from '../core/units.ts';
-import type { CreateDisk } from '../ovirt/engine.ts';
+import type { CreateDisk } from '../ovirt/engineRequests.ts';
 import type { StorageDomain } from '../ovirt/entities.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
 
@@ -8,6 +8,8 @@ import type { DiskPoint } from '../repository/restorePoint.ts';
 export type TargetFormat = 'same' | 'cow' | 'raw';
 
 const CLUSTER_BYTES = 65_536;
+/** Reference counts in a cluster. */
+const COUNTS_PER_BLOCK = CLUSTER_BYTES / 2;
 /** One table of 8192 entries maps this much. */
 const TABLE_REACH_BYTES = (CLUSTER_BYTES / 8) * CLUSTER_BYTES;
 const BLOCK_STORAGE = new Set(['iscsi', 'fcp']);
@@ -18,17 +20,20 @@ export function isBlockStorage(domain: StorageDomain): boolean {
 
 /**
  * Upper bound of the space that a qcow2 image needs for `dataBytes` of guest data: clusters, mapping tables,
- * reference counts of 16 bits, header. On block storage a thin disk does not grow during an upload.
+ * header, and reference counts of 16 bits, for which it counts as full, as qemu does. On block storage a thin disk
+ * does not grow during an upload.
  *
  * @see qemu docs/interop/qcow2.txt; `qemu-img measure` answers the same question
  */
 export function qcow2SizeBytes(virtualSizeBytes: number, dataBytes: number): number {
-  const data = roundUp(dataBytes, CLUSTER_BYTES);
   const tables = Math.ceil(virtualSizeBytes / TABLE_REACH_BYTES);
   const firstTable = roundUp(tables * 8, CLUSTER_BYTES);
-  const mapped = data + tables * CLUSTER_BYTES + firstTable + CLUSTER_BYTES;
-  const counts = roundUp(Math.ceil(mapped / CLUSTER_BYTES) * 2, CLUSTER_BYTES);
-  return mapped + counts + 2 * CLUSTER_BYTES;
+  const mapBytes = CLUSTER_BYTES + firstTable + tables * CLUSTER_BYTES;
+  const clusters = (roundUp(virtualSizeBytes, CLUSTER_BYTES) + mapBytes) / CLUSTER_BYTES;
+  // One block more counts the blocks themselves.
+  const countBlocks = Math.ceil(clusters / COUNTS_PER_BLOCK) + 1;
+  const countBytes = countBlocks * CLUSTER_BYTES + roundUp(countBlocks * 8, CLUSTER_BYTES);
+  return roundUp(dataBytes, CLUSTER_BYTES) + mapBytes + countBytes;
 }
 
 /**

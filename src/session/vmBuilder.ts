@@ -1,9 +1,9 @@
 /** The steps of a restore on the engine: make each disk and fill it, then the VM, then attach. */
-import { EngineError, type BackupError, TransferError } from '../core/errors.ts';
+import { EngineError, type BackupError } from '../core/errors.ts';
 import { createStageStats } from '../core/stats.ts';
-import { formatBytes } from '../core/units.ts';
 import { TransferTarget } from '../devices/transferTarget.ts';
-import type { CreateDisk, Engine } from '../ovirt/engine.ts';
+import type { Engine } from '../ovirt/engine.ts';
+import type { CreateDisk } from '../ovirt/engineRequests.ts';
 import { isOutcomeUnknown } from '../ovirt/engineErrors.ts';
 import type { Vm } from '../ovirt/entities.ts';
 import { withEvents } from '../ovirt/eventTexts.ts';
@@ -21,6 +21,7 @@ import type { RestoreTarget, RestoreVmOptions } from './restoreVm.ts';
 import { forEachLimited, type RunResources } from './resources.ts';
 import type { SessionLog } from './sessionLog.ts';
 import { isBlockStorage, planTargetDisk } from './targetDisk.ts';
+import { checkTargetSpace, explainUploadFailure } from './targetSpace.ts';
 
 export interface VmBuilderContext {
   readonly engine: Engine;
@@ -64,6 +65,7 @@ export class VmBuilder {
   readonly #context: VmBuilderContext;
   readonly #options: RestoreVmOptions;
   readonly #transfers = new Set<DiskTransfer>();
+  readonly #targets: TransferTarget[] = [];
 
   constructor(context: VmBuilderContext, options: RestoreVmOptions) {
     this.#context = context;
@@ -74,7 +76,8 @@ export class VmBuilder {
     const { resources, view, verbs } = this.#context;
     const ovf = await readOvf(view.newest, sourceVmId, verbs);
     const uploaded: UploadedDisk[] = [];
-    await this.#checkSpace(disks);
+    const needBytes = await this.#needBytes(disks);
+    checkTargetSpace(this.#context.target.domain, needBytes);
     await forEachLimited(disks, PARALLEL_UPLOADS, async (disk, k) => {
       if (resources.signal.aborted) return;
       await this.#restoreDisk(disk).then(
@@ -82,7 +85,7 @@ export class VmBuilder {
         (error: unknown) => resources.stop(error),
       );
     });
-    resources.signal.throwIfAborted();
+    if (resources.signal.aborted) throw await this.#explain(needBytes, resources.signal.reason);
     const vm = await this.#createVm(ovf);
     for (const [k, disk] of disks.entries()) {
       const id = uploaded[k]?.newDiskId ?? '';
@@ -103,17 +106,24 @@ export class VmBuilder {
     await this.#context.journal.append(entry);
   }
 
-  async #checkSpace(disks: readonly DiskPoint[]): Promise<void> {
-    const { domain } = this.#context.target;
+  /** What the engine has clearly refused to make bears its name for somebody else. */
+  async #refused(name: string, error: unknown): Promise<unknown> {
+    const isClear = error instanceof EngineError && !isOutcomeUnknown(error);
+    if (isClear) await this.#record({ step: 'refused', name });
+    return error;
+  }
+
+  /** The first failure is the reason; a storage domain that has run full is told by its room. */
+  async #explain(needBytes: number, reason: unknown): Promise<unknown> {
+    const { engine, target } = this.#context;
+    const doneBytes = this.#targets.reduce((sum, { stats }) => sum + stats.bytes, 0);
+    return await explainUploadFailure(engine, target.domain, needBytes - doneBytes, reason);
+  }
+
+  async #needBytes(disks: readonly DiskPoint[]): Promise<number> {
     let needBytes = 0;
     for (const disk of disks) needBytes += await this.#dataBytes(disk);
-    if (domain.availableBytes === undefined || needBytes <= domain.availableBytes) return;
-    const [need, free] = [formatBytes(needBytes), formatBytes(domain.availableBytes)];
-    throw new TransferError(
-      'TRANSFER_TARGET_FULL',
-      `storage domain ${domain.name}: ${need} are needed, ${free} are free`,
-      { hint: 'free space or choose another storage domain' },
-    );
+    return needBytes;
   }
 
   /** Bytes of blocks that are not zero at the restore point. */
@@ -170,10 +180,10 @@ export class VmBuilder {
       });
     } catch (error) {
       const [made] = isOutcomeUnknown(error) ? await engine.findDisks(wanted.name) : [];
-      if (!made) throw error;
+      if (!made) throw await this.#refused(wanted.name, error);
       id = made.id;
     }
-    await this.#record({ step: 'disk', diskId: id });
+    await this.#record({ step: 'disk', diskId: id, name: wanted.name });
     await this.#awaitDisk(id, wanted.name);
     return id;
   }
@@ -254,6 +264,7 @@ export class VmBuilder {
       onMessage: session.note,
       onDiskStart: this.#options.onDiskStart ?? (() => {}),
     };
+    this.#targets.push(target);
     await restoreBlocks(options, [target.stage()], nullSink<never>());
     await target.finish();
     return target;
@@ -273,10 +284,10 @@ export class VmBuilder {
       });
     } catch (error) {
       const [made] = isOutcomeUnknown(error) ? await engine.findVms(asVm) : [];
-      if (!made) throw error;
+      if (!made) throw await this.#refused(asVm, error);
       vm = made;
     }
-    await this.#record({ step: 'vm', vmId: vm.id });
+    await this.#record({ step: 'vm', vmId: vm.id, name: asVm });
     return vm;
   }
 }

@@ -2,6 +2,7 @@
 import { BackupError } from '../core/errors.ts';
 import { sessionMessage } from '../core/messages.ts';
 import { createTransferDevice } from '../devices/transferDevice.ts';
+import { DATA_ATTEMPTS, retryData } from '../ovirt/dataRetry.ts';
 import type { DiskTransfer } from '../ovirt/transfer.ts';
 import type { Extent } from '../pipeline/blocks.ts';
 import { backupDisk, type DiskProgress, type DiskResult } from './backupDisk.ts';
@@ -11,9 +12,6 @@ import type { CheckedParent } from './parentPoint.ts';
 import type { PointWriter } from './pointWriter.ts';
 import { forEachLimited, type RunResources } from './resources.ts';
 import type { SessionLog } from './sessionLog.ts';
-
-/** Tries per block: a daemon that restarts is back within their pauses. */
-const READ_ATTEMPTS = 6;
 
 export interface VmDisksOptions {
   readonly frozen: FrozenVm;
@@ -120,11 +118,14 @@ async function fetchExtents(
 ): Promise<Extents> {
   const { signal } = options.resources;
   const { alias, diskId: id } = disk;
+  const ask = (context: 'zero' | 'dirty'): Promise<Iterable<Extent>> =>
+    retryData({ retryDelayMs: options.blockRetryMs, signal, isSlow: true }, () =>
+      transfer.use((client) => client.extents(context, signal)),
+    );
   const whole: Extent = { offsetBytes: 0, lengthBytes: disk.sizeBytes, zero: false };
   if (disk.mode === 'incremental') {
     try {
-      const extents = await transfer.use((client) => client.extents('dirty', signal));
-      return { planned: disk, extents };
+      return { planned: disk, extents: await ask('dirty') };
     } catch (error) {
       if (!(error instanceof BackupError) || error.code !== 'TRANSFER_NO_CHANGE_MAP') throw error;
       options.session.note(sessionMessage('CBT-107', { alias, id }));
@@ -136,7 +137,7 @@ async function fetchExtents(
     : disk;
   // Old servers know no extents: everything is data then.
   if (!transfer.client.features.has('extents')) return { planned, extents: [whole] };
-  return { planned, extents: await transfer.use((client) => client.extents('zero', signal)) };
+  return { planned, extents: await ask('zero') };
 }
 
 async function runPipeline(
@@ -154,7 +155,7 @@ async function runPipeline(
     isIncrement: content === 'increment',
     writer: target.writer,
     readers: transfer.client.connections,
-    attempts: READ_ATTEMPTS,
+    attempts: DATA_ATTEMPTS,
     retryDelayMs: options.blockRetryMs,
     extentsMs,
   };

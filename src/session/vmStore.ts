@@ -1,11 +1,14 @@
 /**
  * The part of a VM session that holds the VM: freeze, read, release, commit. A change map that the engine cannot
- * open starts it over once, without a checkpoint, with the disks compared instead.
+ * open starts it over once, without a checkpoint, with the disks compared instead; disks that were unplugged
+ * since they were looked at start it over once with a new plan.
  */
 import { BackupError, EngineError } from '../core/errors.ts';
 import { sessionMessage } from '../core/messages.ts';
 import type { BackupEnd } from '../ovirt/backupCycle.ts';
+import { faultKind } from '../ovirt/engineErrors.ts';
 import { ownTroubles } from '../ovirt/eventTexts.ts';
+import { isPlanOutdated } from '../ovirt/faults.ts';
 import type { ChainMetadata } from '../repository/pointXml.ts';
 import type { RestorePoint } from '../repository/restorePoint.ts';
 import type { VmChain, VmSession, VmTask } from './backupVm.ts';
@@ -19,7 +22,7 @@ import { RunResources } from './resources.ts';
 import { ChangeMapBroken, type ReadDisk, readVmDisks } from './vmDisks.ts';
 import { withoutCheckpoint } from './vmPlan.ts';
 
-const FREEZE_FAILED = /freez/i;
+const FREEZE_FAILED = /fr(?:ee|o)ze/i;
 
 /** Wall times of one attempt, in milliseconds. */
 interface Times {
@@ -36,6 +39,7 @@ export class VmStore {
   #points: ChainMetadata['points'];
   #backupsStarted = 0;
   #isVmFree = true;
+  #wasPlannedAgain = false;
   #leftSnapshotId: string | undefined;
   readonly #times: Times = { startMs: 0, pipelineMs: 0, finalizeMs: 0, commitMs: 0 };
 
@@ -46,36 +50,40 @@ export class VmStore {
     this.#points = chain.metadata.points;
   }
 
-  /** False when something of this session may still be on the engine. */
-  get isVmFree(): boolean {
-    return this.#isVmFree;
-  }
-
-  get leftSnapshotId(): string | undefined {
-    return this.#leftSnapshotId;
-  }
-
   /** Restore points after the commit. */
   get points(): ChainMetadata['points'] {
     return this.#points;
   }
 
   async run(): Promise<SessionReport> {
-    try {
-      return await this.#attempt();
-    } catch (error) {
-      const plan = this.#planAgain(error);
-      if (!plan) throw error;
-      this.#task = { ...this.#task, plan };
+    for (;;) {
+      try {
+        return await this.#attempt();
+      } catch (error) {
+        const task = await this.#taskAfter(error);
+        if (!task) throw error;
+        this.#task = task;
+      }
     }
-    return await this.#attempt();
   }
 
-  /** What to do when the checkpoint cannot be used after all. */
-  #planAgain(error: unknown): VmTask['plan'] | undefined {
+  /** What to do when the plan does not hold; each way out is taken once at most. */
+  async #taskAfter(error: unknown): Promise<VmTask | undefined> {
+    const kind = faultKind(error);
+    if (kind && isPlanOutdated(kind) && !this.#wasPlannedAgain) {
+      this.#wasPlannedAgain = true;
+      this.#owner.session.log.warn({ kind }, 'the disks have changed, planning again');
+      return await this.#owner.plan(this.#chain);
+    }
+    const plan = this.#planWithoutCheckpoint(error);
+    return plan && { ...this.#task, plan };
+  }
+
+  #planWithoutCheckpoint(error: unknown): VmTask['plan'] | undefined {
     const { plan, parent } = this.#task;
     const { note } = this.#owner.session;
-    if (!plan.fromCheckpointId || !parent) return undefined;
+    const { fromCheckpointId: checkpoint } = plan;
+    if (!checkpoint || !parent) return undefined;
     if (error instanceof ChangeMapBroken) {
       const { alias, diskId: id } = error.disk;
       note(sessionMessage('CBT-105', { alias, id, vm: this.#chain.vm.name }));
@@ -85,7 +93,8 @@ export class VmStore {
       return undefined;
     }
     const { createdAt: date, pointId: rp } = parent.point;
-    note(sessionMessage('CBT-103', { checkpoint: plan.fromCheckpointId, date, rp }));
+    const isInvalid = error.details['kind'] === 'checkpoint-invalid';
+    note(sessionMessage(isInvalid ? 'CBT-104' : 'CBT-103', { checkpoint, date, rp }));
     return withoutCheckpoint(plan, 'the engine refused the checkpoint');
   }
 
@@ -120,7 +129,7 @@ export class VmStore {
       end = await this.#release(frozen);
       this.#times.finalizeMs = performance.now() - finalizeFromMs;
     } catch (error) {
-      this.#isVmFree = await frozen.abandon();
+      await frozen.abandon();
       throw error;
     }
     const checkpointId = await this.#nextBase(frozen, end);
@@ -142,8 +151,7 @@ export class VmStore {
       description: `${backupDescription(repository.id, sessionId)} ${this.#backupsStarted}`,
       requireConsistency,
     };
-    this.#isVmFree = false;
-    const frozen = await FrozenVm.freeze(start, {
+    return await FrozenVm.freeze(start, {
       engine,
       vm,
       session,
@@ -151,9 +159,7 @@ export class VmStore {
       connections,
       signal,
       onStatus,
-      onFree: () => (this.#isVmFree = true),
     });
-    return frozen;
   }
 
   /** A guest that could not be frozen shows in the engine's events only. */
@@ -180,7 +186,6 @@ export class VmStore {
       session.note(sessionMessage('XFER-306', fields));
       return 'unfinished';
     }
-    this.#isVmFree = true;
     await this.#lookForSnapshot(frozen).catch((error: unknown) => this.#tolerate(error));
     return end;
   }
@@ -190,9 +195,8 @@ export class VmStore {
     const { vm, journal } = this.#chain;
     const { snapshotId } = frozen.ready;
     const context = { engine, vm, note: session.note, signal: options.signal };
-    if (!snapshotId || (await checkSnapshot(context, snapshotId))) return;
-    this.#leftSnapshotId = snapshotId;
-    await journal.append({ step: 'snapshot-left', snapshotId });
+    if (!snapshotId || !(await checkSnapshot(context, snapshotId))) return;
+    await journal.append({ step: 'snapshot-gone', snapshotId });
   }
 
   /** After the data is here, a question that the engine does not answer costs no restore point. */

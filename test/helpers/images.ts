@@ -11,6 +11,7 @@ import {
 
 export const KIB = 1024;
 export const MIB: number = 1024 * KIB;
+export const GIB_BYTES: number = 1024 * MIB;
 /** The smallest block size of a container: keeps images of several blocks small. */
 export const BLOCK_BYTES: number = 256 * KIB;
 

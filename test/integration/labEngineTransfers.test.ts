@@ -235,6 +235,29 @@ describe('a transfer that hangs', () => {
 });
 
 describe('faults of the plan', () => {
+  it('meet the creation of a transfer by its disk', async () => {
+    const vm = fixture.addVm({
+      disks: [
+        { name: 'root', sizeBytes: MIB },
+        { name: 'data', sizeBytes: MIB },
+      ],
+    });
+    const backup = await readyBackup(fixture.client, vm);
+    const broken = { reason: 'Operation Failed', detail: '[]' };
+    fixture.lab.faults.add(
+      { method: 'POST', diskId: vm.disk('data').id },
+      { status: 400, body: broken },
+    );
+    const refused = await createTransfer({
+      disk: { id: vm.disk('data').id },
+      backup: { id: backup.id },
+    });
+
+    expect([refused.status, refused.json]).toEqual([400, broken]);
+    const created = await createTransfer({ ...rootOf(vm), backup: { id: backup.id } });
+    expect(created.status).toBe(201);
+  });
+
   it('match phase and disk, flip phases, and see unknown phases healed', async () => {
     const vm = fixture.addVm();
     const backup = await readyBackup(fixture.client, vm);

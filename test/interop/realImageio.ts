@@ -108,6 +108,7 @@ export class RealImageio implements LabImageioPlane {
       },
       zeroedBytes: new Map(),
       maxConnections: 0,
+      openConnections: 0,
       reset: () => void this.served.splice(0),
     };
   }

@@ -1,0 +1,206 @@
+/** Faults of the contract's table, rows 1 to 5: who may log in and do what. */
+import { describe, expect, it } from 'vitest';
+import { exitCodeOf } from '../../src/core/errors.ts';
+import { failureOf, expectCode } from '../helpers/errors.ts';
+import { EngineClient } from '../helpers/engineClient.ts';
+import {
+  addSmallVm,
+  BACKUP_KINDS,
+  calls,
+  expectNextIncremental,
+  expectStored,
+  PATHS,
+  statuses,
+} from '../helpers/engineFaults.ts';
+import { useLab } from '../helpers/lab.ts';
+import { MIB } from '../helpers/images.ts';
+
+const bench = useLab();
+const REFUSED_LOGIN = {
+  status: 400,
+  body: { error_code: 'access_denied', error: 'Cannot authenticate user' },
+};
+
+describe('row 1: a wrong password', () => {
+  it('is tried exactly once', async () => {
+    const { lab } = bench;
+    const vm = addSmallVm(lab);
+    const engine = { ...bench.settings(), password: 'not the password' };
+
+    const error = await expectCode(bench.backup(vm, { engine }), 'ENGINE_AUTH_REFUSED');
+
+    expect(exitCodeOf(error)).toBe(12);
+    expect(statuses(lab, 'POST', PATHS.token)).toEqual([400]);
+    expect(calls(lab, 'GET', PATHS.api)).toEqual([]);
+  });
+
+  it('is tried exactly once when it was changed during a session', async () => {
+    const { lab } = bench;
+    bench.allowLeftovers();
+    const vm = addSmallVm(lab, {}, [{ name: 'data', sizeBytes: MIB }]);
+    lab.faults.add({ path: PATHS.token, nth: 2, times: 1000 }, REFUSED_LOGIN);
+    lab.faults.add(
+      { method: 'POST', path: PATHS.finalizeTransfer, nth: 1 },
+      { run: () => lab.expireTokens() },
+    );
+
+    const error = await expectCode(bench.backup(vm), 'ENGINE_AUTH_REFUSED');
+
+    expect(exitCodeOf(error)).toBe(12);
+    expect(statuses(lab, 'POST', PATHS.token)).toEqual([200, 400]);
+  });
+
+  it('leaves a journal behind when it was changed during a session, and the next session cleans up', async () => {
+    const { lab } = bench;
+    const vm = addSmallVm(lab);
+    const login = lab.faults.add({ path: PATHS.token, nth: 2, times: 1000 }, REFUSED_LOGIN);
+    lab.faults.add(
+      { method: 'POST', path: PATHS.transfers, nth: 1 },
+      { run: () => lab.expireTokens() },
+    );
+    await expectCode(bench.backup(vm), 'ENGINE_AUTH_REFUSED');
+    lab.faults.remove(login);
+
+    const report = await bench.backup(vm);
+
+    expect(report.messages.map(({ code }) => code)).toEqual(['JOB-606']);
+    await expectStored(bench, vm, report);
+  });
+});
+
+describe('row 2: the login', () => {
+  it('asks for JSON, without which the engine refuses every login', async () => {
+    const { lab } = bench;
+    const vm = addSmallVm(lab);
+    const bare = new EngineClient(lab);
+    const form = { username: lab.username, password: lab.password };
+    const odd = await bare.sso(form, { accept: 'application/json, text/plain' });
+    await bare.close();
+
+    await bench.backup(vm);
+
+    expect(odd.json['error_code']).toBe('invalid_request');
+    expect(statuses(lab, 'POST', PATHS.token)).toEqual([400, 200]);
+  });
+});
+
+describe('row 3: a token that died', () => {
+  it('before finalize is renewed once and the request is replayed', async () => {
+    const { lab } = bench;
+    const vm = addSmallVm(lab);
+    lab.faults.add(
+      { method: 'POST', path: PATHS.finalizeBackup, nth: 1 },
+      { run: () => lab.expireTokens() },
+    );
+
+    const report = await bench.backup(vm);
+
+    expect(statuses(lab, 'POST', PATHS.finalizeBackup)).toEqual([401, 200]);
+    expect(statuses(lab, 'POST', PATHS.token)).toEqual([200, 200]);
+    expect(report.messages).toEqual([]);
+    await expectStored(bench, vm, report);
+    await expectNextIncremental(bench, vm);
+  });
+
+  it('before the start of a backup starts one backup, not two', async () => {
+    const { lab } = bench;
+    const vm = addSmallVm(lab);
+    lab.faults.add(
+      { method: 'POST', path: PATHS.backups, nth: 1 },
+      { run: () => lab.expireTokens() },
+    );
+
+    await bench.backup(vm);
+
+    expect(statuses(lab, 'POST', PATHS.backups)).toEqual([401, 201]);
+    expect(lab.events().filter(({ code }) => code === 10790)).toHaveLength(1);
+  });
+
+  it('is renewed once for all disks that are read at the same time', async () => {
+    const { lab } = bench;
+    const vm = addSmallVm(lab, {}, [{ name: 'data', sizeBytes: MIB }]);
+    lab.faults.add(
+      { method: 'POST', path: PATHS.transfers, nth: 2 },
+      { run: () => lab.expireTokens() },
+    );
+
+    const report = await bench.backup(vm);
+
+    expect(statuses(lab, 'POST', PATHS.token)).toEqual([200, 200]);
+    await expectStored(bench, vm, report);
+  });
+
+  it('again at once is no reason to log in for ever', async () => {
+    const { lab } = bench;
+    const vm = addSmallVm(lab);
+    lab.faults.add(
+      { method: 'GET', path: PATHS.api },
+      { status: 401, body: '<html>Unauthorized</html>' },
+    );
+
+    const error = await expectCode(bench.backup(vm), 'ENGINE_AUTH_REFUSED');
+
+    expect(exitCodeOf(error)).toBe(12);
+    expect(calls(lab, 'POST', PATHS.token)).toHaveLength(2);
+  });
+
+  it('is given back at the end of the job', async () => {
+    const { lab } = bench;
+    const vm = addSmallVm(lab);
+
+    await bench.backup(vm);
+
+    expect(statuses(lab, 'POST', PATHS.logout)).toEqual([200]);
+  });
+});
+
+describe('row 4: a user without the right to back up disks', () => {
+  it('is told which right is missing, and nothing is tried again', async () => {
+    const { lab } = bench;
+    const vm = addSmallVm(lab);
+    lab.behaviour.forbidsBackup = true;
+
+    const error = await expectCode(bench.backup(vm), 'ENGINE_FORBIDDEN');
+
+    expect(exitCodeOf(error)).toBe(12);
+    expect(error.hint).toContain('BACKUP_DISK');
+    expect(statuses(lab, 'POST', PATHS.backups)).toEqual([403]);
+    lab.behaviour.forbidsBackup = false;
+    await expectStored(bench, vm, await bench.backup(vm));
+  });
+});
+
+describe.each(BACKUP_KINDS)('row 5: a user who may not act on transfers (%s)', (_kind, spec) => {
+  // The engine gives an idle transfer up after the 600 s that the client asks for.
+  const quick = useLab({ timeScale: 0.0008 });
+
+  it('gets the restore point after the engine has timed the transfer out', async () => {
+    const { lab } = quick;
+    const vm = addSmallVm(lab, spec);
+    lab.behaviour.forbidsTransferActions = true;
+
+    const report = await quick.backup(vm);
+
+    expect(statuses(lab, 'POST', PATHS.finalizeTransfer)).toContain(403);
+    expect(statuses(lab, 'POST', PATHS.finalizeBackup)).toEqual([200]);
+    expect(quick.messages.map(({ code }) => code)).toContain('XFER-307');
+    await expectStored(quick, vm, report);
+  });
+});
+
+describe('row 5: a session of a user who may not act on transfers', () => {
+  const quick = useLab({ timeScale: 0.0008 });
+
+  it('keeps the base of the next session when it fails', async () => {
+    const { lab } = quick;
+    const vm = addSmallVm(lab);
+    await quick.backup(vm);
+    lab.behaviour.forbidsTransferActions = true;
+    lab.faults.add({ server: 'imageio', path: /\/extents/, nth: 1 }, { status: 400, body: 'no' });
+
+    await failureOf(quick.backup(vm));
+
+    lab.behaviour.forbidsTransferActions = false;
+    await expectNextIncremental(quick, vm);
+  });
+});

@@ -1,0 +1,102 @@
+/** `lab` as a program: the simulated engine that people try the other commands on. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import { once } from 'node:events';
+import { afterEach, describe, expect, it } from 'vitest';
+import { EXIT_CODES } from '../../src/core/errors.ts';
+import { expectFailure, type RunningCli, runCli, startCli } from '../helpers/cli.ts';
+import { modeOf } from '../helpers/repositories.ts';
+import { useTempFolder } from '../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+const started: RunningCli[] = [];
+
+afterEach(async () => {
+  for (const { child, ended } of started.splice(0)) {
+    child.kill('SIGKILL');
+    await ended;
+  }
+});
+
+interface RunningLab extends RunningCli {
+  /** What it has printed. */
+  readonly text: string;
+  /** Its `export` lines. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Starts a lab with a folder for temporary files of its own, and waits for all it has to say. */
+async function startLabCommand(...more: readonly string[]): Promise<RunningLab> {
+  const running = startCli(['lab', ...more], { TMPDIR: temp.make('tmp') });
+  started.push(running);
+  let text = '';
+  while (!text.includes('Ctrl-C')) {
+    const [piece] = (await once(running.child.stdout ?? running.child, 'data')) as [string];
+    text += piece;
+  }
+  const exports = [...text.matchAll(/^export (\w+)=(.+)$/gm)];
+  return { ...running, text, env: Object.fromEntries(exports.map(([, name, to]) => [name, to])) };
+}
+
+describe('lab', () => {
+  it('prints settings for the environment, and the password only as a private file', async () => {
+    const { child, ended, text, env } = await startLabCommand();
+    const file = env['OVIRT_PASSWORD_FILE'] ?? '';
+    const password = readFileSync(file, 'utf8');
+
+    expect(Object.keys(env).toSorted()).toEqual([
+      'OVIRT_CAFILE',
+      'OVIRT_PASSWORD_FILE',
+      'OVIRT_URL',
+      'OVIRT_USERNAME',
+    ]);
+    expect([modeOf(path.dirname(file)), modeOf(file)]).toEqual(['700', '600']);
+    expect(text).toMatch(/^# VMs: web01, db01, files01, old01/m);
+    child.kill('SIGINT');
+    const { stdout, stderr } = await ended;
+    expect(password.length).toBeGreaterThan(8);
+    expect(`${stdout}${stderr}`.includes(password)).toBe(false);
+  });
+
+  it('is an engine that VMs can be backed up from', async () => {
+    const { env } = await startLabCommand();
+    const repository = temp.path('repository');
+
+    const args = ['backup', '--vm', 'old01', '--repo', repository, '--workers', '0'];
+    const { exitCode, stdout } = await runCli(args, { ...env });
+
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^old01: restore point 1 \(full\)/);
+  });
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('ends with %s and removes its folder', async (signal) => {
+    const { child, ended, env } = await startLabCommand();
+    expect(existsSync(env['OVIRT_CAFILE'] ?? '')).toBe(true);
+
+    child.kill(signal);
+    const { exitCode } = await ended;
+
+    expect(exitCode).toBe(EXIT_CODES.done);
+    expect(readdirSync(temp.path('tmp'))).toEqual([]);
+  });
+
+  it('refuses a port that is taken, and leaves no folder', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    const port = typeof address === 'object' ? String(address?.port) : '';
+
+    const result = await runCli(['lab', '--port', port], { TMPDIR: temp.make('tmp') });
+
+    server.close();
+    expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+    expect(readdirSync(temp.path('tmp'))).toEqual([]);
+  });
+
+  it('refuses a port that does not exist', async () => {
+    const result = await runCli(['lab', '--port', '70000']);
+
+    expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+  });
+});

@@ -1,0 +1,228 @@
+/**
+ * The modes of a session over a VM, for each way in which an engine backs VMs up. The guest writes during every
+ * session; what it wrote is in the next point, and in no earlier one.
+ */
+import { describe, expect, it } from 'vitest';
+import type { LabMatch } from '../../src/lab/index.ts';
+import { BLOCK_BYTES } from '../helpers/images.ts';
+import { useLab } from '../helpers/lab.ts';
+import {
+  changedOf,
+  codesOf,
+  EDITED_BYTES,
+  modesOf,
+  reasonsOf,
+  VM_KINDS,
+  VmScene,
+} from '../helpers/vmScene.ts';
+
+const DIRTY_EXTENTS: LabMatch = {
+  server: 'imageio',
+  method: 'GET',
+  path: /extents\?context=dirty/,
+};
+
+describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
+  const bench = useLab();
+
+  it('is stored in full first and by its change map afterwards', async () => {
+    const scene = new VmScene(bench, kind);
+    const { traffic } = bench.lab;
+
+    const increment = await scene.fullThen(() => traffic.reset());
+
+    expect([...traffic.readBytes.values()]).toEqual([EDITED_BYTES]);
+    expect(modesOf(scene.reports[0] ?? increment)).toEqual({ disk0: 'full' });
+    expect(modesOf(increment)).toEqual({ disk0: 'incremental' });
+    expect(changedOf(increment)).toEqual({ disk0: EDITED_BYTES });
+    expect(codesOf(increment)).toEqual([]);
+    expect(increment.engine?.fromCheckpointId).toBe(scene.reports[0]?.engine?.toCheckpointId);
+    await scene.expectContinued({ disk0: 'incremental' });
+  });
+
+  it('is stored in full on request, and the next session continues from there', async () => {
+    const scene = new VmScene(bench, kind);
+    await scene.session();
+    scene.edit();
+
+    const full = await scene.session({ mode: 'full', blockSizeBytes: BLOCK_BYTES });
+
+    expect(full).toMatchObject({ pointType: 'full', parentPointId: '' });
+    expect(reasonsOf(full)).toEqual({ disk0: 'full requested' });
+    await scene.expectContinued({ disk0: 'incremental' });
+  });
+
+  it('is compared where a disk is RAW, beside a disk that stays incremental', async () => {
+    const scene = new VmScene(bench, kind, [{}, { format: 'raw' }]);
+
+    const report = await scene.fullThen();
+
+    expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
+    expect(reasonsOf(report)).toMatchObject({ disk1: 'stored as RAW' });
+    expect(codesOf(report)).toEqual(['CBT-101']);
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
+  });
+
+  it('has no base when all its disks are RAW, and is compared every time', async () => {
+    const scene = new VmScene(bench, kind, [{ format: 'raw' }]);
+
+    const report = await scene.fullThen();
+
+    expect(report.engine).toMatchObject({ fromCheckpointId: '', toCheckpointId: '' });
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES });
+    expect(codesOf(report)).toEqual(['CBT-101']);
+    await scene.expectContinued({ disk0: 'compare' });
+  });
+
+  it('is compared where a disk has a RAW layer below a snapshot', async () => {
+    const scene = new VmScene(bench, kind, [{}, { rawBase: true }]);
+
+    const report = await scene.fullThen();
+
+    expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
+    expect(reasonsOf(report)).toMatchObject({ disk1: 'RAW below a snapshot' });
+    expect(codesOf(report)).toEqual(['CBT-101']);
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
+  });
+
+  it('is compared where tracking is off', async () => {
+    const scene = new VmScene(bench, kind, [{}, { backup: 'none' }]);
+
+    const report = await scene.fullThen();
+
+    expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
+    expect(reasonsOf(report)).toMatchObject({ disk1: 'change tracking is off' });
+    expect(codesOf(report)).toEqual(['CBT-102']);
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
+  });
+
+  it('is compared where a disk is of an old qcow2 version', async () => {
+    const scene = new VmScene(bench, kind, [{}, { qcowVersion: 'qcow2_v2' }]);
+
+    const report = await scene.fullThen();
+
+    expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
+    expect(codesOf(report)).toEqual(['CBT-109']);
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
+  });
+
+  it('is compared on all disks when the checkpoint is unknown', async () => {
+    const scene = new VmScene(bench, kind, [{}, {}]);
+
+    const report = await scene.fullThen(() => scene.vm.revertSnapshot('removed'));
+
+    expect(modesOf(report)).toEqual({ disk0: 'compare', disk1: 'compare' });
+    expect(reasonsOf(report)).toEqual({ disk0: 'checkpoint lost', disk1: 'checkpoint lost' });
+    expect(codesOf(report)).toEqual(['CBT-103']);
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
+    expect(report.engine?.fromCheckpointId).toBe('');
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
+  });
+
+  it('is compared when the checkpoint is invalid, which is removed afterwards', async () => {
+    const scene = new VmScene(bench, kind, [{}, {}]);
+
+    const report = await scene.fullThen(() => scene.vm.revertSnapshot('invalid'));
+
+    expect(modesOf(report)).toEqual({ disk0: 'compare', disk1: 'compare' });
+    expect(codesOf(report)).toEqual(['CBT-104']);
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
+    expect(scene.vm.checkpointIds()).toEqual([report.engine?.toCheckpointId]);
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
+  });
+
+  it('is started again without the checkpoint when a change map is broken', async () => {
+    const scene = new VmScene(bench, kind, [{}, {}]);
+
+    const report = await scene.fullThen(() => scene.vm.disk('disk1').breakBitmaps());
+
+    // The host of a running legacy VM looks at the bitmaps itself, and loses the checkpoint over it.
+    expect(codesOf(report)).toEqual([kind.kind === 'live' ? 'CBT-103' : 'CBT-105']);
+    expect(modesOf(report)).toEqual({ disk0: 'compare', disk1: 'compare' });
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
+    expect(report.engine).toMatchObject({ backupsStarted: 2, fromCheckpointId: '' });
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
+  });
+
+  it('is compared when the engine cannot use the checkpoint after all', async () => {
+    const scene = new VmScene(bench, kind);
+    const { behaviour } = bench.lab;
+
+    const report = await scene.fullThen(() => (behaviour.redefineFails = true));
+
+    behaviour.redefineFails = false;
+    expect(codesOf(report)).toEqual(['CBT-103']);
+    expect(modesOf(report)).toEqual({ disk0: 'compare' });
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES });
+    await scene.expectContinued({ disk0: 'incremental' });
+  });
+
+  it('gets a full of a disk that is new, inside the increment', async () => {
+    const scene = new VmScene(bench, kind);
+    const added = { name: 'disk1', sizeBytes: 2 * EDITED_BYTES };
+
+    const report = await scene.fullThen(() => scene.vm.addDisk(added).write(0, Buffer.from('new')));
+
+    expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'full' });
+    expect(report.pointType).toBe('increment');
+    expect(codesOf(report)).toEqual(['CBT-106']);
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
+  });
+
+  it('is compared where the request for a change map is refused', async () => {
+    const scene = new VmScene(bench, kind, [{}, {}]);
+    const { lab } = bench;
+    const match = { ...DIRTY_EXTENTS, diskId: scene.vm.disk('disk0').id, nth: 1 };
+
+    const report = await scene.fullThen(() =>
+      lab.faults.add(match, { status: 404, body: 'Ticket does not support dirty extents' }),
+    );
+
+    expect(modesOf(report)).toEqual({ disk0: 'compare', disk1: 'incremental' });
+    expect(codesOf(report)).toEqual(['CBT-107']);
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
+  });
+
+  it('is compared where a disk was detached and attached again', async () => {
+    const scene = new VmScene(bench, kind, [{}, {}]);
+
+    const report = await scene.fullThen(() => {
+      scene.vm.detachDisk('disk1');
+      scene.vm.attachDisk('disk1');
+    });
+
+    expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
+    expect(codesOf(report)).toEqual(['CBT-109']);
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
+  });
+
+  it.each([
+    // The block that was the last and short one is longer now.
+    ['grown', 6 * BLOCK_BYTES + 512, EDITED_BYTES + BLOCK_BYTES],
+    ['been cut', 4 * BLOCK_BYTES + 1024, EDITED_BYTES],
+  ])('is compared where a disk has %s', async (_how, sizeBytes, changedBytes) => {
+    const scene = new VmScene(bench, kind, [{}, {}]);
+
+    const report = await scene.fullThen(() => scene.vm.disk('disk1').resize(sizeBytes));
+
+    expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
+    expect(codesOf(report)).toEqual(['DSK-110']);
+    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: changedBytes });
+    await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
+  });
+
+  it('says that a disk is gone, and keeps it in older points', async () => {
+    const scene = new VmScene(bench, kind, [{}, {}]);
+
+    const report = await scene.fullThen(() => scene.vm.detachDisk('disk1'));
+
+    expect(modesOf(report)).toEqual({ disk0: 'incremental' });
+    expect(codesOf(report)).toEqual(['DSK-111']);
+    await scene.expectContinued({ disk0: 'incremental' });
+  });
+});

@@ -1,0 +1,190 @@
+/**
+ * Two hundred sessions in a row over one VM while its guest writes, things happen to it, and about one request in
+ * twenty goes wrong. What commits is right, what fails changes nothing, and nothing grows.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { expect, test } from 'vitest';
+import { BackupError } from '../../src/core/errors.ts';
+import type { LabAction, LabMatch, LabVm } from '../../src/lab/index.ts';
+import { scaleTimings } from '../../src/ovirt/timings.ts';
+import type { SessionReport } from '../../src/session/report.ts';
+import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { BLOCK_BYTES, KIB } from '../helpers/images.ts';
+import { type LabBench, useLab } from '../helpers/lab.ts';
+import { activeResources, newResources } from '../helpers/leaks.ts';
+import { createRandom, type Random } from '../helpers/random.ts';
+import { applyEdit, type Edit, FILLS, makeTrouble, type Trouble } from '../helpers/vmTroubles.ts';
+
+const SESSIONS = 200;
+/** Sessions after which caches are warm. */
+const WARM = 40;
+const SEED = Number(process.env['SOAK_SEED'] ?? 20_261_122);
+const HEAP_SLACK_BYTES = 48 * 1024 * KIB;
+const LIMIT_MS = 600_000;
+
+const TIMINGS = {
+  ...scaleTimings(0.003),
+  pollMaxMs: 8,
+  imageioReadMs: 300,
+  imageioExtentsMs: 300,
+  restReadMs: 500,
+  restSlowReadMs: 500,
+  getRetryWindowMs: 10_000,
+  cleanupMs: 20_000,
+};
+
+/** Troubles between sessions; most often there is none. */
+const TROUBLES: readonly Trouble[] = [
+  ...Array.from({ length: 18 }, () => 'none' as const),
+  'full requested',
+  'checkpoint removed',
+  'checkpoint invalid',
+  'bitmaps broken',
+  'checkpoint refused',
+  'change map refused',
+  'attached again',
+];
+
+const IMAGE = { server: 'imageio', method: 'GET' } as const;
+const READ = { server: 'engine', method: 'GET' } as const;
+const CHANGE = { server: 'engine', method: 'POST', path: /\/(backups|imagetransfers)\b/ } as const;
+const STORAGE_ERROR = 'Server failed to perform the request, check logs for details.';
+
+/** Faults with the chance of each to meet a request. */
+const FAULTS: readonly (readonly [LabMatch, LabAction, number])[] = [
+  [IMAGE, { reset: true }, 0.02],
+  [IMAGE, { status: 500, body: STORAGE_ERROR }, 0.02],
+  [IMAGE, { cutAfterBytes: 1000 }, 0.02],
+  [IMAGE, { dropTicket: true }, 0.01],
+  [IMAGE, { hang: true }, 0.003],
+  [READ, { status: 503, body: '<html>Service Unavailable</html>' }, 0.02],
+  [READ, { reset: true }, 0.02],
+  [READ, { hang: true }, 0.001],
+  [CHANGE, { cutAfterBytes: 0 }, 0.03],
+  [CHANGE, { status: 503, body: '<html>Service Unavailable</html>' }, 0.01],
+];
+
+const bench = useLab({ timeScale: 0.0005 });
+
+function pick<T>(random: Random, items: readonly T[]): T {
+  return items[random.below(items.length)] as T;
+}
+
+function randomEdit(random: Random): Edit {
+  return {
+    fill: pick(random, FILLS),
+    seed: random.below(1000),
+    offsetBytes: random.below(2200 * KIB),
+    lengthBytes: 1 + random.below(random.below(3) === 0 ? 600 * KIB : 5000),
+  };
+}
+
+/** Sessions over one VM at which the lab throws faults, with what became of them. */
+class Soak {
+  readonly #bench: LabBench;
+  readonly #random = createRandom(SEED);
+  readonly vm: LabVm;
+  readonly failures: string[] = [];
+  readonly committed: SessionReport[] = [];
+  /** Requests that went wrong. */
+  thrown = 0;
+
+  constructor(owner: LabBench) {
+    this.#bench = owner;
+    this.vm = owner.lab.addVm({
+      name: 'soak',
+      disks: [
+        { name: 'a', sizeBytes: 2 * 1024 * KIB + 512 },
+        { name: 'b', sizeBytes: 1_500_160 },
+        { name: 'c', sizeBytes: 1024 * KIB + 65_536 + 1024, format: 'raw' },
+      ],
+    });
+    for (let k = 0; k < 12; k++) this.#edit();
+    // The guest writes before and after the moment at which its view is frozen.
+    const moments = /\/backups\/[^/]+$|\/extents|\/images\/[^/]+$|\/finalize$/;
+    owner.lab.faults.add({ path: moments, probability: 0.5 }, { run: () => this.#edit() });
+    owner.lab.faults.seed(SEED);
+  }
+
+  #edit(): void {
+    applyEdit(pick(this.#random, this.vm.disks), randomEdit(this.#random));
+  }
+
+  async session(): Promise<void> {
+    const { lab } = this.#bench;
+    for (let k = this.#random.below(3); k > 0; k--) this.#edit();
+    const disk = pick(this.#random, this.vm.disks);
+    const { mode, end } = makeTrouble(pick(this.#random, TROUBLES), lab, this.vm, disk);
+    const faults = FAULTS.map(([match, action, probability]) =>
+      lab.faults.add({ ...match, probability }, action),
+    );
+    try {
+      const engine = this.#bench.settings(TIMINGS);
+      const wanted = { mode, engine, blockSizeBytes: BLOCK_BYTES };
+      this.committed.push(await this.#bench.backup(this.vm, wanted));
+    } catch (error) {
+      if (!(error instanceof BackupError) || error.code.startsWith('INTERNAL')) throw error;
+      this.failures.push(`${error.code} ${error.message}`);
+    } finally {
+      for (const fault of faults) {
+        lab.faults.remove(fault);
+        this.thrown += lab.faults.fired(fault);
+      }
+      end();
+    }
+  }
+
+  /** The newest point is what the engine froze for it. */
+  async expectNewest(): Promise<void> {
+    const newest = this.committed.at(-1);
+    if (!newest) return;
+    const id = newest.engine?.backupId ?? '';
+    const views = newest.disks.map(({ alias }) => [alias, this.vm.frozenView(id, alias)] as const);
+    await this.#bench.expectRestored(this.vm, Object.fromEntries(views), newest.pointId);
+  }
+
+  expectFewCheckpoints(): void {
+    const base = this.committed.at(-1)?.engine?.toCheckpointId ?? '';
+    expect(this.vm.checkpointIds().filter((id) => id !== base)).toEqual([]);
+  }
+}
+
+function heapBytes(): number {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+  return process.memoryUsage().heapUsed;
+}
+
+async function expectVerified(): Promise<void> {
+  const { repository } = bench;
+  const { damage } = await verifyRepository({ repository, point: 'all', workers: 0 });
+  expect(damage).toEqual([]);
+}
+
+test(
+  `${SESSIONS} sessions with faults commit only what is right, and nothing grows (seed ${SEED})`,
+  async () => {
+    const soak = new Soak(bench);
+    let [heapWasBytes, resources] = [0, activeResources()];
+    for (let k = 0; k < SESSIONS; k++) {
+      const committed = soak.committed.length;
+
+      await soak.session();
+
+      if (soak.committed.length > committed) soak.expectFewCheckpoints();
+      if (k % 3 === 0) await soak.expectNewest();
+      if (k === WARM) [heapWasBytes, resources] = [heapBytes(), activeResources()];
+    }
+    await soak.expectNewest();
+    await expectVerified();
+    expect(soak.thrown / bench.lab.requests.length).toBeGreaterThan(0.02);
+    expect(soak.committed.length, soak.failures.join('\n')).toBeGreaterThan(SESSIONS / 2);
+    expect(heapBytes() - heapWasBytes).toBeLessThan(HEAP_SLACK_BYTES);
+    expect(bench.lab.leftovers()).toEqual([]);
+    // Connections on which the lab never answered are its own.
+    await bench.lab.close();
+    await expect.poll(() => newResources(resources)).toEqual([]);
+  },
+  LIMIT_MS,
+);

@@ -1,0 +1,189 @@
+import {
+  appendFileSync,
+  existsSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import {
+  BACKUP_JOURNAL,
+  Journal,
+  type JournalEntry,
+  leftBackupJournal,
+  leftRestoreJournals,
+  removeJournal,
+  restoreJournalName,
+} from '../../../src/repository/journal.ts';
+import { expectCode } from '../../helpers/errors.ts';
+import { useTempFolder } from '../../helpers/tempFolder.ts';
+
+const SESSION = {
+  kind: 'backup',
+  sessionId: '5f3c1e0e-0000-4000-8000-000000000001',
+  vmId: 'vm-1',
+  vmName: 'web 1',
+} as const;
+
+/** One of each. */
+const STEPS: readonly JournalEntry[] = [
+  { step: 'backup-starting', description: 'ovirt-cbt r s 1' },
+  { step: 'backup', backupId: 'b1' },
+  { step: 'backup-ready', backupId: 'b1', toCheckpointId: 'c1', snapshotId: 's1' },
+  { step: 'transfer-starting', diskId: 'd1' },
+  { step: 'transfer', transferId: 't1', diskId: 'd1' },
+  { step: 'transfer-done', transferId: 't1' },
+  { step: 'backup-done', backupId: 'b1' },
+  { step: 'snapshot-left', snapshotId: 's1' },
+  { step: 'disk-starting', name: 'a' },
+  { step: 'disk', diskId: 'd2', name: 'a' },
+  { step: 'vm-starting', name: 'web 2' },
+  { step: 'vm', vmId: 'v2', name: 'web 2' },
+  { step: 'refused', name: 'web 2' },
+];
+
+describe('a journal', () => {
+  const temp = useTempFolder();
+  const file = (): string => temp.path(BACKUP_JOURNAL);
+
+  async function writeAll(steps: readonly JournalEntry[]): Promise<void> {
+    const journal = await Journal.create(file(), SESSION);
+    for (const step of steps) await journal.append(step);
+    await journal.keep();
+  }
+
+  async function readSteps(): Promise<(string | undefined)[]> {
+    const record = await leftBackupJournal(temp.path());
+    return record?.entries.map(({ step }) => step) ?? [];
+  }
+
+  it('gives back every step that was written, behind its session', async () => {
+    await writeAll(STEPS);
+
+    const record = await leftBackupJournal(temp.path());
+
+    const [session, ...steps] = record?.entries ?? [];
+    expect(session).toMatchObject({ step: 'session', ...SESSION, process: { pid: process.pid } });
+    expect(steps).toEqual(STEPS);
+    expect(record?.file).toBe(file());
+  });
+
+  it('holds a step on disk as soon as it is appended', async () => {
+    const journal = await Journal.create(file(), SESSION);
+
+    await journal.append({ step: 'backup', backupId: 'b1' });
+
+    expect(await readSteps()).toEqual(['session', 'backup']);
+    await journal.remove();
+  });
+
+  it('keeps the order of appends that overlap', async () => {
+    const journal = await Journal.create(file(), SESSION);
+    const ids = Array.from({ length: 20 }, (_, k) => `t${k}`);
+
+    await Promise.all(
+      ids.map((transferId) => journal.append({ step: 'transfer-done', transferId })),
+    );
+
+    await journal.keep();
+    const record = await leftBackupJournal(temp.path());
+    expect(record?.entries.slice(1)).toEqual(
+      ids.map((transferId) => ({ step: 'transfer-done', transferId })),
+    );
+  });
+
+  it('ends before a last line that is torn, wherever it is torn', async () => {
+    await writeAll([{ step: 'backup', backupId: 'b1' }]);
+    const wholeBytes = statSync(file()).size;
+    appendFileSync(file(), `${JSON.stringify({ step: 'transfer-done', transferId: 't1' })}\n`);
+
+    for (let bytes = statSync(file()).size - 2; bytes >= wholeBytes; bytes--) {
+      truncateSync(file(), bytes);
+      expect(await readSteps()).toEqual(['session', 'backup']);
+    }
+  });
+
+  it.each([
+    ['a step that is not known', '{"step":"dance"}'],
+    ['no step', '{"backupId":"b1"}'],
+    ['an id that would leave its path', '{"step":"backup","backupId":"../../vms"}'],
+    ['an id of the wrong kind', '{"step":"backup","backupId":7}'],
+    ['garbage', '\u0000\u0000\u0000'],
+    ['a list', '[]'],
+    ['nothing', ''],
+  ])('ends before a line with %s', async (_title, line) => {
+    await writeAll([{ step: 'backup', backupId: 'b1' }]);
+    appendFileSync(file(), `${line}\n{"step":"backup-done","backupId":"b1"}\n`);
+
+    expect(await readSteps()).toEqual(['session', 'backup']);
+  });
+
+  it('that is empty has no steps', async () => {
+    writeFileSync(file(), '');
+
+    expect(await leftBackupJournal(temp.path())).toEqual({ file: file(), entries: [] });
+  });
+
+  it('that is not there is none', async () => {
+    expect(await leftBackupJournal(temp.path())).toBeUndefined();
+  });
+
+  it('is not started over one that is left', async () => {
+    await writeAll([]);
+
+    await expectCode(Journal.create(file(), SESSION), 'REPOSITORY_IO');
+
+    expect(await readSteps()).toEqual(['session']);
+  });
+
+  it('can be read by its owner only, and holds names and ids only', async () => {
+    await writeAll(STEPS);
+
+    const fields = readFileSync(file(), 'utf8')
+      .trim()
+      .split('\n')
+      .flatMap((line) => Object.keys(JSON.parse(line) as object));
+    expect(statSync(file()).mode % 0o1000).toBe(0o600);
+    expect(
+      [...new Set(fields)].filter((name) => !/Id$|^(?:at|step|name|vmName)$/.test(name)),
+    ).toEqual(['kind', 'process', 'description']);
+  });
+
+  it('is gone when it is removed, and removing it again is no error', async () => {
+    const journal = await Journal.create(file(), SESSION);
+
+    await journal.remove();
+    await removeJournal(file());
+
+    expect(existsSync(file())).toBe(false);
+  });
+});
+
+describe('journals of restores', () => {
+  const temp = useTempFolder();
+
+  it('of a process that runs are left alone', async () => {
+    const name = restoreJournalName(SESSION.sessionId);
+    const journal = await Journal.create(temp.path(name), { ...SESSION, kind: 'restore' });
+
+    expect(await leftRestoreJournals(temp.path())).toEqual([]);
+    await journal.remove();
+  });
+
+  it.each([
+    ['of a process that is gone', (text: string) => text.replace(/"pid":\d+/, '"pid":4194304')],
+    ['that end before their process is named', () => ''],
+  ])('%s are found', async (_title, edit) => {
+    const file = temp.path(restoreJournalName(SESSION.sessionId));
+    const journal = await Journal.create(file, { ...SESSION, kind: 'restore' });
+    await journal.keep();
+    writeFileSync(file, edit(readFileSync(file, 'utf8')));
+    writeFileSync(temp.path('restore.notes.txt'), 'mine');
+
+    const left = await leftRestoreJournals(temp.path());
+
+    expect(left.map((record) => path.basename(record.file))).toEqual([path.basename(file)]);
+  });
+});
