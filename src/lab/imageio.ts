@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import type { LabServerIdentity } from './certificates.ts';
 import type { LabImageioPlane, Ticket, TicketStatus } from './dataPlane.ts';
 import type { LabFaultList } from './faults.ts';
-import { ImageioError, toErrorAnswer } from './imageioErrors.ts';
+import { closing, ImageioError, toErrorAnswer } from './imageioErrors.ts';
 import {
   describeImage,
   describeServer,
@@ -174,7 +174,12 @@ export class LabImageio implements LabImageioPlane {
     if (!found || !isKnown) throw new ImageioError(404, `No handler for '${path}'`);
     const route =
       this.#options.behaviour.oldImageio && method === 'OPTIONS' ? undefined : found.routes[method];
-    if (!route) throw new ImageioError(405, `Invalid method '${method}'`);
+    if (!route) {
+      const error = new ImageioError(405, `Method '${method}' not defined for '${path}'`);
+      throw request.body.length > 0 ? closing(error) : error;
+    }
+    if (found.ticketId === '') throw new ImageioError(400, 'Ticket id is required');
+    if (found.routes === ALGORITHMS_ROUTES) return listChecksumAlgorithms();
     if (method === 'OPTIONS' && found.ticketId === '*') return describeServer();
     const state = await this.#authorize(request, found.ticketId, route.access);
     return await route.handle({ request, state, traffic: this.traffic });

@@ -147,7 +147,7 @@ export class ImageioDaemon {
         'local',
         localSocket === undefined
           ? { enable: false }
-          : { enable: true, socket: `\\u0000${localSocket}` },
+          : { enable: true, socket: `\0${localSocket}` },
       ),
       section('control', {
         transport: 'unix',
