@@ -60,6 +60,7 @@ export const MESSAGE_CODES = [
   'XFER-305',
   'XFER-306',
   'XFER-307',
+  'XFER-308',
 ] as const;
 
 export type MessageCode = (typeof MESSAGE_CODES)[number];
@@ -268,6 +269,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'The user may not end the transfer of disk {alias} ({id}); the session waits until its idle time of 10 minutes is over.',
     resolution:
       'Give the user the right to create disks on the system, which the engine asks for here.',
+  },
+  'XFER-308': {
+    level: 'warn',
+    text: 'The server could not compute the checksum of restored disk {alias} ({id}) ({reason}); its upload is complete but was not verified.',
+    resolution:
+      'Check the restored VM before it is used; the log of ovirt-imageio tells the reason.',
   },
 };
 

@@ -1,8 +1,9 @@
 /** Writes a disk of an engine through an upload transfer: data ranges, zeros where they matter, flush, checksum. */
-import { TransferError } from '../core/errors.ts';
+import { BackupError, TransferError } from '../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { GIB } from '../core/units.ts';
 import { CHECKSUM_ALGORITHM, ImageChecksumBuilder } from '../ovirt/imageChecksum.ts';
-import type { ImageioClient } from '../ovirt/imageioClient.ts';
+import type { ImageChecksum, ImageioClient } from '../ovirt/imageioClient.ts';
 import { retryData } from '../ovirt/dataRetry.ts';
 import type { DiskTransfer } from '../ovirt/transfer.ts';
 import type { DataBlock } from '../pipeline/blocks.ts';
@@ -12,6 +13,7 @@ import { createStageStats, type StageStats } from '../core/stats.ts';
 
 export interface TransferTargetOptions {
   readonly transfer: DiskTransfer;
+  readonly diskId: string;
   readonly alias: string;
   readonly virtualSizeBytes: number;
   /** The new disk may hold old bytes of its storage, so that gaps have to be zeroed. */
@@ -19,6 +21,7 @@ export interface TransferTargetOptions {
   /** First pause between tries of a request; doubles with each further one. */
   readonly retryDelayMs: number;
   readonly signal: AbortSignal;
+  readonly note: (message: SessionMessage) => void;
 }
 
 /** The server zeroes in steps of 128 MiB; a longer request would outlast its patience. */
@@ -28,6 +31,7 @@ export class TransferTarget {
   readonly stats: StageStats = createStageStats();
   readonly #options: TransferTargetOptions;
   readonly #checksum: ImageChecksumBuilder | undefined;
+  #isVerified: boolean;
   #zeroedBytes = 0;
   #endBytes = 0;
 
@@ -35,11 +39,12 @@ export class TransferTarget {
     this.#options = options;
     const isOffered = options.transfer.client.features.has('checksum');
     this.#checksum = isOffered ? new ImageChecksumBuilder() : undefined;
+    this.#isVerified = isOffered;
   }
 
-  /** Whether {@link finish} compares what arrived with what was sent. */
+  /** Whether {@link finish} compared, or will compare, what arrived with what was sent. */
   get isVerified(): boolean {
-    return this.#checksum !== undefined;
+    return this.#isVerified;
   }
 
   get zeroedBytes(): number {
@@ -61,20 +66,34 @@ export class TransferTarget {
    * @throws {@link TransferError} `TRANSFER_CHECKSUM_MISMATCH`, `TRANSFER_WRITE_FAILED` …
    */
   async finish(): Promise<void> {
-    const { transfer, virtualSizeBytes, alias, signal } = this.#options;
+    const { virtualSizeBytes, alias, signal } = this.#options;
     await this.#zeroGap(virtualSizeBytes);
     await this.#try((client) => client.flush(signal));
     const expected = this.#checksum?.finish(virtualSizeBytes);
     if (expected === undefined) return;
-    const actual = await retryData({ ...this.#options, isSlow: true }, () =>
-      transfer.use((client) => client.checksum(CHECKSUM_ALGORITHM, signal)),
-    );
-    if (actual.checksum === expected) return;
+    const actual = await this.#askChecksum();
+    if (actual === undefined || actual === expected) return;
     throw new TransferError(
       'TRANSFER_CHECKSUM_MISMATCH',
       `disk ${alias}: the server computes another checksum over the uploaded image`,
       { hint: 'restore again; if it repeats, check memory and storage of the host' },
     );
+  }
+
+  /** The upload is whole and durable by now: a server that cannot compute a checksum does not undo it. */
+  async #askChecksum(): Promise<string | undefined> {
+    const { transfer, alias, signal, note, diskId: id } = this.#options;
+    try {
+      const ask = (client: ImageioClient): Promise<ImageChecksum> =>
+        client.checksum(CHECKSUM_ALGORITHM, signal);
+      return (await transfer.use(ask)).checksum;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof BackupError)) throw error;
+      this.#isVerified = false;
+      note(sessionMessage('XFER-308', { alias, id, reason: error.code }));
+      return undefined;
+    }
   }
 
   async #put(block: DataBlock): Promise<never[]> {

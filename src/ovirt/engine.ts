@@ -18,6 +18,7 @@ import type { EngineSettings } from './connection.ts';
 import type {
   CreateDisk,
   CreateTransfer,
+  CreateVm,
   PostEvent,
   StartBackup,
   TransferAction,
@@ -31,6 +32,11 @@ const PLAIN_NAME = /^[\w.-]+$/;
 
 /** Name under which events are written. */
 export const EVENT_ORIGIN = 'ovirt-cbt';
+
+/** A name in the engine's search language. */
+function quoted(name: string): string {
+  return PLAIN_NAME.test(name) ? name : `"${name.replaceAll('"', '')}"`;
+}
 
 export class Engine {
   readonly client: EngineClient;
@@ -76,8 +82,7 @@ export class Engine {
       const vm = await this.client.find(`/vms/${nameOrId.toLowerCase()}`, wire.vm);
       return vm ? [vm] : [];
     }
-    const name = PLAIN_NAME.test(nameOrId) ? nameOrId : `"${nameOrId.replaceAll('"', '')}"`;
-    const query = { search: `name=${name}`, max: '100' };
+    const query = { search: `name=${quoted(nameOrId)}`, max: '100' };
     const vms = await this.client.get('/vms', wire.vms, { query });
     return vms.filter((vm) => vm.name === nameOrId);
   }
@@ -217,6 +222,7 @@ export class Engine {
   async createDisk(wanted: CreateDisk): Promise<Disk> {
     const body = {
       name: wanted.name,
+      description: wanted.description,
       format: wanted.format,
       sparse: wanted.sparse,
       backup: wanted.incremental ? 'incremental' : 'none',
@@ -230,7 +236,7 @@ export class Engine {
 
   /** Disks with this name; names of disks need not be unique. */
   async findDisks(name: string): Promise<Disk[]> {
-    const query = { search: `name=${name}`, max: '100' };
+    const query = { search: `name=${quoted(name)}`, max: '100' };
     const disks = await this.client.get('/disks', wire.disks, { query });
     return disks.filter((disk) => disk.alias === name);
   }
@@ -247,19 +253,18 @@ export class Engine {
     return await this.client.get('/clusters', wire.clusters);
   }
 
-  async importVm(name: string, clusterId: string, ovf: string): Promise<Vm> {
-    const configuration = { type: 'ovf', data: ovf };
-    const body = {
-      name,
-      cluster: { id: clusterId },
-      initialization: { regenerate_ids: true, configuration },
-    };
-    const readMs = this.timings.restSlowReadMs;
-    return await this.client.post('/vms', body, wire.vm, { readMs });
-  }
-
-  async createVm(name: string, clusterId: string): Promise<Vm> {
-    const body = { name, cluster: { id: clusterId }, template: { name: 'Blank' } };
+  async createVm(wanted: CreateVm): Promise<Vm> {
+    const { name, description, clusterId, ovf } = wanted;
+    const source =
+      ovf === undefined
+        ? { template: { name: 'Blank' } }
+        : {
+            initialization: {
+              regenerate_ids: true,
+              configuration: { type: 'ovf', data: ovf },
+            },
+          };
+    const body = { name, description, cluster: { id: clusterId }, ...source };
     const readMs = this.timings.restSlowReadMs;
     return await this.client.post('/vms', body, wire.vm, { readMs });
   }

@@ -14,7 +14,7 @@ import { faultDetail, parseJson } from './engineAnswers.ts';
 import { authRefused, EngineFaultError, EngineLostError, isUnsent } from './engineErrors.ts';
 import { classifyFault } from './faults.ts';
 import { createAgent, isAbort, readBody } from './http.ts';
-import { isAwayOrOnceInternal, isAwayOrOnceServerError, patiently } from './enginePatience.ts';
+import { isAwayOrUnsure, isAwayOrOnceServerError, patiently } from './enginePatience.ts';
 import { untilAborted } from './poll.ts';
 import { requestToken, revokeToken } from './sso.ts';
 import type { OvirtTimings } from './timings.ts';
@@ -44,7 +44,7 @@ interface Answer {
   readonly text: string;
 }
 
-type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+type Method = 'GET' | 'POST' | 'DELETE';
 
 /** One login, shared by all clients of an engine. */
 interface Login {
@@ -150,10 +150,6 @@ export class EngineClient {
     return await this.#call('POST', path, body, schema, options);
   }
 
-  async put<T>(path: string, body: object, schema: Decoder<T>): Promise<T> {
-    return await this.#call('PUT', path, body, schema, {});
-  }
-
   async delete(path: string, options: CallOptions = {}): Promise<void> {
     await this.#call('DELETE', path, undefined, wire.anything, options);
   }
@@ -210,7 +206,7 @@ export class EngineClient {
     const options = { ...own, signal: own.signal ?? this.#signal };
     const what = `${method} ${path}`;
     const send = (): Promise<Answer> => this.#authorized(method, path, body, options);
-    const isRetryable = method === 'GET' ? isAwayOrOnceInternal() : isUnsent;
+    const isRetryable = method === 'GET' ? isAwayOrUnsure() : isUnsent;
     const answer = await patiently(send, {
       timings,
       windowMs: timings.getRetryWindowMs,
@@ -240,7 +236,10 @@ export class EngineClient {
     if (answer.status < 300) return answer;
     if (answer.status === 401) throw authRefused(`${what}: the engine refuses its own token`);
     const detail = faultDetail(answer.text);
-    throw new EngineFaultError(classifyFault(answer.status, detail), answer.status, what, detail);
+    const kind = classifyFault(answer.status, detail);
+    // The engine's own 404 has no body or a fault; a page may come from its gateway while it restarts.
+    const isPage = answer.status === 404 && detail === '' && answer.text.trim() !== '';
+    throw new EngineFaultError(kind, answer.status, what, detail, isPage);
   }
 
   async #send(

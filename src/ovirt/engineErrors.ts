@@ -9,8 +9,10 @@ const GATEWAY_STATUS = new Set([502, 503, 504]);
 export class EngineFaultError extends EngineError {
   readonly kind: FaultKind;
   readonly status: number;
+  /** A page that may be that of a gateway instead of the engine's own word. */
+  readonly isPage: boolean;
 
-  constructor(kind: FaultKind, status: number, what: string, detail: string) {
+  constructor(kind: FaultKind, status: number, what: string, detail: string, isPage = false) {
     const shown = detail || `HTTP ${status}`;
     super(codeOf(kind, status), `${what}: ${shown}`, {
       hint: hintOf(kind),
@@ -18,6 +20,7 @@ export class EngineFaultError extends EngineError {
     });
     this.kind = kind;
     this.status = status;
+    this.isPage = isPage;
   }
 
   static {

@@ -30,9 +30,20 @@ export async function patiently<T>(work: () => Promise<T>, options: PatienceOpti
   }
 }
 
-/** Reads are also repeated once after an internal error of the engine. */
-export function isAwayOrOnceInternal(): (error: unknown) => boolean {
-  return isAwayOrOnce((error) => error instanceof EngineFaultError && error.status === 500);
+/** Tries against pages that say 404: about half a minute. */
+const MAX_PAGES = 5;
+
+/**
+ * Reads are also repeated once after an internal error of the engine, and a few times when a page instead of the
+ * engine says that something does not exist.
+ */
+export function isAwayOrUnsure(): (error: unknown) => boolean {
+  const isAway = isAwayOrOnce((error) => error instanceof EngineFaultError && error.status === 500);
+  let pageCount = 0;
+  return (error) => {
+    const isPage = error instanceof EngineFaultError && error.isPage;
+    return isPage ? pageCount++ < MAX_PAGES : isAway(error);
+  };
 }
 
 /** SSO's own error is tried once more; an SSO that is away may be starting. */

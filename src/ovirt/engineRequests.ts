@@ -18,6 +18,7 @@ export interface CreateTransfer {
 /** A disk to be made for a restore. @see ovirt-engine AddDiskCommand for the combinations that are allowed */
 export interface CreateDisk {
   readonly name: string;
+  readonly description: string;
   readonly format: 'cow' | 'raw';
   readonly sparse: boolean;
   readonly incremental: boolean;
@@ -34,4 +35,13 @@ export interface PostEvent {
   readonly vmId: string;
 }
 
-export type TransferAction = 'finalize' | 'cancel' | 'resume' | 'extend';
+export type TransferAction = 'finalize' | 'cancel' | 'resume';
+
+/** A VM to be made for a restore. */
+export interface CreateVm {
+  readonly name: string;
+  readonly description: string;
+  readonly clusterId: string;
+  /** Saved configuration; without it the VM gets default hardware. */
+  readonly ovf: string | undefined;
+}

@@ -3,6 +3,7 @@
 export interface Disk {
   readonly id: string;
   readonly alias: string;
+  readonly description: string;
   /** `cow` or `raw`: the format of the active volume. */
   readonly format: string;
   /** The user's wish: `incremental` or `none`. */
@@ -43,6 +44,7 @@ export interface Version {
 export interface Vm {
   readonly id: string;
   readonly name: string;
+  readonly description: string;
   readonly status: string;
   readonly origin: string;
   readonly clusterId: string | undefined;

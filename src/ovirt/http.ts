@@ -39,6 +39,8 @@ export function createAgent(options: ConnectionOptions): Agent {
     connect: {
       timeout: connectMs,
       secureContext: secureContextFor(caPem),
+      // Also where the environment tells Node to check nothing.
+      rejectUnauthorized: true,
       ...(socketPath === undefined ? {} : { socketPath }),
     },
   });
@@ -87,7 +89,9 @@ export function describeFailure(error: unknown): NetworkFailure {
   const code = errnoOf(inner) ?? errnoOf((inner as { cause?: unknown } | undefined)?.cause);
   const reason = code ?? (error instanceof Error ? error.name : 'unknown failure');
   const isTls = TLS_CODES.test(reason);
-  return { reason, isTls, isUnsent: isTls || NOT_SENT_CODES.has(reason) };
+  // An error of the TLS layer may also come in the middle of a connection.
+  const isHandshake = isTls && !reason.startsWith('ERR_SSL_');
+  return { reason, isTls, isUnsent: isHandshake || NOT_SENT_CODES.has(reason) };
 }
 
 /** True when the error is the abort of the caller's own signal. */

@@ -77,7 +77,7 @@ export class ImageioClient {
     options: ImageioOptions,
     signal?: AbortSignal,
   ): Promise<ImageioClient> {
-    const url = parseImageUrl(secretUrl);
+    const url = parseImageUrl(secretUrl, options.socketPath !== undefined);
     const server = await askOptions(url, options, signal);
     const most = Math.min(maxRequests(options, server), MAX_CONNECTIONS);
     const limit = Math.min(options.connections + 1, most);

@@ -10,6 +10,9 @@ import type { Logger } from '../core/log.ts';
 import { ImageioClient } from './imageioClient.ts';
 import type { ImageioOptions } from './imageioTransport.ts';
 
+/** The only path that is connected to, whatever a server names. */
+const DAEMON_SOCKET = '\0/org/ovirt/imageio';
+
 /** True when `host` is an address of this machine. */
 async function isLocalHost(host: string): Promise<boolean> {
   const own = new Set(
@@ -28,7 +31,7 @@ export async function openLocal(
 ): Promise<ImageioClient | undefined> {
   const socketPath = client.unixSocket;
   const url = new URL(secretUrl);
-  if (!socketPath || !(await isLocalHost(url.hostname))) return undefined;
+  if (socketPath !== DAEMON_SOCKET || !(await isLocalHost(url.hostname))) return undefined;
   try {
     return await ImageioClient.open(`http://localhost${url.pathname}`, { ...options, socketPath });
   } catch (error) {

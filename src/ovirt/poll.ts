@@ -68,15 +68,15 @@ export async function untilAborted<T>(
 ): Promise<T> {
   if (!signal) return await work;
   signal.throwIfAborted();
-  let onAbort = (): void => {};
+  const done = new AbortController();
   const aborted = new Promise<never>((_resolve, reject) => {
-    onAbort = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', onAbort, { once: true });
+    const onAbort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true, signal: done.signal });
   });
   try {
     return await Promise.race([work, aborted]);
   } finally {
-    signal.removeEventListener('abort', onAbort);
+    done.abort();
   }
 }
 

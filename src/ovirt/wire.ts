@@ -65,6 +65,7 @@ const disk: Decoder<Disk> = z
     id,
     alias: text.optional(),
     name: text.optional(),
+    description: text.default(''),
     format: text.default(''),
     backup: text.default('none'),
     backup_mode: text.optional(),
@@ -82,6 +83,7 @@ const disk: Decoder<Disk> = z
   .transform((raw) => ({
     id: raw.id,
     alias: raw.alias ?? raw.name ?? raw.id,
+    description: raw.description,
     format: raw.format,
     backup: raw.backup,
     backupMode: raw.backup_mode,
@@ -126,6 +128,7 @@ const vm: Decoder<Vm> = z
   .object({
     id,
     name: text,
+    description: text.default(''),
     status: text.default('unknown'),
     origin: text.default(''),
     cluster: reference.optional(),

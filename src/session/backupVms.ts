@@ -13,7 +13,7 @@ import type { DiskProgress } from './backupDisk.ts';
 import { VmSession } from './backupVm.ts';
 import type { SessionMode } from './chainSession.ts';
 import type { SessionReport } from './report.ts';
-import { forEachLimited } from './resources.ts';
+import { checkConnections, checkRange, DEFAULT_CONNECTIONS, forEachLimited } from './resources.ts';
 
 export interface BackupVmsOptions {
   readonly engine: EngineSettings;
@@ -60,23 +60,14 @@ export interface JobReport {
   readonly failures: readonly FailedSession[];
 }
 
-const DEFAULT_CONNECTIONS = 4;
 const DEFAULT_PARALLEL_VMS = 2;
-
-function checkRange(name: string, value: number, most: number): void {
-  if (Number.isInteger(value) && value >= 1 && value <= most) return;
-  throw new UsageError(
-    'USAGE_INVALID_OPTION',
-    `${name}: ${value} is not a whole number 1 to ${most}`,
-  );
-}
 
 function checkOptions(options: BackupVmsOptions): void {
   if (options.vms.length === 0) {
     throw new UsageError('USAGE_INVALID_OPTION', 'no VM given', { hint: 'use --vm NAME' });
   }
   if (options.blockSizeBytes !== undefined) checkBlockSize(options.blockSizeBytes);
-  checkRange('connections', options.connections ?? DEFAULT_CONNECTIONS, 8);
+  checkConnections(options.connections);
   checkRange('parallel VMs', options.parallelVms ?? DEFAULT_PARALLEL_VMS, 16);
   const named = [...(options.disks ?? []), ...(options.excludeDisks ?? [])];
   if (named.length > 0 && options.vms.length > 1) {
@@ -135,7 +126,9 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
         sessions.push(await session.run());
       } catch (error) {
         const failure = toFailure(error, signal);
-        if (options.vms.length === 1 || FINAL_CODES.has(failure.code)) throw failure;
+        // What was committed is reported, whatever ended the rest.
+        const isFinal = FINAL_CODES.has(failure.code) && sessions.length === 0;
+        if (options.vms.length === 1 || isFinal) throw failure;
         failures.push(describe(vm, failure));
       }
     });

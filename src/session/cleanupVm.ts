@@ -100,7 +100,8 @@ class Cleanup {
     for (const snapshotId of leftSnapshotIds) {
       if (!(await this.#removeSnapshot(snapshotId))) isClean = false;
     }
-    if (isClean) await removeJournal(journal.file);
+    if (journal.isDamaged) this.left.push(`journal ${journal.file}, which is not understood`);
+    else if (isClean) await removeJournal(journal.file);
   }
 
   async #removeSnapshot(snapshotId: string): Promise<boolean> {

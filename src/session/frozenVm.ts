@@ -181,9 +181,7 @@ async function endFailedStart(
   const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
   const engine = options.engine.withSignal(clock);
   try {
-    if (cycle?.end !== undefined) {
-      await journal.append({ step: 'backup-done', backupId: cycle.id });
-    } else if (cycle) await endLeftBackup(options, cycle, start, clock);
+    if (cycle) await endLeftBackup(options, cycle, start, clock);
     else if (!mayExist) await journal.append({ step: 'backup-refused' });
     else {
       // The engine may still be making it; when it does not show up, the journal remembers its description.

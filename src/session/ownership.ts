@@ -17,6 +17,11 @@ export function backupDescription(repositoryId: string, sessionId: string): stri
   return `${PRODUCT} ${repositoryId} ${sessionId}`;
 }
 
+/** Description of what a restore makes, by which it is told from things of others that bear the same name. */
+export function restoreDescription(sessionId: string): string {
+  return `Restored by ${PRODUCT}, session ${sessionId}`;
+}
+
 function isOwnDescription(description: string, repositoryId: string): boolean {
   return description.startsWith(`${PRODUCT} ${repositoryId} `);
 }

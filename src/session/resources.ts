@@ -20,6 +20,23 @@ export function resolveWorkers(workers: number | undefined): number {
   throw new UsageError('USAGE_INVALID_OPTION', `workers: ${workers} is not a whole number 0 to 64`);
 }
 
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for a number outside 1 to `most` */
+export function checkRange(name: string, value: number, most: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return;
+  throw new UsageError(
+    'USAGE_INVALID_OPTION',
+    `${name}: ${value} is not a whole number 1 to ${most}`,
+  );
+}
+
+/** Data requests at once per disk, when nothing else is asked for. */
+export const DEFAULT_CONNECTIONS = 4;
+
+/** @throws as {@link checkRange} */
+export function checkConnections(connections: number = DEFAULT_CONNECTIONS): void {
+  checkRange('connections', connections, 8);
+}
+
 export class RunResources {
   readonly slab: Slab;
   readonly pool: WorkerPool;

@@ -4,10 +4,13 @@ import { faultKind } from '../ovirt/engineErrors.ts';
 import { pollUntil } from '../ovirt/poll.ts';
 import { endTransfer, isEnding } from '../ovirt/transferEnd.ts';
 import type { JournalEntry } from '../repository/journal.ts';
+import { restoreDescription } from './ownership.ts';
 import type { SessionLog } from './sessionLog.ts';
 
 /** What is ours on the engine, by the journal of a restore. */
 export interface CreatedOnEngine {
+  /** Description that tells what this restore made from things of others with the same name. */
+  readonly marker: string;
   readonly transferIds: readonly string[];
   readonly vmIds: readonly string[];
   readonly diskIds: readonly string[];
@@ -16,14 +19,26 @@ export interface CreatedOnEngine {
   readonly vmNames: readonly string[];
 }
 
+const NOTHING: CreatedOnEngine = {
+  marker: '',
+  transferIds: [],
+  vmIds: [],
+  diskIds: [],
+  diskNames: [],
+  vmNames: [],
+};
+
 /** Pure: reads the made things off a journal. */
 export function createdOnEngine(entries: readonly JournalEntry[]): CreatedOnEngine {
+  if (entries.some((entry) => entry.step === 'restore-done')) return NOTHING;
   const transfers = new Set<string>();
+  let marker = '';
   const vmIds: string[] = [];
   const diskIds: string[] = [];
   const diskNames = new Set<string>();
   const vmNames = new Set<string>();
   for (const entry of entries) {
+    if (entry.step === 'session') marker = restoreDescription(entry.sessionId);
     if (entry.step === 'transfer') transfers.add(entry.transferId);
     if (entry.step === 'transfer-done') transfers.delete(entry.transferId);
     if (entry.step === 'disk-starting') diskNames.add(entry.name);
@@ -35,6 +50,7 @@ export function createdOnEngine(entries: readonly JournalEntry[]): CreatedOnEngi
     if (entry.step === 'vm' || entry.step === 'refused') vmNames.delete(entry.name);
   }
   return {
+    marker,
     transferIds: [...transfers],
     vmIds,
     diskIds,
@@ -45,7 +61,7 @@ export function createdOnEngine(entries: readonly JournalEntry[]): CreatedOnEngi
 
 /**
  * Removes made things on a clock of its own. They are found by id, or, when their id never arrived, by the name
- * that was free when they were asked for; nothing else is touched.
+ * that they were asked for under together with the mark of their restore; nothing else is touched.
  *
  * @returns whether all of it is gone.
  */
@@ -83,9 +99,9 @@ async function transfersToEnd(engine: Engine, created: CreatedOnEngine): Promise
 
 async function vmsToRemove(engine: Engine, created: CreatedOnEngine): Promise<string[]> {
   const ids = [...created.vmIds];
-  // The name was free before the restore asked for it.
   for (const name of created.vmNames) {
-    ids.push(...(await engine.findVms(name)).map((vm) => vm.id));
+    const found = (await engine.findVms(name)).filter((vm) => vm.description === created.marker);
+    ids.push(...found.map((vm) => vm.id));
   }
   return ids;
 }
@@ -93,7 +109,9 @@ async function vmsToRemove(engine: Engine, created: CreatedOnEngine): Promise<st
 async function disksToRemove(engine: Engine, created: CreatedOnEngine): Promise<Set<string>> {
   const ids = new Set(created.diskIds);
   for (const name of created.diskNames) {
-    for (const disk of await engine.findDisks(name)) ids.add(disk.id);
+    for (const { id, description } of await engine.findDisks(name)) {
+      if (description === created.marker) ids.add(id);
+    }
   }
   return ids;
 }

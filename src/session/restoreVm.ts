@@ -14,7 +14,7 @@ import { Repository } from '../repository/repository.ts';
 import { RestorePointView } from '../repository/restorePointView.ts';
 import type { DiskProgress } from './backupDisk.ts';
 import { createdOnEngine, removeCreated } from './restoreCleanup.ts';
-import { RunResources } from './resources.ts';
+import { checkConnections, RunResources } from './resources.ts';
 import { selectDisks, selectPoint } from './selectPoint.ts';
 import { postSessionEvent } from './sessionEvents.ts';
 import { SessionLog } from './sessionLog.ts';
@@ -113,6 +113,7 @@ async function checkNameFree(engine: Engine, name: string): Promise<void> {
  */
 export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmReport> {
   checkVmName(options.asVm);
+  checkConnections(options.connections);
   const sessionId = randomUUID();
   const startedAtMs = performance.now();
   const session = new SessionLog(options, { sessionId, vmName: options.asVm });
@@ -140,7 +141,7 @@ export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmRep
       vmName: options.asVm,
     });
     const builder = new VmBuilder(
-      { engine, target, view, resources, verbs, session, journal, signal },
+      { sessionId, engine, target, view, resources, verbs, session, journal, signal },
       options,
     );
     let isClean = true;
@@ -163,7 +164,7 @@ export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmRep
     } catch (error) {
       options.onStatus?.('stopping: removing what was made on the engine');
       await builder.settle();
-      isClean = await removeCreated(engine, createdOnEngine(builder.steps), session);
+      isClean = await removeCreated(engine, createdOnEngine(journal.entries), session);
       throw error;
     } finally {
       await (isClean ? journal.remove() : journal.keep());

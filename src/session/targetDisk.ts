@@ -46,13 +46,14 @@ export function planTargetDisk(
   disk: DiskPoint,
   dataBytes: number,
   domain: StorageDomain,
-  options: { readonly format: TargetFormat; readonly name: string },
+  options: { readonly format: TargetFormat; readonly name: string; readonly description: string },
 ): CreateDisk {
   const format = options.format === 'same' ? (disk.format ?? 'cow') : options.format;
   const isBlock = isBlockStorage(domain);
   const needsInitial = format === 'cow' && isBlock;
   return {
     name: options.name,
+    description: options.description,
     format,
     sparse: format === 'cow' || !isBlock,
     incremental: format === 'cow',

@@ -4,11 +4,11 @@ import { createStageStats } from '../core/stats.ts';
 import { TransferTarget } from '../devices/transferTarget.ts';
 import type { Engine } from '../ovirt/engine.ts';
 import type { CreateDisk } from '../ovirt/engineRequests.ts';
-import { isOutcomeUnknown } from '../ovirt/engineErrors.ts';
+import { isOutcomeUnknown, isRefusal } from '../ovirt/engineErrors.ts';
 import type { Vm } from '../ovirt/entities.ts';
 import { withEvents } from '../ovirt/eventTexts.ts';
 import { withGrace } from '../ovirt/grace.ts';
-import { pollUntil } from '../ovirt/poll.ts';
+import { pollUntil, pollWhile } from '../ovirt/poll.ts';
 import { DiskTransfer } from '../ovirt/transfer.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
 import { nullSink } from '../pipeline/plainSinks.ts';
@@ -16,14 +16,25 @@ import type { Journal, JournalEntry } from '../repository/journal.ts';
 import { readOvf } from '../repository/pointReader.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
 import type { RestorePointView } from '../repository/restorePointView.ts';
+import { restoreDescription } from './ownership.ts';
 import { restoreBlocks } from './restoreBlocks.ts';
+import { withoutDisks } from './restoreOvf.ts';
 import type { RestoreTarget, RestoreVmOptions } from './restoreVm.ts';
-import { forEachLimited, type RunResources } from './resources.ts';
+import { DEFAULT_CONNECTIONS, forEachLimited, type RunResources } from './resources.ts';
 import type { SessionLog } from './sessionLog.ts';
 import { isBlockStorage, planTargetDisk } from './targetDisk.ts';
 import { checkTargetSpace, explainUploadFailure } from './targetSpace.ts';
 
+/** A disk of the point and the disk that it becomes. */
+interface PlannedUpload {
+  readonly disk: DiskPoint;
+  readonly wanted: CreateDisk;
+  /** Room that it takes in the storage domain. */
+  readonly needBytes: number;
+}
+
 export interface VmBuilderContext {
+  readonly sessionId: string;
   readonly engine: Engine;
   readonly target: RestoreTarget;
   readonly view: RestorePointView;
@@ -57,31 +68,33 @@ export interface BuiltVm {
 }
 
 const PARALLEL_UPLOADS = 2;
-const DEFAULT_CONNECTIONS = 4;
 
 export class VmBuilder {
-  /** What the journal holds, for the clean-up of this very process. */
-  readonly steps: JournalEntry[] = [];
   readonly #context: VmBuilderContext;
   readonly #options: RestoreVmOptions;
+  readonly #marker: string;
   readonly #transfers = new Set<DiskTransfer>();
   readonly #targets: TransferTarget[] = [];
 
   constructor(context: VmBuilderContext, options: RestoreVmOptions) {
     this.#context = context;
     this.#options = options;
+    this.#marker = restoreDescription(context.sessionId);
   }
 
   async build(sourceVmId: string, disks: readonly DiskPoint[]): Promise<BuiltVm> {
     const { resources, view, verbs } = this.#context;
-    const ovf = await readOvf(view.newest, sourceVmId, verbs);
-    const uploaded: UploadedDisk[] = [];
-    const needBytes = await this.#needBytes(disks);
+    const saved = await readOvf(view.newest, sourceVmId, verbs);
+    const ovf = saved === undefined ? undefined : withoutDisks(saved);
+    const planned: PlannedUpload[] = [];
+    for (const disk of disks) planned.push(await this.#planDisk(disk));
+    const needBytes = planned.reduce((sum, one) => sum + one.needBytes, 0);
     checkTargetSpace(this.#context.target.domain, needBytes);
-    await forEachLimited(disks, PARALLEL_UPLOADS, async (disk, k) => {
+    const uploaded: UploadedDisk[] = [];
+    await forEachLimited(planned, PARALLEL_UPLOADS, async (one, k) => {
       if (resources.signal.aborted) return;
-      await this.#restoreDisk(disk).then(
-        (one) => (uploaded[k] = one),
+      await this.#restoreDisk(one).then(
+        (done) => (uploaded[k] = done),
         (error: unknown) => resources.stop(error),
       );
     });
@@ -92,6 +105,7 @@ export class VmBuilder {
       const { interface: bus = 'virtio_scsi', bootable = k === 0 } = disk;
       await this.#context.engine.attachDisk(vm.id, { id, interface: bus, bootable });
     }
+    await this.#record({ step: 'restore-done' });
     return { newVmId: vm.id, hasConfiguration: ovf !== undefined, disks: uploaded };
   }
 
@@ -102,14 +116,12 @@ export class VmBuilder {
   }
 
   async #record(entry: JournalEntry): Promise<void> {
-    this.steps.push(entry);
     await this.#context.journal.append(entry);
   }
 
   /** What the engine has clearly refused to make bears its name for somebody else. */
   async #refused(name: string, error: unknown): Promise<unknown> {
-    const isClear = error instanceof EngineError && !isOutcomeUnknown(error);
-    if (isClear) await this.#record({ step: 'refused', name });
+    if (isRefusal(error)) await this.#record({ step: 'refused', name });
     return error;
   }
 
@@ -120,12 +132,6 @@ export class VmBuilder {
     return await explainUploadFailure(engine, target.domain, needBytes - doneBytes, reason);
   }
 
-  async #needBytes(disks: readonly DiskPoint[]): Promise<number> {
-    let needBytes = 0;
-    for (const disk of disks) needBytes += await this.#dataBytes(disk);
-    return needBytes;
-  }
-
   /** Bytes of blocks that are not zero at the restore point. */
   async #dataBytes(disk: DiskPoint): Promise<number> {
     const view = await this.#context.view.disk(disk);
@@ -134,10 +140,9 @@ export class VmBuilder {
     return dataBytes;
   }
 
-  async #restoreDisk(disk: DiskPoint): Promise<UploadedDisk> {
+  async #restoreDisk({ disk, wanted }: PlannedUpload): Promise<UploadedDisk> {
     const { session } = this.#context;
     const startedAtMs = performance.now();
-    const wanted = await this.#planDisk(disk);
     const newDiskId = await this.#createDisk(wanted);
     this.#options.onStatus?.(`uploading ${disk.alias}`);
     const transfer = await this.#openUpload(newDiskId, disk);
@@ -161,12 +166,15 @@ export class VmBuilder {
     };
   }
 
-  async #planDisk(disk: DiskPoint): Promise<CreateDisk> {
+  async #planDisk(disk: DiskPoint): Promise<PlannedUpload> {
     const { target } = this.#context;
     const { format = 'same', asVm } = this.#options;
     const dataBytes = await this.#dataBytes(disk);
     const name = `${asVm}_${disk.alias}_${disk.diskId.slice(0, 8)}`;
-    return planTargetDisk(disk, dataBytes, target.domain, { format, name });
+    const description = this.#marker;
+    const wanted = planTargetDisk(disk, dataBytes, target.domain, { format, name, description });
+    const isPreallocated = wanted.format === 'raw' && !wanted.sparse;
+    return { disk, wanted, needBytes: isPreallocated ? disk.sizeBytes : dataBytes };
   }
 
   async #createDisk(wanted: CreateDisk): Promise<string> {
@@ -179,13 +187,26 @@ export class VmBuilder {
         return (await engine.withSignal(late).createDisk(wanted)).id;
       });
     } catch (error) {
-      const [made] = isOutcomeUnknown(error) ? await engine.findDisks(wanted.name) : [];
+      const made = await this.#lookUp(error, () => engine.findDisks(wanted.name));
       if (!made) throw await this.#refused(wanted.name, error);
       id = made.id;
     }
     await this.#record({ step: 'disk', diskId: id, name: wanted.name });
     await this.#awaitDisk(id, wanted.name);
     return id;
+  }
+
+  /** What a request whose answer was lost has made: it bears the mark of this restore. */
+  async #lookUp<T extends { readonly description: string }>(
+    error: unknown,
+    find: () => Promise<readonly T[]>,
+  ): Promise<T | undefined> {
+    if (!isOutcomeUnknown(error)) return undefined;
+    const { engine, signal } = this.#context;
+    const { timings } = engine;
+    return await pollWhile(timings.lostAnswerMs, timings, signal, async () =>
+      (await find()).find((one) => one.description === this.#marker),
+    );
   }
 
   /** Names of disks need not be unique, but clean-up after a kill finds ours by name. */
@@ -247,12 +268,14 @@ export class VmBuilder {
     const { engine, view, resources, verbs, session, target: place } = this.#context;
     const target = new TransferTarget({
       transfer,
+      diskId: disk.diskId,
       alias: disk.alias,
       virtualSizeBytes: disk.sizeBytes,
       // A preallocated volume of block storage shows what was there before.
       mustZero: wanted.format === 'raw' && isBlockStorage(place.domain),
       retryDelayMs: engine.timings.blockRetryMs,
       signal: resources.signal,
+      note: session.note,
     });
     const options = {
       disk,
@@ -278,12 +301,12 @@ export class VmBuilder {
     let vm: Vm;
     try {
       vm = await withGrace(signal, engine.timings.cleanupMs / 3, async (late) => {
-        const patient = engine.withSignal(late);
-        if (ovf === undefined) return await patient.createVm(asVm, target.cluster.id);
-        return await patient.importVm(asVm, target.cluster.id, ovf);
+        const { id: clusterId } = target.cluster;
+        const wanted = { name: asVm, description: this.#marker, clusterId, ovf };
+        return await engine.withSignal(late).createVm(wanted);
       });
     } catch (error) {
-      const [made] = isOutcomeUnknown(error) ? await engine.findVms(asVm) : [];
+      const made = await this.#lookUp(error, () => engine.findVms(asVm));
       if (!made) throw await this.#refused(asVm, error);
       vm = made;
     }

@@ -38,9 +38,7 @@ export class VmStore {
   #task: VmTask;
   #points: ChainMetadata['points'];
   #backupsStarted = 0;
-  #isVmFree = true;
   #wasPlannedAgain = false;
-  #leftSnapshotId: string | undefined;
   readonly #times: Times = { startMs: 0, pipelineMs: 0, finalizeMs: 0, commitMs: 0 };
 
   constructor(owner: VmSession, chain: VmChain, task: VmTask) {

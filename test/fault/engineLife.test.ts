@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { endBackup } from '../../src/ovirt/backupCycle.ts';
 import { Engine } from '../../src/ovirt/engine.ts';
-import { cancelDownloads } from '../../src/session/frozenVm.ts';
+import { cancelDownloads } from '../../src/session/downloads.ts';
 import { EngineClient } from '../helpers/engineClient.ts';
 import { openDownload, readyBackup, startBackup } from '../helpers/engineFlows.ts';
 import {
@@ -113,7 +113,7 @@ describe('row 28: a backup with an open transfer', () => {
     await openDownload(client, backup, vm.disk('sys').id);
     const signal = new AbortController().signal;
     const onOpenTransfer = (): Promise<void> =>
-      cancelDownloads(engine, new Set([vm.disk('sys').id]), signal);
+      cancelDownloads(engine, new Set([vm.disk('sys').id]), new Set(), signal);
 
     const context = { engine, vmId: vm.id, vmName: vm.name, note: () => {}, onOpenTransfer };
     const end = await endBackup(context, backup.id, signal);

@@ -25,7 +25,11 @@ function domain(storageType: string): StorageDomain {
 
 function plan(stored: 'cow' | 'raw' | undefined, format: TargetFormat, storageType: string) {
   const disk = diskPoint({ sizeBytes: 10 * GIB_BYTES, format: stored });
-  return planTargetDisk(disk, GIB_BYTES, domain(storageType), { format, name: 'web1_sys' });
+  return planTargetDisk(disk, GIB_BYTES, domain(storageType), {
+    format,
+    name: 'web1_sys',
+    description: 'of this restore',
+  });
 }
 
 /** The engine's table: what it takes, by format, allocation, tracking and kind of storage. */
