@@ -66,7 +66,8 @@ export function expectSame(file: string, view: QemuView): void {
   expect(readFileSync(file).equals(readFileSync(view.referencePath))).toBe(true);
 }
 
-export function useInterop(): InteropBench {
+/** @param daemon - what the daemon offers beside TLS. */
+export function useInterop(daemon: { readonly localSocket?: string } = {}): InteropBench {
   let folder = '';
   let lab: Lab;
   let backend: RealBackend;
@@ -76,7 +77,7 @@ export function useInterop(): InteropBench {
 
   beforeEach(async () => {
     folder = mkdtempSync(path.join(tmpdir(), 'cbt-'));
-    backend = new RealBackend({ folder, venv: env('INTEROP_VENV') });
+    backend = new RealBackend({ folder, venv: env('INTEROP_VENV'), ...daemon });
     lab = await startLabOver(backend, { timeScale: TIME_SCALE });
     messages = [];
     hasPoint = false;

@@ -35,3 +35,20 @@ describe.each([
     expect(dirtyTicket).toMatchObject({ context: 'dirty', dirtyBytes: 320 * KIB });
   });
 });
+
+describe('on the host that serves the disk', () => {
+  const bench = useInterop({ localSocket: `/ovirt-cbt/${process.pid}` });
+
+  it('the unix socket of the daemon is used, and TLS is left alone', async () => {
+    const vm = bench.addVm('local', [{ name: 'sys', sizeBytes: 32 * MIB }]);
+    bench.image(vm, 'sys').write(MIB, noise(1, 24 * MIB));
+    let isOverTls = false;
+    bench.imageio.front.afterBytes(8 * MIB, () => (isOverTls = true));
+
+    const full = await bench.backup(vm);
+
+    bench.served('full over the unix socket');
+    await bench.expectRestored(vm, full);
+    expect(isOverTls).toBe(false);
+  });
+});
