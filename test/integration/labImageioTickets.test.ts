@@ -46,7 +46,7 @@ describe('403, which closes the connection, meets', () => {
 
   test('a ticket that has expired, until it is extended', async () => {
     await rig.close();
-    rig = await startImageio({ ticketLifeMs: 20 });
+    rig = await startImageio({ ticketLifeMs: 200 });
     await rig.addTicket();
     await vi.waitFor(async () => {
       await assertForbidden('t1/extents', 'GET', 'Transfer=tr1 expired');

@@ -166,11 +166,14 @@ describe('ovirt-img', () => {
     const passwordFile = path.join(folder, 'password');
     writeFileSync(passwordFile, lab.password);
     const [command = '', ...rest] = args;
-    const login = [
-      ...['--engine-url', new URL(lab.url).origin, '--username', lab.username],
-      ...['--password-file', passwordFile, '--cafile', path.join(folder, 'ca.pem')],
-    ];
-    await run(path.join(venv, 'bin', 'ovirt-img'), [command, ...login, ...rest]);
+    const login = {
+      'engine-url': new URL(lab.url).origin,
+      username: lab.username,
+      'password-file': passwordFile,
+      cafile: path.join(folder, 'ca.pem'),
+    };
+    const options = Object.entries(login).flatMap(([name, value]) => [`--${name}`, value]);
+    await run(path.join(venv, 'bin', 'ovirt-img'), [command, ...options, ...rest]);
   }
 
   it.each(['raw', 'qcow2'])('downloads a disk of the lab as %s', async (format) => {
