@@ -66,8 +66,7 @@ export function expectSame(file: string, view: QemuView): void {
   expect(readFileSync(file).equals(readFileSync(view.referencePath))).toBe(true);
 }
 
-/** @param daemon - what the daemon offers beside TLS. */
-export function useInterop(daemon: { readonly localSocket?: string } = {}): InteropBench {
+export function useInterop(): InteropBench {
   let folder = '';
   let lab: Lab;
   let backend: RealBackend;
@@ -77,7 +76,7 @@ export function useInterop(daemon: { readonly localSocket?: string } = {}): Inte
 
   beforeEach(async () => {
     folder = mkdtempSync(path.join(tmpdir(), 'cbt-'));
-    backend = new RealBackend({ folder, venv: env('INTEROP_VENV'), ...daemon });
+    backend = new RealBackend({ folder, venv: env('INTEROP_VENV') });
     lab = await startLabOver(backend, { timeScale: TIME_SCALE });
     messages = [];
     hasPoint = false;

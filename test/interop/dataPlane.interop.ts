@@ -35,21 +35,3 @@ describe.each([
     expect(dirtyTicket).toMatchObject({ context: 'dirty', dirtyBytes: 320 * KIB });
   });
 });
-
-describe('on the host that serves the disk', () => {
-  const bench = useInterop({ localSocket: '/org/ovirt/imageio' });
-
-  it('the daemon offers its unix socket, and TLS serves where Node cannot connect to it', async () => {
-    const vm = bench.addVm('local', [{ name: 'sys', sizeBytes: 32 * MIB }]);
-    bench.image(vm, 'sys').write(MIB, noise(1, 24 * MIB));
-    let isOverTls = false;
-    bench.imageio.front.afterBytes(8 * MIB, () => (isOverTls = true));
-
-    const full = await bench.backup(vm);
-
-    const [ticket] = bench.served('full on the host of the daemon');
-    bench.tell('way to the daemon on its host', isOverTls ? 'TLS' : 'unix socket');
-    await bench.expectRestored(vm, full);
-    expect(ticket?.transferredBytes).toBe(24 * MIB);
-  });
-});

@@ -77,6 +77,10 @@ function specs(name: string): ConstructorParameters<typeof QemuDisk>[1] {
   return { id: name, name, sizeBytes: SIZE_BYTES, format: 'cow', sparse: true };
 }
 
+function labDisk(name: string): LabDiskState {
+  return new LabDiskState({ ...specs(name), storage: new LabStorage(1024 * MIB) });
+}
+
 async function startLabSide(): Promise<Side> {
   const plane = await LabImageio.start({
     identity: authority.issue(),
@@ -85,17 +89,16 @@ async function startLabSide(): Promise<Side> {
     lab: () => ({}) as Lab,
     record: () => {},
   });
-  const make = (name: string): LabDiskState =>
-    new LabDiskState({ ...specs(name), storage: new LabStorage(1024 * MIB) });
-  return { plane, disk: make('disk'), upload: make('upload') };
+  return { plane, disk: labDisk('disk'), upload: labDisk('upload') };
 }
 
 async function startRealSide(): Promise<Side> {
   const venv = process.env['INTEROP_VENV'] ?? '.venv';
   const localSocket = `/ovirt-cbt/${process.pid}`;
   const plane = await RealImageio.start({ folder, venv, authority, localSocket });
-  const make = (name: string): QemuDisk => new QemuDisk(folder, specs(name));
-  return { plane, disk: make('disk'), upload: make('upload') };
+  const [disk, upload] = [specs('disk'), specs('upload')].map((spec) => new QemuDisk(folder, spec));
+  if (!disk || !upload) throw new Error('no disks');
+  return { plane, disk, upload };
 }
 
 beforeAll(async () => {
