@@ -2,7 +2,8 @@
  * What the engine half of the lab asks of the half that serves image data. The control socket of the real
  * ovirt-imageio daemon has the same verbs, so that the daemon can take this place.
  */
-import type { LabView } from './types.ts';
+import type { LabAuthority } from './certificates.ts';
+import type { LabDisk, LabDiskFormat, LabTraffic, LabView } from './types.ts';
 
 /** A range of a disk in 64 KiB granules (the last one may be short); offsets in bytes. */
 export interface ViewExtent {
@@ -24,6 +25,16 @@ export interface TicketTarget {
   /** Absent for a read-only target. @throws an Error with code ENOSPC when the storage is full */
   write?(offsetBytes: number, bytes: Uint8Array): void;
   zero?(offsetBytes: number, lengthBytes: number): void;
+  /** Where the content is an image file of QEMU: then a data plane serves that file, and calls none of the above. */
+  readonly image?: TargetImage | undefined;
+}
+
+/** An image file of QEMU, as its storage server is to open it. */
+export interface TargetImage {
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  /** Bitmaps of the image whose union is dirty; undefined for the zero context. */
+  readonly bitmaps: readonly string[] | undefined;
 }
 
 export interface Ticket {
@@ -51,7 +62,8 @@ export interface LabDataPlane {
   readonly directOrigin: string;
   readonly proxyOrigin: string;
   addTicket(ticket: Ticket): Promise<void>;
-  ticketStatus(ticketId: string): TicketStatus | undefined;
+  /** @throws whatever kept it from asking; the engine asks again */
+  ticketStatus(ticketId: string): Promise<TicketStatus | undefined>;
   /** Renews the validity of a ticket; the engine does so as long as it watches the transfer. */
   extendTicket(ticketId: string): void;
   /** False when operations are still running: the caller tries again. */
@@ -59,8 +71,54 @@ export interface LabDataPlane {
   close(): Promise<void>;
 }
 
+/** A data plane with what tests ask of it. */
+export interface LabImageioPlane extends LabDataPlane {
+  readonly traffic: LabTraffic;
+  /** Tickets that exist; for what a client should have cleaned up. */
+  ticketIds(): readonly string[];
+  /** All tickets and connections are gone, the addresses stay. */
+  restart(): Promise<void>;
+}
+
 /** A frozen view with the change map that a backup transfer may show. */
 export interface FrozenView extends LabView {
   /** @param bitmaps - names whose union is dirty; undefined for the zero context. */
   extents(bitmaps: readonly string[] | undefined): ViewExtent[];
+  /** Where the view is an image file of QEMU. */
+  image?(bitmaps: readonly string[] | undefined): TargetImage;
+  /** The engine does not serve this view any more: what was written meanwhile is merged into it. */
+  release?(): void;
+}
+
+/** The content of a disk, as the engine handles it. */
+export interface DiskContent extends LabDisk {
+  /** The present content and bitmaps, closed to everything that comes later. */
+  freeze(): FrozenView;
+  /** Begins a new bitmap, which records from now on in place of the one before. */
+  addBitmap(name: string): void;
+  /** Removes a bitmap; the next older one takes over what it recorded. */
+  removeBitmap(name: string): void;
+  dropBitmaps(): void;
+  /** Whether a host can serve the union of these bitmaps: all of them are there and none is broken. */
+  canServe(names: readonly string[]): boolean;
+  /** What the ticket of an upload writes to. */
+  uploadTarget(): TicketTarget;
+  /** Gives back what uploads have allocated; for a disk that is deleted. */
+  releaseStorage(): void;
+}
+
+/** What a disk is made of. */
+export interface DiskContentSpec {
+  readonly id: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly format: LabDiskFormat;
+  readonly sparse: boolean;
+}
+
+/** Takes the place of the lab's own disks and imageio: real files and a real daemon. */
+export interface LabBackend {
+  createContent(spec: DiskContentSpec): DiskContent;
+  /** Its certificates come from the lab's CA, as on a real installation. */
+  startImageio(authority: LabAuthority): Promise<LabImageioPlane>;
 }

@@ -219,6 +219,12 @@ function dropAutoSnapshot(engine: Engine, backup: BackupRow, phase: BackupPhase)
   removeSnapshot(engine, snapshotId);
 }
 
+/** A snapshot that stays keeps its volumes. */
+function releaseViews(engine: Engine, backup: BackupRow): void {
+  if (engine.snapshots.has(backup.snapshotId ?? '')) return;
+  for (const view of backup.views.values()) view.release?.();
+}
+
 /** Last step: unlocks everything and keeps the row for a while. */
 export function endBackup(engine: Engine, backup: BackupRow, phase: 'succeeded' | 'failed'): void {
   backup.timer?.cancel();
@@ -226,6 +232,7 @@ export function endBackup(engine: Engine, backup: BackupRow, phase: 'succeeded' 
   const checkpoint = engine.checkpoints.get(backup.toCheckpointId ?? '');
   if (!hasSucceeded && checkpoint) removeCheckpoint(engine, checkpoint);
   dropAutoSnapshot(engine, backup, phase);
+  releaseViews(engine, backup);
   unlockDisks(engine, backup);
   setPhase(backup, phase);
   backupEvent(

@@ -2,11 +2,12 @@
  * The one place that reads request bodies: text to checked plain values.
  *
  * Rules (oVirt contract): numbers and booleans may come native or as strings; an unknown property, an unknown
- * enum value and a malformed UUID are answered with 400. Nothing outside this file and engineBodyTypes.ts
- * knows the format of a body.
+ * enum value and a malformed UUID are answered with 400. Nothing outside this file, engineXml.ts and
+ * engineBodyTypes.ts knows the format of a body.
  */
 import { z } from 'zod';
 import { EngineFault } from './engineErrors.ts';
+import { readXml } from './engineXml.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
@@ -36,6 +37,9 @@ export const ref: z.ZodType<RefBody> = z
   .strictObject({ id: uuid, name: z.string(), href: z.string(), description: z.string() })
   .partial();
 
+/** A pointer for which clients pass on the whole entity that they have read; what else is in it does not matter. */
+export const entityRef: z.ZodType<RefBody> = z.object({ id: uuid, name: z.string() }).partial();
+
 /** Properties that the API knows and the lab does not look at. */
 export function ignored<Name extends string>(
   ...names: readonly Name[]
@@ -60,18 +64,24 @@ function usageFault(what: string): EngineFault {
   return new EngineFault(400, 'Request syntactically incorrect.', what);
 }
 
-function parseTree(text: string): unknown {
+export type BodyFormat = 'JSON' | 'XML';
+
+function parseTree(text: string, format: BodyFormat): unknown {
   if (text.trim() === '') return {};
   try {
-    return JSON.parse(text) as unknown;
+    return format === 'XML' ? readXml(text) : (JSON.parse(text) as unknown);
   } catch {
-    throw usageFault('The body is not valid JSON.');
+    throw usageFault(`The body is not valid ${format}.`);
   }
 }
 
 /** Reads a body of one type. @throws {@link EngineFault} 400 */
-export function readBody<Body>(text: string, type: z.ZodType<Body>): Body {
-  const result = type.safeParse(parseTree(text));
+export function readBody<Body>(
+  text: string,
+  type: z.ZodType<Body>,
+  format: BodyFormat = 'JSON',
+): Body {
+  const result = type.safeParse(parseTree(text, format));
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   throw usageFault(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`);

@@ -3,7 +3,16 @@
  * here, because any other one is refused (oVirt contract).
  */
 import { z } from 'zod';
-import { flag, ignored, integer, listOf, type RefBody, ref, uuid } from './engineBody.ts';
+import {
+  entityRef,
+  flag,
+  ignored,
+  integer,
+  listOf,
+  type RefBody,
+  ref,
+  uuid,
+} from './engineBody.ts';
 
 export interface BackupBody {
   readonly id?: string | undefined;
@@ -122,11 +131,11 @@ export interface TransferBody {
 }
 
 export const transferBody: z.ZodType<TransferBody> = z.strictObject({
-  disk: ref.optional(),
-  snapshot: ref.optional(),
+  disk: entityRef.optional(),
+  snapshot: entityRef.optional(),
   image: ref.optional(),
-  backup: ref.optional(),
-  host: ref.optional(),
+  backup: entityRef.optional(),
+  host: entityRef.optional(),
   direction: z.enum(['upload', 'download']).optional(),
   format: z.enum(['cow', 'raw']).optional(),
   inactivity_timeout: integer.optional(),

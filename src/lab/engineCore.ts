@@ -2,7 +2,7 @@
  * State of the simulated engine and the questions that several topics ask of it. No request handling and
  * no timers of its own here; rows are changed by the topic that owns them.
  */
-import type { LabDataPlane } from './dataPlane.ts';
+import type { LabBackend, LabDataPlane } from './dataPlane.ts';
 import { EngineLog } from './engineEvents.ts';
 import type {
   AttachmentRow,
@@ -26,6 +26,8 @@ export interface EngineParts {
   readonly clusters: readonly ClusterRow[];
   readonly hosts: readonly HostRow[];
   readonly plane: LabDataPlane;
+  /** Makes the disks; the lab's own without it. */
+  readonly backend?: LabBackend | undefined;
   /** Records a secret so that tests can look for it. */
   readonly recordSecret: (secret: string) => void;
 }
@@ -48,6 +50,7 @@ export class Engine {
   readonly scheduler: EngineScheduler;
   readonly behaviour: LabBehaviour;
   readonly plane: LabDataPlane;
+  readonly backend: LabBackend | undefined;
   readonly recordSecret: (secret: string) => void;
   readonly log: EngineLog = new EngineLog();
   readonly domains: readonly StorageDomainRow[];
@@ -66,6 +69,7 @@ export class Engine {
     this.scheduler = parts.scheduler;
     this.behaviour = parts.behaviour;
     this.plane = parts.plane;
+    this.backend = parts.backend;
     this.recordSecret = parts.recordSecret;
     this.domains = parts.domains;
     this.clusters = parts.clusters;

@@ -3,6 +3,7 @@
  * storage is free again.
  */
 import { randomUUID } from 'node:crypto';
+import type { DiskContent } from './dataPlane.ts';
 import { forgetBitmaps } from './engineContent.ts';
 import type { Engine } from './engineCore.ts';
 import type { AttachmentRow, DiskRow, StorageDomainRow, VmRow } from './engineRows.ts';
@@ -28,7 +29,10 @@ export interface NewDisk {
   readonly domain: StorageDomainRow;
 }
 
-function createData(disk: NewDisk, id: string): LabDiskState {
+function createData(engine: Engine, disk: NewDisk, id: string): DiskContent {
+  const { name, sizeBytes, format } = disk;
+  const sparse = disk.sparse ?? format === 'cow';
+  if (engine.backend) return engine.backend.createContent({ id, name, sizeBytes, format, sparse });
   return new LabDiskState({
     id,
     name: disk.name,
@@ -62,7 +66,7 @@ export function createDisk(engine: Engine, disk: NewDisk): DiskRow {
     backupMode: undefined,
     lock: undefined,
     volumes: [],
-    data: createData(disk, id),
+    data: createData(engine, disk, id),
   };
   engine.disks.set(id, row);
   return row;

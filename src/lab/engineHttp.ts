@@ -9,6 +9,7 @@ import { EngineFault } from './engineErrors.ts';
 import { EngineCall, type Router } from './engineRouter.ts';
 import type { SsoSessions } from './engineSso.ts';
 import { API_PATH, reply, toJson, type WireReply } from './engineWire.ts';
+import { toXml } from './engineXml.ts';
 import type { LabHttpRequest } from './labHttp.ts';
 import type { LabHttpResponse } from './labResponse.ts';
 
@@ -58,12 +59,28 @@ function faultReply(fault: EngineFault): WireReply {
   return reply('action', { status: 'failed', fault: content }, fault.status);
 }
 
+/** XML for those that ask for it; a real engine answers so by default, too. */
+function wantsXml(request: LabHttpRequest): boolean {
+  const accept = headerOf(request, 'accept') ?? '';
+  return accept.includes('xml') && !accept.includes('json');
+}
+
+function isXmlBody(request: LabHttpRequest): boolean {
+  return (headerOf(request, 'content-type') ?? '').includes('xml');
+}
+
 /** The only place that picks a format. */
-function render(answer: WireReply, correlationId: string): LabHttpResponse {
+function render(
+  request: LabHttpRequest,
+  { status, root, value }: WireReply,
+  correlationId: string,
+): LabHttpResponse {
+  const isXml = wantsXml(request);
+  const type = isXml ? 'application/xml' : 'application/json';
   return {
-    status: answer.status,
-    headers: { 'content-type': 'application/json', 'correlation-id': correlationId },
-    body: JSON.stringify(toJson(answer.value)),
+    status,
+    headers: { 'content-type': type, 'correlation-id': correlationId },
+    body: isXml ? toXml(root, value) : JSON.stringify(toJson(value)),
   };
 }
 
@@ -110,10 +127,10 @@ export class EngineHttp {
     const correlationId = correlationIdOf(request);
     try {
       const answer = await this.#run(request, segments, correlationId);
-      return render(answer, correlationId);
+      return render(request, answer, correlationId);
     } catch (error) {
       if (!(error instanceof EngineFault)) throw error;
-      if (error.reason !== undefined) return render(faultReply(error), correlationId);
+      if (error.reason !== undefined) return render(request, faultReply(error), correlationId);
       return { status: error.status, headers: { 'correlation-id': correlationId } };
     }
   }
@@ -134,6 +151,7 @@ export class EngineHttp {
       correlationId,
       allContent: headerOf(request, 'all-content') === 'true',
       bodyText: request.body.toString('utf8'),
+      bodyFormat: isXmlBody(request) ? 'XML' : 'JSON',
     });
     return await route.run(call);
   }

@@ -1,11 +1,11 @@
 /** The lab as tests see it, over parts that run already. */
 import { UsageError } from '../core/errors.ts';
+import type { LabImageioPlane } from './dataPlane.ts';
 import type { Engine } from './engineCore.ts';
 import { EngineLabVm, findDisk } from './engineLabVm.ts';
 import { leftoversOf } from './engineLeftovers.ts';
 import { addLabVm } from './engineSetup.ts';
 import type { SsoSessions } from './engineSso.ts';
-import type { LabImageio } from './imageio.ts';
 import type { LabServer } from './labHttp.ts';
 import type {
   Lab,
@@ -30,7 +30,7 @@ export interface LabParts {
   readonly engine: Engine;
   readonly sessions: SsoSessions;
   readonly server: LabServer;
-  readonly imageio: LabImageio;
+  readonly imageio: LabImageioPlane;
 }
 
 export class EngineLab implements Lab {

@@ -3,7 +3,7 @@
  * none is answered with an empty 404 (oVirt contract), so routes see well-formed ids only.
  */
 import type { z } from 'zod';
-import { isUuid, readBody } from './engineBody.ts';
+import { type BodyFormat, isUuid, readBody } from './engineBody.ts';
 import type { Engine } from './engineCore.ts';
 import { EngineFault, unknownResource } from './engineErrors.ts';
 import type { WireReply } from './engineWire.ts';
@@ -17,6 +17,7 @@ export class EngineCall {
   readonly #allContent: boolean;
   readonly #params: Readonly<Record<string, string>>;
   readonly #bodyText: string;
+  readonly #bodyFormat: BodyFormat;
 
   constructor(
     engine: Engine,
@@ -26,6 +27,7 @@ export class EngineCall {
       readonly correlationId: string;
       readonly allContent: boolean;
       readonly bodyText: string;
+      readonly bodyFormat: BodyFormat;
     },
   ) {
     this.engine = engine;
@@ -34,6 +36,7 @@ export class EngineCall {
     this.#allContent = parts.allContent;
     this.#params = parts.params;
     this.#bodyText = parts.bodyText;
+    this.#bodyFormat = parts.bodyFormat;
   }
 
   /** A variable of the path. */
@@ -45,7 +48,7 @@ export class EngineCall {
 
   /** @throws {@link EngineFault} 400 */
   body<Body>(type: z.ZodType<Body>): Body {
-    return readBody(this.#bodyText, type);
+    return readBody(this.#bodyText, type, this.#bodyFormat);
   }
 
   /** A boolean query parameter; given without a value it is true. */

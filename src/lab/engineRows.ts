@@ -2,9 +2,9 @@
  * The rows of the simulated engine's database: plain mutable records, one type per entity.
  * Only engineState.ts holds them; phases and statuses are named as the API shows them.
  */
-import type { FrozenView } from './dataPlane.ts';
+import type { DiskContent, FrozenView } from './dataPlane.ts';
 import type { EngineTimer } from './engineScheduler.ts';
-import type { LabDiskState, LabStorage } from './labDisk.ts';
+import type { LabStorage } from './labDisk.ts';
 import type { LabDiskFormat, LabVmStatus } from './types.ts';
 
 export interface StorageDomainRow {
@@ -66,7 +66,7 @@ export interface DiskRow {
   lock: DiskLock | undefined;
   /** Older volumes, base first. */
   volumes: VolumeRow[];
-  readonly data: LabDiskState;
+  readonly data: DiskContent;
 }
 
 export interface AttachmentRow {

@@ -15,6 +15,7 @@ import { createClusters, createDomains, createHosts } from './engineSetup.ts';
 import { SsoSessions } from './engineSso.ts';
 import { SESSION_IDLE_SECONDS } from './engineTimings.ts';
 import { LabFaultList } from './faults.ts';
+import type { LabBackend, LabImageioPlane } from './dataPlane.ts';
 import { LabImageio } from './imageio.ts';
 import { LabServer } from './labHttp.ts';
 import type { Lab, LabBehaviour, LabOptions, LabRequest } from './types.ts';
@@ -53,7 +54,11 @@ interface Shared {
   readonly lab: () => Lab;
 }
 
-async function startImageio({ authority, requests, ...shared }: Shared): Promise<LabImageio> {
+async function startImageio(
+  { authority, requests, ...shared }: Shared,
+  backend: LabBackend | undefined,
+): Promise<LabImageioPlane> {
+  if (backend) return await backend.startImageio(authority);
   return await LabImageio.start({
     ...shared,
     identity: authority.issue(),
@@ -61,14 +66,20 @@ async function startImageio({ authority, requests, ...shared }: Shared): Promise
   });
 }
 
-function createEngine(options: LabOptions, shared: Shared, imageio: LabImageio): Engine {
+function createEngine(
+  options: LabOptions,
+  shared: Shared,
+  plane: LabImageioPlane,
+  backend: LabBackend | undefined,
+): Engine {
   return new Engine({
+    plane,
+    backend,
     scheduler: new EngineScheduler(options.timeScale ?? DEFAULT_TIME_SCALE),
     behaviour: shared.behaviour,
     domains: createDomains(options.storageDomains),
     clusters: createClusters(),
     hosts: createHosts(),
-    plane: imageio,
     recordSecret: (secret) => shared.secrets.add(secret),
   });
 }
@@ -97,6 +108,14 @@ async function startEngine(
 
 /** Starts an engine and an imageio of their own on 127.0.0.1. */
 export async function startLab(options: LabOptions = {}): Promise<Lab> {
+  return await startLabOver(undefined, options);
+}
+
+/** Starts an engine over disks and an imageio from outside, or over the lab's own. */
+export async function startLabOver(
+  backend: LabBackend | undefined,
+  options: LabOptions = {},
+): Promise<Lab> {
   let lab: Lab | undefined;
   const username = options.username ?? DEFAULT_USERNAME;
   const password = options.password ?? randomBytes(12).toString('base64url');
@@ -111,8 +130,8 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
       return lab;
     },
   };
-  const imageio = await startImageio(shared);
-  const engine = createEngine(options, shared, imageio);
+  const imageio = await startImageio(shared, backend);
+  const engine = createEngine(options, shared, imageio, backend);
   const idleSeconds = options.sessionIdleSeconds ?? SESSION_IDLE_SECONDS;
   const sessions = new SsoSessions({
     username,

@@ -4,6 +4,7 @@
  * succeed takes its disk along. Source: oVirt contract (phases, policies and events of image transfers).
  */
 import { randomUUID } from 'node:crypto';
+import type { TicketStatus } from './dataPlane.ts';
 import { forgetBitmaps } from './engineContent.ts';
 import { type Engine, isTransferOver } from './engineCore.ts';
 import { deleteDisk } from './engineDiskStore.ts';
@@ -17,35 +18,11 @@ import {
   TRANSFER_READY_SECONDS,
   TRANSFER_TEARDOWN_SECONDS,
 } from './engineTimings.ts';
+import { transferEvent } from './engineTransferEvents.ts';
 import { targetOf } from './engineTransferTarget.ts';
 
 /** So many polls in a row must agree before the engine ends a transfer by itself. */
 const POLLS_TO_AGREE = 2;
-
-const TEXTS: Readonly<Record<number, string>> = {
-  [EVENT_CODES.transferInitiated]: 'Image transfer was initiated',
-  [EVENT_CODES.transferSucceeded]: 'Image transfer succeeded',
-  [EVENT_CODES.transferCancelled]: 'Image transfer was cancelled',
-  [EVENT_CODES.transferFailed]: 'Image transfer failed',
-  [EVENT_CODES.ticketMissing]: 'The ticket of the image transfer is missing',
-  [EVENT_CODES.ticketCreateFailed]: 'The host could not create the ticket of the image transfer',
-  [EVENT_CODES.uploadPausedOnTimeout]: 'Upload was paused due to inactivity',
-  [EVENT_CODES.downloadCancelledOnTimeout]: 'Download was cancelled due to inactivity',
-  [EVENT_CODES.transferPausedByUser]: 'Image transfer was paused by the user',
-  [EVENT_CODES.transferResumed]: 'Image transfer was resumed',
-  [EVENT_CODES.transferCancelledByPolicy]: 'Image transfer was cancelled due to inactivity',
-  [EVENT_CODES.transferPausedByPolicy]: 'Image transfer was paused due to inactivity',
-};
-
-export function transferEvent(engine: Engine, transfer: TransferRow, code: number): void {
-  const diskName = engine.disks.get(transfer.diskId)?.name ?? transfer.diskId;
-  engine.log.add({
-    code,
-    description: `${TEXTS[code] ?? 'Image transfer event'} (disk ${diskName}, transfer ${transfer.id}).`,
-    correlationId: transfer.correlationId,
-    vmId: engine.vmOfDisk(transfer.diskId)?.id,
-  });
-}
 
 function schedule(engine: Engine, transfer: TransferRow, seconds: number, next: () => void): void {
   transfer.timer?.cancel();
@@ -113,13 +90,28 @@ function schedulePoll(engine: Engine, transfer: TransferRow): void {
 
 /** What the engine does every few seconds while a transfer runs. */
 function poll(engine: Engine, transfer: TransferRow): void {
+  const { ticketId } = transfer;
+  if (ticketId === undefined || isEnding(transfer.phase) || isPaused(transfer.phase)) return;
+  engine.plane.ticketStatus(ticketId).then(
+    (status) => {
+      if (transfer.ticketId === ticketId) judge(engine, transfer, ticketId, status);
+    },
+    // An imageio that does not answer may be back soon.
+    () => schedulePoll(engine, transfer),
+  );
+}
+
+function judge(
+  engine: Engine,
+  transfer: TransferRow,
+  ticketId: string,
+  status: TicketStatus | undefined,
+): void {
   if (isEnding(transfer.phase) || isPaused(transfer.phase)) return;
-  if (transfer.ticketId === undefined) return;
   // A phase that a fault has put there lasts until the engine looks again.
   transfer.phase = 'transferring';
-  const status = engine.plane.ticketStatus(transfer.ticketId);
   if (!status) return loseTicket(engine, transfer);
-  engine.plane.extendTicket(transfer.ticketId);
+  engine.plane.extendTicket(ticketId);
   transfer.isActive = status.active;
   transfer.transferredBytes = status.transferredBytes;
   if (transfer.ranFull) return pauseTransfer(engine, transfer, 'paused_system');

@@ -13,6 +13,7 @@ import type { EngineCall, Route } from './engineRouter.ts';
 import type { TransferRow } from './engineRows.ts';
 import { TRANSFER_INACTIVITY_SECONDS, TRANSFER_POLL_MIN_SECONDS } from './engineTimings.ts';
 import { checkTransfer, type TransferSource, transferSource } from './engineTransferChecks.ts';
+import { transferEvent } from './engineTransferEvents.ts';
 import {
   beginTransfer,
   cancelTransfer,
@@ -20,7 +21,6 @@ import {
   isEnding,
   isPaused,
   pauseTransfer,
-  transferEvent,
 } from './engineTransferMachine.ts';
 import { reply, replyDone, replyList, type WireReply } from './engineWire.ts';
 

@@ -49,6 +49,7 @@ function uploadTarget(engine: Engine, transfer: TransferRow, disk: DiskRow): Tic
         if (isBeyond) throw noSpace();
       }),
     zero: (offsetBytes, lengthBytes) => target.zero?.(offsetBytes, lengthBytes),
+    image: target.image,
   };
 }
 

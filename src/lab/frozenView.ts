@@ -125,5 +125,6 @@ export function downloadTarget(
     sizeBytes: view.sizeBytes,
     read: (offsetBytes, lengthBytes) => view.read(offsetBytes, lengthBytes),
     extents: (context) => view.extents(context === 'dirty' ? (bitmaps ?? []) : undefined),
+    image: view.image?.(bitmaps),
   };
 }

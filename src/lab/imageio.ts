@@ -4,9 +4,9 @@
  */
 import type { Socket } from 'node:net';
 import type { LabServerIdentity } from './certificates.ts';
-import type { LabDataPlane, Ticket, TicketStatus } from './dataPlane.ts';
+import type { LabImageioPlane, Ticket, TicketStatus } from './dataPlane.ts';
 import type { LabFaultList } from './faults.ts';
-import { ImageioError, toErrorAnswer } from './imageioErrors.ts';
+import { closing, ImageioError, toErrorAnswer } from './imageioErrors.ts';
 import {
   describeImage,
   describeServer,
@@ -77,7 +77,7 @@ function ticketIdOf(request: LabHttpRequest): string {
   return findPath(request.path)?.ticketId ?? '';
 }
 
-export class LabImageio implements LabDataPlane {
+export class LabImageio implements LabImageioPlane {
   readonly traffic: LabTrafficMeter = new LabTrafficMeter(() => this.#tickets.connectionCount);
   readonly #options: LabImageioOptions;
   readonly #tickets: TicketStore;
@@ -106,7 +106,6 @@ export class LabImageio implements LabDataPlane {
     return this.#servers[1]?.origin ?? '';
   }
 
-  /** Tickets that exist; for what a client should have cleaned up. */
   ticketIds(): readonly string[] {
     return this.#tickets.ids();
   }
@@ -115,7 +114,7 @@ export class LabImageio implements LabDataPlane {
     this.#tickets.add(ticket);
   }
 
-  ticketStatus(ticketId: string): TicketStatus | undefined {
+  async ticketStatus(ticketId: string): Promise<TicketStatus | undefined> {
     return this.#tickets.get(ticketId)?.status();
   }
 
@@ -129,7 +128,6 @@ export class LabImageio implements LabDataPlane {
     return isUnused;
   }
 
-  /** All tickets and connections are gone, the ports stay. */
   async restart(): Promise<void> {
     this.#tickets.clear();
     for (const server of this.#servers) server.destroyConnections();
@@ -176,7 +174,12 @@ export class LabImageio implements LabDataPlane {
     if (!found || !isKnown) throw new ImageioError(404, `No handler for '${path}'`);
     const route =
       this.#options.behaviour.oldImageio && method === 'OPTIONS' ? undefined : found.routes[method];
-    if (!route) throw new ImageioError(405, `Invalid method '${method}'`);
+    if (!route) {
+      const error = new ImageioError(405, `Method '${method}' not defined for '${path}'`);
+      throw request.body.length > 0 ? closing(error) : error;
+    }
+    if (found.ticketId === '') throw new ImageioError(400, 'Ticket id is required');
+    if (found.routes === ALGORITHMS_ROUTES) return listChecksumAlgorithms();
     if (method === 'OPTIONS' && found.ticketId === '*') return describeServer();
     const state = await this.#authorize(request, found.ticketId, route.access);
     return await route.handle({ request, state, traffic: this.traffic });

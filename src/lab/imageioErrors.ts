@@ -19,6 +19,18 @@ export function forbidden(reason: string): ImageioError {
   return new ImageioError(403, text, { connection: 'close' });
 }
 
+/** A parameter that is none of those it can be. */
+export function unknownValue(name: string, value: string, known: readonly string[]): ImageioError {
+  const list = known.map((one) => `'${one}'`).join(', ');
+  const text = `Unsupported value '${value}' for '${name}', expecting one of [${list}]`;
+  return new ImageioError(400, text);
+}
+
+/** The same error of a request whose body was not read: the connection cannot be used any more. */
+export function closing(error: ImageioError): ImageioError {
+  return new ImageioError(error.status, error.message, { ...error.headers, connection: 'close' });
+}
+
 /** `content-range` carries the true size. */
 export function outOfRange(message: string, sizeBytes: number): ImageioError {
   return new ImageioError(416, message, { 'content-range': `bytes */${sizeBytes}` });
@@ -27,12 +39,12 @@ export function outOfRange(message: string, sizeBytes: number): ImageioError {
 /** A full storage is all that may fail inside; imageio tells its clients no more than that it did. */
 export function toErrorAnswer(error: unknown): LabHttpResponse {
   if (error instanceof ImageioError) {
-    return { status: error.status, body: error.message, headers: error.headers };
+    return { status: error.status, body: `${error.message}\n`, headers: error.headers };
   }
   if (errnoOf(error) !== 'ENOSPC') throw error;
   return {
     status: 500,
-    body: 'Server failed to perform the request, check logs for more info.',
+    body: 'Server failed to perform the request, check logs for more info.\n',
     headers: { connection: 'close' },
   };
 }

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { KIB, MIB } from '../core/units.ts';
 import type { ViewExtent } from './dataPlane.ts';
-import { ImageioError } from './imageioErrors.ts';
+import { ImageioError, unknownValue } from './imageioErrors.ts';
 import type { TicketRequest } from './imageioImages.ts';
 import type { LabHttpResponse } from './labResponse.ts';
 
@@ -27,7 +27,7 @@ function toWireExtent(extent: ViewExtent): object {
 export function listExtents({ request, state }: TicketRequest): LabHttpResponse {
   const context = request.query.get('context') ?? 'zero';
   if (context !== 'zero' && context !== 'dirty') {
-    throw new ImageioError(400, `Invalid context: ${context}`);
+    throw unknownValue('context', context, ['dirty', 'zero']);
   }
   if (context === 'dirty' && !state.ticket.dirty) {
     throw new ImageioError(404, 'Ticket does not support dirty extents');
@@ -43,16 +43,22 @@ export function listChecksumAlgorithms(): LabHttpResponse {
 /** @throws {@link ImageioError} 400 */
 function parseBlockBytes(text: string | null): number {
   const blockBytes = text === null ? DEFAULT_BLOCK_BYTES : Number(text);
-  const isInside = blockBytes >= MIN_BLOCK_BYTES && blockBytes <= MAX_BLOCK_BYTES;
-  if (isInside && blockBytes % BLOCK_ALIGN_BYTES === 0) return blockBytes;
-  throw new ImageioError(400, `Invalid block size: ${text}`);
+  if (!Number.isInteger(blockBytes)) {
+    throw new ImageioError(400, `Invalid block size: '${text}'`);
+  }
+  if (blockBytes < MIN_BLOCK_BYTES || blockBytes > MAX_BLOCK_BYTES) {
+    const range = `${MIN_BLOCK_BYTES}-${MAX_BLOCK_BYTES}`;
+    throw new ImageioError(400, `Block size out of allowed range: ${range}`);
+  }
+  if (blockBytes % BLOCK_ALIGN_BYTES === 0) return blockBytes;
+  throw new ImageioError(400, 'Block size is not aligned to 4096');
 }
 
 /** Digest over the digests of all blocks; the whole image is read and counts as transferred. */
 export async function computeChecksum({ request, state }: TicketRequest): Promise<LabHttpResponse> {
   const algorithm = request.query.get('algorithm') ?? DEFAULT_ALGORITHM;
   if (!CHECKSUM_ALGORITHMS.includes(algorithm)) {
-    throw new ImageioError(400, `Unsupported algorithm: ${algorithm}`);
+    throw unknownValue('algorithm', algorithm, CHECKSUM_ALGORITHMS);
   }
   const blockBytes = parseBlockBytes(request.query.get('block_size'));
   const { target } = state.ticket;

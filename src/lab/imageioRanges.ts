@@ -7,25 +7,29 @@ export interface ByteRange {
 }
 
 /**
- * What a GET asks for.
+ * What a GET asks for. Only ranges with an end are checked; an open one may be empty, or less.
  *
  * @returns undefined without a header.
- * @throws {@link ImageioError} 416; for the suffix form without a `content-range`, as imageio does.
+ * @throws {@link ImageioError} 416; with a `content-range` only when the range is well-formed.
  */
 export function parseRange(header: string | undefined, sizeBytes: number): ByteRange | undefined {
   if (header === undefined) return undefined;
   if (/^bytes=-\d+$/.test(header)) {
-    throw new ImageioError(416, `Suffix range is not supported: ${header}`);
+    throw new ImageioError(416, 'suffix-byte-range-spec not supported yet');
   }
   const [matched, first, last] = /^bytes=(\d+)-(\d*)$/.exec(header) ?? [];
-  if (!matched) throw outOfRange(`Cannot satisfy range: ${header}`, sizeBytes);
-  const offsetBytes = Number(first);
-  const endBytes = last ? Number(last) + 1 : sizeBytes;
-  if (offsetBytes >= sizeBytes || endBytes <= offsetBytes) {
-    throw outOfRange(`Cannot satisfy range: ${header}`, sizeBytes);
+  if (!matched) {
+    const text = `Cannot satisfy range '${header}', invalid range or multiple ranges`;
+    throw new ImageioError(416, text);
   }
-  if (endBytes > sizeBytes) throw outOfRange('Requested range out of allowed range', sizeBytes);
-  return { offsetBytes, lengthBytes: endBytes - offsetBytes };
+  const offsetBytes = Number(first);
+  if (!last) return { offsetBytes, lengthBytes: sizeBytes - offsetBytes };
+  if (Number(last) < offsetBytes) {
+    throw new ImageioError(416, `Cannot satisfy range '${header}', first > last`);
+  }
+  const range = { offsetBytes, lengthBytes: Number(last) + 1 - offsetBytes };
+  assertInside(range, sizeBytes);
+  return range;
 }
 
 /**
@@ -36,7 +40,7 @@ export function parseRange(header: string | undefined, sizeBytes: number): ByteR
 export function parseContentRange(header: string | undefined): number {
   if (header === undefined) return 0;
   const first = /^bytes (\d+)-(?:\d+|\*)\/(?:\d+|\*)$/.exec(header)?.[1];
-  if (first === undefined) throw new ImageioError(400, `Invalid content-range: ${header}`);
+  if (first === undefined) throw new ImageioError(400, `Invalid Content-Range '${header}'`);
   return Number(first);
 }
 

@@ -3,7 +3,7 @@
  * bitmap records, so that what is dirty since checkpoint C is the union of the bitmaps from C on.
  */
 import { invariant } from '../core/errors.ts';
-import type { TicketTarget } from './dataPlane.ts';
+import type { DiskContent, TicketTarget } from './dataPlane.ts';
 import { FrozenDisk } from './frozenView.ts';
 import {
   allocatedBytesOf,
@@ -14,7 +14,7 @@ import {
   readGranules,
 } from './granules.ts';
 import { RangeSet } from './rangeSet.ts';
-import type { LabDisk, LabDiskFormat } from './types.ts';
+import type { LabDiskFormat } from './types.ts';
 
 /** Room of a storage domain, shared by its disks. */
 export class LabStorage {
@@ -49,7 +49,7 @@ interface Bitmap {
   isBroken: boolean;
 }
 
-export class LabDiskState implements LabDisk {
+export class LabDiskState implements DiskContent {
   readonly id: string;
   readonly name: string;
   readonly format: LabDiskFormat;

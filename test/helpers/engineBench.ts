@@ -33,7 +33,7 @@ export class FakePlane implements LabDataPlane {
     this.tickets.set(ticket.id, ticket);
   });
 
-  ticketStatus(ticketId: string): TicketStatus | undefined {
+  async ticketStatus(ticketId: string): Promise<TicketStatus | undefined> {
     return this.tickets.has(ticketId) ? this.status : undefined;
   }
 

@@ -15,6 +15,7 @@ export interface ImageioAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
+  /** Without the newline at the end of errors. */
   readonly text: string;
 }
 
@@ -127,7 +128,7 @@ export async function startImageio(
         status: answer.statusCode,
         headers: answer.headers,
         body: bytes,
-        text: bytes.toString(),
+        text: bytes.toString().replace(/\n$/, ''),
       };
     },
     close: async () => {

@@ -61,7 +61,7 @@ describe('PUT', () => {
       'PUT /images/t1 HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabcdef',
     );
 
-    expect(text).toMatch(/^HTTP\/1.1 400 [^]*Requested 10 bytes, available 6 bytes$/);
+    expect(text).toMatch(/^HTTP\/1.1 400 [^]*Requested 10 bytes, available 6 bytes\n$/);
     expect(rig.disk.read(0, 6).toString()).toBe('abcdef');
   });
 
@@ -104,10 +104,10 @@ describe('PATCH', () => {
     expect(answer.text).not.toContain('\n');
   });
 
-  test('of broken JSON, or of none, is 400', async () => {
+  test('of broken JSON is 400, whatever its type is said to be', async () => {
     const broken = await rig.call('t1', { method: 'PATCH', headers: JSON_TYPE, body: '{' });
     const untyped = await rig.call('t1', { method: 'PATCH', body: '{"op":"flush"}' });
 
-    expect([broken.status, untyped.status]).toEqual([400, 400]);
+    expect([broken.status, untyped.status]).toEqual([400, 200]);
   });
 });

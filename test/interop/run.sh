@@ -1,23 +1,40 @@
 #!/usr/bin/env bash
-# Chains made by the product from a real ext4 image, read by software nobody here wrote: dissect.archive
-# and a strict checker through check_vbk.py, e2fsck and qemu-img.
+# The product against software nobody here wrote: chains read by dissect.archive and a strict checker, images
+# by e2fsck and qemu-img, disks served by QEMU and the real ovirt-imageio. Prints a table of
+# peers and scenarios. A package that cannot be had ends the run, except with INTEROP_OPTIONAL=1.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 checker=${CHECK_VBK:-../shared/vbk/check_vbk.py}
 fail() { echo "test:interop: $*" >&2; exit 1; }
+lacking() {
+  [ "${INTEROP_OPTIONAL:-}" = 1 ] || fail "$1 cannot be had${2:+: $2}"
+  echo "test:interop: $1 cannot be had, its scenarios are left out" >&2
+}
 [ -f "$checker" ] || fail "the checker $checker is missing; set CHECK_VBK to its path"
-for tool in mkfs.ext4 e2fsck qemu-img python3; do
+for tool in mkfs.ext4 e2fsck qemu-img qemu-io qemu-nbd python3; do
   command -v "$tool" >/dev/null || fail "$tool is missing (Debian packages e2fsprogs, qemu-utils, python3)"
 done
 
-venv=.venv
+venv=$PWD/.venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-"$venv/bin/pip" install -q -r test/interop/requirements.txt
+while read -r package; do
+  "$venv/bin/pip" install -q --disable-pip-version-check "$package" 2>"$venv/pip.log" ||
+    lacking "Python package $package" "$(grep -v '^ *$' "$venv/pip.log" | tail -n 1)"
+done <test/interop/requirements.txt
+has() { "$venv/bin/python" -c "import $1" 2>/dev/null; }
 npm run --silent build
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+export INTEROP_TABLE="$work/table" INTEROP_VENV="$venv"
+: >"$INTEROP_TABLE"
+finish() {
+  echo '-- peer, scenario, result'
+  "$venv/bin/python" test/interop/table.py "$INTEROP_TABLE"
+  rm -rf "$work"
+}
+trap finish EXIT
+row() { printf '%s\t%s\tpassed\t%s\n' "$1" "$2" "$3" >>"$INTEROP_TABLE"; }
 cli() { node dist/cli/main.js "$@"; }
 
 echo '-- an ext4 image of at least 1 GiB, filled with real files'
@@ -46,7 +63,9 @@ point
 
 echo '-- check_vbk.py: strict parser and dissect'
 files=("$work"/repo/*/*.vbk "$work"/repo/*/*.vib)
-"$venv/bin/python" "$checker" --fast "${files[@]}" >"$work/check.json" || {
+reader=(--fast)
+has dissect.archive || reader+=(--no-dissect)
+"$venv/bin/python" "$checker" "${reader[@]}" "${files[@]}" >"$work/check.json" || {
   cat "$work/check.json"
   fail 'check_vbk.py found errors'
 }
@@ -61,6 +80,8 @@ for point, expected in zip(report["chain"], sys.argv[2:], strict=True):
     assert [d["sha256"] for d in disks] == [expected], (point["file"], disks, expected)
     print("ok", point["file"].rsplit("/", 1)[1], disks[0]["size"], expected)
 PY
+row check_vbk.py 'full and two increments of an ext4 disk' 'all bytes'
+if has dissect.archive; then row dissect.archive 'full and two increments of an ext4 disk' 'all bytes'; fi
 
 echo '-- restored images'
 cli verify --repo "$work/repo" --point all
@@ -72,6 +93,8 @@ first=$(cli list --repo "$work/repo" --json | node -pe 'JSON.parse(require("fs")
 cli restore --repo "$work/repo" --vm interop --point "$first" --output "$work/first" --json >/dev/null
 e2fsck -fn "$work/first/disk.raw"
 [ "$(sha256sum "$work/first/disk.raw" | cut -d' ' -f1)" = "${sums[0]}" ] || fail 'the full restored differs'
+row qemu-img 'restored raw and qcow2 compared' 'identical'
+row e2fsck 'restored file system of the full' 'clean'
 
 echo '-- the checker can fail: one bit flipped'
 printf '\x01' | dd of="${files[0]}" bs=1 seek=5000000 conv=notrunc status=none
@@ -79,5 +102,13 @@ if "$venv/bin/python" "$checker" --fast --no-dissect "${files[0]}" >/dev/null; t
   fail 'a damaged container passed the check'
 fi
 if cli verify --repo "$work/repo" --point all >/dev/null; then fail 'verify did not see the damage'; fi
+row check_vbk.py 'one bit flipped' 'found by the checker and by verify'
+
+echo '-- ovirt-imageio, the oVirt SDK, ovirt-img'
+suites=()
+has ovirt_imageio && suites+=(dataPlane disks faults differences)
+has ovirt_imageio && has ovirtsdk4 && suites+=(clients)
+[ "${#suites[@]}" -eq 0 ] || npx vitest run --config test/interop/vitest.config.ts "${suites[@]}"
+if has ovirt_imageio; then row ovirt-imageio 'the lab answers 55 requests as it does' ''; fi
 
 echo 'interop: passed'

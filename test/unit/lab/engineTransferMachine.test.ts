@@ -39,6 +39,23 @@ async function act(transfer: TransferRow, action: string): Promise<number> {
   return (await bench.call('POST', `/imagetransfers/${transfer.id}/${action}`, {})).status;
 }
 
+describe('an imageio that does not answer', () => {
+  it('is asked again, and the transfer goes on', async () => {
+    const transfer = await open();
+    await bench.pass(1.5);
+    const ask = vi.spyOn(bench.plane, 'ticketStatus').mockRejectedValue(new Error('refused'));
+
+    await bench.pass(20);
+    const asked = ask.mock.calls.length;
+    ask.mockRestore();
+    bench.plane.status = { ...IDLE, transferredBytes: 5 };
+    await bench.pass(10);
+
+    expect(asked).toBeGreaterThan(2);
+    expect(transfer).toMatchObject({ phase: 'transferring', transferredBytes: 5 });
+  });
+});
+
 describe('phases', () => {
   it.each([
     ['finalize', 'download', ['finalizing_success', 'finished_success']],

@@ -1,0 +1,238 @@
+/**
+ * A disk of the lab that is a real image file. Its checkpoints are QEMU's dirty bitmaps, guest writes go through
+ * qemu-io, and a frozen view is what vdsm makes of it: an overlay takes the writes that come later, and is merged
+ * back, with its bitmaps, when the backup has ended.
+ */
+import { randomUUID } from 'node:crypto';
+import { closeSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
+import path from 'node:path';
+import type { DiskContent, DiskContentSpec, TicketTarget } from '../../src/lab/dataPlane.ts';
+import type { LabDiskFormat } from '../../src/lab/types.ts';
+import { bitmapsOf, crashWriter, guestWrite, type ImageFile, qemuImg, qemuIo } from './qemu.ts';
+import { neverCalled, QemuView } from './qemuView.ts';
+
+const PAGE_BYTES = 4096;
+const MAX_ZERO_BYTES = 1024 ** 3;
+const GRANULARITY_BYTES = 65_536;
+
+interface FrozenLayer {
+  readonly image: ImageFile;
+  isReleased: boolean;
+}
+
+export class QemuDisk implements DiskContent {
+  readonly id: string;
+  readonly name: string;
+  readonly format: LabDiskFormat;
+  readonly #folder: string;
+  /** Below the active image, base first. */
+  readonly #frozen: FrozenLayer[] = [];
+  /** Bitmaps, oldest first. */
+  #names: string[] = [];
+  /** What cannot be done as long as a view is frozen. */
+  #afterMerge: (() => void)[] = [];
+  #active: ImageFile;
+  #sizeBytes: number;
+
+  constructor(folder: string, spec: DiskContentSpec) {
+    this.id = spec.id;
+    this.name = spec.name;
+    this.format = spec.format;
+    this.#folder = folder;
+    this.#sizeBytes = spec.sizeBytes;
+    this.#active = this.#newImage(spec.format === 'raw' ? 'raw' : 'qcow2');
+    const { path: file, format } = this.#active;
+    // Preallocated volumes of file domains are made so by vdsm.
+    const options = spec.sparse ? [] : ['-o', 'preallocation=falloc'];
+    qemuImg('create', '-q', '-f', format, ...options, file, String(spec.sizeBytes));
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** The image that the guest writes to. */
+  get image(): ImageFile {
+    return this.#active;
+  }
+
+  /** The administrator replaces the image by one that was made elsewhere; backing files stay where they are. */
+  adopt(image: ImageFile): void {
+    const target = this.#newImage(image.format);
+    renameSync(image.path, target.path);
+    rmSync(this.#active.path);
+    this.#active = target;
+    this.#sizeBytes = this.#readSize();
+  }
+
+  read(offsetBytes: number, lengthBytes: number): Buffer {
+    const first = Math.floor(offsetBytes / PAGE_BYTES);
+    const count = Math.ceil((offsetBytes + lengthBytes) / PAGE_BYTES) - first;
+    const to = `${this.#active.path}.piece`;
+    const { path: from, format } = this.#active;
+    const range = [`bs=${PAGE_BYTES}`, `skip=${first}`, `count=${first + count}`];
+    qemuImg('dd', '-U', '-f', format, '-O', 'raw', ...range, `if=${from}`, `of=${to}`);
+    const bytes = Buffer.alloc(lengthBytes);
+    const file = openSync(to, 'r');
+    readSync(file, bytes, 0, lengthBytes, offsetBytes - first * PAGE_BYTES);
+    closeSync(file);
+    rmSync(to);
+    return bytes;
+  }
+
+  digest(): string {
+    return this.snapshot().digest();
+  }
+
+  allocatedBytes(): number {
+    return statSync(this.#active.path).blocks * 512;
+  }
+
+  write(offsetBytes: number, bytes: Uint8Array): void {
+    if (bytes.length > 0) guestWrite(this.#active, offsetBytes, bytes);
+  }
+
+  zero(offsetBytes: number, lengthBytes: number): void {
+    this.#inSteps(offsetBytes, lengthBytes, 'write -q -z -u');
+  }
+
+  /** TRIM: without the promise of zeros, but QEMU keeps it for qcow2. */
+  discard(offsetBytes: number, lengthBytes: number): void {
+    this.#inSteps(offsetBytes, lengthBytes, 'discard -q');
+  }
+
+  resize(sizeBytes: number): void {
+    const { path: file, format } = this.#active;
+    const shrink = sizeBytes < this.#sizeBytes ? ['--shrink'] : [];
+    qemuImg('resize', '-q', '-f', format, ...shrink, file, String(sizeBytes));
+    this.#sizeBytes = sizeBytes;
+  }
+
+  snapshot(): QemuView {
+    return new QemuView(this.#active, this.#newPath('view.raw'), () => {});
+  }
+
+  freeze(): QemuView {
+    const layer: FrozenLayer = { image: this.#active, isReleased: false };
+    const view = new QemuView(this.#active, this.#newPath('view.raw'), () => {
+      layer.isReleased = true;
+      this.#mergeReleased();
+    });
+    this.#frozen.push(layer);
+    const { path: base, format } = this.#active;
+    this.#active = this.#newImage('qcow2');
+    qemuImg('create', '-q', '-f', 'qcow2', '-b', base, '-F', format, this.#active.path);
+    return view;
+  }
+
+  addBitmap(name: string): void {
+    for (const layer of this.#layers()) {
+      for (const { name: older, isRecording, isBroken } of bitmapsOf(layer)) {
+        if (isRecording && !isBroken) qemuImg('bitmap', '--disable', layer.path, older);
+      }
+    }
+    const granularity = ['-g', String(GRANULARITY_BYTES)];
+    qemuImg('bitmap', '--add', ...granularity, this.#active.path, name);
+    this.#names.push(name);
+  }
+
+  removeBitmap(name: string): void {
+    if (this.#frozen.length > 0) return void this.#afterMerge.push(() => this.removeBitmap(name));
+    const at = this.#names.indexOf(name);
+    if (at < 0) return;
+    const older = this.#names[at - 1];
+    const bitmap = bitmapsOf(this.#active).find((one) => one.name === name);
+    const { path: file } = this.#active;
+    if (older !== undefined && bitmap && !bitmap.isBroken) {
+      qemuImg('bitmap', '--merge', name, file, older);
+      if (bitmap.isRecording) qemuImg('bitmap', '--enable', file, older);
+    }
+    if (bitmap) qemuImg('bitmap', '--remove', file, name);
+    this.#names.splice(at, 1);
+  }
+
+  dropBitmaps(): void {
+    if (this.#frozen.length > 0) return void this.#afterMerge.push(() => this.dropBitmaps());
+    for (const { name } of bitmapsOf(this.#active)) {
+      qemuImg('bitmap', '--remove', this.#active.path, name);
+    }
+    this.#names = [];
+  }
+
+  breakBitmaps(): void {
+    if (this.#active.format === 'qcow2') crashWriter(this.#active);
+  }
+
+  canServe(names: readonly string[]): boolean {
+    const usable = this.#layers()
+      .flatMap((layer) => bitmapsOf(layer))
+      .filter(({ isBroken }) => !isBroken);
+    return names.every((name) => usable.some((bitmap) => bitmap.name === name));
+  }
+
+  uploadTarget(): TicketTarget {
+    return {
+      diskId: this.id,
+      sizeBytes: this.#sizeBytes,
+      read: () => neverCalled('read'),
+      extents: () => neverCalled('extents'),
+      image: { ...this.#active, bitmaps: undefined },
+    };
+  }
+
+  releaseStorage(): void {
+    for (const { path: file } of this.#layers()) rmSync(file, { force: true });
+  }
+
+  /** Base first. */
+  #layers(): ImageFile[] {
+    return [...this.#frozen.map(({ image }) => image), this.#active];
+  }
+
+  #inSteps(offsetBytes: number, lengthBytes: number, command: string): void {
+    const endBytes = offsetBytes + lengthBytes;
+    for (let at = offsetBytes; at < endBytes; at += MAX_ZERO_BYTES) {
+      qemuIo(this.#active, `${command} ${at} ${Math.min(MAX_ZERO_BYTES, endBytes - at)}`);
+    }
+  }
+
+  #mergeReleased(): void {
+    for (let below = this.#frozen.at(-1); below?.isReleased; below = this.#frozen.at(-1)) {
+      this.#mergeInto(below.image);
+      this.#frozen.pop();
+      this.#active = below.image;
+    }
+    if (this.#frozen.length > 0) return;
+    const waiting = this.#afterMerge;
+    this.#afterMerge = [];
+    for (const work of waiting) work();
+  }
+
+  /** As vdsm merges a volume: first the data, which no bitmap of the base may record, then the bitmaps. */
+  #mergeInto(base: ImageFile): void {
+    const { path: top } = this.#active;
+    qemuImg('commit', '-q', '-d', '-f', 'qcow2', top);
+    for (const { name, isRecording, isBroken } of bitmapsOf(this.#active)) {
+      if (isBroken || base.format === 'raw') continue;
+      const state = isRecording ? [] : ['--disable'];
+      const granularity = ['-g', String(GRANULARITY_BYTES)];
+      qemuImg('bitmap', '--add', ...state, ...granularity, base.path, name);
+      qemuImg('bitmap', '--merge', name, '-b', top, '-F', 'qcow2', base.path, name);
+    }
+    rmSync(top);
+  }
+
+  #readSize(): number {
+    const { path: file, format } = this.#active;
+    const info = JSON.parse(qemuImg('info', '--output=json', '-f', format, file)) as object;
+    return Number(Reflect.get(info, 'virtual-size'));
+  }
+
+  #newPath(suffix: string): string {
+    return path.join(this.#folder, `${this.name}-${randomUUID().slice(0, 8)}.${suffix}`);
+  }
+
+  #newImage(format: ImageFile['format']): ImageFile {
+    return { path: this.#newPath(format), format };
+  }
+}

@@ -1,0 +1,284 @@
+/**
+ * The lab's data plane over the real ovirt-imageio daemon: a ticket is a qemu-nbd that serves the image, and an
+ * entry on the daemon's control socket. Source: vdsm (NBD servers of transfers, image tickets).
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import type { LabAuthority } from '../../src/lab/certificates.ts';
+import type {
+  DiskContent,
+  DiskContentSpec,
+  LabBackend,
+  LabImageioPlane,
+  TargetImage,
+  Ticket,
+  TicketStatus,
+} from '../../src/lab/dataPlane.ts';
+import type { LabTraffic } from '../../src/lab/types.ts';
+import { Front } from './front.ts';
+import { ImageioDaemon } from './imageioDaemon.ts';
+import { type ImageFile, type MappedRange, NbdExport, qemuImg } from './qemu.ts';
+import { QemuDisk } from './qemuDisk.ts';
+
+const TICKET_TIMEOUT_SECONDS = 300;
+const MERGED_BITMAP = 'since-base';
+const GRANULARITY_BYTES = 65_536;
+
+/** What one ticket served, with what QEMU itself says about the export. */
+export interface ServedTicket {
+  readonly diskId: string;
+  readonly mode: 'read' | 'write';
+  readonly context: 'zero' | 'dirty';
+  /** `transferred` of the ticket, before it was removed. */
+  transferredBytes: number;
+  /** Of the whole export, by its allocation. */
+  readonly dataBytes: number;
+  readonly dirtyBytes: number;
+  readonly dirtyDataBytes: number;
+}
+
+interface OpenTicket {
+  readonly nbd: NbdExport;
+  readonly overlay: string | undefined;
+  readonly served: ServedTicket;
+}
+
+export interface RealImageioOptions {
+  readonly folder: string;
+  readonly venv: string;
+  readonly authority: LabAuthority;
+  readonly localSocket?: string | undefined;
+}
+
+function sum(ranges: readonly MappedRange[]): number {
+  return ranges.reduce((total, { length }) => total + length, 0);
+}
+
+/** Bytes that are in both lists of ranges. */
+function overlap(some: readonly MappedRange[], others: readonly MappedRange[]): number {
+  let total = 0;
+  for (const one of some) {
+    for (const other of others) {
+      const end = Math.min(one.start + one.length, other.start + other.length);
+      total += Math.max(0, end - Math.max(one.start, other.start));
+    }
+  }
+  return total;
+}
+
+function measure(
+  nbd: NbdExport,
+): Pick<ServedTicket, 'dataBytes' | 'dirtyBytes' | 'dirtyDataBytes'> {
+  const data = nbd.map().filter((range) => range.data && !range.zero);
+  // In QEMU's trick with bitmaps dirty ranges are those without data.
+  const dirty = nbd.bitmap === undefined ? [] : nbd.map(nbd.bitmap).filter((range) => !range.data);
+  return {
+    dataBytes: sum(data),
+    dirtyBytes: sum(dirty),
+    dirtyDataBytes: overlap(data, dirty),
+  };
+}
+
+export class RealImageio implements LabImageioPlane {
+  readonly daemon: ImageioDaemon;
+  readonly authority: LabAuthority;
+  readonly front: Front;
+  readonly served: ServedTicket[] = [];
+  readonly traffic: LabTraffic;
+  /** Makes the storage server tell less than the truth: the export is shorter by so many bytes. */
+  hiddenTailBytes = 0;
+  /** Where clients are sent; the port in front unless a test puts something else there. */
+  directOrigin: string;
+  readonly #folder: string;
+  readonly #tickets = new Map<string, OpenTicket>();
+
+  private constructor(options: RealImageioOptions, daemon: ImageioDaemon, front: Front) {
+    this.#folder = options.folder;
+    this.daemon = daemon;
+    this.authority = options.authority;
+    this.front = front;
+    this.directOrigin = front.origin;
+    const bytes = (mode: 'read' | 'write'): ReadonlyMap<string, number> => this.#bytesOf(mode);
+    this.traffic = {
+      get readBytes() {
+        return bytes('read');
+      },
+      get writtenBytes() {
+        return bytes('write');
+      },
+      zeroedBytes: new Map(),
+      maxConnections: 0,
+      openConnections: 0,
+      reset: () => void this.served.splice(0),
+    };
+  }
+
+  static async start(options: RealImageioOptions): Promise<RealImageio> {
+    const folder = path.join(options.folder, 'imageio');
+    mkdirSync(folder);
+    const daemon = await ImageioDaemon.start({ ...options, folder });
+    return new RealImageio(options, daemon, await Front.start(daemon.port));
+  }
+
+  get proxyOrigin(): string {
+    return this.directOrigin;
+  }
+
+  ticketIds(): readonly string[] {
+    return [...this.#tickets.keys()];
+  }
+
+  async addTicket(ticket: Ticket): Promise<void> {
+    const { id, target, mode, transferId, dirty, inactivityTimeoutMs } = ticket;
+    const { image, diskId, sizeBytes } = target;
+    if (!image) throw new Error('the disk is no image file');
+    const open = await this.#serve(image, ticket);
+    this.#tickets.set(id, {
+      ...open,
+      served: {
+        diskId,
+        mode,
+        context: dirty ? 'dirty' : 'zero',
+        transferredBytes: 0,
+        ...measure(open.nbd),
+      },
+    });
+    const { status, body } = await this.daemon.control('PUT', `/tickets/${id}`, {
+      uuid: id,
+      size: sizeBytes,
+      ops: [mode],
+      url: `nbd:unix:${open.nbd.socketPath}`,
+      timeout: TICKET_TIMEOUT_SECONDS,
+      inactivity_timeout: Math.max(1, Math.ceil(inactivityTimeoutMs / 1000)),
+      transfer_id: transferId,
+      sparse: true,
+      dirty,
+    });
+    if (status === 200) return;
+    await this.#forget(id);
+    throw new Error(`ovirt-imageio refused a ticket: ${JSON.stringify(body)}`);
+  }
+
+  async ticketStatus(ticketId: string): Promise<TicketStatus | undefined> {
+    const { status, body } = await this.daemon.control('GET', `/tickets/${ticketId}`);
+    if (status === 404) {
+      await this.#forget(ticketId);
+      return undefined;
+    }
+    const transferredBytes = Number(body['transferred'] ?? 0);
+    const entry = this.#tickets.get(ticketId);
+    if (entry) entry.served.transferredBytes = transferredBytes;
+    return {
+      active: body['active'] === true,
+      idleMs: Number(body['idle_time']) * 1000,
+      transferredBytes,
+    };
+  }
+
+  extendTicket(ticketId: string): void {
+    const patch = { timeout: TICKET_TIMEOUT_SECONDS };
+    // A daemon that is away is noticed by the next look at the ticket.
+    this.daemon.control('PATCH', `/tickets/${ticketId}`, patch).catch(() => {});
+  }
+
+  async removeTicket(ticketId: string): Promise<boolean> {
+    await this.ticketStatus(ticketId);
+    const { status } = await this.daemon.control('DELETE', `/tickets/${ticketId}`);
+    if (status !== 204) return false;
+    await this.#forget(ticketId);
+    return true;
+  }
+
+  async restart(): Promise<void> {
+    await this.daemon.stop();
+    await this.daemon.start();
+  }
+
+  async close(): Promise<void> {
+    await this.front.close();
+    await this.daemon.stop();
+    for (const id of this.ticketIds()) await this.#forget(id);
+  }
+
+  /** With bitmaps through an overlay of its own that holds their union, as vdsm does. */
+  async #serve(
+    image: TargetImage,
+    { id, mode, target }: Ticket,
+  ): Promise<Pick<OpenTicket, 'nbd' | 'overlay'>> {
+    const socketPath = path.join(this.#folder, `${id.slice(0, 13)}.nbd`);
+    const isWritable = mode === 'write';
+    if (!image.bitmaps && this.hiddenTailBytes === 0) {
+      const options = { image, socketPath, isWritable, bitmap: undefined };
+      return { nbd: await NbdExport.start(options), overlay: undefined };
+    }
+    const overlay = path.join(this.#folder, `${id.slice(0, 13)}.overlay`);
+    const shownBytes = target.sizeBytes - this.hiddenTailBytes;
+    const backing = ['-b', image.path, '-F', image.format];
+    qemuImg('create', '-q', '-f', 'qcow2', ...backing, overlay, String(shownBytes));
+    const bitmap = image.bitmaps && MERGED_BITMAP;
+    if (image.bitmaps) this.#mergeBitmaps(image, image.bitmaps, overlay);
+    const shown: ImageFile = { path: overlay, format: 'qcow2' };
+    const nbd = await NbdExport.start({ image: shown, socketPath, isWritable, bitmap });
+    return { nbd, overlay };
+  }
+
+  #mergeBitmaps(image: ImageFile, names: readonly string[], overlay: string): void {
+    const granularity = ['-g', String(GRANULARITY_BYTES)];
+    qemuImg('bitmap', '--add', '--disable', ...granularity, overlay, MERGED_BITMAP);
+    const from = ['-b', image.path, '-F', image.format];
+    for (const name of names) {
+      qemuImg('bitmap', '--merge', name, ...from, overlay, MERGED_BITMAP);
+    }
+  }
+
+  async #forget(ticketId: string): Promise<void> {
+    const entry = this.#tickets.get(ticketId);
+    if (!entry) return;
+    this.#tickets.delete(ticketId);
+    this.served.push(entry.served);
+    await entry.nbd.stop();
+    if (entry.overlay !== undefined) rmSync(entry.overlay, { force: true });
+  }
+
+  #bytesOf(mode: 'read' | 'write'): ReadonlyMap<string, number> {
+    const bytes = new Map<string, number>();
+    for (const ticket of this.served.filter((one) => one.mode === mode)) {
+      const before = bytes.get(ticket.diskId) ?? 0;
+      bytes.set(ticket.diskId, before + ticket.transferredBytes);
+    }
+    return bytes;
+  }
+}
+
+/** Disks of QEMU, served by the real daemon. */
+export class RealBackend implements LabBackend {
+  readonly #options: Omit<RealImageioOptions, 'authority'>;
+  readonly #disks = new Map<string, QemuDisk>();
+  #imageio: RealImageio | undefined;
+
+  constructor(options: Omit<RealImageioOptions, 'authority'>) {
+    this.#options = options;
+  }
+
+  get imageio(): RealImageio {
+    if (!this.#imageio) throw new Error('the lab is not up');
+    return this.#imageio;
+  }
+
+  disk(diskId: string): QemuDisk {
+    const disk = this.#disks.get(diskId);
+    if (!disk) throw new Error(`there is no disk ${diskId}`);
+    return disk;
+  }
+
+  createContent(spec: DiskContentSpec): DiskContent {
+    const disk = new QemuDisk(this.#options.folder, spec);
+    this.#disks.set(spec.id, disk);
+    return disk;
+  }
+
+  async startImageio(authority: LabAuthority): Promise<LabImageioPlane> {
+    this.#imageio = await RealImageio.start({ ...this.#options, authority });
+    return this.#imageio;
+  }
+}

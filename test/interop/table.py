@@ -1,0 +1,50 @@
+"""Prints the rows of an interop run as a table, with the versions of the peers."""
+import subprocess
+import sys
+from importlib import metadata
+
+PACKAGES = {
+    "dissect.archive": "dissect.archive",
+    "ovirt-imageio": "ovirt-imageio",
+    "ovirt-img": "ovirt-imageio",
+    "imageio client": "ovirt-imageio",
+    "ovirtsdk4": "ovirt-engine-sdk-python",
+}
+# Those that work on images of QEMU.
+WITH_QEMU = ("ovirt-imageio", "ovirt-img")
+
+
+def first_line(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    return (done.stdout + done.stderr).splitlines()[0]
+
+
+def version_of(peer):
+    if peer in PACKAGES:
+        version = metadata.version(PACKAGES[peer])
+        return f"{version}, QEMU {qemu_version()}" if peer in WITH_QEMU else version
+    if peer == "qemu-img":
+        return qemu_version()
+    if peer == "e2fsck":
+        return first_line("e2fsck", "-V").split()[1]
+    return ""
+
+
+def qemu_version():
+    return first_line("qemu-img", "--version").split()[2]
+
+
+def main(path):
+    with open(path, encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file if line.strip()]
+    rows.sort(key=lambda row: row[0])
+    versions = {peer: version_of(peer) for peer in {row[0] for row in rows}}
+    table = [("peer", "scenario", "result", "versions", "bytes")]
+    table += [(peer, what, result, versions[peer], more) for peer, what, result, more in rows]
+    widths = [max(len(row[at]) for row in table) for at in range(5)]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths))
+        print("  ".join(cells).rstrip())
+
+
+main(sys.argv[1])
