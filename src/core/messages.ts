@@ -259,7 +259,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     resolution: 'Check ovirt-imageio on the host if it repeats.',
   },
   'XFER-306': {
-    level: 'warn',
+    level: 'error',
     text: 'The engine did not end backup {backup} of {vm} ({reason}). All data had been read, so the restore point is kept; what is left on the engine is cleaned up by the next session.',
     resolution:
       'Run "ovirt-cbt cleanup" when the engine is well again, or wait for the next session.',
