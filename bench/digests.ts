@@ -3,14 +3,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { formatTable } from '../src/cli/output.ts';
 import { MIB } from '../src/core/units.ts';
-import {
-  compileMd5Kernel,
-  type DigestJob,
-  LaneDigests,
-  MAX_LANES,
-  TAIL_BYTES,
-} from '../src/pipeline/laneDigests.ts';
+import { type DigestJob, LaneDigests, MAX_LANES, TAIL_BYTES } from '../src/pipeline/laneDigests.ts';
 import { createSlab, RESULT_BYTES, type Slab } from '../src/pipeline/slab.ts';
+import { compileSlabKernels } from '../src/pipeline/slabKernels.ts';
 import { median } from './statistics.ts';
 
 const ROUNDS = 31;
@@ -43,7 +38,7 @@ async function fillSlots(slab: Slab): Promise<{ blocks: Buffer[]; jobs: DigestJo
 export async function printDigests(): Promise<void> {
   const slab = createSlab({ blockSizeBytes: MIB });
   const { blocks, jobs } = await fillSlots(slab);
-  const digests = new LaneDigests(slab.memory, compileMd5Kernel());
+  const digests = new LaneDigests(slab.memory, compileSlabKernels().md5);
   const ours = jobs.map((): number[] => []);
   const peer: number[] = [];
   for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round++) {

@@ -1,10 +1,13 @@
 /**
- * Writes src/pipeline/md5KernelBytes.ts; a test compares that file with what it would write.
+ * Writes the files in src/pipeline that carry the kernels; a test compares them with what it would write.
  *
  *   npm run kernels
  */
 import { writeFile } from 'node:fs/promises';
 import { assemble, bytesFile } from './assemble.ts';
-import { md5KernelText } from './md5.ts';
+import { KERNEL_FILES } from './kernelFiles.ts';
 
-await writeFile('src/pipeline/md5KernelBytes.ts', bytesFile(await assemble(md5KernelText())));
+for (const kernel of KERNEL_FILES) {
+  const bytes = await assemble(kernel.text());
+  await writeFile(`src/pipeline/${kernel.target}`, bytesFile(kernel, bytes));
+}

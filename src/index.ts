@@ -52,6 +52,11 @@ export {
 } from './pipeline/dirtyZeroFilter.ts';
 export { createExtentSource, type ExtentSourceOptions } from './pipeline/extentSource.ts';
 export { FingerprintMap, type ParentDisk } from './pipeline/fingerprintMap.ts';
+export {
+  createFileReader,
+  type FileReaderOptions,
+  type FileRecord,
+} from './pipeline/fileReader.ts';
 export { createHashComparer, type HashComparerOptions } from './pipeline/hashComparer.ts';
 export { callbackSink, ndjsonSink, nullSink, rawFileSink } from './pipeline/plainSinks.ts';
 export {

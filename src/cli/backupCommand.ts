@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../core/errors.ts';
 import { backupImages } from '../session/backupImages.ts';
-import { backupVms, type JobReport } from '../session/backupVms.ts';
+import type { JobReport } from '../session/backupVms.ts';
 import type { SessionMode } from '../session/chainSession.ts';
 import {
   collect,
@@ -74,6 +74,7 @@ async function runVms(
 ): Promise<number> {
   if (!flags.vm) throw misuse('nothing to back up', 'use --vm NAME, or --image FILE with --name');
   context.signal.addEventListener('abort', () => line.stop());
+  const { backupVms } = await import('../session/backupVms.ts');
   const report = await backupVms({
     engine: await readEngineSettings(flags),
     vms: flags.vm,

@@ -1,9 +1,7 @@
 /** Commands around an engine: preflight, cleanup, and the simulated engine to try them on. */
 import { type Command, Option } from 'commander';
 import { EXIT_CODES } from '../core/errors.ts';
-import { cleanupVm } from '../session/cleanupVm.ts';
 import type { SessionMode } from '../session/chainSession.ts';
-import { preflightVm } from '../session/preflightVm.ts';
 import {
   collect,
   CommandContext,
@@ -12,7 +10,6 @@ import {
   withCommonFlags,
 } from './context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from './engineFlags.ts';
-import { runLab } from './lab.ts';
 import { formatCleanup, formatPreflight } from './output.ts';
 
 type Done = (exitCode: number) => void;
@@ -40,6 +37,7 @@ export function addPreflight(program: Command, done: Done): void {
     .action(async (flags: PreflightFlags) => {
       const context = new CommandContext(flags);
       const exitCode = await context.run(async () => {
+        const { preflightVm } = await import('../session/preflightVm.ts');
         const report = await preflightVm({
           engine: await readEngineSettings(flags),
           repository: flags.repo,
@@ -71,6 +69,7 @@ export function addCleanup(program: Command, done: Done): void {
     .action(async (flags: CleanupFlags) => {
       const context = new CommandContext(flags);
       const exitCode = await context.run(async () => {
+        const { cleanupVm } = await import('../session/cleanupVm.ts');
         const report = await cleanupVm({
           engine: await readEngineSettings(flags),
           repository: flags.repo,
@@ -93,6 +92,7 @@ export function addLab(program: Command, done: Done): void {
     .option('--port <n>', 'port of the engine on 127.0.0.1 (default: any)', parseCount('--port'))
     .action(async (flags: CommonFlags & { readonly port?: number }) => {
       const context = new CommandContext(flags);
+      const { runLab } = await import('./lab.ts');
       done(await context.run(() => runLab(context, flags.port)));
     });
 }

@@ -3,7 +3,6 @@ import { type Command, Option } from 'commander';
 import { UsageError } from '../core/errors.ts';
 import type { ImageFormat } from '../session/restoreDisk.ts';
 import { restoreImages } from '../session/restoreImages.ts';
-import { restoreVm } from '../session/restoreVm.ts';
 import type { TargetFormat } from '../session/targetDisk.ts';
 import {
   collect,
@@ -76,6 +75,7 @@ async function runVm(
     throw new UsageError('USAGE_INVALID_OPTION', '--output and --to-engine exclude each other');
   }
   context.signal.addEventListener('abort', () => line.stop());
+  const { restoreVm } = await import('../session/restoreVm.ts');
   const report = await restoreVm({
     engine: await readEngineSettings(flags),
     repository: flags.repo,

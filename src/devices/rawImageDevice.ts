@@ -51,6 +51,7 @@ interface OpenedImage {
 class RawImageDevice implements RawImage {
   readonly path: string;
   readonly virtualSizeBytes: number;
+  readonly fileDescriptor: number;
   readonly allocatedBytes: number;
   readonly #image: OpenedImage;
 
@@ -58,6 +59,7 @@ class RawImageDevice implements RawImage {
     this.#image = image;
     this.path = image.path;
     this.virtualSizeBytes = image.sizeBytes;
+    this.fileDescriptor = image.file.fd;
     this.allocatedBytes = image.allocatedBytes;
   }
 

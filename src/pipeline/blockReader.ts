@@ -5,7 +5,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { BackupError, TransferError } from '../core/errors.ts';
 import { BusyClock, type StageStats } from '../core/stats.ts';
-import type { BlockDevice, DataBlock, DiskTask, WantedBlock, ZeroRun } from './blocks.ts';
+import type {
+  BlockDevice,
+  DataBlock,
+  DiskTask,
+  HashedBlock,
+  UnchangedRun,
+  WantedBlock,
+  ZeroRun,
+} from './blocks.ts';
 import { OrderedStage } from './orderedStage.ts';
 import type { SlabLease, Slot } from './slab.ts';
 import type { Stage } from './stage.ts';
@@ -21,6 +29,12 @@ export interface BlockReaderOptions {
   readonly attempts?: number | undefined;
   /** Pause before the second try; doubles with each further one. @defaultValue 200 */
   readonly retryDelayMs?: number | undefined;
+}
+
+/** A block that was read and is all zero. */
+export function zeroBlock(block: WantedBlock): ZeroRun {
+  const { diskId, index, offsetBytes, lengthBytes } = block;
+  return { kind: 'zero', diskId, index, offsetBytes, lengthBytes, blockCount: 1 };
 }
 
 function shortRead(task: DiskTask, block: WantedBlock, actualBytes: number): TransferError {
@@ -40,7 +54,8 @@ function shortRead(task: DiskTask, block: WantedBlock, actualBytes: number): Tra
   );
 }
 
-class Reader {
+/** What a disk's reads have in common, whoever makes them. */
+export class BlockReads {
   readonly #options: BlockReaderOptions;
   readonly #attempts: number;
   readonly #clock: BusyClock;
@@ -55,22 +70,30 @@ class Reader {
     this.#zeros = Buffer.alloc(options.task.blockSizeBytes);
   }
 
-  async read(block: WantedBlock, signal: AbortSignal): Promise<readonly [DataBlock | ZeroRun]> {
+  /**
+   * Waits for a slot and gives it to `work`, which makes a record of the block: with the slot, or without,
+   * and then it is released here.
+   */
+  async withSlot<Out extends DataBlock | HashedBlock | ZeroRun | UnchangedRun>(
+    block: WantedBlock,
+    signal: AbortSignal,
+    work: (slot: Slot) => Promise<Out>,
+  ): Promise<readonly [Out]> {
     const { lease, stats } = this.#options;
     const slot = await this.#slotWait.time(() => lease.acquireRaw(signal));
-    const bytes = slot.bytes.subarray(0, block.lengthBytes);
-    await this.#clock.time(() => this.#fill(bytes, block, signal));
+    const record = await this.#clock.time(() => work(slot));
     stats.blocks++;
     stats.bytes += block.lengthBytes;
-    return [this.#record(block, slot, bytes)];
+    if (!('slot' in record)) slot.release();
+    return [record];
   }
 
-  #record(block: WantedBlock, slot: Slot, bytes: Buffer): DataBlock | ZeroRun {
+  /** Has the device read the block into the slot, repeatedly where that makes sense. */
+  async read(block: WantedBlock, slot: Slot, signal: AbortSignal): Promise<DataBlock | ZeroRun> {
     const { diskId, index, offsetBytes, lengthBytes } = block;
-    if (bytes.equals(this.#zeros.subarray(0, lengthBytes))) {
-      slot.release();
-      return { kind: 'zero', diskId, index, offsetBytes, lengthBytes, blockCount: 1 };
-    }
+    const bytes = slot.bytes.subarray(0, lengthBytes);
+    await this.#fill(bytes, block, signal);
+    if (bytes.equals(this.#zeros.subarray(0, lengthBytes))) return zeroBlock(block);
     return { kind: 'data', diskId, index, offsetBytes, lengthBytes, slot };
   }
 
@@ -99,10 +122,13 @@ class Reader {
 export function createBlockReader(
   options: BlockReaderOptions,
 ): Stage<WantedBlock | ZeroRun, DataBlock | ZeroRun> {
-  const reader = new Reader(options);
+  const reads = new BlockReads(options);
   return new OrderedStage<WantedBlock | ZeroRun, DataBlock | ZeroRun>({
     concurrency: options.readers ?? 4,
     stats: options.stats,
-    run: (record, signal) => (record.kind === 'zero' ? [record] : reader.read(record, signal)),
+    run: (record, signal) =>
+      record.kind === 'zero'
+        ? [record]
+        : reads.withSlot(record, signal, (slot) => reads.read(record, slot, signal)),
   });
 }

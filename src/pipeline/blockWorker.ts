@@ -1,14 +1,14 @@
 /** Entry of a worker thread: takes batches of jobs on the shared slab, answers with the batch number. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { createBlockVerbs } from './blockVerbs.ts';
-import { LaneDigests } from './laneDigests.ts';
-import { decodeJobs, runJobs, type VerbTools } from './verbJobs.ts';
-import type { SharedWasmMemory, WasmModule } from './wasm.ts';
+import type { SlabKernels } from './slabKernels.ts';
+import { createVerbTools } from './verbTools.ts';
+import { decodeJobs, runJobs } from './verbJobs.ts';
+import type { SharedWasmMemory } from './wasm.ts';
 
 /** What a thread is started with. */
 export interface WorkerSetup {
   readonly memory: SharedWasmMemory;
-  readonly md5Kernel: WasmModule | undefined;
+  readonly kernels: SlabKernels;
 }
 
 export interface WorkerBatch {
@@ -22,12 +22,8 @@ export interface WorkerAnswer {
   readonly error?: string | undefined;
 }
 
-const { memory, md5Kernel } = workerData as WorkerSetup;
-const tools: VerbTools = {
-  verbs: await createBlockVerbs(),
-  digests: new LaneDigests(memory, md5Kernel),
-  memory: memory.buffer,
-};
+const { memory, kernels } = workerData as WorkerSetup;
+const tools = await createVerbTools(memory, kernels);
 
 parentPort?.on('message', (batch: WorkerBatch) => {
   let error: string | undefined;

@@ -34,6 +34,11 @@ export interface Extent {
 /** A source of disk bytes. */
 export interface BlockDevice {
   readonly virtualSizeBytes: number;
+  /**
+   * An open file of this process that holds byte k of the disk at offset k. Worker threads may read it of
+   * their own accord; what they cannot read is asked of {@link readInto}. It stays open until `close`.
+   */
+  readonly fileDescriptor?: number | undefined;
   /** Extents in ascending order that cover the whole disk without gap or overlap (the plan checks). */
   extents(context: 'zero' | 'dirty', signal: AbortSignal): AsyncIterable<Extent> | Iterable<Extent>;
   /**

@@ -1,5 +1,5 @@
 /**
- * Fourth stage: fingerprints every data block and, where a parent point is given, drops what it already
+ * Fourth stage: fingerprints every data block that has none yet and, where a parent point is given, drops what it already
  * holds. Compare is by position only: same index, same length, same 64-bit fingerprint.
  */
 import { countCpu, type StageStats } from '../core/stats.ts';
@@ -54,26 +54,33 @@ function* compareZeroRun(run: ZeroRun, task: DiskTask, parent: ParentDisk): Gene
  */
 export function createHashComparer(
   options: HashComparerOptions,
-): Stage<DataBlock | ZeroRun, HashedBlock | ZeroRun | UnchangedRun> {
+): Stage<DataBlock | HashedBlock | ZeroRun | UnchangedRun, HashedBlock | ZeroRun | UnchangedRun> {
   const { task, pool, stats, parent } = options;
 
   async function hash(block: DataBlock): Promise<Out[]> {
     const { diskId, index, offsetBytes, lengthBytes, slot } = block;
     const { fingerprint, workMs } = await pool.hash(slot, lengthBytes);
     countCpu(stats, lengthBytes, workMs, pool.workerCount);
-    if (parent && isUnchanged(parent, index, fingerprint, lengthBytes, task.blockSizeBytes)) {
-      slot.release();
-      return [{ kind: 'unchanged', diskId, index, offsetBytes, lengthBytes, blockCount: 1 }];
-    }
-    return [{ kind: 'hashed', diskId, index, offsetBytes, lengthBytes, slot, fingerprint }];
+    return compare({ kind: 'hashed', diskId, index, offsetBytes, lengthBytes, slot, fingerprint });
   }
 
-  return new OrderedStage<DataBlock | ZeroRun, Out>({
+  function compare(block: HashedBlock): Out[] {
+    const { diskId, index, offsetBytes, lengthBytes, slot, fingerprint } = block;
+    if (!parent || !isUnchanged(parent, index, fingerprint, lengthBytes, task.blockSizeBytes)) {
+      return [block];
+    }
+    slot.release();
+    return [{ kind: 'unchanged', diskId, index, offsetBytes, lengthBytes, blockCount: 1 }];
+  }
+
+  return new OrderedStage<DataBlock | HashedBlock | ZeroRun | UnchangedRun, Out>({
     concurrency: HASH_WINDOW_BLOCKS,
     stats,
     run: (record) => {
       if (record.kind === 'data') return hash(record);
-      return parent ? compareZeroRun(record, task, parent) : [record];
+      if (record.kind === 'hashed') return compare(record);
+      if (record.kind === 'zero' && parent) return compareZeroRun(record, task, parent);
+      return [record];
     },
   });
 }

@@ -7,7 +7,6 @@
  */
 import { createHash } from 'node:crypto';
 import { invariant } from '../core/errors.ts';
-import { MD5_KERNEL_BASE64 } from './md5KernelBytes.ts';
 import { type SharedWasmMemory, type WasmModule, wasm } from './wasm.ts';
 
 /** Blocks that one call hashes. */
@@ -47,16 +46,6 @@ interface Lane {
   readonly stateOffset: number;
   sourceOffset: number;
   chunkCount: number;
-}
-
-/** Compiles the kernel. Give the module to every thread. `undefined` where this machine cannot run it. */
-export function compileMd5Kernel(): WasmModule | undefined {
-  try {
-    return new wasm.Module(Buffer.from(MD5_KERNEL_BASE64, 'base64'));
-  } catch (error) {
-    if (error instanceof wasm.CompileError) return undefined;
-    throw error;
-  }
 }
 
 /** The digests of one thread. */

@@ -4,30 +4,46 @@
  * one after the other, and then all their digests are computed together.
  */
 import type { BlockVerbs } from './blockVerbs.ts';
+import { readBlock } from './blockFileRead.ts';
 import { type DigestJob, type LaneDigests, TAIL_BYTES } from './laneDigests.ts';
 import { RESULT_BYTES } from './slab.ts';
+import type { SlabFingerprints } from './slabFingerprints.ts';
 import { DIGEST_BYTES } from './storedBlock.ts';
 
 export const VERB_HASH = 0;
 export const VERB_PACK = 1;
 export const VERB_UNPACK = 2;
+export const VERB_READ = 3;
 
 /** One job: slots by index and their byte places in the shared memory. */
 export interface VerbJob {
-  readonly verb: typeof VERB_HASH | typeof VERB_PACK | typeof VERB_UNPACK;
+  readonly verb: typeof VERB_HASH | typeof VERB_PACK | typeof VERB_UNPACK | typeof VERB_READ;
   /** Slot whose result record takes the numbers. */
   readonly resultIndex: number;
-  /** Byte offset and length of the source in the slab; with `pack` the slot has room up to the next cluster. */
+  /**
+   * Byte offset and length of the source in the slab, or with `read` in the file; with `pack` the slot has
+   * room up to the next cluster.
+   */
   readonly sourceOffset: number;
   readonly sourceBytes: number;
   readonly targetOffset: number;
-  /** Room in the target for `pack`, plain length for `unpack`. */
+  /** Room in the target for `pack` and `read`, plain length for `unpack`. */
   readonly targetBytes: number;
   /** For `unpack`: 1 when the source is LZ4. */
   readonly isLz4: 0 | 1;
+  /** For `read`: the open file of this process. */
+  readonly fileDescriptor: number;
 }
 
-export const JOB_WORDS = 7;
+const JOB_WORDS = 8;
+
+/** What the verbs of a thread work with. */
+export interface VerbTools {
+  readonly verbs: BlockVerbs;
+  readonly digests: LaneDigests;
+  readonly fingerprints: SlabFingerprints;
+  readonly memory: SharedArrayBuffer;
+}
 
 /** Numbers that a job left behind. */
 export interface VerbResult {
@@ -39,13 +55,16 @@ export interface VerbResult {
   readonly workMs: number;
 }
 
+/** Status of a `read` that did not get the whole block. */
+const READ_FAILED = 1;
+
 const AT_STATUS = 0;
 const AT_IS_LZ4 = 4;
 const AT_STORED_BYTES = 8;
 const AT_FINGERPRINT = 16;
 const AT_WORK_MS = 24;
 const AT_DIGEST = 32;
-/** The end of the block with its MD5 padding, while the digest is computed. */
+/** The state of the fingerprint; then the end of the block with its MD5 padding, while the digest is computed. */
 const AT_TAIL: number = RESULT_BYTES - TAIL_BYTES;
 
 export function encodeJobs(jobs: readonly VerbJob[]): number[] {
@@ -57,12 +76,13 @@ export function encodeJobs(jobs: readonly VerbJob[]): number[] {
     job.targetOffset,
     job.targetBytes,
     job.isLz4,
+    job.fileDescriptor,
   ]);
 }
 
 export function decodeJobs(words: readonly number[]): VerbJob[] {
   return Array.from({ length: words.length / JOB_WORDS }, (_, k) => {
-    const [verb, resultIndex, sourceOffset, sourceBytes, targetOffset, targetBytes, isLz4] =
+    const [verb, resultIndex, sourceOffset, sourceBytes, targetOffset, targetBytes, isLz4, file] =
       words.slice(k * JOB_WORDS, (k + 1) * JOB_WORDS) as [
         VerbJob['verb'],
         number,
@@ -71,8 +91,10 @@ export function decodeJobs(words: readonly number[]): VerbJob[] {
         number,
         number,
         0 | 1,
+        number,
       ];
-    return { verb, resultIndex, sourceOffset, sourceBytes, targetOffset, targetBytes, isLz4 };
+    const places = { resultIndex, sourceOffset, sourceBytes, targetOffset, targetBytes };
+    return { verb, ...places, isLz4, fileDescriptor: file };
   });
 }
 
@@ -81,19 +103,23 @@ export function decodeJobs(words: readonly number[]): VerbJob[] {
  *
  * @returns the block whose digest it still needs, if any
  */
-function runVerb(
-  verbs: BlockVerbs,
-  memory: SharedArrayBuffer,
-  job: VerbJob,
-  out: DataView,
-): DigestJob | undefined {
+function runVerb(tools: VerbTools, job: VerbJob, out: DataView): DigestJob | undefined {
+  const { verbs, fingerprints, memory } = tools;
   const digestAt = {
     digestOffset: out.byteOffset + AT_DIGEST,
     tailOffset: out.byteOffset + AT_TAIL,
   };
+  // The digest of a block is computed when its fingerprint is done.
+  const stateOffset = digestAt.tailOffset;
   if (job.verb === VERB_HASH) {
-    const source = Buffer.from(memory, job.sourceOffset, job.sourceBytes);
-    out.setBigUint64(AT_FINGERPRINT, verbs.fingerprint(source), true);
+    const fingerprint = fingerprints.of(job.sourceOffset, job.sourceBytes, stateOffset);
+    out.setBigUint64(AT_FINGERPRINT, fingerprint, true);
+    return undefined;
+  }
+  if (job.verb === VERB_READ) {
+    const fingerprint = readBlock(tools, job, stateOffset);
+    out.setUint32(AT_STATUS, fingerprint === undefined ? READ_FAILED : 0, true);
+    out.setBigUint64(AT_FINGERPRINT, fingerprint ?? 0n, true);
     return undefined;
   }
   if (job.verb === VERB_PACK) {
@@ -109,7 +135,8 @@ function runVerb(
   const status = verbs.unpack(stored, job.isLz4 ? 'lz4' : 'plain', plain);
   out.setUint32(AT_STATUS, status, true);
   if (status !== 0) return undefined;
-  out.setBigUint64(AT_FINGERPRINT, verbs.fingerprint(plain), true);
+  const fingerprint = fingerprints.of(job.targetOffset, job.targetBytes, stateOffset);
+  out.setBigUint64(AT_FINGERPRINT, fingerprint, true);
   return { sourceOffset: job.targetOffset, sourceBytes: job.targetBytes, ...digestAt };
 }
 
@@ -117,23 +144,16 @@ function recordAt(memory: SharedArrayBuffer, resultIndex: number): DataView {
   return new DataView(memory, resultIndex * RESULT_BYTES, RESULT_BYTES);
 }
 
-/** What the verbs of a thread work with. */
-export interface VerbTools {
-  readonly verbs: BlockVerbs;
-  readonly digests: LaneDigests;
-  readonly memory: SharedArrayBuffer;
-}
-
 /** Runs the jobs of one batch on this thread; yields between two of them. Results count when it has ended. */
 export function* runJobs(tools: VerbTools, jobs: readonly VerbJob[]): Generator<void, void> {
-  const { verbs, digests, memory } = tools;
+  const { digests, memory } = tools;
   const blocks: DigestJob[] = [];
   const outs: DataView[] = [];
   for (const job of jobs) {
     const startedAtMs = performance.now();
     const out = recordAt(memory, job.resultIndex);
     out.setUint32(AT_STATUS, 0, true);
-    const block = runVerb(verbs, memory, job, out);
+    const block = runVerb(tools, job, out);
     if (block) {
       blocks.push(block);
       outs.push(out);

@@ -33,3 +33,13 @@ interface WasmApi {
 
 export const wasm: WasmApi = (globalThis as unknown as { readonly WebAssembly: WasmApi })
   .WebAssembly;
+
+/** Compiles a kernel of the product. `undefined` where this machine cannot run it (no SIMD, no threads). */
+export function compileKernel(base64: string): WasmModule | undefined {
+  try {
+    return new wasm.Module(Buffer.from(base64, 'base64'));
+  } catch (error) {
+    if (error instanceof wasm.CompileError) return undefined;
+    throw error;
+  }
+}

@@ -5,24 +5,30 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { InternalError } from '../core/errors.ts';
+import { KIB } from '../core/units.ts';
 import type { StoredCodec } from './blocks.ts';
-import { createBlockVerbs } from './blockVerbs.ts';
 import type { WorkerAnswer, WorkerBatch, WorkerSetup } from './blockWorker.ts';
 import { JobQueue, type QueuedJob } from './jobQueue.ts';
-import { compileMd5Kernel, LaneDigests } from './laneDigests.ts';
 import type { Slab, Slot } from './slab.ts';
+import { compileSlabKernels, type SlabKernels } from './slabKernels.ts';
 import {
   encodeJobs,
   readResult,
   runJobs,
   VERB_HASH,
   VERB_PACK,
+  VERB_READ,
   VERB_UNPACK,
   type VerbJob,
   type VerbResult,
   type VerbTools,
 } from './verbJobs.ts';
-import type { WasmModule } from './wasm.ts';
+import { createVerbTools } from './verbTools.ts';
+
+/** The slots of a few batches stay in the second-level cache of a core when so much of each is used. */
+const PEEK_BYTES = 64 * KIB;
+/** What most jobs do not name. */
+const NOTHING = { targetOffset: 0, targetBytes: 0, isLz4: 0, fileDescriptor: -1 } as const;
 
 /** One batch at work, one waiting in the worker's queue, so that it never idles between two. */
 const MAX_BATCHES_PER_WORKER = 2;
@@ -31,6 +37,20 @@ export interface HashResult {
   readonly fingerprint: bigint;
   /** CPU time of the verb; so in the other results. */
   readonly workMs: number;
+}
+
+/** A range of a file that this process has open. */
+export interface FileRange {
+  readonly fileDescriptor: number;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
+export interface ReadResult {
+  /** False when not all of the range could be read; the slot holds anything then. */
+  readonly isWhole: boolean;
+  /** As in {@link HashResult}; 0 for a block that is all zero. */
+  readonly fingerprint: bigint;
 }
 
 export interface PackResult {
@@ -63,7 +83,7 @@ function workerEntryUrl(): URL {
 }
 
 export interface PoolParts {
-  readonly md5Kernel: WasmModule | undefined;
+  readonly kernels: SlabKernels;
   /** What the calling thread works with when there are no others. */
   readonly inline: VerbTools | undefined;
 }
@@ -76,47 +96,70 @@ export class WorkerPool {
   readonly workerCount: number;
   readonly #slab: Slab;
   readonly #memory: SharedArrayBuffer;
-  readonly #md5Kernel: WasmModule | undefined;
+  readonly #kernels: SlabKernels;
   readonly #inline: VerbTools | undefined;
   readonly #threads: Thread[] = [];
   readonly #queue = new JobQueue();
   #inlineIsBusy = false;
+  #hasStarted = false;
+  #isDue = false;
   #nextBatchId = 0;
   #closed = false;
 
   constructor(slab: Slab, workerCount: number, parts: PoolParts) {
     this.#slab = slab;
     this.#memory = slab.memory.buffer;
-    this.#md5Kernel = parts.md5Kernel;
+    this.#kernels = parts.kernels;
     this.#inline = parts.inline;
     this.workerCount = workerCount;
-    for (let k = 0; k < workerCount; k++) this.#threads.push(this.#startThread());
   }
 
   /** Fingerprint of the first `lengthBytes` of a raw slot. */
   async hash(slot: Slot, lengthBytes: number): Promise<HashResult> {
     const result = await this.#submit({
+      ...NOTHING,
       verb: VERB_HASH,
       resultIndex: slot.slotIndex,
       sourceOffset: slot.bytes.byteOffset,
       sourceBytes: lengthBytes,
-      targetOffset: 0,
-      targetBytes: 0,
-      isLz4: 0,
     });
     return { fingerprint: result.fingerprint, workMs: result.workMs };
+  }
+
+  /** Reads a range of a file that this process has open into a raw slot, with its fingerprint. */
+  async read(range: FileRange, slot: Slot): Promise<ReadResult> {
+    return await this.#read(range, slot, range.lengthBytes);
+  }
+
+  /** The fingerprint of a range of a file alone; it passes through the first bytes of a raw slot. */
+  async peek(range: FileRange, slot: Slot): Promise<ReadResult> {
+    return await this.#read(range, slot, Math.min(PEEK_BYTES, this.#slab.blockSizeBytes));
+  }
+
+  async #read(range: FileRange, slot: Slot, targetBytes: number): Promise<ReadResult> {
+    const { status, fingerprint } = await this.#submit({
+      ...NOTHING,
+      verb: VERB_READ,
+      resultIndex: slot.slotIndex,
+      sourceOffset: range.offsetBytes,
+      sourceBytes: range.lengthBytes,
+      targetOffset: slot.bytes.byteOffset,
+      targetBytes,
+      fileDescriptor: range.fileDescriptor,
+    });
+    return { isWhole: status === 0, fingerprint };
   }
 
   /** Digest and stored form of a raw slot; the form is in `packed`, or still in `raw` when plain. */
   async pack(raw: Slot, lengthBytes: number, packed: Slot): Promise<PackResult> {
     const result = await this.#submit({
+      ...NOTHING,
       verb: VERB_PACK,
       resultIndex: raw.slotIndex,
       sourceOffset: raw.bytes.byteOffset,
       sourceBytes: lengthBytes,
       targetOffset: packed.bytes.byteOffset,
       targetBytes: this.#slab.slotBytes,
-      isLz4: 0,
     });
     const { storedBytes, digest, workMs } = result;
     return { codec: result.isLz4 ? 'lz4' : 'plain', storedBytes, digest, workMs };
@@ -130,6 +173,7 @@ export class WorkerPool {
     plainBytes: number,
   ): Promise<UnpackResult> {
     const result = await this.#submit({
+      ...NOTHING,
       verb: VERB_UNPACK,
       resultIndex: raw.slotIndex,
       sourceOffset: packed.bytes.byteOffset,
@@ -158,7 +202,7 @@ export class WorkerPool {
       throw new InternalError('INTERNAL_INVARIANT', 'job after the pool was closed');
     await new Promise<void>((resolve, reject) => {
       this.#queue.push({ job, resolve, reject });
-      if (!this.#inline) this.#dispatch();
+      if (!this.#inline) this.#dispatchSoon();
       else if (!this.#inlineIsBusy) void this.#runInline(this.#inline);
     });
     return readResult(this.#memory, job.resultIndex);
@@ -181,8 +225,22 @@ export class WorkerPool {
     this.#inlineIsBusy = false;
   }
 
-  /** Hands queued jobs to the least busy thread, one batch at a time. */
+  /** Jobs of one turn leave together: the first of eight blocks would else be a batch of its own. */
+  #dispatchSoon(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(() => {
+      this.#isDue = false;
+      this.#dispatch();
+    });
+  }
+
+  /** Hands queued jobs to the least busy thread, one batch at a time. The first job starts the threads. */
   #dispatch(): void {
+    if (!this.#hasStarted) {
+      this.#hasStarted = true;
+      for (let k = 0; k < this.workerCount; k++) this.#threads.push(this.#startThread());
+    }
     for (;;) {
       const thread = this.#threads.reduce<Thread | undefined>(
         (best, other) => (best && best.batches.size <= other.batches.size ? best : other),
@@ -211,7 +269,7 @@ export class WorkerPool {
     const worker = new Worker(workerEntryUrl(), {
       workerData: {
         memory: this.#slab.memory,
-        md5Kernel: this.#md5Kernel,
+        kernels: this.#kernels,
       } satisfies WorkerSetup,
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
@@ -228,7 +286,7 @@ export class WorkerPool {
     thread.batches.delete(answer.batchId);
     if (answer.error === undefined) for (const queued of batch) queued.resolve();
     else this.#rejectAll(batch, this.#crash(answer.error));
-    this.#dispatch();
+    this.#dispatchSoon();
   }
 
   /** A thread that ended may have half written its slots: its jobs fail, they are not run again. */
@@ -253,18 +311,15 @@ export interface WorkerPoolOptions {
   readonly slab: Slab;
   /** Threads; 0 runs the verbs on the calling thread. */
   readonly workers: number;
-  /** The MD5 kernel, or `none` for node:crypto alone. @defaultValue what this machine can run */
-  readonly md5Kernel?: WasmModule | 'none' | undefined;
+  /** Kernels for the slab; those that are missing are done without. @defaultValue what this machine can run */
+  readonly kernels?: SlabKernels | undefined;
 }
 
 /** Loads what a pool is made of. */
 export async function loadPoolParts(options: WorkerPoolOptions): Promise<PoolParts> {
-  const { slab, workers, md5Kernel: wanted = compileMd5Kernel() } = options;
-  const md5Kernel = wanted === 'none' ? undefined : wanted;
-  if (workers > 0) return { md5Kernel, inline: undefined };
-  const verbs = await createBlockVerbs();
-  const digests = new LaneDigests(slab.memory, md5Kernel);
-  return { md5Kernel, inline: { verbs, digests, memory: slab.memory.buffer } };
+  const { slab, workers, kernels = compileSlabKernels() } = options;
+  if (workers > 0) return { kernels, inline: undefined };
+  return { kernels, inline: await createVerbTools(slab.memory, kernels) };
 }
 
 /** Makes the pool of a run. Whoever makes it closes it. */

@@ -3,14 +3,15 @@ import { createContainerSink, type DiskContent } from '../container/containerSin
 import type { ContainerWriter } from '../container/containerWriter.ts';
 import { createStageStats } from '../core/stats.ts';
 import { blockCountOf } from '../core/units.ts';
-import type { BlockDevice, DiskTask } from '../pipeline/blocks.ts';
-import { createBlockReader } from '../pipeline/blockReader.ts';
+import type { BlockDevice, DiskTask, WantedBlock, ZeroRun } from '../pipeline/blocks.ts';
+import { type BlockReaderOptions, createBlockReader } from '../pipeline/blockReader.ts';
 import { createCompressor } from '../pipeline/compressor.ts';
 import { createDirtyZeroFilter, createFilterCounts } from '../pipeline/dirtyZeroFilter.ts';
 import { createExtentSource } from '../pipeline/extentSource.ts';
+import { createFileReader, type FileRecord } from '../pipeline/fileReader.ts';
 import { FingerprintMap, type ParentDisk } from '../pipeline/fingerprintMap.ts';
 import { createHashComparer } from '../pipeline/hashComparer.ts';
-import { connect } from '../pipeline/stage.ts';
+import { connect, type Stage } from '../pipeline/stage.ts';
 import { type DiskReport, type DiskStages, stageSeconds } from './report.ts';
 import type { RunResources } from './resources.ts';
 
@@ -75,7 +76,7 @@ export async function backupDisk(
   resources: RunResources,
   onStart: (progress: DiskProgress) => void,
 ): Promise<DiskResult> {
-  const { task, device, parent, writer, isIncrement, readers, attempts, retryDelayMs } = run;
+  const { task, device, parent, writer, isIncrement } = run;
   const { pool, signal } = resources;
   const stages = createDiskStages();
   const filter = createFilterCounts();
@@ -101,15 +102,7 @@ export async function backupDisk(
       createExtentSource({ task, device, stats: stages.extents }),
       [
         createDirtyZeroFilter(task, filter),
-        createBlockReader({
-          task,
-          device,
-          lease,
-          stats: stages.read,
-          readers,
-          attempts,
-          retryDelayMs,
-        }),
+        createReader(run, resources, { lease, stats: stages.read }),
         createHashComparer({ task, pool, stats: stages.hash, parent }),
         createCompressor({ pool, lease, stats: stages.compress }),
       ],
@@ -124,6 +117,19 @@ export async function backupDisk(
     content: sink.content,
     report: reportDisk(run, stages, sink.content, allocatedBytes, wallSeconds),
   };
+}
+
+/** Worker threads read what is a file; everything else is asked of its device. */
+function createReader(
+  run: DiskRun,
+  { intake }: RunResources,
+  options: Pick<BlockReaderOptions, 'lease' | 'stats'>,
+): Stage<WantedBlock | ZeroRun, FileRecord> {
+  const { task, device, parent, readers, attempts, retryDelayMs } = run;
+  const { fileDescriptor } = device;
+  const common = { ...options, task, device, attempts, retryDelayMs };
+  if (!intake || fileDescriptor === undefined) return createBlockReader({ ...common, readers });
+  return createFileReader({ ...common, fileDescriptor, intake, parent });
 }
 
 function reportDisk(

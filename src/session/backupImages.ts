@@ -126,7 +126,12 @@ class ImageSession {
     const { parent, blockSizeBytes, planned } = plan;
     const draft = draftPoint(folder, parent?.point, this.#startedAt, blockSizeBytes);
     const { workers, signal } = this.#options;
-    await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
+    await using resources = await RunResources.create({
+      blockSizeBytes,
+      workers,
+      readsImages: true,
+      signal,
+    });
     await using target = await PointWriter.create(folder, draft.fileName, blockSizeBytes);
     const pipelinesFromMs = performance.now();
     const results = await this.#readDisks(plan, target, resources);

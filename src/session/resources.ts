@@ -5,11 +5,15 @@ import { createSlab, type Slab, type SlabLease } from '../pipeline/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../pipeline/workerPool.ts';
 
 const MAX_WORKERS = 64;
+/** Each reads several GiB a second from the page cache. */
+const MAX_INTAKE_THREADS = 4;
 
 export interface ResourceOptions {
   readonly blockSizeBytes: number;
   /** Worker threads. @defaultValue the number of CPUs, at most 8; 0 runs inline */
   readonly workers?: number | undefined;
+  /** Whether the run reads local images. @defaultValue false */
+  readonly readsImages?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -40,22 +44,27 @@ export function checkConnections(connections: number = DEFAULT_CONNECTIONS): voi
 export class RunResources {
   readonly slab: Slab;
   readonly pool: WorkerPool;
+  /** Threads that read local images; undefined for runs that read none. */
+  readonly intake: WorkerPool | undefined;
   readonly signal: AbortSignal;
-  readonly #abort: AbortController;
+  readonly #abort = new AbortController();
 
-  private constructor(slab: Slab, pool: WorkerPool, abort: AbortController, signal: AbortSignal) {
-    this.slab = slab;
-    this.pool = pool;
-    this.#abort = abort;
-    this.signal = signal;
+  private constructor(parts: Pick<RunResources, 'slab' | 'pool' | 'intake'>, signal?: AbortSignal) {
+    this.slab = parts.slab;
+    this.pool = parts.pool;
+    this.intake = parts.intake;
+    const own = this.#abort.signal;
+    this.signal = AbortSignal.any(signal ? [signal, own] : [own]);
   }
 
   static async create(options: ResourceOptions): Promise<RunResources> {
     const slab = createSlab({ blockSizeBytes: options.blockSizeBytes });
-    const pool = await createWorkerPool({ slab, workers: resolveWorkers(options.workers) });
-    const abort = new AbortController();
-    const signals = options.signal ? [options.signal, abort.signal] : [abort.signal];
-    return new RunResources(slab, pool, abort, AbortSignal.any(signals));
+    const workers = resolveWorkers(options.workers);
+    const pool = await createWorkerPool({ slab, workers });
+    // They wait for the disk where the others compute.
+    const readers = options.readsImages ? Math.min(MAX_INTAKE_THREADS, workers) : 0;
+    const intake = readers > 0 ? await createWorkerPool({ slab, workers: readers }) : undefined;
+    return new RunResources({ slab, pool, intake }, options.signal);
   }
 
   /** Stops all chains of the run. */
@@ -80,7 +89,7 @@ export class RunResources {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.pool.close();
+    await Promise.all([this.pool.close(), this.intake?.close()]);
   }
 }
 

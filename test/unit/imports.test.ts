@@ -19,7 +19,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 };
 
 function wrongArrows(folder: string, file: string, source: string): string[] {
-  return [...source.matchAll(/from '(\.{1,2}\/[^']+)'/g)].flatMap((match) => {
+  return [...source.matchAll(/(?:from |import\()'(\.{1,2}\/[^']+)'/g)].flatMap((match) => {
     const target = path.relative(SRC, path.resolve(SRC, folder, match[1] ?? '')).split(path.sep)[0];
     const isOwn = target === folder;
     return isOwn || ALLOWED[folder]?.includes(target ?? '')
@@ -45,9 +45,10 @@ describe('imports', () => {
     expect(folders.toSorted()).toEqual(Object.keys(ALLOWED).toSorted());
   });
 
-  it('in the wrong direction are seen by this test', () => {
-    const source = "import { connect } from '../pipeline/stage.ts';";
-
+  it.each([
+    "import { connect } from '../pipeline/stage.ts';",
+    "const { connect } = await import('../pipeline/stage.ts');",
+  ])('in the wrong direction are seen by this test: %s', (source) => {
     expect(wrongArrows('core', 'x.ts', source)).toEqual(['core/x.ts → pipeline']);
   });
 });

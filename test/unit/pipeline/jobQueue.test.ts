@@ -1,19 +1,25 @@
 import { describe, expect, test } from 'vitest';
 import { JobQueue, type QueuedJob } from '../../../src/pipeline/jobQueue.ts';
-import { VERB_HASH, VERB_PACK, type VerbJob } from '../../../src/pipeline/verbJobs.ts';
+import { VERB_HASH, VERB_PACK, VERB_READ, type VerbJob } from '../../../src/pipeline/verbJobs.ts';
 
 function nothing(): void {}
 
 function jobOf(verb: VerbJob['verb'], resultIndex: number): QueuedJob {
   const job = { verb, resultIndex, sourceOffset: 0, sourceBytes: 0, targetOffset: 0 };
-  return { job: { ...job, targetBytes: 0, isLz4: 0 }, resolve: nothing, reject: nothing };
+  return {
+    job: { ...job, targetBytes: 0, isLz4: 0, fileDescriptor: -1 },
+    resolve: nothing,
+    reject: nothing,
+  };
 }
 
-/** A queue with jobs 0, 1, 2 …, in the order of the letters: h for fingerprints, p for packing. */
+const VERBS: Readonly<Record<string, VerbJob['verb']>> = { h: VERB_HASH, r: VERB_READ };
+
+/** A queue with jobs 0, 1, 2 …, in the order of the letters: h for fingerprints, r for reads, p for packing. */
 function queueOf(letters: string): JobQueue {
   const queue = new JobQueue();
   for (const [index, letter] of Array.from(letters).entries()) {
-    queue.push(jobOf(letter === 'h' ? VERB_HASH : VERB_PACK, index));
+    queue.push(jobOf(VERBS[letter] ?? VERB_PACK, index));
   }
   return queue;
 }
@@ -25,6 +31,7 @@ function indexes(batch: readonly QueuedJob[]): number[] {
 describe('a job queue', () => {
   test.each([
     ['an idle thread all of a few jobs', 'ppp', true, 1, [0, 1, 2]],
+    ['an idle thread no more than four short jobs', 'rhrhr', true, 1, [0, 1, 2, 3]],
     ['an idle thread no more than eight', 'pppppppppp', true, 1, [0, 1, 2, 3, 4, 5, 6, 7]],
     ['each of two idle threads half', 'ppppp', true, 2, [0, 1, 2]],
     ['a busy thread a full batch', 'ppppppppp', false, 0, [0, 1, 2, 3, 4, 5, 6, 7]],

@@ -2,12 +2,12 @@ import { array, assert, constantFrom, integer, nat, oneof, property } from 'fast
 import { describe, expect, test } from 'vitest';
 import { MIB } from '../../../src/core/units.ts';
 import {
-  compileMd5Kernel,
   type DigestJob,
   LaneDigests,
   MAX_LANES,
   TAIL_BYTES,
 } from '../../../src/pipeline/laneDigests.ts';
+import { compileSlabKernels } from '../../../src/pipeline/slabKernels.ts';
 import { wasm } from '../../../src/pipeline/wasm.ts';
 import { noise } from '../../helpers/diskImage.ts';
 import { brokenKernel, md5 } from '../../helpers/kernels.ts';
@@ -21,7 +21,7 @@ const PAGES = Math.ceil((FIRST_SLOT + SLOT_COUNT * SLOT_BYTES) / 65_536);
 /** Around the ends of chunks, and around the last byte that leaves room for the length in a chunk. */
 const EDGE_LENGTHS = [0, 1, 54, 55, 56, 57, 63, 64, 65, 119, 120, 127, 128, 129, 4095, 4096];
 
-const kernel = compileMd5Kernel();
+const kernel = compileSlabKernels().md5;
 const broken = await brokenKernel();
 const memory = new wasm.Memory({ initial: PAGES, maximum: PAGES, shared: true });
 const bytes = Buffer.from(memory.buffer);

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { createSlab, type Slot } from '../../../src/pipeline/slab.ts';
-import type { WasmModule } from '../../../src/pipeline/wasm.ts';
+import type { SlabKernels } from '../../../src/pipeline/slabKernels.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
 import { noise } from '../../helpers/diskImage.ts';
 import { brokenKernel, md5 } from '../../helpers/kernels.ts';
@@ -28,9 +28,9 @@ function hex(result: { readonly digest: Uint8Array }): string {
 }
 
 /** Packs blocks of all lengths at the same time, and expands them again. */
-async function digestsOf(workers: number, md5Kernel?: WasmModule | 'none'): Promise<Digests> {
+async function digestsOf(workers: number, kernels?: SlabKernels): Promise<Digests> {
   const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 40 * BLOCK_BYTES });
-  const pool = await createWorkerPool({ slab, workers, md5Kernel });
+  const pool = await createWorkerPool({ slab, workers, kernels });
   open.push(pool);
   const lease = slab.lease();
   const raws = await Promise.all(LENGTHS.map(() => lease.acquireRaw()));
@@ -54,16 +54,16 @@ async function digestsOf(workers: number, md5Kernel?: WasmModule | 'none'): Prom
 describe.each([0, 1, 2])('a pool with %d threads', (workers) => {
   test.each([
     ['its kernel', undefined],
-    ['node:crypto', 'none'],
-  ] as const)('digests blocks of all lengths with %s', async (_title, md5Kernel) => {
-    const { packed, unpacked, expected } = await digestsOf(workers, md5Kernel);
+    ['node:crypto', {}],
+  ] as const)('digests blocks of all lengths with %s', async (_title, kernels) => {
+    const { packed, unpacked, expected } = await digestsOf(workers, kernels);
 
     expect(packed).toEqual(expected);
     expect(unpacked).toEqual(expected);
   });
 
   test('uses the kernel it is given: with a broken one the digests are wrong', async () => {
-    const { packed, unpacked, expected } = await digestsOf(workers, broken);
+    const { packed, unpacked, expected } = await digestsOf(workers, { md5: broken });
 
     for (const digests of [packed, unpacked]) {
       const wrong = digests.filter((digest, k) => digest !== expected[k]);

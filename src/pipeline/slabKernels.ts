@@ -1,0 +1,18 @@
+/** The WebAssembly kernels that work on the slab, compiled once and given to every thread. */
+import { MD5_KERNEL_BASE64 } from './md5KernelBytes.ts';
+import { compileKernel, type WasmModule } from './wasm.ts';
+import { XXH64_KERNEL_BASE64 } from './xxh64KernelBytes.ts';
+
+/** A kernel that is missing is replaced by node:crypto and xxhash-wasm, which give the same numbers. */
+export interface SlabKernels {
+  readonly md5?: WasmModule | undefined;
+  readonly xxh64?: WasmModule | undefined;
+}
+
+/** What this machine can run. */
+export function compileSlabKernels(): SlabKernels {
+  return {
+    md5: compileKernel(MD5_KERNEL_BASE64),
+    xxh64: compileKernel(XXH64_KERNEL_BASE64),
+  };
+}

@@ -1,0 +1,78 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { KIB } from '../../../src/core/units.ts';
+import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
+import { createSlab, type Slot } from '../../../src/pipeline/slab.ts';
+import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
+import { noise } from '../../helpers/diskImage.ts';
+import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
+
+const BLOCK_BYTES = 1024 * KIB;
+const verbs = await createBlockVerbs();
+
+/** Pieces are of 64 and 256 KiB: content starts in the first, in the middle, at the very end. */
+const CONTENTS: readonly (readonly [title: string, content: Buffer])[] = [
+  ['data from the first byte on', noise(1, BLOCK_BYTES)],
+  ['data behind 600 KiB of zeros', Buffer.concat([Buffer.alloc(600 * KIB), noise(2, 424 * KIB)])],
+  ['one byte at the end', Buffer.concat([Buffer.alloc(BLOCK_BYTES - 1), Buffer.from([7])])],
+  ['zeros behind data', Buffer.concat([noise(3, 70 * KIB), Buffer.alloc(954 * KIB)])],
+  ['a length that is no multiple of 32', noise(4, 300 * KIB + 13)],
+  ['a few bytes', noise(5, 5)],
+];
+
+describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
+  let file: ImageFile | undefined;
+  let pool: WorkerPool;
+  let slot: Slot;
+
+  beforeEach(async () => {
+    file = undefined;
+    const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 2 * BLOCK_BYTES });
+    slot = await slab.lease().acquireRaw();
+    pool = await createWorkerPool({ slab, workers });
+  });
+  afterEach(async () => {
+    await pool.close();
+    file?.close();
+  });
+
+  /** A file with `content` between other bytes. */
+  function rangeOf(content: Buffer): Parameters<WorkerPool['read']>[0] {
+    file = imageFile(Buffer.concat([noise(9, 4096), content, noise(10, 4096)]));
+    const { fileDescriptor } = file;
+    return { fileDescriptor, offsetBytes: 4096, lengthBytes: content.length };
+  }
+
+  test.each(CONTENTS)('gets bytes and fingerprint of %s', async (_title, content) => {
+    const result = await pool.read(rangeOf(content), slot);
+
+    expect(result).toEqual({ isWhole: true, fingerprint: verbs.fingerprint(content) });
+    expect(slot.bytes.subarray(0, content.length).equals(content)).toBe(true);
+  });
+
+  test.each(CONTENTS)('peeks at the fingerprint of %s', async (_title, content) => {
+    const result = await pool.peek(rangeOf(content), slot);
+
+    expect(result).toEqual({ isWhole: true, fingerprint: verbs.fingerprint(content) });
+  });
+
+  test('says 0 for a block of zeros', async () => {
+    const range = rangeOf(Buffer.alloc(700 * KIB + 3));
+
+    expect(await pool.read(range, slot)).toEqual({ isWhole: true, fingerprint: 0n });
+    expect(await pool.peek(range, slot)).toEqual({ isWhole: true, fingerprint: 0n });
+  });
+
+  test.each(['read', 'peek'] as const)('%s says so when the file ends early', async (verb) => {
+    const range = rangeOf(noise(6, 300 * KIB));
+
+    const result = await pool[verb]({ ...range, lengthBytes: 400 * KIB }, slot);
+
+    expect(result.isWhole).toBe(false);
+  });
+
+  test.each(['read', 'peek'] as const)('%s says so when it may not read', async (verb) => {
+    const result = await pool[verb]({ fileDescriptor: 9999, offsetBytes: 0, lengthBytes: 9 }, slot);
+
+    expect(result.isWhole).toBe(false);
+  });
+});

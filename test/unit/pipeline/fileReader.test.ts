@@ -1,0 +1,146 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createStageStats, type StageStats } from '../../../src/core/stats.ts';
+import type { BlockDevice, WantedBlock, ZeroRun } from '../../../src/pipeline/blocks.ts';
+import { planBlocks } from '../../../src/pipeline/blockPlan.ts';
+import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
+import { createDirtyZeroFilter } from '../../../src/pipeline/dirtyZeroFilter.ts';
+import { createFileReader, type FileRecord } from '../../../src/pipeline/fileReader.ts';
+import { FingerprintMap, type ParentDisk } from '../../../src/pipeline/fingerprintMap.ts';
+import { createSlab, type Slab } from '../../../src/pipeline/slab.ts';
+import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
+import { type Collector, runStage } from '../../helpers/collect.ts';
+import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
+import { expectCode } from '../../helpers/errors.ts';
+import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
+
+const verbs = await createBlockVerbs();
+
+function parentOf(picture: string): ParentDisk {
+  const fingerprints = new FingerprintMap();
+  for (const [index, letter] of Array.from(picture).entries()) {
+    if (letter !== '0') fingerprints.set(index, verbs.fingerprint(blockContent(letter)));
+  }
+  return { sizeBytes: picture.length * BLOCK_BYTES, fingerprints };
+}
+
+let slab: Slab;
+let intake: WorkerPool;
+let stats: StageStats;
+let file: ImageFile | undefined;
+/** Offsets that were asked of the device instead of the threads. */
+let asked: number[];
+
+beforeEach(async () => {
+  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 8 * BLOCK_BYTES });
+  intake = await createWorkerPool({ slab, workers: 1 });
+  stats = createStageStats();
+  asked = [];
+});
+
+afterEach(async () => {
+  await intake.close();
+  file?.close();
+  expect(slab.inUseCount).toBe(0);
+});
+
+interface Case {
+  readonly parent?: string;
+  /** What the file really holds; the device has all of the picture. */
+  readonly content?: Buffer;
+  /** Gives so many bytes of each block that is asked of it. */
+  readonly shortBytes?: number;
+}
+
+/** Reads a disk of the image alphabet; all of it is wanted. */
+async function read(picture: string, options: Case = {}): Promise<Collector<FileRecord>> {
+  const image = diskImage(picture);
+  const { parent, content = image.content, shortBytes } = options;
+  file = imageFile(content);
+  const { fileDescriptor } = file;
+  const task = image.task('compare');
+  async function* wanted(): AsyncGenerator<WantedBlock | ZeroRun> {
+    const filter = createDirtyZeroFilter(task);
+    const all = { offsetBytes: 0, lengthBytes: image.content.length, zero: false };
+    for await (const run of planBlocks(task, [all])) {
+      yield* filter(run) as Generator<WantedBlock | ZeroRun>;
+    }
+  }
+  const device: BlockDevice = {
+    ...image.device,
+    virtualSizeBytes: image.content.length,
+    readInto: async (target, offsetBytes, signal) => {
+      asked.push(offsetBytes / BLOCK_BYTES);
+      return shortBytes ?? (await image.device.readInto(target, offsetBytes, signal));
+    },
+  };
+  const lease = slab.lease();
+  const disk = { task, device, fileDescriptor, lease, intake, stats, retryDelayMs: 1 };
+  try {
+    return await runStage(
+      createFileReader({ ...disk, ...(parent !== undefined && { parent: parentOf(parent) }) }),
+      wanted(),
+    );
+  } finally {
+    lease.end();
+  }
+}
+
+describe('a file reader', () => {
+  test('passes blocks on with their bytes and fingerprints, in order', async () => {
+    const letters = 'ABCDEFGHIJ'.repeat(8);
+
+    const { picture, records } = await read(letters);
+
+    const hashes = records.map((record) => (record.kind === 'hashed' ? record.fingerprint : 0n));
+    expect(picture).toBe(letters.toLowerCase());
+    expect(hashes).toEqual(
+      Array.from(letters, (letter) => verbs.fingerprint(blockContent(letter))),
+    );
+    expect(asked).toEqual([]);
+  });
+
+  test('makes content that is all zero a zero run', async () => {
+    const { picture } = await read('A-C');
+
+    expect(picture).toBe('a0c');
+  });
+
+  test('reads from the device what the threads cannot read', async () => {
+    const { picture } = await read('ABCD', { content: blockContent('A') });
+
+    expect(picture).toBe('abcd');
+    expect(asked).toEqual([1, 2, 3]);
+  });
+
+  test('fails as the device does when neither can read', async () => {
+    const reading = read('ABCD', { content: blockContent('A'), shortBytes: 100 });
+
+    await expectCode(reading, 'TRANSFER_SHORT_READ');
+  });
+
+  test('counts each block once', async () => {
+    await read('ABX-', { parent: 'ABCD' });
+
+    expect(stats).toMatchObject({ blocks: 4, bytes: 4 * BLOCK_BYTES });
+  });
+});
+
+describe('a file reader that compares with a parent', () => {
+  test.each([
+    ['drops what the parent holds', 'ABCD', 'ABCD', '===='],
+    ['reads what has changed', 'ABXD', 'ABCD', '==x='],
+    ['compares by position only', 'BA', 'AB', 'ba'],
+    ['reads what lies behind the end of the parent', 'ABC', 'AB', '==c'],
+    ['passes zeros as zeros, whatever the parent has', 'A--', 'AB0', '=00'],
+  ])('%s', async (_title, picture, parent, expected) => {
+    expect((await read(picture, { parent })).picture).toBe(expected);
+  });
+
+  test('keeps the order over more blocks than there are slots', async () => {
+    const letters = 'ABCDEFGHIJ'.repeat(8);
+
+    const { picture } = await read(letters, { parent: letters.replaceAll('E', 'X') });
+
+    expect(picture).toBe('====e====='.repeat(8));
+  });
+});
