@@ -33,6 +33,7 @@ interface BackupFlags extends CommonFlags, EngineFlags {
   readonly parallelVms?: number;
   readonly wait?: number;
   readonly requireConsistency?: boolean;
+  readonly partialReads?: boolean;
   readonly strict?: boolean;
 }
 
@@ -88,6 +89,7 @@ async function runVms(
     parallelVms: flags.parallelVms,
     waitMs: flags.wait === undefined ? undefined : flags.wait * MINUTE_MS,
     requireConsistency: flags.requireConsistency,
+    partialReads: flags.partialReads,
     strict: flags.strict,
     signal: context.signal,
     logger: context.logger,
@@ -145,6 +147,7 @@ export function addBackup(program: Command, done: (exitCode: number) => void): v
       parseCount('--wait'),
     )
     .option('--require-consistency', 'fail when the guest cannot be frozen (live backups only)')
+    .option('--partial-reads', 'with --vm: read only the changed bytes of a block from the engine')
     .option('--strict', 'warnings end with exit code 3, a missing native codec is an error')
     .action(async (flags: BackupFlags) => {
       const context = new CommandContext(flags);

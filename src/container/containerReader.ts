@@ -164,13 +164,22 @@ export class ContainerReader {
 
   /** Reads and checks one stored block on this thread: lengths, CRC, digest. */
   async readBlock(reference: BlockReference, verbs: BlockVerbs): Promise<Buffer> {
-    const extent = await this.storedExtent(reference.blockId);
+    return await this.readStoredBlock(reference.blockId, verbs, reference);
+  }
+
+  /** As {@link readBlock}, for a block that is known by its id alone. @param wanted - what it has to be as well */
+  async readStoredBlock(
+    blockId: number,
+    verbs: BlockVerbs,
+    wanted?: BlockReference,
+  ): Promise<Buffer> {
+    const extent = await this.storedExtent(blockId);
     const stored = Buffer.allocUnsafeSlow(extent.storedBytes);
     await this.storage.read(stored, extent.offsetBytes);
     const plain = Buffer.allocUnsafeSlow(extent.sourceBytes);
     const status = verbs.unpack(stored, extent.codec, plain);
     const digest = status === 0 ? verbs.digest(plain) : plain;
-    checkPlainBlock(this.name, extent, { status, digest }, reference);
+    checkPlainBlock(this.name, extent, { status, digest }, wanted);
     return plain;
   }
 

@@ -40,15 +40,35 @@ export class ExtentList implements Iterable<Extent> {
   }
 
   *[Symbol.iterator](): Generator<Extent> {
-    let offsetBytes = 0;
-    for (let k = 0; k < this.#count; k++) {
-      const endBytes = this.#ends[k] ?? 0;
-      const flags = this.#flags[k] ?? 0;
-      const zero = flags % DIRTY === ZERO;
-      const dirty = flags >= KNOWS_DIRTY ? flags - KNOWS_DIRTY >= DIRTY : undefined;
-      yield { offsetBytes, lengthBytes: endBytes - offsetBytes, zero, dirty };
-      offsetBytes = endBytes;
+    for (let k = 0; k < this.#count; k++) yield this.#at(k);
+  }
+
+  /** Extents that have bytes in `[startBytes, endBytes)`, whole, in ascending order. */
+  *between(startBytes: number, endBytes: number): Generator<Extent> {
+    for (let k = this.#firstBehind(startBytes); k < this.#count; k++) {
+      const extent = this.#at(k);
+      if (extent.offsetBytes >= endBytes) return;
+      yield extent;
     }
+  }
+
+  /** The first extent that ends behind `offsetBytes`, by halves. */
+  #firstBehind(offsetBytes: number): number {
+    let [low, high] = [0, this.#count];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if ((this.#ends[middle] ?? 0) > offsetBytes) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  #at(k: number): Extent {
+    const offsetBytes = k === 0 ? 0 : (this.#ends[k - 1] ?? 0);
+    const flags = this.#flags[k] ?? 0;
+    const zero = flags % DIRTY === ZERO;
+    const dirty = flags >= KNOWS_DIRTY ? flags - KNOWS_DIRTY >= DIRTY : undefined;
+    return { offsetBytes, lengthBytes: (this.#ends[k] ?? 0) - offsetBytes, zero, dirty };
   }
 
   #grow(): void {

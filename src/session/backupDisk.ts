@@ -27,6 +27,8 @@ export interface DiskRun {
   /** Tries per block, and the pause before the second one. @defaultValue those of the block reader */
   readonly attempts?: number | undefined;
   readonly retryDelayMs?: number | undefined;
+  /** Bytes read so far, where the device reads less than whole blocks. */
+  readonly readBytes?: (() => number) | undefined;
   /** Time that the device took to name its extents before the pipeline began. */
   readonly extentsMs?: number | undefined;
 }
@@ -94,7 +96,7 @@ export async function backupDisk(
     sizeBytes: task.virtualSizeBytes,
     doneBytes: () =>
       filter.cleanBytes + counts.zeroBytes + counts.unchangedBytes + counts.changedBytes,
-    readBytes: () => stages.read.bytes,
+    readBytes: run.readBytes ?? (() => stages.read.bytes),
   });
   const startedAtMs = performance.now();
   await resources.withLease((lease) =>
@@ -141,6 +143,7 @@ function reportDisk(
 ): DiskReport {
   const { diskId, alias, mode, virtualSizeBytes } = run.task;
   const { zeroBytes, unchangedBytes, changedBytes, duplicateBlocks, storedBytes } = content.counts;
+  const readBytes = run.readBytes?.() ?? stages.read.bytes;
   return {
     diskId,
     alias,
@@ -148,7 +151,7 @@ function reportDisk(
     reason: run.reason,
     sizeBytes: virtualSizeBytes,
     allocatedBytes,
-    readBytes: stages.read.bytes,
+    readBytes,
     zeroBytes,
     unchangedBytes,
     changedBytes,
@@ -157,6 +160,6 @@ function reportDisk(
     reductionRatio: storedBytes > 0 ? changedBytes / storedBytes : 0,
     seconds: stageSeconds(stages),
     wallSeconds,
-    readBytesPerSecond: wallSeconds > 0 ? stages.read.bytes / wallSeconds : 0,
+    readBytesPerSecond: wallSeconds > 0 ? readBytes / wallSeconds : 0,
   };
 }

@@ -56,6 +56,7 @@ export interface BackupVmOptions {
   /** Data requests at once per disk. */
   readonly connections: number;
   readonly requireConsistency: boolean;
+  readonly partialReads: boolean;
   readonly signal: AbortSignal;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;

@@ -37,6 +37,11 @@ export interface BackupVmsOptions {
   readonly waitMs?: number | undefined;
   /** Fail when the guest's file systems cannot be frozen; only engines with live backups look at it. */
   readonly requireConsistency?: boolean | undefined;
+  /**
+   * In incremental mode read only the dirty bytes of a block from the engine, and take the rest from the parent
+   * point, checked. Less traffic where changes are small beside a block. @defaultValue false
+   */
+  readonly partialReads?: boolean | undefined;
   readonly strict?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
@@ -120,6 +125,7 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
         disks: { only: options.disks ?? [], exclude: options.excludeDisks ?? [] },
         connections: options.connections ?? DEFAULT_CONNECTIONS,
         requireConsistency: options.requireConsistency ?? false,
+        partialReads: options.partialReads ?? false,
         signal,
       });
       try {

@@ -3,11 +3,14 @@ import { BackupError } from '../core/errors.ts';
 import { sessionMessage } from '../core/messages.ts';
 import { createTransferDevice } from '../devices/transferDevice.ts';
 import { DATA_ATTEMPTS, retryData } from '../ovirt/dataRetry.ts';
+import { PartialReadDevice } from '../devices/partialReadDevice.ts';
+import { ExtentList } from '../ovirt/extentList.ts';
 import type { DiskTransfer } from '../ovirt/transfer.ts';
-import type { Extent } from '../pipeline/blocks.ts';
+import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
 import { backupDisk, type DiskProgress, type DiskResult } from './backupDisk.ts';
 import { PARALLEL_DISKS, type PlannedDisk } from './chainSession.ts';
 import type { FrozenVm } from './frozenVm.ts';
+import type { ParentChain } from './parentBlocks.ts';
 import type { CheckedParent } from './parentPoint.ts';
 import type { PointWriter } from './pointWriter.ts';
 import { forEachLimited, type RunResources } from './resources.ts';
@@ -16,6 +19,8 @@ import type { SessionLog } from './sessionLog.ts';
 export interface VmDisksOptions {
   readonly frozen: FrozenVm;
   readonly parent: CheckedParent | undefined;
+  /** Has the rest of blocks of which parts are read; undefined reads whole ones. */
+  readonly parentChain: ParentChain | undefined;
   readonly target: PointWriter;
   readonly resources: RunResources;
   readonly session: SessionLog;
@@ -140,6 +145,19 @@ async function fetchExtents(
   return { planned, extents: await ask('zero') };
 }
 
+/** Only what the engine calls dirty within a block is read then. */
+async function createPartialReads(
+  { mode, parentDisk }: PlannedDisk,
+  device: BlockDevice,
+  { parentChain, extents }: VmDisksOptions & { readonly extents: Iterable<Extent> },
+): Promise<PartialReadDevice | undefined> {
+  if (!parentChain || !parentDisk || mode !== 'incremental') return undefined;
+  if (!(extents instanceof ExtentList)) return undefined;
+  const blocks = await parentChain.disk(parentDisk);
+  const readParent = blocks.readInto.bind(blocks);
+  return new PartialReadDevice({ device, extents, readParent });
+}
+
 async function runPipeline(
   planned: PlannedDisk,
   transfer: DiskTransfer,
@@ -147,10 +165,13 @@ async function runPipeline(
 ): Promise<DiskResult> {
   const { blockSizeBytes, parent, target, resources, extents, extentsMs } = options;
   const { diskId, alias, sizeBytes: virtualSizeBytes, mode, reason, content } = planned;
+  const whole = createTransferDevice({ transfer, virtualSizeBytes, extents });
+  const partial = await createPartialReads(planned, whole, options);
   const run = {
     task: { diskId, alias, virtualSizeBytes, blockSizeBytes, mode },
     reason,
-    device: createTransferDevice({ transfer, virtualSizeBytes, extents }),
+    device: partial ?? whole,
+    readBytes: partial && (() => partial.requestedBytes),
     parent: planned.parentDisk && parent?.disks.get(diskId),
     isIncrement: content === 'increment',
     writer: target.writer,

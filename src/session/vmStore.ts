@@ -16,6 +16,7 @@ import { draftPoint, PARALLEL_DISKS, toDiskPoint } from './chainSession.ts';
 import { checkSnapshot } from './engineCleanup.ts';
 import { FrozenVm } from './frozenVm.ts';
 import { backupDescription } from './ownership.ts';
+import { ParentChain } from './parentBlocks.ts';
 import { PointWriter } from './pointWriter.ts';
 import { type EngineReport, reportSession, type SessionReport } from './report.ts';
 import { RunResources } from './resources.ts';
@@ -112,9 +113,11 @@ export class VmStore {
     try {
       await this.#noteFreeze();
       const readFromMs = performance.now();
+      await using parentChain = await this.#openParentChain();
       read = await readVmDisks(this.#task.plan.planned, {
         frozen,
         parent,
+        parentChain,
         target,
         resources,
         session,
@@ -135,6 +138,16 @@ export class VmStore {
     const point = await this.#commit(target, { ...draft, checkpointId }, read);
     this.#times.commitMs = performance.now() - commitFromMs;
     return this.#report(frozen, point, read);
+  }
+
+  /** For reads of parts of blocks only. */
+  async #openParentChain(): Promise<ParentChain | undefined> {
+    const { session, options } = this.#owner;
+    const { folder, metadata } = this.#chain;
+    const { parent } = this.#task;
+    if (!parent || !options.partialReads) return undefined;
+    const tools = { verbs: options.verbs, log: session.log };
+    return await ParentChain.open(folder.folder, metadata, parent, tools);
   }
 
   async #freeze(): Promise<FrozenVm> {

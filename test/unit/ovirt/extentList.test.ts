@@ -73,4 +73,19 @@ describe('a list of extents', () => {
 
     expect(list.endBytes).toBe(2 ** 53 - 1);
   });
+
+  it.each([
+    ['one that lies inside', 600, 700, [1]],
+    ['those at the edges', 511, 1025, [0, 1, 2]],
+    ['none that only touches', 512, 1024, [1]],
+    ['the first', 0, 1, [0]],
+    ['the last', 2000 * 512 - 1, 2000 * 512, [1999]],
+    ['nothing behind the end', 2000 * 512, 2000 * 512 + 1, []],
+  ])('finds %s', (_title, startBytes, endBytes, expected) => {
+    const extents = manyExtents(2000);
+    const list = new ExtentList();
+    for (const extent of extents) list.append(extent);
+
+    expect([...list.between(startBytes, endBytes)]).toEqual(expected.map((k) => extents[k]));
+  });
 });
