@@ -4,7 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { VM } from './repositories.ts';
 
-const ENTRY = 'dist/cli/main.js';
+const ENTRY = 'dist/cli/launch.cjs';
 const POLL_MS = 2;
 
 export interface CliResult {

@@ -45,6 +45,21 @@ test('a reader that closes the pipe early gets no stack trace', async () => {
   expect(stderr).toBe('');
 });
 
+test.each([
+  ['16 threads', {}, '16'],
+  ['as many as the environment says', { UV_THREADPOOL_SIZE: '3' }, '3'],
+])('its start gives the pool of libuv %s', async (_title, more, expected) => {
+  const { UV_THREADPOOL_SIZE: _own, ...env } = process.env;
+  const launch = path.resolve(import.meta.dirname, '../../dist/cli/launch.cjs');
+  const script = `process.argv.push('x', '--version'); require(${JSON.stringify(launch)});
+    process.stdout.write(process.env.UV_THREADPOOL_SIZE + ' ');`;
+
+  const options = { env: { ...env, ...more } };
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', script], options);
+
+  expect(stdout.split(' ')[0]).toBe(expected);
+});
+
 function inlineBackup(...more: string[]): string[] {
   return backupArgs(repository, image, '--workers', '0', ...more);
 }
