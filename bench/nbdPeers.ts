@@ -75,7 +75,7 @@ export const VIRTNBDBACKUP: Peer = {
 };
 
 export const NBDCOPY_NULL: Peer = {
-  name: 'nbdcopy',
+  name: 'nbdcopy to null',
   program: 'nbdcopy',
   debianPackage: 'libnbd-bin',
   make: (setting) => nbdcopyCase(setting, 'null'),
@@ -83,5 +83,6 @@ export const NBDCOPY_NULL: Peer = {
 
 export const NBDCOPY_FILE: Peer = {
   ...NBDCOPY_NULL,
+  name: 'nbdcopy to a file',
   make: (setting) => nbdcopyCase(setting, 'file'),
 };

@@ -41,7 +41,7 @@ const TOPICS: readonly Topic[] = [
   scale,
 ];
 const DATA_BYTES = 1800 * MIB;
-const QUICK_DATA_BYTES = 48 * MIB;
+const QUICK_DATA_BYTES = 32 * MIB;
 
 interface Options {
   readonly topics: readonly Topic[];

@@ -8,7 +8,7 @@ import { removeAll } from './programs.ts';
 import type { Bench, PairResult, Topic } from './suite.ts';
 
 const SHARES = [1 / 16, 1 / 4, 1 / 2, 1];
-const QUICK_SHARES = [1 / 2, 1];
+const QUICK_SHARES = [1];
 
 async function run(bench: Bench): Promise<void> {
   if (usablePeers([LZ4], (reason) => bench.leaveOut(reason)).length === 0) return;
