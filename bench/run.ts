@@ -84,6 +84,7 @@ function readOptions(): Options {
       write: { type: 'boolean', default: false },
     },
   });
+  if (values.quick && values.write) throw new Error('--write: the quick form is no measurement');
   return {
     topics: chooseTopics(values.only),
     isQuick: values.quick,
