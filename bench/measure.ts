@@ -1,38 +1,11 @@
-/** Runs two cases in turn (A B, B A, …) and prints the ratio of their times. */
+/** Runs two cases in turn (A B, B A, …) and gives the ratio of their times. */
 import { interval95, median } from './statistics.ts';
+import type { BenchCase, CaseResult, Outcome, PairResult, PairSpec } from './suite.ts';
 
-export interface Outcome {
-  /** What the case produced; equal inputs have to give equal checksums over all its runs. */
-  readonly checksum: string;
-  /** Wall time of the work alone. */
-  readonly seconds: number;
-  readonly peakRssBytes?: number | undefined;
-  readonly cpuSeconds?: number | undefined;
-}
-
-export interface BenchCase {
-  readonly name: string;
-  run(): Promise<Outcome>;
-}
-
-export interface PairResult {
-  readonly title: string;
-  readonly ours: string;
-  readonly peer: string;
-  readonly pairs: number;
-  readonly oursSeconds: number;
-  readonly peerSeconds: number;
-  /** Peer's time over ours, median of the pairs: above 1 we are faster. */
-  readonly speedRatio: number;
-  readonly interval: readonly [number, number];
-  readonly peakRssBytes: number;
-  readonly cpuSeconds: number;
-}
+type Numbers = 'cpuSeconds' | 'serverCpuSeconds' | 'loopDelayMs' | 'peakRssBytes';
 
 class Sampler {
-  readonly seconds: number[] = [];
-  peakRssBytes = 0;
-  cpuSeconds: number[] = [];
+  readonly outcomes: Outcome[] = [];
   readonly #case: BenchCase;
   #checksum: string | undefined;
 
@@ -40,48 +13,81 @@ class Sampler {
     this.#case = benchCase;
   }
 
-  async sample(): Promise<void> {
+  /** @returns the proof of the output, where the case has one. */
+  async warmUp(counts: boolean): Promise<string | undefined> {
     const outcome = await this.#case.run();
-    this.seconds.push(outcome.seconds);
-    this.#checksum ??= outcome.checksum;
-    if (this.#checksum !== outcome.checksum) {
-      throw new Error(`${this.#case.name}: two runs gave different results`);
-    }
-    this.peakRssBytes = Math.max(this.peakRssBytes, outcome.peakRssBytes ?? 0);
-    if (outcome.cpuSeconds !== undefined) this.cpuSeconds.push(outcome.cpuSeconds);
+    this.#check(outcome);
+    if (counts) this.outcomes.push(outcome);
+    const proof = await this.#case.prove?.();
+    await this.#case.reset?.();
+    return proof;
   }
 
-  forgetWarmUp(): void {
-    this.seconds.length = 0;
-    this.cpuSeconds.length = 0;
+  async sample(): Promise<void> {
+    const outcome = await this.#case.run();
+    await this.#case.reset?.();
+    this.#check(outcome);
+    this.outcomes.push(outcome);
+  }
+
+  get result(): CaseResult {
+    const rss = this.#known('peakRssBytes');
+    return {
+      name: this.#case.name,
+      seconds: median(this.seconds),
+      cpuSeconds: this.#median('cpuSeconds'),
+      serverCpuSeconds: this.#median('serverCpuSeconds'),
+      peakRssBytes: rss.length > 0 ? Math.max(...rss) : undefined,
+      loopDelayMs: this.#median('loopDelayMs'),
+    };
+  }
+
+  get seconds(): number[] {
+    return this.outcomes.map((outcome) => outcome.seconds);
+  }
+
+  #known(key: Numbers): number[] {
+    return this.outcomes.flatMap((outcome) => outcome[key] ?? []);
+  }
+
+  #median(key: Numbers): number | undefined {
+    const known = this.#known(key);
+    return known.length > 0 ? median(known) : undefined;
+  }
+
+  #check({ checksum }: Outcome): void {
+    this.#checksum ??= checksum;
+    if (this.#checksum !== checksum) {
+      throw new Error(`${this.#case.name}: two runs gave different results`);
+    }
   }
 }
 
-/** One warm-up pair, then `pairs` pairs in alternating order. */
-export async function measurePairs(
-  title: string,
-  ours: BenchCase,
-  peer: BenchCase,
-  pairs: number,
-): Promise<PairResult> {
+/**
+ * One warm-up pair, in which both outputs are proved to give back the same bytes, then `pairs` pairs in
+ * alternating order. With 0 pairs the numbers are those of the warm-up: a smoke test, no measurement.
+ *
+ * @throws an Error instead of giving numbers when outputs differ
+ */
+export async function measurePairs(spec: PairSpec): Promise<PairResult> {
+  const { title, ours, peer, pairs, readBytes } = spec;
   const [a, b] = [new Sampler(ours), new Sampler(peer)];
-  await a.sample();
-  await b.sample();
-  for (const sampler of [a, b]) sampler.forgetWarmUp();
+  const isSmoke = pairs === 0;
+  const [proof, peerProof] = [await a.warmUp(isSmoke), await b.warmUp(isSmoke)];
+  if (proof !== undefined && peerProof !== undefined && proof !== peerProof) {
+    throw new Error(`${title}: ${ours.name} and ${peer.name} do not give back the same bytes`);
+  }
   for (let pair = 0; pair < pairs; pair++) {
     for (const sampler of pair % 2 === 0 ? [a, b] : [b, a]) await sampler.sample();
   }
   const ratios = a.seconds.map((seconds, k) => (b.seconds[k] ?? Number.NaN) / seconds);
   return {
     title,
-    ours: ours.name,
-    peer: peer.name,
+    ours: a.result,
+    peer: b.result,
     pairs,
-    oursSeconds: median(a.seconds),
-    peerSeconds: median(b.seconds),
+    readBytes,
     speedRatio: median(ratios),
     interval: interval95(ratios),
-    peakRssBytes: a.peakRssBytes,
-    cpuSeconds: a.cpuSeconds.length > 0 ? median(a.cpuSeconds) : 0,
   };
 }

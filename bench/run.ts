@@ -1,149 +1,161 @@
 /**
  * The benchmark suite: ratios against peers, measured in one run in interleaved pairs.
  *
- *   npm run bench -- [--quick] [--image FILE] [--pairs N] [--workers N]
+ *   npm run bench -- [--quick] [--only TOPIC[,TOPIC]] [--pairs N] [--image FILE] [--workers N] [--write]
  *
  * Absolute times are those of the machine and the moment; only the ratios are meant to be kept.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/output.ts';
 import { formatBytes, MIB } from '../src/core/units.ts';
-import { ceilingCases } from './ceiling.ts';
-import { printDigests } from './digests.ts';
-import { buildImage } from './image.ts';
-import { type BenchCase, measurePairs, type PairResult } from './measure.ts';
-import { hashText, programCase, removeAll } from './programs.ts';
+import { ceiling } from './ceiling.bench.ts';
+import { compare } from './compare.bench.ts';
+import { buildImage } from './data.ts';
+import { disks } from './disks.bench.ts';
+import { full } from './full.bench.ts';
+import { imageio } from './imageio.bench.ts';
+import { collectVersions, describeMachine } from './machine.ts';
+import { measurePairs } from './measure.ts';
+import { mixes } from './mixes.bench.ts';
+import { digestFile } from './programs.ts';
+import { keepLastRun, PAIR_HEADER, pairRow, type TopicRun, writeResults } from './report.ts';
+import { restore } from './restore.bench.ts';
+import { scale } from './scale.bench.ts';
+import { sizes } from './sizes.bench.ts';
+import { stages } from './stages.bench.ts';
+import type { Bench, Setting, Table, Topic, TopicResult } from './suite.ts';
 
-const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+const TOPICS: readonly Topic[] = [
+  stages,
+  ceiling,
+  full,
+  compare,
+  restore,
+  mixes,
+  sizes,
+  disks,
+  imageio,
+  scale,
+];
+const DATA_BYTES = 1800 * MIB;
+const QUICK_DATA_BYTES = 32 * MIB;
 
-interface Setting {
-  readonly folder: string;
-  readonly image: string;
-  readonly workers: string;
+interface Options {
+  readonly topics: readonly Topic[];
+  readonly isQuick: boolean;
+  readonly image: string | undefined;
+  readonly pairs: number | undefined;
+  readonly workers: number;
+  readonly doesWrite: boolean;
+  readonly command: string;
 }
 
-/** Figures of a session report that have to repeat. */
-function sessionChecksum(stdout: string): string {
-  const report = JSON.parse(stdout) as {
-    disks: readonly { readBytes: number; changedBytes: number; storedBytes: number }[];
-  };
-  return hashText(
-    JSON.stringify(report.disks.map((d) => [d.readBytes, d.changedBytes, d.storedBytes])),
-  );
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
 }
 
-function backupCase(setting: Setting, name: string, repo: string, fresh: boolean): BenchCase {
-  const { image, workers, folder } = setting;
-  const command = ['backup', '--image', image, '--name', 'bench', '--repo', repo];
-  return programCase({
-    name,
-    command: [process.execPath, CLI, ...command, '--workers', workers, '--json'],
-    restore: fresh ? () => removeAll(repo) : undefined,
-    checksum: sessionChecksum,
-    timeFile: path.join(folder, 'time.txt'),
+function readCount(text: string, name: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1) throw new Error(`${name}: ${text} is not 1 or more`);
+  return count;
+}
+
+function chooseTopics(only: string | undefined): readonly Topic[] {
+  if (only === undefined) return TOPICS;
+  return only.split(',').map((name) => {
+    const topic = TOPICS.find((one) => one.name === name);
+    const known = TOPICS.map((one) => one.name).join(', ');
+    if (!topic) throw new Error(`--only: there is no topic ${name}; there are ${known}`);
+    return topic;
   });
 }
 
-function lz4Case({ image, folder }: Setting): BenchCase {
-  const out = path.join(folder, 'out.lz4');
-  return programCase({
-    name: 'lz4 -1 IMAGE OUT',
-    command: ['lz4', '-q', '-f', '-1', image, out],
-    restore: () => removeAll(out),
-    checksum: async () => String((await stat(out)).size),
-    timeFile: path.join(folder, 'time.txt'),
-  });
-}
-
-function catCase({ image, folder }: Setting): BenchCase {
-  return programCase({
-    name: 'cat IMAGE >/dev/null',
-    command: ['sh', '-c', 'cat "$0" >/dev/null', image],
-    checksum: () => 'read',
-    timeFile: path.join(folder, 'time.txt'),
-  });
-}
-
-async function runAll(setting: Setting, pairs: number): Promise<PairResult[]> {
-  const { folder, image, workers } = setting;
-  const repos = ['full', 'control', 'compare'].map((name) => path.join(folder, name));
-  const [fullRepo = '', controlRepo = '', compareRepo = ''] = repos;
-  const full = backupCase(setting, 'ovirt-cbt full', fullRepo, true);
-  const twin = backupCase(setting, 'ovirt-cbt full again', controlRepo, true);
-  const results = [await measurePairs('A/A control', full, twin, pairs)];
-  results.push(await measurePairs('full', full, lz4Case(setting), pairs));
-  await backupCase(setting, 'first full', compareRepo, false).run();
-  const compare = backupCase(setting, 'ovirt-cbt compare', compareRepo, false);
-  results.push(await measurePairs('compare, unchanged', compare, catCase(setting), pairs));
-  const { ours, peer } = ceilingCases(image, Number(workers));
-  results.push(await measurePairs('streams against loop', ours, peer, pairs));
-  return results;
-}
-
-function printResults(results: readonly PairResult[], imageBytes: number): void {
-  const rows = results.map((result) => [
-    result.title,
-    result.ours,
-    result.peer,
-    result.speedRatio.toFixed(3),
-    `${result.interval[0].toFixed(3)}..${result.interval[1].toFixed(3)}`,
-    result.oursSeconds.toFixed(2),
-    result.peerSeconds.toFixed(2),
-    (imageBytes / MIB / result.oursSeconds).toFixed(0),
-    result.peakRssBytes > 0 ? formatBytes(result.peakRssBytes) : '-',
-    result.cpuSeconds > 0 ? (result.cpuSeconds / (imageBytes / 1024 ** 3)).toFixed(2) : '-',
-  ]);
-  const header = [
-    'case',
-    'ours',
-    'peer',
-    'times as fast',
-    '95 %',
-    's ours',
-    's peer',
-    'MiB/s ours',
-    'peak RSS',
-    'CPU s/GiB',
-  ];
-  process.stdout.write(`${formatTable(header, rows)}\n`);
-}
-
-async function checksumOf(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(file, { highWaterMark: MIB }))
-    hash.update(chunk as Buffer);
-  return hash.digest('hex');
-}
-
-async function main(): Promise<void> {
+function readOptions(): Options {
   const { values } = parseArgs({
     options: {
       quick: { type: 'boolean', default: false },
+      only: { type: 'string' },
       image: { type: 'string' },
       pairs: { type: 'string' },
       workers: { type: 'string', default: '2' },
+      write: { type: 'boolean', default: false },
     },
   });
-  const folder = await mkdtemp(path.join(tmpdir(), 'ovirt-cbt-bench-'));
+  if (values.quick && values.write) throw new Error('--write: the quick form is no measurement');
+  return {
+    topics: chooseTopics(values.only),
+    isQuick: values.quick,
+    image: values.image,
+    pairs: values.pairs === undefined ? undefined : readCount(values.pairs, '--pairs'),
+    workers: readCount(values.workers, '--workers'),
+    doesWrite: values.write,
+    command: ['npm run bench --', ...process.argv.slice(2)].join(' ').replace(/ --$/, ''),
+  };
+}
+
+function createBench(setting: Setting, result: TopicResult): Bench {
+  return {
+    ...setting,
+    pairsOf: (full, quick) => setting.pairs ?? (setting.isQuick ? quick : full),
+    compare: async (spec) => {
+      const pair = await measurePairs(spec);
+      result.pairs.push(pair);
+      say(PAIR_HEADER.map((title, k) => `  ${title}: ${pairRow(pair)[k]}`).join('\n'));
+      say('');
+      return pair;
+    },
+    table: (table: Table) => {
+      result.tables.push(table);
+      say(`${table.title}\n${formatTable(table.header, table.rows)}\n`);
+    },
+    plot: (plot) => void result.plots.push(plot),
+    leaveOut: (reason) => {
+      result.leftOut.push(reason);
+      say(`left out: ${reason}`);
+    },
+  };
+}
+
+async function runTopic(topic: Topic, setting: Setting, command: string): Promise<TopicRun> {
+  say(`== ${topic.name}`);
+  const [startedAtMs, load] = [performance.now(), loadavg()[0] ?? 0];
+  const result: TopicResult = { pairs: [], tables: [], plots: [], leftOut: [] };
+  await topic.run(createBench(setting, result));
+  const seconds = (performance.now() - startedAtMs) / 1000;
+  say(`${topic.name}: ${seconds.toFixed(0)} s`);
+  const measuredOn = new Date().toISOString().slice(0, 10);
+  return { ...result, command, measuredOn, seconds, load };
+}
+
+async function runAll(options: Options, folder: string): Promise<void> {
+  const { isQuick, workers, pairs } = options;
+  const bytes = isQuick ? QUICK_DATA_BYTES : DATA_BYTES;
+  const image = path.resolve(options.image ?? (await buildImage(folder, bytes)));
+  const { size: imageBytes } = await stat(image);
+  // Reads the image once, which also brings it into the page cache, where every case finds it.
+  const imageDigest = await digestFile(image);
+  const [machine, versions] = [describeMachine(), collectVersions()];
+  say(`${machine}; ${JSON.stringify(versions)}`);
+  say(`image ${formatBytes(imageBytes)}, SHA-256 ${imageDigest}; ${workers} workers`);
+  const setting = { folder, image, imageBytes, imageDigest, isQuick, workers, pairs };
+  const topics: Record<string, TopicRun> = {};
+  for (const topic of options.topics) {
+    topics[topic.name] = await runTopic(topic, setting, options.command);
+  }
+  const result = { machine, versions, image: { bytes: imageBytes, sha256: imageDigest }, topics };
+  await keepLastRun(result);
+  if (options.doesWrite) await writeResults(result);
+}
+
+async function main(): Promise<void> {
+  const options = readOptions();
+  // Short: sockets are made in it.
+  const folder = await mkdtemp(path.join(tmpdir(), 'cbt-bench-'));
   try {
-    const image = values.image ?? (await buildImage(folder, values.quick));
-    const { size } = await stat(image);
-    // Reads the image once, which also brings it into the page cache, where every case finds it.
-    const checksum = await checksumOf(image);
-    process.stdout.write(
-      `image ${formatBytes(size)}, SHA-256 ${checksum}; Node ${process.version}; ${values.workers} workers\n`,
-    );
-    const pairs = Number(values.pairs ?? (values.quick ? 3 : 11));
-    const results = await runAll({ folder, image, workers: values.workers }, pairs);
-    printResults(results, size);
-    await printDigests();
-    process.stdout.write(`${JSON.stringify(results)}\n`);
+    await runAll(options, folder);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

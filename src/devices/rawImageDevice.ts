@@ -33,6 +33,7 @@ async function blockDeviceBytes(path: string, deviceNumber: number): Promise<num
 
 export interface RawImage extends BlockDevice {
   readonly path: string;
+  readonly fileDescriptor: number;
   /** Bytes that the file system says are allocated, for estimates only; the whole size for a block device. */
   readonly allocatedBytes: number;
   /** True when the file changed since it was opened. Always false for a block device. */

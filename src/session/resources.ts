@@ -41,6 +41,18 @@ export function checkConnections(connections: number = DEFAULT_CONNECTIONS): voi
   checkRange('connections', connections, 8);
 }
 
+/**
+ * The slab of the run before, unless it was collected. A process that runs many sessions would else hold as many
+ * slabs as the collector, which does not see their size, lets it.
+ */
+let spare: WeakRef<Slab> | undefined;
+
+function takeSlab(blockSizeBytes: number): Slab {
+  const slab = spare?.deref();
+  spare = undefined;
+  return slab?.blockSizeBytes === blockSizeBytes ? slab : createSlab({ blockSizeBytes });
+}
+
 export class RunResources {
   readonly slab: Slab;
   readonly pool: WorkerPool;
@@ -58,7 +70,7 @@ export class RunResources {
   }
 
   static async create(options: ResourceOptions): Promise<RunResources> {
-    const slab = createSlab({ blockSizeBytes: options.blockSizeBytes });
+    const slab = takeSlab(options.blockSizeBytes);
     const workers = resolveWorkers(options.workers);
     const pool = await createWorkerPool({ slab, workers });
     // They wait for the disk where the others compute.
@@ -90,6 +102,7 @@ export class RunResources {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([this.pool.close(), this.intake?.close()]);
+    if (this.slab.inUseCount === 0) spare = new WeakRef(this.slab);
   }
 }
 

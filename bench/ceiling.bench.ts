@@ -1,0 +1,53 @@
+/** The pipeline against the bare loop with the same verbs: what the streams cost. */
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { MIB } from '../src/core/units.ts';
+import type { CeilingArgument } from './ceilingWork.ts';
+import { BenchChild } from './childProcess.ts';
+import { removeAll } from './programs.ts';
+import type { Bench, BenchCase, Topic } from './suite.ts';
+
+const LEAST_BYTES = 384 * MIB;
+
+/** Title of the pair that the gate looks at. */
+export const STREAMS_AGAINST_LOOP = 'streams against bare loop';
+
+function caseOf(child: BenchChild, name: string, title: string, given: CeilingArgument): BenchCase {
+  let last = '';
+  return {
+    name: title,
+    run: async () => {
+      const outcome = await child.run(name, given);
+      last = outcome.checksum;
+      return outcome;
+    },
+    // The checksum is over the digests of all blocks, which both cases have to agree on.
+    prove: () => Promise.resolve(last),
+  };
+}
+
+/** The image as often as it takes for the start of the streams not to count; nothing is deduplicated here. */
+function repeatImage(bench: Bench): { readonly image: string; readonly readBytes: number } {
+  const times = Math.ceil(LEAST_BYTES / bench.imageBytes);
+  const image = path.join(bench.folder, 'ceiling.raw');
+  const inputs = Array.from({ length: times }, () => bench.image);
+  execFileSync('sh', ['-c', 'out=$0; cat "$@" >"$out"', image, ...inputs]);
+  return { image, readBytes: times * bench.imageBytes };
+}
+
+async function run(bench: Bench): Promise<void> {
+  const { image, readBytes } = repeatImage(bench);
+  const given = { image, workers: bench.workers };
+  using streams = await BenchChild.start('./ceilingWork.js');
+  using twin = await BenchChild.start('./ceilingWork.js');
+  const ours = caseOf(streams, 'pipeline', 'pipeline of streams', given);
+  const again = caseOf(twin, 'pipeline', 'pipeline of streams again', given);
+  const control = { title: 'A/A control: streams', ours, peer: again, readBytes };
+  await bench.compare({ ...control, pairs: bench.pairsOf(7, 1) });
+  const peer = caseOf(twin, 'loop', 'bare loop, same verbs and threads', given);
+  const spec = { title: STREAMS_AGAINST_LOOP, ours, peer, readBytes };
+  await bench.compare({ ...spec, pairs: bench.pairsOf(15, 7) });
+  await removeAll(image);
+}
+
+export const ceiling: Topic = { name: 'ceiling', run };

@@ -1,0 +1,137 @@
+/** The pipeline, and a hand-written loop over the same verbs in the same threads; run in child processes. */
+import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { createStageStats } from '../src/core/stats.ts';
+import { blockCountOf, blockLengthAt, MIB } from '../src/core/units.ts';
+import { openRawImage } from '../src/devices/rawImageDevice.ts';
+import type { DiskTask, SinkBlock } from '../src/pipeline/blocks.ts';
+import { createCompressor } from '../src/pipeline/compressor.ts';
+import { createDirtyZeroFilter } from '../src/pipeline/dirtyZeroFilter.ts';
+import { createExtentSource } from '../src/pipeline/extentSource.ts';
+import { createFileReader } from '../src/pipeline/fileReader.ts';
+import { createHashComparer } from '../src/pipeline/hashComparer.ts';
+import { callbackSink } from '../src/pipeline/plainSinks.ts';
+import { createSlab, type Slab, type SlabLease } from '../src/pipeline/slab.ts';
+import { connect } from '../src/pipeline/stage.ts';
+import { createWorkerPool, type WorkerPool } from '../src/pipeline/workerPool.ts';
+
+const BLOCK_BYTES = MIB;
+/** Blocks in hand at once in the loop; the same as fit the slab's packed slots. */
+const LOOP_BLOCKS = 16;
+
+export interface CeilingArgument {
+  readonly image: string;
+  readonly workers: number;
+}
+
+interface Parts {
+  readonly pool: WorkerPool;
+  readonly intake: WorkerPool;
+  readonly lease: SlabLease;
+  readonly signal: AbortSignal;
+}
+
+interface Answer {
+  readonly checksum: string;
+  readonly seconds: number;
+}
+
+/** Sum over digests in disk order, so that both cases prove the same work. */
+class Checksum {
+  readonly #digests = new Map<number, Uint8Array>();
+
+  add(index: number, digest: Uint8Array): void {
+    this.#digests.set(index, digest);
+  }
+
+  value(): string {
+    const hash = createHash('sha256');
+    for (const [, digest] of [...this.#digests].toSorted((a, b) => a[0] - b[0]))
+      hash.update(digest);
+    return hash.digest('hex');
+  }
+}
+
+/** Slab and threads stay for all runs of the process: it is the streams that are compared. */
+let shared: (Pick<Parts, 'pool' | 'intake'> & { readonly slab: Slab }) | undefined;
+
+async function timed(
+  workers: number,
+  work: (parts: Parts, sum: Checksum) => Promise<void>,
+): Promise<Answer> {
+  if (!shared) {
+    const slab = createSlab({ blockSizeBytes: BLOCK_BYTES });
+    const pool = await createWorkerPool({ slab, workers });
+    shared = { slab, pool, intake: await createWorkerPool({ slab, workers }) };
+  }
+  const { pool, intake, slab } = shared;
+  const { signal } = new AbortController();
+  const lease = slab.lease();
+  const sum = new Checksum();
+  const startedAtMs = performance.now();
+  await work({ pool, intake, lease, signal }, sum);
+  const seconds = (performance.now() - startedAtMs) / 1000;
+  lease.end();
+  return { checksum: sum.value(), seconds };
+}
+
+/** The stages of a full in their streams, into a sink that only keeps digests. */
+export async function pipeline({ image, workers }: CeilingArgument): Promise<Answer> {
+  const device = await openRawImage(image);
+  const { virtualSizeBytes } = device;
+  const task: DiskTask = {
+    diskId: 'bench',
+    alias: 'bench',
+    virtualSizeBytes,
+    blockSizeBytes: BLOCK_BYTES,
+    mode: 'full',
+  };
+  const stats = createStageStats;
+  const { fileDescriptor } = device;
+  const answer = await timed(workers, async ({ pool, intake, lease, signal }, sum) => {
+    await connect(
+      createExtentSource({ task, device, stats: stats() }),
+      [
+        createDirtyZeroFilter(task),
+        createFileReader({ task, device, fileDescriptor, intake, lease, stats: stats() }),
+        createHashComparer({ task, pool, stats: stats() }),
+        createCompressor({ pool, lease, stats: stats() }),
+      ],
+      callbackSink<SinkBlock>((block) => {
+        if (block.kind === 'packed') sum.add(block.index, block.digest);
+      }),
+      { signal },
+    );
+  });
+  await device.close();
+  return answer;
+}
+
+/** The same verbs in a loop. */
+export async function loop({ image, workers }: CeilingArgument): Promise<Answer> {
+  const file = await open(image);
+  const { size } = await file.stat();
+  const answer = await timed(workers, async ({ pool, intake, lease }, sum) => {
+    const indexes = Array.from({ length: blockCountOf(size, BLOCK_BYTES) }).keys();
+    async function lane(): Promise<void> {
+      for (const index of indexes) {
+        const lengthBytes = blockLengthAt(index, size, BLOCK_BYTES);
+        const raw = await lease.acquireRaw();
+        const range = {
+          fileDescriptor: file.fd,
+          offsetBytes: index * BLOCK_BYTES,
+          lengthBytes,
+        };
+        if ((await intake.read(range, raw)).fingerprint !== 0n) {
+          const packed = await lease.acquirePacked();
+          sum.add(index, (await pool.pack(raw, lengthBytes, packed)).digest);
+          packed.release();
+        }
+        raw.release();
+      }
+    }
+    await Promise.all(Array.from({ length: LOOP_BLOCKS }, lane));
+  });
+  await file.close();
+  return answer;
+}

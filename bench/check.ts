@@ -1,0 +1,34 @@
+/**
+ * `npm run bench:check`: judges the last run of the suite, whatever its form.
+ */
+import { readFile } from 'node:fs/promises';
+import { STREAMS_AGAINST_LOOP } from './ceiling.bench.ts';
+import { SESSION_AGAINST_LZ4 } from './full.bench.ts';
+import { type Floor, judge } from './judge.ts';
+import { LAST_RUN, type RunResult } from './report.ts';
+
+const FLOORS: readonly Floor[] = [
+  {
+    title: STREAMS_AGAINST_LOOP,
+    atLeast: 0.85,
+    why: 'the streams cost more than they may; profile the stages (npm run bench -- --only ceiling)',
+  },
+  {
+    // Two threads more than the peer has suffer more when the machine is shared: far below what is expected.
+    title: SESSION_AGAINST_LZ4,
+    atLeast: 0.25,
+    why: 'a full has become much slower than LZ4 alone; look at the stages (npm run bench -- --only stages)',
+  },
+];
+
+async function readLastRun(): Promise<RunResult> {
+  try {
+    return JSON.parse(await readFile(LAST_RUN, 'utf8')) as RunResult;
+  } catch (error) {
+    throw new Error('there are no results to judge: run "npm run bench" first', { cause: error });
+  }
+}
+
+const verdicts = judge((await readLastRun()).topics, FLOORS);
+for (const { text } of verdicts) process.stdout.write(`${text}\n`);
+if (verdicts.some((verdict) => !verdict.isKept)) process.exitCode = 1;

@@ -1,0 +1,75 @@
+/** Calls functions of a module of the suite in a process of their own. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Outcome } from './suite.ts';
+
+export interface ChildCall {
+  readonly name: string;
+  readonly argument: unknown;
+}
+
+export interface ChildAnswer {
+  readonly value: unknown;
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+  readonly peakRssBytes: number;
+  readonly loopDelayMs: number;
+}
+
+const ENTRY = fileURLToPath(new URL('./child.js', import.meta.url));
+
+export class BenchChild {
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+  }
+
+  /** @param module - file of this folder, compiled, with the functions to call. */
+  static async start(module: string): Promise<BenchChild> {
+    const child = fork(ENTRY, [new URL(module, import.meta.url).href], { serialization: 'json' });
+    await once(child, 'message');
+    return new BenchChild(child);
+  }
+
+  async call(name: string, argument: unknown): Promise<ChildAnswer> {
+    const ended = once(this.#child, 'exit').then(([code]) => {
+      throw new Error(`${name}: the child ended with exit code ${String(code)}`);
+    });
+    const answered = once(this.#child, 'message') as Promise<[ChildAnswer | { error: string }]>;
+    this.#child.send({ name, argument } satisfies ChildCall);
+    const [answer] = await Promise.race([answered, ended]);
+    this.#child.removeAllListeners('exit');
+    if ('error' in answer) throw new Error(answer.error);
+    return answer;
+  }
+
+  /** One call as the run of a case; the function returns the checksum, and seconds when only a part counts. */
+  async run(name: string, argument: unknown): Promise<Outcome> {
+    const { value, ...usage } = await this.call(name, argument);
+    return { ...usage, ...(value as { checksum: string; seconds?: number }) };
+  }
+
+  close(): void {
+    this.#child.disconnect();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Calls one function in a process that serves nothing else, so that peak memory is that of the call. */
+export async function callOnce(
+  module: string,
+  name: string,
+  argument: unknown,
+): Promise<ChildAnswer> {
+  const child = await BenchChild.start(module);
+  try {
+    return await child.call(name, argument);
+  } finally {
+    child.close();
+  }
+}

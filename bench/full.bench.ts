@@ -1,0 +1,90 @@
+/** A full of a real image against what people would use instead. */
+import path from 'node:path';
+import { BenchChild } from './childProcess.ts';
+import { NBDCOPY_FILE, NBDCOPY_NULL, VIRTNBDBACKUP } from './nbdPeers.ts';
+import {
+  BORG,
+  BORG_FIXED,
+  CONVERT,
+  CONVERT_ZSTD,
+  LZ4,
+  LZ4_SYNCED,
+  lz4Case,
+  type Peer,
+  RESTIC,
+  usablePeers,
+} from './peers.ts';
+import { fullCase, proveRepository } from './product.ts';
+import { removeAll } from './programs.ts';
+import type { Bench, BenchCase, Topic } from './suite.ts';
+
+/** Title of the pair that the gate looks at. */
+export const SESSION_AGAINST_LZ4 = 'full without start-up against lz4 -1';
+
+interface Rival {
+  readonly peer: Peer;
+  /** Of the full form; the quick one only tries that they run. Slow peers get few. */
+  readonly pairs: number;
+  /** A second setting of a peer, which the quick form leaves out. */
+  readonly isVariant?: boolean;
+}
+
+const RIVALS: readonly Rival[] = [
+  { peer: LZ4, pairs: 11 },
+  { peer: LZ4_SYNCED, pairs: 5, isVariant: true },
+  { peer: CONVERT, pairs: 5 },
+  { peer: CONVERT_ZSTD, pairs: 2 },
+  { peer: NBDCOPY_NULL, pairs: 3 },
+  { peer: NBDCOPY_FILE, pairs: 3, isVariant: true },
+  { peer: BORG, pairs: 3 },
+  { peer: BORG_FIXED, pairs: 2, isVariant: true },
+  { peer: RESTIC, pairs: 3 },
+  { peer: VIRTNBDBACKUP, pairs: 3 },
+];
+
+/** The library in a process that has run sessions before, as in a service: neither Node nor code has to start. */
+async function compareWarm(bench: Bench): Promise<void> {
+  using child = await BenchChild.start('./sessionWork.js');
+  const { image, imageBytes: readBytes, workers } = bench;
+  const repository = path.join(bench.folder, 'warm');
+  const ours: BenchCase = {
+    name: 'ovirt-cbt full, warm process',
+    run: () => child.run('imageSession', { image, repository, workers }),
+    prove: () => proveRepository(bench, repository),
+    reset: () => removeAll(repository),
+  };
+  const peer = lz4Case(bench, false);
+  const pairs = bench.pairsOf(7, 5);
+  await bench.compare({ title: SESSION_AGAINST_LZ4, ours, peer, readBytes, pairs });
+}
+
+/** Ours is in every pair; that its runs agree is checked each time, what they restore to once. */
+function provedOnce(benchCase: BenchCase): BenchCase {
+  let proof: Promise<string> | undefined;
+  return { ...benchCase, prove: () => (proof ??= benchCase.prove?.() ?? Promise.resolve('')) };
+}
+
+async function run(bench: Bench): Promise<void> {
+  const repo = path.join(bench.folder, 'full');
+  const { imageBytes: readBytes, image } = bench;
+  const ours = provedOnce(fullCase(bench, { name: 'ovirt-cbt full', images: [image], repo }));
+  const control = { ours, peer: { ...ours, name: 'ovirt-cbt full again' }, readBytes };
+  await bench.compare({ title: 'A/A control: full', ...control, pairs: bench.pairsOf(5, 0) });
+  const rivals = RIVALS.filter(({ isVariant = false }) => !(bench.isQuick && isVariant));
+  const usable = usablePeers(
+    rivals.map(({ peer }) => peer),
+    (reason) => bench.leaveOut(reason),
+  );
+  if (usable.includes(LZ4)) await compareWarm(bench);
+  for (const { peer, pairs } of rivals.filter((rival) => usable.includes(rival.peer))) {
+    const spec = {
+      title: `full against ${peer.name}`,
+      ours,
+      peer: await peer.make(bench),
+      readBytes,
+    };
+    await bench.compare({ ...spec, pairs: bench.pairsOf(pairs, 0) });
+  }
+}
+
+export const full: Topic = { name: 'full', run };

@@ -1,0 +1,109 @@
+/** A full through the real imageio over TLS, against imageio's own Python client, which copies to a raw file. */
+import { execFile } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { restoreImages } from '../src/index.ts';
+import { callOnce } from './childProcess.ts';
+import { findVenv, ImageioRig } from './imageioRig.ts';
+import { digestFile, isInstalled, removeAll } from './programs.ts';
+import type { SessionAnswer, SessionArgument } from './sessionWork.ts';
+import { median } from './statistics.ts';
+import type { Bench, BenchCase, Outcome, Topic } from './suite.ts';
+
+const SCRIPT = fileURLToPath(new URL('../../bench/imageioClient.py', import.meta.url));
+const CONNECTIONS = 4;
+const run = promisify(execFile);
+
+/** @param sessionSeconds - takes the time of each whole session. */
+function sessionCase(bench: Bench, rig: ImageioRig, sessionSeconds: number[]): BenchCase {
+  const repository = path.join(bench.folder, 'imageio');
+  const given: SessionArgument = {
+    engine: rig.settings,
+    vm: rig.vm.id,
+    repository,
+    workers: bench.workers,
+    connections: CONNECTIONS,
+  };
+  return {
+    name: 'ovirt-cbt session, first extent to commit',
+    run: async () => {
+      const watch = rig.watchServers();
+      const { value, ...usage } = await callOnce('./sessionWork.js', 'session', given);
+      const serverCpuSeconds = watch.stop();
+      const { checksum, seconds, sessionSeconds: whole } = value as SessionAnswer;
+      sessionSeconds.push(whole);
+      return { ...usage, checksum, seconds, serverCpuSeconds };
+    },
+    prove: async () => {
+      const output = path.join(bench.folder, 'imageio.proof');
+      await restoreImages({ repository, vm: rig.vm.id, output, workers: bench.workers });
+      const digest = await digestFile(path.join(output, readdirSync(output)[0] ?? ''));
+      await removeAll(output);
+      return digest;
+    },
+    reset: async () => {
+      await removeAll(repository);
+      await rig.removeCopies();
+    },
+  };
+}
+
+function clientCase(bench: Bench, rig: ImageioRig): BenchCase {
+  const output = path.join(bench.folder, 'imageio.raw');
+  const python = path.join(rig.venv, 'bin', 'python');
+  return {
+    name: "imageio's client.download() to a raw file",
+    run: async (): Promise<Outcome> => {
+      const ticket = await rig.openTicket();
+      const watch = rig.watchServers();
+      const args = [SCRIPT, ticket.url, rig.caFile, output, String(CONNECTIONS)];
+      const { stdout } = await run(python, args);
+      const serverCpuSeconds = watch.stop();
+      await ticket.close();
+      const figures = JSON.parse(stdout) as Omit<Outcome, 'checksum'>;
+      return { ...figures, serverCpuSeconds, checksum: String((await stat(output)).size) };
+    },
+    prove: () => digestFile(output),
+    reset: () => removeAll(output),
+  };
+}
+
+async function compareClients(bench: Bench, rig: ImageioRig): Promise<void> {
+  const sessionSeconds: number[] = [];
+  const ours = sessionCase(bench, rig, sessionSeconds);
+  const peer = clientCase(bench, rig);
+  const { imageBytes: readBytes } = bench;
+  const title = `full through imageio over TLS, ${CONNECTIONS} connections`;
+  const pairs = bench.pairsOf(7, 0);
+  const result = await bench.compare({ title, ours, peer, readBytes, pairs });
+  bench.table({
+    title: 'The whole session against the transfer in it (median s)',
+    header: ['whole session', 'first extent to commit', "imageio's client"],
+    rows: [
+      [median(sessionSeconds.slice(1)), result.ours.seconds, result.peer.seconds].map((seconds) =>
+        seconds.toFixed(2),
+      ),
+    ],
+  });
+}
+
+async function runTopic(bench: Bench): Promise<void> {
+  const venv = findVenv();
+  if (venv === undefined || !isInstalled('qemu-nbd')) {
+    const missing =
+      venv === undefined ? 'ovirt-imageio in .venv (npm run test:interop)' : 'qemu-nbd';
+    bench.leaveOut(`imageio over TLS: ${missing} is missing`);
+    return;
+  }
+  const rig = await ImageioRig.start(venv, path.join(bench.folder, 'rig'), bench.image);
+  try {
+    await compareClients(bench, rig);
+  } finally {
+    await rig.close();
+  }
+}
+
+export const imageio: Topic = { name: 'imageio', run: runTopic };

@@ -1,0 +1,113 @@
+/** A VM of the lab whose disk is a qcow2 image, served by QEMU and the real imageio daemon over TLS. */
+import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { startLabOver } from '../src/lab/engineStart.ts';
+import type { Lab, LabVm } from '../src/lab/types.ts';
+import { type EngineSettings, scaleTimings } from '../src/index.ts';
+import { type ImageFile, qemuImg } from '../test/interop/qemu.ts';
+import { RealBackend } from '../test/interop/realImageio.ts';
+import { CpuWatch } from './cpuWatch.ts';
+
+const TIME_SCALE = 0.02;
+const INACTIVITY_TIMEOUT_MS = 300_000;
+const DISK = 'sys';
+/** Names as the kernel shortens them. */
+const SERVERS = new Set(['ovirt-imageio', 'qemu-nbd']);
+
+/** The interpreter that has ovirt-imageio; `npm run test:interop` makes it. */
+export function findVenv(): string | undefined {
+  const venv = path.resolve(process.env['INTEROP_VENV'] ?? '.venv');
+  try {
+    execFileSync(path.join(venv, 'bin', 'python'), ['-c', 'import ovirt_imageio'], {
+      stdio: 'ignore',
+    });
+    return venv;
+  } catch {
+    return undefined;
+  }
+}
+
+export interface OpenTicket {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+export class ImageioRig {
+  readonly venv: string;
+  readonly caFile: string;
+  readonly vm: LabVm;
+  readonly #folder: string;
+  readonly #lab: Lab;
+  readonly #backend: RealBackend;
+
+  private constructor(venv: string, folder: string, lab: Lab, backend: RealBackend, vm: LabVm) {
+    this.venv = venv;
+    this.caFile = path.join(folder, 'ca.pem');
+    this.vm = vm;
+    this.#folder = folder;
+    this.#lab = lab;
+    this.#backend = backend;
+  }
+
+  /** @param folder - a new one; short, because sockets are made in it. */
+  static async start(venv: string, folder: string, image: string): Promise<ImageioRig> {
+    await mkdir(folder);
+    const backend = new RealBackend({ folder, venv });
+    const lab = await startLabOver(backend, { timeScale: TIME_SCALE });
+    // Both clients talk to the daemon itself; the port in front is for tests that cut connections.
+    backend.imageio.directOrigin = `https://127.0.0.1:${backend.imageio.daemon.port}`;
+    const vm = lab.addVm({ name: 'bench', disks: [{ name: DISK, sizeBytes: 1 << 20 }] });
+    const copy: ImageFile = { path: path.join(folder, 'copy.qcow2'), format: 'qcow2' };
+    qemuImg('convert', '-f', 'raw', '-O', 'qcow2', image, copy.path);
+    backend.disk(vm.disk(DISK).id).adopt(copy);
+    const rig = new ImageioRig(venv, folder, lab, backend, vm);
+    await writeFile(rig.caFile, lab.caPem);
+    return rig;
+  }
+
+  get settings(): EngineSettings {
+    const { url, username, password, caPem } = this.#lab;
+    const timings = { ...scaleTimings(0.05), imageioExtentsMs: 120_000, imageioReadMs: 60_000 };
+    return { url, username, password, caPem, timings };
+  }
+
+  /** Begins to count the CPU time of the daemon and of the qemu-nbd behind it. */
+  watchServers(): CpuWatch {
+    return new CpuWatch((name) => SERVERS.has(name));
+  }
+
+  /** A ticket for the present image, as the engine makes them for backups. */
+  async openTicket(): Promise<OpenTicket> {
+    const disk = this.#backend.disk(this.vm.disk(DISK).id);
+    const { imageio } = this.#backend;
+    const id = randomUUID();
+    await imageio.addTicket({
+      id,
+      transferId: randomUUID(),
+      target: { ...disk.uploadTarget(), image: { ...disk.image, bitmaps: undefined } },
+      mode: 'read',
+      dirty: false,
+      inactivityTimeoutMs: INACTIVITY_TIMEOUT_MS,
+    });
+    return {
+      url: `${imageio.directOrigin}/images/${id}`,
+      close: async () => {
+        if (!(await imageio.removeTicket(id))) throw new Error('a ticket is still in use');
+      },
+    };
+  }
+
+  /** Removes the copies that frozen views keep for tests to look at. */
+  async removeCopies(): Promise<void> {
+    for (const name of await readdir(this.#folder)) {
+      if (name.endsWith('.view.raw')) await rm(path.join(this.#folder, name));
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#lab.close();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,114 @@
+/** The command line of the product as cases, compiled as it is shipped. */
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import {
+  digestFile,
+  digestFiles,
+  hashText,
+  type Program,
+  programCase,
+  removeAll,
+  runPlain,
+} from './programs.ts';
+import type { BenchCase, Setting } from './suite.ts';
+
+const CLI = fileURLToPath(new URL('../../dist/cli/launch.cjs', import.meta.url));
+const PROBE = new URL('./probe.js', import.meta.url).href;
+const NAME = 'bench';
+
+type Place = Pick<Setting, 'folder' | 'workers'>;
+
+function cli(...args: readonly string[]): readonly string[] {
+  return [process.execPath, '--import', PROBE, CLI, ...args];
+}
+
+/** Figures of a session report that have to repeat. */
+function sessionChecksum(stdout: string): string {
+  const report = JSON.parse(stdout) as {
+    disks: readonly { readBytes: number; changedBytes: number; storedBytes: number }[];
+  };
+  return hashText(
+    JSON.stringify(report.disks.map((d) => [d.readBytes, d.changedBytes, d.storedBytes])),
+  );
+}
+
+function backup(setting: Place, images: readonly string[], repo: string): Program {
+  const source = images.flatMap((image) => ['--image', image]);
+  const args = ['--name', NAME, '--repo', repo, '--workers', String(setting.workers), '--json'];
+  return { command: cli('backup', ...source, ...args) };
+}
+
+function restore(setting: Place, repo: string, output: string): Program {
+  const args = ['--repo', repo, '--vm', NAME, '--output', output];
+  return { command: cli('restore', ...args, '--workers', String(setting.workers), '--json') };
+}
+
+/** Digest of what a repository gives back: its images one after the other, in order of their names. */
+export async function proveRepository(setting: Place, repo: string): Promise<string> {
+  const output = `${repo}.proof`;
+  runPlain(restore(setting, repo, output));
+  const images = readdirSync(output).toSorted();
+  const digest = await digestFiles(images.map((name) => path.join(output, name)));
+  await removeAll(output);
+  return digest;
+}
+
+export interface BackupSpec {
+  readonly name: string;
+  readonly images: readonly string[];
+  readonly repo: string;
+}
+
+/** A full: each run into a new repository. */
+export function fullCase(setting: Place, { name, images, repo }: BackupSpec): BenchCase {
+  return programCase({
+    name,
+    folder: setting.folder,
+    ...backup(setting, images, repo),
+    checksum: sessionChecksum,
+    prove: () => proveRepository(setting, repo),
+    reset: () => removeAll(repo),
+  });
+}
+
+/** Makes the full that the sessions of {@link compareCase} compare with. */
+export function makeFull(setting: Place, { images, repo }: Omit<BackupSpec, 'name'>): void {
+  runPlain(backup(setting, images, repo));
+}
+
+/** A session that finds nothing changed; each run adds a point to the same chain. */
+export function compareCase(setting: Place, { name, images, repo }: BackupSpec): BenchCase {
+  return programCase({
+    name,
+    folder: setting.folder,
+    ...backup(setting, images, repo),
+    checksum: sessionChecksum,
+    prove: () => proveRepository(setting, repo),
+  });
+}
+
+export function restoreCase(setting: Place, repo: string): BenchCase {
+  const output = path.join(setting.folder, 'restored');
+  return programCase({
+    name: 'ovirt-cbt restore',
+    folder: setting.folder,
+    ...restore(setting, repo, output),
+    checksum: () => 'restored',
+    prove: () => digestFile(path.join(output, readdirSync(output)[0] ?? '')),
+    reset: () => removeAll(output),
+  });
+}
+
+export function verifyCase(setting: Place, repo: string): BenchCase {
+  const args = ['--repo', repo, '--point', 'latest', '--workers', String(setting.workers)];
+  return programCase({
+    name: 'ovirt-cbt verify',
+    folder: setting.folder,
+    command: cli('verify', ...args, '--json'),
+    checksum: (stdout) => {
+      const { files } = JSON.parse(stdout) as { files: readonly { checkedBlocks: number }[] };
+      return files.map((file) => file.checkedBlocks).join();
+    },
+  });
+}

@@ -1,0 +1,48 @@
+/** The way back: restore against `lz4 -d`, and the check of what is stored. */
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { LZ4, usablePeers } from './peers.ts';
+import { makeFull, restoreCase, verifyCase } from './product.ts';
+import { digestFile, programCase, removeAll } from './programs.ts';
+import type { Bench, BenchCase, Topic } from './suite.ts';
+
+function unlz4Case({ folder }: Bench, packed: string, isSynced: boolean): BenchCase {
+  const out = path.join(folder, 'lz4.raw');
+  const sync = isSynced ? ' && sync "$1"' : '';
+  return programCase({
+    name: isSynced ? 'lz4 -d; sync OUT' : 'lz4 -d',
+    folder,
+    command: ['sh', '-c', `lz4 -q -f -d "$0" "$1"${sync}`, packed, out],
+    checksum: () => 'restored',
+    prove: () => digestFile(out),
+    reset: () => removeAll(out),
+  });
+}
+
+function testCase({ folder }: Bench, packed: string): BenchCase {
+  return programCase({
+    name: 'lz4 -t',
+    folder,
+    command: ['lz4', '-q', '-t', packed],
+    checksum: () => 'tested',
+  });
+}
+
+async function run(bench: Bench): Promise<void> {
+  const { image, imageBytes: readBytes, folder } = bench;
+  if (usablePeers([LZ4], (reason) => bench.leaveOut(reason)).length === 0) return;
+  const [repo, packed] = [path.join(folder, 'restore'), path.join(folder, 'restore.lz4')];
+  makeFull(bench, { images: [image], repo });
+  execFileSync('lz4', ['-q', '-f', '-1', image, packed]);
+  const ours = restoreCase(bench, repo);
+  for (const isSynced of bench.isQuick ? [false] : [false, true]) {
+    const pairs = bench.pairsOf(isSynced ? 5 : 7, 0);
+    const peer = unlz4Case(bench, packed, isSynced);
+    await bench.compare({ title: `restore against ${peer.name}`, ours, peer, readBytes, pairs });
+  }
+  const verify = { ours: verifyCase(bench, repo), peer: testCase(bench, packed), readBytes };
+  await bench.compare({ title: 'verify against lz4 -t', ...verify, pairs: bench.pairsOf(7, 0) });
+  await removeAll(repo, packed);
+}
+
+export const restore: Topic = { name: 'restore', run };

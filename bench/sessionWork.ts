@@ -1,0 +1,60 @@
+/** Sessions run in child processes: over a VM of an engine, which is not counted then, and over an image. */
+import { backupImages, backupVms, type EngineSettings, verifyRepository } from '../src/index.ts';
+
+export interface SessionArgument {
+  readonly engine: EngineSettings;
+  readonly vm: string;
+  readonly repository: string;
+  readonly workers: number;
+  readonly connections?: number | undefined;
+}
+
+export interface SessionAnswer {
+  readonly checksum: string;
+  /** From the first extent until the container is committed. */
+  readonly seconds: number;
+  /** The whole session: login, freeze, transfer, merge of the snapshot. */
+  readonly sessionSeconds: number;
+  readonly readBytes: number;
+  readonly changedBytes: number;
+  readonly mode: string;
+}
+
+export async function session(given: SessionArgument): Promise<SessionAnswer> {
+  const { engine, vm, repository, workers, connections } = given;
+  const job = await backupVms({ engine, vms: [vm], repository, workers, connections });
+  const [report] = job.sessions;
+  const disk = report?.disks[0];
+  if (!report || !disk) throw new Error(JSON.stringify(job.failures));
+  return {
+    checksum: `${disk.readBytes} ${disk.changedBytes} ${disk.storedBytes}`,
+    seconds: disk.wallSeconds + report.commitSeconds,
+    sessionSeconds: report.durationSeconds,
+    readBytes: disk.readBytes,
+    changedBytes: disk.changedBytes,
+    mode: disk.mode,
+  };
+}
+
+/** Checks all points of a repository. */
+export async function verify(given: {
+  readonly repository: string;
+  readonly workers: number;
+}): Promise<{ readonly plainBytes: number }> {
+  const { repository, workers } = given;
+  const { damage, files } = await verifyRepository({ repository, point: 'all', workers });
+  if (damage.length > 0) throw new Error(JSON.stringify(damage));
+  return { plainBytes: files.reduce((sum, file) => sum + file.plainBytes, 0) };
+}
+
+/** A full of an image by the library. */
+export async function imageSession(given: {
+  readonly image: string;
+  readonly repository: string;
+  readonly workers: number;
+}): Promise<{ readonly checksum: string }> {
+  const { image, repository, workers } = given;
+  const report = await backupImages({ images: [image], vmName: 'bench', repository, workers });
+  const [disk] = report.disks;
+  return { checksum: `${disk?.readBytes} ${disk?.changedBytes} ${disk?.storedBytes}` };
+}

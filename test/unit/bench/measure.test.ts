@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { measurePairs } from '../../../bench/measure.ts';
+import type { BenchCase, PairSpec } from '../../../bench/suite.ts';
+
+/** A case that takes made-up times, and writes down when it runs. */
+function scripted(
+  name: string,
+  seconds: readonly number[],
+  calls: string[],
+  given: Partial<BenchCase> = {},
+): BenchCase {
+  const left = [...seconds];
+  return {
+    name,
+    run: () => {
+      calls.push(name);
+      return Promise.resolve({ checksum: 'same', seconds: left.shift() ?? Number.NaN });
+    },
+    ...given,
+  };
+}
+
+function spec(ours: BenchCase, peer: BenchCase, pairs: number): PairSpec {
+  return { title: 'ours against peer', ours, peer, pairs, readBytes: 1 };
+}
+
+function proving(digest: string): Partial<BenchCase> {
+  return { prove: () => Promise.resolve(digest) };
+}
+
+describe('measurePairs', () => {
+  it('runs a warm-up pair and then pairs in alternating order', async () => {
+    const calls: string[] = [];
+    const [a, b] = [scripted('a', [9, 1, 1], calls), scripted('b', [9, 2, 2], calls)];
+    await measurePairs(spec(a, b, 2));
+    expect(calls.join('')).toBe('ababba');
+  });
+
+  it('gives the median of the ratios of pairs, without the warm-up', async () => {
+    const a = scripted('a', [100, 1, 2, 4], []);
+    const b = scripted('b', [1, 2, 6, 4], []);
+    const { speedRatio, interval } = await measurePairs(spec(a, b, 3));
+    expect(speedRatio).toBe(2);
+    expect(interval).toEqual([1, 3]);
+  });
+
+  it('gives the numbers of the warm-up when no pairs are asked for', async () => {
+    const { speedRatio } = await measurePairs(
+      spec(scripted('a', [2], []), scripted('b', [3], []), 0),
+    );
+    expect(speedRatio).toBe(1.5);
+  });
+
+  it('gives no numbers when the outputs do not give back the same bytes', async () => {
+    const a = scripted('a', [1, 1], [], proving('one'));
+    const b = scripted('b', [1, 1], [], proving('other'));
+    await expect(measurePairs(spec(a, b, 1))).rejects.toThrow('do not give back the same bytes');
+  });
+
+  it('gives no numbers when a case does something else in a later run', async () => {
+    let runs = 0;
+    const run: BenchCase['run'] = () =>
+      Promise.resolve({ checksum: String(runs++ === 2), seconds: 1 });
+    const a: BenchCase = { name: 'a', run };
+    await expect(measurePairs(spec(a, scripted('b', [1, 1, 1], []), 2))).rejects.toThrow(
+      'a: two runs gave different results',
+    );
+  });
+
+  it('puts things back after each run, and after the proof of the warm-up', async () => {
+    const calls: string[] = [];
+    const a = scripted('a', [1, 1], calls, {
+      prove: () => Promise.resolve(`${calls.push('proof')}`),
+      reset: () => Promise.resolve(void calls.push('reset')),
+    });
+    await measurePairs(spec(a, scripted('b', [1, 1], []), 1));
+    expect(calls).toEqual(['a', 'proof', 'reset', 'a', 'reset']);
+  });
+});
