@@ -86,13 +86,26 @@ export {
   type BackupImagesOptions,
 } from './session/backupImages.ts';
 export { inspectContainer, type InspectReport } from './session/inspectContainer.ts';
-export { listRepository, type ListReport } from './session/listRepository.ts';
+export { type FolderFailure, listRepository, type ListReport } from './session/listRepository.ts';
 export type {
   DiskReport,
   EngineReport,
   SessionReport,
   StageSeconds,
 } from './session/report.ts';
+export type { CalendarSpan, KeepReason, RetentionPolicy } from './repository/retention.ts';
+export {
+  type PrunedPoint,
+  type PrunedVm,
+  type PruneOptions,
+  pruneRepository,
+  type PruneReport,
+} from './session/pruneRepository.ts';
+export {
+  synthesizeFull,
+  type SynthesizeOptions,
+  type SynthesizeReport,
+} from './session/synthesizeFull.ts';
 export { rescanRepository, type RescanReport } from './session/rescanRepository.ts';
 export type { ImageFormat, RestoredDisk } from './session/restoreDisk.ts';
 export {

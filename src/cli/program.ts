@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addBackup } from './backupCommand.ts';
+import { addPrune, addSynthesize } from './chainCommands.ts';
 import { CommandContext, type CommonFlags, withCommonFlags } from './context.ts';
 import { runDemo } from './demo.ts';
 import { addCleanup, addLab, addPreflight } from './engineCommands.ts';
@@ -43,6 +44,8 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addRepositoryCommands(program, done);
   addInspect(program, done);
   addVerify(program, done);
+  addPrune(program, done);
+  addSynthesize(program, done);
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {
