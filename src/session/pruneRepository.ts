@@ -113,7 +113,7 @@ function isFinal(error: unknown): boolean {
 }
 
 /** Errors that say something about the containers of a run; nothing was changed then, and other runs can go on. */
-function isDamage(error: unknown): boolean {
+function isDamage(error: unknown): error is BackupError {
   return error instanceof BackupError && /^(FORMAT|INTEGRITY|CHAIN)_/.test(error.code);
 }
 
@@ -122,7 +122,7 @@ async function forEachRun(
   runs: readonly MergeRun[],
   work: (run: MergeRun) => Promise<void>,
 ): Promise<void> {
-  let damage: unknown;
+  let damage: BackupError | undefined;
   for (const run of runs) {
     try {
       await work(run);
