@@ -1,5 +1,11 @@
 /** Retention: restore points that a policy does not keep are deleted, or merged where kept ones need them. */
-import { BackupError, CancelledError, InternalError, toFailure } from '../core/errors.ts';
+import {
+  BackupError,
+  FormatError,
+  IntegrityError,
+  RepositoryError,
+  toFailure,
+} from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import { type BlockVerbs, createBlockVerbs } from '../pipeline/blockVerbs.ts';
@@ -20,6 +26,7 @@ import type { DiskProgress } from './backupDisk.ts';
 import { prepareChain } from './chainSession.ts';
 import type { FolderFailure } from './listRepository.ts';
 import { type MergeContext, mergeRun, sizeOfMerge } from './mergeRun.ts';
+import { resolveWorkers } from './resources.ts';
 import { SessionLog } from './sessionLog.ts';
 
 export interface PruneOptions {
@@ -103,12 +110,12 @@ function describePoints(
   });
 }
 
-/** Errors that end the command; any other one concerns a single VM. */
-function isFinal(error: unknown): boolean {
+/** Errors that say something about one VM, not about the command. */
+function isOfVm(error: BackupError): boolean {
   return (
-    !(error instanceof BackupError) ||
-    error instanceof CancelledError ||
-    error instanceof InternalError
+    error instanceof RepositoryError ||
+    error instanceof FormatError ||
+    error instanceof IntegrityError
   );
 }
 
@@ -175,7 +182,7 @@ class VmPrune {
       return undefined;
     } catch (error) {
       const cause = toFailure(error, this.#signal);
-      if (isFinal(cause)) throw cause;
+      if (!isOfVm(cause)) throw cause;
       const { code, message, hint } = cause;
       return { folder: this.#folder.folder, code, message, hint };
     }
@@ -262,6 +269,7 @@ class VmPrune {
  */
 export async function pruneRepository(options: PruneOptions): Promise<PruneReport> {
   checkPolicy(options.keep);
+  resolveWorkers(options.workers);
   try {
     const repository = await Repository.open(options.repository);
     const folders = options.vm

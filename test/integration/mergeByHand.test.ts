@@ -5,10 +5,8 @@
 import { describe, expect, test } from 'vitest';
 import { createContainerSink, type DiskContent } from '../../src/container/containerSink.ts';
 import { createStageStats } from '../../src/core/stats.ts';
-import type { PackedBlock, SinkBlock } from '../../src/pipeline/blocks.ts';
 import { createBlockVerbs } from '../../src/pipeline/blockVerbs.ts';
 import { FingerprintMap } from '../../src/pipeline/fingerprintMap.ts';
-import { createSlab } from '../../src/pipeline/slab.ts';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import type { DiskPoint, RestorePoint } from '../../src/repository/restorePoint.ts';
 import { Repository } from '../../src/repository/repository.ts';
@@ -20,6 +18,7 @@ import { diskPoint, restorePoint } from '../helpers/points.ts';
 import { prune } from '../helpers/prunes.ts';
 import { expectRestored, pointsOf, VM } from '../helpers/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
+import { createPacker } from '../helpers/vbk.ts';
 
 const temp = useTempFolder();
 const DISK_ID = 'aaaaaaaa-0000-4000-8000-000000000001';
@@ -30,31 +29,6 @@ const HALF = BLOCK_BYTES / 2;
 interface Written {
   readonly content: Buffer;
   readonly recorded: readonly number[];
-}
-
-async function packBlock(
-  content: Buffer,
-  index: number,
-  lease: ReturnType<ReturnType<typeof createSlab>['lease']>,
-): Promise<PackedBlock> {
-  const verbs = await createBlockVerbs();
-  const plain = content.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
-  const [raw, packed] = [await lease.acquireRaw(), await lease.acquirePacked()];
-  plain.copy(raw.bytes);
-  const digest = verbs.digest(plain);
-  const form = verbs.pack(raw.bytes, plain.length, packed.bytes);
-  (form.codec === 'plain' ? packed : raw).release();
-  return {
-    kind: 'packed',
-    diskId: DISK_ID,
-    index,
-    offsetBytes: index * BLOCK_BYTES,
-    lengthBytes: plain.length,
-    slot: form.codec === 'plain' ? raw : packed,
-    ...form,
-    fingerprint: verbs.fingerprint(plain),
-    digest,
-  };
 }
 
 async function fingerprintsOf(content: Buffer): Promise<FingerprintMap> {
@@ -72,7 +46,7 @@ async function contentOf(
   { content, recorded }: Written,
   isIncrement: boolean,
 ): Promise<DiskContent> {
-  const lease = createSlab({ blockSizeBytes: BLOCK_BYTES }).lease();
+  const packer = await createPacker(BLOCK_BYTES);
   const task = {
     diskId: DISK_ID,
     alias: 'a',
@@ -90,7 +64,8 @@ async function contentOf(
     stats,
   });
   for (const index of recorded) {
-    const block: SinkBlock = await packBlock(content, index, lease);
+    const plain = content.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
+    const block = await packer.pack(index, plain);
     await new Promise<void>((resolve, reject) => {
       sink.write(block, (error) => (error ? reject(error) : resolve()));
     });

@@ -51,8 +51,11 @@ describe('forever forward', () => {
     const { points } = await prune(chain.repository, { last: 2 });
 
     expect(points.map((point) => point.action)).toEqual([
-      ...['merge', 'merge', 'merge'],
-      ...['keep', 'keep'],
+      'merge',
+      'merge',
+      'merge',
+      'keep',
+      'keep',
     ]);
     expect(pointsOf(chain.repository).map((point) => point.type)).toEqual(['full', 'increment']);
     expect([
@@ -98,7 +101,9 @@ describe('increments between kept points', () => {
     await pruneTo(chain.repository, keep.pointIds);
 
     expect(pointsOf(chain.repository).map((point) => point.type)).toEqual([
-      ...['full', 'increment', 'increment'],
+      'full',
+      'increment',
+      'increment',
     ]);
     await expectPoints(chain, keep.pointIds);
   });

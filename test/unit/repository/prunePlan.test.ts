@@ -12,11 +12,13 @@ function pointsOf(text: string): RestorePoint[] {
   });
 }
 
+function ids(points: readonly RestorePoint[]): string {
+  return points.map((point) => point.pointId).join('');
+}
+
 /** Deleted points, runs with what lies before them, and points that stay although they are not kept. */
 function planOf(text: string, kept: string): string {
   const { deleted, runs, neededIds } = planPrune(pointsOf(text), new Set(kept));
-  const ids = (points: readonly RestorePoint[]): string =>
-    points.map((point) => point.pointId).join('');
   const merged = runs.map(({ points, parent }) => `${parent?.pointId ?? ''}(${ids(points)})`);
   return `-${ids(deleted)} ${merged.join(' ')} +${[...neededIds].join('')}`;
 }
