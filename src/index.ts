@@ -1,5 +1,6 @@
 /** Public API of ovirt-cbt. Everything that is not exported here is internal. */
 
+export type { CalendarSpan } from './core/calendarSpan.ts';
 export {
   BackupError,
   CancelledError,
@@ -93,7 +94,7 @@ export type {
   SessionReport,
   StageSeconds,
 } from './session/report.ts';
-export type { CalendarSpan, KeepReason, RetentionPolicy } from './repository/retention.ts';
+export type { KeepReason, RetentionPolicy } from './repository/retention.ts';
 export {
   type PrunedPoint,
   type PrunedVm,

@@ -1,7 +1,7 @@
 /** Commands that manage chains: prune, synthesize. */
 import type { Command } from 'commander';
+import { type CalendarSpan, parseSpan } from '../core/calendarSpan.ts';
 import { EXIT_CODES } from '../core/errors.ts';
-import { type CalendarSpan, parseSpan } from '../repository/retention.ts';
 import { pruneRepository, type PruneReport } from '../session/pruneRepository.ts';
 import { synthesizeFull } from '../session/synthesizeFull.ts';
 import {

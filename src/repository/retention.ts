@@ -6,16 +6,9 @@
  *
  * @see restic, doc/060_forget.rst, "Removing snapshots according to a policy"
  */
+import { type CalendarSpan, timeBefore } from '../core/calendarSpan.ts';
 import { UsageError } from '../core/errors.ts';
 import type { RestorePoint } from './restorePoint.ts';
-
-/** A span of the calendar. */
-export interface CalendarSpan {
-  readonly years: number;
-  readonly months: number;
-  readonly days: number;
-  readonly hours: number;
-}
 
 /** How many points, days, weeks … are kept; 0 or undefined is no rule. Periods are those of UTC, weeks those of ISO 8601. */
 export interface RetentionPolicy {
@@ -31,23 +24,7 @@ export interface RetentionPolicy {
 /** Why a point is kept: rules, and `newest` for the point that the next session builds on. */
 export type KeepReason = keyof RetentionPolicy | 'newest';
 
-const SPAN = /^(?:(\d{1,4})y)?(?:(\d{1,4})m)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?$/;
 const COUNTED = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
-
-/**
- * Parses a span such as `1y5m7d2h`: years, months, days and hours, in this order, each at most once.
- *
- * @throws {@link UsageError} `USAGE_INVALID_OPTION`
- */
-export function parseSpan(text: string, optionName: string): CalendarSpan {
-  const [years = 0, months = 0, days = 0, hours = 0] = (SPAN.exec(text) ?? [])
-    .slice(1)
-    .map((part) => Number(part ?? 0));
-  if (years + months + days + hours > 0) return { years, months, days, hours };
-  throw new UsageError('USAGE_INVALID_OPTION', `${optionName}: "${text}" is not a span of time`, {
-    hint: 'write years, months, days and hours such as 1y5m7d2h',
-  });
-}
 
 /**
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a policy without a rule, or with a count that is no whole number
@@ -86,22 +63,12 @@ const PERIOD_OF: Readonly<
   yearly: (createdAt) => createdAt.slice(0, 4),
 };
 
-function before(date: Date, { years, months, days, hours }: CalendarSpan): number {
-  const moved = new Date(date);
-  moved.setUTCFullYear(
-    date.getUTCFullYear() - years,
-    date.getUTCMonth() - months,
-    date.getUTCDate() - days,
-  );
-  return moved.getTime() - hours * 3_600_000;
-}
-
 /** From here on `within` keeps; everything when no point has a believable time. */
 function withinFrom(points: readonly RestorePoint[], span: CalendarSpan, now: Date): number {
   const times = points
     .map((point) => Date.parse(point.createdAt))
     .filter((time) => time <= now.getTime());
-  return times.length === 0 ? -Infinity : before(new Date(Math.max(...times)), span);
+  return times.length === 0 ? -Infinity : timeBefore(new Date(Math.max(...times)), span);
 }
 
 type Keep = (point: RestorePoint, reason: KeepReason) => void;

@@ -1,10 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { parseSpan } from '../../../src/core/calendarSpan.ts';
 import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
 import {
   applyRetention,
   checkPolicy,
-  parseSpan,
   type RetentionPolicy,
 } from '../../../src/repository/retention.ts';
 import { expectCodeSync } from '../../helpers/errors.ts';
@@ -128,20 +128,6 @@ describe('a policy', () => {
   test.each([-1, 1.5, Number.NaN])('is refused with a count of %d', (daily) => {
     expectCodeSync(() => checkPolicy({ last: 1, daily }), 'USAGE_INVALID_OPTION');
   });
-});
-
-describe('a span of time', () => {
-  test('has years, months, days and hours', () => {
-    expect(parseSpan('1y5m7d2h', 'x')).toEqual({ years: 1, months: 5, days: 7, hours: 2 });
-    expect(parseSpan('30d', 'x')).toEqual({ years: 0, months: 0, days: 30, hours: 0 });
-  });
-
-  test.each(['', '7', 'd', '7w', '2h1d', '1d1d', '-1d', '0d', '1.5d', ' 7d'])(
-    'is not %j',
-    (text) => {
-      expectCodeSync(() => parseSpan(text, '--keep-within'), 'USAGE_INVALID_OPTION');
-    },
-  );
 });
 
 describe('any policy over any points', () => {
