@@ -208,6 +208,19 @@ describe('what is obsolete', () => {
     expect(pointsOf(repository)).toHaveLength(3);
   });
 
+  test('and is there without its parents does not keep a rescan from the merged point', async () => {
+    const { repository } = scene.chain;
+    set(scene.after, [], namesAfter());
+    const old = path.join(scene.files, scene.oldFiles[0] ?? '');
+    copyFileSync(old, path.join(vmFolderOf(repository), 'a file that is read first.vib'));
+    rmSync(onlyFileOf(repository, '.vbm'));
+
+    const { vms } = await rescanRepository(repository);
+
+    expect(vms[0]?.leftOut).toMatchObject([{ reason: 'a copy of a known restore point' }]);
+    await expectPoints(scene.chain, [2, 3]);
+  });
+
   test('cannot be a file of another folder', () => {
     const text = encodeVbm({ ...scene.after, obsoleteFiles: ['../../x.vbk'] });
 
