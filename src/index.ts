@@ -1,5 +1,6 @@
 /** Public API of ovirt-cbt. Everything that is not exported here is internal. */
 
+export type { CalendarSpan } from './core/calendarSpan.ts';
 export {
   BackupError,
   CancelledError,
@@ -91,13 +92,26 @@ export {
   type BackupImagesOptions,
 } from './session/backupImages.ts';
 export { inspectContainer, type InspectReport } from './session/inspectContainer.ts';
-export { listRepository, type ListReport } from './session/listRepository.ts';
+export { type FolderFailure, listRepository, type ListReport } from './session/listRepository.ts';
 export type {
   DiskReport,
   EngineReport,
   SessionReport,
   StageSeconds,
 } from './session/report.ts';
+export type { KeepReason, RetentionPolicy } from './repository/retention.ts';
+export {
+  type PrunedPoint,
+  type PrunedVm,
+  type PruneOptions,
+  pruneRepository,
+  type PruneReport,
+} from './session/pruneRepository.ts';
+export {
+  synthesizeFull,
+  type SynthesizeOptions,
+  type SynthesizeReport,
+} from './session/synthesizeFull.ts';
 export { rescanRepository, type RescanReport } from './session/rescanRepository.ts';
 export type { ImageFormat, RestoredDisk } from './session/restoreDisk.ts';
 export {

@@ -6,12 +6,14 @@ import {
   CancelledError,
   EXIT_CODES,
   exitCodeOf,
+  RepositoryError,
   toFailure,
   UsageError,
 } from '../core/errors.ts';
 import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import { parseBytes } from '../core/units.ts';
+import type { FolderFailure } from '../session/listRepository.ts';
 import { formatMessage } from './output.ts';
 
 export interface CommonFlags {
@@ -145,6 +147,12 @@ export class CommandContext {
       });
     }
   }
+}
+
+/** VMs that failed do not hide the others, but the command fails. */
+export function throwFirst(failures: readonly FolderFailure[]): void {
+  const [failure] = failures;
+  if (failure) throw new RepositoryError(failure.code, failure.message, { hint: failure.hint });
 }
 
 /** Prints how a command failed; stacks only for our own bugs and at debug level. */

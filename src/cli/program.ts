@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addBackup } from './backupCommand.ts';
+import { addPrune, addSynthesize } from './chainCommands.ts';
 import { CommandContext, type CommonFlags, withCommonFlags } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './repositoryCommands.ts';
@@ -46,6 +47,8 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addRepositoryCommands(program, done);
   addInspect(program, done);
   addVerify(program, done);
+  addPrune(program, done);
+  addSynthesize(program, done);
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {

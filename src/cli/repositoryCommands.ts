@@ -1,14 +1,15 @@
 /** Commands over a repository alone: list, verify, rescan, inspect. */
 import type { Command } from 'commander';
-import { EXIT_CODES, IntegrityError, RepositoryError } from '../core/errors.ts';
+import { EXIT_CODES, IntegrityError } from '../core/errors.ts';
 import { inspectContainer } from '../session/inspectContainer.ts';
-import { type FolderFailure, listRepository } from '../session/listRepository.ts';
+import { listRepository } from '../session/listRepository.ts';
 import { rescanRepository } from '../session/rescanRepository.ts';
 import { verifyRepository } from '../session/verifyRepository.ts';
 import {
   CommandContext,
   type CommonFlags,
   parsePercent,
+  throwFirst,
   withCommonFlags,
   workersOption,
 } from './context.ts';
@@ -20,12 +21,6 @@ function damageFound(what: string): IntegrityError {
   return new IntegrityError('INTEGRITY_DAMAGE_FOUND', what, {
     hint: 'keep the file, restore it from a copy if there is one; restore points that do not need it are sound',
   });
-}
-
-/** VMs that could not be read do not hide the others, but the command fails. */
-function throwFirst(failures: readonly FolderFailure[]): void {
-  const [failure] = failures;
-  if (failure) throw new RepositoryError(failure.code, failure.message, { hint: failure.hint });
 }
 
 interface VerifyFlags extends CommonFlags {

@@ -76,7 +76,8 @@ export function createBlockFetcher(options: CommonOptions): Stage<StoredBlock, F
   return new OrderedStage<StoredBlock, FetchedBlock>({ concurrency: FETCHES, stats, run: fetch });
 }
 
-function checkRoom(block: StoredBlock, slot: Slot): void {
+/** @throws {@link FormatError} `FORMAT_BOUNDS` for a block that does not fit a slot, or is shorter than what counts of it */
+export function checkRoom(block: StoredBlock, slot: Slot): void {
   const { extent } = block;
   if (extent.storedBytes <= slot.bytes.length && extent.sourceBytes >= block.validBytes) return;
   throw new FormatError(
@@ -139,7 +140,8 @@ function fingerprintDamage(
   return actual === block.fingerprint ? undefined : fingerprintError(block);
 }
 
-function fingerprintError(block: StoredBlock): IntegrityError {
+/** A sound block that is not the one that belongs to its place. */
+export function fingerprintError(block: StoredBlock): IntegrityError {
   const { blockId, offsetBytes } = block.extent;
   return new IntegrityError(
     'INTEGRITY_FINGERPRINT_MISMATCH',

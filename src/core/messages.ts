@@ -48,6 +48,8 @@ export const MESSAGE_CODES = [
   'REPO-506',
   'REPO-507',
   'REPO-508',
+  'REPO-511',
+  'REPO-512',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -204,6 +206,17 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'The fingerprint index of disk {alias} ({id}) cannot be read ({reason}); its blocks are checked by MD5 and CRC only.',
     resolution: 'Run "ovirt-cbt verify" to see what else is damaged.',
+  },
+  'REPO-511': {
+    level: 'info',
+    text: 'Removed {file}, which no restore point needs; a prune was stopped before it did so.',
+    resolution: 'None.',
+  },
+  'REPO-512': {
+    level: 'warn',
+    text: 'File {file} is not needed any more, but it was not deleted ({reason}). Its space is not free yet.',
+    resolution:
+      'Check the permissions of the repository and whether files of the chain are missing; the next session or prune tries again.',
   },
   'SNP-201': {
     level: 'warn',

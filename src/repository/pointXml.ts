@@ -6,6 +6,7 @@ import {
   checkMetadata,
   checkPoint,
   type DiskPoint,
+  fileNameSchema,
   type RestorePoint,
   type VmIdentity,
   vmSchema,
@@ -15,6 +16,8 @@ export interface ChainMetadata {
   readonly vm: VmIdentity;
   /** In the order of their creation. */
   readonly points: readonly RestorePoint[];
+  /** Containers that no point needs, still to be deleted: see obsoleteFiles.ts. Only in the .vbm. */
+  readonly obsoleteFiles?: readonly string[] | undefined;
 }
 
 const FORMAT = 1;
@@ -32,7 +35,7 @@ const parser = new XMLParser({
   attributeNamePrefix: ATTRIBUTE,
   parseAttributeValue: false,
   trimValues: false,
-  isArray: (name) => name === 'Point' || name === 'Disk',
+  isArray: (name) => name === 'Point' || name === 'Disk' || name === 'Obsolete',
 });
 
 type Attributes = Record<string, unknown>;
@@ -104,13 +107,23 @@ function parse(text: string, what: string): Attributes {
   return parser.parse(text) as Attributes;
 }
 
-const rootSchema = z.object({ Vm: z.unknown(), Point: z.array(z.unknown()).default([]) });
+const rootSchema = z.object({
+  Vm: z.unknown(),
+  Point: z.array(z.unknown()).default([]),
+  Obsolete: z.array(z.unknown()).default([]),
+});
+/** The names become paths of files that are deleted. */
+const obsoleteSchema = z.object({ fileName: fileNameSchema });
 
 function decode(text: string, rootName: string, what: string): ChainMetadata {
   const root = checkMetadata(rootSchema, parse(text, what)[rootName], what);
+  const obsoleteFiles = root.Obsolete.map(
+    (node) => checkMetadata(obsoleteSchema, fromAttributes(node), what).fileName,
+  );
   return {
     vm: checkMetadata(vmSchema, fromAttributes(root.Vm), what),
     points: root.Point.map((node) => pointFrom(node, what)),
+    ...(obsoleteFiles.length > 0 && { obsoleteFiles }),
   };
 }
 
@@ -119,6 +132,7 @@ function encode(rootName: string, metadata: ChainMetadata, attributes: Attribute
     ...attributes,
     Vm: toAttributes(metadata.vm),
     Point: metadata.points.map(pointNode),
+    Obsolete: (metadata.obsoleteFiles ?? []).map((fileName) => toAttributes({ fileName })),
   };
   return `<?xml version="1.0" encoding="utf-8"?>\n${builder.build({ [rootName]: root })}`;
 }

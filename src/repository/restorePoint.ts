@@ -27,10 +27,10 @@ export interface DiskPoint {
 
 export interface RestorePoint {
   readonly pointId: string;
-  /** 1 for a full, then counting along the chain. */
+  /** Counts along the chain from 1. A point keeps its number when it becomes a full or points before it go. */
   readonly number: number;
   readonly type: 'full' | 'increment';
-  /** Same for all points of a chain; the full's point id. */
+  /** Same for all points of a chain; the point id of the full that it began with. */
   readonly chainId: string;
   /** Empty for a full. */
   readonly parentPointId: string;
@@ -66,16 +66,19 @@ const diskSchema: z.ZodType<DiskPoint> = z.object({
   bootable: z.boolean().optional(),
 });
 
+/** A name that stays inside its folder. */
+export const fileNameSchema: z.ZodType<string> = z
+  .string()
+  .regex(/^[^/\0]+\.(vbk|vib)$/)
+  .max(255);
+
 const pointSchema: z.ZodType<RestorePoint> = z.object({
   pointId: identifier,
   number: z.number().int().positive(),
   type: z.enum(['full', 'increment']),
   chainId: identifier,
   parentPointId: z.string().max(100),
-  fileName: z
-    .string()
-    .regex(/^[^/\0]+\.(vbk|vib)$/)
-    .max(255),
+  fileName: fileNameSchema,
   createdAt: z.iso.datetime(),
   checkpointId: z.string().max(100),
   blockSizeBytes: count.min(512).max(MAX_BLOCK_BYTES),

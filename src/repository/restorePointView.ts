@@ -111,22 +111,39 @@ export class DiskView {
     pointIndex: number,
     reference: Pick<BlockReference, 'index' | 'blockId'>,
   ): Generator<ViewBlock, undefined> {
-    const { index, blockId } = reference;
     const opened = this.#points[pointIndex];
-    const lengthBytes = blockLengthAt(index, this.sizeBytes, this.blockSizeBytes);
     const limitBytes = this.#limits[pointIndex] ?? Infinity;
-    const validBytes = Math.min(lengthBytes, blockLengthAt(index, limitBytes, this.blockSizeBytes));
-    if (!opened || blockId < 0 || validBytes <= 0) return;
-    yield { index, lengthBytes, reader: opened.reader, blockId, validBytes };
+    const block = opened && placeBlock(opened.reader, reference, this.sizeBytes, limitBytes);
+    if (block) yield block;
   }
 }
 
-function diskOf(point: RestorePoint, diskId: string): DiskPoint | undefined {
+/**
+ * Applies the cut rule to a stored block.
+ *
+ * @param sizeBytes - of the disk now.
+ * @param limitBytes - the smallest size it had since the block was stored.
+ * @returns undefined for zeros, and for a block beyond the disk.
+ */
+export function placeBlock(
+  reader: ContainerReader,
+  { index, blockId }: Pick<BlockReference, 'index' | 'blockId'>,
+  sizeBytes: number,
+  limitBytes: number,
+): ViewBlock | undefined {
+  const { blockSizeBytes } = reader;
+  const lengthBytes = blockLengthAt(index, sizeBytes, blockSizeBytes);
+  const validBytes = Math.min(lengthBytes, blockLengthAt(index, limitBytes, blockSizeBytes));
+  if (blockId < 0 || validBytes <= 0) return undefined;
+  return { index, lengthBytes, reader, blockId, validBytes };
+}
+
+export function diskOf(point: RestorePoint, diskId: string): DiskPoint | undefined {
   return point.disks.find((disk) => disk.diskId === diskId);
 }
 
 /** Smallest size from each file on. */
-function limitsOf(sizes: readonly number[]): number[] {
+export function limitsOf(sizes: readonly number[]): number[] {
   const limits: number[] = [];
   let smallest = Infinity;
   for (let k = sizes.length - 1; k >= 0; k--) {
@@ -136,7 +153,8 @@ function limitsOf(sizes: readonly number[]): number[] {
   return limits;
 }
 
-function noBase(disk: DiskPoint, points: readonly PointReader[]): IntegrityError {
+/** The chain does not hold a disk that its metadata names. */
+export function noBase(disk: DiskPoint, points: readonly PointReader[]): IntegrityError {
   const point = points.at(-1)?.point.pointId ?? '';
   return new IntegrityError(
     'INTEGRITY_DIGEST_MISMATCH',

@@ -101,6 +101,14 @@ export class VmFolder {
     return `${this.safeName}.D${time}_${suffix}.${type === 'full' ? 'vbk' : 'vib'}`;
   }
 
+  /** As {@link newContainerName}, and not the name of a file that is there. */
+  async unusedContainerName(type: RestorePoint['type'], createdAt: Date): Promise<string> {
+    const taken = new Set(await this.containerNames());
+    let name = this.newContainerName(type, createdAt);
+    while (taken.has(name)) name = this.newContainerName(type, createdAt);
+    return name;
+  }
+
   partialPath(fileName: string): string {
     return path.join(this.folder, `${fileName}${PARTIAL_SUFFIX}`);
   }
@@ -127,6 +135,7 @@ export class VmFolder {
     verbs: BlockVerbs,
   ): Promise<{ readonly metadata: ChainMetadata; readonly messages: SessionMessage[] }> {
     const listed = new Set(metadata.points.map((point) => point.fileName));
+    for (const fileName of metadata.obsoleteFiles ?? []) listed.add(fileName);
     const orphans = (await this.containerNames()).filter((name) => !listed.has(name));
     if (orphans.length === 0) return { metadata, messages: [] };
     const { found, badFiles } = await this.#readContainers(orphans, verbs);
@@ -140,7 +149,7 @@ export class VmFolder {
         sessionMessage('REPO-507', { file: bad.fileName, reason: bad.reason }),
       ),
     ];
-    const updated = { vm: metadata.vm, points: result.points };
+    const updated = { ...metadata, points: result.points };
     if (adopted.length > 0) await this.writeMetadata(updated);
     return { metadata: updated, messages };
   }
@@ -186,7 +195,10 @@ export class VmFolder {
   }
 }
 
-/** Keeps the points of this VM whose parent is there: parents first, then by creation. */
+/**
+ * Keeps the points of this VM whose parent is there: parents first, then by creation. Of several files with one
+ * point, as a prune that was stopped leaves them, one whose parent is there is taken.
+ */
 function orderPoints(
   vm: VmIdentity,
   known: readonly RestorePoint[],
@@ -199,14 +211,16 @@ function orderPoints(
   );
   const waiting: RestorePoint[] = [];
   for (const { vm: owner, point } of sorted) {
-    const isKnown = [...points, ...waiting].some((other) => other.pointId === point.pointId);
-    if (owner.id !== vm.id) badFiles.push({ fileName: point.fileName, reason: 'of another VM' });
-    else if (isKnown) {
-      badFiles.push({ fileName: point.fileName, reason: 'a copy of a known restore point' });
-    } else waiting.push(point);
+    if (owner.id === vm.id) waiting.push(point);
+    else badFiles.push({ fileName: point.fileName, reason: 'of another VM' });
   }
-  while (takeNext(waiting, points));
-  for (const { fileName } of waiting) badFiles.push({ fileName, reason: 'its parent is missing' });
+  const isKnown = ({ pointId }: RestorePoint): boolean =>
+    points.some((other) => other.pointId === pointId);
+  while (takeNext(waiting, points, isKnown));
+  for (const point of waiting) {
+    const reason = isKnown(point) ? 'a copy of a known restore point' : 'its parent is missing';
+    badFiles.push({ fileName: point.fileName, reason });
+  }
   return { points, badFiles };
 }
 
@@ -214,10 +228,15 @@ function orderPoints(
  * Moves the oldest point whose parent is there to its place: behind its parent, and behind older points. The
  * last point is the newest one, so a file that comes back late must not land there.
  */
-function takeNext(waiting: RestorePoint[], points: RestorePoint[]): boolean {
+function takeNext(
+  waiting: RestorePoint[],
+  points: RestorePoint[],
+  isKnown: (point: RestorePoint) => boolean,
+): boolean {
   const at = waiting.findIndex(
-    ({ type, parentPointId }) =>
-      type === 'full' || points.some((other) => other.pointId === parentPointId),
+    (point) =>
+      !isKnown(point) &&
+      (point.type === 'full' || points.some((other) => other.pointId === point.parentPointId)),
   );
   const [point] = at < 0 ? [] : waiting.splice(at, 1);
   if (!point) return false;

@@ -6,6 +6,7 @@ import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { formatBytes, GIB, MIB } from '../core/units.ts';
 import type { DiskMode } from '../pipeline/blocks.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
+import { clearObsolete } from '../repository/obsoleteFiles.ts';
 import type { ChainMetadata } from '../repository/pointXml.ts';
 import type { DiskPoint, RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
@@ -58,8 +59,9 @@ export async function prepareChain(
     await folder.writeMetadata({ vm, points: [] });
     return { vm, points: [] };
   }
-  const { metadata, messages } = await folder.adoptOrphans(known, verbs);
-  for (const message of messages) note(message);
+  const cleared = await clearObsolete(folder, known);
+  const { metadata, messages } = await folder.adoptOrphans(cleared.metadata, verbs);
+  for (const message of [...cleared.messages, ...messages]) note(message);
   return metadata;
 }
 
@@ -109,10 +111,15 @@ export function chooseBlockSize(
   );
 }
 
+/** Bytes that this user may still write to the volume of a folder. */
+export async function freeBytesOf(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize;
+}
+
 /** A full may need as much as is allocated; an increment's size is not known beforehand. */
 export async function checkSpace(root: string, needBytes: number, note: Note): Promise<void> {
-  const { bavail, bsize } = await statfs(root);
-  const freeBytes = bavail * bsize;
+  const freeBytes = await freeBytesOf(root);
   if (freeBytes >= needBytes) return;
   const [free, need] = [formatBytes(freeBytes), formatBytes(needBytes)];
   note(sessionMessage('REPO-503', { free, repo: root, need }));

@@ -39,6 +39,13 @@ function chainProperties(point: RestorePoint, parent: RestorePoint | undefined):
   return properties;
 }
 
+/** What a container says besides its disks. */
+export interface PointContext {
+  readonly parent: RestorePoint | undefined;
+  /** The VM's configuration. */
+  readonly ovf?: string | undefined;
+}
+
 export class PointWriter {
   readonly writer: ContainerWriter;
   readonly #storage: Storage;
@@ -80,15 +87,25 @@ export class PointWriter {
     vm: VmIdentity,
     point: RestorePoint,
     contents: readonly DiskContent[],
-    context: {
-      readonly metadata: ChainMetadata;
-      readonly parent: RestorePoint | undefined;
-      readonly lock: ChainLock;
-      /** The VM's configuration. */
-      readonly ovf?: string | undefined;
-    },
+    context: PointContext & { readonly metadata: ChainMetadata; readonly lock: ChainLock },
   ): Promise<RestorePoint> {
-    const { metadata, parent, lock, ovf } = context;
+    const { metadata, lock } = context;
+    const published = await this.complete(vm, point, contents, context);
+    await lock.assertHeld();
+    await this.#folder.publish(this.#fileName);
+    this.#published = true;
+    const points = [...metadata.points, published];
+    await this.#folder.writeMetadata({ ...metadata, vm, points });
+    return published;
+  }
+
+  /** Adds metadata, commits and closes the container; it keeps its temporary name. */
+  async complete(
+    vm: VmIdentity,
+    point: RestorePoint,
+    contents: readonly DiskContent[],
+    { parent, ovf }: PointContext,
+  ): Promise<RestorePoint> {
     const top = this.writer.addFolder(
       `${vm.id} (${point.chainId})`,
       chainProperties(point, parent),
@@ -98,12 +115,7 @@ export class PointWriter {
     for (const content of contents) await this.#addDisk(top, content);
     await this.writer.commit();
     await this.#storage.close();
-    await lock.assertHeld();
-    await this.#folder.publish(this.#fileName);
-    this.#published = true;
-    const published = { ...point, fileBytes: this.writer.endBytes };
-    await this.#folder.writeMetadata({ vm, points: [...metadata.points, published] });
-    return published;
+    return { ...point, fileBytes: this.writer.endBytes };
   }
 
   /** Removes what was not published. */

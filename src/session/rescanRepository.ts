@@ -1,6 +1,7 @@
 /** Rebuilds chain metadata from the containers alone, for repositories whose .vbm is lost or old. */
 import { createBlockVerbs } from '../pipeline/blockVerbs.ts';
 import { ChainLock } from '../repository/chainLock.ts';
+import { clearObsolete } from '../repository/obsoleteFiles.ts';
 import { Repository } from '../repository/repository.ts';
 
 export interface RescannedVm {
@@ -29,8 +30,10 @@ export async function rescanRepository(root: string): Promise<RescanReport> {
   const vms: RescannedVm[] = [];
   for (const folder of await repository.vmFolders()) {
     await using lock = await ChainLock.acquire(folder.folder);
-    const { metadata, badFiles } = await folder.scan(verbs);
     const known = await folder.readMetadata().catch(() => undefined);
+    // What a stopped prune had replaced would come back as restore points.
+    if (known) await clearObsolete(folder, known);
+    const { metadata, badFiles } = await folder.scan(verbs);
     // Without any readable container the old metadata is the only source of the VM's name.
     const vm = metadata.points.length > 0 ? metadata.vm : (known?.vm ?? metadata.vm);
     await lock.assertHeld();

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 
 export interface TempFolder {
   /** Path of `name` inside the folder; nothing is made there. */
@@ -13,11 +13,22 @@ export interface TempFolder {
 
 /** Gives each test of the file or block an empty folder of its own. */
 export function useTempFolder(): TempFolder {
+  return folderWithin(beforeEach, afterEach);
+}
+
+/** Gives all tests of the file or block one folder together. */
+export function useSharedTempFolder(): TempFolder {
+  return folderWithin(beforeAll, afterAll);
+}
+
+type Hook = (work: () => void) => void;
+
+function folderWithin(before: Hook, after: Hook): TempFolder {
   let root = '';
-  beforeEach(() => {
+  before(() => {
     root = mkdtempSync(path.join(tmpdir(), 'ovirt-cbt-test-'));
   });
-  afterEach(() => {
+  after(() => {
     rmSync(root, { recursive: true, force: true });
   });
   return {

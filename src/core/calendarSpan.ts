@@ -1,0 +1,38 @@
+/** Spans of time by the calendar, such as 1y5m7d2h. */
+import { UsageError } from './errors.ts';
+
+export interface CalendarSpan {
+  readonly years: number;
+  readonly months: number;
+  readonly days: number;
+  readonly hours: number;
+}
+
+const SPAN = /^(?:(\d{1,4})y)?(?:(\d{1,4})m)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?$/;
+const HOUR_MS = 3_600_000;
+
+/**
+ * Parses a span such as `1y5m7d2h`: years, months, days and hours, in this order, each at most once.
+ *
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION`
+ */
+export function parseSpan(text: string, optionName: string): CalendarSpan {
+  const [years = 0, months = 0, days = 0, hours = 0] = (SPAN.exec(text) ?? [])
+    .slice(1)
+    .map((part) => Number(part ?? 0));
+  if (years + months + days + hours > 0) return { years, months, days, hours };
+  throw new UsageError('USAGE_INVALID_OPTION', `${optionName}: "${text}" is not a span of time`, {
+    hint: 'write years, months, days and hours such as 1y5m7d2h',
+  });
+}
+
+/** The time, in milliseconds, so long before a date in UTC; a day that a month lacks counts on into the next one. */
+export function timeBefore(date: Date, { years, months, days, hours }: CalendarSpan): number {
+  const moved = new Date(date);
+  moved.setUTCFullYear(
+    date.getUTCFullYear() - years,
+    date.getUTCMonth() - months,
+    date.getUTCDate() - days,
+  );
+  return moved.getTime() - hours * HOUR_MS;
+}

@@ -1,0 +1,95 @@
+/** A prune that is killed without a warning, again and again: no kept point is lost, and it is done in the end. */
+import { cpSync, rmSync } from 'node:fs';
+import { setTimeout as wait } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { runCli, startCli, until } from '../helpers/cli.ts';
+import { BLOCK_BYTES, noise, seededRandom } from '../helpers/images.ts';
+import { chainOf, type Contents, expectPoints, type Pictured } from '../helpers/prunes.ts';
+import { expectRestored, filesOf, pointsOf } from '../helpers/repositories.ts';
+import { useTempFolder } from '../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+const SEED = 20_261_126;
+const [POINTS, KEPT, KILLS] = [31, 7, 10];
+const BLOCKS = 24;
+/** Many sessions, restores and processes, on a machine that may be busy. */
+const TIMEOUT_MS = 300_000;
+
+/** A disk of which each session changes one block and clears another. */
+function* states(): Generator<Contents> {
+  const random = seededRandom(SEED);
+  let a = noise(BLOCKS * BLOCK_BYTES, 'first');
+  const at = (): number => Math.floor(random() * BLOCKS) * BLOCK_BYTES;
+  for (let k = 0; k < POINTS; k++) {
+    a = Buffer.from(a);
+    noise(BLOCK_BYTES, k).copy(a, at());
+    if (k % 3 === 0) Buffer.alloc(BLOCK_BYTES).copy(a, at());
+    yield { a };
+  }
+}
+
+function pruneArgs(repository: string): string[] {
+  return ['prune', '--repo', repository, '--keep-last', String(KEPT), '--workers', '0'];
+}
+
+/** Milliseconds from the lock of a prune to its end. */
+async function measurePrune(repository: string): Promise<number> {
+  const running = startCli(pruneArgs(repository));
+  await until(running, () => filesOf(repository, 'lock').length > 0);
+  const fromMs = performance.now();
+  expect(await running.ended).toMatchObject({ exitCode: 0 });
+  return performance.now() - fromMs;
+}
+
+/** Starts a prune and kills it so long after it took the lock; true when it was not done yet. */
+async function killPrune(repository: string, afterMs: number): Promise<boolean> {
+  const running = startCli(pruneArgs(repository));
+  await until(running, () => filesOf(repository, 'lock').length > 0);
+  await wait(afterMs);
+  running.child.kill('SIGKILL');
+  return (await running.ended).signal === 'SIGKILL';
+}
+
+/** Some kept points, the merged one among them, restore from whatever state the repository is in. */
+async function expectKeptRestore({ repository, contents, pointIds }: Pictured): Promise<void> {
+  for (const position of [POINTS - KEPT, POINTS - 1]) {
+    const point = pointIds[position] ?? '';
+    await expectRestored(repository, contents.get(point) ?? {}, { point });
+  }
+}
+
+test(
+  'a chain of 30 increments is merged to 7 points though the prune is killed 10 times',
+  async () => {
+    const chain = await chainOf(temp, [...states()]);
+    const { repository } = chain;
+    const [untouched, measured] = [temp.path('untouched'), temp.path('measured')];
+    for (const copy of [untouched, measured]) cpSync(repository, copy, { recursive: true });
+    const durationMs = await measurePrune(measured);
+    const random = seededRandom(SEED);
+    let killedCount = 0;
+
+    for (let part = 0; part < KILLS; part++) {
+      // A prune that was done leaves nothing to kill: the chain starts anew.
+      if (pointsOf(repository).length === KEPT) {
+        rmSync(repository, { recursive: true });
+        cpSync(untouched, repository, { recursive: true });
+      }
+      if (await killPrune(repository, ((part + random()) / KILLS) * durationMs)) killedCount++;
+      await expectKeptRestore(chain);
+    }
+    const last = await runCli(pruneArgs(repository));
+
+    expect(last.exitCode, last.stderr).toBe(0);
+    expect([filesOf(repository, '.vbk').length, filesOf(repository, '.vib').length]).toEqual([
+      1, 6,
+    ]);
+    expect([...filesOf(repository, '.partial'), ...filesOf(repository, 'lock')]).toEqual([]);
+    await expectPoints(
+      chain,
+      Array.from({ length: KEPT }, (_, k) => POINTS - KEPT + k),
+    );
+    expect(killedCount).toBeGreaterThan(KILLS / 3);
+  },
+  TIMEOUT_MS,
+);

@@ -1,0 +1,107 @@
+/** `prune` and `synthesize` as their users run them. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { ChainLock } from '../../src/repository/chainLock.ts';
+import { EXIT_CODES } from '../../src/core/errors.ts';
+import { expectFailure, runCli } from '../helpers/cli.ts';
+import { blocks } from '../helpers/images.ts';
+import { chainOf, expectPoints, type Pictured } from '../helpers/prunes.ts';
+import { pointsOf, VM, vmFolderOf } from '../helpers/repositories.ts';
+import { useTempFolder } from '../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+
+let chain: Pictured;
+beforeEach(async () => {
+  chain = await chainOf(
+    temp,
+    ['Ab', 'xb', 'xy'].map((text) => ({ a: blocks(text) })),
+  );
+});
+
+function run(command: string, ...args: readonly string[]): ReturnType<typeof runCli> {
+  return runCli([command, '--repo', chain.repository, '--workers', '0', ...args]);
+}
+
+describe('prune', () => {
+  test('shows with --dry-run what it then does', async () => {
+    const dry = await run('prune', '--keep-last', '2', '--dry-run');
+
+    expect(dry).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(dry.stdout).toMatch(/1 +full .* merged into no\. 2\n/);
+    expect(dry.stdout).toMatch(/2 +increment .* kept: last\n/);
+    expect(dry.stdout).toMatch(/would delete .*, write about .*, free about /);
+    expect(pointsOf(chain.repository)).toHaveLength(3);
+    const real = await run('prune', '--keep-last', '2');
+    expect(real.exitCode).toBe(0);
+    expect(real.stdout).toMatch(/^deleted .*, wrote .*, freed /m);
+    await expectPoints(chain, [1, 2]);
+  });
+
+  test('prints its report as JSON', async () => {
+    const { stdout } = await run(
+      'prune',
+      '--keep-daily',
+      '1',
+      '--keep-within',
+      '1h',
+      '--json',
+      '--vm',
+      VM,
+    );
+
+    expect(JSON.parse(stdout)).toMatchObject({
+      type: 'prune',
+      dryRun: false,
+      vms: [
+        {
+          vmName: VM,
+          points: [{ keptBecause: ['within'] }, {}, { keptBecause: ['daily', 'within'] }],
+        },
+      ],
+    });
+  });
+
+  test('needs a rule', async () => {
+    expectFailure(await run('prune', '--keep-last', '0'), 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+    expectFailure(await run('prune'), 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+  });
+
+  test.each([
+    ['--keep-last', 'x'],
+    ['--keep-last', '-1'],
+    ['--keep-weekly', '1.5'],
+    ['--keep-within', '7'],
+  ])('refuses %s %s', async (option, value) => {
+    expectFailure(await run('prune', option, value), 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+  });
+
+  test('exits with 11 while a session runs', async () => {
+    await using _lock = await ChainLock.acquire(vmFolderOf(chain.repository));
+
+    const { exitCode, stdout, stderr } = await run('prune', '--keep-last', '1');
+
+    expect([exitCode, stdout]).toEqual([
+      EXIT_CODES.repositoryLocked,
+      expect.stringMatching(/failed: /),
+    ]);
+    expect(stderr).toMatch(/REPOSITORY_LOCKED/);
+  });
+});
+
+describe('synthesize', () => {
+  test('makes the newest point a full, once', async () => {
+    const first = await run('synthesize', '--vm', VM);
+    const second = await run('synthesize', '--vm', VM);
+
+    expect([first.exitCode, second.exitCode]).toEqual([0, 0]);
+    expect(first.stdout).toMatch(/restore point 3 \(\S+\) is a full now\nfile +\S+\.vbk \(/);
+    expect(second.stdout).toMatch(/is a full already/);
+    await expectPoints(chain, [0, 1, 2]);
+  });
+
+  test('needs a VM that was backed up', async () => {
+    const result = await run('synthesize', '--vm', 'nobody');
+
+    expectFailure(result, 'USAGE_NOT_FOUND', EXIT_CODES.usage);
+  });
+});

@@ -1,0 +1,103 @@
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { planPrune } from '../../../src/repository/prunePlan.ts';
+import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
+import { increment, restorePoint } from '../../helpers/points.ts';
+
+/** Points from a text: `a` is a full, `b<a` an increment on `a`. */
+function pointsOf(text: string): RestorePoint[] {
+  return text.split(' ').map((word) => {
+    const [pointId = '', parent] = word.split('<');
+    return parent === undefined ? restorePoint({ pointId }) : increment(pointId, parent);
+  });
+}
+
+function ids(points: readonly RestorePoint[]): string {
+  return points.map((point) => point.pointId).join('');
+}
+
+/** Deleted points, runs with what lies before them, and points that stay although they are not kept. */
+function planOf(text: string, kept: string): string {
+  const { deleted, runs, neededIds } = planPrune(pointsOf(text), new Set(kept));
+  const merged = runs.map(({ points, parent }) => `${parent?.pointId ?? ''}(${ids(points)})`);
+  return `-${ids(deleted)} ${merged.join(' ')} +${[...neededIds].join('')}`;
+}
+
+describe('a plan', () => {
+  test.each([
+    ['nothing', 'a b<a c<b', 'abc', '-  +'],
+    ['the full and the oldest increments into one point', 'a b<a c<b d<c', 'cd', '- (abc) +'],
+    ['increments between kept points', 'a b<a c<b d<c e<d', 'ad', '-e a(bcd) +'],
+    ['several runs, the one with the full last', 'a b<a c<b d<c e<d', 'bde', '- b(cd) (ab) +'],
+    ['a chain into its newest point', 'a b<a c<b', 'c', '- (abc) +'],
+  ])('merges %s', (_what, text, kept, expected) => {
+    expect(planOf(text, kept)).toBe(expected);
+  });
+
+  test.each([
+    ['a chain without kept points', 'a b<a c d<c', 'cd', '-ba  +'],
+    ['the tail of an old chain', 'a b<a c<b d e<d', 'ade', '-cb  +'],
+    [
+      'the tail of an old chain whose kept point takes its full over',
+      'a b<a c<b d',
+      'bd',
+      '-c (ab) +',
+    ],
+  ])('deletes %s', (_what, text, kept, expected) => {
+    expect(planOf(text, kept)).toBe(expected);
+  });
+
+  test('leaves a point on which two kept ones build', () => {
+    expect(planOf('a b<a c<b d<b', 'cd')).toBe('- (ab) +b');
+  });
+
+  test('merges a point whose other child is deleted', () => {
+    expect(planOf('a b<a c<b d<b', 'd')).toBe('-c (abd) +');
+  });
+
+  test('keeps a point whose parent is missing as it is', () => {
+    expect(planOf('b<a c<b', 'bc')).toBe('-  +');
+  });
+
+  test('ends where parents go round in a circle', () => {
+    expect(planOf('a<b b<a c<b', 'c')).toMatch(/\+/);
+    expect(planOf('a<a b<a', 'b')).toMatch(/\+/);
+  });
+});
+
+/** A forest: each point is a full, or builds on one of those before it. */
+const forest = fc
+  .array(fc.option(fc.nat(), { nil: undefined, freq: 6 }), { minLength: 1, maxLength: 30 })
+  .map((parents) =>
+    parents.map((parent, k) =>
+      parent === undefined || k === 0
+        ? restorePoint({ pointId: `p${k}` })
+        : increment(`p${k}`, `p${k - 1 - (parent % Math.min(k, 3))}`),
+    ),
+  );
+
+test('every plan does one thing with each point, and deletes none that a kept one needs', () => {
+  fc.assert(
+    fc.property(forest, fc.array(fc.nat(29)), (points, chosen) => {
+      const kept = new Set([...chosen, points.length - 1].map((k) => `p${k % points.length}`));
+      const { deleted, runs, neededIds } = planPrune(points, kept);
+      const merged = runs.flatMap((run) => run.points.slice(0, -1).map((point) => point.pointId));
+      const gone = deleted.map((point) => point.pointId);
+
+      expect([...kept, ...neededIds, ...merged, ...gone].toSorted()).toEqual(
+        points.map((point) => point.pointId).toSorted(),
+      );
+      const byId = new Map(points.map((point) => [point.pointId, point]));
+      for (const id of [...kept, ...neededIds]) {
+        const parentId = byId.get(id)?.parentPointId ?? '';
+        expect(gone).not.toContain(parentId);
+      }
+      for (const { points: run, parent } of runs) {
+        for (const [k, point] of run.entries()) {
+          expect(point.parentPointId).toBe((k === 0 ? parent : run[k - 1])?.pointId ?? '');
+        }
+        expect(run[0]?.type).toBe(parent ? 'increment' : 'full');
+      }
+    }),
+  );
+});
