@@ -86,7 +86,7 @@ export {
   type BackupImagesOptions,
 } from './session/backupImages.ts';
 export { inspectContainer, type InspectReport } from './session/inspectContainer.ts';
-export { listRepository, type ListReport } from './session/listRepository.ts';
+export { listRepository, type ListedPoint, type ListReport } from './session/listRepository.ts';
 export type {
   DiskReport,
   EngineReport,
@@ -100,8 +100,16 @@ export {
   type RestoreImagesOptions,
   type RestoreReport,
 } from './session/restoreImages.ts';
+export type { AuditReport } from './session/report.ts';
+export type { HealingReport } from './session/healing.ts';
+export type { PointHealth } from './repository/pointHealth.ts';
+export type {
+  DamagedUse,
+  FoundDamage,
+  VerifiedFile,
+  VerifiedPoint,
+} from './session/verifyReport.ts';
 export {
-  type FoundDamage,
   verifyRepository,
   type VerifyOptions,
   type VerifyReport,

@@ -9,6 +9,7 @@ import {
   CommandContext,
   type CommonFlags,
   parseCount,
+  parsePercent,
   parseSize,
   withCommonFlags,
   workersOption,
@@ -33,6 +34,7 @@ interface BackupFlags extends CommonFlags, EngineFlags {
   readonly parallelVms?: number;
   readonly wait?: number;
   readonly requireConsistency?: boolean;
+  readonly audit?: number;
   readonly strict?: boolean;
 }
 
@@ -87,6 +89,7 @@ async function runVms(
     parallelVms: flags.parallelVms,
     waitMs: flags.wait === undefined ? undefined : flags.wait * MINUTE_MS,
     requireConsistency: flags.requireConsistency,
+    auditRatio: flags.audit,
     strict: flags.strict,
     signal: context.signal,
     logger: context.logger,
@@ -144,6 +147,11 @@ export function addBackup(program: Command, done: (exitCode: number) => void): v
       parseCount('--wait'),
     )
     .option('--require-consistency', 'fail when the guest cannot be frozen (live backups only)')
+    .option(
+      '--audit <percent>',
+      'with --vm: read this part of the blocks called unchanged, and compare it',
+      parsePercent('--audit'),
+    )
     .option('--strict', 'warnings end with exit code 3, a missing native codec is an error')
     .action(async (flags: BackupFlags) => {
       const context = new CommandContext(flags);

@@ -4,7 +4,7 @@ import { EXIT_CODES, IntegrityError, RepositoryError } from '../core/errors.ts';
 import { inspectContainer } from '../session/inspectContainer.ts';
 import { type FolderFailure, listRepository } from '../session/listRepository.ts';
 import { rescanRepository } from '../session/rescanRepository.ts';
-import { verifyRepository } from '../session/verifyRepository.ts';
+import { type VerifyReport, verifyRepository } from '../session/verifyRepository.ts';
 import {
   CommandContext,
   type CommonFlags,
@@ -12,7 +12,8 @@ import {
   withCommonFlags,
   workersOption,
 } from './context.ts';
-import { formatInspect, formatList, formatRescan, formatVerify } from './output.ts';
+import { formatInspect, formatList, formatRescan } from './output.ts';
+import { formatVerify } from './verifyOutput.ts';
 
 type Done = (exitCode: number) => void;
 
@@ -28,11 +29,17 @@ function throwFirst(failures: readonly FolderFailure[]): void {
   if (failure) throw new RepositoryError(failure.code, failure.message, { hint: failure.hint });
 }
 
+function describeDamage({ points, damageCount }: VerifyReport): string {
+  const damaged = points.filter((point) => point.isDamaged);
+  return `verify: ${damageCount} findings, ${damaged.length} restore points are damaged`;
+}
+
 interface VerifyFlags extends CommonFlags {
   readonly repo: string;
   readonly vm?: string;
   readonly point: string;
   readonly sample: number;
+  readonly resume?: boolean;
   readonly workers?: number;
 }
 
@@ -42,7 +49,8 @@ export function addVerify(program: Command, done: Done): void {
     .requiredOption('--repo <dir>', 'repository')
     .option('--vm <name>', 'VM name or id (default: every VM)')
     .option('--point <id>', 'restore point: id, its beginning, latest or all', 'latest')
-    .option('--sample <percent>', 'part of the stored blocks to read', parsePercent, 1)
+    .option('--sample <percent>', 'part of the stored blocks to read', parsePercent('--sample'), 1)
+    .option('--resume', 'go on with a run that was interrupted')
     .addOption(workersOption())
     .action(async (flags: VerifyFlags) => {
       const context = new CommandContext(flags);
@@ -52,12 +60,13 @@ export function addVerify(program: Command, done: Done): void {
           vm: flags.vm,
           point: flags.point,
           sampleRatio: flags.sample,
+          resume: flags.resume,
           workers: flags.workers,
           signal: context.signal,
           logger: context.logger,
         });
         context.print(report, formatVerify(report));
-        if (report.damage.length > 0) throw damageFound(`verify: ${report.damage.length} findings`);
+        if (report.outcome === 'damaged') throw damageFound(describeDamage(report));
         throwFirst(report.failures);
         return EXIT_CODES.done;
       });

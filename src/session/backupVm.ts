@@ -56,6 +56,8 @@ export interface BackupVmOptions {
   /** Data requests at once per disk. */
   readonly connections: number;
   readonly requireConsistency: boolean;
+  /** Part of the blocks called unchanged that is read all the same, above 0 and at most 1. */
+  readonly auditRatio?: number | undefined;
   readonly signal: AbortSignal;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;

@@ -15,6 +15,7 @@ import type { VmChain, VmSession, VmTask } from './backupVm.ts';
 import { draftPoint, PARALLEL_DISKS, toDiskPoint } from './chainSession.ts';
 import { checkSnapshot } from './engineCleanup.ts';
 import { FrozenVm } from './frozenVm.ts';
+import { type HealingReport, settleHealing } from './healing.ts';
 import { backupDescription } from './ownership.ts';
 import { PointWriter } from './pointWriter.ts';
 import { type EngineReport, reportSession, type SessionReport } from './report.ts';
@@ -120,6 +121,7 @@ export class VmStore {
         session,
         blockSizeBytes,
         blockRetryMs: engine.timings.blockRetryMs,
+        auditRatio: options.auditRatio,
         onDiskStart: options.onDiskStart ?? (() => {}),
       });
       this.#times.pipelineMs = performance.now() - readFromMs;
@@ -134,7 +136,8 @@ export class VmStore {
     const commitFromMs = performance.now();
     const point = await this.#commit(target, { ...draft, checkpointId }, read);
     this.#times.commitMs = performance.now() - commitFromMs;
-    return this.#report(frozen, point, read);
+    const healing = await settleHealing(folder.folder, this.#points, parent, session.log);
+    return this.#report(frozen, point, read, healing);
   }
 
   async #freeze(): Promise<FrozenVm> {
@@ -249,7 +252,12 @@ export class VmStore {
     return point;
   }
 
-  #report(frozen: FrozenVm, point: RestorePoint, read: readonly ReadDisk[]): SessionReport {
+  #report(
+    frozen: FrozenVm,
+    point: RestorePoint,
+    read: readonly ReadDisk[],
+    healing: HealingReport | undefined,
+  ): SessionReport {
     const { session, sessionId, startedAt, startedAtMs, options } = this.#owner;
     const { vm } = this.#chain;
     const { startMs, pipelineMs, finalizeMs, commitMs } = this.#times;
@@ -273,6 +281,7 @@ export class VmStore {
       parallelDisks: PARALLEL_DISKS,
       messages: session.messages,
       engine,
+      healing,
     };
     return reportSession(
       facts,
