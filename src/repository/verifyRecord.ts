@@ -14,6 +14,10 @@ export const MAX_RECORDED_BLOCKS = 10_000;
 /** Findings per container that concern no single stored block. */
 export const MAX_RECORDED_PROBLEMS = 100;
 const MAX_RECORD_BYTES = 256 * 1024 * 1024;
+/** Kept per container where all of it would be too much. */
+const MAX_CROWDED_BLOCKS = 1000;
+/** Generous for one damaged block, and for one point that needs it. */
+const [BLOCK_TEXT_BYTES, POINT_TEXT_BYTES] = [2500, 110];
 const FORMAT = 1;
 
 /** A stored block that cannot be read as it was written. */
@@ -146,8 +150,27 @@ export async function updateVerifyRecord(
   folder: string,
   change: (record: VerifyRecord) => VerifyRecord,
 ): Promise<void> {
-  const record = change(await readVerifyRecord(folder));
+  const record = bounded(change(await readVerifyRecord(folder)));
   await writeDurableShared(path.join(folder, VERIFY_RECORD), `${JSON.stringify(record)}\n`);
+}
+
+/** A repository that has rotted throughout still gets a record: of each container the first damaged blocks. */
+function bounded(record: VerifyRecord): VerifyRecord {
+  const textBytes = record.containers
+    .flatMap((entry) => entry.damagedBlocks)
+    .reduce(
+      (sum, { neededBy = [] }) => sum + BLOCK_TEXT_BYTES + neededBy.length * POINT_TEXT_BYTES,
+      0,
+    );
+  if (textBytes <= MAX_RECORD_BYTES) return record;
+  const containers = record.containers.map((entry) => ({
+    ...entry,
+    damagedBlocks: entry.damagedBlocks
+      .slice(0, MAX_CROWDED_BLOCKS)
+      .map(({ blockId, offsetBytes, code, message }) => ({ blockId, offsetBytes, code, message })),
+    isTruncated: entry.isTruncated || entry.damagedBlocks.length > MAX_CROWDED_BLOCKS,
+  }));
+  return { ...record, containers };
 }
 
 /** How a container that is not there is identified. */
