@@ -92,7 +92,12 @@ export {
   type BackupImagesOptions,
 } from './session/backupImages.ts';
 export { inspectContainer, type InspectReport } from './session/inspectContainer.ts';
-export { type FolderFailure, listRepository, type ListReport } from './session/listRepository.ts';
+export {
+  type FolderFailure,
+  type ListedPoint,
+  listRepository,
+  type ListReport,
+} from './session/listRepository.ts';
 export type {
   DiskReport,
   EngineReport,
@@ -119,8 +124,16 @@ export {
   type RestoreImagesOptions,
   type RestoreReport,
 } from './session/restoreImages.ts';
+export type { AuditReport } from './session/report.ts';
+export type { HealingReport } from './session/healing.ts';
+export type { PointHealth } from './repository/pointHealth.ts';
+export type {
+  DamagedUse,
+  FoundDamage,
+  VerifiedFile,
+  VerifiedPoint,
+} from './session/verifyReport.ts';
 export {
-  type FoundDamage,
   verifyRepository,
   type VerifyOptions,
   type VerifyReport,

@@ -9,6 +9,7 @@ import {
   CommandContext,
   type CommonFlags,
   parseCount,
+  parsePercent,
   parseSize,
   withCommonFlags,
   workersOption,
@@ -34,6 +35,7 @@ interface BackupFlags extends CommonFlags, EngineFlags {
   readonly wait?: number;
   readonly requireConsistency?: boolean;
   readonly partialReads?: boolean;
+  readonly audit?: number;
   readonly strict?: boolean;
 }
 
@@ -90,6 +92,7 @@ async function runVms(
     waitMs: flags.wait === undefined ? undefined : flags.wait * MINUTE_MS,
     requireConsistency: flags.requireConsistency,
     partialReads: flags.partialReads,
+    auditRatio: flags.audit,
     strict: flags.strict,
     signal: context.signal,
     logger: context.logger,
@@ -148,6 +151,11 @@ export function addBackup(program: Command, done: (exitCode: number) => void): v
     )
     .option('--require-consistency', 'fail when the guest cannot be frozen (live backups only)')
     .option('--partial-reads', 'with --vm: read only the changed bytes of a block from the engine')
+    .option(
+      '--audit <percent>',
+      'with --vm: read this part of the blocks called unchanged, and compare it',
+      parsePercent('--audit'),
+    )
     .option('--strict', 'warnings end with exit code 3, a missing native codec is an error')
     .action(async (flags: BackupFlags) => {
       const context = new CommandContext(flags);

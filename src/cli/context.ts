@@ -186,10 +186,12 @@ export function parseCount(name: string): (text: string) => number {
 }
 
 /** A percentage such as `10%` as a ratio. */
-export function parsePercent(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*%?$/.exec(text);
-  if (match) return Number(match[1]) / 100;
-  throw new UsageError('USAGE_INVALID_OPTION', `--sample: "${text}" is not a percentage`, {
-    hint: 'write 10%, for instance',
-  });
+export function parsePercent(name: string): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+(?:\.\d+)?)\s*%?$/.exec(text);
+    if (match) return Number(match[1]) / 100;
+    throw new UsageError('USAGE_INVALID_OPTION', `${name}: "${text}" is not a percentage`, {
+      hint: 'write 10%, for instance',
+    });
+  };
 }

@@ -4,13 +4,12 @@ import { formatBytes, formatDuration } from '../core/units.ts';
 import type { JobReport } from '../session/backupVms.ts';
 import type { CleanupReport } from '../session/cleanupVm.ts';
 import type { InspectReport } from '../session/inspectContainer.ts';
-import type { ListReport } from '../session/listRepository.ts';
+import type { ListedPoint, ListReport } from '../session/listRepository.ts';
 import type { PreflightReport } from '../session/preflightVm.ts';
 import type { DiskReport, SessionReport } from '../session/report.ts';
 import type { RescanReport } from '../session/rescanRepository.ts';
 import type { RestoreReport } from '../session/restoreImages.ts';
 import type { RestoreVmReport } from '../session/restoreVm.ts';
-import type { VerifyReport } from '../session/verifyRepository.ts';
 
 const MS = 1000;
 /** Control characters in names out of files must not reach a terminal. */
@@ -91,6 +90,8 @@ export function formatSession(report: SessionReport): string {
     stages,
     '',
     ...engineLines(report),
+    ...auditLines(report),
+    ...healingLines(report),
     `file        ${report.fileName} (${formatBytes(report.fileBytes)})`,
     `duration    ${formatDuration(report.durationSeconds * MS)}, of it ${formatDuration(report.overheadSeconds * MS)} outside the pipelines (commit ${formatDuration(report.commitSeconds * MS)})`,
     `bottleneck  ${bottleneck.stage}, busy ${Math.round(bottleneck.busyRatio * 100)} %`,
@@ -110,6 +111,30 @@ function engineLines(report: SessionReport): string[] {
     `engine      frozen after ${start}, ended after ${end}`,
     `checkpoint  ${engine.fromCheckpointId || 'none'} -> ${engine.toCheckpointId || 'none'}`,
     ...(leftOut.length > 0 ? [`left out    ${leftOut.join(', ')}`] : []),
+  ];
+}
+
+function auditLines(report: SessionReport): string[] {
+  return report.disks.flatMap(({ alias, audit }) => {
+    if (!audit) return [];
+    const { auditedBlocks, mismatchedBlocks } = audit;
+    const found = mismatchedBlocks === 0 ? 'none differs' : `${mismatchedBlocks} differ`;
+    return [`audit       ${alias}: ${auditedBlocks} blocks called unchanged were read, ${found}`];
+  });
+}
+
+const MAX_NAMED_POINTS = 10;
+
+function healingLines({ healing }: SessionReport): string[] {
+  if (!healing) return [];
+  const { blockCount, damagedPointIds } = healing;
+  const named = damagedPointIds.slice(0, MAX_NAMED_POINTS).join(', ');
+  const more = damagedPointIds.length - MAX_NAMED_POINTS;
+  return [
+    ...(blockCount > 0
+      ? [`healed      ${blockCount} damaged blocks were read and stored anew`]
+      : []),
+    ...(named ? [`damaged     restore points ${named}${more > 0 ? ` and ${more} more` : ''}`] : []),
   ];
 }
 
@@ -177,6 +202,17 @@ export function formatMessage(message: SessionMessage): string {
   return `${message.level}: ${message.code} ${message.text}${advice}`;
 }
 
+function formatHealth(health: ListedPoint['verified']): string {
+  if (!health) return '-';
+  const { verifiedAt, sampleRatio, isDamaged } = health;
+  const part = sampleRatio < 1 ? ` (${formatPercent(sampleRatio)})` : '';
+  return `${verifiedAt.slice(0, 10)}: ${isDamaged ? 'damaged' : `ok${part}`}`;
+}
+
+function formatPercent(ratio: number): string {
+  return `${Number((ratio * 100).toPrecision(3))} %`;
+}
+
 export function formatList(report: ListReport): string {
   if (report.vms.length === 0) return 'no VM has been backed up here yet';
   return report.vms
@@ -187,10 +223,20 @@ export function formatList(report: ListReport): string {
         point.createdAt,
         point.pointId,
         formatBytes(point.fileBytes),
+        formatHealth(point.verified),
         point.disks.map((disk) => `${disk.alias} (${disk.mode})`).join(', '),
         point.fileName,
       ]);
-      const header = ['no.', 'type', 'created', 'restore point', 'file size', 'disks', 'file'];
+      const header = [
+        'no.',
+        'type',
+        'created',
+        'restore point',
+        'file size',
+        'verified',
+        'disks',
+        'file',
+      ];
       return `${vm.vmName} (${vm.vmId})\n${formatTable(header, rows)}`;
     })
     .join('\n\n');
@@ -208,25 +254,6 @@ export function formatRestore(report: RestoreReport): string {
     `${report.vmName}: restore point ${report.pointNumber} (${report.pointId}) restored as ${report.format} in ${formatDuration(report.durationSeconds * MS)}`,
     formatTable(['disk', 'size', 'written', 'time', 'file'], rows),
   ].join('\n');
-}
-
-export function formatVerify(report: VerifyReport): string {
-  const rows = report.files.map((file) => [
-    file.vmName,
-    String(file.pointNumber),
-    file.fileName,
-    String(file.checkedBlocks),
-    String(file.skippedBlocks),
-    formatBytes(file.plainBytes),
-    file.damageCount === 0 ? 'ok' : `${file.damageCount} damaged`,
-  ]);
-  const header = ['vm', 'no.', 'file', 'blocks checked', 'left out', 'plain bytes', 'result'];
-  const damage = report.damage.map((found) => {
-    const needed = found.affectedPointIds.join(', ');
-    return `${found.code}: ${found.message}; may be needed by restore points ${needed}`;
-  });
-  const summary = `${report.files.length} files verified in ${formatDuration(report.durationSeconds * MS)}: ${report.damage.length === 0 ? 'no damage' : `${report.damage.length} findings`}`;
-  return [formatTable(header, rows), ...damage, summary].join('\n');
 }
 
 export function formatRescan(report: RescanReport): string {

@@ -4,7 +4,7 @@ import { EXIT_CODES, IntegrityError } from '../core/errors.ts';
 import { inspectContainer } from '../session/inspectContainer.ts';
 import { listRepository } from '../session/listRepository.ts';
 import { rescanRepository } from '../session/rescanRepository.ts';
-import { verifyRepository } from '../session/verifyRepository.ts';
+import { type VerifyReport, verifyRepository } from '../session/verifyRepository.ts';
 import {
   CommandContext,
   type CommonFlags,
@@ -13,7 +13,8 @@ import {
   withCommonFlags,
   workersOption,
 } from './context.ts';
-import { formatInspect, formatList, formatRescan, formatVerify } from './output.ts';
+import { formatInspect, formatList, formatRescan } from './output.ts';
+import { formatVerify } from './verifyOutput.ts';
 
 type Done = (exitCode: number) => void;
 
@@ -23,11 +24,17 @@ function damageFound(what: string): IntegrityError {
   });
 }
 
+function describeDamage({ points, damageCount }: VerifyReport): string {
+  const damaged = points.filter((point) => point.isDamaged);
+  return `verify: ${damageCount} findings, ${damaged.length} restore points are damaged`;
+}
+
 interface VerifyFlags extends CommonFlags {
   readonly repo: string;
   readonly vm?: string;
   readonly point: string;
   readonly sample: number;
+  readonly resume?: boolean;
   readonly workers?: number;
 }
 
@@ -37,7 +44,8 @@ export function addVerify(program: Command, done: Done): void {
     .requiredOption('--repo <dir>', 'repository')
     .option('--vm <name>', 'VM name or id (default: every VM)')
     .option('--point <id>', 'restore point: id, its beginning, latest or all', 'latest')
-    .option('--sample <percent>', 'part of the stored blocks to read', parsePercent, 1)
+    .option('--sample <percent>', 'part of the stored blocks to read', parsePercent('--sample'), 1)
+    .option('--resume', 'go on with a run that was interrupted')
     .addOption(workersOption())
     .action(async (flags: VerifyFlags) => {
       const context = new CommandContext(flags);
@@ -47,12 +55,13 @@ export function addVerify(program: Command, done: Done): void {
           vm: flags.vm,
           point: flags.point,
           sampleRatio: flags.sample,
+          resume: flags.resume,
           workers: flags.workers,
           signal: context.signal,
           logger: context.logger,
         });
         context.print(report, formatVerify(report));
-        if (report.damage.length > 0) throw damageFound(`verify: ${report.damage.length} findings`);
+        if (report.outcome === 'damaged') throw damageFound(describeDamage(report));
         throwFirst(report.failures);
         return EXIT_CODES.done;
       });

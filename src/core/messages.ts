@@ -29,6 +29,7 @@ export const MESSAGE_CODES = [
   'CBT-105',
   'CBT-106',
   'CBT-107',
+  'CBT-108',
   'CBT-109',
   'DSK-110',
   'DSK-111',
@@ -43,6 +44,7 @@ export const MESSAGE_CODES = [
   'JOB-606',
   'JOB-607',
   'REPO-501',
+  'REPO-502',
   'REPO-503',
   'REPO-505',
   'REPO-506',
@@ -108,6 +110,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'The engine offered incremental data for disk {alias} ({id}), but the request for its change map was refused. Its whole content is read and compared instead.',
     resolution:
       'Update ovirt-imageio and the engine; if it stays, report it with the log of this session.',
+  },
+  'CBT-108': {
+    level: 'error',
+    text: 'Audit: {n} of {m} sampled blocks that the engine calls unchanged on disk {alias} ({id}) differ from restore point {rp}. Its change map is not used; the whole disk is read and compared.',
+    resolution:
+      'Keep the new restore point and run "ovirt-cbt verify"; then look for writes from outside the VM (offline edits, the disk attached elsewhere). Increments since the last full may lack changes.',
   },
   'CBT-109': {
     level: 'warn',
@@ -181,6 +189,11 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'error',
     text: 'Parent restore point {rp} does not verify ({reason}). A new full is started; the old chain stays read-only.',
     resolution: 'Run "ovirt-cbt verify" and restore the damaged file from a copy if there is one.',
+  },
+  'REPO-502': {
+    level: 'warn',
+    text: '{n} damaged blocks found in restore point {rp}; they are read again from the live disk and stored in this increment. Older points that need them stay damaged.',
+    resolution: 'Check the disks of the repository; "ovirt-cbt list" names the damaged points.',
   },
   'REPO-503': {
     level: 'warn',

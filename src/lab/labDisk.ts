@@ -92,6 +92,10 @@ export class LabDiskState implements DiskContent {
     this.#write(offsetBytes, bytes, () => {});
   }
 
+  writeUntracked(offsetBytes: number, bytes: Uint8Array): void {
+    this.#put(offsetBytes, bytes, () => {});
+  }
+
   zero(offsetBytes: number, lengthBytes: number): void {
     this.#assertInside(offsetBytes, lengthBytes);
     const endBytes = offsetBytes + lengthBytes;
@@ -206,6 +210,13 @@ export class LabDiskState implements DiskContent {
 
   /** @param pay - called with the growth in granules before anything changes; may throw. */
   #write(offsetBytes: number, bytes: Uint8Array, pay: (growth: number) => void): void {
+    this.#put(offsetBytes, bytes, pay);
+    const { start, end } = granulesOf(offsetBytes, bytes.length);
+    if (bytes.length > 0) this.#mark(start, end);
+  }
+
+  /** Changes the content and no bitmap. */
+  #put(offsetBytes: number, bytes: Uint8Array, pay: (growth: number) => void): void {
     this.#assertInside(offsetBytes, bytes.length);
     if (bytes.length === 0) return;
     const plan = this.#content.plan(offsetBytes, bytes);
@@ -215,8 +226,6 @@ export class LabDiskState implements DiskContent {
       if (granule) this.#discarded.remove(index, index + 1);
       else this.#discarded.add(index, index + 1);
     }
-    const { start, end } = granulesOf(offsetBytes, bytes.length);
-    this.#mark(start, end);
   }
 
   #mark(start: number, end: number): void {

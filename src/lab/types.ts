@@ -101,6 +101,8 @@ export interface LabDisk extends LabView {
   readonly name: string;
   /** A guest write: marks the granules in all active bitmaps. */
   write(offsetBytes: number, bytes: Uint8Array): void;
+  /** A write that no change map sees: from outside of the VM, or by a fault of the host. */
+  writeUntracked(offsetBytes: number, bytes: Uint8Array): void;
   /** A guest discard or write of zeros: dirty, and zero. */
   zero(offsetBytes: number, lengthBytes: number): void;
   /** The administrator extends (or, in the lab only, cuts) the disk. */

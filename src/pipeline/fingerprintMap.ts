@@ -101,11 +101,14 @@ export class FingerprintMap {
 export interface ParentDisk {
   readonly sizeBytes: number;
   readonly fingerprints: FingerprintMap;
+  /** Blocks whose stored bytes are known to be damaged: they never count as unchanged. */
+  readonly damaged?: ReadonlySet<number> | undefined;
 }
 
 /**
  * True when the parent's rule (its block, cut or zero-extended) already gives the right bytes: both are
- * zero, or fingerprint and length agree. `fingerprint` is 0n for a block that is zero now.
+ * zero, or fingerprint and length agree. A block whose stored bytes are damaged is never unchanged.
+ * `fingerprint` is 0n for a block that is zero now.
  */
 export function isUnchanged(
   parent: ParentDisk,
@@ -114,6 +117,7 @@ export function isUnchanged(
   lengthBytes: number,
   blockSizeBytes: number,
 ): boolean {
+  if (parent.damaged?.has(index)) return false;
   const known = parent.fingerprints.get(index);
   if (fingerprint === 0n || known === 0n) return fingerprint === known;
   return (

@@ -59,6 +59,29 @@ export async function writeDurable(target: string, content: string): Promise<voi
   });
 }
 
+const SHARED_ATTEMPTS = 3;
+
+/**
+ * As {@link writeDurable}, for files that are replaced without the lock of the chain: each writer has a
+ * temporary name of its own, and writes again when the holder of the lock took that for a leftover.
+ */
+export async function writeDurableShared(target: string, content: string): Promise<void> {
+  await guardRepository(`write ${target}`, async () => {
+    for (let attempt = 1; ; attempt++) {
+      const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;
+      try {
+        await writeSynced(partial, content);
+        await rename(partial, target);
+        await syncFolder(path.dirname(target));
+        return;
+      } catch (error) {
+        await rm(partial, { force: true }).catch(() => {});
+        if (errnoOf(error) !== 'ENOENT' || attempt >= SHARED_ATTEMPTS) throw error;
+      }
+    }
+  });
+}
+
 /** Makes `target` with `content` (mode 0600) unless it exists; the first of several processes wins. */
 export async function createDurable(target: string, content: string): Promise<void> {
   const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;

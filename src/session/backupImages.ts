@@ -24,6 +24,7 @@ import {
   type SessionMode,
   toDiskPoint,
 } from './chainSession.ts';
+import { settleHealing } from './healing.ts';
 import { imageVmId, nameImages, planFull, planIncrement } from './imagePlan.ts';
 import type { CheckedParent } from './parentPoint.ts';
 import { PointWriter } from './pointWriter.ts';
@@ -143,7 +144,11 @@ class ImageSession {
       results.map((result) => result.content),
       { metadata, parent: parent?.point, lock },
     );
+    const points = [...metadata.points, point];
+    const { log } = this.#session;
+    const healing = await settleHealing(folder.folder, points, parent, log);
     const facts = {
+      healing,
       sessionId: this.#sessionId,
       vm: metadata.vm,
       repository: repository.root,
@@ -154,7 +159,7 @@ class ImageSession {
       parallelDisks: PARALLEL_DISKS,
       messages: this.#session.messages,
     };
-    this.#session.log.info({ fileName: point.fileName }, 'session committed');
+    log.info({ fileName: point.fileName }, 'session committed');
     return reportSession(
       facts,
       point,

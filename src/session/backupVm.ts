@@ -57,6 +57,8 @@ export interface BackupVmOptions {
   readonly connections: number;
   readonly requireConsistency: boolean;
   readonly partialReads: boolean;
+  /** Part of the blocks called unchanged that is read all the same, above 0 and at most 1. */
+  readonly auditRatio?: number | undefined;
   readonly signal: AbortSignal;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;

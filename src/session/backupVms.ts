@@ -13,7 +13,13 @@ import type { DiskProgress } from './backupDisk.ts';
 import { VmSession } from './backupVm.ts';
 import type { SessionMode } from './chainSession.ts';
 import type { SessionReport } from './report.ts';
-import { checkConnections, checkRange, DEFAULT_CONNECTIONS, forEachLimited } from './resources.ts';
+import {
+  checkConnections,
+  checkRange,
+  checkRatio,
+  DEFAULT_CONNECTIONS,
+  forEachLimited,
+} from './resources.ts';
 
 export interface BackupVmsOptions {
   readonly engine: EngineSettings;
@@ -42,6 +48,11 @@ export interface BackupVmsOptions {
    * point, checked. Less traffic where changes are small beside a block. @defaultValue false
    */
   readonly partialReads?: boolean | undefined;
+  /**
+   * Audit of change maps: part of the blocks that the engine calls unchanged which is read and compared with the
+   * parent point, above 0 and at most 1; at least one block of each disk. @defaultValue no audit
+   */
+  readonly auditRatio?: number | undefined;
   readonly strict?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
@@ -73,6 +84,7 @@ function checkOptions(options: BackupVmsOptions): void {
   }
   if (options.blockSizeBytes !== undefined) checkBlockSize(options.blockSizeBytes);
   checkConnections(options.connections);
+  if (options.auditRatio !== undefined) checkRatio('audit', options.auditRatio);
   checkRange('parallel VMs', options.parallelVms ?? DEFAULT_PARALLEL_VMS, 16);
   const named = [...(options.disks ?? []), ...(options.excludeDisks ?? [])];
   if (named.length > 0 && options.vms.length > 1) {

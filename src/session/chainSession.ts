@@ -11,6 +11,7 @@ import type { ChainMetadata } from '../repository/pointXml.ts';
 import type { DiskPoint, RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
 import type { DiskResult } from './backupDisk.ts';
+import { healingMessage } from './healing.ts';
 import { type CheckedParent, tryOpenParent } from './parentPoint.ts';
 
 export type SessionMode = 'auto' | 'full' | 'incremental';
@@ -84,7 +85,11 @@ export async function chooseParent(
     return { parent: undefined, fullReason };
   }
   const parent = await tryOpenParent(folder.folder, metadata, newest, verbs);
-  if (!(parent instanceof BackupError)) return { parent, fullReason: '' };
+  if (!(parent instanceof BackupError)) {
+    const healing = healingMessage(parent);
+    if (healing) note(healing);
+    return { parent, fullReason: '' };
+  }
   if (mode === 'incremental') throw damagedParent(newest, parent);
   const reason = `${parent.message} (${parent.code})`;
   note(sessionMessage('REPO-501', { rp: newest.pointId, reason }));

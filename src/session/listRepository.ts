@@ -1,14 +1,21 @@
-/** What a repository holds: VMs, chains, restore points. Reads chain metadata only. */
+/** What a repository holds: VMs, chains, restore points. Reads chain metadata and the record of verify only. */
 import { BackupError, type ErrorCode } from '../core/errors.ts';
+import { healthOfPoints, type PointHealth } from '../repository/pointHealth.ts';
 import { Repository } from '../repository/repository.ts';
 import type { RestorePoint } from '../repository/restorePoint.ts';
+import { currentContainers, readVerifyRecord } from '../repository/verifyRecord.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
+
+export interface ListedPoint extends RestorePoint {
+  /** What verify last found; absent while a container that the point needs was not checked as it is now. */
+  readonly verified?: PointHealth | undefined;
+}
 
 export interface ListedVm {
   readonly vmName: string;
   readonly vmId: string;
   readonly folder: string;
-  readonly points: readonly RestorePoint[];
+  readonly points: readonly ListedPoint[];
 }
 
 /** A VM folder that could not be read; the others are reported all the same. */
@@ -49,6 +56,15 @@ function isOfFolder(error: BackupError): boolean {
   return error.code.startsWith('REPOSITORY_') || error.code.startsWith('CHAIN_');
 }
 
+async function withHealth(folder: string, points: readonly RestorePoint[]): Promise<ListedPoint[]> {
+  const checked = await currentContainers(folder, await readVerifyRecord(folder));
+  const health = healthOfPoints(points, checked);
+  return points.map((point) => {
+    const verified = health.get(point.pointId);
+    return verified ? { ...point, verified } : point;
+  });
+}
+
 /** @throws a {@link BackupError}: `REPOSITORY_NOT_FOUND`, `USAGE_NOT_FOUND` */
 export async function listRepository(root: string, vm?: string): Promise<ListReport> {
   const repository = await Repository.open(root);
@@ -60,7 +76,7 @@ export async function listRepository(root: string, vm?: string): Promise<ListRep
       vmName: metadata?.vm.name ?? folder.safeName,
       vmId: folder.vmId,
       folder: folder.folder,
-      points: metadata?.points ?? [],
+      points: await withHealth(folder.folder, metadata?.points ?? []),
     });
   });
   return { type: 'list', repository: repository.root, vms, failures };

@@ -8,6 +8,7 @@ import type { ParentDisk } from '../pipeline/fingerprintMap.ts';
 import type { ChainMetadata } from '../repository/pointXml.ts';
 import type { RestorePoint } from '../repository/restorePoint.ts';
 import { RestorePointView } from '../repository/restorePointView.ts';
+import { damagedPlaces } from './healing.ts';
 
 export interface CheckedParent {
   readonly point: RestorePoint;
@@ -16,7 +17,7 @@ export interface CheckedParent {
 }
 
 /**
- * Opens the chain of `point` and loads its fingerprints.
+ * Opens the chain of `point`, loads its fingerprints, and looks up which of its blocks are known to be damaged.
  *
  * @throws a {@link BackupError} that says what does not verify
  */
@@ -27,10 +28,12 @@ export async function openParent(
   verbs: BlockVerbs,
 ): Promise<CheckedParent> {
   await using view = await RestorePointView.open(folder, metadata.points, point);
+  const damage = await damagedPlaces(folder, view);
   const disks = new Map<string, ParentDisk>();
   for (const disk of point.disks) {
+    const { diskId, sizeBytes } = disk;
     const fingerprints = await view.newest.fingerprints(disk, verbs);
-    disks.set(disk.diskId, { sizeBytes: disk.sizeBytes, fingerprints });
+    disks.set(diskId, { sizeBytes, fingerprints, damaged: damage.get(diskId) });
   }
   return { point, disks };
 }

@@ -3,6 +3,7 @@ import type { SessionMessage } from '../core/messages.ts';
 import type { StageStats } from '../core/stats.ts';
 import type { DiskMode } from '../pipeline/blocks.ts';
 import type { RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
+import type { HealingReport } from './healing.ts';
 
 /** Counters of one disk's chain, live while the session runs. */
 export interface DiskStages {
@@ -45,6 +46,17 @@ export interface DiskReport {
   readonly wallSeconds: number;
   /** Over bytes read, not over the size of the disk. */
   readonly readBytesPerSecond: number;
+  /** Only for a disk whose change map was audited. */
+  readonly audit?: AuditReport | undefined;
+}
+
+/** Blocks that the engine calls unchanged, read and compared with the parent point. */
+export interface AuditReport {
+  readonly auditedBlocks: number;
+  readonly mismatchedBlocks: number;
+  /** Read on top of `readBytes`. */
+  readonly readBytes: number;
+  readonly seconds: number;
 }
 
 /** What a session over an engine adds; checkpoints and ids are empty where there is none. */
@@ -88,6 +100,8 @@ export interface SessionReport {
   readonly messages: readonly SessionMessage[];
   /** Only for VMs of an engine. */
   readonly engine?: EngineReport | undefined;
+  /** Only where damage of the chain is recorded. */
+  readonly healing?: HealingReport | undefined;
 }
 
 const MS = 1000;
@@ -135,6 +149,7 @@ export interface SessionFacts {
   readonly parallelDisks: number;
   readonly messages: readonly SessionMessage[];
   readonly engine?: EngineReport | undefined;
+  readonly healing?: HealingReport | undefined;
 }
 
 /** The report of a session that has committed `point`. */
@@ -143,7 +158,7 @@ export function reportSession(
   point: RestorePoint,
   disks: readonly DiskReport[],
 ): SessionReport {
-  const { sessionId, vm, repository, commitSeconds, messages, engine } = facts;
+  const { sessionId, vm, repository, commitSeconds, messages, engine, healing } = facts;
   const durationSeconds = (performance.now() - facts.startedAtMs) / MS;
   return {
     type: 'backup',
@@ -165,5 +180,6 @@ export function reportSession(
     disks,
     messages,
     ...(engine ? { engine } : {}),
+    ...(healing ? { healing } : {}),
   };
 }

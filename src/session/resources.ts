@@ -33,6 +33,12 @@ export function checkRange(name: string, value: number, most: number): void {
   );
 }
 
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for anything but a part of a whole */
+export function checkRatio(name: string, ratio: number): void {
+  if (ratio > 0 && ratio <= 1) return;
+  throw new UsageError('USAGE_INVALID_OPTION', `${name} ${ratio}: above 0 and at most 100 %`);
+}
+
 /** Data requests at once per disk, when nothing else is asked for. */
 export const DEFAULT_CONNECTIONS = 4;
 

@@ -16,44 +16,50 @@ import { nullSink } from '../pipeline/plainSinks.ts';
 import { connect } from '../pipeline/stage.ts';
 import { PointReader } from '../repository/pointReader.ts';
 import type { DiskPoint, RestorePoint } from '../repository/restorePoint.ts';
+import {
+  type DamagedBlock,
+  type FileIdentity,
+  MAX_RECORDED_BLOCKS,
+  MAX_RECORDED_PROBLEMS,
+  type Problem,
+  type VerifiedContainer,
+} from '../repository/verifyRecord.ts';
+import { metadataDifferences } from './containerFacts.ts';
 import type { RunResources } from './resources.ts';
 
-export interface Damage {
-  readonly fileName: string;
-  readonly pointId: string;
-  readonly code: string;
-  readonly message: string;
-  /** Stored block, where one is damaged. */
-  readonly blockId?: number | undefined;
-  readonly offsetBytes?: number | undefined;
-}
-
-export interface ContainerCheck {
-  readonly point: RestorePoint;
-  readonly checkedBlocks: number;
-  readonly skippedBlocks: number;
-  readonly storedBytesRead: number;
-  readonly plainBytes: number;
-  readonly damage: readonly Damage[];
-}
+/** What a check found, bounded; counts are of everything. */
+export type ContainerCheck = Omit<
+  VerifiedContainer,
+  keyof FileIdentity | 'fileName' | 'pointId' | 'verifiedAt' | 'sampleRatio'
+>;
 
 export interface CheckContext {
   readonly folder: string;
+  readonly vmId: string;
+  /** The parent as the chain metadata lists it. */
+  readonly parentPoint: RestorePoint | undefined;
   readonly resources: RunResources;
   readonly verbs: BlockVerbs;
   /** Part of the stored blocks to read, 0 to 1; metadata is always checked whole. */
   readonly sampleRatio: number;
   /** Random numbers 0 to 1 that choose the sample. */
   readonly random: () => number;
+  /** Stored blocks that were damaged before: part of every sample. */
+  readonly knownDamage: ReadonlySet<number>;
   /** Fingerprints of the parent point; undefined for a full or when it could not be read. */
   readonly parent: FingerprintsById | undefined;
   readonly onProgress?: ((checkedBlocks: number, totalBlocks: number) => void) | undefined;
 }
 
+const MAX_MESSAGE_CHARS = 2000;
+
 export type FingerprintsById = ReadonlyMap<string, FingerprintMap>;
 
 class ContainerVerifier {
-  readonly damage: Damage[] = [];
+  readonly problems: Problem[] = [];
+  readonly damagedBlocks = new Map<number, DamagedBlock>();
+  findingCount = 0;
+  isTruncated = false;
   readonly fetch = createStageStats();
   readonly unpack = createStageStats();
   skippedBlocks = 0;
@@ -68,33 +74,38 @@ class ContainerVerifier {
     this.#expected = new BigUint64Array(opened.reader.store.count);
   }
 
-  async run(): Promise<FingerprintsById> {
+  async run(): Promise<void> {
     const { reader, items, point } = this.#opened;
     const { snapshot } = reader;
+    const { vmId, parentPoint, verbs } = this.#context;
     for (const line of snapshot.damage) this.#report('INTEGRITY_CRC_MISMATCH', line);
     if (snapshot.fileBytes !== reader.endBytes) {
       this.#report('FORMAT_TRUNCATED', `file has ${snapshot.fileBytes} of ${reader.endBytes} B`);
     }
     for (const line of await checkStructure(reader, items)) this.#report('FORMAT_STRUCTURE', line);
-    const fingerprints = new Map<string, FingerprintMap>();
-    for (const disk of point.disks) {
-      await this.#guard(async () => fingerprints.set(disk.diskId, await this.#disk(disk)));
-    }
+    await this.#guard(async () => {
+      const lines = await metadataDifferences(this.#opened, vmId, parentPoint, verbs);
+      for (const line of lines) this.#report('INTEGRITY_METADATA_MISMATCH', line);
+    });
+    for (const disk of point.disks) await this.#guard(() => this.#disk(disk));
     await this.#blocks();
-    return fingerprints;
   }
 
-  #report(code: string, message: string, details: BackupError['details'] = {}): void {
-    const { fileName, pointId } = this.#opened.point;
+  /** A stored block counts once, however many ways its damage shows. */
+  #report(code: string, text: string, details: BackupError['details'] = {}): void {
     const { blockId, offsetBytes } = details;
-    this.damage.push({
-      fileName,
-      pointId,
-      code,
-      message,
-      ...(typeof blockId === 'number' && { blockId }),
-      ...(typeof offsetBytes === 'number' && { offsetBytes }),
-    });
+    const message = text.slice(0, MAX_MESSAGE_CHARS);
+    if (typeof blockId !== 'number') {
+      this.findingCount++;
+      if (this.problems.length < MAX_RECORDED_PROBLEMS) this.problems.push({ code, message });
+      return;
+    }
+    if (this.damagedBlocks.has(blockId)) return;
+    this.findingCount++;
+    this.isTruncated ||= this.damagedBlocks.size >= MAX_RECORDED_BLOCKS;
+    if (this.isTruncated) return;
+    const known = typeof offsetBytes === 'number' ? { offsetBytes } : {};
+    this.damagedBlocks.set(blockId, { blockId, ...known, code, message });
   }
 
   async #guard(work: () => Promise<unknown>): Promise<void> {
@@ -107,7 +118,7 @@ class ContainerVerifier {
   }
 
   /** Ties the fingerprint index of a disk to its blocks here, and to the parent for blocks not here. */
-  async #disk(disk: DiskPoint): Promise<FingerprintMap> {
+  async #disk(disk: DiskPoint): Promise<void> {
     const { reader } = this.#opened;
     const fingerprints = await this.#opened.fingerprints(disk, this.#context.verbs);
     const inherited = this.#inherited(disk).clone();
@@ -126,7 +137,6 @@ class ContainerVerifier {
       if (!isZero) this.#expected[blockId] = fingerprint;
     }
     this.#compareWithParent(disk, fingerprints, inherited);
-    return fingerprints;
   }
 
   #inherited(disk: DiskPoint): FingerprintMap {
@@ -168,11 +178,11 @@ class ContainerVerifier {
 
   async *#storedBlocks(): AsyncGenerator<StoredBlock> {
     const { reader } = this.#opened;
-    const { sampleRatio, random, onProgress } = this.#context;
+    const { sampleRatio, random, knownDamage, onProgress } = this.#context;
     const total = reader.store.count;
     for (let blockId = 0; blockId < total; blockId++) {
       onProgress?.(blockId + 1, total);
-      if (sampleRatio < 1 && random() >= sampleRatio) {
+      if (sampleRatio < 1 && random() >= sampleRatio && !knownDamage.has(blockId)) {
         this.skippedBlocks++;
         continue;
       }
@@ -209,38 +219,71 @@ function* differences(a: FingerprintMap, b: FingerprintMap, end: number): Genera
   for (const index of b.nonZeroIn(0, end)) if (a.get(index) === 0n) yield index;
 }
 
-/**
- * Checks the container of a point.
- *
- * @returns what was found, and the fingerprints for the check of the next increment.
- */
+/** What is found of a container that cannot be opened. */
+function unreadable({ code, message }: BackupError): ContainerCheck {
+  return {
+    checkedBlocks: 0,
+    skippedBlocks: 0,
+    storedBytesRead: 0,
+    plainBytes: 0,
+    findingCount: 1,
+    problems: [{ code, message }],
+    damagedBlocks: [],
+    isTruncated: false,
+  };
+}
+
+/** Checks the container of a point. Damage is returned, not thrown. */
 export async function verifyContainer(
   point: RestorePoint,
   context: CheckContext,
-): Promise<{ readonly check: ContainerCheck; readonly fingerprints: FingerprintsById }> {
+): Promise<ContainerCheck> {
   let opened: PointReader;
   try {
     opened = await PointReader.open(context.folder, point);
   } catch (error) {
     if (!(error instanceof BackupError)) throw error;
-    const { fileName, pointId } = point;
-    const damage = [{ fileName, pointId, code: error.code, message: error.message }];
-    const none = { checkedBlocks: 0, skippedBlocks: 0, storedBytesRead: 0, plainBytes: 0 };
-    return { check: { point, ...none, damage }, fingerprints: new Map() };
+    return unreadable(error);
   }
   try {
     const verifier = new ContainerVerifier(opened, context);
-    const fingerprints = await verifier.run();
-    const check = {
-      point,
+    await verifier.run();
+    return {
       checkedBlocks: verifier.unpack.blocks,
       skippedBlocks: verifier.skippedBlocks,
       storedBytesRead: verifier.fetch.bytes,
       plainBytes: verifier.unpack.bytes,
-      damage: verifier.damage,
+      findingCount: verifier.findingCount,
+      problems: verifier.problems,
+      damagedBlocks: [...verifier.damagedBlocks.values()].toSorted((a, b) => a.blockId - b.blockId),
+      isTruncated: verifier.isTruncated,
     };
-    return { check, fingerprints };
   } finally {
     await opened.close();
   }
+}
+
+/** Fingerprints of a point for the check of an increment on it; disks whose index cannot be read are left out. */
+export async function readAllFingerprints(
+  folder: string,
+  point: RestorePoint,
+  verbs: BlockVerbs,
+): Promise<FingerprintsById> {
+  const fingerprints = new Map<string, FingerprintMap>();
+  const opened = await PointReader.open(folder, point).catch(ignoreDamage);
+  if (!opened) return fingerprints;
+  try {
+    for (const disk of point.disks) {
+      const known = await opened.fingerprints(disk, verbs).catch(ignoreDamage);
+      if (known) fingerprints.set(disk.diskId, known);
+    }
+  } finally {
+    await opened.close();
+  }
+  return fingerprints;
+}
+
+/** What is wrong with another container is found where that one is checked. */
+function ignoreDamage(error: unknown): undefined {
+  if (!(error instanceof BackupError)) throw error;
 }

@@ -1,21 +1,20 @@
-/** Health check of a repository: all containers that the chosen restore points need. */
-import { randomBytes } from 'node:crypto';
+/** Health check of a repository: all containers that the chosen restore points need, a few at once. */
 import { toFailure, UsageError } from '../core/errors.ts';
 import { type Logger, silentLogger } from '../core/log.ts';
 import { createBlockVerbs } from '../pipeline/blockVerbs.ts';
-import type { ChainMetadata } from '../repository/pointXml.ts';
 import { Repository } from '../repository/repository.ts';
-import { chainTo, type RestorePoint } from '../repository/restorePoint.ts';
-import type { VmFolder } from '../repository/vmFolder.ts';
 import { type FolderFailure, forEachFolder } from './listRepository.ts';
-import { RunResources } from './resources.ts';
-import { selectPoint } from './selectPoint.ts';
+import { checkRatio, forEachLimited, resolveWorkers, RunResources } from './resources.ts';
 import {
-  type ContainerCheck,
-  type Damage,
-  type FingerprintsById,
-  verifyContainer,
-} from './verifyContainer.ts';
+  type FoundDamage,
+  MAX_LISTED_DAMAGE,
+  reportVm,
+  type VerifiedFile,
+  type VerifiedPoint,
+  type VmReport,
+} from './verifyReport.ts';
+import { ALL_VMS, VmCheck } from './verifyVm.ts';
+import type { VmFolder } from '../repository/vmFolder.ts';
 
 export interface VerifyOptions {
   readonly repository: string;
@@ -23,8 +22,10 @@ export interface VerifyOptions {
   readonly vm?: string | undefined;
   /** Point id, its beginning, `latest` or `all`. @defaultValue latest */
   readonly point?: string | undefined;
-  /** Part of the stored blocks to read, above 0 and at most 1. @defaultValue 1 */
+  /** Part of the stored blocks to read, above 0 and at most 1; blocks known to be damaged are always read. @defaultValue 1 */
   readonly sampleRatio?: number | undefined;
+  /** Leave out containers that an interrupted run has finished and that have not changed since. @defaultValue false */
+  readonly resume?: boolean | undefined;
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
@@ -33,173 +34,136 @@ export interface VerifyOptions {
     | undefined;
 }
 
-export interface VerifiedFile {
-  readonly vmName: string;
-  readonly fileName: string;
-  readonly pointId: string;
-  readonly pointNumber: number;
-  readonly checkedBlocks: number;
-  readonly skippedBlocks: number;
-  readonly storedBytesRead: number;
-  readonly plainBytes: number;
-  readonly damageCount: number;
-}
-
-export interface FoundDamage extends Damage {
-  readonly vmName: string;
-  /** Restore points that may need what is damaged: this one and those that build on it. */
-  readonly affectedPointIds: readonly string[];
-}
-
 export interface VerifyReport {
   readonly type: 'verify';
   readonly repository: string;
   readonly durationSeconds: number;
+  /** `damaged` when a restore point that was asked for is. */
+  readonly outcome: 'ok' | 'damaged';
   readonly files: readonly VerifiedFile[];
+  /** Points that were asked for, and all that are damaged. */
+  readonly points: readonly VerifiedPoint[];
+  /** The first 1000 findings in the containers that were read, also those that no point needs any more. */
   readonly damage: readonly FoundDamage[];
+  readonly damageCount: number;
+  /** Containers beside a chain that its metadata does not name. */
+  readonly unlistedFiles: readonly { readonly vmName: string; readonly fileName: string }[];
   /** VM folders that could not be checked. */
   readonly failures: readonly FolderFailure[];
+  /** False when the result could not be written into every VM folder. */
+  readonly isRecorded: boolean;
 }
 
-/** Points whose containers have to be read, each after its parent. */
-function pointsToRead(metadata: ChainMetadata, selector: string): readonly RestorePoint[] {
-  if (selector === 'all') return metadata.points;
-  return chainTo(metadata.points, selectPoint(metadata, selector));
-}
+/** Containers that are read at once; their metadata is checked on this thread, which leaves workers idle. */
+const MAX_PARALLEL_CONTAINERS = 4;
 
-/** Selectors that fit every VM. */
-const ALL_VMS: ReadonlySet<string> = new Set(['latest', 'all']);
-
-/** Without a VM name a point's id picks the VM. */
-function hasPoint(metadata: ChainMetadata, selector: string): boolean {
-  return (
-    ALL_VMS.has(selector) || metadata.points.some((point) => point.pointId.startsWith(selector))
-  );
-}
-
-/** Whoever builds on `point`, and itself. */
-function dependents(metadata: ChainMetadata, point: RestorePoint): string[] {
-  const ids = new Set([point.pointId]);
-  for (const other of metadata.points) if (ids.has(other.parentPointId)) ids.add(other.pointId);
-  return [...ids];
-}
-
-/** Uniform numbers from the system's generator; a sample that could be foreseen would be no check. */
-function random(): number {
-  return randomBytes(4).readUInt32LE() / 2 ** 32;
-}
-
-class VmVerifier {
-  readonly files: VerifiedFile[] = [];
-  readonly damage: FoundDamage[] = [];
+class RepositoryCheck {
+  readonly failures: FolderFailure[] = [];
+  readonly reports: VmReport[] = [];
   readonly #options: VerifyOptions;
+  readonly #checks = new Map<VmFolder, VmCheck>();
 
   constructor(options: VerifyOptions) {
     this.#options = options;
   }
 
-  async run(folder: VmFolder): Promise<void> {
-    const metadata = await folder.readMetadata();
-    if (!metadata || metadata.points.length === 0) return;
-    const { vm, point: selector = 'latest' } = this.#options;
-    if (!vm && !hasPoint(metadata, selector)) return;
-    const points = pointsToRead(metadata, selector);
+  async run(folders: readonly VmFolder[]): Promise<void> {
+    await this.#eachFolder(folders, (folder) => this.#plan(folder));
+    await this.#checkAll();
+    await this.#eachFolder([...this.#checks.keys()], async (folder) => {
+      const findings = await this.#checks.get(folder)?.finish();
+      if (findings) this.reports.push(reportVm(findings));
+    });
+  }
+
+  async #eachFolder(
+    folders: readonly VmFolder[],
+    work: (folder: VmFolder) => Promise<void>,
+  ): Promise<void> {
+    this.failures.push(...(await forEachFolder(folders, work)));
+  }
+
+  async #plan(folder: VmFolder): Promise<void> {
+    const { vm, point = 'latest', sampleRatio = 1, resume = false } = this.#options;
+    const { logger: log = silentLogger, onProgress = () => {} } = this.#options;
+    const isNamed = vm !== undefined;
+    const options = { isNamed, point, sampleRatio, resume, log, onProgress };
+    const check = await VmCheck.plan(folder, options);
+    if (check) this.#checks.set(folder, check);
+  }
+
+  /** One slab and one pool serve all containers, whatever the block sizes of their chains. */
+  async #checkAll(): Promise<void> {
     const { workers, signal } = this.#options;
-    const blockSizeBytes = Math.max(...points.map((point) => point.blockSizeBytes));
+    const checks = [...this.#checks.values()];
+    const jobs = checks.flatMap((check) => check.points.map((point) => ({ check, point })));
+    if (jobs.length === 0) return;
+    const verbs = await createBlockVerbs();
+    const blockSizeBytes = Math.max(...jobs.map(({ point }) => point.blockSizeBytes));
     await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
-    const known = new Map<string, FingerprintsById>();
-    for (const [k, point] of points.entries()) {
-      const parent = known.get(point.parentPointId);
-      known.set(point.pointId, await this.#container(folder, metadata, point, parent, resources));
-      const needed = new Set(points.slice(k + 1).map((later) => later.parentPointId));
-      for (const id of known.keys()) if (!needed.has(id)) known.delete(id);
+    const parallel = Math.min(MAX_PARALLEL_CONTAINERS, Math.max(1, resolveWorkers(workers)));
+    try {
+      await forEachLimited(jobs, parallel, async ({ check, point }) => {
+        resources.signal.throwIfAborted();
+        await check.check(point, resources, verbs);
+      });
+    } catch (error) {
+      for (const check of checks) await check.save();
+      throw error;
     }
-  }
-
-  async #container(
-    folder: VmFolder,
-    metadata: ChainMetadata,
-    point: RestorePoint,
-    parent: FingerprintsById | undefined,
-    resources: RunResources,
-  ): Promise<FingerprintsById> {
-    const { sampleRatio = 1, onProgress } = this.#options;
-    const { check, fingerprints } = await verifyContainer(point, {
-      folder: folder.folder,
-      resources,
-      verbs: await createBlockVerbs(),
-      sampleRatio,
-      random,
-      parent,
-      onProgress: (checked, total) => onProgress?.(point.fileName, checked, total),
-    });
-    this.#note(metadata, check);
-    return fingerprints;
-  }
-
-  #note(metadata: ChainMetadata, check: ContainerCheck): void {
-    const { point, damage, ...counts } = check;
-    const vmName = metadata.vm.name;
-    const { fileName, pointId, number: pointNumber } = point;
-    this.files.push({
-      vmName,
-      fileName,
-      pointId,
-      pointNumber,
-      checkedBlocks: counts.checkedBlocks,
-      skippedBlocks: counts.skippedBlocks,
-      storedBytesRead: counts.storedBytesRead,
-      plainBytes: counts.plainBytes,
-      damageCount: damage.length,
-    });
-    const affectedPointIds = dependents(metadata, point);
-    this.damage.push(...damage.map((found) => ({ ...found, vmName, affectedPointIds })));
   }
 }
 
 /**
- * Verifies restore points: structure, every stored block (bounds, CRC-32C, MD5, fingerprint) and every link
- * of the chain. Damage is reported, not thrown.
+ * Verifies restore points: structure, what containers say of themselves against the chain metadata, every stored
+ * block (bounds, CRC-32C, MD5, fingerprint) and every link of the chain. Damage is reported, not thrown, and
+ * recorded in the folder of its VM, for `list` and for the next session, which heals what it can.
+ *
+ * Takes no lock: containers never change, and points that come or go meanwhile are taken as they are at the end.
  *
  * @throws a {@link BackupError} when the repository, the VM or its chain metadata cannot be opened
  */
 export async function verifyRepository(options: VerifyOptions): Promise<VerifyReport> {
-  const { sampleRatio = 1 } = options;
-  if (!(sampleRatio > 0 && sampleRatio <= 1)) {
-    throw new UsageError(
-      'USAGE_INVALID_OPTION',
-      `sample ${sampleRatio}: above 0 and at most 100 %`,
-    );
-  }
+  checkRatio('sample', options.sampleRatio ?? 1);
   const startedAtMs = performance.now();
   try {
     const repository = await Repository.open(options.repository);
     const folders = options.vm
       ? [await repository.requireVm(options.vm)]
       : await repository.vmFolders();
-    const verifier = new VmVerifier(options);
-    const failures = await forEachFolder(folders, (folder) => verifier.run(folder));
-    const { files, damage } = verifier;
+    const check = new RepositoryCheck(options);
+    await check.run(folders);
+    const report = toReport(check, repository.root, startedAtMs);
     const { vm, point = 'latest' } = options;
-    if (!vm && files.length === 0 && failures.length === 0 && !ALL_VMS.has(point)) {
+    const isEmpty = report.files.length === 0 && report.failures.length === 0;
+    if (!vm && isEmpty && !ALL_VMS.has(point)) {
       throw new UsageError('USAGE_NOT_FOUND', `restore point "${point}" does not exist`, {
         hint: 'run "ovirt-cbt list"',
       });
     }
-    const durationSeconds = (performance.now() - startedAtMs) / 1000;
-    (options.logger ?? silentLogger).info(
-      { files: files.length, damage: damage.length },
-      'verified',
-    );
-    return {
-      type: 'verify',
-      repository: repository.root,
-      durationSeconds,
-      files,
-      damage,
-      failures,
-    };
+    const { outcome, damageCount } = report;
+    options.logger?.info({ files: report.files.length, damageCount, outcome }, 'verified');
+    return report;
   } catch (error) {
     throw toFailure(error, options.signal);
   }
+}
+
+function toReport(check: RepositoryCheck, repository: string, startedAtMs: number): VerifyReport {
+  const { reports, failures } = check;
+  const points = reports.flatMap((report) => report.points);
+  const isDamaged = points.some((point) => point.isSelected && point.isDamaged);
+  return {
+    type: 'verify',
+    repository,
+    durationSeconds: (performance.now() - startedAtMs) / 1000,
+    outcome: isDamaged ? 'damaged' : 'ok',
+    files: reports.flatMap((report) => report.files),
+    points,
+    damage: reports.flatMap((report) => report.damage).slice(0, MAX_LISTED_DAMAGE),
+    damageCount: reports.reduce((sum, report) => sum + report.damageCount, 0),
+    unlistedFiles: reports.flatMap((report) => report.unlistedFiles),
+    failures,
+    isRecorded: reports.every((report) => report.recordFailure === ''),
+  };
 }

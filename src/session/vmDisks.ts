@@ -6,13 +6,16 @@ import { DATA_ATTEMPTS, retryData } from '../ovirt/dataRetry.ts';
 import { PartialReadDevice } from '../devices/partialReadDevice.ts';
 import { ExtentList } from '../ovirt/extentList.ts';
 import type { DiskTransfer } from '../ovirt/transfer.ts';
-import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
-import { backupDisk, type DiskProgress, type DiskResult } from './backupDisk.ts';
+import type { Extent } from '../pipeline/blocks.ts';
+import { auditDisk } from './auditDisk.ts';
+import { backupDisk, type DiskProgress, type DiskResult, type DiskRun } from './backupDisk.ts';
 import { PARALLEL_DISKS, type PlannedDisk } from './chainSession.ts';
 import type { FrozenVm } from './frozenVm.ts';
+import { withDamageDirty } from './healing.ts';
 import type { ParentChain } from './parentBlocks.ts';
 import type { CheckedParent } from './parentPoint.ts';
 import type { PointWriter } from './pointWriter.ts';
+import type { AuditReport } from './report.ts';
 import { forEachLimited, type RunResources } from './resources.ts';
 import type { SessionLog } from './sessionLog.ts';
 
@@ -26,6 +29,7 @@ export interface VmDisksOptions {
   readonly session: SessionLog;
   readonly blockSizeBytes: number;
   readonly blockRetryMs: number;
+  readonly auditRatio: number | undefined;
   readonly onDiskStart: (progress: DiskProgress) => void;
 }
 
@@ -74,11 +78,13 @@ async function readDisk(wanted: PlannedDisk, options: VmDisksOptions): Promise<R
   const offered = offeredMode(wanted, frozen);
   const transfer = await openTransfer(offered, options);
   const startedAtMs = performance.now();
-  const { planned, extents } = await fetchExtents(offered, transfer, options);
+  const fetched = await fetchExtents(offered, transfer, options);
   const extentsMs = performance.now() - startedAtMs;
+  const { planned, extents, audit } = await audited(fetched, transfer, options);
   const { diskId, alias, mode, reason } = planned;
   session.log.info({ diskId, alias, mode, reason }, 'disk started');
-  const result = await runPipeline(planned, transfer, { ...options, extents, extentsMs });
+  const read = await runPipeline(planned, transfer, { ...options, extents, extentsMs });
+  const result = audit ? { ...read, report: { ...read.report, audit } } : read;
   await frozen.closeDisk(transfer);
   session.log.info({ diskId, ...result.content.counts }, 'disk done');
   return { planned, result };
@@ -113,6 +119,7 @@ function isNotReady(error: unknown): boolean {
 interface Extents {
   readonly planned: PlannedDisk;
   readonly extents: Iterable<Extent>;
+  readonly audit?: AuditReport | undefined;
 }
 
 /** Asks before the first byte is read; a refused change map makes the disk a compared one. */
@@ -121,16 +128,10 @@ async function fetchExtents(
   transfer: DiskTransfer,
   options: VmDisksOptions,
 ): Promise<Extents> {
-  const { signal } = options.resources;
   const { alias, diskId: id } = disk;
-  const ask = (context: 'zero' | 'dirty'): Promise<Iterable<Extent>> =>
-    retryData({ retryDelayMs: options.blockRetryMs, signal, isSlow: true }, () =>
-      transfer.use((client) => client.extents(context, signal)),
-    );
-  const whole: Extent = { offsetBytes: 0, lengthBytes: disk.sizeBytes, zero: false };
   if (disk.mode === 'incremental') {
     try {
-      return { planned: disk, extents: await ask('dirty') };
+      return { planned: disk, extents: await askExtents('dirty', transfer, options) };
     } catch (error) {
       if (!(error instanceof BackupError) || error.code !== 'TRANSFER_NO_CHANGE_MAP') throw error;
       options.session.note(sessionMessage('CBT-107', { alias, id }));
@@ -140,45 +141,93 @@ async function fetchExtents(
   const planned: PlannedDisk = isDemoted
     ? { ...disk, mode: 'compare', reason: 'the change map was refused' }
     : disk;
-  // Old servers know no extents: everything is data then.
-  if (!transfer.client.features.has('extents')) return { planned, extents: [whole] };
-  return { planned, extents: await ask('zero') };
+  return { planned, extents: await zeroExtents(disk, transfer, options) };
 }
 
-/** Only what the engine calls dirty within a block is read then. */
-async function createPartialReads(
+async function askExtents(
+  context: 'zero' | 'dirty',
+  transfer: DiskTransfer,
+  options: VmDisksOptions,
+): Promise<Iterable<Extent>> {
+  const { signal } = options.resources;
+  const retry = { retryDelayMs: options.blockRetryMs, signal, isSlow: true };
+  return await retryData(retry, () => transfer.use((client) => client.extents(context, signal)));
+}
+
+/** Old servers know no extents: everything is data then. */
+async function zeroExtents(
+  disk: PlannedDisk,
+  transfer: DiskTransfer,
+  options: VmDisksOptions,
+): Promise<Iterable<Extent>> {
+  if (transfer.client.features.has('extents')) return await askExtents('zero', transfer, options);
+  return [{ offsetBytes: 0, lengthBytes: disk.sizeBytes, zero: false }];
+}
+
+/** What makes a disk incremental is tried out first: a change map that misses changes makes it a compared one. */
+async function audited(
+  fetched: Extents,
+  transfer: DiskTransfer,
+  options: VmDisksOptions,
+): Promise<Extents> {
+  const { planned, extents } = fetched;
+  const { auditRatio: ratio, blockSizeBytes, parent, session } = options;
+  const known = planned.parentDisk && parent?.disks.get(planned.diskId);
+  if (planned.mode !== 'incremental' || !known) return fetched;
+  const dirty = withDamageDirty(extents, known, blockSizeBytes);
+  if (ratio === undefined) return { planned, extents: dirty };
+  const run = diskRun(planned, transfer, { ...options, extents: dirty });
+  const audit = await auditDisk({ ...run, parent: known }, options.resources, ratio);
+  if (audit.mismatchedBlocks === 0) return { planned, extents: dirty, audit };
+  const { alias, diskId: id } = planned;
+  const [n, m, rp] = [audit.mismatchedBlocks, audit.auditedBlocks, parent?.point.pointId ?? ''];
+  session.note(sessionMessage('CBT-108', { n, m, alias, id, rp }));
+  const reason = 'the audit of its change map found changes that it misses';
+  const whole = await zeroExtents(planned, transfer, options);
+  return { planned: { ...planned, mode: 'compare', reason }, extents: whole, audit };
+}
+
+type RunOptions = VmDisksOptions & { readonly extents: Iterable<Extent> };
+
+/**
+ * The same run, but only what the engine calls dirty within a block is read. A disk with damaged blocks to heal is
+ * read as ever: its extents are not those of the engine alone.
+ */
+async function withPartialReads(
+  run: DiskRun,
   { mode, parentDisk }: PlannedDisk,
-  device: BlockDevice,
-  { parentChain, extents }: VmDisksOptions & { readonly extents: Iterable<Extent> },
-): Promise<PartialReadDevice | undefined> {
-  if (!parentChain || !parentDisk || mode !== 'incremental') return undefined;
-  if (!(extents instanceof ExtentList)) return undefined;
+  { parentChain, extents }: RunOptions,
+): Promise<DiskRun> {
+  if (!parentChain || !parentDisk || mode !== 'incremental') return run;
+  if (!(extents instanceof ExtentList)) return run;
   const blocks = await parentChain.disk(parentDisk);
   const readParent = blocks.readInto.bind(blocks);
-  return new PartialReadDevice({ device, extents, readParent });
+  const device = new PartialReadDevice({ device: run.device, extents, readParent });
+  return { ...run, device, readBytes: () => device.requestedBytes };
 }
 
 async function runPipeline(
   planned: PlannedDisk,
   transfer: DiskTransfer,
-  options: VmDisksOptions & { readonly extents: Iterable<Extent>; readonly extentsMs: number },
+  options: RunOptions & { readonly extentsMs: number },
 ): Promise<DiskResult> {
-  const { blockSizeBytes, parent, target, resources, extents, extentsMs } = options;
+  const { resources, extentsMs, onDiskStart } = options;
+  const run = await withPartialReads(diskRun(planned, transfer, options), planned, options);
+  return await backupDisk({ ...run, extentsMs }, resources, onDiskStart);
+}
+
+function diskRun(planned: PlannedDisk, transfer: DiskTransfer, options: RunOptions): DiskRun {
+  const { blockSizeBytes, parent, target, extents } = options;
   const { diskId, alias, sizeBytes: virtualSizeBytes, mode, reason, content } = planned;
-  const whole = createTransferDevice({ transfer, virtualSizeBytes, extents });
-  const partial = await createPartialReads(planned, whole, options);
-  const run = {
+  return {
     task: { diskId, alias, virtualSizeBytes, blockSizeBytes, mode },
     reason,
-    device: partial ?? whole,
-    readBytes: partial && (() => partial.requestedBytes),
+    device: createTransferDevice({ transfer, virtualSizeBytes, extents }),
     parent: planned.parentDisk && parent?.disks.get(diskId),
     isIncrement: content === 'increment',
     writer: target.writer,
     readers: transfer.client.connections,
     attempts: DATA_ATTEMPTS,
     retryDelayMs: options.blockRetryMs,
-    extentsMs,
   };
-  return await backupDisk(run, resources, options.onDiskStart);
 }

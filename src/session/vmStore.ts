@@ -15,6 +15,7 @@ import type { VmChain, VmSession, VmTask } from './backupVm.ts';
 import { draftPoint, PARALLEL_DISKS, toDiskPoint } from './chainSession.ts';
 import { checkSnapshot } from './engineCleanup.ts';
 import { FrozenVm } from './frozenVm.ts';
+import { type HealingReport, settleHealing } from './healing.ts';
 import { backupDescription } from './ownership.ts';
 import { ParentChain } from './parentBlocks.ts';
 import { PointWriter } from './pointWriter.ts';
@@ -123,6 +124,7 @@ export class VmStore {
         session,
         blockSizeBytes,
         blockRetryMs: engine.timings.blockRetryMs,
+        auditRatio: options.auditRatio,
         onDiskStart: options.onDiskStart ?? (() => {}),
       });
       this.#times.pipelineMs = performance.now() - readFromMs;
@@ -137,7 +139,8 @@ export class VmStore {
     const commitFromMs = performance.now();
     const point = await this.#commit(target, { ...draft, checkpointId }, read);
     this.#times.commitMs = performance.now() - commitFromMs;
-    return this.#report(frozen, point, read);
+    const healing = await settleHealing(folder.folder, this.#points, parent, session.log);
+    return this.#report(frozen, point, read, healing);
   }
 
   /** For reads of parts of blocks only. */
@@ -262,7 +265,12 @@ export class VmStore {
     return point;
   }
 
-  #report(frozen: FrozenVm, point: RestorePoint, read: readonly ReadDisk[]): SessionReport {
+  #report(
+    frozen: FrozenVm,
+    point: RestorePoint,
+    read: readonly ReadDisk[],
+    healing: HealingReport | undefined,
+  ): SessionReport {
     const { session, sessionId, startedAt, startedAtMs, options } = this.#owner;
     const { vm } = this.#chain;
     const { startMs, pipelineMs, finalizeMs, commitMs } = this.#times;
@@ -286,6 +294,7 @@ export class VmStore {
       parallelDisks: PARALLEL_DISKS,
       messages: session.messages,
       engine,
+      healing,
     };
     return reportSession(
       facts,

@@ -92,6 +92,14 @@ export class QemuDisk implements DiskContent {
     if (bytes.length > 0) guestWrite(this.#active, offsetBytes, bytes);
   }
 
+  writeUntracked(offsetBytes: number, bytes: Uint8Array): void {
+    const recording = bitmapsOf(this.#active).filter((one) => one.isRecording && !one.isBroken);
+    const { path: file } = this.#active;
+    for (const { name } of recording) qemuImg('bitmap', '--disable', file, name);
+    this.write(offsetBytes, bytes);
+    for (const { name } of recording) qemuImg('bitmap', '--enable', file, name);
+  }
+
   zero(offsetBytes: number, lengthBytes: number): void {
     this.#inSteps(offsetBytes, lengthBytes, 'write -q -z -u');
   }

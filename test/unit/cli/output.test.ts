@@ -6,8 +6,8 @@ import {
   formatRestore,
   formatSession,
   formatTable,
-  formatVerify,
 } from '../../../src/cli/output.ts';
+import { formatVerify } from '../../../src/cli/verifyOutput.ts';
 import { sessionMessage } from '../../../src/core/messages.ts';
 import { increment, restorePoint } from '../../helpers/points.ts';
 import { sessionReport } from '../../helpers/reports.ts';
@@ -86,6 +86,8 @@ describe('the other reports', () => {
       storedBytesRead: 100,
       plainBytes: 200,
       damageCount: 1,
+      verifiedAt: '2026-11-22T17:00:00.000Z',
+      isResumed: false,
     };
     const damage = [
       {
@@ -101,14 +103,19 @@ describe('the other reports', () => {
       type: 'verify',
       repository: 'r',
       durationSeconds: 1,
+      outcome: 'damaged',
       files: [file],
+      points: [],
+      damage,
+      damageCount: 1,
+      unlistedFiles: [],
       failures: [],
+      isRecorded: true,
     } as const;
 
-    expect(formatVerify({ ...report, damage })).toMatch(
-      /^INTEGRITY_CRC_MISMATCH: block 3; .* p1, p2$/m,
-    );
-    expect(formatVerify({ ...report, files: [{ ...file, damageCount: 0 }], damage: [] })).toMatch(
+    expect(formatVerify(report)).toMatch(/^INTEGRITY_CRC_MISMATCH: block 3; .* p1, p2$/m);
+    const sound = { files: [{ ...file, damageCount: 0 }], damage: [], damageCount: 0 };
+    expect(formatVerify({ ...report, ...sound, outcome: 'ok' })).toMatch(
       /ok\n1 files verified in 1\.0 s: no damage$/,
     );
   });
