@@ -1,6 +1,7 @@
 /** Prunes over repositories of small images, and chains to prune. */
 import path from 'node:path';
 import { expect } from 'vitest';
+import type { RestorePoint } from '../../src/repository/restorePoint.ts';
 import type { RetentionPolicy } from '../../src/repository/retention.ts';
 import { VmFolder } from '../../src/repository/vmFolder.ts';
 import { pruneRepository, type PrunedVm } from '../../src/session/pruneRepository.ts';
@@ -59,17 +60,26 @@ export function vmOf(repository: string): VmFolder {
 
 /** Prunes so that the points at these positions are left: each of them ends a year of its own. */
 export async function pruneTo(repository: string, positions: readonly number[]): Promise<PrunedVm> {
-  await spreadOverYears(repository, positions);
-  return await prune(repository, { yearly: positions.length });
+  const before = (await vmOf(repository).requireMetadata()).points;
+  await setTimes(repository, (_point, k) => {
+    const year = 2001 + positions.filter((position) => position < k).length;
+    return new Date(Date.UTC(year, 0, 1, 0, k)).toISOString();
+  });
+  const pruned = await prune(repository, { yearly: positions.length });
+  // Containers that stayed bear their own time.
+  const timeOf = new Map(before.map((point) => [point.fileName, point.createdAt]));
+  await setTimes(repository, (point) => timeOf.get(point.fileName) ?? point.createdAt);
+  return pruned;
 }
 
-async function spreadOverYears(repository: string, positions: readonly number[]): Promise<void> {
+/** Gives the points of the chain metadata other times. */
+async function setTimes(
+  repository: string,
+  timeOf: (point: RestorePoint, position: number) => string,
+): Promise<void> {
   const folder = vmOf(repository);
   const metadata = await folder.requireMetadata();
-  const points = metadata.points.map((point, k) => {
-    const year = 2001 + positions.filter((position) => position < k).length;
-    return { ...point, createdAt: new Date(Date.UTC(year, 0, 1, 0, k)).toISOString() };
-  });
+  const points = metadata.points.map((point, k) => ({ ...point, createdAt: timeOf(point, k) }));
   await folder.writeMetadata({ ...metadata, points });
 }
 
