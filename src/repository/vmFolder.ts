@@ -114,7 +114,10 @@ export class VmFolder {
   async removeLeftovers(): Promise<SessionMessage[]> {
     const names = await guardRepository(`read ${this.folder}`, () => readdir(this.folder));
     const leftovers = names.filter((name) => name.endsWith(PARTIAL_SUFFIX));
-    for (const name of leftovers) await rm(path.join(this.folder, name), { force: true });
+    for (const name of leftovers) {
+      const file = path.join(this.folder, name);
+      await guardRepository(`remove ${file}`, () => rm(file, { force: true }));
+    }
     return leftovers.map((file) => sessionMessage('REPO-505', { file }));
   }
 
@@ -178,7 +181,7 @@ export class VmFolder {
     const reader = await openContainer(file);
     try {
       const { vm, point } = await readSummary(reader, verbs);
-      const { size } = await stat(file);
+      const { size } = await guardRepository(`read ${file}`, () => stat(file));
       return { vm, point: { ...point, fileName, fileBytes: size } };
     } finally {
       await reader.close();

@@ -6,6 +6,7 @@ import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { formatBytes, GIB, MIB } from '../core/units.ts';
 import type { DiskMode } from '../pipeline/blocks.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
+import { guardRepository } from '../repository/durableFile.ts';
 import type { ChainMetadata } from '../repository/pointXml.ts';
 import type { DiskPoint, RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
@@ -111,7 +112,7 @@ export function chooseBlockSize(
 
 /** A full may need as much as is allocated; an increment's size is not known beforehand. */
 export async function checkSpace(root: string, needBytes: number, note: Note): Promise<void> {
-  const { bavail, bsize } = await statfs(root);
+  const { bavail, bsize } = await guardRepository(`look at ${root}`, () => statfs(root));
   const freeBytes = bavail * bsize;
   if (freeBytes >= needBytes) return;
   const [free, need] = [formatBytes(freeBytes), formatBytes(needBytes)];
