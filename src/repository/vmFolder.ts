@@ -29,6 +29,12 @@ export interface ScanResult {
   readonly badFiles: readonly BadFile[];
 }
 
+function ofAnotherVm(file: string, vmId: string): RepositoryError {
+  return new RepositoryError('REPOSITORY_METADATA_INVALID', `${file}: is of VM ${vmId}`, {
+    hint: 'run "ovirt-cbt rescan" to rebuild it from the containers beside it',
+  });
+}
+
 export class VmFolder {
   readonly folder: string;
   /** Name part of the folder; the VM's real name is in the metadata. */
@@ -60,7 +66,9 @@ export class VmFolder {
    */
   async readMetadata(): Promise<ChainMetadata | undefined> {
     try {
-      return decodeVbm(await readFile(this.vbmPath, 'utf8'), this.vbmPath);
+      const metadata = decodeVbm(await readFile(this.vbmPath, 'utf8'), this.vbmPath);
+      if (metadata.vm.id !== this.vmId) throw ofAnotherVm(this.vbmPath, metadata.vm.id);
+      return metadata;
     } catch (error) {
       if (error instanceof RepositoryError) throw error;
       if (errnoOf(error) !== 'ENOENT') {

@@ -24,7 +24,7 @@ export class PlainLab {
   }
 
   static async start(options: LabOptions = {}): Promise<PlainLab> {
-    return new PlainLab(await startLab({ timeScale: 0.0005, ...options }));
+    return new PlainLab(await startLab(options));
   }
 
   settings(timings: Partial<OvirtTimings> = {}): EngineSettings {
@@ -54,8 +54,12 @@ export class PlainLab {
   /** What a session froze: the digest of each disk, by alias. */
   frozenContent(vm: LabVm, report: SessionReport): PointContent {
     const id = report.engine?.backupId ?? '';
-    const aliases = report.disks.map(({ alias }) => alias).toSorted();
-    return Object.fromEntries(aliases.map((alias) => [alias, vm.frozenView(id, alias).digest()]));
+    // By id, since several VMs may have disks of the same name.
+    const digests = report.disks.map(({ alias, diskId }): [string, string] => [
+      alias,
+      vm.frozenView(id, diskId).digest(),
+    ]);
+    return Object.fromEntries(digests.toSorted());
   }
 
   checkNothingLeft(): void {
