@@ -59,7 +59,7 @@ export class PlainLab {
       alias,
       vm.frozenView(id, diskId).digest(),
     ]);
-    return Object.fromEntries(digests.toSorted());
+    return Object.fromEntries(digests);
   }
 
   checkNothingLeft(): void {

@@ -81,7 +81,7 @@ export class SoakVm {
    */
   expectPerhaps(): void {
     const digests = this.disks.map((disk): [string, string] => [disk.name, disk.digest()]);
-    this.#perhaps.push(Object.fromEntries(digests.toSorted()));
+    this.#perhaps.push(Object.fromEntries(digests));
   }
 
   /** Points that are listed but not known come from sessions that could not say so; their content is looked up. */
