@@ -82,9 +82,18 @@ export class MapReader {
   /** Stored blocks of a file, ascending; zero blocks are left out. */
   async *storedBlocks(item: ContainerItem): AsyncGenerator<BlockReference> {
     const tables = await this.#tables(item);
+    let pages = 0;
     for (let table = 0; table < tables.count; table++) {
       const fibs = await this.#fibs(item, tables, table);
       if (!fibs) continue;
+      // Tables that share their pages could make endless disks of a small file.
+      pages += fibs.pageCount;
+      if (pages > this.#pages.totalPages) {
+        throw new FormatError(
+          'FORMAT_BOUNDS',
+          `${this.#pages.name}: ${item.path}: its map needs more pages than there are`,
+        );
+      }
       for await (const [k, bytes] of fibs.records()) {
         const reference = this.#checkedFib(item, table * TABLE_BLOCKS + k, bytes);
         if (reference.blockId !== ZERO_BLOCK_ID) yield reference;

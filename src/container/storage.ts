@@ -18,6 +18,8 @@ export interface Storage {
   close(): Promise<void>;
 }
 
+type StorageMode = 'create' | 'read';
+
 function storageError(name: string, verb: string, error: unknown): RepositoryError {
   if (isOutOfSpace(error)) {
     return new RepositoryError('REPOSITORY_FULL', `${verb} ${name}: no space left`, {
@@ -50,10 +52,12 @@ function skipBytes(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
 class FileStorage implements Storage {
   readonly name: string;
   readonly #file: FileHandle;
+  readonly #mode: StorageMode;
 
-  constructor(name: string, file: FileHandle) {
+  constructor(name: string, file: FileHandle, mode: StorageMode) {
     this.name = name;
     this.#file = file;
+    this.#mode = mode;
   }
 
   async sizeBytes(): Promise<number> {
@@ -92,7 +96,9 @@ class FileStorage implements Storage {
   }
 
   async close(): Promise<void> {
-    await this.#guard('close', () => this.#file.close());
+    // A file that was only read has nothing to lose, and its end must not hide what came before.
+    if (this.#mode === 'read') await this.#file.close().catch(() => {});
+    else await this.#guard('close', () => this.#file.close());
   }
 
   async #guard<T>(verb: string, work: () => Promise<T>): Promise<T> {
@@ -110,9 +116,9 @@ class FileStorage implements Storage {
  * @param mode - `create` makes a new file (mode 0600) and fails when it exists; `read` opens one.
  * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`
  */
-export async function openStorage(path: string, mode: 'create' | 'read'): Promise<Storage> {
+export async function openStorage(path: string, mode: StorageMode): Promise<Storage> {
   try {
-    return new FileStorage(path, await open(path, mode === 'create' ? 'wx+' : 'r', 0o600));
+    return new FileStorage(path, await open(path, mode === 'create' ? 'wx+' : 'r', 0o600), mode);
   } catch (error) {
     throw storageError(path, mode === 'create' ? 'create' : 'open', error);
   }

@@ -2,11 +2,19 @@
  * Cross-checks of a container's metadata that reading alone does not need: usage counters, both indexes,
  * and that no two stored blocks overlap. Memory: 20 bytes per stored block.
  */
-import { BackupError } from '../core/errors.ts';
+import { BackupError, FormatError } from '../core/errors.ts';
 import type { ContainerReader } from './containerReader.ts';
 import type { ContainerItem } from './items.ts';
 import { walkIndex } from './indexTree.ts';
-import { DEDUP_RECORD_BYTES, FREE_RECORD_BYTES, NO_PAGE, readSize, viewOf } from './layout.ts';
+import {
+  DEDUP_RECORD_BYTES,
+  FIB_BLOCK_BYTES,
+  FREE_RECORD_BYTES,
+  NO_PAGE,
+  PAGE_BYTES,
+  readSize,
+  viewOf,
+} from './layout.ts';
 import { type StoreBlock, ZERO_BLOCK_ID } from './records.ts';
 
 const MAX_PROBLEMS = 100;
@@ -18,11 +26,15 @@ class StructureCheck {
   readonly #offsets: Float64Array;
   /** Per block: the key of its index, as far as it fits; the indexes are in another order than the store. */
   readonly #keys: Uint32Array;
+  readonly #maxReferences: number;
+  #references = 0;
   #freeCount = 0;
   #dedupCount = 0;
 
   constructor(reader: ContainerReader) {
     this.#reader = reader;
+    const perPage = Math.floor(PAGE_BYTES / FIB_BLOCK_BYTES);
+    this.#maxReferences = reader.snapshot.pages.totalPages * perPage;
     this.#usage = new Uint32Array(reader.store.count);
     this.#offsets = new Float64Array(reader.store.count);
     this.#keys = new Uint32Array(reader.store.count);
@@ -57,6 +69,9 @@ class StructureCheck {
   /** Every reference names a block of its own length and digest. */
   async #countReferences(item: ContainerItem): Promise<void> {
     for await (const { index, blockId, digest, lengthBytes } of this.#reader.references(item)) {
+      if (++this.#references > this.#maxReferences) {
+        throw new FormatError('FORMAT_BOUNDS', `${item.path}: items share the pages of their maps`);
+      }
       if (blockId === ZERO_BLOCK_ID) continue;
       this.#usage[blockId] = (this.#usage[blockId] ?? 0) + 1;
       const block = await this.#reader.storeBlock(blockId);

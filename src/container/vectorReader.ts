@@ -57,6 +57,11 @@ export class VectorReader {
     return new VectorReader(pages, recordBytes, count, tableIds, rule);
   }
 
+  /** Pages that the records need. */
+  get pageCount(): number {
+    return Math.ceil(this.count / this.#perPage);
+  }
+
   /** Record `index`; a view that is read only. */
   async record(index: number): Promise<Buffer> {
     if (!(index >= 0 && index < this.count)) {

@@ -31,6 +31,20 @@ async function blockDeviceBytes(path: string, deviceNumber: number): Promise<num
   }
 }
 
+function readFailed(path: string, offsetBytes: number, cause: unknown): TransferError {
+  const errno = errnoOf(cause) ?? 'unknown error';
+  return new TransferError(
+    'TRANSFER_READ_FAILED',
+    `read of ${path} at ${offsetBytes} B: ${errno}`,
+    {
+      cause,
+      retryable: !PERMANENT_ERRNOS.has(errno),
+      hint: 'check the storage that holds the image',
+      details: { offsetBytes, errno },
+    },
+  );
+}
+
 export interface RawImage extends BlockDevice {
   readonly path: string;
   readonly fileDescriptor: number;
@@ -80,12 +94,15 @@ class RawImageDevice implements RawImage {
 
   async hasChanged(): Promise<boolean> {
     if (!this.#image.isFile) return false;
-    const now = await this.#image.file.stat({ bigint: true });
+    const now = await this.#image.file.stat({ bigint: true }).catch((error: unknown) => {
+      throw readFailed(this.path, 0, error);
+    });
     return now.mtimeNs !== this.#image.modifiedAtNs || Number(now.size) !== this.virtualSizeBytes;
   }
 
   async close(): Promise<void> {
-    await this.#image.file.close();
+    // The image was only read: its end must not hide what the session came to.
+    await this.#image.file.close().catch(() => {});
   }
 
   async #read(target: Uint8Array, done: number, offsetBytes: number): Promise<number> {
@@ -93,17 +110,7 @@ class RawImageDevice implements RawImage {
       const length = target.length - done;
       return (await this.#image.file.read(target, done, length, offsetBytes + done)).bytesRead;
     } catch (error) {
-      const errno = errnoOf(error) ?? 'unknown error';
-      throw new TransferError(
-        'TRANSFER_READ_FAILED',
-        `read of ${this.path} at ${offsetBytes + done} B: ${errno}`,
-        {
-          cause: error,
-          retryable: !PERMANENT_ERRNOS.has(errno),
-          hint: 'check the storage that holds the image',
-          details: { offsetBytes: offsetBytes + done, errno },
-        },
-      );
+      throw readFailed(this.path, offsetBytes + done, error);
     }
   }
 }
@@ -131,13 +138,15 @@ export async function openRawImage(path: string): Promise<RawImage> {
   try {
     return new RawImageDevice(await describe(path, file));
   } catch (error) {
-    await file.close();
+    await file.close().catch(() => {});
     throw error;
   }
 }
 
 async function describe(path: string, file: FileHandle): Promise<OpenedImage> {
-  const stat = await file.stat({ bigint: true });
+  const stat = await file.stat({ bigint: true }).catch((error: unknown) => {
+    throw unreadable(path, errnoOf(error) ?? 'cannot be looked at', error);
+  });
   if (!stat.isFile() && !stat.isBlockDevice()) throw unreadable(path, 'is no file or block device');
   const isFile = stat.isFile();
   const sizeBytes = isFile ? Number(stat.size) : await blockDeviceBytes(path, Number(stat.rdev));

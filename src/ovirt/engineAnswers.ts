@@ -2,11 +2,15 @@
 import { EngineError } from '../core/errors.ts';
 import { wire } from './wire.ts';
 
-/** The text of a fault; empty when there is none, as in the pages of a gateway. */
+/** Longer texts are no fault of an engine, and looking for phrases in them may take very long. */
+const MAX_DETAIL_CHARS = 4000;
+
+/** The text of a fault, cut to 4000 characters; empty when there is none, as in the pages of a gateway. */
 export function faultDetail(text: string): string {
   try {
     const fault = wire.fault.safeParse(JSON.parse(text));
-    return fault.success ? fault.data.detail || fault.data.reason : '';
+    const detail = fault.success ? fault.data.detail || fault.data.reason : '';
+    return detail.slice(0, MAX_DETAIL_CHARS);
   } catch {
     return '';
   }

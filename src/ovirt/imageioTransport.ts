@@ -67,7 +67,9 @@ export async function askOptions(
       'TRANSFER_READ_FAILED',
       'open',
     );
-    const body = await readBody(response.body, MAX_TEXT_BYTES);
+    const body = await readBody(response.body, MAX_TEXT_BYTES).catch((error: unknown) => {
+      throw networkError(error, url.origin, 'open', 'TRANSFER_READ_FAILED', signal);
+    });
     if (response.statusCode === 200) {
       const parsed = optionsAnswer.safeParse(parseJson(body));
       if (!parsed.success) throw badAnswer('open: OPTIONS is not understood');

@@ -3,14 +3,19 @@
  * gone: same host, and another boot, or no process of that id with that start time.
  */
 import { randomUUID } from 'node:crypto';
-import { link, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 import { errnoOf, RepositoryError } from '../core/errors.ts';
-import { guardRepository } from './durableFile.ts';
+import { guardRepository, removeQuietly } from './durableFile.ts';
 
 const LOCK_NAME = 'lock';
+/** A lock on its way to its name, or a claim on the lock of a holder that is gone. */
+const LOCK_ATTEMPT = /^lock\.(?:break\.)?[\w-]+$/;
+
+/** Locks that this process gave up, but may not have been able to remove. They are as good as gone. */
+const givenUp = new Set<string>();
 
 /** A process that can be told from any other one, also after its pid was used again. */
 export interface ProcessIdentity {
@@ -110,6 +115,8 @@ function lockedError(file: string, holder: LockHolder | undefined): RepositoryEr
 export class ChainLock {
   readonly #file: string;
   readonly #holder: LockHolder;
+  /** The attempt that got its name, where it could not be deleted. */
+  #left: string | undefined;
 
   private constructor(file: string, holder: LockHolder) {
     this.#file = file;
@@ -125,15 +132,21 @@ export class ChainLock {
     const file = path.join(folder, LOCK_NAME);
     const self = await describeSelf();
     const own = `${file}.${self.id}`;
+    const lock = new ChainLock(file, self);
     return await guardRepository(`lock ${folder}`, async () => {
-      await writeFile(own, JSON.stringify(self), { mode: 0o600, flag: 'wx', flush: true });
       try {
+        await writeFile(own, JSON.stringify(self), { mode: 0o600, flag: 'wx', flush: true });
         const isTaken = (await tryLink(own, file)) || (await breakStaleLock(file, own));
         if (!isTaken) throw lockedError(file, await readHolder(file));
+        await removeLeftAttempts(folder, self.id);
+        return lock;
+      } catch (error) {
+        // A link that is reported as failed may be there all the same.
+        await lock.release();
+        throw error;
       } finally {
-        await rm(own, { force: true });
+        lock.#left = (await isDone(rm(own, { force: true }))) ? undefined : own;
       }
-      return new ChainLock(file, self);
     });
   }
 
@@ -143,13 +156,43 @@ export class ChainLock {
     if (holder?.id !== this.#holder.id) throw lockedError(this.#file, holder);
   }
 
+  /**
+   * Gives the lock up. Never throws: what the session came to must not change any more, and a lock that cannot be
+   * removed is taken over by the next session, of this process too.
+   */
   async release(): Promise<void> {
+    const { id } = this.#holder;
+    givenUp.add(id);
+    if (this.#left) await removeQuietly(this.#left);
     const holder = await readHolder(this.#file);
-    if (holder?.id === this.#holder.id) await rm(this.#file, { force: true });
+    if (!holder) return;
+    const isRemoved = holder.id !== id || (await isDone(rm(this.#file, { force: true })));
+    if (isRemoved) givenUp.delete(id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release();
+  }
+}
+
+async function isDone(work: Promise<unknown>): Promise<boolean> {
+  return await work.then(
+    () => true,
+    () => false,
+  );
+}
+
+async function isGone(holder: LockHolder): Promise<boolean> {
+  return givenUp.has(holder.id) || (await isProvablyGone(holder));
+}
+
+/** Deletes what attempts to lock left when their process was killed. Only for the holder of the lock. */
+async function removeLeftAttempts(folder: string, ownId: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!LOCK_ATTEMPT.test(name) || name.endsWith(ownId)) continue;
+    const file = path.join(folder, name);
+    const holder = await readHolder(file);
+    if (holder && (await isGone(holder))) await removeQuietly(file);
   }
 }
 
@@ -178,18 +221,18 @@ async function breakStaleLock(file: string, own: string): Promise<boolean> {
   const holder = await readHolder(file);
   // Released in between, or not readable.
   if (!holder) return await tryLink(own, file);
-  if (!(await isProvablyGone(holder))) return false;
+  if (!(await isGone(holder))) return false;
   const claim = `${file}.break.${holder.id}`;
   if (!(await tryLink(own, claim))) {
     const claimant = await readHolder(claim);
     // Died while it had the claim: the next attempt may make a new one.
-    if (claimant && (await isProvablyGone(claimant))) await rm(claim, { force: true });
+    if (claimant && (await isGone(claimant))) await rm(claim, { force: true });
     return false;
   }
   try {
     if ((await readHolder(file))?.id === holder.id) await rm(file, { force: true });
     return await tryLink(own, file);
   } finally {
-    await rm(claim, { force: true });
+    await removeQuietly(claim);
   }
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { link, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { errnoOf, isOutOfSpace, RepositoryError } from '../core/errors.ts';
+import { BackupError, errnoOf, isOutOfSpace, RepositoryError } from '../core/errors.ts';
 
 /** Ending of files that are being written; whatever carries it may be deleted by the holder of the lock. */
 export const PARTIAL_SUFFIX = '.partial';
@@ -23,7 +23,7 @@ export async function guardRepository<T>(what: string, work: () => Promise<T>): 
     return await work();
   } catch (error) {
     const errno = errnoOf(error);
-    if (!errno || error instanceof RepositoryError) throw error;
+    if (!errno || error instanceof BackupError) throw error;
     if (isOutOfSpace(error)) {
       throw new RepositoryError('REPOSITORY_FULL', `${what}: no space left`, {
         cause: error,
@@ -36,6 +36,11 @@ export async function guardRepository<T>(what: string, work: () => Promise<T>): 
       details: { errno },
     });
   }
+}
+
+/** Deletes what nobody needs; where that fails, it stays. For clean-up that must not hide what ended the work. */
+export async function removeQuietly(file: string): Promise<void> {
+  await rm(file, { force: true }).catch(() => {});
 }
 
 async function writeSynced(file: string, content: string): Promise<void> {
@@ -86,11 +91,15 @@ export async function writeDurableShared(target: string, content: string): Promi
 export async function createDurable(target: string, content: string): Promise<void> {
   const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;
   await guardRepository(`create ${target}`, async () => {
-    await writeSynced(partial, content);
-    await link(partial, target).catch((error: unknown) => {
-      if (errnoOf(error) !== 'EEXIST') throw error;
-    });
-    await rm(partial, { force: true });
+    try {
+      await writeSynced(partial, content);
+      await link(partial, target).catch((error: unknown) => {
+        if (errnoOf(error) !== 'EEXIST') throw error;
+      });
+    } finally {
+      // Its name is used once only, so that nobody would find it later.
+      await removeQuietly(partial);
+    }
     await syncFolder(path.dirname(target));
   });
 }

@@ -133,10 +133,15 @@ export class Journal {
     return await guardRepository(`create ${file}`, async () => {
       await rm(partial, { force: true });
       const journal = new Journal(file, await open(partial, 'wx', 0o600));
-      await journal.append({ step: 'session', ...session, process: await describeProcess() });
-      for (const entry of carried) await journal.append(entry);
-      await rename(partial, file);
-      await syncFolder(path.dirname(file));
+      try {
+        await journal.append({ step: 'session', ...session, process: await describeProcess() });
+        for (const entry of carried) await journal.append(entry);
+        await rename(partial, file);
+        await syncFolder(path.dirname(file));
+      } catch (error) {
+        await journal.keep();
+        throw error;
+      }
       return journal;
     });
   }
@@ -151,7 +156,8 @@ export class Journal {
     const line = `${JSON.stringify({ at: new Date().toISOString(), ...entry })}\n`;
     const write = this.#lastWrite.then(async () => {
       await guardRepository(`write ${this.file}`, async () => {
-        await this.#handle.write(line);
+        // Not `write`, which may stop after a part of the line.
+        await this.#handle.writeFile(line);
         await this.#handle.datasync();
       });
     });
@@ -162,13 +168,13 @@ export class Journal {
 
   /** Everything that the session did is undone or accounted for. */
   async remove(): Promise<void> {
-    await this.#handle.close();
+    await this.keep();
     await removeJournal(this.file);
   }
 
-  /** Leaves the journal to a later clean-up. */
+  /** Leaves the journal to a later clean-up. Never throws: every line is on disk already. */
   async keep(): Promise<void> {
-    await this.#handle.close();
+    await this.#handle.close().catch(() => {});
   }
 }
 

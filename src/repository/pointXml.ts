@@ -99,12 +99,20 @@ function pointFrom(node: unknown, what: string): RestorePoint {
 
 function parse(text: string, what: string): Attributes {
   const valid = text.includes('<!DOCTYPE') ? undefined : XMLValidator.validate(text);
-  if (valid !== true) {
-    throw new RepositoryError('REPOSITORY_METADATA_INVALID', `${what}: is not well-formed XML`, {
-      hint: 'run "ovirt-cbt rescan" to rebuild the chain metadata from the containers',
-    });
+  if (valid !== true) throw notWellFormed(what);
+  try {
+    return parser.parse(text) as Attributes;
+  } catch (error) {
+    // The validator lets some texts pass that the parser does not take: a processing instruction without its end.
+    throw notWellFormed(what, error);
   }
-  return parser.parse(text) as Attributes;
+}
+
+function notWellFormed(what: string, cause?: unknown): RepositoryError {
+  return new RepositoryError('REPOSITORY_METADATA_INVALID', `${what}: is not well-formed XML`, {
+    cause,
+    hint: 'run "ovirt-cbt rescan" to rebuild the chain metadata from the containers',
+  });
 }
 
 const rootSchema = z.object({

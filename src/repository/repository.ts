@@ -24,6 +24,13 @@ function notFound(root: string, what: string): RepositoryError {
   });
 }
 
+function unreadable(root: string, errno: string, cause: unknown): RepositoryError {
+  return new RepositoryError('REPOSITORY_IO', `read ${root}: ${errno}`, {
+    cause,
+    hint: 'check the permissions of the repository folder',
+  });
+}
+
 async function listFolder(root: string): Promise<string[] | undefined> {
   try {
     return await readdir(root);
@@ -32,10 +39,7 @@ async function listFolder(root: string): Promise<string[] | undefined> {
     if (errno === 'ENOENT') return undefined;
     throw errno === 'ENOTDIR'
       ? notFound(root, 'is not a folder')
-      : new RepositoryError('REPOSITORY_IO', `read ${root}: ${errno}`, {
-          cause: error,
-          hint: 'check the permissions of the repository folder',
-        });
+      : unreadable(root, errno ?? '', error);
   }
 }
 
@@ -45,7 +49,9 @@ async function readMarker(root: string): Promise<string | undefined> {
     const text = await readFile(path.join(root, MARKER_NAME), 'utf8');
     return markerSchema.parse(JSON.parse(text)).id;
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
+    const errno = errnoOf(error);
+    if (errno === 'ENOENT') return undefined;
+    if (errno) throw unreadable(root, errno, error);
     throw notFound(root, `${MARKER_NAME} is not the marker of a repository of this version`);
   }
 }

@@ -29,6 +29,12 @@ export interface ScanResult {
   readonly badFiles: readonly BadFile[];
 }
 
+function ofAnotherVm(file: string, vmId: string): RepositoryError {
+  return new RepositoryError('REPOSITORY_METADATA_INVALID', `${file}: is of VM ${vmId}`, {
+    hint: 'run "ovirt-cbt rescan" to rebuild it from the containers beside it',
+  });
+}
+
 export class VmFolder {
   readonly folder: string;
   /** Name part of the folder; the VM's real name is in the metadata. */
@@ -60,7 +66,9 @@ export class VmFolder {
    */
   async readMetadata(): Promise<ChainMetadata | undefined> {
     try {
-      return decodeVbm(await readFile(this.vbmPath, 'utf8'), this.vbmPath);
+      const metadata = decodeVbm(await readFile(this.vbmPath, 'utf8'), this.vbmPath);
+      if (metadata.vm.id !== this.vmId) throw ofAnotherVm(this.vbmPath, metadata.vm.id);
+      return metadata;
     } catch (error) {
       if (error instanceof RepositoryError) throw error;
       if (errnoOf(error) !== 'ENOENT') {
@@ -122,7 +130,10 @@ export class VmFolder {
   async removeLeftovers(): Promise<SessionMessage[]> {
     const names = await guardRepository(`read ${this.folder}`, () => readdir(this.folder));
     const leftovers = names.filter((name) => name.endsWith(PARTIAL_SUFFIX));
-    for (const name of leftovers) await rm(path.join(this.folder, name), { force: true });
+    for (const name of leftovers) {
+      const file = path.join(this.folder, name);
+      await guardRepository(`remove ${file}`, () => rm(file, { force: true }));
+    }
     return leftovers.map((file) => sessionMessage('REPO-505', { file }));
   }
 
@@ -187,7 +198,7 @@ export class VmFolder {
     const reader = await openContainer(file);
     try {
       const { vm, point } = await readSummary(reader, verbs);
-      const { size } = await stat(file);
+      const { size } = await guardRepository(`read ${file}`, () => stat(file));
       return { vm, point: { ...point, fileName, fileBytes: size } };
     } finally {
       await reader.close();

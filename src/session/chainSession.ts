@@ -7,6 +7,7 @@ import { formatBytes, GIB, MIB } from '../core/units.ts';
 import type { DiskMode } from '../pipeline/blocks.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
 import { clearObsolete } from '../repository/obsoleteFiles.ts';
+import { guardRepository } from '../repository/durableFile.ts';
 import type { ChainMetadata } from '../repository/pointXml.ts';
 import type { DiskPoint, RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
@@ -118,7 +119,7 @@ export function chooseBlockSize(
 
 /** Bytes that this user may still write to the volume of a folder. */
 export async function freeBytesOf(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
+  const { bavail, bsize } = await guardRepository(`look at ${folder}`, () => statfs(folder));
   return bavail * bsize;
 }
 

@@ -1,11 +1,11 @@
 /** Writes one restore point: a container under a temporary name, its commit, its name, the chain metadata. */
-import { rm } from 'node:fs/promises';
 import { FileMap } from '../container/blockMaps.ts';
 import type { DiskContent } from '../container/containerSink.ts';
 import { ContainerWriter, type FolderHandle } from '../container/containerWriter.ts';
 import type { Property } from '../container/properties.ts';
 import { openStorage, type Storage } from '../container/storage.ts';
 import type { ChainLock } from '../repository/chainLock.ts';
+import { removeQuietly } from '../repository/durableFile.ts';
 import { writeFingerprints } from '../repository/fingerprintStore.ts';
 import { SUMMARY_NAME } from '../repository/pointReader.ts';
 import { type ChainMetadata, encodeSummary } from '../repository/pointXml.ts';
@@ -76,8 +76,8 @@ export class PointWriter {
       const writer = await ContainerWriter.create(storage, { blockSizeBytes });
       return new PointWriter(writer, storage, folder, fileName);
     } catch (error) {
-      await storage.close();
-      await rm(folder.partialPath(fileName), { force: true });
+      await storage.close().catch(() => {});
+      await removeQuietly(folder.partialPath(fileName));
       throw error;
     }
   }
@@ -123,7 +123,8 @@ export class PointWriter {
     if (this.#published) return;
     await this.writer.settle().catch(() => {});
     await this.#storage.close().catch(() => {});
-    await rm(this.#folder.partialPath(this.#fileName), { force: true });
+    // Where this fails, the next session deletes it.
+    await removeQuietly(this.#folder.partialPath(this.#fileName));
   }
 
   async #addText(top: FolderHandle, name: string, xml: string): Promise<void> {

@@ -6,6 +6,7 @@ import type { SessionMessage } from '../core/messages.ts';
 import { createStageStats, type StageStats } from '../core/stats.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
 import { rawFileSink } from '../pipeline/plainSinks.ts';
+import { removeQuietly } from '../repository/durableFile.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
 import type { RestorePointView } from '../repository/restorePointView.ts';
 import type { DiskProgress } from './backupDisk.ts';
@@ -65,7 +66,7 @@ export class DiskRestore {
       }
       await this.#finish(partial, target);
     } catch (error) {
-      await rm(partial, { force: true });
+      await removeQuietly(partial);
       throw toOutputError(target, error);
     }
     return {
@@ -105,8 +106,8 @@ export class DiskRestore {
       await convertToQcow2(partial, converted, this.#options.resources.signal);
       await publishImage(converted, target);
     } finally {
-      await rm(converted, { force: true });
-      await rm(partial, { force: true });
+      await removeQuietly(converted);
+      await removeQuietly(partial);
     }
   }
 }
@@ -122,14 +123,15 @@ const NO_LINK_ERRNOS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 async function publishImage(partial: string, target: string): Promise<void> {
   try {
     await link(partial, target);
-    await rm(partial);
   } catch (error) {
     const errno = errnoOf(error) ?? '';
     if (errno === 'EEXIST') throw outputExists(target);
     if (!NO_LINK_ERRNOS.has(errno)) throw error;
     // The file system has no links, so that a name taken in this moment would be replaced.
     await rename(partial, target);
+    return;
   }
+  await rm(partial);
 }
 
 /** Existing files are never overwritten. */

@@ -84,7 +84,12 @@ function strip(node: Node): Node {
 export function withoutDisks(ovf: string): string | undefined {
   // A document type could make the parser expand entities.
   if (ovf.includes('<!DOCTYPE') || XMLValidator.validate(ovf) !== true) return undefined;
-  const nodes = parser.parse(ovf) as Node[];
-  if (!nodes.some((node) => localName(tagOf(node)) === 'Envelope')) return undefined;
-  return builder.build(nodes.map(strip));
+  try {
+    const nodes = parser.parse(ovf) as Node[];
+    if (!nodes.some((node) => localName(tagOf(node)) === 'Envelope')) return undefined;
+    return builder.build(nodes.map(strip));
+  } catch {
+    // What the validator lets pass is not always what the parser takes, and elements may be nested without end.
+    return undefined;
+  }
 }

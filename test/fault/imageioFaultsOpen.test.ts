@@ -163,9 +163,12 @@ describe('row 55: an imageio that knows neither OPTIONS nor extents', () => {
 describe('row 44: a first request that is cut off', () => {
   const bench = useLab();
 
-  it('is sent again', async () => {
+  it.each([
+    ['before its answer', { reset: true }],
+    ['in its answer', { cutAfterBytes: 3 }],
+  ])('%s is sent again', async (_when, cut) => {
     const vm = addVm(bench.lab);
-    const reset = bench.lab.faults.add({ ...READS, method: 'OPTIONS', nth: 1 }, { reset: true });
+    const reset = bench.lab.faults.add({ ...READS, method: 'OPTIONS', nth: 1 }, cut);
 
     const report = await bench.backup(vm);
 

@@ -6,14 +6,14 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
 import { BackupError } from '../../src/core/errors.ts';
-import type { LabAction, LabMatch, LabVm } from '../../src/lab/index.ts';
-import { scaleTimings } from '../../src/ovirt/timings.ts';
+import type { LabVm } from '../../src/lab/index.ts';
 import type { SessionReport } from '../../src/session/report.ts';
 import { verifyRepository } from '../../src/session/verifyRepository.ts';
 import { BLOCK_BYTES, KIB } from '../helpers/images.ts';
 import { type LabBench, useLab } from '../helpers/lab.ts';
 import { activeResources, newResources } from '../helpers/leaks.ts';
 import { createRandom, type Random } from '../helpers/random.ts';
+import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/randomFaults.ts';
 import { applyEdit, type Edit, FILLS, makeTrouble, type Trouble } from '../helpers/vmTroubles.ts';
 
 const SESSIONS = 200;
@@ -22,17 +22,6 @@ const WARM = 40;
 const SEED = Number(process.env['SOAK_SEED'] ?? 20_261_122);
 const HEAP_SLACK_BYTES = 48 * 1024 * KIB;
 const LIMIT_MS = 900_000;
-
-const TIMINGS = {
-  ...scaleTimings(0.003),
-  pollMaxMs: 8,
-  imageioReadMs: 300,
-  imageioExtentsMs: 300,
-  restReadMs: 500,
-  restSlowReadMs: 500,
-  getRetryWindowMs: 10_000,
-  cleanupMs: 20_000,
-};
 
 /** Troubles between sessions; most often there is none. */
 const TROUBLES: readonly Trouble[] = [
@@ -44,25 +33,6 @@ const TROUBLES: readonly Trouble[] = [
   'checkpoint refused',
   'change map refused',
   'attached again',
-];
-
-const IMAGE = { server: 'imageio', method: 'GET' } as const;
-const READ = { server: 'engine', method: 'GET' } as const;
-const CHANGE = { server: 'engine', method: 'POST', path: /\/(backups|imagetransfers)\b/ } as const;
-const STORAGE_ERROR = 'Server failed to perform the request, check logs for details.';
-
-/** Faults with the chance of each to meet a request. */
-const FAULTS: readonly (readonly [LabMatch, LabAction, number])[] = [
-  [IMAGE, { reset: true }, 0.02],
-  [IMAGE, { status: 500, body: STORAGE_ERROR }, 0.02],
-  [IMAGE, { cutAfterBytes: 1000 }, 0.02],
-  [IMAGE, { dropTicket: true }, 0.01],
-  [IMAGE, { hang: true }, 0.003],
-  [READ, { status: 503, body: '<html>Service Unavailable</html>' }, 0.02],
-  [READ, { reset: true }, 0.02],
-  [READ, { hang: true }, 0.001],
-  [CHANGE, { cutAfterBytes: 0 }, 0.03],
-  [CHANGE, { status: 503, body: '<html>Service Unavailable</html>' }, 0.01],
 ];
 
 const bench = useLab({ timeScale: 0.0005 });
@@ -116,11 +86,11 @@ class Soak {
     for (let k = this.#random.below(3); k > 0; k--) this.#edit();
     const disk = pick(this.#random, this.vm.disks);
     const { mode, end } = makeTrouble(pick(this.#random, TROUBLES), lab, this.vm, disk);
-    const faults = FAULTS.map(([match, action, probability]) =>
+    const faults = RANDOM_FAULTS.map(([match, action, probability]) =>
       lab.faults.add({ ...match, probability }, action),
     );
     try {
-      const engine = this.#bench.settings(TIMINGS);
+      const engine = this.#bench.settings(FAULTY_TIMINGS);
       const wanted = { mode, engine, blockSizeBytes: BLOCK_BYTES };
       this.committed.push(await this.#bench.backup(this.vm, wanted));
     } catch (error) {

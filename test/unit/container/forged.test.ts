@@ -1,15 +1,22 @@
-import { beforeAll, describe, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { ContainerReader } from '../../../src/container/containerReader.ts';
 import {
   decodeStoreBlock,
   encodeStoreBlock,
   type StoreBlock,
 } from '../../../src/container/records.ts';
+import { checkStructure } from '../../../src/container/structureCheck.ts';
 import type { ErrorCode } from '../../../src/core/errors.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { Forgery } from '../../helpers/forge.ts';
 import { noise, prose } from '../../helpers/random.ts';
-import { contentsOf, fileOf, incrementOf, writeContainer } from '../../helpers/vbk.ts';
+import {
+  contentsOf,
+  type DiskSpec,
+  fileOf,
+  incrementOf,
+  writeContainer,
+} from '../../helpers/vbk.ts';
 
 const PROMPT = { timeout: 5000 };
 const BLOCK = 16_384;
@@ -256,6 +263,41 @@ describe('forged slots', () => {
       }, 'INTEGRITY_CRC_MISMATCH');
     },
   );
+});
+
+describe('a forged map whose tables share their pages', () => {
+  const TABLE = 1088;
+  const TABLES = 100;
+  const SMALL_BLOCK = 4096;
+
+  /** A disk of two tables that claims a hundred, of which all but two are the first one again. */
+  async function forgeEndlessDisk(): Promise<Forgery> {
+    const blocks = [0, TABLE].map((index) => [index, noise(index, SMALL_BLOCK)] as const);
+    const sizeBytes = 2 * TABLE * SMALL_BLOCK;
+    const disk: DiskSpec = { name: 'disk', kind: 'file', sizeBytes, blocks: new Map(blocks) };
+    const { content } = await writeContainer({ blockSizeBytes: SMALL_BLOCK, disks: [disk] });
+    const forgery = new Forgery(content);
+    const { items, tables } = locate(forgery);
+    forgery.editPage(items, (page) => {
+      page.writeBigUInt64LE(BigInt(TABLES * TABLE), 0xa0);
+      page.writeBigUInt64LE(BigInt(TABLES * TABLE * SMALL_BLOCK), 0xa8);
+    });
+    return forgery.editPage(tables, (page) => {
+      for (let table = 2; table < TABLES; table++) page.copy(page, 24 * table, 0, 24);
+    });
+  }
+
+  it('is refused before it has been read to its end', PROMPT, async () => {
+    await expectCode(contentsOf((await forgeEndlessDisk()).seal()), 'FORMAT_BOUNDS');
+  });
+
+  it('is named by the check of the structure', PROMPT, async () => {
+    const reader = await ContainerReader.open((await forgeEndlessDisk()).seal());
+
+    const problems = await checkStructure(reader, await reader.items());
+
+    expect(problems.join()).toContain('needs more pages than there are');
+  });
 });
 
 describe('forged store records', () => {

@@ -77,6 +77,10 @@ describe('chain metadata', () => {
       (xml: string) =>
         xml.replace('?>', '?><!DOCTYPE x [<!ENTITY a "b">]>').replace('"vm"', '"&a;"'),
     ],
+    [
+      'an instruction without its end',
+      (xml: string) => xml.replace(/<\?xml .*\?>/, '<?xml version="1.0" a"?>'),
+    ],
     ['no VM', (xml: string) => xml.replace(/<Vm .*<\/Vm>/, '')],
     ['two VMs', (xml: string) => xml.replace(/(<Vm .*<\/Vm>)/, '$1$1')],
     ['a point without its id', (xml: string) => xml.replace(/ PointId="[^"]*"/, '')],

@@ -62,6 +62,8 @@ describe('a configuration without its disks', () => {
     ['nothing', ''],
     ['another document', '<html/>'],
     ['a cut document', envelope('<Content/>').slice(0, -5)],
+    ['an instruction without its end', `<?xml version="1.0" a"?>${envelope('').slice(38)}`],
+    ['elements without end', envelope(`${'<a>'.repeat(20_000)}${'</a>'.repeat(20_000)}`)],
     ['a document type', `<!DOCTYPE x [<!ENTITY a "b">]>${envelope('<Name>&a;</Name>').slice(38)}`],
   ])('is none of %s', (_title, text) => {
     expect(withoutDisks(text)).toBeUndefined();

@@ -1,0 +1,212 @@
+/** Fuzz targets that read containers: one by itself, and as a member of a chain in a repository. */
+import {
+  cpSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { crc32c } from '@node-rs/crc32';
+import { ContainerReader } from '../../src/container/containerReader.ts';
+import type { ContainerItem } from '../../src/container/items.ts';
+import { ZERO_BLOCK_ID } from '../../src/container/records.ts';
+import { checkStructure } from '../../src/container/structureCheck.ts';
+import { BackupError } from '../../src/core/errors.ts';
+import { type BlockVerbs, createBlockVerbs } from '../../src/pipeline/blockVerbs.ts';
+import { listRepository } from '../../src/session/listRepository.ts';
+import { rescanRepository } from '../../src/session/rescanRepository.ts';
+import { restoreImages } from '../../src/session/restoreImages.ts';
+import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { makeFastFolder } from '../helpers/fastFolder.ts';
+import { blocks, writeImage } from '../helpers/images.ts';
+import { MemoryStorage } from '../helpers/memoryStorage.ts';
+import { backupFull, backupImage } from '../helpers/plainRepository.ts';
+import { noise, prose } from '../helpers/random.ts';
+import { fileOf, incrementOf, writeContainer } from '../helpers/vbk.ts';
+import { mutateXml } from './mutate.ts';
+import { mutateContainer } from './mutateContainer.ts';
+import { type FuzzTarget, rootFolder } from './target.ts';
+
+const GOLDEN = [
+  'g01-minimal.vbk',
+  'g02-blocks.vbk',
+  'g03-two-versions.vbk',
+  'g07-chain-1.vib',
+  'g09-edges.vbk',
+];
+const BLOCK_BYTES = 4096;
+/** References that one page of metadata can hold. */
+const REFERENCES_PER_PAGE = 90;
+/** Reads and bytes that a file of a page may cost: metadata is walked several times, page by page. */
+const READS_PER_PAGE = 200;
+
+/** Header and slots are read before the size of the file says anything. */
+const SLOT_BYTES = 1024 * 1024;
+
+/** A file in memory that gives up when more is asked of it than its size can justify. */
+class CountingStorage extends MemoryStorage {
+  #reads = 0;
+
+  override async read(target: Uint8Array, offsetBytes: number): Promise<void> {
+    const limit = 10_000 + (this.content.length / BLOCK_BYTES) * READS_PER_PAGE;
+    if (++this.#reads > limit) throw new Error(`more than ${limit} reads`);
+    if (target.length > this.content.length + SLOT_BYTES)
+      throw new Error(`a read of ${target.length} B`);
+    await super.read(target, offsetBytes);
+  }
+}
+
+async function readItem(
+  reader: ContainerReader,
+  item: ContainerItem,
+  verbs: BlockVerbs,
+  seen: Set<number>,
+): Promise<void> {
+  const limit = reader.snapshot.pages.totalPages * REFERENCES_PER_PAGE;
+  let count = 0;
+  for await (const reference of reader.references(item)) {
+    if (++count > limit) throw new Error(`${item.path}: more than ${limit} references`);
+    if (reference.blockId === ZERO_BLOCK_ID || seen.has(reference.blockId)) continue;
+    seen.add(reference.blockId);
+    await tolerate(() => reader.readBlock(reference, verbs));
+  }
+}
+
+/** What is damaged in one place must not hide what another place does. */
+async function tolerate(work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof BackupError) || error.code.startsWith('INTERNAL')) throw error;
+  }
+}
+
+async function takeContainer(input: Buffer): Promise<void> {
+  const reader = await ContainerReader.open(new CountingStorage(input));
+  const verbs = await createBlockVerbs();
+  const items = await reader.items();
+  const seen = new Set<number>();
+  for (const item of items) {
+    if (item.kind === 'file' || item.kind === 'increment') {
+      await tolerate(() => readItem(reader, item, verbs, seen));
+    }
+  }
+  await checkStructure(reader, items);
+}
+
+async function ownContainer(): Promise<Buffer> {
+  const properties = [{ name: 'Text', type: 'AString', value: 'x'.repeat(5000) }] as const;
+  const content = Buffer.concat([prose(1, BLOCK_BYTES), noise(2, BLOCK_BYTES), noise(3, 100)]);
+  const patches = [0, 5].map((index) => [index, noise(index, BLOCK_BYTES)] as const);
+  const disks = [
+    { ...fileOf('disk', content, BLOCK_BYTES), properties },
+    incrementOf('changes', 9 * BLOCK_BYTES, patches),
+  ];
+  return (await writeContainer({ blockSizeBytes: BLOCK_BYTES, disks })).content;
+}
+
+export async function containerTarget(): Promise<FuzzTarget> {
+  const golden = GOLDEN.map((name) => readFileSync(`${rootFolder()}/fixtures/golden/${name}`));
+  const seeds = [await ownContainer(), ...golden];
+  return { name: 'container', seeds, mutate: mutateContainer, take: takeContainer, cost: 2 };
+}
+
+/** Everything below a folder but what a command may write to. */
+function treeOf(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .map(({ parentPath, name }) => path.join(parentPath, name))
+    .map((file) => `${file} ${lstatSync(file).size}`)
+    .toSorted();
+}
+
+/** A chain of three points in a folder of its own, whose files can be replaced. */
+class ChainScene {
+  readonly folder = makeFastFolder('fuzz');
+
+  get repository(): string {
+    return path.join(this.folder, 'repository');
+  }
+
+  async build(): Promise<void> {
+    for (const [k, letters] of ['Aa0', 'Ba0', 'BCx'].entries()) {
+      const image = writeImage(path.join(this.folder, 'image'), blocks(letters));
+      await (k === 0 ? backupFull : backupImage)(this.repository, image);
+    }
+    rmSync(path.join(this.folder, 'image'));
+    cpSync(this.repository, path.join(this.folder, 'sound'), { recursive: true });
+  }
+
+  filesOf(suffix: RegExp): string[] {
+    const names = readdirSync(path.join(this.folder, 'sound'), { recursive: true }).map(String);
+    return names.filter((name) => suffix.test(name)).toSorted();
+  }
+
+  /** The sound repository again, with this file in it. */
+  reset(name: string, content: Buffer): void {
+    rmSync(this.repository, { recursive: true, force: true });
+    cpSync(path.join(this.folder, 'sound'), this.repository, { recursive: true });
+    writeFileSync(path.join(this.repository, name), content);
+  }
+
+  close(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** What reading commands do with the repository; nothing outside the output is touched. */
+  async use(): Promise<void> {
+    const { repository } = this;
+    const before = treeOf(this.folder);
+    const output = path.join(this.folder, 'output');
+    mkdirSync(output);
+    try {
+      await tolerate(() => listRepository(repository));
+      await tolerate(() => verifyRepository({ repository, point: 'all', workers: 0 }));
+      await tolerate(() => restoreImages({ repository, vm: 'vm', output, workers: 0 }));
+    } finally {
+      rmSync(output, { recursive: true, force: true });
+    }
+    const after = treeOf(this.folder);
+    if (after.join('\n') !== before.join('\n')) throw new Error('something else was written');
+    await tolerate(() => rescanRepository(repository));
+  }
+}
+
+/** A chain whose containers are forged. */
+export async function chainTarget(): Promise<FuzzTarget> {
+  const scene = new ChainScene();
+  await scene.build();
+  const names = scene.filesOf(/\.(vbk|vib)$/);
+  const seeds = names.map((name) => readFileSync(path.join(scene.folder, 'sound', name)));
+  return {
+    name: 'chain',
+    seeds,
+    mutate: mutateContainer,
+    async take(input) {
+      scene.reset(names[crc32c(input) % names.length] ?? '', input);
+      await scene.use();
+    },
+    cost: 60,
+    close: async () => scene.close(),
+  };
+}
+
+/** A chain whose metadata is forged, and with it names, sizes, parents. */
+export async function vbmTarget(): Promise<FuzzTarget> {
+  const scene = new ChainScene();
+  await scene.build();
+  const [name = ''] = scene.filesOf(/\.vbm$/);
+  return {
+    name: 'vbm',
+    seeds: [readFileSync(path.join(scene.folder, 'sound', name))],
+    mutate: mutateXml,
+    async take(input) {
+      scene.reset(name, input);
+      await scene.use();
+    },
+    cost: 40,
+    close: async () => scene.close(),
+  };
+}

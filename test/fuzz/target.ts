@@ -1,0 +1,70 @@
+/** What a fuzz target is, and what every one of them promises. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { BackupError } from '../../src/core/errors.ts';
+import { createRandom, type Random } from '../helpers/random.ts';
+
+/** One reader of input from outside. */
+export interface FuzzTarget {
+  readonly name: string;
+  /** Well-formed inputs to start from. */
+  readonly seeds: readonly Buffer[];
+  readonly mutate: (random: Random, input: Buffer) => Buffer;
+  /**
+   * Reads an input. Whatever it is, this ends soon, with a result or a {@link BackupError} that is no bug of ours;
+   * anything else is a finding.
+   */
+  readonly take: (input: Buffer) => Promise<unknown>;
+  /** How much longer than the others one input takes; it gets as many fewer. @defaultValue 1 */
+  readonly cost?: number;
+  readonly close?: () => Promise<void>;
+}
+
+/** Longer inputs take long for no other reason than their length. */
+const MAX_INPUT_BYTES = 2 * 1024 * 1024;
+
+const CORPUS = 'fixtures/fuzz';
+
+/** Inputs that were worth keeping: what once was a finding, and what is hard to reach by chance. */
+export function corpusOf(target: string): ReadonlyMap<string, Buffer> {
+  const folder = `${rootFolder()}/${CORPUS}/${target}`;
+  if (!existsSync(folder)) return new Map();
+  return new Map(
+    readdirSync(folder)
+      .toSorted()
+      .map((name) => {
+        const bytes = readFileSync(`${folder}/${name}`);
+        return [name, name.endsWith('.gz') ? gunzipSync(bytes) : bytes];
+      }),
+  );
+}
+
+/** The folder of package.json, from the sources and from where they are compiled to. */
+export function rootFolder(): string {
+  let folder = path.dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder);
+  return folder;
+}
+
+/** Input `iteration` of a run: depends on the seed, the target's name and the number alone. */
+export function inputOf(target: FuzzTarget, seed: number, iteration: number): Buffer {
+  const random = createRandom(seed * 1_000_003 + iteration * 7919 + target.name.length * 31);
+  const seeds = [...target.seeds, ...corpusOf(target.name).values()];
+  let input = seeds[random.below(seeds.length)] ?? Buffer.alloc(0);
+  for (let k = random.below(3); k >= 0; k--) input = target.mutate(random, input);
+  return input.subarray(0, MAX_INPUT_BYTES);
+}
+
+/** Gives an input to a target. @returns what is wrong with the way it ended, or undefined. */
+export async function tryInput(target: FuzzTarget, input: Buffer): Promise<unknown> {
+  try {
+    await target.take(input);
+    return undefined;
+  } catch (error) {
+    const isTyped = error instanceof BackupError;
+    const isBug = !isTyped || error.code.startsWith('INTERNAL') || error.code === 'WORKER_CRASHED';
+    return isBug ? error : undefined;
+  }
+}

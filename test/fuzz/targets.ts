@@ -1,0 +1,15 @@
+/** All fuzz targets. */
+import { chainTarget, containerTarget, vbmTarget } from './containerTargets.ts';
+import { imageioTarget } from './imageioTarget.ts';
+import type { FuzzTarget } from './target.ts';
+import { textTargets } from './textTargets.ts';
+
+export async function openTargets(): Promise<FuzzTarget[]> {
+  return [
+    await containerTarget(),
+    await chainTarget(),
+    await vbmTarget(),
+    ...textTargets(),
+    await imageioTarget(),
+  ];
+}

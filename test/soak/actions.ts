@@ -1,0 +1,166 @@
+/**
+ * What a soak does, and how often. A new feature joins by a line in {@link ACTIONS}: an action gets the run and a VM,
+ * and throws when something does not hold.
+ */
+import { deepStrictEqual, ok } from 'node:assert';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { BackupError } from '../../src/core/errors.ts';
+import type { LabFault } from '../../src/lab/index.ts';
+import { restoreVm } from '../../src/session/restoreVm.ts';
+import { FILE_FAULTS } from '../helpers/faultyFiles.ts';
+import { checkVerifies } from '../helpers/plainRepository.ts';
+import { rootFolder } from '../fuzz/target.ts';
+import type { SoakVm } from './model.ts';
+import type { Soak } from './soak.ts';
+
+export interface SoakAction {
+  readonly name: string;
+  readonly weight: number;
+  readonly run: (soak: Soak, vm: SoakVm) => Promise<void>;
+}
+
+/** Requests of a session: somewhere among them it is cut off. */
+const REQUESTS = 50;
+/** File operations of a session, as the fault sweep counts them. */
+const OPERATIONS = 150;
+
+async function abortedSession(soak: Soak, vm: SoakVm): Promise<void> {
+  const abort = new AbortController();
+  const nth = 1 + soak.random.below(REQUESTS);
+  const fault = soak.lab.lab.faults.add({ nth }, { run: () => abort.abort() });
+  vm.expectPerhaps();
+  await soak.session(vm, { signal: abort.signal });
+  if (soak.lab.lab.faults.fired(fault) > 0) soak.figures.aborts++;
+  soak.lab.lab.faults.remove(fault);
+}
+
+/** A session in a process of its own, which is killed with one of its requests. */
+async function killedSession(soak: Soak, vm: SoakVm): Promise<void> {
+  const options = {
+    engine: soak.lab.settings(),
+    vms: [vm.vm.id],
+    repository: soak.repository,
+    workers: 0,
+    ...(vm.points.length === 0 && { blockSizeBytes: 262_144 }),
+  };
+  vm.expectPerhaps();
+  const child = spawn(process.execPath, [`${rootFolder()}/test/helpers/vmProcess.mjs`], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
+  const closed = once(child, 'close');
+  const nth = 1 + soak.random.below(REQUESTS);
+  const fault: LabFault = soak.lab.lab.faults.add(
+    { nth },
+    {
+      run: async () => {
+        child.kill('SIGKILL');
+        await closed;
+      },
+    },
+  );
+  child.stdin.end(JSON.stringify({ action: 'backupVms', options }));
+  await closed;
+  await new Promise(setImmediate);
+  soak.lab.lab.faults.remove(fault);
+  soak.figures.sessions++;
+  if (child.signalCode === 'SIGKILL') soak.figures.kills++;
+  await learnIfThere(soak, vm);
+}
+
+/** A first session may have been killed before there was a repository. */
+async function learnIfThere(soak: Soak, vm: SoakVm): Promise<void> {
+  try {
+    await vm.learn(soak);
+  } catch (error) {
+    const isNone = error instanceof BackupError && error.code === 'REPOSITORY_NOT_FOUND';
+    if (!isNone || vm.points.length > 0) throw error;
+  }
+}
+
+async function fileFault(soak: Soak, vm: SoakVm): Promise<void> {
+  const { random } = soak;
+  const fault = FILE_FAULTS[random.below(FILE_FAULTS.length)] ?? 'EIO';
+  const nth = 1 + random.below(OPERATIONS);
+  soak.note(`${fault} at ${nth}`);
+  await soak.sessionWithFileFault(vm, { fault, nth });
+  await learnIfThere(soak, vm);
+}
+
+async function restoreFiles(soak: Soak, vm: SoakVm): Promise<void> {
+  const point = vm.points[soak.random.below(vm.points.length)];
+  if (point) await vm.checkPoint(soak, point);
+}
+
+async function restoreToEngine(soak: Soak, vm: SoakVm): Promise<void> {
+  const point = vm.points.at(-1);
+  if (!point) return;
+  const { lab } = soak.lab;
+  const report = await restoreVm({
+    engine: soak.lab.settings(),
+    repository: soak.repository,
+    vm: vm.vm.id,
+    point: point.pointId,
+    asVm: `${vm.vm.name}-restored-${soak.figures.vmsRestored}`,
+    storageDomain: 'data',
+    cluster: 'Default',
+    workers: 0,
+  });
+  const restored = report.disks.map(({ alias, newDiskId }): [string, string] => [
+    alias,
+    lab.disk(newDiskId).digest(),
+  ]);
+  deepStrictEqual(Object.fromEntries(restored), point.content, `point ${point.pointId}`);
+  soak.figures.vmsRestored++;
+  soak.figures.bytesCompared += point.sizeBytes;
+}
+
+async function verify(soak: Soak, vm: SoakVm): Promise<void> {
+  if (vm.points.length === 0) return;
+  await checkVerifies(soak.repository);
+  soak.figures.verifies++;
+}
+
+/** What happens to the checkpoint or the bitmaps of a VM behind our back. */
+async function trouble(soak: Soak, vm: SoakVm): Promise<void> {
+  const which = soak.random.below(3);
+  if (which === 0) vm.vm.revertSnapshot('removed');
+  else if (which === 1) vm.vm.revertSnapshot('invalid');
+  else vm.pickDisk().breakBitmaps();
+}
+
+/** After a session without faults the engine holds nothing of ours but one checkpoint. */
+async function session(soak: Soak, vm: SoakVm, mode: 'auto' | 'full'): Promise<void> {
+  const report = await soak.session(vm, { mode });
+  ok(report, 'a session without faults commits');
+  await vm.learn(soak);
+  const base = report.engine?.toCheckpointId ?? '';
+  deepStrictEqual(
+    vm.vm.checkpointIds().filter((id) => id !== base),
+    [],
+    'superseded checkpoints are gone',
+  );
+}
+
+function edit(name: string, weight: number, run: (vm: SoakVm) => void): SoakAction {
+  return { name, weight, run: async (_soak, vm) => run(vm) };
+}
+
+/** Retention, healing and audit of changes have their place here as well. */
+export const ACTIONS: readonly SoakAction[] = [
+  edit('write', 30, (vm) => vm.write()),
+  edit('add disk', 2, (vm) => vm.addDisk()),
+  edit('remove disk', 1, (vm) => vm.removeDisk()),
+  edit('grow disk', 2, (vm) => vm.grow()),
+  { name: 'trouble', weight: 2, run: trouble },
+  { name: 'new VM', weight: 1, run: async (soak) => soak.addVm() },
+  { name: 'session', weight: 12, run: (soak, vm) => session(soak, vm, 'auto') },
+  { name: 'full session', weight: 2, run: (soak, vm) => session(soak, vm, 'full') },
+  { name: 'faulty session', weight: 16, run: (soak, vm) => soak.faultySession(vm) },
+  { name: 'aborted session', weight: 4, run: abortedSession },
+  { name: 'killed session', weight: 6, run: killedSession },
+  { name: 'session with a file fault', weight: 8, run: fileFault },
+  { name: 'restore to files', weight: 14, run: restoreFiles },
+  { name: 'restore to the engine', weight: 2, run: restoreToEngine },
+  { name: 'verify', weight: 4, run: verify },
+];

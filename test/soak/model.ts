@@ -1,0 +1,117 @@
+/** What the soak knows: every VM of the lab, and every byte of every restore point. */
+import { deepStrictEqual, ok } from 'node:assert';
+import { isDeepStrictEqual } from 'node:util';
+import type { LabDisk, LabVm } from '../../src/lab/index.ts';
+import { contentOf, type PointContent, pointIdsOf } from '../helpers/plainRepository.ts';
+import type { PlainLab } from '../helpers/plainLab.ts';
+import type { SessionReport } from '../../src/session/report.ts';
+import { BLOCK_BYTES } from '../helpers/images.ts';
+import type { Random } from '../helpers/random.ts';
+import { applyEdit, FILLS } from '../helpers/vmTroubles.ts';
+import type { Soak } from './soak.ts';
+
+const MAX_DISKS = 4;
+const GROWTH_BYTES = 300_032;
+const MAX_DISK_BYTES = 6 * BLOCK_BYTES;
+
+/** A restore point as it has to be. */
+export interface KnownPoint {
+  readonly pointId: string;
+  readonly content: PointContent;
+  readonly sizeBytes: number;
+}
+
+export class SoakVm {
+  readonly vm: LabVm;
+  /** Oldest first. */
+  readonly points: KnownPoint[] = [];
+  readonly #random: Random;
+  /** What sessions that were cut off may have stored. */
+  readonly #perhaps: PointContent[] = [];
+  #disksMade = 0;
+
+  constructor(lab: PlainLab, name: string, random: Random) {
+    this.#random = random;
+    const compatibility = random.below(3) === 0 ? ([4, 6] as const) : ([4, 7] as const);
+    this.vm = lab.lab.addVm({ name, compatibility, disks: [] });
+    for (let k = random.below(2); k >= 0; k--) this.addDisk();
+  }
+
+  get disks(): readonly LabDisk[] {
+    return this.vm.disks;
+  }
+
+  pickDisk(): LabDisk {
+    return this.disks[this.#random.below(this.disks.length)] as LabDisk;
+  }
+
+  addDisk(): void {
+    if (this.disks.length >= MAX_DISKS) return;
+    const name = `disk${this.#disksMade++}`;
+    const sizeBytes = BLOCK_BYTES + 512 * this.#random.below((3 * BLOCK_BYTES) / 512);
+    const format = this.#random.below(4) === 0 ? 'raw' : 'cow';
+    this.vm.addDisk({ name, sizeBytes, format });
+    this.write();
+  }
+
+  removeDisk(): void {
+    if (this.disks.length > 1) this.vm.detachDisk(this.pickDisk().id);
+  }
+
+  grow(): void {
+    const disk = this.pickDisk();
+    if (disk.sizeBytes < MAX_DISK_BYTES) disk.resize(disk.sizeBytes + GROWTH_BYTES);
+  }
+
+  /** The guest writes, zeroes, or writes again what is there. */
+  write(): void {
+    const random = this.#random;
+    const disk = this.pickDisk();
+    applyEdit(disk, {
+      fill: FILLS[random.below(FILLS.length)] ?? 'noise',
+      seed: random.below(1000),
+      offsetBytes: random.below(disk.sizeBytes),
+      lengthBytes: 1 + random.below(random.below(3) === 0 ? 600_000 : 5000),
+    });
+  }
+
+  /**
+   * A session begins that may leave its point without saying so: killed, or with files that fail. Nobody writes
+   * meanwhile, so that the point is what the disks hold now.
+   */
+  expectPerhaps(): void {
+    const digests = this.disks.map((disk): [string, string] => [disk.name, disk.digest()]);
+    this.#perhaps.push(Object.fromEntries(digests));
+  }
+
+  /** Points that are listed but not known come from sessions that could not say so; their content is looked up. */
+  async learn(soak: Soak): Promise<void> {
+    for (const pointId of await pointIdsOf(soak.repository, this.vm.id)) {
+      if (this.points.some((point) => point.pointId === pointId)) continue;
+      const content = await contentOf(soak.repository, this.vm.id, pointId);
+      const isExpected = this.#perhaps.some((one) => isDeepStrictEqual(one, content));
+      ok(isExpected, `point ${pointId} is that of a session that was cut off`);
+      this.points.push({ pointId, content, sizeBytes: 0 });
+    }
+  }
+
+  /** Restores a point and compares it. */
+  async checkPoint(soak: Soak, point: KnownPoint): Promise<void> {
+    const restored = await contentOf(soak.repository, this.vm.id, point.pointId);
+    deepStrictEqual(restored, point.content, `point ${point.pointId}`);
+    soak.figures.pointsRestored++;
+    soak.figures.bytesCompared += point.sizeBytes;
+  }
+
+  async checkAll(soak: Soak): Promise<void> {
+    await this.learn(soak);
+    for (const point of this.points) await this.checkPoint(soak, point);
+  }
+
+  /** Notes what a session froze. */
+  remember(lab: PlainLab, report: SessionReport): void {
+    const sizeBytes = report.disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
+    const content = lab.frozenContent(this.vm, report);
+    this.points.push({ pointId: report.pointId, content, sizeBytes });
+  }
+}

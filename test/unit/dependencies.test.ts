@@ -1,0 +1,32 @@
+/** What is installed with the product is pinned, and runs nothing but the build of lz4. */
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+
+interface LockedPackage {
+  readonly dev?: boolean;
+  readonly link?: boolean;
+  readonly integrity?: string;
+  readonly hasInstallScript?: boolean;
+}
+
+const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
+  readonly packages: Readonly<Record<string, LockedPackage>>;
+};
+const installed = Object.entries(packages).filter(([name]) => name !== '');
+
+it('pins every package by a SHA-512', () => {
+  const loose = installed.filter(([, { integrity = '' }]) => !integrity.startsWith('sha512-'));
+
+  expect(loose.map(([name]) => name)).toEqual([]);
+  expect(installed.length).toBeGreaterThan(20);
+});
+
+it('has one package with an install script, and that one is allowed by name', () => {
+  const scripted = installed.filter(([, { hasInstallScript }]) => hasInstallScript === true);
+  const { allowScripts } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    readonly allowScripts: Readonly<Record<string, boolean>>;
+  };
+
+  expect(scripted.map(([name]) => name)).toEqual(['node_modules/lz4']);
+  expect(allowScripts).toEqual({ lz4: true });
+});
