@@ -39,12 +39,21 @@ export type Tap = (place: Place, count: number) => Promise<void> | void;
 class TappedPool extends WorkerPool {
   pendingJobs = 0;
   readonly #tap: Tap;
+  readonly #slab: Slab;
   #hashed = 0;
   #packed = 0;
 
   constructor(tap: Tap, ...rest: ConstructorParameters<typeof WorkerPool>) {
     super(...rest);
     this.#tap = tap;
+    [this.#slab] = rest;
+  }
+
+  /** Starts the threads, by a job that no tap sees. */
+  async start(): Promise<void> {
+    const lease = this.#slab.lease();
+    await super.hash(await lease.acquireRaw(), 0);
+    lease.end();
   }
 
   override async hash(slot: Slot, lengthBytes: number): Promise<HashResult> {
@@ -110,15 +119,17 @@ export class PipelineRun {
   /** Threads of the pool that have not ended. */
   readonly threads: ReadonlySet<Worker>;
   readonly #pool: TappedPool;
+  readonly #watch: ReturnType<typeof watchThreads>;
 
   constructor(
     options: PipelineRunOptions,
-    parts: { slab: Slab; pool: TappedPool; threads: ReadonlySet<Worker> },
+    parts: { slab: Slab; pool: TappedPool; watch: ReturnType<typeof watchThreads> },
   ) {
     const { task, tap = () => {}, parent, readers } = options;
     const { slab, pool } = parts;
     this.slab = slab;
-    this.threads = parts.threads;
+    this.threads = parts.watch.threads;
+    this.#watch = parts.watch;
     this.#pool = pool;
     this.lease = slab.lease();
     const device = tappedDevice(options.device, tap);
@@ -148,21 +159,24 @@ export class PipelineRun {
 
   async close(): Promise<void> {
     await this.#pool.close();
+    this.#watch.stop();
+  }
+
+  /** One more chain over the same slab and threads. */
+  besides(options: PipelineRunOptions): PipelineRun {
+    return new PipelineRun(options, { slab: this.slab, pool: this.#pool, watch: this.#watch });
   }
 }
 
-/** Runs `work` and keeps the threads that are started meanwhile in a set until they end. */
-function withThreadSet<T>(work: () => T): { result: T; threads: Set<Worker> } {
+/** Threads that are started from now on until `stop`, each until it ends. The first job starts those of a pool. */
+function watchThreads(): { readonly threads: ReadonlySet<Worker>; stop(): void } {
   const threads = new Set<Worker>();
   const keep = (worker: Worker): void => {
     threads.add(worker);
     worker.once('exit', () => threads.delete(worker));
   };
   process.on('worker', keep);
-  const result = work();
-  // The event is emitted in the turn after the constructor.
-  setImmediate(() => process.off('worker', keep));
-  return { result, threads };
+  return { threads, stop: () => void process.off('worker', keep) };
 }
 
 /** Makes a run; close it when its chain has ended. */
@@ -170,6 +184,8 @@ export async function openPipelineRun(options: PipelineRunOptions): Promise<Pipe
   const { task, tap = () => {}, workers = 0, slabBytes = 5 * task.blockSizeBytes } = options;
   const slab = createSlab({ blockSizeBytes: task.blockSizeBytes, slabBytes });
   const parts = await loadPoolParts({ slab, workers });
-  const { result: pool, threads } = withThreadSet(() => new TappedPool(tap, slab, workers, parts));
-  return new PipelineRun(options, { slab, pool, threads });
+  const watch = watchThreads();
+  const pool = new TappedPool(tap, slab, workers, parts);
+  await pool.start();
+  return new PipelineRun(options, { slab, pool, watch });
 }

@@ -90,6 +90,53 @@ describe.each([0, 2])('a sink that stands still, %d workers', (workers) => {
   });
 });
 
+describe('two disks that share a slab', () => {
+  async function twoRuns(sinkOf: (disk: number) => (block: SinkBlock) => Promise<void> | void) {
+    const images = ['AB1C2DE3', 'HI4J5KL6'].map((letters) => diskImage(letters.repeat(25)));
+    let reads = 0;
+    const tap = (place: string): void => void (place === 'read' && reads++);
+    const [first, second] = images.map((image) => ({
+      task: image.task(),
+      device: image.device,
+      tap,
+    }));
+    if (!first || !second) throw new Error('there are two disks');
+    const run = await openPipelineRun({ ...first, slabBytes: 10 * first.task.blockSizeBytes });
+    onTestFinished(() => run.close());
+    const runs = [run, run.besides(second)];
+    const done = runs.map((one, k) => one.backupTo(callbackSink<SinkBlock>(sinkOf(k))));
+    return { run, done: Promise.all(done), reads: () => reads };
+  }
+
+  test('are both throttled by a sink that stands still', async () => {
+    const gate = createGate();
+    const { run, done, reads } = await twoRuns(() => () => gate.opened);
+
+    const readCount = await untilSteady(reads);
+
+    expect(readCount).toBeLessThanOrEqual(run.slab.rawCount + run.slab.packedCount);
+    gate.open();
+    await done;
+    expect(reads()).toBe(400);
+    expect(run.slab.inUseCount).toBe(0);
+  });
+
+  test('share it fairly: neither waits until the other is through', async () => {
+    const counts = [0, 0];
+    const behindAtHalf: number[] = [];
+    const { done } = await twoRuns((disk) => async () => {
+      await nextTurn();
+      counts[disk] = (counts[disk] ?? 0) + 1;
+      if (counts[disk] === 100 && behindAtHalf.length === 0) behindAtHalf.push(Math.min(...counts));
+    });
+
+    await done;
+
+    expect(counts).toEqual([200, 200]);
+    expect(behindAtHalf[0]).toBeGreaterThan(50);
+  });
+});
+
 /** A stage as one writes it first: default high-water mark, bytes inside the record. */
 function plainTransform(): Transform {
   return new Transform({
