@@ -9,6 +9,7 @@ import { PlainLab } from '../helpers/plainLab.ts';
 import { sweep, type SweepScenario } from '../helpers/sweep.ts';
 import { engineScenario } from '../helpers/sweepEngine.ts';
 import { IMAGE_SCENARIOS } from '../helpers/sweepImages.ts';
+import { CHAIN_SCENARIOS } from '../helpers/sweepPrunes.ts';
 
 const IS_FULL = process.env['SWEEP'] === 'full';
 const ENGINE_STRIDE = 4;
@@ -33,7 +34,7 @@ async function expectNothingLost(scenario: SweepScenario, stride = 1): Promise<v
   expect(failures).toBeGreaterThan(0);
 }
 
-test.each([...IMAGE_SCENARIOS])(
+test.each([...IMAGE_SCENARIOS, ...CHAIN_SCENARIOS])(
   '$title loses nothing, whichever operation fails',
   async (scenario) => {
     await expectNothingLost(scenario);

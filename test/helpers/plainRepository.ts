@@ -80,10 +80,23 @@ export async function checkPoints(
  */
 export function strayFilesOf(repository: string): string[] {
   return readdirSync(repository, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !/\.(vbk|vib|vbm)$|^ovirt-cbt\.json/.test(entry.name))
+    .filter(
+      (entry) =>
+        entry.isFile() && !/\.(vbk|vib|vbm)$|^ovirt-cbt\.json|^verify\.json$/.test(entry.name),
+    )
     .map(({ name }) => name);
 }
 
 export function checkNoStrays(repository: string): void {
   deepStrictEqual(strayFilesOf(repository), [], 'nothing is left over in the repository');
+}
+
+/** The containers on disk are those of the listed points, no more and no fewer. */
+export async function checkContainersListed(repository: string): Promise<void> {
+  const { vms } = await listRepository(repository);
+  const listed = vms.flatMap(({ points }) => points.map((point) => point.fileName));
+  const there = readdirSync(repository, { recursive: true, encoding: 'utf8' })
+    .filter((name) => /\.(vbk|vib)$/.test(name))
+    .map((name) => path.basename(name));
+  deepStrictEqual(there.toSorted(), listed.toSorted(), 'containers on disk are those of points');
 }

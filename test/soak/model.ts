@@ -1,10 +1,12 @@
 /** What the soak knows: every VM of the lab, and every byte of every restore point. */
 import { deepStrictEqual, ok } from 'node:assert';
 import { isDeepStrictEqual } from 'node:util';
+import { BackupError } from '../../src/core/errors.ts';
 import type { LabDisk, LabVm } from '../../src/lab/index.ts';
 import { contentOf, type PointContent, pointIdsOf } from '../helpers/plainRepository.ts';
 import type { PlainLab } from '../helpers/plainLab.ts';
 import type { SessionReport } from '../../src/session/report.ts';
+import { verifyRepository } from '../../src/session/verifyRepository.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import type { Random } from '../helpers/random.ts';
 import { applyEdit, FILLS } from '../helpers/vmTroubles.ts';
@@ -24,7 +26,11 @@ export interface KnownPoint {
 export class SoakVm {
   readonly vm: LabVm;
   /** Oldest first. */
-  readonly points: KnownPoint[] = [];
+  points: KnownPoint[] = [];
+  /** Ids of the points that need a stored block which was damaged; they stay so until they go. */
+  damaged: ReadonlySet<string> = new Set();
+  /** Stored blocks that were damaged, as `file name/block id`. */
+  readonly rotten = new Set<string>();
   readonly #random: Random;
   /** What sessions that were cut off may have stored. */
   readonly #perhaps: PointContent[] = [];
@@ -75,6 +81,14 @@ export class SoakVm {
     });
   }
 
+  /** Bytes change behind the back of the change map: only a session that audits everything may come next. */
+  writeUntracked(): void {
+    const disk = this.pickDisk();
+    const lengthBytes = Math.min(disk.sizeBytes, 512 * (1 + this.#random.below(64)));
+    const offsetBytes = this.#random.below(disk.sizeBytes - lengthBytes + 1);
+    disk.writeUntracked(offsetBytes, this.#random.bytes(lengthBytes));
+  }
+
   /**
    * A session begins that may leave its point without saying so: killed, or with files that fail. Nobody writes
    * meanwhile, so that the point is what the disks hold now.
@@ -85,22 +99,87 @@ export class SoakVm {
   }
 
   /** Points that are listed but not known come from sessions that could not say so; their content is looked up. */
-  async learn(soak: Soak): Promise<void> {
-    for (const pointId of await pointIdsOf(soak.repository, this.vm.id)) {
+  async learn(soak: Soak): Promise<readonly string[]> {
+    const listed = await pointIdsOf(soak.repository, this.vm.id);
+    for (const pointId of listed) {
       if (this.points.some((point) => point.pointId === pointId)) continue;
-      const content = await contentOf(soak.repository, this.vm.id, pointId);
-      const isExpected = this.#perhaps.some((one) => isDeepStrictEqual(one, content));
-      ok(isExpected, `point ${pointId} is that of a session that was cut off`);
+      const content = await this.#readUnknown(soak, pointId);
       this.points.push({ pointId, content, sizeBytes: 0 });
     }
+    const placeOf = ({ pointId }: KnownPoint): number => listed.indexOf(pointId);
+    this.points.sort((a, b) => placeOf(a) - placeOf(b));
+    return listed;
   }
 
-  /** Restores a point and compares it. */
+  async #readUnknown(soak: Soak, pointId: string): Promise<PointContent> {
+    // Nobody can say what a damaged point holds.
+    if (this.damaged.has(pointId)) return {};
+    const content = await contentOf(soak.repository, this.vm.id, pointId);
+    const isExpected = this.#perhaps.some((one) => isDeepStrictEqual(one, content));
+    ok(isExpected, `point ${pointId} is that of a session that was cut off`);
+    return content;
+  }
+
+  /**
+   * After a prune: points that had to stay are there, all others that are not there are forgotten.
+   *
+   * @param mustKeep - picks from all points, oldest first, those that the policy keeps for certain.
+   * @returns how many went.
+   */
+  async learnPruned(
+    soak: Soak,
+    mustKeep: (points: readonly KnownPoint[]) => readonly KnownPoint[],
+  ): Promise<number> {
+    const before = [...this.points];
+    const listed = new Set(await this.learn(soak));
+    // Points that are listed only now are newer than all before.
+    const fresh = this.points.filter((point) => !before.includes(point));
+    const all = [...before, ...fresh];
+    for (const { pointId } of mustKeep(all)) ok(listed.has(pointId), `point ${pointId} stays`);
+    this.points = this.points.filter(({ pointId }) => listed.has(pointId));
+    return all.length - this.points.length;
+  }
+
+  /**
+   * Looks at every stored block of the VM.
+   *
+   * @returns ids of the damaged points, oldest first; they are known as damaged from now on.
+   */
+  async verify(soak: Soak): Promise<readonly string[]> {
+    const options = { repository: soak.repository, vm: this.vm.id, point: 'all', workers: 0 };
+    const { points, failures } = await verifyRepository(options);
+    deepStrictEqual(failures, [], 'the VM can be verified');
+    const found = points.filter((point) => point.isDamaged).map((point) => point.pointId);
+    this.damaged = new Set(found);
+    soak.figures.verifies++;
+    return found;
+  }
+
+  /** Verify finds the damage that is known, no other. */
+  async checkDamage(soak: Soak): Promise<void> {
+    const known = this.points.filter(({ pointId }) => this.damaged.has(pointId));
+    const ids = known.map(({ pointId }) => pointId);
+    deepStrictEqual(await this.verify(soak), ids, 'points that are damaged');
+  }
+
+  /** Restores a point and compares it; a damaged one fails as damage does, or is right. */
   async checkPoint(soak: Soak, point: KnownPoint): Promise<void> {
-    const restored = await contentOf(soak.repository, this.vm.id, point.pointId);
+    const restored = await this.#restore(soak, point);
+    if (!restored) return;
     deepStrictEqual(restored, point.content, `point ${point.pointId}`);
     soak.figures.pointsRestored++;
     soak.figures.bytesCompared += point.sizeBytes;
+  }
+
+  async #restore(soak: Soak, { pointId }: KnownPoint): Promise<PointContent | undefined> {
+    try {
+      return await contentOf(soak.repository, this.vm.id, pointId);
+    } catch (error) {
+      const isDamage = error instanceof BackupError && error.code.startsWith('INTEGRITY_');
+      if (!isDamage || !this.damaged.has(pointId)) throw error;
+      soak.figures.damagedRefused++;
+      return undefined;
+    }
   }
 
   async checkAll(soak: Soak): Promise<void> {

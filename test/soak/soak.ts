@@ -3,17 +3,17 @@
  * that knows every byte of every restore point. Everything follows from the seed but the order in which requests
  * that run at once arrive.
  */
-import { ok } from 'node:assert';
+import { deepStrictEqual, ok } from 'node:assert';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { BackupError } from '../../src/core/errors.ts';
 import type { BackupVmsOptions } from '../../src/session/backupVms.ts';
 import type { SessionReport } from '../../src/session/report.ts';
 import { makeFastFolder } from '../helpers/fastFolder.ts';
-import { FaultyFiles, type PlannedFault } from '../helpers/faultyFiles.ts';
+import { FaultyFiles, FILE_FAULTS } from '../helpers/faultyFiles.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { PlainLab } from '../helpers/plainLab.ts';
-import { checkVerifies } from '../helpers/plainRepository.ts';
+import { checkContainersListed } from '../helpers/plainRepository.ts';
 import { createRandom, type Random } from '../helpers/random.ts';
 import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/randomFaults.ts';
 import { ACTIONS, type SoakAction } from './actions.ts';
@@ -31,6 +31,17 @@ export interface SoakFigures {
   aborts: number;
   kills: number;
   verifies: number;
+  prunes: number;
+  pointsPruned: number;
+  synthesized: number;
+  /** Stored blocks in which a bit was flipped. */
+  flips: number;
+  blocksHealed: number;
+  /** Restores of damaged points, which fail. */
+  damagedRefused: number;
+  audits: number;
+  /** Disks whose change map an audit found wrong. */
+  auditsFound: number;
   pointsRestored: number;
   vmsRestored: number;
   bytesCompared: number;
@@ -53,6 +64,14 @@ export class Soak {
     aborts: 0,
     kills: 0,
     verifies: 0,
+    prunes: 0,
+    pointsPruned: 0,
+    synthesized: 0,
+    flips: 0,
+    blocksHealed: 0,
+    damagedRefused: 0,
+    audits: 0,
+    auditsFound: 0,
     pointsRestored: 0,
     vmsRestored: 0,
     bytesCompared: 0,
@@ -125,15 +144,35 @@ export class Soak {
     const { figures } = this;
     figures.sessions++;
     const blockSizeBytes = vm.points.length === 0 ? BLOCK_BYTES : undefined;
-    try {
-      const report = await this.lab.backup(vm.vm, this.repository, { blockSizeBytes, ...options });
+    const partialReads = this.random.below(2) === 0;
+    const wanted = { blockSizeBytes, partialReads, ...options };
+    const report = await this.typed(() => this.lab.backup(vm.vm, this.repository, wanted));
+    if (report) {
       vm.remember(this.lab, report);
-      return report;
+      figures.blocksHealed += report.healing?.blockCount ?? 0;
+    } else figures.failedSessions++;
+    return report;
+  }
+
+  /** A session without faults: it commits, leaves one checkpoint on the engine, and its point needs nothing damaged. */
+  async cleanSession(vm: SoakVm, options: Partial<BackupVmsOptions> = {}): Promise<SessionReport> {
+    const report = await this.session(vm, options);
+    ok(report, 'a session without faults commits');
+    await vm.learn(this);
+    const base = report.engine?.toCheckpointId ?? '';
+    const others = vm.vm.checkpointIds().filter((id) => id !== base);
+    deepStrictEqual(others, [], 'superseded checkpoints are gone');
+    return report;
+  }
+
+  /** What comes of work that may fail, with a type; undefined when it did. */
+  async typed<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
     } catch (error) {
       const isTyped = error instanceof BackupError && !error.code.startsWith('INTERNAL');
       if (!isTyped) throw error;
       this.note(`failed: ${error.code}`);
-      figures.failedSessions++;
       return undefined;
     }
   }
@@ -159,12 +198,14 @@ export class Soak {
     }
   }
 
-  /** A session while a file operation goes wrong; it may leave its point without saying so. */
-  async sessionWithFileFault(vm: SoakVm, plan: PlannedFault): Promise<void> {
-    vm.expectPerhaps();
-    this.#files.arm(plan);
+  /** Work while a file operation goes wrong. */
+  async withFileFault(operations: number, work: () => Promise<unknown>): Promise<void> {
+    const fault = FILE_FAULTS[this.random.below(FILE_FAULTS.length)] ?? 'EIO';
+    const nth = 1 + this.random.below(operations);
+    this.note(`${fault} at ${nth}`);
+    this.#files.arm({ fault, nth });
     try {
-      await this.session(vm);
+      await work();
     } finally {
       if (this.#files.disarm().struck !== undefined) this.figures.fileFaults++;
     }
@@ -186,8 +227,9 @@ export class Soak {
       this.note(`last session ${vm.vm.name}`);
       ok(await this.session(vm), `the last session of ${vm.vm.name} commits`);
       await vm.checkAll(this);
+      await vm.checkDamage(this);
     }
-    await checkVerifies(this.repository);
+    await checkContainersListed(this.repository);
     this.lab.checkNothingLeft();
   }
 }

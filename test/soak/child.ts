@@ -1,0 +1,36 @@
+/** Work in a process of its own, which can be killed. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rootFolder } from '../fuzz/target.ts';
+
+/** What `test/helpers/vmProcess.mjs` understands. */
+export interface ChildWork {
+  readonly action: 'backupVms' | 'pruneRepository' | 'synthesizeFull';
+  readonly options: object;
+}
+
+export interface Child {
+  readonly process: ChildProcess;
+  readonly closed: Promise<unknown>;
+}
+
+export function startChild(work: ChildWork, env: NodeJS.ProcessEnv = {}): Child {
+  const script = `${rootFolder()}/test/helpers/vmProcess.mjs`;
+  const child = spawn(process.execPath, [script], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+    env: { ...process.env, ...env },
+  });
+  const closed = once(child, 'close');
+  child.stdin.end(JSON.stringify(work));
+  return { process: child, closed };
+}
+
+/** As {@link startChild}; the process kills itself at file operation `nth` below `folder`. */
+export function startSelfKill(work: ChildWork, folder: string, nth: number): Child {
+  const preload = `${rootFolder()}/test/helpers/selfKill.mjs`;
+  return startChild(work, {
+    NODE_OPTIONS: `--import ${preload}`,
+    KILL_ROOT: folder,
+    KILL_AT: String(nth),
+  });
+}
