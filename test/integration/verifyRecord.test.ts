@@ -6,7 +6,7 @@ import { EXIT_CODES } from '../../src/core/errors.ts';
 import { openContainer } from '../../src/repository/pointReader.ts';
 import { decodeVbm, encodeVbm } from '../../src/repository/pointXml.ts';
 import type { RestorePoint } from '../../src/repository/restorePoint.ts';
-import { readVerifyRecord } from '../../src/repository/verifyRecord.ts';
+import { readVerifyRecord, updateVerifyRecord } from '../../src/repository/verifyRecord.ts';
 import { listRepository, type ListedPoint } from '../../src/session/listRepository.ts';
 import {
   type VerifyOptions,
@@ -318,6 +318,26 @@ test('a container with more damage than is recorded ends its chain', async () =>
   expect(next.pointType).toBe('full');
   await expectRestored(repository, { a: blocks('abe') });
 });
+
+test.each([
+  [0.01, true],
+  [1, false],
+])(
+  'a run over the part %d leaves it known that there was more damage: %s',
+  async (part, isLeft) => {
+    await rotShared();
+    await verify();
+    await updateVerifyRecord(folder, ({ containers, ...rest }) => ({
+      ...rest,
+      containers: containers.map((entry) => ({ ...entry, isTruncated: true })),
+    }));
+
+    await verify({ sampleRatio: part });
+
+    const { containers } = await readVerifyRecord(folder);
+    expect(containers.map((entry) => entry.isTruncated)).toEqual([isLeft, isLeft, isLeft]);
+  },
+);
 
 test('a copy of a container is another file', async () => {
   await rotShared();
