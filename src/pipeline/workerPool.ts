@@ -102,6 +102,8 @@ export class WorkerPool {
   readonly #queue = new JobQueue();
   #inlineIsBusy = false;
   #hasStarted = false;
+  /** Why there is no thread, when there is none. */
+  #whyNone = 'no worker thread is left';
   #isDue = false;
   #nextBatchId = 0;
   #closed = false;
@@ -237,17 +239,15 @@ export class WorkerPool {
 
   /** Hands queued jobs to the least busy thread, one batch at a time. The first job starts the threads. */
   #dispatch(): void {
-    if (!this.#hasStarted) {
-      this.#hasStarted = true;
-      for (let k = 0; k < this.workerCount; k++) this.#threads.push(this.#startThread());
-    }
+    if (this.#closed) return;
+    if (!this.#hasStarted) this.#startThreads();
     for (;;) {
       const thread = this.#threads.reduce<Thread | undefined>(
         (best, other) => (best && best.batches.size <= other.batches.size ? best : other),
         undefined,
       );
       if (!thread) {
-        this.#rejectAll(this.#queue.drain(), this.#crash('no worker thread is left'));
+        this.#rejectAll(this.#queue.drain(), this.#crash(this.#whyNone));
         return;
       }
       if (thread.batches.size >= MAX_BATCHES_PER_WORKER) return;
@@ -263,6 +263,16 @@ export class WorkerPool {
     thread.batches.set(batchId, batch);
     const words = encodeJobs(jobsOf(batch));
     thread.worker.postMessage({ batchId, words } satisfies WorkerBatch);
+  }
+
+  /** As many as the system lets this process have: jobs fail when that is none. */
+  #startThreads(): void {
+    this.#hasStarted = true;
+    try {
+      while (this.#threads.length < this.workerCount) this.#threads.push(this.#startThread());
+    } catch (error) {
+      this.#whyNone = `none could be started: ${(error as Error).message}`;
+    }
   }
 
   #startThread(): Thread {
@@ -295,7 +305,7 @@ export class WorkerPool {
     if (at >= 0 && !this.#closed) this.#threads.splice(at, 1);
     for (const batch of thread.batches.values()) this.#rejectAll(batch, this.#crash(reason));
     thread.batches.clear();
-    if (!this.#closed) this.#dispatch();
+    this.#dispatch();
   }
 
   #crash(reason: string): InternalError {

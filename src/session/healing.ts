@@ -8,12 +8,18 @@ import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import type { Extent } from '../pipeline/blocks.ts';
 import type { ParentDisk } from '../pipeline/fingerprintMap.ts';
 import { DamageTrace, traceDamage } from '../repository/damageTrace.ts';
-import { damagedIds, healthOfPoints, withNeeds } from '../repository/pointHealth.ts';
+import {
+  concernsDependents,
+  damagedIds,
+  healthOfPoints,
+  withNeeds,
+} from '../repository/pointHealth.ts';
 import type { RestorePoint } from '../repository/restorePoint.ts';
 import type { RestorePointView } from '../repository/restorePointView.ts';
 import {
   currentContainers,
   MAX_RECORDED_BLOCKS,
+  type Problem,
   readVerifyRecord,
   updateVerifyRecord,
   type VerifiedContainer,
@@ -38,17 +44,15 @@ async function readChecked(folder: string): Promise<CheckedFiles> {
 /**
  * Block indexes of a point, by disk id, whose stored bytes are recorded as damaged.
  *
- * @throws {@link IntegrityError} `INTEGRITY_DAMAGE_FOUND` when a container has more damage than is recorded;
- *   what the maps of a container throw
+ * @throws {@link IntegrityError} `INTEGRITY_DAMAGE_FOUND` when a container has damage that is of no single stored
+ *   block, or more than is recorded; what the maps of a container throw
  */
 export async function damagedPlaces(
   folder: string,
   view: RestorePointView,
 ): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
   const checked = await readChecked(folder);
-  for (const { point } of view.members) {
-    if (checked.get(point.fileName)?.isTruncated) throw tooMuch(point.fileName);
-  }
+  for (const { point } of view.members) checkHealable(checked.get(point.fileName));
   const trace = new DamageTrace(damagedIds(checked.values()));
   for (const opened of view.members) {
     if (trace.concerns(opened.point)) await trace.follow(opened);
@@ -57,11 +61,22 @@ export async function damagedPlaces(
   return new Map([...disks].map(([diskId, places]) => [diskId, new Set(places.keys())]));
 }
 
-function tooMuch(fileName: string): IntegrityError {
-  return new IntegrityError(
-    'INTEGRITY_DAMAGE_FOUND',
-    `${fileName}: verify found more than ${MAX_RECORDED_BLOCKS} damaged stored blocks`,
-  );
+/** Whether a file can be read at all shows now, whatever verify found. */
+function isOfContent({ code }: Problem): boolean {
+  return concernsDependents(code) && /^(FORMAT|INTEGRITY)_/.test(code);
+}
+
+function checkHealable(entry: VerifiedContainer | undefined): void {
+  if (!entry) return;
+  const { fileName, isTruncated, problems } = entry;
+  const problem = problems.find(isOfContent);
+  if (!isTruncated && !problem) return;
+  const found = problem
+    ? `"${problem.message}" (${problem.code})`
+    : `more than ${MAX_RECORDED_BLOCKS} damaged stored blocks`;
+  throw new IntegrityError('INTEGRITY_DAMAGE_FOUND', `${fileName}: verify found ${found}`, {
+    hint: 'restore the file from a copy and run "ovirt-cbt verify", or start a new chain with --mode full',
+  });
 }
 
 function damagedCount(parent: CheckedParent): number {

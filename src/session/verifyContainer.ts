@@ -160,8 +160,11 @@ class ContainerVerifier {
 
   async #blocks(): Promise<void> {
     const { signal, pool } = this.#context.resources;
-    const onDamage = (_block: StoredBlock, error: BackupError): void =>
-      this.#report(error.code, error.message, error.details);
+    // What cannot be read at all is a damaged block as well, and does not know which one.
+    const onDamage = ({ extent }: StoredBlock, { code, message }: BackupError): void => {
+      const { blockId, offsetBytes } = extent;
+      this.#report(code, message, { blockId, offsetBytes });
+    };
     const { fingerprint } = this.#context.verbs;
     await this.#context.resources.withLease((lease) =>
       connect(

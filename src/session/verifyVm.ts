@@ -154,6 +154,8 @@ export class VmCheck {
     const found = await this.#verify(point, resources, verbs);
     const { sampleRatio } = this.#options;
     const verifiedAt = new Date().toISOString();
+    // A sample does not see the damage that there was no room to record.
+    const wasTruncated = sampleRatio < 1 && this.#known.get(fileName)?.isTruncated === true;
     this.#results.set(fileName, {
       fileName,
       pointId,
@@ -161,6 +163,7 @@ export class VmCheck {
       verifiedAt,
       sampleRatio,
       ...found,
+      isTruncated: found.isTruncated || wasTruncated,
     });
     if (performance.now() - this.#savedAtMs >= SAVE_EVERY_MS) await this.save();
   }

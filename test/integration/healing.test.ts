@@ -2,8 +2,9 @@
  * Bit rot in 100 random stored blocks of a chain: verify finds them all, the next session stores anew what its
  * point needs of them, and the points that stay damaged are named, no others.
  */
+import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { IntegrityError } from '../../src/core/errors.ts';
 import { listRepository } from '../../src/session/listRepository.ts';
 import type { SessionReport } from '../../src/session/report.ts';
@@ -113,6 +114,22 @@ class BlockImage {
   }
 }
 
+/** A bad sector: reads that begin at this offset of a file fail. */
+async function failReadsAt(offsetBytes: number): Promise<AsyncDisposable> {
+  const probe = await open('/dev/null', 'r');
+  const prototype = Object.getPrototypeOf(probe) as FileHandle;
+  await probe.close();
+  const original = Reflect.get(prototype, 'read') as (...args: unknown[]) => unknown;
+  const spy = vi.spyOn(prototype, 'read').mockImplementation(function (
+    this: FileHandle,
+    ...args: unknown[]
+  ) {
+    if (args[3] === offsetBytes) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+    return Reflect.apply(original, this, args) as never;
+  });
+  return { [Symbol.asyncDispose]: async () => spy.mockRestore() };
+}
+
 describe('a chain of images', () => {
   const temp = useTempFolder();
 
@@ -191,6 +208,22 @@ describe('a chain of images', () => {
 
     expect(healed.disks).toMatchObject([{ zeroBytes: BLOCK_BYTES, changedBytes: BLOCK_BYTES }]);
     expect(healed.healing).toMatchObject({ blockCount: 2 });
+    await expectRestored(repository, { a: content });
+  });
+
+  test('stores anew what cannot be read where the medium is bad', async () => {
+    const repository = temp.path('repo');
+    const content = prose(3 * BLOCK_BYTES, 'three blocks');
+    await backup(repository, writeImage(temp.path('a'), content));
+    const { stored } = await composeAll(vmFolderOf(repository));
+    const bad = Math.max(...[...stored.values()].map(({ offsetBytes }) => offsetBytes));
+    await using _medium = await failReadsAt(bad);
+
+    const { damage } = await verifyAll(repository);
+    const healed = await backup(repository, temp.path('a'));
+
+    expect(damage).toMatchObject([{ code: 'REPOSITORY_IO', offsetBytes: bad, useCount: 1 }]);
+    expect(healed.healing).toMatchObject({ blockCount: 1 });
     await expectRestored(repository, { a: content });
   });
 

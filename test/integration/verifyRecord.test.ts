@@ -2,11 +2,12 @@
 import { copyFileSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { PRODUCTION_SLOT_FORMAT, slotOffsetOf } from '../../src/container/layout.ts';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { openContainer } from '../../src/repository/pointReader.ts';
 import { decodeVbm, encodeVbm } from '../../src/repository/pointXml.ts';
 import type { RestorePoint } from '../../src/repository/restorePoint.ts';
-import { readVerifyRecord } from '../../src/repository/verifyRecord.ts';
+import { readVerifyRecord, updateVerifyRecord } from '../../src/repository/verifyRecord.ts';
 import { listRepository, type ListedPoint } from '../../src/session/listRepository.ts';
 import {
   type VerifyOptions,
@@ -15,7 +16,7 @@ import {
 } from '../../src/session/verifyRepository.ts';
 import { composeAll, rot } from '../helpers/bitRot.ts';
 import { runCli } from '../helpers/cli.ts';
-import { BLOCK_BYTES, blocks, prose, writeImage } from '../helpers/images.ts';
+import { BLOCK_BYTES, blocks, flipBit, prose, writeImage } from '../helpers/images.ts';
 import {
   backup,
   expectRestored,
@@ -318,6 +319,52 @@ test('a container with more damage than is recorded ends its chain', async () =>
   expect(next.pointType).toBe('full');
   await expectRestored(repository, { a: blocks('abe') });
 });
+
+test('a container whose structure is damaged ends its chain, although it can be opened', async () => {
+  const secondSlot = slotOffsetOf(PRODUCTION_SLOT_FORMAT, 1);
+  flipBit(path.join(folder, pointsOf(repository)[1]?.fileName ?? ''), secondSlot + 100);
+  const { points } = await verify();
+
+  const next = await backup(repository, temp.path('a'));
+
+  expect(points.filter(({ isDamaged }) => isDamaged)).toHaveLength(2);
+  expect(messageCodes(next)).toEqual(['REPO-501']);
+  expect(next.pointType).toBe('full');
+  expect(await verify({ point: 'latest' })).toMatchObject({ outcome: 'ok' });
+});
+
+test('a finding that concerns a point alone does not end its chain', async () => {
+  await verify();
+  const problems = [{ code: 'INTEGRITY_METADATA_MISMATCH', message: 'another number' }];
+  await updateVerifyRecord(folder, ({ containers, ...rest }) => ({
+    ...rest,
+    containers: containers.map((entry) => ({ ...entry, problems })),
+  }));
+
+  const next = await backup(repository, temp.path('a'));
+
+  expect([next.pointType, messageCodes(next)]).toEqual(['increment', []]);
+});
+
+test.each([
+  [0.01, true],
+  [1, false],
+])(
+  'a run over the part %d leaves it known that there was more damage: %s',
+  async (part, isLeft) => {
+    await rotShared();
+    await verify();
+    await updateVerifyRecord(folder, ({ containers, ...rest }) => ({
+      ...rest,
+      containers: containers.map((entry) => ({ ...entry, isTruncated: true })),
+    }));
+
+    await verify({ sampleRatio: part });
+
+    const { containers } = await readVerifyRecord(folder);
+    expect(containers.map((entry) => entry.isTruncated)).toEqual([isLeft, isLeft, isLeft]);
+  },
+);
 
 test('a copy of a container is another file', async () => {
   await rotShared();

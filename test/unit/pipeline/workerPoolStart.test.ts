@@ -1,0 +1,62 @@
+/** Threads start with the first job: what when they cannot, or when nobody wants them any more. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { afterEach, expect, test, vi } from 'vitest';
+import { createSlab, type Slot } from '../../../src/pipeline/slab.ts';
+import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
+import { expectCode } from '../../helpers/errors.ts';
+
+const BLOCK_BYTES = 16_384;
+
+const threads = vi.hoisted(() => ({ started: 0, room: 0 }));
+
+vi.mock('node:worker_threads', async (load) => {
+  const real = await load<typeof import('node:worker_threads')>();
+  class Worker extends real.Worker {
+    constructor(...args: ConstructorParameters<typeof real.Worker>) {
+      // What Node throws where the system lets it have no more threads.
+      if (threads.started >= threads.room)
+        throw new Error('EAGAIN: resource temporarily unavailable');
+      threads.started++;
+      super(...args);
+    }
+  }
+  return { ...real, Worker };
+});
+
+let pool: WorkerPool;
+
+afterEach(async () => {
+  await pool.close();
+});
+
+async function slotOf(workers: number, room: number): Promise<Slot> {
+  Object.assign(threads, { started: 0, room });
+  const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 4 * BLOCK_BYTES });
+  pool = await createWorkerPool({ slab, workers });
+  return await slab.lease().acquireRaw();
+}
+
+test('a pool that can start no thread fails its jobs', async () => {
+  const slot = await slotOf(2, 0);
+
+  await expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED');
+  await expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED');
+});
+
+test('a pool goes on with the threads that could be started', async () => {
+  const slot = await slotOf(3, 1);
+
+  expect((await pool.hash(slot, BLOCK_BYTES)).fingerprint).not.toBe(0n);
+});
+
+test('a pool that is closed before its first job left starts no thread', async () => {
+  const slot = await slotOf(2, 2);
+  const hashed = expectCode(pool.hash(slot, BLOCK_BYTES), 'INTERNAL_INVARIANT');
+
+  await pool.close();
+  await nextTurn();
+  await nextTurn();
+
+  await hashed;
+  expect(threads.started).toBe(0);
+});
