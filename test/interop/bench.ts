@@ -12,9 +12,10 @@ import type { SessionReport } from '../../src/session/report.ts';
 import { restoreImages } from '../../src/session/restoreImages.ts';
 import { restoreVm, type RestoreVmReport } from '../../src/session/restoreVm.ts';
 import { qemuImg } from './qemu.ts';
-import type { QemuDisk } from './qemuDisk.ts';
+import { QemuDisk } from './qemuDisk.ts';
 import { QemuView } from './qemuView.ts';
-import { RealBackend, type RealImageio, type ServedTicket } from './realImageio.ts';
+import { type CreateDisk, RealBackend } from './realBackend.ts';
+import type { RealImageio, ServedTicket } from './realImageio.ts';
 
 /** Of the engine; slow enough for a daemon that starts again. */
 const TIME_SCALE = 0.02;
@@ -41,13 +42,14 @@ export interface InteropBench {
   frozen(vm: LabVm, report: SessionReport, disk: string): QemuView;
   /** Restores a point to files; each disk has to be its frozen view to the byte. */
   expectRestored(vm: LabVm, report: SessionReport): Promise<void>;
-  /** Adds a row to the table that run.sh prints at the end. */
-  tell(scenario: string, details: string): void;
+  /** Adds a row to the table that run.sh prints at the end. @param peer - without it, ovirt-imageio */
+  tell(scenario: string, details: string, peer?: string): void;
   /** Tickets since the last call, and their rows in the table. */
   served(scenario: string): readonly ServedTicket[];
 }
 
-function env(name: string): string {
+/** What run.sh has prepared. */
+export function env(name: string): string {
   const value = process.env[name];
   if (value === undefined) throw new Error(`${name} is not set; start with test/interop/run.sh`);
   return value;
@@ -66,17 +68,19 @@ export function expectSame(file: string, view: QemuView): void {
   expect(readFileSync(file).equals(readFileSync(view.referencePath))).toBe(true);
 }
 
-export function useInterop(): InteropBench {
+export function useInterop(
+  createDisk: CreateDisk = (folder, spec) => new QemuDisk(folder, spec),
+): InteropBench {
   let folder = '';
   let lab: Lab;
   let backend: RealBackend;
   let messages: SessionMessage[] = [];
   let hasPoint = false;
-  let rows: (readonly [scenario: string, details: string])[] = [];
+  let rows: (readonly [peer: string, scenario: string, details: string])[] = [];
 
   beforeEach(async () => {
     folder = mkdtempSync(path.join(tmpdir(), 'cbt-'));
-    backend = new RealBackend({ folder, venv: env('INTEROP_VENV') });
+    backend = new RealBackend({ folder, venv: env('INTEROP_VENV') }, createDisk);
     lab = await startLabOver(backend, { timeScale: TIME_SCALE });
     messages = [];
     hasPoint = false;
@@ -85,8 +89,8 @@ export function useInterop(): InteropBench {
   afterEach(async ({ task }) => {
     const leftovers = lab.leftovers();
     const isGood = task.result?.state !== 'fail' && leftovers.length === 0;
-    for (const [scenario, details] of rows) {
-      const cells = ['ovirt-imageio', scenario, isGood ? 'passed' : 'FAILED', details];
+    for (const [peer, scenario, details] of rows) {
+      const cells = [peer, scenario, isGood ? 'passed' : 'FAILED', details];
       appendFileSync(env('INTEROP_TABLE'), `${cells.join('\t')}\n`);
     }
     await lab.close();
@@ -108,7 +112,11 @@ export function useInterop(): InteropBench {
       return folder;
     },
     addVm: (name, disks, options = {}) => lab.addVm({ name, disks, ...options }),
-    image: (vm, disk) => backend.disk(vm.disk(disk).id),
+    image(vm, disk) {
+      const found = backend.disk(vm.disk(disk).id);
+      if (found instanceof QemuDisk) return found;
+      throw new Error(`${disk} is a guest's`);
+    },
     async backup(vm, given = {}) {
       const report = await backupVms({
         engine: settings(),
@@ -150,7 +158,9 @@ export function useInterop(): InteropBench {
       for (const disk of disks) expectSame(disk.path, bench.frozen(vm, report, disk.alias));
       rmSync(output, { recursive: true });
     },
-    tell: (scenario, details) => void rows.push([scenario, details]),
+    tell: (scenario, details, peer = 'ovirt-imageio') => {
+      rows.push([peer, scenario, details]);
+    },
     served(scenario) {
       const tickets = backend.imageio.served.splice(0);
       for (const { mode, context, ...bytes } of tickets) {
