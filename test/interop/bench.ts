@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect } from 'vitest';
 import type { SessionMessage } from '../../src/core/messages.ts';
 import { startLabOver } from '../../src/lab/engineStart.ts';
 import type { Lab, LabDiskSpec, LabView, LabVm, LabVmSpec } from '../../src/lab/types.ts';
-import { type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
+import { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
 import { backupVms, type BackupVmsOptions } from '../../src/session/backupVms.ts';
 import type { SessionReport } from '../../src/session/report.ts';
 import { restoreImages } from '../../src/session/restoreImages.ts';
@@ -21,7 +21,12 @@ import type { RealImageio, ServedTicket } from './realImageio.ts';
 const TIME_SCALE = 0.02;
 const TIMINGS: OvirtTimings = {
   ...scaleTimings(0.05),
+  // Pauses are short, limits are not: the machine may have other work, and calls of QEMU's tools block.
+  connectMs: DEFAULT_TIMINGS.connectMs,
+  imageioReadMs: DEFAULT_TIMINGS.imageioReadMs,
   imageioExtentsMs: 120_000,
+  backupReadyMs: DEFAULT_TIMINGS.backupReadyMs,
+  transferReadyMs: DEFAULT_TIMINGS.transferReadyMs,
   // The daemon is real: it needs its time to start again.
   blockRetryMs: 200,
 };

@@ -96,7 +96,7 @@ describe.each([
 
     async function expectReadable(vm: LabVm, reports: readonly SessionReport[]): Promise<void> {
       const { files, chain } = readIndependently(
-        containersOf(path.join(bench.folder, 'repository')),
+        containersOf(path.join(bench.folder, 'repository'), reports),
       );
       expect(files.flatMap(({ warnings }) => warnings)).toEqual([]);
       const expected = await Promise.all(

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { ImageFile } from './qemu.ts';
 import { qmp, type QmpCommand } from './qmp.ts';
@@ -81,6 +81,8 @@ export class Guest {
     const serial = `file:${path.join(folder, 'console')}`;
     const monitor = `unix:${path.join(folder, 'monitor')},server=on,wait=off`;
     const args = [...machine(options, 'write'), '-serial', serial, '-qmp', monitor];
+    // What an earlier guest has said there would pass for this one's.
+    rmSync(path.join(folder, 'console'), { force: true });
     const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'] });
     const guest = new Guest(folder, child);
     guest.#waitForRound(1, BOOT_TIMEOUT_MS);
@@ -126,7 +128,8 @@ export class Guest {
 
   /** Switches the guest off in the midst of its writing; QEMU stores its bitmaps. */
   async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const { exitCode, signalCode, killed } = this.#child;
+    if (exitCode !== null || signalCode !== null || killed) return;
     const exited = once(this.#child, 'exit');
     this.qmp({ execute: 'quit' });
     await exited;

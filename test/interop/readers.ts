@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
+import type { SessionReport } from '../../src/session/report.ts';
 import { env } from './bench.ts';
 
 const MAX_OUTPUT_BYTES = 1 << 28;
@@ -44,11 +45,14 @@ export interface CheckedChain {
   readonly chain: readonly { readonly disks: readonly CheckedDisk[] }[];
 }
 
-/** Containers of a chain in a repository, the full first. */
-export function containersOf(repository: string): string[] {
+/** Containers of these sessions, in their order: names of the same second are in no order. */
+export function containersOf(repository: string, reports: readonly SessionReport[]): string[] {
   const files = readdirSync(repository, { recursive: true }).map(String);
-  const ofKind = (suffix: string): string[] => files.filter((file) => file.endsWith(suffix)).sort();
-  return [...ofKind('.vbk'), ...ofKind('.vib')].map((file) => path.join(repository, file));
+  return reports.map(({ fileName }) => {
+    const file = files.find((one) => path.basename(one) === fileName);
+    if (file === undefined) throw new Error(`${fileName} is not in the repository`);
+    return path.join(repository, file);
+  });
 }
 
 /** Opens a chain of at least two containers with both readers and reads every byte; they have to agree. */
