@@ -25,15 +25,19 @@ export interface TicketTarget {
   /** Absent for a read-only target. @throws an Error with code ENOSPC when the storage is full */
   write?(offsetBytes: number, bytes: Uint8Array): void;
   zero?(offsetBytes: number, lengthBytes: number): void;
-  /** Where the content is an image file of QEMU: then a data plane serves that file, and calls none of the above. */
+  /** Where the content is an image of QEMU: then a data plane serves that, and calls none of the above. */
   readonly image?: TargetImage | undefined;
 }
 
-/** An image file of QEMU, as its storage server is to open it. */
+/** An image file of QEMU, as its storage server is to open it, or what a running QEMU exports already. */
 export interface TargetImage {
+  /** Of an export: its unix socket. */
   readonly path: string;
-  readonly format: 'qcow2' | 'raw';
-  /** Bitmaps of the image whose union is dirty; undefined for the zero context. */
+  /** The format of a file; `export` for what is served already. */
+  readonly format: 'qcow2' | 'raw' | 'export';
+  /** Name of an export. */
+  readonly exportName?: string | undefined;
+  /** Bitmaps of the image whose union is dirty, or the one bitmap of an export; undefined for the zero context. */
   readonly bitmaps: readonly string[] | undefined;
 }
 
@@ -84,18 +88,27 @@ export interface LabImageioPlane extends LabDataPlane {
 export interface FrozenView extends LabView {
   /** @param bitmaps - names whose union is dirty; undefined for the zero context. */
   extents(bitmaps: readonly string[] | undefined): ViewExtent[];
-  /** Where the view is an image file of QEMU. */
+  /** Where the view is an image of QEMU. */
   image?(bitmaps: readonly string[] | undefined): TargetImage;
   /** The engine does not serve this view any more: what was written meanwhile is merged into it. */
   release?(): void;
 }
 
+/** What a backup asks of the frozen moment besides the content. */
+export interface FreezeMarks {
+  /** Bitmaps whose union the backup will read; none for a full one. */
+  readonly bases: readonly string[];
+  /** A new bitmap, which records from this moment on. */
+  readonly bitmap: string | undefined;
+}
+
 /** The content of a disk, as the engine handles it. */
 export interface DiskContent extends LabDisk {
-  /** The present content and bitmaps, closed to everything that comes later. */
-  freeze(): FrozenView;
-  /** Begins a new bitmap, which records from now on in place of the one before. */
-  addBitmap(name: string): void;
+  /**
+   * The present content and bitmaps, closed to everything that comes later. The new bitmap begins in the same
+   * step: no guest write is in both or in neither.
+   */
+  freeze(marks?: FreezeMarks): FrozenView;
   /** Removes a bitmap; the next older one takes over what it recorded. */
   removeBitmap(name: string): void;
   dropBitmaps(): void;

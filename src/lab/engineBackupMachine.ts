@@ -92,14 +92,12 @@ function freezeDisk(engine: Engine, backup: BackupRow, disk: DiskRow): void {
   const { snapshotId, toCheckpointId: newName } = backup;
   const bases = basesOf(engine, backup, disk);
   const wasBroken = !disk.data.canServe(bases);
-  const view = disk.data.freeze();
+  const bitmap = canKeepBitmaps(disk) ? newName : undefined;
+  const view = disk.data.freeze({ bases, bitmap });
   backup.views.set(disk.id, view);
   if (bases.length > 0) backup.dirtyNames.set(disk.id, bases);
-  if (newName !== undefined && canKeepBitmaps(disk)) {
-    disk.data.addBitmap(newName);
-    // On top of broken bitmaps a new one is worth nothing, until a full backup starts afresh.
-    if (wasBroken) disk.data.breakBitmaps();
-  }
+  // On top of broken bitmaps a new one is worth nothing, until a full backup starts afresh.
+  if (bitmap !== undefined && wasBroken) disk.data.breakBitmaps();
   if (snapshotId !== undefined) addOverlay(disk, snapshotId, view);
 }
 

@@ -3,7 +3,7 @@
  * bitmap records, so that what is dirty since checkpoint C is the union of the bitmaps from C on.
  */
 import { invariant } from '../core/errors.ts';
-import type { DiskContent, TicketTarget } from './dataPlane.ts';
+import type { DiskContent, FreezeMarks, TicketTarget } from './dataPlane.ts';
 import { FrozenDisk } from './frozenView.ts';
 import {
   allocatedBytesOf,
@@ -133,14 +133,16 @@ export class LabDiskState implements DiskContent {
   }
 
   /** The present content and bitmaps, closed to everything that comes later. */
-  freeze(): FrozenDisk {
-    return new FrozenDisk({
+  freeze(marks?: FreezeMarks): FrozenDisk {
+    const view = new FrozenDisk({
       sizeBytes: this.#sizeBytes,
       granules: this.#content.share(),
       discarded: this.#discarded.clone(),
       bitmaps: new Map([...this.#bitmaps].map(([name, { dirty }]) => [name, dirty.clone()])),
       hidesHoles: this.#hidesHoles,
     });
+    if (marks?.bitmap !== undefined) this.addBitmap(marks.bitmap);
+    return view;
   }
 
   /** Begins a new bitmap, which records from now on in place of the one before. */

@@ -6,21 +6,27 @@ import { afterEach, beforeEach, expect } from 'vitest';
 import type { SessionMessage } from '../../src/core/messages.ts';
 import { startLabOver } from '../../src/lab/engineStart.ts';
 import type { Lab, LabDiskSpec, LabView, LabVm, LabVmSpec } from '../../src/lab/types.ts';
-import { type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
+import { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
 import { backupVms, type BackupVmsOptions } from '../../src/session/backupVms.ts';
 import type { SessionReport } from '../../src/session/report.ts';
 import { restoreImages } from '../../src/session/restoreImages.ts';
 import { restoreVm, type RestoreVmReport } from '../../src/session/restoreVm.ts';
 import { qemuImg } from './qemu.ts';
-import type { QemuDisk } from './qemuDisk.ts';
+import { QemuDisk } from './qemuDisk.ts';
 import { QemuView } from './qemuView.ts';
-import { RealBackend, type RealImageio, type ServedTicket } from './realImageio.ts';
+import { type CreateDisk, RealBackend } from './realBackend.ts';
+import type { RealImageio, ServedTicket } from './realImageio.ts';
 
 /** Of the engine; slow enough for a daemon that starts again. */
 const TIME_SCALE = 0.02;
 const TIMINGS: OvirtTimings = {
   ...scaleTimings(0.05),
+  // Pauses are short, limits are not: the machine may have other work, and calls of QEMU's tools block.
+  connectMs: DEFAULT_TIMINGS.connectMs,
+  imageioReadMs: DEFAULT_TIMINGS.imageioReadMs,
   imageioExtentsMs: 120_000,
+  backupReadyMs: DEFAULT_TIMINGS.backupReadyMs,
+  transferReadyMs: DEFAULT_TIMINGS.transferReadyMs,
   // The daemon is real: it needs its time to start again.
   blockRetryMs: 200,
 };
@@ -41,13 +47,14 @@ export interface InteropBench {
   frozen(vm: LabVm, report: SessionReport, disk: string): QemuView;
   /** Restores a point to files; each disk has to be its frozen view to the byte. */
   expectRestored(vm: LabVm, report: SessionReport): Promise<void>;
-  /** Adds a row to the table that run.sh prints at the end. */
-  tell(scenario: string, details: string): void;
+  /** Adds a row to the table that run.sh prints at the end. @param peer - without it, ovirt-imageio */
+  tell(scenario: string, details: string, peer?: string): void;
   /** Tickets since the last call, and their rows in the table. */
   served(scenario: string): readonly ServedTicket[];
 }
 
-function env(name: string): string {
+/** What run.sh has prepared. */
+export function env(name: string): string {
   const value = process.env[name];
   if (value === undefined) throw new Error(`${name} is not set; start with test/interop/run.sh`);
   return value;
@@ -66,17 +73,19 @@ export function expectSame(file: string, view: QemuView): void {
   expect(readFileSync(file).equals(readFileSync(view.referencePath))).toBe(true);
 }
 
-export function useInterop(): InteropBench {
+export function useInterop(
+  createDisk: CreateDisk = (folder, spec) => new QemuDisk(folder, spec),
+): InteropBench {
   let folder = '';
   let lab: Lab;
   let backend: RealBackend;
   let messages: SessionMessage[] = [];
   let hasPoint = false;
-  let rows: (readonly [scenario: string, details: string])[] = [];
+  let rows: (readonly [peer: string, scenario: string, details: string])[] = [];
 
   beforeEach(async () => {
     folder = mkdtempSync(path.join(tmpdir(), 'cbt-'));
-    backend = new RealBackend({ folder, venv: env('INTEROP_VENV') });
+    backend = new RealBackend({ folder, venv: env('INTEROP_VENV') }, createDisk);
     lab = await startLabOver(backend, { timeScale: TIME_SCALE });
     messages = [];
     hasPoint = false;
@@ -85,8 +94,8 @@ export function useInterop(): InteropBench {
   afterEach(async ({ task }) => {
     const leftovers = lab.leftovers();
     const isGood = task.result?.state !== 'fail' && leftovers.length === 0;
-    for (const [scenario, details] of rows) {
-      const cells = ['ovirt-imageio', scenario, isGood ? 'passed' : 'FAILED', details];
+    for (const [peer, scenario, details] of rows) {
+      const cells = [peer, scenario, isGood ? 'passed' : 'FAILED', details];
       appendFileSync(env('INTEROP_TABLE'), `${cells.join('\t')}\n`);
     }
     await lab.close();
@@ -108,7 +117,11 @@ export function useInterop(): InteropBench {
       return folder;
     },
     addVm: (name, disks, options = {}) => lab.addVm({ name, disks, ...options }),
-    image: (vm, disk) => backend.disk(vm.disk(disk).id),
+    image(vm, disk) {
+      const found = backend.disk(vm.disk(disk).id);
+      if (found instanceof QemuDisk) return found;
+      throw new Error(`${disk} is a guest's`);
+    },
     async backup(vm, given = {}) {
       const report = await backupVms({
         engine: settings(),
@@ -150,7 +163,9 @@ export function useInterop(): InteropBench {
       for (const disk of disks) expectSame(disk.path, bench.frozen(vm, report, disk.alias));
       rmSync(output, { recursive: true });
     },
-    tell: (scenario, details) => void rows.push([scenario, details]),
+    tell: (scenario, details, peer = 'ovirt-imageio') => {
+      rows.push([peer, scenario, details]);
+    },
     served(scenario) {
       const tickets = backend.imageio.served.splice(0);
       for (const { mode, context, ...bytes } of tickets) {

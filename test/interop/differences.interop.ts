@@ -50,10 +50,9 @@ let sides: readonly [Side, Side];
 /** What has happened to a disk before it was frozen; bitmap b is the base. */
 function live(disk: DiskContent): TicketTarget {
   disk.write(0, noise(1, 512 * KIB));
-  disk.freeze().release?.();
-  disk.addBitmap('a');
+  disk.freeze({ bases: [], bitmap: 'a' }).release?.();
   disk.write(MIB, noise(2, 64 * KIB));
-  disk.addBitmap('b');
+  disk.freeze({ bases: [], bitmap: 'b' }).release?.();
   disk.write(2 * MIB, noise(3, 128 * KIB));
   disk.zero(0, 128 * KIB);
   disk.write(SIZE_BYTES - 100, noise(4, 100));

@@ -36,6 +36,10 @@ export interface MappedRange {
   readonly length: number;
   readonly data: boolean;
   readonly zero: boolean;
+  /** Layers below the top one. */
+  readonly depth: number;
+  /** False where no layer has anything. */
+  readonly present: boolean;
 }
 
 function run(tool: string, args: readonly string[]): string {
@@ -49,6 +53,11 @@ export function qemuImg(...args: readonly string[]): string {
 
 export function qemuVersion(): string {
   return /version (\S+)/.exec(qemuImg('--version'))?.[1] ?? '';
+}
+
+/** A whole raw copy of what QEMU reads from an image at this moment; sparse. */
+export function copyOut({ path: from, format }: ImageFile, to: string): void {
+  qemuImg('convert', '-U', '-f', format, '-O', 'raw', from, to);
 }
 
 export function bitmapsOf({ path, format }: ImageFile): QemuBitmap[] {
@@ -94,6 +103,54 @@ export function mapOf(...imageArgs: readonly string[]): MappedRange[] {
   return JSON.parse(qemuImg('map', '--output=json', ...imageArgs)) as MappedRange[];
 }
 
+/** Bytes that an image holds itself, whatever lies below it. */
+export function ownBytes({ path, format }: ImageFile): number {
+  const ranges = mapOf('-U', '-f', format, path);
+  const own = ranges.filter(({ depth, present }) => depth === 0 && present);
+  return own.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** What a ticket is given: an export over NBD. */
+export interface NbdServer {
+  /** As imageio is told it. */
+  readonly url: string;
+  readonly bitmap: string | undefined;
+  /** @param bitmap - shows that one's dirty ranges, as ranges without data. */
+  map(bitmap?: string): MappedRange[];
+  /** The ticket is gone. */
+  stop(): Promise<void>;
+}
+
+function mapExport(server: string, bitmap: string | undefined): MappedRange[] {
+  const context = bitmap === undefined ? '' : `,x-dirty-bitmap=qemu:dirty-bitmap:${bitmap}`;
+  return mapOf('--image-opts', `driver=nbd,server.type=unix,${server}${context}`);
+}
+
+/** An export of a guest's own QEMU, which begins and ends with the backup. */
+export class GuestExport implements NbdServer {
+  readonly bitmap: string | undefined;
+  readonly #socketPath: string;
+  readonly #name: string;
+
+  constructor(socketPath: string, name: string, bitmap: string | undefined) {
+    this.#socketPath = socketPath;
+    this.#name = name;
+    this.bitmap = bitmap;
+  }
+
+  get url(): string {
+    return `nbd:unix:${this.#socketPath}:exportname=${this.#name}`;
+  }
+
+  map(bitmap?: string): MappedRange[] {
+    return mapExport(`server.path=${this.#socketPath},export=${this.#name}`, bitmap);
+  }
+
+  stop(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
 export interface NbdOptions {
   readonly image: ImageFile;
   readonly socketPath: string;
@@ -102,13 +159,13 @@ export interface NbdOptions {
 }
 
 /** A running qemu-nbd, with the options of vdsm. */
-export class NbdExport {
-  readonly socketPath: string;
+export class NbdExport implements NbdServer {
+  readonly #socketPath: string;
   readonly bitmap: string | undefined;
   readonly #child: ChildProcess;
 
   private constructor({ socketPath, bitmap }: NbdOptions, child: ChildProcess) {
-    this.socketPath = socketPath;
+    this.#socketPath = socketPath;
     this.bitmap = bitmap;
     this.#child = child;
   }
@@ -139,11 +196,12 @@ export class NbdExport {
     return new NbdExport(options, child);
   }
 
-  /** @param bitmap - shows that one's dirty ranges, as ranges without data. */
+  get url(): string {
+    return `nbd:unix:${this.#socketPath}`;
+  }
+
   map(bitmap?: string): MappedRange[] {
-    const where = `driver=nbd,server.type=unix,server.path=${this.socketPath}`;
-    const context = bitmap === undefined ? '' : `,x-dirty-bitmap=qemu:dirty-bitmap:${bitmap}`;
-    return mapOf('--image-opts', `${where}${context}`);
+    return mapExport(`server.path=${this.#socketPath}`, bitmap);
   }
 
   async stop(): Promise<void> {

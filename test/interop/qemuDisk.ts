@@ -6,9 +6,22 @@
 import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import type { DiskContent, DiskContentSpec, TicketTarget } from '../../src/lab/dataPlane.ts';
+import type {
+  DiskContent,
+  DiskContentSpec,
+  FreezeMarks,
+  TicketTarget,
+} from '../../src/lab/dataPlane.ts';
 import type { LabDiskFormat } from '../../src/lab/types.ts';
-import { bitmapsOf, crashWriter, guestWrite, type ImageFile, qemuImg, qemuIo } from './qemu.ts';
+import {
+  bitmapsOf,
+  copyOut,
+  crashWriter,
+  guestWrite,
+  type ImageFile,
+  qemuImg,
+  qemuIo,
+} from './qemu.ts';
 import { neverCalled, QemuView } from './qemuView.ts';
 
 const PAGE_BYTES = 4096;
@@ -117,12 +130,12 @@ export class QemuDisk implements DiskContent {
   }
 
   snapshot(): QemuView {
-    return new QemuView(this.#active, this.#newPath('view.raw'), () => {});
+    return this.#viewOf(this.#active, () => {});
   }
 
-  freeze(): QemuView {
+  freeze(marks?: FreezeMarks): QemuView {
     const layer: FrozenLayer = { image: this.#active, isReleased: false };
-    const view = new QemuView(this.#active, this.#newPath('view.raw'), () => {
+    const view = this.#viewOf(this.#active, () => {
       layer.isReleased = true;
       this.#mergeReleased();
     });
@@ -130,10 +143,21 @@ export class QemuDisk implements DiskContent {
     const { path: base, format } = this.#active;
     this.#active = this.#newImage('qcow2');
     qemuImg('create', '-q', '-f', 'qcow2', '-b', base, '-F', format, this.#active.path);
+    if (marks?.bitmap !== undefined) this.#addBitmap(marks.bitmap);
     return view;
   }
 
-  addBitmap(name: string): void {
+  #viewOf(image: ImageFile, release: () => void): QemuView {
+    const referencePath = this.#newPath('view.raw');
+    copyOut(image, referencePath);
+    return new QemuView({
+      referencePath,
+      image: (bitmaps) => ({ ...image, bitmaps }),
+      release,
+    });
+  }
+
+  #addBitmap(name: string): void {
     for (const layer of this.#layers()) {
       for (const { name: older, isRecording, isBroken } of bitmapsOf(layer)) {
         if (isRecording && !isBroken) qemuImg('bitmap', '--disable', layer.path, older);

@@ -1,8 +1,7 @@
-/** The content of a real disk at one moment: an image below an overlay, and a copy of it for the tests. */
+/** The content of a real disk at one moment: what QEMU serves of it, and a copy for the tests. */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import type { FrozenView, TargetImage, ViewExtent } from '../../src/lab/dataPlane.ts';
-import { type ImageFile, qemuImg } from './qemu.ts';
 
 const PIECE_BYTES = 1024 ** 2;
 
@@ -11,24 +10,24 @@ export function neverCalled(what: string): never {
   throw new Error(`${what}: the daemon reads real images itself`);
 }
 
-/** A whole copy of what QEMU reads from an image at this moment; sparse. */
-function copyOut({ path: from, format }: ImageFile, to: string): void {
-  qemuImg('convert', '-U', '-f', format, '-O', 'raw', from, to);
+export interface QemuViewOptions {
+  /** A raw copy of the content, made apart from all that is served. */
+  readonly referencePath: string;
+  /** What a ticket serves; bitmaps as in {@link FrozenView.image}. */
+  readonly image: (bitmaps: readonly string[] | undefined) => TargetImage;
+  readonly release: () => void;
 }
 
 export class QemuView implements FrozenView {
   readonly sizeBytes: number;
   /** Copy made when the view was frozen, apart from all that is served: the judge of every test. */
   readonly referencePath: string;
-  readonly #image: ImageFile;
-  readonly #release: () => void;
+  readonly #options: QemuViewOptions;
 
-  constructor(image: ImageFile, referencePath: string, release: () => void) {
-    copyOut(image, referencePath);
-    this.sizeBytes = statSync(referencePath).size;
-    this.referencePath = referencePath;
-    this.#image = image;
-    this.#release = release;
+  constructor(options: QemuViewOptions) {
+    this.referencePath = options.referencePath;
+    this.sizeBytes = statSync(options.referencePath).size;
+    this.#options = options;
   }
 
   read(offsetBytes: number, lengthBytes: number): Buffer {
@@ -56,10 +55,10 @@ export class QemuView implements FrozenView {
   }
 
   image(bitmaps: readonly string[] | undefined): TargetImage {
-    return { ...this.#image, bitmaps };
+    return this.#options.image(bitmaps);
   }
 
   release(): void {
-    this.#release();
+    this.#options.release();
   }
 }

@@ -6,9 +6,6 @@ import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { LabAuthority } from '../../src/lab/certificates.ts';
 import type {
-  DiskContent,
-  DiskContentSpec,
-  LabBackend,
   LabImageioPlane,
   TargetImage,
   Ticket,
@@ -17,8 +14,14 @@ import type {
 import type { LabTraffic } from '../../src/lab/types.ts';
 import { Front } from './front.ts';
 import { ImageioDaemon } from './imageioDaemon.ts';
-import { type ImageFile, type MappedRange, NbdExport, qemuImg } from './qemu.ts';
-import { QemuDisk } from './qemuDisk.ts';
+import {
+  GuestExport,
+  type ImageFile,
+  type MappedRange,
+  NbdExport,
+  type NbdServer,
+  qemuImg,
+} from './qemu.ts';
 
 const TICKET_TIMEOUT_SECONDS = 300;
 const MERGED_BITMAP = 'since-base';
@@ -38,7 +41,7 @@ export interface ServedTicket {
 }
 
 interface OpenTicket {
-  readonly nbd: NbdExport;
+  readonly nbd: NbdServer;
   readonly overlay: string | undefined;
   readonly served: ServedTicket;
 }
@@ -67,7 +70,7 @@ function overlap(some: readonly MappedRange[], others: readonly MappedRange[]): 
 }
 
 function measure(
-  nbd: NbdExport,
+  nbd: NbdServer,
 ): Pick<ServedTicket, 'dataBytes' | 'dirtyBytes' | 'dirtyDataBytes'> {
   const data = nbd.map().filter((range) => range.data && !range.zero);
   // In QEMU's trick with bitmaps dirty ranges are those without data.
@@ -147,7 +150,7 @@ export class RealImageio implements LabImageioPlane {
       uuid: id,
       size: sizeBytes,
       ops: [mode],
-      url: `nbd:unix:${open.nbd.socketPath}`,
+      url: open.nbd.url,
       timeout: TICKET_TIMEOUT_SECONDS,
       inactivity_timeout: Math.max(1, Math.ceil(inactivityTimeoutMs / 1000)),
       transfer_id: transferId,
@@ -205,18 +208,26 @@ export class RealImageio implements LabImageioPlane {
     image: TargetImage,
     { id, mode, target }: Ticket,
   ): Promise<Pick<OpenTicket, 'nbd' | 'overlay'>> {
+    const { path: imagePath, format, exportName = '' } = image;
+    if (format === 'export') {
+      return {
+        nbd: new GuestExport(imagePath, exportName, image.bitmaps?.[0]),
+        overlay: undefined,
+      };
+    }
+    const file: ImageFile = { path: imagePath, format };
     const socketPath = path.join(this.#folder, `${id.slice(0, 13)}.nbd`);
     const isWritable = mode === 'write';
     if (!image.bitmaps && this.hiddenTailBytes === 0) {
-      const options = { image, socketPath, isWritable, bitmap: undefined };
+      const options = { image: file, socketPath, isWritable, bitmap: undefined };
       return { nbd: await NbdExport.start(options), overlay: undefined };
     }
     const overlay = path.join(this.#folder, `${id.slice(0, 13)}.overlay`);
     const shownBytes = target.sizeBytes - this.hiddenTailBytes;
-    const backing = ['-b', image.path, '-F', image.format];
+    const backing = ['-b', imagePath, '-F', format];
     qemuImg('create', '-q', '-f', 'qcow2', ...backing, overlay, String(shownBytes));
     const bitmap = image.bitmaps && MERGED_BITMAP;
-    if (image.bitmaps) this.#mergeBitmaps(image, image.bitmaps, overlay);
+    if (image.bitmaps) this.#mergeBitmaps(file, image.bitmaps, overlay);
     const shown: ImageFile = { path: overlay, format: 'qcow2' };
     const nbd = await NbdExport.start({ image: shown, socketPath, isWritable, bitmap });
     return { nbd, overlay };
@@ -247,38 +258,5 @@ export class RealImageio implements LabImageioPlane {
       bytes.set(ticket.diskId, before + ticket.transferredBytes);
     }
     return bytes;
-  }
-}
-
-/** Disks of QEMU, served by the real daemon. */
-export class RealBackend implements LabBackend {
-  readonly #options: Omit<RealImageioOptions, 'authority'>;
-  readonly #disks = new Map<string, QemuDisk>();
-  #imageio: RealImageio | undefined;
-
-  constructor(options: Omit<RealImageioOptions, 'authority'>) {
-    this.#options = options;
-  }
-
-  get imageio(): RealImageio {
-    if (!this.#imageio) throw new Error('the lab is not up');
-    return this.#imageio;
-  }
-
-  disk(diskId: string): QemuDisk {
-    const disk = this.#disks.get(diskId);
-    if (!disk) throw new Error(`there is no disk ${diskId}`);
-    return disk;
-  }
-
-  createContent(spec: DiskContentSpec): DiskContent {
-    const disk = new QemuDisk(this.#options.folder, spec);
-    this.#disks.set(spec.id, disk);
-    return disk;
-  }
-
-  async startImageio(authority: LabAuthority): Promise<LabImageioPlane> {
-    this.#imageio = await RealImageio.start({ ...this.#options, authority });
-    return this.#imageio;
   }
 }

@@ -1,4 +1,5 @@
 """Prints the rows of an interop run as a table, with the versions of the peers."""
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -27,7 +28,16 @@ def version_of(peer):
         return qemu_version()
     if peer == "e2fsck":
         return first_line("e2fsck", "-V").split()[1]
+    if peer == "xfs_repair":
+        return first_line("xfs_repair", "-V").split()[-1]
+    if peer == "guest":
+        return f"Linux {guest_version()}, QEMU {qemu_version()}"
     return ""
+
+
+def guest_version():
+    with open(os.path.join(os.environ["INTEROP_GUEST"], "version"), encoding="utf-8") as file:
+        return file.read().strip()
 
 
 def qemu_version():

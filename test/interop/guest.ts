@@ -1,0 +1,169 @@
+/**
+ * A guest of QEMU in software emulation: Debian's kernel with an init of ours, which writes into the file systems
+ * of its disks until it is switched off, or replays their journals. All calls block.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import type { ImageFile } from './qemu.ts';
+import { qmp, type QmpCommand } from './qmp.ts';
+
+const BOOT_TIMEOUT_MS = 120_000;
+const ROUND_TIMEOUT_MS = 60_000;
+const POLL_MS = 10;
+
+export interface GuestDrive {
+  /** Of the block node, too. */
+  readonly name: string;
+  readonly image: ImageFile;
+}
+
+export interface GuestOptions {
+  /** For console and monitor; short, because socket paths are. */
+  readonly folder: string;
+  /** Kernel and initial RAM disk, as test/interop/guest/build.sh makes them. */
+  readonly bootFolder: string;
+  /** First one first: vda, vdb … in the guest. */
+  readonly drives: readonly GuestDrive[];
+}
+
+/** What a guest found in a file system whose journal it has replayed. */
+export interface ReplayedFiles {
+  /** MD5 and name of each file. */
+  readonly files: readonly string[];
+  readonly isUnmounted: boolean;
+}
+
+function machine(
+  { bootFolder, drives }: Omit<GuestOptions, 'folder'>,
+  task: 'write' | 'replay',
+): string[] {
+  const disks = drives.flatMap(({ name, image: { path: filename, format: driver } }) => {
+    const file = { driver: 'file', filename, discard: 'unmap' };
+    const node = { driver, 'node-name': name, discard: 'unmap', file };
+    return ['-blockdev', JSON.stringify(node), '-device', `virtio-blk-pci,drive=${name}`];
+  });
+  const kernel = path.join(bootFolder, 'vmlinuz');
+  const append = `console=ttyS0 quiet panic=-1 mitigations=off task=${task}`;
+  const fixed = '-machine pc -accel tcg -m 256 -nodefaults -display none -no-reboot'.split(' ');
+  const boot = ['-kernel', kernel, '-initrd', path.join(bootFolder, 'initrd'), '-append', append];
+  return [...fixed, ...boot, ...disks];
+}
+
+function waitUntil(isDone: () => boolean, timeoutMs: number): boolean {
+  const cell = new Int32Array(new SharedArrayBuffer(4));
+  const startedAtMs = performance.now();
+  while (!isDone()) {
+    if (performance.now() - startedAtMs > timeoutMs) return false;
+    Atomics.wait(cell, 0, 0, POLL_MS);
+  }
+  return true;
+}
+
+function linesOf(console: string): string[] {
+  return [...console.matchAll(/^guest: (.*?)\r?\n/gm)].map((match) => match[1] ?? '');
+}
+
+export class Guest {
+  readonly #folder: string;
+  readonly #child: ChildProcess;
+  #exports = 0;
+
+  private constructor(folder: string, child: ChildProcess) {
+    this.#folder = folder;
+    this.#child = child;
+  }
+
+  /** Boots a guest and returns when it writes. */
+  static start(options: GuestOptions): Guest {
+    const { folder } = options;
+    const serial = `file:${path.join(folder, 'console')}`;
+    const monitor = `unix:${path.join(folder, 'monitor')},server=on,wait=off`;
+    const args = [...machine(options, 'write'), '-serial', serial, '-qmp', monitor];
+    // What an earlier guest has said there would pass for this one's.
+    rmSync(path.join(folder, 'console'), { force: true });
+    const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    const guest = new Guest(folder, child);
+    guest.#waitForRound(1, BOOT_TIMEOUT_MS);
+    return guest;
+  }
+
+  /** The last round of writing that has ended. */
+  round(): number {
+    const last = linesOf(this.#console()).findLast((line) => line.startsWith('round '));
+    return Number(last?.slice('round '.length) ?? 0);
+  }
+
+  /** Returns when the guest has done so many rounds more. */
+  waitForRounds(count: number): void {
+    this.#waitForRound(this.round() + count, ROUND_TIMEOUT_MS);
+  }
+
+  qmp(...commands: readonly QmpCommand[]): unknown[] {
+    return qmp(path.join(this.#folder, 'monitor'), commands);
+  }
+
+  /** Unix socket of the exports of this guest. */
+  get exportSocket(): string {
+    return path.join(this.#folder, 'exports');
+  }
+
+  /** Exports a node as libvirt does for a backup. */
+  addExport(node: string, name: string, bitmap: string | undefined): void {
+    const addr = { type: 'unix', data: { path: this.exportSocket } };
+    const server = { execute: 'nbd-server-start', arguments: { addr } };
+    const bitmaps = bitmap === undefined ? {} : { bitmaps: [bitmap] };
+    const what = { type: 'nbd', id: name, 'node-name': node, name, writable: false, ...bitmaps };
+    const add = { execute: 'block-export-add', arguments: what };
+    this.qmp(...(this.#exports === 0 ? [server] : []), add);
+    this.#exports += 1;
+  }
+
+  removeExport(name: string): void {
+    const remove = { execute: 'block-export-del', arguments: { id: name, mode: 'hard' } };
+    this.#exports -= 1;
+    this.qmp(remove, ...(this.#exports === 0 ? [{ execute: 'nbd-server-stop' }] : []));
+  }
+
+  /** Switches the guest off in the midst of its writing; QEMU stores its bitmaps. */
+  async stop(): Promise<void> {
+    const { exitCode, signalCode, killed } = this.#child;
+    if (exitCode !== null || signalCode !== null || killed) return;
+    const exited = once(this.#child, 'exit');
+    this.qmp({ execute: 'quit' });
+    await exited;
+  }
+
+  #console(): string {
+    const file = path.join(this.#folder, 'console');
+    return existsSync(file) ? readFileSync(file, 'latin1') : '';
+  }
+
+  #waitForRound(round: number, timeoutMs: number): void {
+    if (waitUntil(() => this.round() >= round, timeoutMs)) return;
+    this.#child.kill('SIGKILL');
+    throw new Error(`the guest came to no round ${round}: ${this.#console().slice(-2000)}`);
+  }
+}
+
+/** Boots a guest that mounts each image, lists it, unmounts it and switches itself off. */
+export function replayJournals(
+  bootFolder: string,
+  images: readonly ImageFile[],
+): readonly ReplayedFiles[] {
+  const drives = images.map((image, at) => ({ name: `vd${at}`, image }));
+  const args = [...machine({ bootFolder, drives }, 'replay'), '-serial', 'stdio'];
+  const options = { encoding: 'utf8', timeout: BOOT_TIMEOUT_MS } as const;
+  const { status, stdout } = spawnSync('qemu-system-x86_64', args, options);
+  if (status !== 0) throw new Error(`the guest did not replay the journals: ${stdout}`);
+  const lines = linesOf(stdout);
+  return images.map((_image, at) => {
+    const disk = `vd${String.fromCharCode('a'.charCodeAt(0) + at)}`;
+    const files = lines.filter((line) => line.startsWith(`file ${disk} `));
+    return {
+      files: files.map((line) => line.slice(`file ${disk} `.length)),
+      isUnmounted: lines.includes(`unmounted ${disk}`),
+    };
+  });
+}

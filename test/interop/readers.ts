@@ -1,0 +1,77 @@
+/** Chains of the product, read by software that shares no code with it: check_vbk.py with dissect.archive. */
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { expect } from 'vitest';
+import type { SessionReport } from '../../src/session/report.ts';
+import { env } from './bench.ts';
+
+const MAX_OUTPUT_BYTES = 1 << 28;
+
+export interface CheckedProperty {
+  readonly name: string;
+  readonly type: string;
+  readonly value: string | number;
+}
+
+export interface CheckedItem {
+  readonly path: string;
+  readonly type: string;
+  readonly size?: number;
+  readonly properties: readonly CheckedProperty[] | null;
+  readonly changed_blocks?: readonly { readonly index: number; readonly sparse: boolean }[];
+}
+
+export interface CheckedFile {
+  readonly file: string;
+  readonly block_size: number;
+  readonly blocks: number;
+  readonly errors: readonly string[];
+  readonly warnings: readonly string[];
+  /** How dissect.archive was used. */
+  readonly dissect: readonly string[];
+  readonly items: readonly CheckedItem[];
+}
+
+/** A disk at a restore point, as composed from the whole chain. */
+export interface CheckedDisk {
+  readonly path: string;
+  readonly size: number;
+  readonly sha256: string;
+}
+
+export interface CheckedChain {
+  readonly files: readonly CheckedFile[];
+  readonly chain: readonly { readonly disks: readonly CheckedDisk[] }[];
+}
+
+/** Containers of these sessions, in their order: names of the same second are in no order. */
+export function containersOf(repository: string, reports: readonly SessionReport[]): string[] {
+  const files = readdirSync(repository, { recursive: true }).map(String);
+  return reports.map(({ fileName }) => {
+    const file = files.find((one) => path.basename(one) === fileName);
+    if (file === undefined) throw new Error(`${fileName} is not in the repository`);
+    return path.join(repository, file);
+  });
+}
+
+/** Opens a chain of at least two containers with both readers and reads every byte; they have to agree. */
+export function readIndependently(files: readonly string[]): CheckedChain {
+  const args = [env('INTEROP_CHECKER'), '--fast', ...files];
+  const options = { encoding: 'utf8', maxBuffer: MAX_OUTPUT_BYTES } as const;
+  const { status, stdout, stderr } = spawnSync(
+    path.join(env('INTEROP_VENV'), 'bin', 'python'),
+    args,
+    options,
+  );
+  if (stdout === '') throw new Error(`check_vbk.py: ${stderr}`);
+  const report = JSON.parse(stdout) as CheckedChain & { readonly chain_errors: readonly string[] };
+  expect(report.files.flatMap(({ errors }) => errors)).toEqual([]);
+  expect([status, report.chain_errors]).toEqual([0, []]);
+  return report;
+}
+
+/** The disks among the items of a container; the others are ours. */
+export function isDisk({ path: itemPath }: { readonly path: string }): boolean {
+  return /\/[0-9a-f-]{36}$/.test(itemPath);
+}

@@ -1,0 +1,47 @@
+/** What the lab is given in place of its own disks and imageio. */
+import type { LabAuthority } from '../../src/lab/certificates.ts';
+import type {
+  DiskContent,
+  DiskContentSpec,
+  LabBackend,
+  LabImageioPlane,
+} from '../../src/lab/dataPlane.ts';
+import { RealImageio, type RealImageioOptions } from './realImageio.ts';
+
+/** Makes the disks of a test. */
+export type CreateDisk = (folder: string, spec: DiskContentSpec) => DiskContent;
+
+/** Disks of QEMU, served by the real daemon. */
+export class RealBackend implements LabBackend {
+  readonly #options: Omit<RealImageioOptions, 'authority'>;
+  readonly #createDisk: CreateDisk;
+  readonly #disks = new Map<string, DiskContent>();
+  #imageio: RealImageio | undefined;
+
+  constructor(options: Omit<RealImageioOptions, 'authority'>, createDisk: CreateDisk) {
+    this.#options = options;
+    this.#createDisk = createDisk;
+  }
+
+  get imageio(): RealImageio {
+    if (!this.#imageio) throw new Error('the lab is not up');
+    return this.#imageio;
+  }
+
+  disk(diskId: string): DiskContent {
+    const disk = this.#disks.get(diskId);
+    if (!disk) throw new Error(`there is no disk ${diskId}`);
+    return disk;
+  }
+
+  createContent(spec: DiskContentSpec): DiskContent {
+    const disk = this.#createDisk(this.#options.folder, spec);
+    this.#disks.set(spec.id, disk);
+    return disk;
+  }
+
+  async startImageio(authority: LabAuthority): Promise<LabImageioPlane> {
+    this.#imageio = await RealImageio.start({ ...this.#options, authority });
+    return this.#imageio;
+  }
+}
