@@ -7,7 +7,7 @@ import { startLabOver } from '../src/lab/engineStart.ts';
 import type { Lab, LabVm } from '../src/lab/types.ts';
 import { type EngineSettings, scaleTimings } from '../src/index.ts';
 import { type ImageFile, qemuImg } from '../test/interop/qemu.ts';
-import { RealBackend } from '../test/interop/realImageio.ts';
+import { RealBackend } from '../test/interop/realBackend.ts';
 import { CpuWatch } from './cpuWatch.ts';
 
 const TIME_SCALE = 0.02;

@@ -90,24 +90,24 @@ describe.each([0, 2])('a sink that stands still, %d workers', (workers) => {
   });
 });
 
-describe('two disks that share a slab', () => {
-  async function twoRuns(sinkOf: (disk: number) => (block: SinkBlock) => Promise<void> | void) {
-    const images = ['AB1C2DE3', 'HI4J5KL6'].map((letters) => diskImage(letters.repeat(25)));
-    let reads = 0;
-    const tap = (place: string): void => void (place === 'read' && reads++);
-    const [first, second] = images.map((image) => ({
-      task: image.task(),
-      device: image.device,
-      tap,
-    }));
-    if (!first || !second) throw new Error('there are two disks');
-    const run = await openPipelineRun({ ...first, slabBytes: 10 * first.task.blockSizeBytes });
-    onTestFinished(() => run.close());
-    const runs = [run, run.besides(second)];
-    const done = runs.map((one, k) => one.backupTo(callbackSink<SinkBlock>(sinkOf(k))));
-    return { run, done: Promise.all(done), reads: () => reads };
-  }
+async function twoRuns(sinkOf: (disk: number) => (block: SinkBlock) => Promise<void> | void) {
+  const images = ['AB1C2DE3', 'HI4J5KL6'].map((letters) => diskImage(letters.repeat(25)));
+  let reads = 0;
+  const tap = (place: string): void => void (place === 'read' && reads++);
+  const [first, second] = images.map((image) => ({
+    task: image.task(),
+    device: image.device,
+    tap,
+  }));
+  if (!first || !second) throw new Error('there are two disks');
+  const run = await openPipelineRun({ ...first, slabBytes: 10 * first.task.blockSizeBytes });
+  onTestFinished(() => run.close());
+  const runs = [run, run.besides(second)];
+  const done = runs.map((one, k) => one.backupTo(callbackSink<SinkBlock>(sinkOf(k))));
+  return { run, done: Promise.all(done), reads: () => reads };
+}
 
+describe('two disks that share a slab', () => {
   test('are both throttled by a sink that stands still', async () => {
     const gate = createGate();
     const { run, done, reads } = await twoRuns(() => () => gate.opened);

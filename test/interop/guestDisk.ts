@@ -124,6 +124,7 @@ export class GuestDisk implements DiskContent {
   read = () => neverCalled('read');
   digest = () => neverCalled('digest');
   write = () => neverCalled('write');
+  writeUntracked = () => neverCalled('writeUntracked');
   zero = () => neverCalled('zero');
   resize = () => neverCalled('resize');
   snapshot = () => neverCalled('snapshot');

@@ -158,7 +158,7 @@ row check_vbk.py 'one bit flipped' 'found by the checker and by verify'
 
 echo '-- long and large chains, ovirt-imageio, a guest, the oVirt SDK, ovirt-img'
 suites() { npx vitest run --config test/interop/vitest.config.ts "$@"; }
-if has ovirt_imageio; then suites dataPlane disks faults differences $(has ovirtsdk4 && echo clients); fi
+if has ovirt_imageio; then suites dataPlane disks faults differences partialReads $(has ovirtsdk4 && echo clients); fi
 # By themselves: they are heavy, and the engine's clock of the others is fast.
 heavy=()
 has dissect.archive && heavy+=(readers)
