@@ -7,6 +7,7 @@ import { startLabOver } from '../src/lab/engineStart.ts';
 import type { Lab, LabVm } from '../src/lab/types.ts';
 import { type EngineSettings, scaleTimings } from '../src/index.ts';
 import { type ImageFile, qemuImg } from '../test/interop/qemu.ts';
+import { QemuDisk } from '../test/interop/qemuDisk.ts';
 import { RealBackend } from '../test/interop/realBackend.ts';
 import { CpuWatch } from './cpuWatch.ts';
 
@@ -54,15 +55,15 @@ export class ImageioRig {
   /** @param folder - a new one; short, because sockets are made in it. */
   static async start(venv: string, folder: string, image: string): Promise<ImageioRig> {
     await mkdir(folder);
-    const backend = new RealBackend({ folder, venv });
+    const backend = new RealBackend({ folder, venv }, (at, spec) => new QemuDisk(at, spec));
     const lab = await startLabOver(backend, { timeScale: TIME_SCALE });
     // Both clients talk to the daemon itself; the port in front is for tests that cut connections.
     backend.imageio.directOrigin = `https://127.0.0.1:${backend.imageio.daemon.port}`;
     const vm = lab.addVm({ name: 'bench', disks: [{ name: DISK, sizeBytes: 1 << 20 }] });
     const copy: ImageFile = { path: path.join(folder, 'copy.qcow2'), format: 'qcow2' };
     qemuImg('convert', '-f', 'raw', '-O', 'qcow2', image, copy.path);
-    backend.disk(vm.disk(DISK).id).adopt(copy);
     const rig = new ImageioRig(venv, folder, lab, backend, vm);
+    rig.#disk().adopt(copy);
     await writeFile(rig.caFile, lab.caPem);
     return rig;
   }
@@ -73,6 +74,12 @@ export class ImageioRig {
     return { url, username, password, caPem, timings };
   }
 
+  #disk(): QemuDisk {
+    const disk = this.#backend.disk(this.vm.disk(DISK).id);
+    if (disk instanceof QemuDisk) return disk;
+    throw new Error('the disk is none of QEMU');
+  }
+
   /** Begins to count the CPU time of the daemon and of the qemu-nbd behind it. */
   watchServers(): CpuWatch {
     return new CpuWatch((name) => SERVERS.has(name));
@@ -80,7 +87,7 @@ export class ImageioRig {
 
   /** A ticket for the present image, as the engine makes them for backups. */
   async openTicket(): Promise<OpenTicket> {
-    const disk = this.#backend.disk(this.vm.disk(DISK).id);
+    const disk = this.#disk();
     const { imageio } = this.#backend;
     const id = randomUUID();
     await imageio.addTicket({
