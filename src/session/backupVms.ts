@@ -45,7 +45,8 @@ export interface BackupVmsOptions {
   readonly requireConsistency?: boolean | undefined;
   /**
    * In incremental mode read only the dirty bytes of a block from the engine, and take the rest from the parent
-   * point, checked. Less traffic where changes are small beside a block. @defaultValue false
+   * point, checked. Less traffic where changes are small beside a block. Not in a session that audits, which
+   * relies on no change map within blocks. @defaultValue false
    */
   readonly partialReads?: boolean | undefined;
   /**

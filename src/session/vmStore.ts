@@ -144,11 +144,12 @@ export class VmStore {
   }
 
   /** For reads of parts of blocks only. */
+  /** For partial reads. A session that audits reads whole blocks: what a map misses in a dirty block is in no sample. */
   async #openParentChain(): Promise<ParentChain | undefined> {
     const { session, options } = this.#owner;
     const { folder, metadata } = this.#chain;
     const { parent } = this.#task;
-    if (!parent || !options.partialReads) return undefined;
+    if (!parent || !options.partialReads || options.auditRatio !== undefined) return undefined;
     const tools = { verbs: options.verbs, log: session.log };
     return await ParentChain.open(folder.folder, metadata, parent, tools);
   }

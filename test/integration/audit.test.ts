@@ -61,6 +61,17 @@ describe('an audit', () => {
     await bench.expectRestored(vm, { disk: vm.disk('disk').snapshot() });
   });
 
+  test('reads dirty blocks whole, also where partial reads were asked for', async () => {
+    const vm = await backedUp();
+    vm.disk('disk').write(0, Buffer.from('seen'));
+    vm.disk('disk').writeUntracked(BLOCK_BYTES - 100, Buffer.from('missed'));
+
+    const report = await bench.backup(vm, { auditRatio: 1, partialReads: true });
+
+    expect(report.disks).toMatchObject([{ mode: 'incremental', readBytes: BLOCK_BYTES }]);
+    await bench.expectRestored(vm, { disk: vm.disk('disk').snapshot() });
+  });
+
   test('of a change map that is right costs the sample alone', async () => {
     const vm = await backedUp();
     vm.disk('disk').write(0, Buffer.from('seen'));
