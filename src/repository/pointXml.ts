@@ -149,9 +149,21 @@ export function encodeVbm(metadata: ChainMetadata): string {
   return encode('BackupMeta', metadata, toAttributes({ format: FORMAT, product: PRODUCT }));
 }
 
-/** @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` */
+/**
+ * No point and no container is named twice: what is deleted for one point would be gone for the other.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID`
+ */
 export function decodeVbm(text: string, what: string): ChainMetadata {
-  return decode(text, 'BackupMeta', what);
+  const metadata = decode(text, 'BackupMeta', what);
+  const { points } = metadata;
+  const named = new Set(points.flatMap(({ pointId, fileName }) => [`/${pointId}`, fileName]));
+  if (named.size === 2 * points.length) return metadata;
+  throw new RepositoryError(
+    'REPOSITORY_METADATA_INVALID',
+    `${what}: names a restore point or a container twice`,
+    { hint: 'run "ovirt-cbt rescan" to rebuild the chain metadata from the containers' },
+  );
 }
 
 /** The root element is the one that forensic tools look for. */

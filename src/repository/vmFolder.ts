@@ -102,18 +102,21 @@ export class VmFolder {
     return names.filter((name) => CONTAINER_NAME.test(name)).toSorted();
   }
 
-  /** A new container name: VM, time of creation in UTC, four random hexadecimal digits. */
-  newContainerName(type: RestorePoint['type'], createdAt: Date): string {
+  /** VM, time of creation in UTC, four random hexadecimal digits. */
+  #newContainerName(type: RestorePoint['type'], createdAt: Date): string {
     const time = createdAt.toISOString().slice(0, 19).replaceAll(':', '');
     const suffix = randomBytes(2).toString('hex').toUpperCase();
     return `${this.safeName}.D${time}_${suffix}.${type === 'full' ? 'vbk' : 'vib'}`;
   }
 
-  /** As {@link newContainerName}, and not the name of a file that is there. */
+  /**
+   * A new container name, not that of a file that is there: a rename would replace it, and a clock that was set back
+   * gives the same second again. Only for the holder of the lock.
+   */
   async unusedContainerName(type: RestorePoint['type'], createdAt: Date): Promise<string> {
     const taken = new Set(await this.containerNames());
-    let name = this.newContainerName(type, createdAt);
-    while (taken.has(name)) name = this.newContainerName(type, createdAt);
+    let name = this.#newContainerName(type, createdAt);
+    while (taken.has(name)) name = this.#newContainerName(type, createdAt);
     return name;
   }
 

@@ -125,7 +125,7 @@ class ImageSession {
   async #store(chain: Chain, plan: Plan): Promise<SessionReport> {
     const { repository, folder, metadata, lock } = chain;
     const { parent, blockSizeBytes, planned } = plan;
-    const draft = draftPoint(folder, parent?.point, this.#startedAt, blockSizeBytes);
+    const draft = await draftPoint(folder, parent?.point, this.#startedAt, blockSizeBytes);
     const { workers, signal } = this.#options;
     await using resources = await RunResources.create({
       blockSizeBytes,

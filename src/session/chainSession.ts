@@ -132,12 +132,12 @@ export async function checkSpace(root: string, needBytes: number, note: Note): P
 }
 
 /** A restore point before its disks are known. */
-export function draftPoint(
+export async function draftPoint(
   folder: VmFolder,
   parent: RestorePoint | undefined,
   startedAt: Date,
   blockSizeBytes: number,
-): Omit<RestorePoint, 'disks'> {
+): Promise<Omit<RestorePoint, 'disks'>> {
   const type = parent ? 'increment' : 'full';
   const pointId = randomUUID();
   return {
@@ -146,7 +146,7 @@ export function draftPoint(
     type,
     chainId: parent?.chainId ?? pointId,
     parentPointId: parent?.pointId ?? '',
-    fileName: folder.newContainerName(type, startedAt),
+    fileName: await folder.unusedContainerName(type, startedAt),
     createdAt: startedAt.toISOString(),
     checkpointId: '',
     blockSizeBytes,

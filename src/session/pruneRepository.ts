@@ -80,6 +80,15 @@ export interface PruneReport {
   readonly vms: readonly PrunedVm[];
 }
 
+/** What goes may be all that is left of a VM whose newest containers are gone. */
+function lostContainer({ pointId, fileName }: RestorePoint): RepositoryError {
+  return new RepositoryError(
+    'CHAIN_PARENT_MISSING',
+    `restore point ${pointId} would be kept, but ${fileName} is missing; nothing was deleted`,
+    { hint: 'copy the file back, or run "ovirt-cbt rescan" to give its point up' },
+  );
+}
+
 type Kept = ReadonlyMap<string, readonly KeepReason[]>;
 
 function describePoints(
@@ -191,7 +200,7 @@ class VmPrune {
   async #estimate(): Promise<void> {
     const metadata = await this.#folder.readMetadata();
     if (!metadata) return;
-    const plan = this.#plan(metadata);
+    const plan = await this.#plan(metadata);
     for (const point of plan.deleted) this.#deletedBytes += point.fileBytes;
     const options = { verbs: this.#verbs, signal: this.#signal };
     await forEachRun(plan.runs, async (run) => {
@@ -206,7 +215,7 @@ class VmPrune {
     const known = await folder.readMetadata();
     if (!known) return;
     let metadata = await prepareChain(folder, known.vm, this.#verbs, this.#session.note);
-    const plan = this.#plan(metadata);
+    const plan = await this.#plan(metadata);
     metadata = await this.#delete(metadata, plan.deleted, lock);
     const { workers, onDiskStart = () => {} } = this.#options;
     const [verbs, session, signal] = [this.#verbs, this.#session, this.#signal];
@@ -216,12 +225,16 @@ class VmPrune {
     });
   }
 
-  #plan(metadata: ChainMetadata): PrunePlan {
+  async #plan(metadata: ChainMetadata): Promise<PrunePlan> {
     const { vm, points } = metadata;
     const kept = applyRetention(points, this.#options.keep, new Date());
     const plan = planPrune(points, new Set(kept.keys()));
     this.#vmName = vm.name;
     this.#points = describePoints(points, kept, plan);
+    const present = new Set(await this.#folder.containerNames());
+    const isLost = (point: RestorePoint): boolean => !present.has(point.fileName);
+    const lost = points.find((point) => !plan.deleted.includes(point) && isLost(point));
+    if (lost) throw lostContainer(lost);
     return plan;
   }
 

@@ -103,7 +103,7 @@ export class VmStore {
     const { folder } = this.#chain;
     const { parent, blockSizeBytes } = this.#task;
     const { workers, signal } = options;
-    const draft = draftPoint(folder, parent?.point, startedAt, blockSizeBytes);
+    const draft = await draftPoint(folder, parent?.point, startedAt, blockSizeBytes);
     await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
     await using target = await PointWriter.create(folder, draft.fileName, blockSizeBytes);
     const startedAtMs = performance.now();

@@ -1,5 +1,5 @@
 /** Retention over chains of images: what goes, what is merged, and that every kept point stays as it was. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ChainLock } from '../../src/repository/chainLock.ts';
@@ -302,6 +302,20 @@ describe('a prune', () => {
       { vmName: 'vm', failure: { code: 'REPOSITORY_LOCKED' } },
       { vmName: 'zz', failure: undefined, points: [{ action: 'merge' }, { action: 'keep' }] },
     ]);
+  });
+
+  test('deletes nothing while the container of a point that it would keep is missing', async () => {
+    const { repository } = await chainOf(temp, states('AbC', 'xbC'));
+    await backup(repository, writeImage(temp.path('a'), blocks('xyz')), { mode: 'full' });
+    rmSync(path.join(vmFolderOf(repository), pointsOf(repository)[2]?.fileName ?? ''));
+
+    const { vms } = await pruneRepository({ repository, keep: { last: 1 }, workers: 0 });
+
+    expect(vms).toMatchObject([{ failure: { code: 'CHAIN_PARENT_MISSING' }, deletedBytes: 0 }]);
+    await rescanRepository(repository);
+    await expectRestored(repository, { a: blocks('xbC') });
+    await prune(repository, { last: 1 });
+    await expectRestored(repository, { a: blocks('xbC') });
   });
 
   test('without a rule is refused', async () => {

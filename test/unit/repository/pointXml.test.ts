@@ -47,6 +47,16 @@ describe('chain metadata', () => {
     expect(decodeVbm(encodeVbm(bare), 'x')).toEqual(bare);
   });
 
+  test.each(['pointId', 'fileName'] as const)('is refused with one %s twice', (key) => {
+    const { vm, points } = chain();
+    const [first] = points;
+    const twice = points.map((point) => ({ ...point, [key]: first?.[key] }));
+
+    expect(() => decodeVbm(encodeVbm({ vm, points: twice }), 'x')).toThrow(
+      expect.objectContaining(INVALID) as Error,
+    );
+  });
+
   test('keeps numbers of any size exactly', () => {
     const points = [restorePoint({ disks: [diskPoint({ sizeBytes: Number.MAX_SAFE_INTEGER })] })];
     const metadata = { ...chain(), points };
