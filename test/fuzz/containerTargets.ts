@@ -114,9 +114,13 @@ export async function containerTarget(): Promise<FuzzTarget> {
   return { name: 'container', seeds, mutate: mutateContainer, take: takeContainer, cost: 2 };
 }
 
+/** Where verify keeps its result, which it may write. */
+const VERIFY_RECORD = 'verify.json';
+
 /** Everything below a folder but what a command may write to. */
 function treeOf(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter(({ name }) => name !== VERIFY_RECORD)
     .map(({ parentPath, name }) => path.join(parentPath, name))
     .map((file) => `${file} ${lstatSync(file).size}`)
     .toSorted();
