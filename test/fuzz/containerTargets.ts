@@ -121,8 +121,10 @@ const VERIFY_RECORD = 'verify.json';
 function treeOf(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(({ name }) => name !== VERIFY_RECORD)
-    .map(({ parentPath, name }) => path.join(parentPath, name))
-    .map((file) => `${file} ${lstatSync(file).size}`)
+    .map((entry) => {
+      const file = path.join(entry.parentPath, entry.name);
+      return entry.isDirectory() ? file : `${file} ${lstatSync(file).size}`;
+    })
     .toSorted();
 }
 
