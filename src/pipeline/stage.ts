@@ -58,6 +58,12 @@ async function closeStream(
   await finished(stream, { readable: !isSink }).catch(() => {});
 }
 
+const CONSEQUENCES: readonly unknown[] = ['ERR_STREAM_DESTROYED', 'ERR_STREAM_PREMATURE_CLOSE'];
+
+function isConsequence(error: unknown): boolean {
+  return error instanceof Error && CONSEQUENCES.includes(Reflect.get(error, 'code'));
+}
+
 /**
  * Runs a chain to its end.
  *
@@ -118,6 +124,9 @@ export async function connect(
   const { signal } = options;
   setMaxListeners(0, signal);
   const inner = stages.filter(isStream);
+  // A source that ends just when a stage fails meets a chain that is destroyed, before the stage tells why.
+  const causes: unknown[] = [];
+  for (const part of [source, ...inner, sink]) part.once('error', (error) => causes.push(error));
   const closeAll = async (error: Error | undefined): Promise<void> => {
     const parts = [source, ...inner, sink];
     await Promise.all(parts.map((part) => closeStream(part, part === sink, error)));
@@ -129,6 +138,7 @@ export async function connect(
   } catch (error) {
     const failure = toFailure(error, signal);
     await closeAll(failure);
-    throw failure;
+    const cause = causes.find((other) => other !== failure && !isConsequence(other));
+    throw isConsequence(error) && cause !== undefined ? toFailure(cause, signal) : failure;
   }
 }
