@@ -27,7 +27,7 @@ const SEED = Number(process.env['KILL_SEED'] ?? 20_261_126);
 /** Commands that have to die; some others end before their operation comes. */
 const KILLS = IS_FULL
   ? { session: 70, merge: 60, deletion: 20, synthesis: 20, restore: 30 }
-  : { session: 2, merge: 2, deletion: 1, synthesis: 1, restore: 2 };
+  : { session: 2, merge: 2, deletion: 1, synthesis: 1, restore: 1 };
 const PRELOAD = fileURLToPath(new URL('../helpers/selfKill.mjs', import.meta.url));
 const LETTERS = 'ABCDabcd0';
 const LIMIT_MS = 3_600_000;

@@ -39,8 +39,8 @@ export interface SweepFigures {
 }
 
 export interface SweepPlan {
-  /** Faults that are tried at operation `nth`. */
-  readonly faultsAt: (nth: number) => readonly FileFault[];
+  /** Faults that are tried at operation `nth`, from 1, of all `operations`. */
+  readonly faultsAt: (nth: number, operations: number) => readonly FileFault[];
 }
 
 async function outcomeOf(work: SweepWork): Promise<Error | undefined> {
@@ -129,7 +129,7 @@ export async function sweep(scenario: SweepScenario, plan: SweepPlan): Promise<S
     const operations = await run.count();
     const figures: SweepFigures = { operations, faultPoints: 0, failures: 0, problems: [] };
     for (let nth = 1; nth <= operations; nth++) {
-      for (const fault of plan.faultsAt(nth)) await run.tryFault(fault, nth, figures);
+      for (const fault of plan.faultsAt(nth, operations)) await run.tryFault(fault, nth, figures);
     }
     return figures;
   } finally {
