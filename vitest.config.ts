@@ -7,6 +7,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: 'forks',
-    maxWorkers: 2,
+    // Tests with a lab wait for its clock a third of their time.
+    maxWorkers: 3,
   },
 });

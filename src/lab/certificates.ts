@@ -2,7 +2,7 @@
  * The lab's own certificate authority. Everything stays in memory; keys are made once per process, and
  * each authority has a name of its own, so that the CA of one lab is no trust anchor for another.
  */
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { constants, generateKeyPairSync, privateEncrypt, randomBytes } from 'node:crypto';
 import forge from 'node-forge';
 
 const KEY_BITS = 2048;
@@ -23,15 +23,34 @@ export interface LabAuthority {
   issue(): LabServerIdentity;
 }
 
+/** As much of a private key as signing a certificate takes. */
+interface SigningKey {
+  sign(digest: forge.md.MessageDigest): forge.Bytes;
+}
+
 interface KeyPair {
   readonly privatePem: string;
-  readonly privateKey: forge.pki.rsa.PrivateKey;
+  readonly privateKey: SigningKey;
   readonly publicKey: forge.pki.rsa.PublicKey;
 }
 
 interface KeyRing {
   readonly authority: KeyPair;
   readonly server: KeyPair;
+}
+
+/** Start of a DigestInfo with a SHA-256 (RFC 8017, 9.2). */
+const SHA256_DIGEST_INFO = Buffer.from('3031300d060960864801650304020105000420', 'hex');
+
+/** Signs in native code: forge's arithmetic takes a hundred times as long. */
+function signingKey(privatePem: string): SigningKey {
+  return {
+    sign: (digest) => {
+      const info = [SHA256_DIGEST_INFO, Buffer.from(digest.digest().getBytes(), 'latin1')];
+      const key = { key: privatePem, padding: constants.RSA_PKCS1_PADDING };
+      return privateEncrypt(key, Buffer.concat(info)).toString('latin1');
+    },
+  };
 }
 
 let sharedKeys: KeyRing | undefined;
@@ -44,7 +63,7 @@ function makeKeyPair(): KeyPair {
   });
   return {
     privatePem: privateKey,
-    privateKey: forge.pki.privateKeyFromPem(privateKey),
+    privateKey: signingKey(privateKey),
     publicKey: forge.pki.publicKeyFromPem(publicKey),
   };
 }
@@ -75,6 +94,10 @@ function makeCertificate(
   return certificate;
 }
 
+function sign(certificate: forge.pki.Certificate, { privateKey }: KeyPair): void {
+  certificate.sign(privateKey as unknown as forge.pki.rsa.PrivateKey, forge.md.sha256.create());
+}
+
 function makeAuthorityCertificate(keys: KeyPair): forge.pki.Certificate {
   const name = `lab CA ${randomBytes(6).toString('hex')}`;
   const certificate = makeCertificate(name, keys.publicKey);
@@ -84,7 +107,7 @@ function makeAuthorityCertificate(keys: KeyPair): forge.pki.Certificate {
     { name: 'keyUsage', critical: true, keyCertSign: true, cRLSign: true },
     { name: 'subjectKeyIdentifier' },
   ]);
-  certificate.sign(keys.privateKey, forge.md.sha256.create());
+  sign(certificate, keys);
   return certificate;
 }
 
@@ -106,7 +129,7 @@ function makeServerCertificate(
       ],
     },
   ]);
-  certificate.sign(keys.authority.privateKey, forge.md.sha256.create());
+  sign(certificate, keys.authority);
   return certificate;
 }
 

@@ -17,7 +17,7 @@ import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
 const SEED = 20_261_122;
-const KILLS = 10;
+const KILLS = 5;
 
 /** Long enough to read and store that most moments fall into the pipeline and the commit. */
 function content(seed: number): Buffer {

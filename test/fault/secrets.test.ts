@@ -5,13 +5,13 @@
 import { describe, expect, it } from 'vitest';
 import type { LabAction, LabDiskSpec, LabMatch } from '../../src/lab/index.ts';
 import type { BackupVmsOptions } from '../../src/session/backupVms.ts';
-import { useCliLab } from '../helpers/cliLab.ts';
 import { Evidence } from '../helpers/evidence.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
+import { useLab } from '../helpers/lab.ts';
 import { leak, LEAKY_SERVERS, WRONG_PASSWORD, WRONG_SETTINGS } from '../helpers/leakyFailures.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../helpers/vmScene.ts';
 
-const bench = useCliLab();
+const bench = useLab();
 const [HYBRID] = VM_KINDS as [VmKind];
 const IMAGE: LabMatch = { server: 'imageio', method: 'GET', path: /\/images\/[^/?]+$/ };
 
@@ -112,7 +112,7 @@ describe('sessions that fail', () => {
   it.each(LEAKY_SERVERS)('show and keep no secret when $title and tells it', async (leaky) => {
     const scene = await prepare();
     const { lab } = bench;
-    const engine = bench.settings({ connectMs: 300 });
+    const engine = bench.settings({ connectMs: 300, cleanupMs: 1000 });
     const fault = lab.faults.add(leaky.match, leak(lab, leaky));
 
     const { evidence, hasFailed } = await collect(scene, { engine });
@@ -186,24 +186,6 @@ describe('a restore', () => {
       expect(evidence.find(secrets())).toEqual([]);
     },
   );
-});
-
-describe('the command line', () => {
-  it.each([
-    ['succeeds', undefined],
-    ['fails', { dropTicket: true }],
-  ])('that %s prints no secret at its most talkative', async (_what, action) => {
-    const scene = await prepare();
-    if (action) bench.lab.faults.add(IMAGE, action);
-    const args = bench.backupArgs([scene.vm.name], '--log-level', 'trace', '--json');
-
-    const { stdout, stderr } = await bench.run(args);
-
-    const evidence = new Evidence();
-    evidence.add('output', stdout + stderr);
-    expect(stderr).toContain('"level":');
-    expect(evidence.find(secrets())).toEqual([]);
-  });
 });
 
 describe('the search for secrets', () => {
