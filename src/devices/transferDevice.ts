@@ -1,6 +1,7 @@
 /** A block device over an image transfer of an engine: the frozen view of a disk. */
 import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
 import type { DiskTransfer } from '../ovirt/transfer.ts';
+import { ReadGatherer } from './readGatherer.ts';
 
 export interface TransferDeviceOptions {
   readonly transfer: DiskTransfer;
@@ -11,21 +12,25 @@ export interface TransferDeviceOptions {
 
 class TransferDevice implements BlockDevice {
   readonly virtualSizeBytes: number;
-  readonly #options: TransferDeviceOptions;
+  readonly #extents: Iterable<Extent>;
+  readonly #reads: ReadGatherer;
 
-  constructor(options: TransferDeviceOptions) {
-    this.#options = options;
-    this.virtualSizeBytes = options.virtualSizeBytes;
+  constructor({ transfer, virtualSizeBytes, extents }: TransferDeviceOptions) {
+    this.virtualSizeBytes = virtualSizeBytes;
+    this.#extents = extents;
+    this.#reads = new ReadGatherer(
+      async (targets, offsetBytes, signal) =>
+        await transfer.use((client) => client.readInto(targets, offsetBytes, signal)),
+      transfer.client.connections,
+    );
   }
 
   extents(): Iterable<Extent> {
-    return this.#options.extents;
+    return this.#extents;
   }
 
   async readInto(target: Uint8Array, offsetBytes: number, signal: AbortSignal): Promise<number> {
-    return await this.#options.transfer.use((client) =>
-      client.readInto(target, offsetBytes, signal),
-    );
+    return await this.#reads.readInto(target, offsetBytes, signal);
   }
 
   /** The transfer is not closed here: it ends with its session, by finalize or cancel. */

@@ -12,7 +12,7 @@ function trustedCertificates(caPem: string | undefined): string[] {
 let newest: { readonly caPem: string | undefined; readonly context: SecureContext } | undefined;
 
 /** One context for all connections that trust the same CA: parsing 150 certificates for each costs more than its handshake. */
-function secureContextFor(caPem: string | undefined): SecureContext {
+export function secureContextFor(caPem: string | undefined): SecureContext {
   if (!newest || newest.caPem !== caPem) {
     newest = { caPem, context: createSecureContext({ ca: trustedCertificates(caPem) }) };
   }

@@ -12,6 +12,8 @@ import { type ErrorCode, TransferError } from '../core/errors.ts';
 import type { ExtentList } from './extentList.ts';
 import { parseExtents } from './extentParser.ts';
 import { readBody } from './http.ts';
+import { checkContentRange, type Range, RangeBody } from './rangeAnswer.ts';
+import { RangePool } from './rangePool.ts';
 import {
   askOptions,
   badAnswer,
@@ -30,6 +32,10 @@ import type { OvirtTimings } from './timings.ts';
 
 /** qemu-nbd serves 8 clients; the next one would hang without an error. */
 const MAX_CONNECTIONS = 8;
+/** Of a download: the list of extents may take minutes, and the ticket is pinged meanwhile. */
+const AGENT_CONNECTIONS = 2;
+/** Below this limit ranges share the connections of the agent. */
+const MIN_APART = 4;
 
 const checksumAnswer = z.object({
   algorithm: z.string(),
@@ -51,14 +57,23 @@ export class ImageioClient {
   /** Advertised by a daemon that runs on its host's socket as well. */
   readonly unixSocket: string | undefined;
   readonly #agent: Agent;
+  /** Undefined where the server takes few connections, and for uploads: then the agent has them all. */
+  readonly #ranges: RangePool | undefined;
   readonly #origin: string;
   /** Secret. */
   readonly #path: string;
   readonly #timings: OvirtTimings;
   #lastActivityAtMs = performance.now();
 
-  private constructor(agent: Agent, url: URL, options: ImageioOptions, server: ServerOptions) {
+  private constructor(
+    agent: Agent,
+    ranges: RangePool | undefined,
+    url: URL,
+    options: ImageioOptions,
+    server: ServerOptions,
+  ) {
     this.#agent = agent;
+    this.#ranges = ranges;
     this.#origin = url.origin;
     this.#path = url.pathname;
     this.#timings = options.timings;
@@ -80,8 +95,16 @@ export class ImageioClient {
     const url = parseImageUrl(secretUrl, options.socketPath !== undefined);
     const server = await askOptions(url, options, signal);
     const most = Math.min(maxRequests(options, server), MAX_CONNECTIONS);
-    const limit = Math.min(options.connections + 1, most);
-    return new ImageioClient(makeAgent(options, limit), url, options, server);
+    if (options.direction === 'upload' || most < MIN_APART) {
+      const agent = makeAgent(options, Math.min(options.connections + 1, most));
+      return new ImageioClient(agent, undefined, url, options, server);
+    }
+    const ranges = makeRanges(
+      options,
+      url,
+      Math.min(options.connections, most - AGENT_CONNECTIONS),
+    );
+    return new ImageioClient(makeAgent(options, AGENT_CONNECTIONS), ranges, url, options, server);
   }
 
   /** Milliseconds since the last finished request. */
@@ -115,27 +138,41 @@ export class ImageioClient {
   }
 
   /**
-   * Reads `target.length` bytes at `offsetBytes`; the memory stays the caller's and is not written to after the
-   * call has ended.
+   * Reads as many bytes from `offsetBytes` on as the targets hold together. Their memory stays the caller's and is not
+   * written to after the call has ended.
    *
    * @returns bytes read; fewer than asked when the server sent less.
    */
-  async readInto(target: Uint8Array, offsetBytes: number, signal?: AbortSignal): Promise<number> {
+  async readInto(
+    targets: readonly Uint8Array[],
+    offsetBytes: number,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    const lengthBytes = targets.reduce((sum, target) => sum + target.length, 0);
+    const range: Range = { offsetBytes, lengthBytes, targets };
     const what = `read at ${offsetBytes} B`;
-    const end = offsetBytes + target.length - 1;
+    if (!this.#ranges) return await this.#readByAgent(range, what, signal);
+    const ranges = this.#ranges;
+    const answer = await this.#receive(what, signal, () => ranges.fetch(range, what, signal));
+    if (!answer.isRange) throw this.#refusalOf(answer.status, what, answer.text);
+    return answer.receivedBytes;
+  }
+
+  async #readByAgent(range: Range, what: string, signal: AbortSignal | undefined): Promise<number> {
+    const { offsetBytes, lengthBytes } = range;
     const response = await this.#request({
       method: 'GET',
-      headers: { range: `bytes=${offsetBytes}-${end}` },
+      headers: { range: `bytes=${offsetBytes}-${offsetBytes + lengthBytes - 1}` },
       headMs: this.#timings.imageioReadMs,
       signal,
     });
     if (response.statusCode !== 206) throw await this.#refusal(response, what);
-    const range = /^bytes (\d+)-(\d+)\//.exec(String(response.headers['content-range'] ?? ''));
-    if (Number(range?.[1]) !== offsetBytes || Number(range?.[2]) !== end) {
-      response.body.destroy();
-      throw badAnswer(`${what}: the server answered with another range`);
-    }
-    return await this.#receive(what, signal, () => copyBody(response.body, target, what));
+    const taken = new RangeBody(range, what);
+    return await this.#receive(what, signal, async () => {
+      checkContentRange(String(response.headers['content-range']), range, what);
+      for await (const piece of response.body as AsyncIterable<Buffer>) taken.take(piece);
+      return taken.receivedBytes;
+    }).finally(() => response.body.destroy());
   }
 
   /** Writes bytes; they are durable after {@link flush}. */
@@ -193,6 +230,7 @@ export class ImageioClient {
 
   /** Closes all connections at once; requests under way fail. */
   async close(): Promise<void> {
+    this.#ranges?.close();
     await this.#agent.destroy();
   }
 
@@ -245,8 +283,18 @@ export class ImageioClient {
     code: ErrorCode = 'TRANSFER_READ_FAILED',
   ): Promise<TransferError> {
     const text = await readBody(response.body, MAX_TEXT_BYTES).catch(() => Buffer.alloc(0));
-    const shown = text.toString('utf8').replaceAll(this.#path.split('/').at(-1) ?? '', '…');
-    return refusalOf(response.statusCode, what, shown.split('\n')[0]?.slice(0, 200) ?? '', code);
+    return this.#refusalOf(response.statusCode, what, text.toString('utf8'), code);
+  }
+
+  /** What a server says may hold the ticket. */
+  #refusalOf(
+    status: number,
+    what: string,
+    text: string,
+    code: ErrorCode = 'TRANSFER_READ_FAILED',
+  ): TransferError {
+    const shown = text.replaceAll(this.#path.split('/').at(-1) ?? '', '…');
+    return refusalOf(status, what, shown.split('\n')[0]?.slice(0, 200) ?? '', code);
   }
 }
 
@@ -254,19 +302,8 @@ function maxRequests(options: ImageioOptions, server: ServerOptions): number {
   return options.direction === 'download' ? server.max_readers : server.max_writers;
 }
 
-async function copyBody(
-  body: Dispatcher.ResponseData['body'],
-  target: Uint8Array,
-  what: string,
-): Promise<number> {
-  let doneBytes = 0;
-  for await (const piece of body as AsyncIterable<Buffer>) {
-    if (doneBytes + piece.length > target.length) {
-      body.destroy();
-      throw badAnswer(`${what}: the server sent more than ${target.length} B`);
-    }
-    target.set(piece, doneBytes);
-    doneBytes += piece.length;
-  }
-  return doneBytes;
+function makeRanges(options: ImageioOptions, url: URL, limit: number): RangePool {
+  const { caPem, timings, socketPath } = options;
+  const { connectMs, imageioReadMs: readMs } = timings;
+  return new RangePool({ url, caPem, connectMs, readMs, socketPath }, limit);
 }

@@ -1,6 +1,7 @@
 /** Reads the disks of a frozen VM into a container: transfer, extents, pipeline, end of the transfer. */
 import { BackupError } from '../core/errors.ts';
 import { sessionMessage } from '../core/messages.ts';
+import { readsPerRequest } from '../devices/readGatherer.ts';
 import { createTransferDevice } from '../devices/transferDevice.ts';
 import { DATA_ATTEMPTS, retryData } from '../ovirt/dataRetry.ts';
 import { PartialReadDevice } from '../devices/partialReadDevice.ts';
@@ -226,7 +227,7 @@ function diskRun(planned: PlannedDisk, transfer: DiskTransfer, options: RunOptio
     parent: planned.parentDisk && parent?.disks.get(diskId),
     isIncrement: content === 'increment',
     writer: target.writer,
-    readers: transfer.client.connections,
+    readers: transfer.client.connections * readsPerRequest(blockSizeBytes),
     attempts: DATA_ATTEMPTS,
     retryDelayMs: options.blockRetryMs,
   };

@@ -84,6 +84,11 @@ test('every kept point of a pruned chain gives back its images', async () => {
         rmSync(root, { recursive: true, force: true });
       }
     }),
-    { numRuns: Number(process.env['MERGE_RUNS'] ?? 12) },
+    {
+      numRuns: Number(process.env['MERGE_RUNS'] ?? 12),
+      // A chain takes seconds: the one that fails is worth more than the smallest that would, after minutes.
+      endOnFailure: true,
+      timeout: 60_000,
+    },
   );
 });

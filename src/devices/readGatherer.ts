@@ -1,0 +1,90 @@
+/**
+ * Turns reads of single blocks into requests of a server's liking: while all its connections are busy, reads of
+ * adjacent ranges wait together and become one request. A read never waits while a connection is free.
+ *
+ * @see ovirt-imageio: its own client asks for 4 MiB and more at once; each request costs the daemon a round of its own
+ */
+import { MIB } from '../core/units.ts';
+
+const MAX_REQUEST_BYTES = 4 * MIB;
+
+/** How many reads of this size make a request of full length. */
+export function readsPerRequest(readBytes: number): number {
+  return Math.max(1, Math.floor(MAX_REQUEST_BYTES / readBytes));
+}
+
+/** Reads `targets`, one after the other, from `offsetBytes` on; returns how many bytes there were. */
+export type ScatterRead = (
+  targets: readonly Uint8Array[],
+  offsetBytes: number,
+  signal: AbortSignal,
+) => Promise<number>;
+
+interface PendingRead {
+  readonly target: Uint8Array;
+  readonly offsetBytes: number;
+  readonly signal: AbortSignal;
+  readonly resolve: (countBytes: number) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class ReadGatherer {
+  readonly #read: ScatterRead;
+  readonly #connections: number;
+  readonly #pending: PendingRead[] = [];
+  #activeCount = 0;
+
+  /** @param connections - requests at once, at least 1 */
+  constructor(read: ScatterRead, connections: number) {
+    this.#read = read;
+    this.#connections = connections;
+  }
+
+  /** As `BlockDevice.readInto`. An error of a request is that of all its reads. */
+  async readInto(target: Uint8Array, offsetBytes: number, signal: AbortSignal): Promise<number> {
+    return await new Promise((resolve, reject) => {
+      this.#pending.push({ target, offsetBytes, signal, resolve, reject });
+      this.#dispatch();
+    });
+  }
+
+  #dispatch(): void {
+    while (this.#activeCount < this.#connections && this.#pending.length > 0) {
+      this.#activeCount++;
+      void this.#send(this.#takeAdjacent()).finally(() => {
+        this.#activeCount--;
+        this.#dispatch();
+      });
+    }
+  }
+
+  /** The read that waits longest, and those behind it as long as each begins where the last one ends. */
+  #takeAdjacent(): PendingRead[] {
+    const [first] = this.#pending;
+    let [count, endBytes] = [0, first?.offsetBytes ?? 0];
+    for (const { target, offsetBytes, signal } of this.#pending) {
+      const lengthBytes = endBytes + target.length - (first?.offsetBytes ?? 0);
+      const fits = count === 0 || lengthBytes <= MAX_REQUEST_BYTES;
+      if (offsetBytes !== endBytes || signal !== first?.signal || !fits) break;
+      endBytes += target.length;
+      count++;
+    }
+    return this.#pending.splice(0, count);
+  }
+
+  async #send(reads: readonly PendingRead[]): Promise<void> {
+    const [first] = reads;
+    if (!first) return;
+    const targets = reads.map(({ target }) => target);
+    try {
+      let restBytes = await this.#read(targets, first.offsetBytes, first.signal);
+      for (const { target, resolve } of reads) {
+        const countBytes = Math.min(target.length, restBytes);
+        restBytes -= countBytes;
+        resolve(countBytes);
+      }
+    } catch (error) {
+      for (const { reject } of reads) reject(error);
+    }
+  }
+}
