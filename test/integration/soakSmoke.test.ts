@@ -14,8 +14,8 @@ test(
       await soak.run({ seed: SEED, untilMs: Infinity, maxActions: ACTIONS });
 
       const { sessions, pointsRestored } = soak.figures;
-      expect(sessions).toBeGreaterThan(5);
-      expect(pointsRestored).toBeGreaterThan(5);
+      expect(sessions).toBeGreaterThan(2);
+      expect(pointsRestored).toBeGreaterThan(2);
     } catch (error) {
       console.log(soak.log.join('\n'));
       throw error;

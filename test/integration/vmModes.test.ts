@@ -1,6 +1,7 @@
 /**
- * The modes of a session over a VM, for each way in which an engine backs VMs up. The guest writes during every
- * session; what it wrote is in the next point, and in no earlier one.
+ * The modes of a session over a VM, for the ways in which an engine backs VMs up: in turn one of them a test, all of
+ * them in the long form (`npm run sweep`). The guest writes during every session; what it wrote is in the next point,
+ * and in no earlier one.
  */
 import { describe, expect, it } from 'vitest';
 import type { LabMatch } from '../../src/lab/index.ts';
@@ -13,6 +14,7 @@ import {
   modesOf,
   reasonsOf,
   VM_KINDS,
+  type VmKind,
   VmScene,
 } from '../helpers/vmScene.ts';
 
@@ -22,10 +24,18 @@ const DIRTY_EXTENTS: LabMatch = {
   path: /extents\?context=dirty/,
 };
 
-describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
+let testCount = 0;
+
+function ofVm(title: string, work: (kind: VmKind) => Promise<void>): void {
+  const inTurn = VM_KINDS[testCount++ % VM_KINDS.length] as VmKind;
+  const kinds = process.env['SWEEP'] === 'full' ? VM_KINDS : [inTurn];
+  it.each(kinds)(`with $kind backups ${title}`, work);
+}
+
+describe('a VM', () => {
   const bench = useLab();
 
-  it('is stored in full first and by its change map afterwards', async () => {
+  ofVm('is stored in full first and by its change map afterwards', async (kind) => {
     const scene = new VmScene(bench, kind);
     const { traffic } = bench.lab;
 
@@ -40,7 +50,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental' });
   });
 
-  it('is stored in full on request, and the next session continues from there', async () => {
+  ofVm('is stored in full on request, and the next session continues from there', async (kind) => {
     const scene = new VmScene(bench, kind);
     await scene.session();
     scene.edit();
@@ -52,7 +62,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental' });
   });
 
-  it('is compared where a disk is RAW, beside a disk that stays incremental', async () => {
+  ofVm('is compared where a disk is RAW, beside a disk that stays incremental', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, { format: 'raw' }]);
 
     const report = await scene.fullThen();
@@ -64,7 +74,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
   });
 
-  it('has no base when all its disks are RAW, and is compared every time', async () => {
+  ofVm('has no base when all its disks are RAW, and is compared every time', async (kind) => {
     const scene = new VmScene(bench, kind, [{ format: 'raw' }]);
 
     const report = await scene.fullThen();
@@ -75,7 +85,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'compare' });
   });
 
-  it('is compared where a disk has a RAW layer below a snapshot', async () => {
+  ofVm('is compared where a disk has a RAW layer below a snapshot', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, { rawBase: true }]);
 
     const report = await scene.fullThen();
@@ -87,7 +97,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
   });
 
-  it('is compared where tracking is off', async () => {
+  ofVm('is compared where tracking is off', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, { backup: 'none' }]);
 
     const report = await scene.fullThen();
@@ -99,7 +109,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
   });
 
-  it('is compared where a disk is of an old qcow2 version', async () => {
+  ofVm('is compared where a disk is of an old qcow2 version', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, { qcowVersion: 'qcow2_v2' }]);
 
     const report = await scene.fullThen();
@@ -109,7 +119,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
   });
 
-  it('is compared on all disks when the checkpoint is unknown', async () => {
+  ofVm('is compared on all disks when the checkpoint is unknown', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, {}]);
 
     const report = await scene.fullThen(() => scene.vm.revertSnapshot('removed'));
@@ -122,7 +132,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
 
-  it('is compared when the checkpoint is invalid, which is removed afterwards', async () => {
+  ofVm('is compared when the checkpoint is invalid, which is removed afterwards', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, {}]);
 
     const report = await scene.fullThen(() => scene.vm.revertSnapshot('invalid'));
@@ -134,7 +144,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
 
-  it('is started again without the checkpoint when a change map is broken', async () => {
+  ofVm('is started again without the checkpoint when a change map is broken', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, {}]);
 
     const report = await scene.fullThen(() => scene.vm.disk('disk1').breakBitmaps());
@@ -147,7 +157,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
 
-  it('is compared when the engine cannot use the checkpoint after all', async () => {
+  ofVm('is compared when the engine cannot use the checkpoint after all', async (kind) => {
     const scene = new VmScene(bench, kind);
     const { behaviour } = bench.lab;
 
@@ -160,7 +170,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental' });
   });
 
-  it('gets a full of a disk that is new, inside the increment', async () => {
+  ofVm('gets a full of a disk that is new, inside the increment', async (kind) => {
     const scene = new VmScene(bench, kind);
     const added = { name: 'disk1', sizeBytes: 2 * EDITED_BYTES };
 
@@ -172,7 +182,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
 
-  it('is compared where the request for a change map is refused', async () => {
+  ofVm('is compared where the request for a change map is refused', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, {}]);
     const { lab } = bench;
     const match = { ...DIRTY_EXTENTS, diskId: scene.vm.disk('disk0').id, nth: 1 };
@@ -187,7 +197,7 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
 
-  it('is compared where a disk was detached and attached again', async () => {
+  ofVm('is compared where a disk was detached and attached again', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, {}]);
 
     const report = await scene.fullThen(() => {
@@ -201,22 +211,24 @@ describe.each(VM_KINDS)('a VM with $kind backups', (kind) => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
 
-  it.each([
-    // The block that was the last and short one is longer now.
+  // In one that has grown the block that was the last and short one is longer now.
+  for (const [how, sizeBytes, changedBytes] of [
     ['grown', 6 * BLOCK_BYTES + 512, EDITED_BYTES + BLOCK_BYTES],
     ['been cut', 4 * BLOCK_BYTES + 1024, EDITED_BYTES],
-  ])('is compared where a disk has %s', async (_how, sizeBytes, changedBytes) => {
-    const scene = new VmScene(bench, kind, [{}, {}]);
+  ] as const) {
+    ofVm(`is compared where a disk has ${how}`, async (kind) => {
+      const scene = new VmScene(bench, kind, [{}, {}]);
 
-    const report = await scene.fullThen(() => scene.vm.disk('disk1').resize(sizeBytes));
+      const report = await scene.fullThen(() => scene.vm.disk('disk1').resize(sizeBytes));
 
-    expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
-    expect(codesOf(report)).toEqual(['DSK-110']);
-    expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: changedBytes });
-    await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
-  });
+      expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
+      expect(codesOf(report)).toEqual(['DSK-110']);
+      expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: changedBytes });
+      await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
+    });
+  }
 
-  it('says that a disk is gone, and keeps it in older points', async () => {
+  ofVm('says that a disk is gone, and keeps it in older points', async (kind) => {
     const scene = new VmScene(bench, kind, [{}, {}]);
 
     const report = await scene.fullThen(() => scene.vm.detachDisk('disk1'));

@@ -35,7 +35,7 @@ const TROUBLES: readonly Trouble[] = [
   'attached again',
 ];
 
-const bench = useLab({ timeScale: 0.0005 });
+const bench = useLab();
 
 function pick<T>(random: Random, items: readonly T[]): T {
   return items[random.below(items.length)] as T;

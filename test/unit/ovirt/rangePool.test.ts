@@ -106,10 +106,11 @@ describe('ranges of a pool', () => {
   });
 });
 
+function cut(socket: Socket, text: string): void {
+  socket.write(good(text).slice(0, -2), () => socket.destroy());
+}
+
 describe('a failure', () => {
-  const cut = (socket: Socket, text: string): void => {
-    socket.write(good(text).slice(0, -2), () => socket.destroy());
-  };
   it.each([
     ['is cut off', cut, 'UND_ERR_SOCKET'],
     ['has no answer', (socket: Socket) => socket.end(), 'UND_ERR_SOCKET'],
@@ -157,7 +158,7 @@ describe('the end', () => {
     const pool = makePool(1);
     const controller = new AbortController();
     const target = Buffer.alloc(BYTES, '.');
-    let late = (): void => {};
+    let late: (() => void) | undefined;
     answerTo = (socket, request) => {
       late = () => socket.write(good(request));
       controller.abort(new Error('enough'));
@@ -166,7 +167,7 @@ describe('the end', () => {
 
     await expect(pool.fetch(range, 'read', controller.signal)).rejects.toThrow('enough');
 
-    late();
+    late?.();
     await expect.poll(() => sockets[0]?.destroyed).toBe(true);
     expect(target.toString()).toBe('........');
     pool.close();
