@@ -187,6 +187,18 @@ describe('the end', () => {
     expect(sockets.length).toBe(1);
   });
 
+  it.each([1, 2, 3, 4])('%i turns before a request is sent fails it', async (turns) => {
+    const pool = makePool(1);
+    await read(pool, 0);
+    const reading = read(pool, 8);
+    reading.catch(() => {});
+    for (let k = 0; k < turns; k++) await Promise.resolve();
+
+    pool.close();
+
+    await expect(reading).rejects.toMatchObject({ code: expect.stringMatching(/^UND_ERR/) });
+  });
+
   it('while a connection opens fails its request', async () => {
     const pool = makePool(1);
     const reading = read(pool, 0);
