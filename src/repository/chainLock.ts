@@ -3,14 +3,15 @@
  * gone: same host, and another boot, or no process of that id with that start time.
  */
 import { randomUUID } from 'node:crypto';
-import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, readdir, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
 import { errnoOf, RepositoryError } from '../core/errors.ts';
-import { guardRepository, removeQuietly } from './durableFile.ts';
+import { guardRepository, readText, removeQuietly } from './durableFile.ts';
 
 const LOCK_NAME = 'lock';
+const MAX_LOCK_BYTES = 64 * 1024;
 /** A lock on its way to its name, or a claim on the lock of a holder that is gone. */
 const LOCK_ATTEMPT = /^lock\.(?:break\.)?[\w-]+$/;
 
@@ -44,9 +45,10 @@ const holderSchema: z.ZodType<LockHolder> = z.intersection(
   z.object({ id: z.string().regex(/^[\w-]{1,64}$/), since: z.string() }),
 );
 
-async function readText(file: string): Promise<string> {
+/** Text of a lock or of a file of /proc, or '' when there is none that can be read. */
+async function textOf(file: string): Promise<string> {
   try {
-    return (await readFile(file, 'utf8')).trim();
+    return (await readText(file, MAX_LOCK_BYTES)).trim();
   } catch {
     return '';
   }
@@ -54,7 +56,7 @@ async function readText(file: string): Promise<string> {
 
 /** Start time of a process, or '' when there is none (or no /proc). */
 async function processStartOf(pid: number): Promise<string> {
-  const stat = await readText(`/proc/${pid}/stat`);
+  const stat = await textOf(`/proc/${pid}/stat`);
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
 
@@ -71,7 +73,7 @@ function isAlive(pid: number): boolean {
 export async function describeProcess(): Promise<ProcessIdentity> {
   return {
     host: hostname(),
-    bootId: await readText('/proc/sys/kernel/random/boot_id'),
+    bootId: await textOf('/proc/sys/kernel/random/boot_id'),
     pid: process.pid,
     processStart: await processStartOf(process.pid),
   };
@@ -197,7 +199,7 @@ async function removeLeftAttempts(folder: string, ownId: string): Promise<void> 
 }
 
 async function readHolder(file: string): Promise<LockHolder | undefined> {
-  return parseHolder(await readText(file));
+  return parseHolder(await textOf(file));
 }
 
 /** A link makes the lock appear with its whole content, or fails because there is one. */

@@ -7,6 +7,8 @@ import { BackupError, errnoOf, isOutOfSpace, RepositoryError } from '../core/err
 /** Ending of files that are being written; whatever carries it may be deleted by the holder of the lock. */
 export const PARTIAL_SUFFIX = '.partial';
 
+const PIECE_BYTES = 64 * 1024;
+
 /** Makes renames and new names of a folder durable. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
@@ -36,6 +38,37 @@ export async function guardRepository<T>(what: string, work: () => Promise<T>): 
       details: { errno },
     });
   }
+}
+
+/**
+ * Reads a whole text file.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it has more than `maxBytes`; errors of the system
+ */
+export async function readText(file: string, maxBytes: number): Promise<string> {
+  const handle = await open(file, 'r');
+  try {
+    if ((await handle.stat()).size > maxBytes) throw tooLong(file, maxBytes);
+    // It may grow, and files of /proc have no size.
+    const pieces: Buffer[] = [];
+    for (let totalBytes = 0; ; ) {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(PIECE_BYTES), 0, PIECE_BYTES);
+      if (bytesRead === 0) return Buffer.concat(pieces).toString('utf8');
+      totalBytes += bytesRead;
+      if (totalBytes > maxBytes) throw tooLong(file, maxBytes);
+      pieces.push(buffer.subarray(0, bytesRead));
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+function tooLong(file: string, maxBytes: number): RepositoryError {
+  return new RepositoryError(
+    'REPOSITORY_METADATA_INVALID',
+    `${file} has more than ${maxBytes} B, which none of our files has`,
+    { hint: 'move it away; "ovirt-cbt rescan" makes chain metadata anew' },
+  );
 }
 
 /** Deletes what nobody needs; where that fails, it stays. For clean-up that must not hide what ended the work. */

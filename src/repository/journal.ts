@@ -2,7 +2,7 @@
  * What a session is about to do on an engine, written before it is done, so that a session that was killed can be
  * cleaned up after. One JSON object a line; every line is on disk before the step it names begins. No secrets.
  */
-import { type FileHandle, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { errnoOf, RepositoryError } from '../core/errors.ts';
@@ -12,10 +12,11 @@ import {
   type ProcessIdentity,
   processSchema,
 } from './chainLock.ts';
-import { guardRepository, PARTIAL_SUFFIX, syncFolder } from './durableFile.ts';
+import { guardRepository, PARTIAL_SUFFIX, readText, syncFolder } from './durableFile.ts';
 
 /** Journal of the backup session of a folder; there is one at most, under the folder's lock. */
 export const BACKUP_JOURNAL = 'journal.ndjson';
+const MAX_JOURNAL_BYTES = 64 * 1024 * 1024;
 const RESTORE_JOURNAL = /^restore\.[0-9a-f-]{36}\.ndjson$/;
 
 const id = z.string().regex(/^[\w-]{1,100}$/);
@@ -208,9 +209,10 @@ function parseLine(line: string): JournalEntry | undefined {
 
 async function readJournal(file: string): Promise<JournalRecord | undefined> {
   try {
-    return { file, ...parseLines(await readFile(file, 'utf8')) };
+    return { file, ...parseLines(await readText(file, MAX_JOURNAL_BYTES)) };
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
+    if (error instanceof RepositoryError) throw error;
     throw new RepositoryError('REPOSITORY_IO', `read ${file}: ${errnoOf(error)}`, { cause: error });
   }
 }

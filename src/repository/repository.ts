@@ -1,15 +1,22 @@
 /** The repository folder: its marker, and the folders of the VMs in it. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
-import { createDurable, guardRepository, PARTIAL_SUFFIX, syncFolder } from './durableFile.ts';
+import { BackupError, errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
+import {
+  createDurable,
+  guardRepository,
+  PARTIAL_SUFFIX,
+  readText,
+  syncFolder,
+} from './durableFile.ts';
 import type { VmIdentity } from './restorePoint.ts';
 import { safeFileName } from './names.ts';
 import { VmFolder } from './vmFolder.ts';
 
 export const MARKER_NAME = 'ovirt-cbt.json';
+const MAX_MARKER_BYTES = 64 * 1024;
 const FORMAT = 'ovirt-cbt/1';
 const FOLDER_NAME = /^(.+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
@@ -46,12 +53,13 @@ async function listFolder(root: string): Promise<string[] | undefined> {
 /** Id of the repository, or undefined when there is no marker. */
 async function readMarker(root: string): Promise<string | undefined> {
   try {
-    const text = await readFile(path.join(root, MARKER_NAME), 'utf8');
+    const text = await readText(path.join(root, MARKER_NAME), MAX_MARKER_BYTES);
     return markerSchema.parse(JSON.parse(text)).id;
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'ENOENT') return undefined;
-    if (errno) throw unreadable(root, errno, error);
+    const isSystems = errno !== undefined && !(error instanceof BackupError);
+    if (isSystems) throw unreadable(root, errno, error);
     throw notFound(root, `${MARKER_NAME} is not the marker of a repository of this version`);
   }
 }

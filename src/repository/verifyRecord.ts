@@ -2,11 +2,11 @@
  * What verify found, in `verify.json` in the folder of a VM. It is advice: a record that is lost, damaged or
  * old costs another run of verify and nothing else. It is replaced whole, without the lock of the chain.
  */
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { errnoOf } from '../core/errors.ts';
-import { guardRepository, writeDurableShared } from './durableFile.ts';
+import { guardRepository, readText, writeDurableShared } from './durableFile.ts';
 
 export const VERIFY_RECORD = 'verify.json';
 /** Damaged stored blocks that are recorded per container; with more of them its chain is given up. */
@@ -132,8 +132,7 @@ const recordSchema: z.ZodType<VerifyRecord> = z.object({
 export async function readVerifyRecord(folder: string): Promise<VerifyRecord> {
   const file = path.join(folder, VERIFY_RECORD);
   try {
-    if ((await stat(file)).size > MAX_RECORD_BYTES) return EMPTY_RECORD;
-    const parsed = recordSchema.safeParse(JSON.parse(await readFile(file, 'utf8')));
+    const parsed = recordSchema.safeParse(JSON.parse(await readText(file, MAX_RECORD_BYTES)));
     return parsed.success ? parsed.data : EMPTY_RECORD;
   } catch {
     return EMPTY_RECORD;

@@ -1,16 +1,24 @@
 /** The folder of one VM: its containers, its chain metadata (.vbm), its leftovers. */
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { BackupError, errnoOf, RepositoryError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
-import { guardRepository, PARTIAL_SUFFIX, publishFile, writeDurable } from './durableFile.ts';
+import {
+  guardRepository,
+  PARTIAL_SUFFIX,
+  publishFile,
+  readText,
+  writeDurable,
+} from './durableFile.ts';
 import { safeFileName } from './names.ts';
 import { openContainer, readSummary } from './pointReader.ts';
 import { type ChainMetadata, decodeVbm, encodeVbm } from './pointXml.ts';
 import type { RestorePoint, VmIdentity } from './restorePoint.ts';
 
+/** A thousand points of ten disks have some 3.5 MiB. */
+const MAX_VBM_BYTES = 64 * 1024 * 1024;
 const CONTAINER_NAME = /\.(vbk|vib)$/;
 
 interface FoundPoint {
@@ -66,7 +74,7 @@ export class VmFolder {
    */
   async readMetadata(): Promise<ChainMetadata | undefined> {
     try {
-      const metadata = decodeVbm(await readFile(this.vbmPath, 'utf8'), this.vbmPath);
+      const metadata = decodeVbm(await readText(this.vbmPath, MAX_VBM_BYTES), this.vbmPath);
       if (metadata.vm.id !== this.vmId) throw ofAnotherVm(this.vbmPath, metadata.vm.id);
       return metadata;
     } catch (error) {

@@ -1,7 +1,12 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { RepositoryError } from '../../../src/core/errors.ts';
-import { guardRepository, publishFile, writeDurable } from '../../../src/repository/durableFile.ts';
+import {
+  guardRepository,
+  publishFile,
+  readText,
+  writeDurable,
+} from '../../../src/repository/durableFile.ts';
 import { modeOf } from '../../helpers/repositories.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
@@ -50,6 +55,32 @@ describe('publishFile', () => {
     const published = publishFile(temp.path('x.partial'), temp.path('x'));
 
     await expect(published).rejects.toMatchObject({ code: 'REPOSITORY_IO' });
+  });
+});
+
+describe('readText', () => {
+  test('gives the whole text, also of a file without a size', async () => {
+    const text = 'ä'.repeat(100_000);
+    writeFileSync(temp.path('text'), text);
+
+    expect(await readText(temp.path('text'), 200_000)).toBe(text);
+    expect(await readText('/proc/self/cmdline', 100_000)).toContain('node');
+  });
+
+  test('refuses a file that is too long, without reading it', async () => {
+    writeFileSync(temp.path('long'), '');
+    truncateSync(temp.path('long'), 2 ** 40);
+
+    await expect(readText(temp.path('long'), 1000)).rejects.toMatchObject({
+      code: 'REPOSITORY_METADATA_INVALID',
+      message: `${temp.path('long')} has more than 1000 B, which none of our files has`,
+    });
+  });
+
+  test('refuses a file without a size that goes on', async () => {
+    await expect(readText('/dev/zero', 100_000)).rejects.toMatchObject({
+      code: 'REPOSITORY_METADATA_INVALID',
+    });
   });
 });
 
