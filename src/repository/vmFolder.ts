@@ -18,7 +18,7 @@ import { type ChainMetadata, decodeVbm, encodeVbm } from './pointXml.ts';
 import type { RestorePoint, VmIdentity } from './restorePoint.ts';
 
 /** A thousand points of ten disks have some 3.5 MiB. */
-const MAX_VBM_BYTES = 64 * 1024 * 1024;
+const MAX_VBM_BYTES = 16 * 1024 * 1024;
 const CONTAINER_NAME = /\.(vbk|vib)$/;
 
 interface FoundPoint {

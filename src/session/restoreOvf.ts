@@ -4,8 +4,11 @@
  *
  * @see ovirt-engine ImportVmFromConfigurationCommand
  */
-import { XMLBuilder, XMLParser, XMLValidator } from 'fast-xml-parser';
+import { XMLBuilder, XMLParser } from 'fast-xml-parser';
+import { isSafeXml, type XmlLimits } from '../core/xmlShape.ts';
 
+/** A configuration has some 50 KiB; scripts and icons are texts in it. */
+const LIMITS: XmlLimits = { maxChars: 16 * 1024 * 1024, maxTagChars: 1024 * 1024 };
 const ATTRIBUTES = ':@';
 const PREFIX = '@';
 /** CIM resource type of a disk. */
@@ -82,8 +85,7 @@ function strip(node: Node): Node {
 
 /** The configuration without its disks; undefined for a text that is no OVF. */
 export function withoutDisks(ovf: string): string | undefined {
-  // A document type could make the parser expand entities.
-  if (ovf.includes('<!DOCTYPE') || XMLValidator.validate(ovf) !== true) return undefined;
+  if (!isSafeXml(ovf, LIMITS)) return undefined;
   try {
     const nodes = parser.parse(ovf) as Node[];
     if (!nodes.some((node) => localName(tagOf(node)) === 'Envelope')) return undefined;
