@@ -1,6 +1,9 @@
 /** Changes of inputs: raw bytes, texts, JSON trees, XML attributes. Reproducible from the random source alone. */
 import type { Random } from '../helpers/random.ts';
 
+/** Longer inputs take long for no other reason than their length. */
+export const MAX_INPUT_BYTES: number = 2 * 1024 * 1024;
+
 /** Numbers at which counts, offsets and lengths go wrong. */
 const NUMBERS = [
   0n,
@@ -128,7 +131,7 @@ export function mutateXml(random: Random, input: Buffer): Buffer {
         ? replaceAt(
             text,
             element,
-            element[0].repeat(random.below(4) === 0 ? 2000 : random.below(3)),
+            element[0].repeat(random.below(4) === 0 ? manyOf(element[0]) : random.below(3)),
           )
         : mutateBytes(random, input);
     case 4:
@@ -136,6 +139,11 @@ export function mutateXml(random: Random, input: Buffer): Buffer {
     default:
       return mutateBytes(random, input);
   }
+}
+
+/** How often a part is repeated to be long: it may be long already. */
+function manyOf(part: string): number {
+  return Math.min(2000, Math.ceil(MAX_INPUT_BYTES / part.length));
 }
 
 function escapeSome(random: Random, text: string): string {

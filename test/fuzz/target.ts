@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { BackupError } from '../../src/core/errors.ts';
 import { createRandom, type Random } from '../helpers/random.ts';
+import { MAX_INPUT_BYTES } from './mutate.ts';
 
 /** One reader of input from outside. */
 export interface FuzzTarget {
@@ -21,9 +22,6 @@ export interface FuzzTarget {
   readonly cost?: number;
   readonly close?: () => Promise<void>;
 }
-
-/** Longer inputs take long for no other reason than their length. */
-const MAX_INPUT_BYTES = 2 * 1024 * 1024;
 
 const CORPUS = 'fixtures/fuzz';
 
@@ -53,8 +51,10 @@ export function inputOf(target: FuzzTarget, seed: number, iteration: number): Bu
   const random = createRandom(seed * 1_000_003 + iteration * 7919 + target.name.length * 31);
   const seeds = [...target.seeds, ...corpusOf(target.name).values()];
   let input = seeds[random.below(seeds.length)] ?? Buffer.alloc(0);
-  for (let k = random.below(3); k >= 0; k--) input = target.mutate(random, input);
-  return input.subarray(0, MAX_INPUT_BYTES);
+  for (let k = random.below(3); k >= 0; k--) {
+    input = target.mutate(random, input).subarray(0, MAX_INPUT_BYTES);
+  }
+  return input;
 }
 
 /** Gives an input to a target. @returns what is wrong with the way it ended, or undefined. */
