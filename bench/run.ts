@@ -92,7 +92,10 @@ function readOptions(): Options {
     pairs: values.pairs === undefined ? undefined : readCount(values.pairs, '--pairs'),
     workers: readCount(values.workers, '--workers'),
     doesWrite: values.write,
-    command: ['npm run bench --', ...process.argv.slice(2)].join(' ').replace(/ --$/, ''),
+    command: ['npm run bench --', ...process.argv.slice(2)]
+      .map((word) => (word === values.image ? path.basename(word) : word))
+      .join(' ')
+      .replace(/ --$/, ''),
   };
 }
 
