@@ -10,6 +10,7 @@ import type { SessionMode } from '../../src/session/chainSession.ts';
 import { backupArgs, runCli } from '../helpers/cli.ts';
 import { makeFastFolder } from '../helpers/fastFolder.ts';
 import { BLOCK_BYTES, blocks, sha256OfFile, writeImage } from '../helpers/images.ts';
+import { IS_LONG_FORM } from '../helpers/longForm.ts';
 import {
   backupImage,
   checkContainersListed,
@@ -22,10 +23,9 @@ import {
 } from '../helpers/plainRepository.ts';
 import { createRandom, type Random } from '../helpers/random.ts';
 
-const IS_FULL = process.env['SWEEP'] === 'full';
 const SEED = Number(process.env['KILL_SEED'] ?? 20_261_126);
 /** Commands that have to die; some others end before their operation comes. */
-const KILLS = IS_FULL
+const KILLS = IS_LONG_FORM
   ? { session: 70, merge: 60, deletion: 20, synthesis: 20, restore: 30 }
   : { session: 2, merge: 2, deletion: 1, synthesis: 1, restore: 1 };
 const PRELOAD = fileURLToPath(new URL('../helpers/selfKill.mjs', import.meta.url));

@@ -9,6 +9,7 @@ import { Evidence } from '../helpers/evidence.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';
 import { leak, LEAKY_SERVERS, WRONG_PASSWORD, WRONG_SETTINGS } from '../helpers/leakyFailures.ts';
+import { inTurn } from '../helpers/longForm.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../helpers/vmScene.ts';
 
 const bench = useLab();
@@ -109,19 +110,22 @@ describe('sessions that succeed', () => {
 });
 
 describe('sessions that fail', () => {
-  it.each(LEAKY_SERVERS)('show and keep no secret when $title and tells it', async (leaky) => {
-    const scene = await prepare();
-    const { lab } = bench;
-    const engine = bench.settings({ connectMs: 300, cleanupMs: 1000 });
-    const fault = lab.faults.add(leaky.match, leak(lab, leaky));
+  it.each(inTurn(LEAKY_SERVERS))(
+    'show and keep no secret when $title and tells it',
+    async (leaky) => {
+      const scene = await prepare();
+      const { lab } = bench;
+      const engine = bench.settings({ connectMs: 300, cleanupMs: 1000 });
+      const fault = lab.faults.add(leaky.match, leak(lab, leaky));
 
-    const { evidence, hasFailed } = await collect(scene, { engine });
+      const { evidence, hasFailed } = await collect(scene, { engine });
 
-    expect(hasFailed).toBe(true);
-    expect(evidence.find(secrets())).toEqual([]);
-    lab.faults.remove(fault);
-    await scene.session();
-  });
+      expect(hasFailed).toBe(true);
+      expect(evidence.find(secrets())).toEqual([]);
+      lab.faults.remove(fault);
+      await scene.session();
+    },
+  );
 
   it.each(WRONG_SETTINGS)('show and keep no secret when $title', async ({ settings }) => {
     const scene = await prepare();

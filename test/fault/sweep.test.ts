@@ -5,18 +5,18 @@
  */
 import { expect, test } from 'vitest';
 import { FILE_FAULTS, type FileFault } from '../helpers/faultyFiles.ts';
+import { IS_LONG_FORM } from '../helpers/longForm.ts';
 import { PlainLab } from '../helpers/plainLab.ts';
 import { sweep, type SweepScenario } from '../helpers/sweep.ts';
 import { engineScenario } from '../helpers/sweepEngine.ts';
 import { IMAGE_SCENARIOS } from '../helpers/sweepImages.ts';
 import { CHAIN_SCENARIOS } from '../helpers/sweepPrunes.ts';
 
-const IS_FULL = process.env['SWEEP'] === 'full';
 const LIMIT_MS = 3_600_000;
 
 /** All faults, or in turn one of them at few operations. */
 function faultsAt(nth: number, operations: number): readonly FileFault[] {
-  if (IS_FULL) return FILE_FAULTS;
+  if (IS_LONG_FORM) return FILE_FAULTS;
   const stride = Math.ceil(operations / FILE_FAULTS.length);
   const fault = FILE_FAULTS[nth / stride - 1];
   return nth % stride === 0 && fault ? [fault] : [];

@@ -9,6 +9,7 @@ import { cleanupVm } from '../../src/session/cleanupVm.ts';
 import { listRepository } from '../../src/session/listRepository.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+import { inTurn } from '../helpers/longForm.ts';
 import { createRandom } from '../helpers/random.ts';
 import { vmFoldersOf } from '../helpers/repositories.ts';
 import { killAt, type KillResult, type VmWork } from '../helpers/vmKill.ts';
@@ -110,7 +111,7 @@ async function expectRecovered(scene: VmScene, killed: KillResult): Promise<void
 }
 
 describe('a session that is killed', () => {
-  it.each(MOMENTS)(
+  it.each(inTurn(MOMENTS))(
     '$title is cleaned up after by the next one',
     async ({ match, isOpen, isPublished = false }) => {
       const scene = new VmScene(bench, HYBRID, [{}, { format: 'raw' }]);
@@ -190,7 +191,7 @@ const RESTORE_MOMENTS: readonly (readonly [string, LabMatch])[] = [
 ];
 
 describe('a restore that is killed', () => {
-  it.each(RESTORE_MOMENTS)('%s is undone by the command', async (_title, match) => {
+  it.each(inTurn(RESTORE_MOMENTS))('%s is undone by the command', async (_title, match) => {
     const scene = new VmScene(bench, HYBRID, [{}, { format: 'raw' }]);
     await scene.session();
     const { repository } = bench;

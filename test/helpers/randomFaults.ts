@@ -24,11 +24,12 @@ export const RANDOM_FAULTS: readonly (readonly [LabMatch, LabAction, number])[] 
 /** Short deadlines, since some requests are never answered. */
 export const FAULTY_TIMINGS: OvirtTimings = {
   ...scaleTimings(0.003),
+  connectMs: 5000,
   pollMaxMs: 8,
-  imageioReadMs: 300,
-  imageioExtentsMs: 300,
-  restReadMs: 500,
-  restSlowReadMs: 500,
+  imageioReadMs: 1000,
+  imageioExtentsMs: 1000,
+  restReadMs: 1500,
+  restSlowReadMs: 1500,
   getRetryWindowMs: 10_000,
   cleanupMs: 20_000,
 };

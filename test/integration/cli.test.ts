@@ -14,6 +14,7 @@ import {
   writeImage,
   writeSparseImage,
 } from '../helpers/images.ts';
+import { inTurn } from '../helpers/longForm.ts';
 import {
   backup,
   expectClean,
@@ -123,22 +124,24 @@ describe('the command line', () => {
     expect(await runCli(['--version'])).toMatchObject({ exitCode: 0, stdout: `${version}\n` });
   });
 
-  test.each([
-    ['no command', [], 'USAGE_UNKNOWN_COMMAND'],
-    ['an unknown command', ['frobnicate'], 'USAGE_UNKNOWN_COMMAND'],
-    ['an unknown option', ['list', '--frobnicate'], 'USAGE_INVALID_OPTION'],
-    ['a missing option', ['list'], 'USAGE_INVALID_OPTION'],
-    ['a mode that does not exist', ['backup', '--mode', 'magic'], 'USAGE_INVALID_OPTION'],
-    ['a count in words', ['backup', '--workers', 'many'], 'USAGE_INVALID_OPTION'],
-    ['a size in words', ['backup', '--block-size', 'big'], 'USAGE_INVALID_OPTION'],
-    ['a share in words', ['verify', '--sample', 'some'], 'USAGE_INVALID_OPTION'],
-    ['a share of nothing', ['verify', '--repo', 'x', '--sample', '0%'], 'USAGE_INVALID_OPTION'],
-    [
-      'a log level that does not exist',
-      ['list', '--repo', 'x', '--log-level', 'loud'],
-      'USAGE_INVALID_OPTION',
-    ],
-  ])('refuses %s', async (_name, args, code) => {
+  test.each(
+    inTurn([
+      ['no command', [], 'USAGE_UNKNOWN_COMMAND'],
+      ['an unknown command', ['frobnicate'], 'USAGE_UNKNOWN_COMMAND'],
+      ['an unknown option', ['list', '--frobnicate'], 'USAGE_INVALID_OPTION'],
+      ['a missing option', ['list'], 'USAGE_INVALID_OPTION'],
+      ['a mode that does not exist', ['backup', '--mode', 'magic'], 'USAGE_INVALID_OPTION'],
+      ['a count in words', ['backup', '--workers', 'many'], 'USAGE_INVALID_OPTION'],
+      ['a size in words', ['backup', '--block-size', 'big'], 'USAGE_INVALID_OPTION'],
+      ['a share in words', ['verify', '--sample', 'some'], 'USAGE_INVALID_OPTION'],
+      ['a share of nothing', ['verify', '--repo', 'x', '--sample', '0%'], 'USAGE_INVALID_OPTION'],
+      [
+        'a log level that does not exist',
+        ['list', '--repo', 'x', '--log-level', 'loud'],
+        'USAGE_INVALID_OPTION',
+      ],
+    ]),
+  )('refuses %s', async (_name, args, code) => {
     expectFailure(await runCli(args), code, EXIT_CODES.usage);
   });
 

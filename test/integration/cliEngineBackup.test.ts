@@ -4,6 +4,7 @@ import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabDiskSpec, LabVm } from '../../src/lab/index.ts';
 import { exitErrorOf, expectFailure } from '../helpers/cli.ts';
 import { changesOf, jobOf, messageCodesOf, useCliLab } from '../helpers/cliLab.ts';
+import { inTurn } from '../helpers/longForm.ts';
 import { noise } from '../helpers/random.ts';
 import { pointsOf, vmFoldersOf } from '../helpers/repositories.ts';
 
@@ -76,17 +77,19 @@ describe('backup --vm', () => {
     expect(result.exitCode).toBe(EXIT_CODES.failed);
   });
 
-  it.each([
-    ['a VM that the engine does not know', ['nobody'], [], 'USAGE_NOT_FOUND'],
-    ['a name in the wrong case', ['WEB01'], [], 'USAGE_NOT_FOUND'],
-    ['a name that two VMs bear', ['twin'], [], 'USAGE_INVALID_OPTION'],
-    ['no VM at all', [], [], 'USAGE_INVALID_OPTION'],
-    ['a disk that the VM does not have', ['web01'], ['--disk', 'x'], 'USAGE_NOT_FOUND'],
-    ['an excluded disk of no VM', ['web01'], ['--exclude-disk', 'x'], 'USAGE_NOT_FOUND'],
-    ['disks of several VMs', ['web01', 'db01'], ['--disk', 'web01_0'], 'USAGE_INVALID_OPTION'],
-    ['nine connections', ['web01'], ['--connections', '9'], 'USAGE_INVALID_OPTION'],
-    ['VMs and images', ['web01'], ['--image', 'a', '--name', 'n'], 'USAGE_INVALID_OPTION'],
-  ])('refuses %s', async (_what, vms, more, code) => {
+  it.each(
+    inTurn([
+      ['a VM that the engine does not know', ['nobody'], [], 'USAGE_NOT_FOUND'],
+      ['a name in the wrong case', ['WEB01'], [], 'USAGE_NOT_FOUND'],
+      ['a name that two VMs bear', ['twin'], [], 'USAGE_INVALID_OPTION'],
+      ['no VM at all', [], [], 'USAGE_INVALID_OPTION'],
+      ['a disk that the VM does not have', ['web01'], ['--disk', 'x'], 'USAGE_NOT_FOUND'],
+      ['an excluded disk of no VM', ['web01'], ['--exclude-disk', 'x'], 'USAGE_NOT_FOUND'],
+      ['disks of several VMs', ['web01', 'db01'], ['--disk', 'web01_0'], 'USAGE_INVALID_OPTION'],
+      ['nine connections', ['web01'], ['--connections', '9'], 'USAGE_INVALID_OPTION'],
+      ['VMs and images', ['web01'], ['--image', 'a', '--name', 'n'], 'USAGE_INVALID_OPTION'],
+    ]),
+  )('refuses %s', async (_what, vms, more, code) => {
     for (const name of ['web01', 'db01', 'twin', 'twin']) addVm(name);
 
     expectFailure(await bench.run(bench.backupArgs(vms, ...more)), code, EXIT_CODES.usage);

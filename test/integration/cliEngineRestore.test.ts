@@ -5,6 +5,7 @@ import type { LabVm } from '../../src/lab/index.ts';
 import type { RestoreVmReport } from '../../src/session/restoreVm.ts';
 import { type CliResult, exitErrorOf, expectFailure } from '../helpers/cli.ts';
 import { changesOf, useCliLab } from '../helpers/cliLab.ts';
+import { inTurn } from '../helpers/longForm.ts';
 import { noise } from '../helpers/random.ts';
 import { filesOf } from '../helpers/repositories.ts';
 
@@ -124,13 +125,15 @@ describe('restore --to-engine refuses', () => {
     expect(error.hint).toContain('Legacy');
   });
 
-  it.each([
-    ['no name for the VM', ['--storage-domain', 'data']],
-    ['no storage domain', ['--as-vm', 'web01-new']],
-    ['an output folder besides', [...TARGET, '--output', 'out']],
-    ['a format that does not exist', [...TARGET, '--disk-format', 'vmdk']],
-    ['a name that no VM can have', [...TARGET, '--as-vm', 'a\u0007b']],
-  ])('%s', async (_what, args) => {
+  it.each(
+    inTurn([
+      ['no name for the VM', ['--storage-domain', 'data']],
+      ['no storage domain', ['--as-vm', 'web01-new']],
+      ['an output folder besides', [...TARGET, '--output', 'out']],
+      ['a format that does not exist', [...TARGET, '--disk-format', 'vmdk']],
+      ['a name that no VM can have', [...TARGET, '--as-vm', 'a\u0007b']],
+    ]),
+  )('%s', async (_what, args) => {
     const result = await restore(...args);
 
     expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
@@ -149,12 +152,14 @@ describe('restore --to-engine refuses', () => {
 });
 
 describe('Ctrl-C during a restore', () => {
-  it.each([
-    ['the making of a disk', 'engine', 'POST', /\/api\/disks(\?|$)/, {}],
-    ['an upload', 'imageio', 'PUT', /\/images\//, { hang: true }],
-    ['the import of the configuration', 'engine', 'POST', /\/api\/vms(\?|$)/, {}],
-    ['the attachment of a disk', 'engine', 'POST', /\/diskattachments$/, {}],
-  ] as const)('during %s removes what was made', async (_what, server, method, path, action) => {
+  it.each(
+    inTurn([
+      ['the making of a disk', 'engine', 'POST', /\/api\/disks(\?|$)/, {}],
+      ['an upload', 'imageio', 'PUT', /\/images\//, { hang: true }],
+      ['the import of the configuration', 'engine', 'POST', /\/api\/vms(\?|$)/, {}],
+      ['the attachment of a disk', 'engine', 'POST', /\/diskattachments$/, {}],
+    ]),
+  )('during %s removes what was made', async (_what, server, method, path, action) => {
     const vm = await addVm();
     const args = bench.vmArgs('restore', 'web01', '--to-engine', '--workers', '0', ...TARGET);
     const running = { kill: (): void => {} };

@@ -4,6 +4,7 @@ import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabAction, LabMatch, LabVm } from '../../src/lab/index.ts';
 import { type RunningCli, until } from '../helpers/cli.ts';
 import { useCliLab } from '../helpers/cliLab.ts';
+import { inTurn } from '../helpers/longForm.ts';
 import { noise } from '../helpers/random.ts';
 import { filesOf, pointsOf } from '../helpers/repositories.ts';
 
@@ -47,22 +48,25 @@ const MOMENTS: readonly (readonly [string, LabMatch, LabAction])[] = [
 ];
 
 describe('Ctrl-C', () => {
-  it.each(MOMENTS)('during %s leaves VM and chain as they were', async (_what, match, action) => {
-    const vm = await addVm();
-    const [before] = vm.checkpointIds();
-    const files = filesOf(bench.repository);
+  it.each(inTurn(MOMENTS))(
+    'during %s leaves VM and chain as they were',
+    async (_what, match, action) => {
+      const vm = await addVm();
+      const [before] = vm.checkpointIds();
+      const files = filesOf(bench.repository);
 
-    const running = stopAt(match, action);
-    const result = await running.ended;
+      const running = stopAt(match, action);
+      const result = await running.ended;
 
-    expect(result.exitCode).toBe(EXIT_CODES.interrupted);
-    expect(result.stdout).toBe('');
-    expect(result.stderr).toMatch(/^stopping: waiting /m);
-    expect(result.stderr).toMatch(/^error: .+ \(CANCELLED\) hint: .+$/m);
-    expect(bench.lab.leftovers()).toEqual([]);
-    expect(vm.checkpointIds()).toEqual([before]);
-    expect(filesOf(bench.repository)).toEqual(files);
-  });
+      expect(result.exitCode).toBe(EXIT_CODES.interrupted);
+      expect(result.stdout).toBe('');
+      expect(result.stderr).toMatch(/^stopping: waiting /m);
+      expect(result.stderr).toMatch(/^error: .+ \(CANCELLED\) hint: .+$/m);
+      expect(bench.lab.leftovers()).toEqual([]);
+      expect(vm.checkpointIds()).toEqual([before]);
+      expect(filesOf(bench.repository)).toEqual(files);
+    },
+  );
 
   it('says that it waits for the engine, and the next session goes on from the old base', async () => {
     const vm = await addVm();

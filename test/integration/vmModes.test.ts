@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import type { LabMatch } from '../../src/lab/index.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';
+import { IS_LONG_FORM } from '../helpers/longForm.ts';
 import {
   changedOf,
   codesOf,
@@ -28,7 +29,7 @@ let testCount = 0;
 
 function ofVm(title: string, work: (kind: VmKind) => Promise<void>): void {
   const inTurn = VM_KINDS[testCount++ % VM_KINDS.length] as VmKind;
-  const kinds = process.env['SWEEP'] === 'full' ? VM_KINDS : [inTurn];
+  const kinds = IS_LONG_FORM ? VM_KINDS : [inTurn];
   it.each(kinds)(`with $kind backups ${title}`, work);
 }
 

@@ -6,6 +6,7 @@ import { EngineClient } from '../helpers/engineClient.ts';
 import { expectCode } from '../helpers/errors.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';
+import { inTurn } from '../helpers/longForm.ts';
 import { codesOf, EDITED_BYTES, modesOf, VM_KINDS, VmScene } from '../helpers/vmScene.ts';
 
 const bench = useLab();
@@ -26,7 +27,7 @@ function noted(): string[] {
   return bench.messages.map(({ code }) => code);
 }
 
-describe.each(VM_KINDS)('disks that cannot be read, of a VM with $kind backups', (kind) => {
+describe.each(inTurn(VM_KINDS))('disks that cannot be read, of a VM with $kind backups', (kind) => {
   it.each([
     ['a direct LUN', { storageType: 'lun' }],
     ['a shareable disk', { shareable: true }],
