@@ -42,7 +42,7 @@ interface KeyRing {
 /** Start of a DigestInfo with a SHA-256 (RFC 8017, 9.2). */
 const SHA256_DIGEST_INFO = Buffer.from('3031300d060960864801650304020105000420', 'hex');
 
-/** Signs in native code: forge's arithmetic takes a hundred times as long. */
+/** Signs in native code: forge's arithmetic took a fifth of the time of tests with a lab each. */
 function signingKey(privatePem: string): SigningKey {
   return {
     sign: (digest) => {
