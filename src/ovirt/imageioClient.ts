@@ -79,7 +79,8 @@ export class ImageioClient {
     this.#timings = options.timings;
     this.features = new Set(server.features);
     this.unixSocket = server.unix_socket;
-    this.connections = Math.min(options.connections, maxRequests(options, server));
+    const most = ranges?.limit ?? maxRequests(options, server);
+    this.connections = Math.min(options.connections, most);
   }
 
   /**

@@ -7,6 +7,8 @@ import type { Range, RangeAnswer } from './rangeAnswer.ts';
 const MAX_IDLE_MS = 4000;
 
 export class RangePool {
+  /** Ranges that may be read at once. */
+  readonly limit: number;
   readonly #options: RangeConnectionOptions;
   readonly #idle: RangeConnection[] = [];
   readonly #busy = new Set<RangeConnection>();
@@ -17,6 +19,7 @@ export class RangePool {
   /** @param limit - connections at most, at least 1 */
   constructor(options: RangeConnectionOptions, limit: number) {
     this.#options = options;
+    this.limit = limit;
     this.#permits = limit;
   }
 
