@@ -252,7 +252,6 @@ describe('a disk of 64 TiB', () => {
     target.write(63 * TIB, filled(MIB, 1));
     target.zero(10, 60 * TIB);
     target.resize(65 * TIB);
-    const startMs = performance.now();
     const view = target.freeze();
 
     expect(view.allocatedBytes()).toBe(MIB);
@@ -262,6 +261,5 @@ describe('a disk of 64 TiB', () => {
       { offsetBytes: 63 * TIB + MIB, lengthBytes: TIB - MIB, zero: true, hole: false, dirty: true },
       { offsetBytes: 64 * TIB, lengthBytes: TIB, zero: true, hole: false, dirty: false },
     ]);
-    expect(performance.now() - startMs).toBeLessThan(1000);
   });
 });
