@@ -2,6 +2,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { runInHost } from './cliHost.ts';
+import { IS_LONG_FORM } from './longForm.ts';
 import { VM } from './repositories.ts';
 
 const ENTRY = 'dist/cli/launch.cjs';
@@ -43,11 +45,13 @@ export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}): 
   return { child, ended };
 }
 
+/** Runs a command to its end; in the long form, and with options for Node, in a process of its own. */
 export async function runCli(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
 ): Promise<CliResult> {
-  return await startCli(args, env).ended;
+  if (IS_LONG_FORM || env['NODE_OPTIONS']) return await startCli(args, env).ended;
+  return await runInHost(args, { ...process.env, ...env });
 }
 
 /** Waits until `condition` holds; false when the process ended before. */

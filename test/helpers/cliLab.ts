@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { LabOptions, LabRequest } from '../../src/lab/index.ts';
 import type { JobReport } from '../../src/session/backupVms.ts';
-import { type CliResult, type RunningCli, startCli } from './cli.ts';
+import { type CliResult, type RunningCli, runCli, startCli } from './cli.ts';
 import { type LabBench, useLab } from './lab.ts';
 import { type TempFolder, useTempFolder } from './tempFolder.ts';
 
@@ -23,8 +23,10 @@ export interface CliBench extends LabBench {
   vmArgs(command: string, vm: string, ...more: readonly string[]): string[];
 }
 
-interface Started extends RunningCli {
+interface Started {
   readonly commandLine: string;
+  readonly ended: Promise<CliResult>;
+  readonly kill?: () => void;
 }
 
 /** What `ps` shows of a process. */
@@ -36,9 +38,9 @@ async function expectNoSecrets(
   secrets: readonly string[],
   started: readonly Started[],
 ): Promise<void> {
-  for (const { child, commandLine, ended } of started) {
+  for (const { commandLine, ended, kill } of started) {
     // Of a test that failed while it was running.
-    child.kill('SIGKILL');
+    kill?.();
     const { stdout, stderr } = await ended;
     const shown = secrets.filter((secret) => `${commandLine}${stdout}${stderr}`.includes(secret));
     expect(shown).toEqual([]);
@@ -95,10 +97,19 @@ export function useCliLab(options: LabOptions = {}): CliBench {
     }),
     start(args, env = own.env()) {
       const running = startCli(args, env);
-      started.push({ ...running, commandLine: commandLineOf(running) });
+      const { child, ended } = running;
+      started.push({
+        commandLine: commandLineOf(running),
+        ended,
+        kill: () => child.kill('SIGKILL'),
+      });
       return running;
     },
-    run: async (args, env) => await own.start(args, env).ended,
+    async run(args, env = own.env()) {
+      const ended = runCli(args, env);
+      started.push({ commandLine: args.join(' '), ended });
+      return await ended;
+    },
     backupArgs: (vms, ...more) =>
       ['backup', '--repo', bench.repository, '--workers', '0', ...more].concat(
         vms.flatMap((vm) => ['--vm', vm]),
