@@ -140,9 +140,10 @@ export class BlockStore {
       next[bucket] = at + 1;
     }
     for (let k = 0; k + 1 < buckets.length; k++) {
-      const bucket = ids.subarray(buckets[k], buckets[k + 1]);
-      if (bucket.length > 1)
-        bucket.sort((a, b) => this.digestOf(a).compare(this.digestOf(b)) || a - b);
+      const [from, to] = [buckets[k] ?? 0, buckets[k + 1] ?? 0];
+      // A view of each bucket of a small container costs more than all the rest of it.
+      if (to - from < 2) continue;
+      ids.subarray(from, to).sort((a, b) => this.digestOf(a).compare(this.digestOf(b)) || a - b);
     }
     return ids;
   }

@@ -54,6 +54,7 @@ function signingKey(privatePem: string): SigningKey {
 }
 
 let sharedKeys: KeyRing | undefined;
+let sharedAuthority: LabAuthority | undefined;
 
 function makeKeyPair(): KeyPair {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', {
@@ -144,4 +145,9 @@ export function createLabAuthority(): LabAuthority {
       certPem: forge.pki.certificateToPem(makeServerCertificate(authority, keys)),
     }),
   };
+}
+
+/** The CA of all labs of a process: whoever trusts it parses it once. */
+export function labAuthority(): LabAuthority {
+  return (sharedAuthority ??= createLabAuthority());
 }

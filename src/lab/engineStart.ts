@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { invariant } from '../core/errors.ts';
-import { createLabAuthority, type LabAuthority } from './certificates.ts';
+import { type LabAuthority, labAuthority } from './certificates.ts';
 import { Engine } from './engineCore.ts';
 import { EngineHttp } from './engineHttp.ts';
 import { EngineLab } from './engineLab.ts';
@@ -120,7 +120,7 @@ export async function startLabOver(
   const username = options.username ?? DEFAULT_USERNAME;
   const password = options.password ?? randomBytes(12).toString('base64url');
   const shared: Shared = {
-    authority: createLabAuthority(),
+    authority: labAuthority(),
     faults: new LabFaultList(),
     behaviour: createBehaviour(),
     requests: [],

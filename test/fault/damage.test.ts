@@ -4,6 +4,7 @@ import path from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { BackupError, EXIT_CODES } from '../../src/core/errors.ts';
 import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { runCli } from '../helpers/cli.ts';
 import { firstExtent } from '../helpers/containers.ts';
 import {
@@ -20,7 +21,7 @@ import { backup, onlyFileOf, restore } from '../helpers/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
-const FLIPS = 60;
+const FLIPS = longOr(60, 15);
 const SEED = 20_261_122;
 const FIRST = Buffer.concat([blocks('AbC0dE'), prose(5000, 1)]);
 const SECOND = Buffer.concat([blocks('AxC0yF'), noise(5000, 2)]);

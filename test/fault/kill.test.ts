@@ -3,6 +3,7 @@ import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { backupArgs, runCli, type RunningCli, startCli, until } from '../helpers/cli.ts';
 import { MIB, noise, prose, seededRandom, writeImage } from '../helpers/images.ts';
 import {
@@ -17,7 +18,7 @@ import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
 const SEED = 20_261_122;
-const KILLS = 5;
+const KILLS = longOr(10, 3);
 
 /** Long enough to read and store that most moments fall into the pipeline and the commit. */
 function content(seed: number): Buffer {

@@ -11,13 +11,13 @@ import { listRepository } from '../../src/session/listRepository.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { expectCode } from '../helpers/errors.ts';
 import { useLab } from '../helpers/lab.ts';
-import { IS_LONG_FORM } from '../helpers/longForm.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { vmFoldersOf } from '../helpers/repositories.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../helpers/vmScene.ts';
 
 const bench = useLab();
 const MAX_REQUESTS = 200;
-const STRIDE = IS_LONG_FORM ? 1 : 3;
+const STRIDE = longOr(1, 8);
 const LIMIT_MS = 240_000;
 /** Requests before the point is safe: at least so many cancels have to hit. */
 const MIN_CANCELLED = 30 / STRIDE;

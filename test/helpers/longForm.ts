@@ -2,7 +2,12 @@
 
 export const IS_LONG_FORM: boolean = process.env['SWEEP'] === 'full';
 
-/** All rows in the long form, else every third: rows that start processes or whole sessions take seconds each. */
+/** All rows in the long form, else every fifth: rows that start processes or whole sessions take seconds each. */
 export function inTurn<const T>(rows: readonly T[]): readonly T[] {
-  return IS_LONG_FORM ? rows : rows.filter((_, k) => k % 3 === 0);
+  return IS_LONG_FORM ? rows : rows.filter((_, k) => k % 5 === 0);
+}
+
+/** A count of the long form, or the smaller one of `npm test`. */
+export function longOr(long: number, short: number): number {
+  return IS_LONG_FORM ? long : short;
 }

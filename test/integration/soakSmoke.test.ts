@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { Soak } from '../soak/soak.ts';
 
 const SEED = 20_261_126;
-const ACTIONS = 30;
+const ACTIONS = 15;
 const LIMIT_MS = 600_000;
 
 test(

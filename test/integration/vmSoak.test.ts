@@ -12,12 +12,12 @@ import { verifyRepository } from '../../src/session/verifyRepository.ts';
 import { BLOCK_BYTES, KIB } from '../helpers/images.ts';
 import { type LabBench, useLab } from '../helpers/lab.ts';
 import { activeResources, newResources } from '../helpers/leaks.ts';
-import { IS_LONG_FORM } from '../helpers/longForm.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { createRandom, type Random } from '../helpers/random.ts';
 import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/randomFaults.ts';
 import { applyEdit, type Edit, FILLS, makeTrouble, type Trouble } from '../helpers/vmTroubles.ts';
 
-const SESSIONS = IS_LONG_FORM ? 200 : 30;
+const SESSIONS = longOr(200, 8);
 /** Sessions after which caches are warm. */
 const WARM = SESSIONS / 5;
 const SEED = Number(process.env['SOAK_SEED'] ?? 20_261_122);

@@ -69,11 +69,11 @@ cli() { node dist/cli/main.js "$@"; }
 
 echo '-- an ext4 image of at least 1 GiB, filled with real files'
 mkdir "$work/tree"
-for folder in /usr/share /usr/bin /usr/lib/x86_64-linux-gnu; do
+for folder in /usr/bin /usr/include /usr/share /usr/lib/x86_64-linux-gnu; do
   [ -d "$folder" ] && cp -a "$folder" "$work/tree/"
-  [ "$(du -sm "$work/tree" | cut -f1)" -ge 400 ] && break
+  [ "$(du -sm "$work/tree" | cut -f1)" -ge 300 ] && break
 done
-truncate -s $(($(du -sm --apparent-size "$work/tree" | cut -f1) * 115 / 100 + 700))M "$work/disk.raw"
+truncate -s $(($(du -sm --apparent-size "$work/tree" | cut -f1) * 115 / 100 + 750))M "$work/disk.raw"
 mkfs.ext4 -q -F -d "$work/tree" "$work/disk.raw"
 rm -rf "$work/tree"
 ls -ls "$work/disk.raw"

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import * as fc from 'fast-check';
 import { test } from 'vitest';
+import { longOr } from '../helpers/longForm.ts';
 import { BLOCK_BYTES, noise, prose } from '../helpers/images.ts';
 import { chainOf, type Contents, expectPoints, pruneTo } from '../helpers/prunes.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
@@ -85,7 +86,7 @@ test('every kept point of a pruned chain gives back its images', async () => {
       }
     }),
     {
-      numRuns: Number(process.env['MERGE_RUNS'] ?? 12),
+      numRuns: Number(process.env['MERGE_RUNS'] ?? longOr(24, 6)),
       // A chain takes seconds: the one that fails is worth more than the smallest that would, after minutes.
       endOnFailure: true,
       timeout: 60_000,

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { longOr } from '../helpers/longForm.ts';
 import { BLOCK_BYTES, noise, prose, writeImage } from '../helpers/images.ts';
 import { backup, expectClean, expectRestored, pointsOf } from '../helpers/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
@@ -81,7 +82,7 @@ async function expectEveryPointRestored(states: readonly State[]): Promise<void>
 test('every restore point of a chain gives back its image', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(state, { minLength: 1, maxLength: 4 }), expectEveryPointRestored),
-    { numRuns: 60 },
+    { numRuns: longOr(60, 20) },
   );
 });
 

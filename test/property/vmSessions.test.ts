@@ -7,6 +7,7 @@ import { expect, test } from 'vitest';
 import type { LabDisk, LabMatch, LabVm } from '../../src/lab/index.ts';
 import type { DiskReport, SessionReport } from '../../src/session/report.ts';
 import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';
 import { VM_KINDS } from '../helpers/vmScene.ts';
@@ -23,7 +24,7 @@ import {
 } from '../helpers/vmTroubles.ts';
 
 const MAX_BLOCKS = 4;
-const RUNS = 15;
+const RUNS = longOr(15, 5);
 const LIMIT_MS = 300_000;
 
 /** On, just before and just behind borders of blocks as often as anywhere. */
