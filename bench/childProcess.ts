@@ -34,15 +34,22 @@ export class BenchChild {
   }
 
   async call(name: string, argument: unknown): Promise<ChildAnswer> {
-    const ended = once(this.#child, 'exit').then(([code]) => {
+    // Takes the listeners of the event that did not come away again.
+    const over = new AbortController();
+    const events = { signal: over.signal };
+    const ended = once(this.#child, 'exit', events).then(([code]) => {
       throw new Error(`${name}: the child ended with exit code ${String(code)}`);
     });
-    const answered = once(this.#child, 'message') as Promise<[ChildAnswer | { error: string }]>;
+    const answered = once(this.#child, 'message', events);
     this.#child.send({ name, argument } satisfies ChildCall);
-    const [answer] = await Promise.race([answered, ended]);
-    this.#child.removeAllListeners('exit');
-    if ('error' in answer) throw new Error(answer.error);
-    return answer;
+    try {
+      const [answer] = await Promise.race([answered, ended]);
+      if ('error' in answer) throw new Error(answer.error);
+      return answer;
+    } finally {
+      over.abort();
+      await Promise.allSettled([answered, ended]);
+    }
   }
 
   /** One call as the run of a case; the function returns the checksum, and seconds when only a part counts. */

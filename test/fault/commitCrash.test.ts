@@ -3,7 +3,6 @@ import { ContainerReader } from '../../src/container/containerReader.ts';
 import { ContainerWriter } from '../../src/container/containerWriter.ts';
 import { dataStartOf } from '../../src/container/layout.ts';
 import { BackupError } from '../../src/core/errors.ts';
-import { longOr } from '../helpers/longForm.ts';
 import { type Crash, type CrashModel, prefixCrashes, randomCrash } from '../helpers/crash.ts';
 import { MemoryStorage } from '../helpers/memoryStorage.ts';
 import { createRandom, noise, prose } from '../helpers/random.ts';
@@ -11,7 +10,7 @@ import { addDisk, contentsOf, createPacker, fileOf, FOLDER } from '../helpers/vb
 
 const BLOCK = 4096;
 const SEED = Number(process.env['CRASH_SEED'] ?? 20_261_122);
-const CRASHES = longOr(150, 50);
+const CRASHES = 150;
 /** Barriers of a commit: data, banks, first slot (the commit itself), second slot. */
 const BARRIERS_BEFORE_SLOTS = 2;
 const BARRIERS_OF_COMMIT = 3;
