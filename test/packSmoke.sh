@@ -19,3 +19,7 @@ if (internal) process.exit(1);
 JS
 node smoke.mjs
 npx ovirt-cbt --version
+head -c 3000000 /dev/urandom >disk.raw
+npx ovirt-cbt backup --image disk.raw --name vm --repo repo --workers 1
+npx ovirt-cbt restore --repo repo --vm vm --output restored
+cmp disk.raw restored/disk.raw

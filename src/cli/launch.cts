@@ -5,6 +5,8 @@
  * pool reads its size when it is first used, and loading an ES module uses it; hence this file of the older kind.
  */
 const THREADS = '16';
+/** The entry main.ts with all that it needs in a few files: see bundle.mjs. */
+const MAIN = '../bin/main.js';
 
 process.env['UV_THREADPOOL_SIZE'] ??= THREADS;
-void import('./main.js');
+void import(MAIN);

@@ -1,5 +1,5 @@
 /**
- * A cancel at every third request of a session or a restore, one after the other, or at all of them in the long form
+ * A cancel at every eighth request of a session or a restore, one after the other, or at all of them in the long form
  * (`npm run sweep`): it ends as cancelled, nothing of it
  * is left on the engine or in the repository, and the point and the checkpoint before it are as they were.
  */

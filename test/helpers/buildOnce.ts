@@ -1,8 +1,9 @@
 /** Worker threads and the spawned command line run the compiled product, so it is compiled before the tests. */
 import { execFileSync } from 'node:child_process';
 
+const TSC = ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'];
+const BUNDLER = ['bundle.mjs'];
+
 export default function buildOnce(): void {
-  execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'], {
-    stdio: 'inherit',
-  });
+  for (const args of [TSC, BUNDLER]) execFileSync(process.execPath, args, { stdio: 'inherit' });
 }

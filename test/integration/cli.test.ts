@@ -38,7 +38,7 @@ beforeEach(() => {
 
 test('a reader that closes the pipe early gets no stack trace', async () => {
   await runCli(inlineBackup());
-  const entry = path.resolve(import.meta.dirname, '../../dist/cli/main.js');
+  const entry = path.resolve(import.meta.dirname, '../../dist/cli/launch.cjs');
   const command = `"$0" "${entry}" list --repo "$1" --json | true`;
 
   const { stderr } = await promisify(execFile)('sh', ['-c', command, process.execPath, repository]);

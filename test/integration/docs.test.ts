@@ -15,7 +15,7 @@ import { tempDir } from '../helpers/tempDir.ts';
 const run = promisify(execFile);
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-const CLI = path.join(ROOT, 'dist/cli/main.js');
+const CLI = path.join(ROOT, 'dist/cli/launch.cjs');
 const LIBRARY = pathToFileURL(path.join(ROOT, 'dist/index.js')).href;
 
 const LAB = pathToFileURL(path.join(ROOT, 'dist/lab/index.js')).href;

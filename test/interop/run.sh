@@ -65,7 +65,7 @@ finish() {
 }
 trap finish EXIT
 row() { printf '%s\t%s\tpassed\t%s\n' "$1" "$2" "$3" >>"$INTEROP_TABLE"; }
-cli() { node dist/cli/main.js "$@"; }
+cli() { node dist/cli/launch.cjs "$@"; }
 
 echo '-- an ext4 image of at least 1 GiB, filled with real files'
 mkdir "$work/tree"
