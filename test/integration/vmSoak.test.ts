@@ -17,9 +17,9 @@ import { createRandom, type Random } from '../helpers/random.ts';
 import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/randomFaults.ts';
 import { applyEdit, type Edit, FILLS, makeTrouble, type Trouble } from '../helpers/vmTroubles.ts';
 
-const SESSIONS = longOr(200, 8);
+const SESSIONS = longOr(200, 12);
 /** Sessions after which caches are warm. */
-const WARM = SESSIONS / 5;
+const WARM = 4;
 const SEED = Number(process.env['SOAK_SEED'] ?? 20_261_122);
 const HEAP_SLACK_BYTES = 48 * 1024 * KIB;
 const LIMIT_MS = 900_000;
