@@ -19,7 +19,7 @@ import { applyEdit, type Edit, FILLS, makeTrouble, type Trouble } from '../helpe
 
 const SESSIONS = longOr(200, 12);
 /** Sessions after which caches are warm. */
-const WARM = 4;
+const WARM = longOr(40, 4);
 const SEED = Number(process.env['SOAK_SEED'] ?? 20_261_122);
 const HEAP_SLACK_BYTES = 48 * 1024 * KIB;
 const LIMIT_MS = 900_000;
