@@ -40,7 +40,9 @@ export class BenchChild {
     const ended = once(this.#child, 'exit', events).then(([code]) => {
       throw new Error(`${name}: the child ended with exit code ${String(code)}`);
     });
-    const answered = once(this.#child, 'message', events);
+    const answered = once(this.#child, 'message', events) as Promise<
+      [ChildAnswer | { error: string }]
+    >;
     this.#child.send({ name, argument } satisfies ChildCall);
     try {
       const [answer] = await Promise.race([answered, ended]);

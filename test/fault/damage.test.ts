@@ -4,7 +4,6 @@ import path from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { BackupError, EXIT_CODES } from '../../src/core/errors.ts';
 import { verifyRepository } from '../../src/session/verifyRepository.ts';
-import { longOr } from '../helpers/longForm.ts';
 import { runCli } from '../helpers/cli.ts';
 import { firstExtent } from '../helpers/containers.ts';
 import {
@@ -17,6 +16,7 @@ import {
   sha256OfFile,
   writeImage,
 } from '../helpers/images.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { backup, onlyFileOf, restore } from '../helpers/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 

@@ -3,9 +3,9 @@ import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { longOr } from '../helpers/longForm.ts';
 import { backupArgs, runCli, type RunningCli, startCli, until } from '../helpers/cli.ts';
 import { MIB, noise, prose, seededRandom, writeImage } from '../helpers/images.ts';
+import { longOr } from '../helpers/longForm.ts';
 import {
   backup,
   expectRestored,

@@ -44,8 +44,9 @@ class CliHost {
     const died = once(this.#child, 'close').then(() => {
       throw new Error('the host of commands did not start');
     });
-    await Promise.race([once(this.#child, 'message'), died]);
+    // Also when the process ends long after its start.
     died.catch(() => {});
+    await Promise.race([once(this.#child, 'message'), died]);
     return this;
   }
 

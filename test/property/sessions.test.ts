@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { longOr } from '../helpers/longForm.ts';
 import { BLOCK_BYTES, noise, prose, writeImage } from '../helpers/images.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { backup, expectClean, expectRestored, pointsOf } from '../helpers/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 

@@ -7,9 +7,9 @@ import { expect, test } from 'vitest';
 import type { LabDisk, LabMatch, LabVm } from '../../src/lab/index.ts';
 import type { DiskReport, SessionReport } from '../../src/session/report.ts';
 import { verifyRepository } from '../../src/session/verifyRepository.ts';
-import { longOr } from '../helpers/longForm.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { VM_KINDS } from '../helpers/vmScene.ts';
 import {
   applyEdit,
