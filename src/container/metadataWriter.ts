@@ -3,7 +3,7 @@
  * with fixed ids (0:0 directory, 0:1 block store, 0:2 free index), which wait in the first bank. A bank is
  * written as soon as it is full, so memory stays at two banks whatever the size of the metadata.
  */
-import { crc32c } from '@node-rs/crc32';
+import { crc32c } from '../core/crc32.ts';
 import { FormatError, invariant } from '../core/errors.ts';
 import {
   BANK_EXTRA_PAGES,

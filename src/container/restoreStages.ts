@@ -43,8 +43,8 @@ interface CommonOptions {
   readonly onDamage?: OnDamage | undefined;
 }
 
-const FETCHES = 4;
-const UNPACK_WINDOW_BLOCKS = 16;
+const FETCHES = 8;
+const UNPACK_WINDOW_BLOCKS = 32;
 
 function isDamage(error: unknown): error is BackupError {
   return error instanceof BackupError && error.code !== 'CANCELLED';

@@ -1,5 +1,5 @@
 /** Storage header and snapshot slots: encode, decode, choose. Layout: docs/format-vbk.md, "Header and slots". */
-import { crc32, crc32c } from '@node-rs/crc32';
+import { crc32, crc32c } from '../core/crc32.ts';
 import { FormatError } from '../core/errors.ts';
 import {
   BANK_DESCRIPTOR_BYTES,

@@ -3,7 +3,7 @@
  * slot or bank is replaced by the other slot's copy where that holds the same snapshot, else by the older
  * snapshot; what was found is reported, not hidden.
  */
-import { crc32c } from '@node-rs/crc32';
+import { crc32c } from '../core/crc32.ts';
 import { BackupError, FormatError, IntegrityError } from '../core/errors.ts';
 import {
   BANK_EXTRA_PAGES,

@@ -2,7 +2,7 @@
  * The CPU verbs on block bytes: pure, synchronous, the same in worker threads and inline.
  */
 import { createHash } from 'node:crypto';
-import { crc32c } from '@node-rs/crc32';
+import { crc32c } from '../core/crc32.ts';
 import xxhash from 'xxhash-wasm';
 import { roundUp } from '../core/units.ts';
 import type { StoredCodec } from './blocks.ts';

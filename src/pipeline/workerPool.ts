@@ -116,6 +116,18 @@ export class WorkerPool {
     this.workerCount = workerCount;
   }
 
+  /** Starts the threads, which the first job does else, so that they get ready beside what is to be done before it. */
+  start(): void {
+    if (this.#hasStarted || this.#inline) return;
+    this.#hasStarted = true;
+    try {
+      while (this.#threads.length < this.workerCount) this.#threads.push(this.#startThread());
+    } catch (error) {
+      // As many as the system lets this process have: jobs fail when that is none.
+      this.#whyNone = `none could be started: ${(error as Error).message}`;
+    }
+  }
+
   /** Fingerprint of the first `lengthBytes` of a raw slot. */
   async hash(slot: Slot, lengthBytes: number): Promise<HashResult> {
     const result = await this.#submit({
@@ -237,10 +249,10 @@ export class WorkerPool {
     });
   }
 
-  /** Hands queued jobs to the least busy thread, one batch at a time. The first job starts the threads. */
+  /** Hands queued jobs to the least busy thread, one batch at a time. */
   #dispatch(): void {
     if (this.#closed) return;
-    if (!this.#hasStarted) this.#startThreads();
+    this.start();
     for (;;) {
       const thread = this.#threads.reduce<Thread | undefined>(
         (best, other) => (best && best.batches.size <= other.batches.size ? best : other),
@@ -263,16 +275,6 @@ export class WorkerPool {
     thread.batches.set(batchId, batch);
     const words = encodeJobs(jobsOf(batch));
     thread.worker.postMessage({ batchId, words } satisfies WorkerBatch);
-  }
-
-  /** As many as the system lets this process have: jobs fail when that is none. */
-  #startThreads(): void {
-    this.#hasStarted = true;
-    try {
-      while (this.#threads.length < this.workerCount) this.#threads.push(this.#startThread());
-    } catch (error) {
-      this.#whyNone = `none could be started: ${(error as Error).message}`;
-    }
   }
 
   #startThread(): Thread {

@@ -82,6 +82,8 @@ export class RunResources {
     // They wait for the disk where the others compute.
     const readers = options.readsImages ? Math.min(MAX_INTAKE_THREADS, workers) : 0;
     const intake = readers > 0 ? await createWorkerPool({ slab, workers: readers }) : undefined;
+    // What gets the first blocks starts now; an image of which nothing changed needs no more than that.
+    (intake ?? pool).start();
     return new RunResources({ slab, pool, intake }, options.signal);
   }
 
