@@ -29,6 +29,7 @@ export { formatBytes, parseBytes } from './core/units.ts';
 
 export {
   type BlockDevice,
+  type CandidateRun,
   type DataBlock,
   type DiskMode,
   type DiskTask,
@@ -45,8 +46,14 @@ export {
   type ZeroRun,
 } from './pipeline/blocks.ts';
 export { type BlockReaderOptions, createBlockReader } from './pipeline/blockReader.ts';
+export {
+  CANDIDATE_RUN_BLOCKS,
+  type ChangeFinderOptions,
+  createChangeFinder,
+} from './pipeline/changeFinder.ts';
 export { type CompressorOptions, createCompressor } from './pipeline/compressor.ts';
 export {
+  createCandidateFilter,
   createDirtyZeroFilter,
   createFilterCounts,
   type FilterCounts,

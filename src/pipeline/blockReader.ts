@@ -10,7 +10,6 @@ import type {
   DataBlock,
   DiskTask,
   HashedBlock,
-  UnchangedRun,
   WantedBlock,
   ZeroRun,
 } from './blocks.ts';
@@ -23,6 +22,8 @@ export interface BlockReaderOptions {
   readonly device: BlockDevice;
   readonly lease: SlabLease;
   readonly stats: StageStats;
+  /** Clock of `stats` that another stage uses as well, so that time in which both read counts once. */
+  readonly clock?: BusyClock | undefined;
   /** Reads in flight. @defaultValue 4 */
   readonly readers?: number | undefined;
   /** Tries per block for errors that are marked retryable, and for short reads. @defaultValue 3 */
@@ -65,7 +66,7 @@ export class BlockReads {
   constructor(options: BlockReaderOptions) {
     this.#options = options;
     this.#attempts = options.attempts ?? 3;
-    this.#clock = new BusyClock(options.stats);
+    this.#clock = options.clock ?? new BusyClock(options.stats);
     this.#slotWait = new BusyClock(options.stats, 'waitSlotMs');
     this.#zeros = Buffer.alloc(options.task.blockSizeBytes);
   }
@@ -74,7 +75,7 @@ export class BlockReads {
    * Waits for a slot and gives it to `work`, which makes a record of the block: with the slot, or without,
    * and then it is released here.
    */
-  async withSlot<Out extends DataBlock | HashedBlock | ZeroRun | UnchangedRun>(
+  async withSlot<Out extends DataBlock | HashedBlock | ZeroRun>(
     block: WantedBlock,
     signal: AbortSignal,
     work: (slot: Slot) => Promise<Out>,

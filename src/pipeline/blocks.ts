@@ -5,6 +5,7 @@
  * bytes, all indexes count container blocks from 0. Runs cover whole container blocks (the last block of
  * a disk may be short); a block carries exactly one.
  */
+import { blockLengthAt } from '../core/units.ts';
 import type { Slot } from './slab.ts';
 
 /** How a disk is read: everything, the engine's dirty extents, or everything compared with the parent point. */
@@ -58,13 +59,19 @@ interface BlockRange {
   readonly lengthBytes: number;
 }
 
-/** Consecutive blocks with one state, as planned from extents. */
-export interface PlannedRun extends BlockRange {
-  readonly kind: 'planned';
+interface BlockRun<Kind> extends BlockRange {
+  readonly kind: Kind;
   readonly blockCount: number;
+}
+
+/** Consecutive blocks with one state, as planned from extents. */
+export interface PlannedRun extends BlockRun<'planned'> {
   readonly zero: boolean;
   readonly dirty: boolean;
 }
+
+/** Consecutive blocks of a file that are to be compared with the parent restore point before they are read. */
+export type CandidateRun = BlockRun<'candidate'>;
 
 /** One block whose bytes have to be read. */
 export interface WantedBlock extends BlockRange {
@@ -85,16 +92,10 @@ export interface HashedBlock extends BlockRange {
 }
 
 /** Consecutive blocks that read as zeros; they are recorded, not skipped. */
-export interface ZeroRun extends BlockRange {
-  readonly kind: 'zero';
-  readonly blockCount: number;
-}
+export type ZeroRun = BlockRun<'zero'>;
 
 /** Consecutive blocks that the parent restore point already holds. */
-export interface UnchangedRun extends BlockRange {
-  readonly kind: 'unchanged';
-  readonly blockCount: number;
-}
+export type UnchangedRun = BlockRun<'unchanged'>;
 
 export type StoredCodec = 'lz4' | 'plain';
 
@@ -117,6 +118,7 @@ export type SinkBlock = PackedBlock | ZeroRun | UnchangedRun;
 
 export type PipelineRecord =
   | PlannedRun
+  | CandidateRun
   | WantedBlock
   | DataBlock
   | HashedBlock
@@ -129,16 +131,19 @@ export function releaseSlot(record: PipelineRecord): void {
   if ('slot' in record) record.slot.release();
 }
 
+/** What cutting a run needs to know of its disk. */
+export type DiskGeometry = Pick<DiskTask, 'blockSizeBytes' | 'virtualSizeBytes'>;
+
 /** The part `[fromIndex, toIndex)` of a run as a run of another kind. */
-export function subRun(
-  run: ZeroRun | UnchangedRun | PlannedRun,
-  kind: 'zero' | 'unchanged',
+export function subRun<Kind extends 'zero' | 'unchanged' | 'candidate'>(
+  run: { readonly diskId: string },
+  kind: Kind,
   fromIndex: number,
   toIndex: number,
-  task: { readonly blockSizeBytes: number; readonly virtualSizeBytes: number },
-): ZeroRun | UnchangedRun {
-  const offsetBytes = fromIndex * task.blockSizeBytes;
-  const endBytes = Math.min(toIndex * task.blockSizeBytes, task.virtualSizeBytes);
+  disk: DiskGeometry,
+): BlockRun<Kind> {
+  const offsetBytes = fromIndex * disk.blockSizeBytes;
+  const endBytes = Math.min(toIndex * disk.blockSizeBytes, disk.virtualSizeBytes);
   return {
     kind,
     diskId: run.diskId,
@@ -147,4 +152,12 @@ export function subRun(
     lengthBytes: endBytes - offsetBytes,
     blockCount: toIndex - fromIndex,
   };
+}
+
+/** Block `index` of a disk as one that has to be read. */
+export function wantedBlock(diskId: string, index: number, disk: DiskGeometry): WantedBlock {
+  const { blockSizeBytes, virtualSizeBytes } = disk;
+  const offsetBytes = index * blockSizeBytes;
+  const lengthBytes = blockLengthAt(index, virtualSizeBytes, blockSizeBytes);
+  return { kind: 'wanted', diskId, index, offsetBytes, lengthBytes };
 }

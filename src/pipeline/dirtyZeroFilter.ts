@@ -1,13 +1,14 @@
 /**
  * Second stage, before any byte is read: drops clean ranges, keeps known zeros as records, and cuts data
- * ranges into wanted blocks.
+ * ranges into wanted blocks, or into short runs for the change finder.
  */
-import { blockLengthAt } from '../core/units.ts';
 import {
+  type CandidateRun,
   type DiskTask,
   type PlannedRun,
   subRun,
   type WantedBlock,
+  wantedBlock,
   type ZeroRun,
 } from './blocks.ts';
 import type { StageFunction } from './stage.ts';
@@ -25,10 +26,33 @@ export function createFilterCounts(): FilterCounts {
   return { cleanBytes: 0, knownZeroBytes: 0, wantedBytes: 0 };
 }
 
+/** Cuts the data of one run. */
+type Cut<Piece> = (run: PlannedRun, endIndex: number) => Iterable<Piece>;
+
+/** A dirty zero is a change and passes as a {@link ZeroRun}; only clean ranges are dropped. */
+function filterOf<Piece>(
+  task: DiskTask,
+  counts: FilterCounts,
+  cut: Cut<Piece>,
+): StageFunction<PlannedRun, Piece | ZeroRun> {
+  return function* dirtyZeroFilter(run: PlannedRun): Generator<Piece | ZeroRun> {
+    if (!run.dirty) {
+      counts.cleanBytes += run.lengthBytes;
+      return;
+    }
+    const endIndex = run.index + run.blockCount;
+    if (run.zero) {
+      counts.knownZeroBytes += run.lengthBytes;
+      yield subRun(run, 'zero', run.index, endIndex, task);
+      return;
+    }
+    counts.wantedBytes += run.lengthBytes;
+    yield* cut(run, endIndex);
+  };
+}
+
 /**
  * Makes the filter of one disk.
- *
- * A dirty zero is a change and passes as a {@link ZeroRun}; only clean ranges are dropped.
  *
  * @see ovirt-imageio docs/images.md, "dirty" extents
  */
@@ -36,25 +60,22 @@ export function createDirtyZeroFilter(
   task: DiskTask,
   counts: FilterCounts = createFilterCounts(),
 ): StageFunction<PlannedRun, WantedBlock | ZeroRun> {
-  return function* dirtyZeroFilter(run: PlannedRun): Generator<WantedBlock | ZeroRun> {
-    if (!run.dirty) {
-      counts.cleanBytes += run.lengthBytes;
-      return;
+  return filterOf(task, counts, function* cut(run, endIndex) {
+    for (let index = run.index; index < endIndex; index++) {
+      yield wantedBlock(run.diskId, index, task);
     }
-    if (run.zero) {
-      counts.knownZeroBytes += run.lengthBytes;
-      yield subRun(run, 'zero', run.index, run.index + run.blockCount, task) as ZeroRun;
-      return;
+  });
+}
+
+/** The same for a disk whose data goes through the change finder: runs of at most `runBlocks` blocks. */
+export function createCandidateFilter(
+  task: DiskTask,
+  runBlocks: number,
+  counts: FilterCounts = createFilterCounts(),
+): StageFunction<PlannedRun, CandidateRun | ZeroRun> {
+  return filterOf(task, counts, function* cut(run, endIndex) {
+    for (let index = run.index; index < endIndex; index += runBlocks) {
+      yield subRun(run, 'candidate', index, Math.min(index + runBlocks, endIndex), task);
     }
-    counts.wantedBytes += run.lengthBytes;
-    for (let index = run.index; index < run.index + run.blockCount; index++) {
-      yield {
-        kind: 'wanted',
-        diskId: run.diskId,
-        index,
-        offsetBytes: index * task.blockSizeBytes,
-        lengthBytes: blockLengthAt(index, task.virtualSizeBytes, task.blockSizeBytes),
-      };
-    }
-  };
+  });
 }

@@ -1,12 +1,13 @@
 /**
  * Jobs that wait for a thread, and how they are cut into batches.
  *
- * A batch holds jobs of one kind: fingerprints and reads are ten times shorter than what is digested, and a
- * batch of digests pays the more the fuller it is. A busy thread gets a second batch of digests only when it is
- * full; what is left waits until a thread is idle, and meanwhile more jobs join it.
+ * A batch holds jobs of one kind: fingerprints and reads are ten times shorter than what is digested, a look at
+ * several blocks is as long as a batch of them, and a batch of digests pays the more the fuller it is. A busy
+ * thread gets a second batch of digests only when it is full; what is left waits until a thread is idle, and
+ * meanwhile more jobs join it.
  */
 import { MAX_LANES } from './laneDigests.ts';
-import { VERB_HASH, VERB_READ, type VerbJob } from './verbJobs.ts';
+import { VERB_HASH, VERB_PEEK, VERB_READ, type VerbJob } from './verbJobs.ts';
 
 /** A message pays for this many jobs, and the kernel hashes as many blocks at once. */
 const MAX_BATCH_JOBS = MAX_LANES;
@@ -21,24 +22,34 @@ export interface QueuedJob {
 
 export class JobQueue {
   readonly #short: QueuedJob[] = [];
+  readonly #peeks: QueuedJob[] = [];
   readonly #digests: QueuedJob[] = [];
 
   push(queued: QueuedJob): void {
-    const isShort = queued.job.verb === VERB_HASH || queued.job.verb === VERB_READ;
-    (isShort ? this.#short : this.#digests).push(queued);
+    this.#queueOf(queued.job).push(queued);
   }
 
   /** Removes the next batch for a thread; empty when it had better wait. `idleCount`: idle threads, this one included. */
   take(isIdle: boolean, idleCount: number): QueuedJob[] {
-    const jobs = this.#short.length > 0 ? this.#short : this.#digests;
-    if (jobs === this.#digests && !isIdle && jobs.length < MAX_BATCH_JOBS) return [];
-    const share = Math.ceil(jobs.length / Math.max(1, idleCount));
-    const most = jobs === this.#short ? MAX_SHORT_JOBS : MAX_BATCH_JOBS;
-    return jobs.splice(0, Math.min(most, share));
+    if (this.#short.length > 0) return takeShare(this.#short, MAX_SHORT_JOBS, idleCount);
+    if (this.#peeks.length > 0) return this.#peeks.splice(0, 1);
+    if (!isIdle && this.#digests.length < MAX_BATCH_JOBS) return [];
+    return takeShare(this.#digests, MAX_BATCH_JOBS, idleCount);
   }
 
   /** Removes everything. */
   drain(): QueuedJob[] {
-    return [...this.#short.splice(0), ...this.#digests.splice(0)];
+    return [...this.#short.splice(0), ...this.#peeks.splice(0), ...this.#digests.splice(0)];
   }
+
+  #queueOf({ verb }: VerbJob): QueuedJob[] {
+    if (verb === VERB_PEEK) return this.#peeks;
+    return verb === VERB_HASH || verb === VERB_READ ? this.#short : this.#digests;
+  }
+}
+
+/** At most `most` jobs, and no more than an idle thread's share. */
+function takeShare(jobs: QueuedJob[], most: number, idleCount: number): QueuedJob[] {
+  const share = Math.ceil(jobs.length / Math.max(1, idleCount));
+  return jobs.splice(0, Math.min(most, share));
 }

@@ -14,28 +14,39 @@ export const VERB_HASH = 0;
 export const VERB_PACK = 1;
 export const VERB_UNPACK = 2;
 export const VERB_READ = 3;
+export const VERB_PEEK = 4;
+
+/** Blocks of one `peek`: so many fingerprints find room in the record of a slot. */
+export const MAX_PEEK_BLOCKS = 8;
 
 /** One job: slots by index and their byte places in the shared memory. */
 export interface VerbJob {
-  readonly verb: typeof VERB_HASH | typeof VERB_PACK | typeof VERB_UNPACK | typeof VERB_READ;
+  readonly verb:
+    | typeof VERB_HASH
+    | typeof VERB_PACK
+    | typeof VERB_UNPACK
+    | typeof VERB_READ
+    | typeof VERB_PEEK;
   /** Slot whose result record takes the numbers. */
   readonly resultIndex: number;
   /**
-   * Byte offset and length of the source in the slab, or with `read` in the file; with `pack` the slot has
+   * Byte offset and length of the source in the slab, or with `read` and `peek` in the file; with `pack` the slot has
    * room up to the next cluster.
    */
   readonly sourceOffset: number;
   readonly sourceBytes: number;
   readonly targetOffset: number;
-  /** Room in the target for `pack` and `read`, plain length for `unpack`. */
+  /** Room in the target for `pack`, `read` and `peek`, plain length for `unpack`. */
   readonly targetBytes: number;
   /** For `unpack`: 1 when the source is LZ4. */
   readonly isLz4: 0 | 1;
-  /** For `read`: the open file of this process. */
+  /** For `read` and `peek`: the open file of this process. */
   readonly fileDescriptor: number;
+  /** For `peek`: length of each block of the source but the last. */
+  readonly blockSizeBytes: number;
 }
 
-const JOB_WORDS = 8;
+const JOB_WORDS = 9;
 
 /** What the verbs of a thread work with. */
 export interface VerbTools {
@@ -55,7 +66,7 @@ export interface VerbResult {
   readonly workMs: number;
 }
 
-/** Status of a `read` that did not get the whole block. */
+/** Status of a `read` or `peek` that did not get all of its source. */
 const READ_FAILED = 1;
 
 const AT_STATUS = 0;
@@ -66,6 +77,9 @@ const AT_WORK_MS = 24;
 const AT_DIGEST = 32;
 /** The state of the fingerprint; then the end of the block with its MD5 padding, while the digest is computed. */
 const AT_TAIL: number = RESULT_BYTES - TAIL_BYTES;
+const FINGERPRINT_BYTES = 8;
+/** What a `peek` found, behind the state; it needs no digest. */
+const AT_FINGERPRINTS: number = RESULT_BYTES - MAX_PEEK_BLOCKS * FINGERPRINT_BYTES;
 
 export function encodeJobs(jobs: readonly VerbJob[]): number[] {
   return jobs.flatMap((job) => [
@@ -77,25 +91,44 @@ export function encodeJobs(jobs: readonly VerbJob[]): number[] {
     job.targetBytes,
     job.isLz4,
     job.fileDescriptor,
+    job.blockSizeBytes,
   ]);
 }
 
 export function decodeJobs(words: readonly number[]): VerbJob[] {
   return Array.from({ length: words.length / JOB_WORDS }, (_, k) => {
-    const [verb, resultIndex, sourceOffset, sourceBytes, targetOffset, targetBytes, isLz4, file] =
-      words.slice(k * JOB_WORDS, (k + 1) * JOB_WORDS) as [
-        VerbJob['verb'],
-        number,
-        number,
-        number,
-        number,
-        number,
-        0 | 1,
-        number,
-      ];
-    const places = { resultIndex, sourceOffset, sourceBytes, targetOffset, targetBytes };
-    return { verb, ...places, isLz4, fileDescriptor: file };
+    const at = k * JOB_WORDS;
+    const word = (place: number): number => words[at + place] ?? 0;
+    return {
+      verb: word(0) as VerbJob['verb'],
+      resultIndex: word(1),
+      sourceOffset: word(2),
+      sourceBytes: word(3),
+      targetOffset: word(4),
+      targetBytes: word(5),
+      isLz4: word(6) as 0 | 1,
+      fileDescriptor: word(7),
+      blockSizeBytes: word(8),
+    };
   });
+}
+
+/** Leaves the fingerprint of each block; all pass through the same room in the target. */
+function peek(tools: VerbTools, job: VerbJob, out: DataView, stateOffset: number): void {
+  const { sourceOffset, blockSizeBytes } = job;
+  const endOffset = sourceOffset + job.sourceBytes;
+  let at = AT_FINGERPRINTS;
+  for (let offset = sourceOffset; offset < endOffset; offset += blockSizeBytes) {
+    const sourceBytes = Math.min(blockSizeBytes, endOffset - offset);
+    const block = { ...job, sourceOffset: offset, sourceBytes };
+    const fingerprint = readBlock(tools, block, stateOffset);
+    if (fingerprint === undefined) {
+      out.setUint32(AT_STATUS, READ_FAILED, true);
+      return;
+    }
+    out.setBigUint64(at, fingerprint, true);
+    at += FINGERPRINT_BYTES;
+  }
 }
 
 /**
@@ -114,6 +147,10 @@ function runVerb(tools: VerbTools, job: VerbJob, out: DataView): DigestJob | und
   if (job.verb === VERB_HASH) {
     const fingerprint = fingerprints.of(job.sourceOffset, job.sourceBytes, stateOffset);
     out.setBigUint64(AT_FINGERPRINT, fingerprint, true);
+    return undefined;
+  }
+  if (job.verb === VERB_PEEK) {
+    peek(tools, job, out, stateOffset);
     return undefined;
   }
   if (job.verb === VERB_READ) {
@@ -181,4 +218,17 @@ export function readResult(memory: SharedArrayBuffer, resultIndex: number): Verb
     digest: Uint8Array.from(new Uint8Array(memory, out.byteOffset + AT_DIGEST, DIGEST_BYTES)),
     workMs: out.getFloat64(AT_WORK_MS, true),
   };
+}
+
+/** Copies what a finished `peek` found out of the slab; `undefined` when not all could be read. */
+export function readFingerprints(
+  memory: SharedArrayBuffer,
+  resultIndex: number,
+  blockCount: number,
+): bigint[] | undefined {
+  const out = recordAt(memory, resultIndex);
+  if (out.getUint32(AT_STATUS, true) !== 0) return undefined;
+  return Array.from({ length: blockCount }, (_, k) =>
+    out.getBigUint64(AT_FINGERPRINTS + k * FINGERPRINT_BYTES, true),
+  );
 }

@@ -4,7 +4,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { InternalError } from '../core/errors.ts';
+import { InternalError, invariant } from '../core/errors.ts';
 import { KIB } from '../core/units.ts';
 import type { StoredCodec } from './blocks.ts';
 import type { WorkerAnswer, WorkerBatch, WorkerSetup } from './blockWorker.ts';
@@ -13,10 +13,13 @@ import type { Slab, Slot } from './slab.ts';
 import { compileSlabKernels, type SlabKernels } from './slabKernels.ts';
 import {
   encodeJobs,
+  MAX_PEEK_BLOCKS,
+  readFingerprints,
   readResult,
   runJobs,
   VERB_HASH,
   VERB_PACK,
+  VERB_PEEK,
   VERB_READ,
   VERB_UNPACK,
   type VerbJob,
@@ -25,10 +28,16 @@ import {
 } from './verbJobs.ts';
 import { createVerbTools } from './verbTools.ts';
 
-/** The slots of a few batches stay in the second-level cache of a core when so much of each is used. */
-const PEEK_BYTES = 64 * KIB;
+/** What a look passes through: stays in the second-level cache of any server processor. */
+const PEEK_BYTES = 128 * KIB;
 /** What most jobs do not name. */
-const NOTHING = { targetOffset: 0, targetBytes: 0, isLz4: 0, fileDescriptor: -1 } as const;
+const NOTHING = {
+  targetOffset: 0,
+  targetBytes: 0,
+  isLz4: 0,
+  fileDescriptor: -1,
+  blockSizeBytes: 0,
+} as const;
 
 /** One batch at work, one waiting in the worker's queue, so that it never idles between two. */
 const MAX_BATCHES_PER_WORKER = 2;
@@ -142,15 +151,6 @@ export class WorkerPool {
 
   /** Reads a range of a file that this process has open into a raw slot, with its fingerprint. */
   async read(range: FileRange, slot: Slot): Promise<ReadResult> {
-    return await this.#read(range, slot, range.lengthBytes);
-  }
-
-  /** The fingerprint of a range of a file alone; it passes through the first bytes of a raw slot. */
-  async peek(range: FileRange, slot: Slot): Promise<ReadResult> {
-    return await this.#read(range, slot, Math.min(PEEK_BYTES, this.#slab.blockSizeBytes));
-  }
-
-  async #read(range: FileRange, slot: Slot, targetBytes: number): Promise<ReadResult> {
     const { status, fingerprint } = await this.#submit({
       ...NOTHING,
       verb: VERB_READ,
@@ -158,10 +158,38 @@ export class WorkerPool {
       sourceOffset: range.offsetBytes,
       sourceBytes: range.lengthBytes,
       targetOffset: slot.bytes.byteOffset,
-      targetBytes,
+      targetBytes: range.lengthBytes,
       fileDescriptor: range.fileDescriptor,
     });
     return { isWhole: status === 0, fingerprint };
+  }
+
+  /**
+   * The fingerprints alone of the blocks in a range of a file, 0 for one that is all zero; they pass through the
+   * first bytes of a raw slot.
+   *
+   * @param range - at most {@link MAX_PEEK_BLOCKS} blocks of `blockSizeBytes`; the last one may be shorter.
+   * @returns undefined when not all of the range could be read
+   */
+  async peek(
+    range: FileRange,
+    blockSizeBytes: number,
+    slot: Slot,
+  ): Promise<readonly bigint[] | undefined> {
+    const blockCount = Math.ceil(range.lengthBytes / blockSizeBytes);
+    invariant(blockCount <= MAX_PEEK_BLOCKS, 'look at more blocks than fit a result');
+    await this.#run({
+      ...NOTHING,
+      verb: VERB_PEEK,
+      resultIndex: slot.slotIndex,
+      sourceOffset: range.offsetBytes,
+      sourceBytes: range.lengthBytes,
+      targetOffset: slot.bytes.byteOffset,
+      targetBytes: Math.min(PEEK_BYTES, blockSizeBytes),
+      fileDescriptor: range.fileDescriptor,
+      blockSizeBytes,
+    });
+    return readFingerprints(this.#memory, slot.slotIndex, blockCount);
   }
 
   /** Digest and stored form of a raw slot; the form is in `packed`, or still in `raw` when plain. */
@@ -212,6 +240,11 @@ export class WorkerPool {
   }
 
   async #submit(job: VerbJob): Promise<VerbResult> {
+    await this.#run(job);
+    return readResult(this.#memory, job.resultIndex);
+  }
+
+  async #run(job: VerbJob): Promise<void> {
     if (this.#closed)
       throw new InternalError('INTERNAL_INVARIANT', 'job after the pool was closed');
     await new Promise<void>((resolve, reject) => {
@@ -219,7 +252,6 @@ export class WorkerPool {
       if (!this.#inline) this.#dispatchSoon();
       else if (!this.#inlineIsBusy) void this.#runInline(this.#inline);
     });
-    return readResult(this.#memory, job.resultIndex);
   }
 
   /** Works through the queue on this thread, one job a turn. */

@@ -1,17 +1,24 @@
 /** The pipeline of one disk, from its device into an open container. */
 import { createContainerSink, type DiskContent } from '../container/containerSink.ts';
 import type { ContainerWriter } from '../container/containerWriter.ts';
-import { createStageStats } from '../core/stats.ts';
+import { BusyClock, createStageStats } from '../core/stats.ts';
 import { blockCountOf } from '../core/units.ts';
-import type { BlockDevice, DiskTask, WantedBlock, ZeroRun } from '../pipeline/blocks.ts';
-import { type BlockReaderOptions, createBlockReader } from '../pipeline/blockReader.ts';
+import type { BlockDevice, DiskTask, SinkBlock } from '../pipeline/blocks.ts';
+import { createBlockReader } from '../pipeline/blockReader.ts';
+import { CANDIDATE_RUN_BLOCKS, createChangeFinder } from '../pipeline/changeFinder.ts';
 import { createCompressor } from '../pipeline/compressor.ts';
-import { createDirtyZeroFilter, createFilterCounts } from '../pipeline/dirtyZeroFilter.ts';
+import {
+  createCandidateFilter,
+  createDirtyZeroFilter,
+  createFilterCounts,
+  type FilterCounts,
+} from '../pipeline/dirtyZeroFilter.ts';
 import { createExtentSource } from '../pipeline/extentSource.ts';
-import { createFileReader, type FileRecord } from '../pipeline/fileReader.ts';
+import { createFileReader } from '../pipeline/fileReader.ts';
 import { FingerprintMap, type ParentDisk } from '../pipeline/fingerprintMap.ts';
 import { createHashComparer } from '../pipeline/hashComparer.ts';
-import { connect, type Stage } from '../pipeline/stage.ts';
+import type { SlabLease } from '../pipeline/slab.ts';
+import { connect, type Sink } from '../pipeline/stage.ts';
 import { type DiskReport, type DiskStages, stageSeconds } from './report.ts';
 import type { RunResources } from './resources.ts';
 
@@ -78,8 +85,7 @@ export async function backupDisk(
   resources: RunResources,
   onStart: (progress: DiskProgress) => void,
 ): Promise<DiskResult> {
-  const { task, device, parent, writer, isIncrement } = run;
-  const { pool, signal } = resources;
+  const { task, writer, isIncrement } = run;
   const stages = createDiskStages();
   const filter = createFilterCounts();
   const fingerprints = inheritFingerprints(run);
@@ -100,17 +106,7 @@ export async function backupDisk(
   });
   const startedAtMs = performance.now();
   await resources.withLease((lease) =>
-    connect(
-      createExtentSource({ task, device, stats: stages.extents }),
-      [
-        createDirtyZeroFilter(task, filter),
-        createReader(run, resources, { lease, stats: stages.read }),
-        createHashComparer({ task, pool, stats: stages.hash, parent }),
-        createCompressor({ pool, lease, stats: stages.compress }),
-      ],
-      sink,
-      { signal },
-    ),
+    runChain(run, resources, { lease, stages, counts: filter, sink }),
   );
   stages.extents.busyMs += run.extentsMs ?? 0;
   const wallSeconds = (performance.now() - startedAtMs) / 1000;
@@ -121,17 +117,40 @@ export async function backupDisk(
   };
 }
 
-/** Worker threads read what is a file; everything else is asked of its device. */
-function createReader(
-  run: DiskRun,
-  { intake }: RunResources,
-  options: Pick<BlockReaderOptions, 'lease' | 'stats'>,
-): Stage<WantedBlock | ZeroRun, FileRecord> {
-  const { task, device, parent, readers, attempts, retryDelayMs } = run;
+interface ChainParts {
+  readonly lease: SlabLease;
+  readonly stages: DiskStages;
+  readonly counts: FilterCounts;
+  readonly sink: Sink<SinkBlock>;
+}
+
+/**
+ * Worker threads read what is a file, and look for changes first where there is a parent; everything else is asked
+ * of its device.
+ */
+function runChain(run: DiskRun, resources: RunResources, parts: ChainParts): Promise<void> {
+  const { task, device, parent, attempts, retryDelayMs } = run;
+  const { pool, intake, signal } = resources;
+  const { lease, stages, counts, sink } = parts;
+  const source = createExtentSource({ task, device, stats: stages.extents });
+  const comparer = createHashComparer({ task, pool, stats: stages.hash, parent });
+  const compressor = createCompressor({ pool, lease, stats: stages.compress });
+  const clock = new BusyClock(stages.read);
+  const reading = { task, device, lease, stats: stages.read, clock, attempts, retryDelayMs };
   const { fileDescriptor } = device;
-  const common = { ...options, task, device, attempts, retryDelayMs };
-  if (!intake || fileDescriptor === undefined) return createBlockReader({ ...common, readers });
-  return createFileReader({ ...common, fileDescriptor, intake, parent });
+  if (!intake || fileDescriptor === undefined) {
+    const filter = createDirtyZeroFilter(task, counts);
+    const reader = createBlockReader({ ...reading, readers: run.readers });
+    return connect(source, [filter, reader, comparer, compressor], sink, { signal });
+  }
+  const reader = createFileReader({ ...reading, fileDescriptor, intake });
+  if (!parent) {
+    const filter = createDirtyZeroFilter(task, counts);
+    return connect(source, [filter, reader, comparer, compressor], sink, { signal });
+  }
+  const filter = createCandidateFilter(task, CANDIDATE_RUN_BLOCKS, counts);
+  const finder = createChangeFinder({ ...reading, fileDescriptor, intake, parent });
+  return connect(source, [filter, finder, reader, comparer, compressor], sink, { signal });
 }
 
 function reportDisk(

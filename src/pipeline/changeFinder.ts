@@ -1,0 +1,122 @@
+/**
+ * Stage before the reader of a disk that is a file and has a parent point: worker threads look at the fingerprints
+ * of several blocks in a row, and blocks that the parent holds are never read into a slot. What they cannot read is
+ * left to the reader.
+ */
+import { BusyClock, type StageStats } from '../core/stats.ts';
+import {
+  type CandidateRun,
+  type DiskTask,
+  subRun,
+  type UnchangedRun,
+  type WantedBlock,
+  wantedBlock,
+  type ZeroRun,
+} from './blocks.ts';
+import { isUnchanged, type ParentDisk } from './fingerprintMap.ts';
+import { OrderedStage } from './orderedStage.ts';
+import type { SlabLease } from './slab.ts';
+import type { Stage } from './stage.ts';
+import { MAX_PEEK_BLOCKS } from './verbJobs.ts';
+import type { WorkerPool } from './workerPool.ts';
+
+/** Blocks of a run that one job looks at. */
+export const CANDIDATE_RUN_BLOCKS: number = MAX_PEEK_BLOCKS;
+
+export interface ChangeFinderOptions {
+  readonly task: DiskTask;
+  /** {@link BlockDevice.fileDescriptor} of the disk. */
+  readonly fileDescriptor: number;
+  /** Threads that read. */
+  readonly intake: WorkerPool;
+  /** The disk at the parent restore point. Must not change meanwhile. */
+  readonly parent: ParentDisk;
+  readonly lease: SlabLease;
+  /** Counts the blocks that need not be read any more. */
+  readonly stats: StageStats;
+  /** As in {@link BlockReaderOptions}. */
+  readonly clock?: BusyClock | undefined;
+}
+
+type Found = WantedBlock | ZeroRun | UnchangedRun;
+
+/** Runs in hand per thread: one at work, one waiting in the thread, one on its way. */
+const RUNS_PER_THREAD = 3;
+
+class ChangeFinder {
+  readonly #options: ChangeFinderOptions;
+  readonly #clock: BusyClock;
+  readonly #slotWait: BusyClock;
+
+  constructor(options: ChangeFinderOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? new BusyClock(options.stats);
+    this.#slotWait = new BusyClock(options.stats, 'waitSlotMs');
+  }
+
+  async find(run: CandidateRun, signal: AbortSignal): Promise<Found[]> {
+    const fingerprints = await this.#peek(run, signal);
+    const states = Array.from({ length: run.blockCount }, (_, k) =>
+      this.#stateOf(run.index + k, fingerprints?.[k]),
+    );
+    return this.#records(run, states);
+  }
+
+  async #peek(run: CandidateRun, signal: AbortSignal): Promise<readonly bigint[] | undefined> {
+    const { lease, intake, fileDescriptor, task } = this.#options;
+    const slot = await this.#slotWait.time(() => lease.acquireRaw(signal));
+    try {
+      const { offsetBytes, lengthBytes } = run;
+      const range = { fileDescriptor, offsetBytes, lengthBytes };
+      return await this.#clock.time(() => intake.peek(range, task.blockSizeBytes, slot));
+    } finally {
+      slot.release();
+    }
+  }
+
+  #stateOf(index: number, fingerprint: bigint | undefined): Found['kind'] {
+    if (fingerprint === undefined) return 'wanted';
+    if (fingerprint === 0n) return 'zero';
+    const { parent, task } = this.#options;
+    const { lengthBytes } = wantedBlock(task.diskId, index, task);
+    const { blockSizeBytes } = task;
+    return isUnchanged(parent, index, fingerprint, lengthBytes, blockSizeBytes)
+      ? 'unchanged'
+      : 'wanted';
+  }
+
+  /** Blocks that have to be read leave one by one, the others in runs. */
+  #records(run: CandidateRun, states: readonly Found['kind'][]): Found[] {
+    const { task, stats } = this.#options;
+    const records: Found[] = [];
+    for (let from = 0; from < states.length; ) {
+      const state = states[from];
+      let to = from + 1;
+      if (state === 'zero' || state === 'unchanged') {
+        while (states[to] === state) to++;
+        const settled = subRun(run, state, run.index + from, run.index + to, task);
+        stats.blocks += settled.blockCount;
+        stats.bytes += settled.lengthBytes;
+        records.push(settled);
+      } else records.push(wantedBlock(run.diskId, run.index + from, task));
+      from = to;
+    }
+    return records;
+  }
+}
+
+/**
+ * Makes the change finder of one disk. A block that changes between the look and the read counts as it was read.
+ *
+ * Ownership: acquires one raw slot per run, in record order, and releases it when the thread is done.
+ */
+export function createChangeFinder(
+  options: ChangeFinderOptions,
+): Stage<CandidateRun | ZeroRun, Found> {
+  const finder = new ChangeFinder(options);
+  return new OrderedStage<CandidateRun | ZeroRun, Found>({
+    concurrency: options.intake.workerCount * RUNS_PER_THREAD,
+    stats: options.stats,
+    run: (record, signal) => (record.kind === 'zero' ? [record] : finder.find(record, signal)),
+  });
+}
