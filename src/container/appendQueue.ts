@@ -1,16 +1,14 @@
 /**
  * Sequential appends to a container with few, large writes: pieces that arrive while writes are under way
  * go out together in one vectored write. Two writes at most are in flight, so that the thread pool of
- * libuv stays free for reads. Every 64 MiB a sync starts beside the writes, so that the one at commit finds
- * little left to do.
+ * libuv stays free for reads, and a sync beside them.
  */
+import { SyncAhead } from '../core/fileWrites.ts';
 import { BusyClock, type StageStats } from '../core/stats.ts';
-import { MIB } from '../core/units.ts';
 import type { Storage } from './storage.ts';
 
 const MAX_WRITES = 2;
 const MAX_PIECES = 32;
-const SYNC_INTERVAL_BYTES = 64 * MIB;
 
 interface Piece {
   readonly bytes: Uint8Array;
@@ -26,6 +24,7 @@ interface Drain {
 export class AppendQueue {
   readonly #storage: Storage;
   readonly #clock: BusyClock;
+  readonly #syncs: SyncAhead;
   readonly #stats: StageStats;
   readonly #waiting: Piece[] = [];
   /** First piece number of each batch in flight. */
@@ -33,8 +32,6 @@ export class AppendQueue {
   #drains: Drain[] = [];
   #nextOffset: number;
   #startedPieces = 0;
-  #unsyncedBytes = 0;
-  #sync: Promise<void> | undefined;
   #failure: Error | undefined;
 
   constructor(storage: Storage, startBytes: number, stats: StageStats) {
@@ -42,11 +39,12 @@ export class AppendQueue {
     this.#nextOffset = startBytes;
     this.#stats = stats;
     this.#clock = new BusyClock(stats);
+    this.#syncs = new SyncAhead(() => storage.sync());
   }
 
-  /** The first error of a write; every later append is pointless. */
+  /** An error of a write or of a sync beside them; every later append is pointless. */
   get failure(): Error | undefined {
-    return this.#failure;
+    return this.#failure ?? this.#syncs.failure;
   }
 
   /** Queues `bytes` behind everything queued before. `onWritten` runs once, also after a failed write. */
@@ -61,14 +59,13 @@ export class AppendQueue {
     if (this.#settledPieces() < untilPiece) {
       await new Promise<void>((resolve) => this.#drains.push({ untilPiece, resolve }));
     }
-    if (this.#failure) throw this.#failure;
+    if (this.failure) throw this.failure;
   }
 
   /** Waits until nothing at all is under way, the sync beside the writes included. */
   async settle(): Promise<void> {
     await this.drain();
-    await this.#sync;
-    if (this.#failure) throw this.#failure;
+    await this.#syncs.settle();
   }
 
   /** Goes on at `offsetBytes`; only while idle. */
@@ -99,12 +96,12 @@ export class AppendQueue {
 
   async #write(batch: readonly Piece[], offsetBytes: number, firstPiece: number): Promise<void> {
     try {
-      if (!this.#failure) {
+      if (!this.failure) {
         const pieces = batch.map((piece) => piece.bytes);
         await this.#clock.time(() => this.#storage.write(pieces, offsetBytes));
         this.#stats.blocks += batch.length;
         this.#stats.bytes += sizeOf(batch);
-        this.#startSync(sizeOf(batch));
+        this.#syncs.add(sizeOf(batch));
       }
     } catch (error) {
       this.#failure ??= error as Error;
@@ -112,20 +109,6 @@ export class AppendQueue {
     this.#inFlight.delete(firstPiece);
     for (const piece of batch) piece.onWritten();
     this.#pump();
-  }
-
-  #startSync(writtenBytes: number): void {
-    this.#unsyncedBytes += writtenBytes;
-    if (this.#sync || this.#unsyncedBytes < SYNC_INTERVAL_BYTES) return;
-    this.#unsyncedBytes = 0;
-    this.#sync = this.#storage
-      .sync()
-      .catch((error: Error) => {
-        this.#failure ??= error;
-      })
-      .finally(() => {
-        this.#sync = undefined;
-      });
   }
 }
 

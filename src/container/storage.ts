@@ -4,6 +4,7 @@
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { errnoOf, FormatError, isOutOfSpace, RepositoryError } from '../core/errors.ts';
+import { writeAll } from '../core/fileWrites.ts';
 
 export interface Storage {
   /** Name for messages. */
@@ -33,20 +34,6 @@ function storageError(name: string, verb: string, error: unknown): RepositoryErr
     hint: 'check the repository volume and the permissions of the file',
     details: { errno: errnoOf(error) },
   });
-}
-
-/** Drops the first `bytes` bytes of a list of pieces. */
-function skipBytes(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
-  let left = bytes;
-  const rest: Uint8Array[] = [];
-  for (const piece of pieces) {
-    if (left >= piece.length) left -= piece.length;
-    else {
-      rest.push(left > 0 ? piece.subarray(left) : piece);
-      left = 0;
-    }
-  }
-  return rest;
 }
 
 class FileStorage implements Storage {
@@ -82,13 +69,7 @@ class FileStorage implements Storage {
   }
 
   async write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void> {
-    let rest = [...pieces];
-    let at = offsetBytes;
-    while (rest.length > 0) {
-      const { bytesWritten } = await this.#guard('write', () => this.#file.writev(rest, at));
-      at += bytesWritten;
-      rest = skipBytes(rest, bytesWritten);
-    }
+    await this.#guard('write', () => writeAll(this.#file, pieces, offsetBytes));
   }
 
   async sync(): Promise<void> {

@@ -6,10 +6,12 @@ import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { toOutputError } from '../core/errors.ts';
+import { SyncAhead, writeAll } from '../core/fileWrites.ts';
 import type { DataBlock, HashedBlock, PipelineRecord, ZeroRun } from './blocks.ts';
 import { releaseSlot } from './blocks.ts';
 import type { Sink } from './stage.ts';
 
+type Callback = (error?: Error | null) => void;
 type Consume<In> = (record: In) => Promise<void> | void;
 
 /** Wraps an async consumer as a Writable that releases each record's slot, also when the consumer fails. */
@@ -60,23 +62,95 @@ export function ndjsonSink<In extends PipelineRecord>(output: Writable): Sink<In
   });
 }
 
-/** Writes all of `bytes` at `offsetBytes`; a short write goes on where it stopped. */
-export async function writeFully(
-  file: FileHandle,
-  bytes: Uint8Array,
-  offsetBytes: number,
-): Promise<void> {
-  let done = 0;
-  while (done < bytes.length) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, offsetBytes + done);
-    done += bytesWritten;
+/** Blocks that wait while others are written; neighbours among them leave in one write. */
+const WAITING_BLOCKS = 8;
+
+type FileRecord = DataBlock | HashedBlock | ZeroRun;
+
+/** Bytes of blocks that follow each other in the disk. */
+interface Stretch {
+  readonly offsetBytes: number;
+  endBytes: number;
+  readonly pieces: Uint8Array[];
+}
+
+function stretchesOf(records: readonly FileRecord[]): Stretch[] {
+  const stretches: Stretch[] = [];
+  for (const record of records) {
+    if (record.kind === 'zero') continue;
+    const { offsetBytes, lengthBytes } = record;
+    const piece = record.slot.bytes.subarray(0, lengthBytes);
+    const last = stretches.at(-1);
+    if (last?.endBytes === offsetBytes) {
+      last.pieces.push(piece);
+      last.endBytes += lengthBytes;
+    } else stretches.push({ offsetBytes, endBytes: offsetBytes + lengthBytes, pieces: [piece] });
+  }
+  return stretches;
+}
+
+class RawFileSink extends Writable {
+  readonly #file: FileHandle;
+  readonly #name: string;
+  readonly #syncs: SyncAhead;
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(file: FileHandle, name: string) {
+    super({ objectMode: true, highWaterMark: WAITING_BLOCKS });
+    this.#file = file;
+    this.#name = name;
+    this.#syncs = new SyncAhead(() => file.datasync());
+  }
+
+  override _write(record: FileRecord, _encoding: BufferEncoding, done: Callback): void {
+    this.#start([record], done);
+  }
+
+  override _writev(chunks: { readonly chunk: FileRecord }[], done: Callback): void {
+    this.#start(
+      chunks.map(({ chunk }) => chunk),
+      done,
+    );
+  }
+
+  override _final(done: Callback): void {
+    this.#settle().then(() => done(), done);
+  }
+
+  /** Waits for what is under way, so that nothing touches a slot or the file after `close`. */
+  override _destroy(error: Error | null, done: Callback): void {
+    void this.#work.then(() => this.#settle().catch(() => {})).then(() => done(error));
+  }
+
+  #start(records: readonly FileRecord[], done: Callback): void {
+    this.#work = this.#take(records).then(() => done(), done);
+  }
+
+  async #take(records: readonly FileRecord[]): Promise<void> {
+    try {
+      if (this.#syncs.failure) throw this.#syncs.failure;
+      for (const { offsetBytes, endBytes, pieces } of stretchesOf(records)) {
+        await writeAll(this.#file, pieces, offsetBytes);
+        this.#syncs.add(endBytes - offsetBytes);
+      }
+    } catch (error) {
+      throw toOutputError(this.#name, error);
+    } finally {
+      for (const record of records) releaseSlot(record);
+    }
+  }
+
+  async #settle(): Promise<void> {
+    await this.#syncs.settle().catch((error: unknown) => {
+      throw toOutputError(this.#name, error);
+    });
   }
 }
 
 /**
  * Writes blocks at their place in a raw file that is new and has its full size already, so that zero runs
- * stay holes. The file stays the caller's; it is not synced or closed here. Errors of the stream:
- * `OUTPUT_FULL`, `OUTPUT_IO`.
+ * stay holes. What has been written is synced along the way; the last sync is the caller's, as is the file,
+ * which is not closed here. Errors of the stream: `OUTPUT_FULL`, `OUTPUT_IO`.
  *
  * @param name - the file's name for messages.
  */
@@ -84,11 +158,5 @@ export function rawFileSink(
   file: FileHandle,
   name: string,
 ): Sink<DataBlock | HashedBlock | ZeroRun> {
-  return callbackSink<DataBlock | HashedBlock | ZeroRun>(async (record) => {
-    if (record.kind === 'zero') return;
-    const bytes = record.slot.bytes.subarray(0, record.lengthBytes);
-    await writeFully(file, bytes, record.offsetBytes).catch((error: unknown) => {
-      throw toOutputError(name, error);
-    });
-  });
+  return new RawFileSink(file, name);
 }
