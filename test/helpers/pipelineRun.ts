@@ -49,8 +49,8 @@ class TappedPool extends WorkerPool {
     [this.#slab] = rest;
   }
 
-  /** Starts the threads, by a job that no tap sees. */
-  async start(): Promise<void> {
+  /** Waits until a thread works, by a job that no tap sees. */
+  async warmUp(): Promise<void> {
     const lease = this.#slab.lease();
     await super.hash(await lease.acquireRaw(), 0);
     lease.end();
@@ -186,6 +186,6 @@ export async function openPipelineRun(options: PipelineRunOptions): Promise<Pipe
   const parts = await loadPoolParts({ slab, workers });
   const watch = watchThreads();
   const pool = new TappedPool(tap, slab, workers, parts);
-  await pool.start();
+  await pool.warmUp();
   return new PipelineRun(options, { slab, pool, watch });
 }

@@ -3,18 +3,19 @@ import { KIB } from '../../../src/core/units.ts';
 import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
 import { createSlab, type Slot } from '../../../src/pipeline/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
+import { expectCode } from '../../helpers/errors.ts';
 import { noise } from '../../helpers/diskImage.ts';
 import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
 
 const BLOCK_BYTES = 1024 * KIB;
 const verbs = await createBlockVerbs();
 
-/** Pieces are of 64 and 256 KiB: content starts in the first, in the middle, at the very end. */
+/** Pieces are of 128 and 256 KiB: content starts in the first, in the middle, at the very end. */
 const CONTENTS: readonly (readonly [title: string, content: Buffer])[] = [
   ['data from the first byte on', noise(1, BLOCK_BYTES)],
   ['data behind 600 KiB of zeros', Buffer.concat([Buffer.alloc(600 * KIB), noise(2, 424 * KIB)])],
   ['one byte at the end', Buffer.concat([Buffer.alloc(BLOCK_BYTES - 1), Buffer.from([7])])],
-  ['zeros behind data', Buffer.concat([noise(3, 70 * KIB), Buffer.alloc(954 * KIB)])],
+  ['zeros behind data', Buffer.concat([noise(3, 140 * KIB), Buffer.alloc(884 * KIB)])],
   ['a length that is no multiple of 32', noise(4, 300 * KIB + 13)],
   ['a few bytes', noise(5, 5)],
 ];
@@ -49,30 +50,54 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
     expect(slot.bytes.subarray(0, content.length).equals(content)).toBe(true);
   });
 
-  test.each(CONTENTS)('peeks at the fingerprint of %s', async (_title, content) => {
-    const result = await pool.peek(rangeOf(content), slot);
+  test.each(CONTENTS)('looks at the fingerprint of %s', async (_title, content) => {
+    const fingerprints = await pool.peek(rangeOf(content), BLOCK_BYTES, slot);
 
-    expect(result).toEqual({ isWhole: true, fingerprint: verbs.fingerprint(content) });
+    expect(fingerprints).toEqual([verbs.fingerprint(content)]);
+  });
+
+  test('looks at several blocks, the last of them short', async () => {
+    const blocks = [noise(1, 200 * KIB), Buffer.alloc(200 * KIB), noise(2, 200 * KIB), noise(3, 7)];
+
+    const fingerprints = await pool.peek(rangeOf(Buffer.concat(blocks)), 200 * KIB, slot);
+
+    expect(fingerprints).toEqual([
+      verbs.fingerprint(blocks[0] as Buffer),
+      0n,
+      verbs.fingerprint(blocks[2] as Buffer),
+      verbs.fingerprint(blocks[3] as Buffer),
+    ]);
+  });
+
+  test('looks at as many blocks as fit a result, and refuses more', async () => {
+    const blocks = Array.from({ length: 9 }, (_, k) => noise(k, 512));
+    const range = rangeOf(Buffer.concat(blocks));
+
+    const fingerprints = await pool.peek({ ...range, lengthBytes: 8 * 512 }, 512, slot);
+
+    expect(fingerprints).toEqual(blocks.slice(0, 8).map((block) => verbs.fingerprint(block)));
+    await expectCode(pool.peek(range, 512, slot), 'INTERNAL_INVARIANT');
   });
 
   test('says 0 for a block of zeros', async () => {
     const range = rangeOf(Buffer.alloc(700 * KIB + 3));
 
     expect(await pool.read(range, slot)).toEqual({ isWhole: true, fingerprint: 0n });
-    expect(await pool.peek(range, slot)).toEqual({ isWhole: true, fingerprint: 0n });
+    expect(await pool.peek(range, BLOCK_BYTES, slot)).toEqual([0n]);
   });
 
-  test.each(['read', 'peek'] as const)('%s says so when the file ends early', async (verb) => {
-    const range = rangeOf(noise(6, 300 * KIB));
+  test('says so when the file ends early', async () => {
+    const range = { ...rangeOf(noise(6, 300 * KIB)), lengthBytes: 400 * KIB };
 
-    const result = await pool[verb]({ ...range, lengthBytes: 400 * KIB }, slot);
-
-    expect(result.isWhole).toBe(false);
+    expect((await pool.read(range, slot)).isWhole).toBe(false);
+    expect(await pool.peek(range, BLOCK_BYTES, slot)).toBeUndefined();
+    expect(await pool.peek(range, 128 * KIB, slot)).toBeUndefined();
   });
 
-  test.each(['read', 'peek'] as const)('%s says so when it may not read', async (verb) => {
-    const result = await pool[verb]({ fileDescriptor: 9999, offsetBytes: 0, lengthBytes: 9 }, slot);
+  test('says so when it may not read', async () => {
+    const range = { fileDescriptor: 9999, offsetBytes: 0, lengthBytes: 9 };
 
-    expect(result.isWhole).toBe(false);
+    expect((await pool.read(range, slot)).isWhole).toBe(false);
+    expect(await pool.peek(range, BLOCK_BYTES, slot)).toBeUndefined();
   });
 });

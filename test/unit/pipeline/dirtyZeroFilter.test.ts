@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { planBlocks } from '../../../src/pipeline/blockPlan.ts';
 import type { WantedBlock, ZeroRun } from '../../../src/pipeline/blocks.ts';
 import {
+  createCandidateFilter,
   createDirtyZeroFilter,
   createFilterCounts,
 } from '../../../src/pipeline/dirtyZeroFilter.ts';
@@ -65,4 +66,28 @@ test('counts every byte of the disk once', async () => {
     cleanBytes: BLOCK_BYTES + 512,
     knownZeroBytes: BLOCK_BYTES,
   });
+});
+
+test('cuts data into short runs for the change finder, and nothing else', async () => {
+  const image = diskImage('ABCDE0FG', { tailBytes: 512 });
+  const counts = createFilterCounts();
+  const filter = createCandidateFilter(image.task('compare'), 2, counts);
+
+  const { records } = await runStage(filter, planBlocks(image.task('compare'), image.extents));
+
+  expect(
+    records.map(({ kind, index, blockCount, lengthBytes }) => [
+      kind,
+      index,
+      blockCount,
+      lengthBytes,
+    ]),
+  ).toEqual([
+    ['candidate', 0, 2, 2 * BLOCK_BYTES],
+    ['candidate', 2, 2, 2 * BLOCK_BYTES],
+    ['candidate', 4, 1, BLOCK_BYTES],
+    ['zero', 5, 1, BLOCK_BYTES],
+    ['candidate', 6, 2, BLOCK_BYTES + 512],
+  ]);
+  expect(counts).toMatchObject({ wantedBytes: 6 * BLOCK_BYTES + 512, cleanBytes: 0 });
 });

@@ -5,7 +5,6 @@ import { planBlocks } from '../../../src/pipeline/blockPlan.ts';
 import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
 import { createDirtyZeroFilter } from '../../../src/pipeline/dirtyZeroFilter.ts';
 import { createFileReader, type FileRecord } from '../../../src/pipeline/fileReader.ts';
-import { FingerprintMap, type ParentDisk } from '../../../src/pipeline/fingerprintMap.ts';
 import { createSlab, type Slab } from '../../../src/pipeline/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
 import { type Collector, runStage } from '../../helpers/collect.ts';
@@ -14,14 +13,6 @@ import { expectCode } from '../../helpers/errors.ts';
 import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
 
 const verbs = await createBlockVerbs();
-
-function parentOf(picture: string): ParentDisk {
-  const fingerprints = new FingerprintMap();
-  for (const [index, letter] of Array.from(picture).entries()) {
-    if (letter !== '0') fingerprints.set(index, verbs.fingerprint(blockContent(letter)));
-  }
-  return { sizeBytes: picture.length * BLOCK_BYTES, fingerprints };
-}
 
 let slab: Slab;
 let intake: WorkerPool;
@@ -44,7 +35,6 @@ afterEach(async () => {
 });
 
 interface Case {
-  readonly parent?: string;
   /** What the file really holds; the device has all of the picture. */
   readonly content?: Buffer;
   /** Gives so many bytes of each block that is asked of it. */
@@ -54,7 +44,7 @@ interface Case {
 /** Reads a disk of the image alphabet; all of it is wanted. */
 async function read(picture: string, options: Case = {}): Promise<Collector<FileRecord>> {
   const image = diskImage(picture);
-  const { parent, content = image.content, shortBytes } = options;
+  const { content = image.content, shortBytes } = options;
   file = imageFile(content);
   const { fileDescriptor } = file;
   const task = image.task('compare');
@@ -76,10 +66,7 @@ async function read(picture: string, options: Case = {}): Promise<Collector<File
   const lease = slab.lease();
   const disk = { task, device, fileDescriptor, lease, intake, stats, retryDelayMs: 1 };
   try {
-    return await runStage(
-      createFileReader({ ...disk, ...(parent !== undefined && { parent: parentOf(parent) }) }),
-      wanted(),
-    );
+    return await runStage(createFileReader(disk), wanted());
   } finally {
     lease.end();
   }
@@ -118,29 +105,28 @@ describe('a file reader', () => {
     await expectCode(reading, 'TRANSFER_SHORT_READ');
   });
 
+  test('passes what needs no reading', async () => {
+    const run = { diskId: 'disk-1', index: 0, offsetBytes: 0, lengthBytes: 2 * BLOCK_BYTES };
+    const image = diskImage('AB');
+    file = imageFile(image.content);
+    const { device } = image;
+    const lease = slab.lease();
+    const task = image.task('compare');
+    const { fileDescriptor } = file;
+    const reader = createFileReader({ task, device, fileDescriptor, lease, intake, stats });
+    const runs = [
+      { ...run, kind: 'zero' as const, blockCount: 2 },
+      { ...run, kind: 'unchanged' as const, blockCount: 2 },
+    ];
+
+    const { records } = await runStage(reader, runs);
+
+    expect(records).toEqual(runs);
+  });
+
   test('counts each block once', async () => {
-    await read('ABX-', { parent: 'ABCD' });
+    await read('ABX-');
 
     expect(stats).toMatchObject({ blocks: 4, bytes: 4 * BLOCK_BYTES });
-  });
-});
-
-describe('a file reader that compares with a parent', () => {
-  test.each([
-    ['drops what the parent holds', 'ABCD', 'ABCD', '===='],
-    ['reads what has changed', 'ABXD', 'ABCD', '==x='],
-    ['compares by position only', 'BA', 'AB', 'ba'],
-    ['reads what lies behind the end of the parent', 'ABC', 'AB', '==c'],
-    ['passes zeros as zeros, whatever the parent has', 'A--', 'AB0', '=00'],
-  ])('%s', async (_title, picture, parent, expected) => {
-    expect((await read(picture, { parent })).picture).toBe(expected);
-  });
-
-  test('keeps the order over more blocks than there are slots', async () => {
-    const letters = 'ABCDEFGHIJ'.repeat(8);
-
-    const { picture } = await read(letters, { parent: letters.replaceAll('E', 'X') });
-
-    expect(picture).toBe('====e====='.repeat(8));
   });
 });

@@ -1,21 +1,31 @@
 import { describe, expect, test } from 'vitest';
 import { JobQueue, type QueuedJob } from '../../../src/pipeline/jobQueue.ts';
-import { VERB_HASH, VERB_PACK, VERB_READ, type VerbJob } from '../../../src/pipeline/verbJobs.ts';
+import {
+  VERB_HASH,
+  VERB_PACK,
+  VERB_PEEK,
+  VERB_READ,
+  type VerbJob,
+} from '../../../src/pipeline/verbJobs.ts';
 
 function nothing(): void {}
 
 function jobOf(verb: VerbJob['verb'], resultIndex: number): QueuedJob {
   const job = { verb, resultIndex, sourceOffset: 0, sourceBytes: 0, targetOffset: 0 };
   return {
-    job: { ...job, targetBytes: 0, isLz4: 0, fileDescriptor: -1 },
+    job: { ...job, targetBytes: 0, isLz4: 0, fileDescriptor: -1, blockSizeBytes: 0 },
     resolve: nothing,
     reject: nothing,
   };
 }
 
-const VERBS: Readonly<Record<string, VerbJob['verb']>> = { h: VERB_HASH, r: VERB_READ };
+const VERBS: Readonly<Record<string, VerbJob['verb']>> = {
+  h: VERB_HASH,
+  r: VERB_READ,
+  l: VERB_PEEK,
+};
 
-/** A queue with jobs 0, 1, 2 …, in the order of the letters: h for fingerprints, r for reads, p for packing. */
+/** A queue with jobs 0, 1, 2 …, in the order of the letters: h for fingerprints, r for reads, l for looks, p for packing. */
 function queueOf(letters: string): JobQueue {
   const queue = new JobQueue();
   for (const [index, letter] of Array.from(letters).entries()) {
@@ -38,13 +48,15 @@ describe('a job queue', () => {
     ['a busy thread no part of a batch of digests', 'ppppppp', false, 0, []],
     ['a busy thread any number of fingerprints', 'hh', false, 0, [0, 1]],
     ['fingerprints first, since packing waits for them', 'pphp', true, 1, [2]],
+    ['looks one by one, also to a busy thread', 'lll', false, 0, [0]],
+    ['reads before looks, since what was found has to leave', 'llr', true, 1, [2]],
     ['nothing when there is nothing', '', true, 1, []],
   ])('gives %s', (_title, letters, isIdle, idleCount, expected) => {
     expect(indexes(queueOf(letters).take(isIdle, idleCount))).toEqual(expected);
   });
 
   test('gives every job once', () => {
-    const queue = queueOf('phphpppppppppph');
+    const queue = queueOf('phplpppppppppph');
     const batches = Array.from({ length: 5 }, () => indexes(queue.take(true, 1)));
 
     expect(batches.flat().toSorted((a, b) => a - b)).toEqual(
@@ -53,7 +65,7 @@ describe('a job queue', () => {
   });
 
   test('is empty after it was drained', () => {
-    const queue = queueOf('hpp');
+    const queue = queueOf('hlp');
 
     expect(indexes(queue.drain())).toEqual([0, 1, 2]);
     expect(queue.take(true, 1)).toEqual([]);

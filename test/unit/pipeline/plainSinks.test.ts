@@ -2,6 +2,7 @@ import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough, Transform, Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { MIB } from '../../../src/core/units.ts';
 import type { DataBlock, PipelineRecord, ZeroRun } from '../../../src/pipeline/blocks.ts';
 import {
   callbackSink,
@@ -9,7 +10,6 @@ import {
   ndjsonSink,
   nullSink,
   rawFileSink,
-  writeFully,
 } from '../../../src/pipeline/plainSinks.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/pipeline/slab.ts';
 import { connect, type Sink } from '../../../src/pipeline/stage.ts';
@@ -189,7 +189,107 @@ async function restored(picture: string): Promise<string> {
   return path;
 }
 
+/** A file that counts writes, and takes as long for each as the test wants. */
+class WatchedFile {
+  readonly writes: [offsetBytes: number, pieces: number][] = [];
+  readonly gates: (() => void)[] = [];
+  isSlow = false;
+  syncError: Error | undefined;
+
+  async writev(pieces: readonly Uint8Array[], offsetBytes: number): Promise<unknown> {
+    this.writes.push([offsetBytes / BLOCK_BYTES, pieces.length]);
+    if (this.isSlow) await new Promise<void>((resolve) => this.gates.push(resolve));
+    return { bytesWritten: pieces.reduce((sum, piece) => sum + piece.length, 0) };
+  }
+
+  async datasync(): Promise<void> {
+    if (this.syncError) throw this.syncError;
+  }
+
+  sink(): Sink<DataBlock | ZeroRun> {
+    return rawFileSink(this as never, 'disk.raw') as Sink<DataBlock | ZeroRun>;
+  }
+}
+
+async function write(sink: Writable, records: readonly PipelineRecord[]): Promise<void> {
+  for (const record of records) sink.write(record);
+  await new Promise(setImmediate);
+}
+
 describe('rawFileSink', () => {
+  test('writes neighbours that waited together, and no more than eight wait', async () => {
+    const file = new WatchedFile();
+    file.isSlow = true;
+    const sink = file.sink();
+    const blocks = await Promise.all([0, 1, 2].map((k) => dataBlock(lease, k, blockContent('A'))));
+
+    await write(sink, [...blocks, zeroRun(3, 2)]);
+    file.isSlow = false;
+    file.gates[0]?.();
+    await new Promise((resolve) => sink.end(resolve));
+
+    expect(file.writes).toEqual([
+      [0, 1],
+      [1, 2],
+    ]);
+    expect(sink.writableHighWaterMark).toBe(8);
+  });
+
+  test('writes what is no neighbour by itself', async () => {
+    const file = new WatchedFile();
+    file.isSlow = true;
+    const sink = file.sink();
+    const blocks = await Promise.all([0, 2, 4].map((k) => dataBlock(lease, k, blockContent('A'))));
+
+    await write(sink, blocks);
+    file.isSlow = false;
+    file.gates[0]?.();
+    await new Promise((resolve) => sink.end(resolve));
+
+    expect(file.writes).toEqual([
+      [0, 1],
+      [2, 1],
+      [4, 1],
+    ]);
+  });
+
+  test('is closed only when the write under way has ended', async () => {
+    const file = new WatchedFile();
+    file.isSlow = true;
+    const sink = file.sink();
+    const events: string[] = [];
+    sink.on('error', () => {});
+    sink.once('close', () => events.push('close'));
+    await write(sink, [await dataBlock(lease, 0, blockContent('A'))]);
+
+    sink.destroy(new Error('enough'));
+    await new Promise(setImmediate);
+    events.push(`in use ${slab.inUseCount}`);
+    file.gates[0]?.();
+    await new Promise(setImmediate);
+
+    expect(events).toEqual(['in use 1', 'close']);
+  });
+
+  test('reports a sync along the way that failed', async () => {
+    const bigSlab = createSlab({ blockSizeBytes: 32 * MIB, slabBytes: 96 * MIB });
+    const bigLease = bigSlab.lease();
+    const file = new WatchedFile();
+    file.syncError = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+    const lengthBytes = 32 * MIB;
+    async function* blocks(): AsyncGenerator<DataBlock> {
+      for (let index = 0; index < 2; index++) {
+        const slot = await bigLease.acquireRaw();
+        const offsetBytes = index * lengthBytes;
+        yield { kind: 'data', diskId: 'd', index, offsetBytes, lengthBytes, slot };
+      }
+    }
+
+    await expectCode(connect(sourceOf(blocks()), [], file.sink(), { signal }), 'OUTPUT_IO');
+
+    bigLease.end();
+  });
+
   test('writes every block at its place', async () => {
     const path = await restored('AB00C-D');
 
@@ -227,21 +327,6 @@ describe('rawFileSink', () => {
     await file.close();
     lease.end();
   });
-});
-
-test('writeFully goes on after a short write', async () => {
-  const written: number[] = [];
-  const file = {
-    write: async (_bytes: Uint8Array, from: number, length: number, offsetBytes: number) => {
-      const bytesWritten = Math.min(3, length);
-      written.push(from, offsetBytes);
-      return { bytesWritten };
-    },
-  };
-
-  await writeFully(file as never, Buffer.alloc(7), 100);
-
-  expect(written).toEqual([0, 100, 3, 103, 6, 106]);
 });
 
 describe("a user's own Writable", () => {

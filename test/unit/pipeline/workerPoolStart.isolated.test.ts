@@ -1,4 +1,4 @@
-/** Threads start with the first job: what when they cannot, or when nobody wants them any more. */
+/** Threads start with the first job, or before when asked to: what when they cannot, or when nobody wants them any more. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, expect, test, vi } from 'vitest';
 import { createSlab, type Slot } from '../../../src/pipeline/slab.ts';
@@ -59,4 +59,30 @@ test('a pool that is closed before its first job left starts no thread', async (
 
   await hashed;
   expect(threads.started).toBe(0);
+});
+
+test('threads that were started before are those that work', async () => {
+  const slot = await slotOf(2, 2);
+
+  pool.start();
+  pool.start();
+  await pool.hash(slot, BLOCK_BYTES);
+
+  expect(threads.started).toBe(2);
+});
+
+test('a pool that works on the calling thread starts none', async () => {
+  await slotOf(0, 2);
+
+  pool.start();
+
+  expect(threads.started).toBe(0);
+});
+
+test('a start that fails is told to the first job', async () => {
+  const slot = await slotOf(2, 0);
+
+  pool.start();
+
+  await expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED');
 });

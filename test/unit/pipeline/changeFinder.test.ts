@@ -1,0 +1,167 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { createStageStats, type StageStats } from '../../../src/core/stats.ts';
+import type {
+  CandidateRun,
+  UnchangedRun,
+  WantedBlock,
+  ZeroRun,
+} from '../../../src/pipeline/blocks.ts';
+import { planBlocks } from '../../../src/pipeline/blockPlan.ts';
+import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
+import { CANDIDATE_RUN_BLOCKS, createChangeFinder } from '../../../src/pipeline/changeFinder.ts';
+import { createCandidateFilter } from '../../../src/pipeline/dirtyZeroFilter.ts';
+import { FingerprintMap, type ParentDisk } from '../../../src/pipeline/fingerprintMap.ts';
+import { createSlab, type Slab } from '../../../src/pipeline/slab.ts';
+import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
+import { type Collector, runStage } from '../../helpers/collect.ts';
+import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
+import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
+
+const verbs = await createBlockVerbs();
+
+function parentOf(picture: string, damaged: readonly number[]): ParentDisk {
+  const fingerprints = new FingerprintMap();
+  for (const [index, letter] of Array.from(picture).entries()) {
+    if (letter !== '0') fingerprints.set(index, verbs.fingerprint(blockContent(letter)));
+  }
+  const sizeBytes = picture.length * BLOCK_BYTES;
+  return { sizeBytes, fingerprints, damaged: new Set(damaged) };
+}
+
+let slab: Slab;
+let intake: WorkerPool;
+let stats: StageStats;
+let file: ImageFile | undefined;
+
+beforeEach(async () => {
+  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 4 * BLOCK_BYTES });
+  intake = await createWorkerPool({ slab, workers: 2 });
+  stats = createStageStats();
+});
+
+afterEach(async () => {
+  await intake.close();
+  file?.close();
+  expect(slab.inUseCount).toBe(0);
+});
+
+interface Case {
+  /** What the file really holds. */
+  readonly content?: Buffer;
+  /** Blocks that are damaged in the parent. */
+  readonly damaged?: readonly number[];
+  readonly tailBytes?: number;
+}
+
+/** Looks for changes of a disk of the image alphabet against its parent. */
+async function find(
+  picture: string,
+  parent: string,
+  { content, damaged = [], tailBytes = BLOCK_BYTES }: Case = {},
+): Promise<Collector<WantedBlock | ZeroRun | UnchangedRun>> {
+  const image = diskImage(picture, { tailBytes });
+  file = imageFile(content ?? image.content);
+  const { fileDescriptor } = file;
+  const task = image.task('compare');
+  async function* runs(): AsyncGenerator<CandidateRun | ZeroRun> {
+    const filter = createCandidateFilter(task, CANDIDATE_RUN_BLOCKS);
+    const all = { offsetBytes: 0, lengthBytes: image.content.length, zero: false };
+    for await (const run of planBlocks(task, [all])) {
+      yield* filter(run) as Generator<CandidateRun | ZeroRun>;
+    }
+  }
+  const lease = slab.lease();
+  const disk = { task, fileDescriptor, lease, intake, stats };
+  try {
+    return await runStage(
+      createChangeFinder({ ...disk, parent: parentOf(parent, damaged) }),
+      runs(),
+    );
+  } finally {
+    lease.end();
+  }
+}
+
+test.each([
+  ['drops what the parent holds', 'ABCD', 'ABCD', '===='],
+  ['wants what has changed', 'ABXD', 'ABCD', '==x='],
+  ['compares by position only', 'BA', 'AB', 'xx'],
+  ['wants what lies behind the end of the parent', 'ABC', 'AB', '==x'],
+  ['passes zeros as zeros, whatever the parent has', 'A--', 'AB0', '=00'],
+])('%s', async (_title, picture, parent, expected) => {
+  expect((await find(picture, parent)).picture).toBe(expected);
+});
+
+test('keeps the order over more runs than there are slots, in few records', async () => {
+  const letters = 'ABCDEFGHIJ'.repeat(20);
+
+  const { picture, records } = await find(letters, letters.replaceAll('E', 'X'));
+
+  expect(picture).toBe('====x====='.repeat(20));
+  expect(records.length).toBeLessThan(80);
+});
+
+test('settles a run of which nothing changed with one record', async () => {
+  const { records } = await find('ABCDEFGH', 'ABCDEFGH');
+
+  expect(records).toEqual([
+    {
+      kind: 'unchanged',
+      diskId: 'disk-1',
+      index: 0,
+      offsetBytes: 0,
+      lengthBytes: 8 * BLOCK_BYTES,
+      blockCount: 8,
+    },
+  ]);
+});
+
+test('wants a last block that is shorter than that of the parent', async () => {
+  expect((await find('ABA', 'ABA', { tailBytes: 512 })).picture).toBe('==x');
+});
+
+test('wants blocks that are damaged in the parent', async () => {
+  expect((await find('ABC', 'ABC', { damaged: [1] })).picture).toBe('=x=');
+});
+
+test('wants all of a run that could not be read', async () => {
+  const content = blockContent('A');
+
+  expect((await find('ABCDEFGHI', 'ABCDEFGHI', { content })).picture).toBe('xxxxxxxxx');
+  expect(stats).toMatchObject({ blocks: 0, bytes: 0 });
+});
+
+test('counts what need not be read any more', async () => {
+  await find('AB-X', 'ABCD');
+
+  expect(stats).toMatchObject({ blocks: 3, bytes: 3 * BLOCK_BYTES });
+});
+
+test('stops while it waits for a slot', async () => {
+  const lease = slab.lease();
+  const held = [await lease.acquireRaw(), await lease.acquireRaw(), await lease.acquireRaw()];
+  const image = diskImage('AB');
+  file = imageFile(image.content);
+  const finder = createChangeFinder({
+    task: image.task('compare'),
+    fileDescriptor: file.fileDescriptor,
+    lease,
+    intake,
+    stats,
+    parent: parentOf('AB', []),
+  });
+  finder.on('error', () => {});
+  finder.write({
+    ...image.extents[0],
+    kind: 'candidate',
+    diskId: 'disk-1',
+    index: 0,
+    blockCount: 1,
+  });
+
+  finder.destroy(new Error('enough'));
+  await new Promise((resolve) => finder.once('close', resolve));
+
+  for (const slot of held) slot.release();
+  lease.end();
+});
