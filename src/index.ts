@@ -46,11 +46,7 @@ export {
   type ZeroRun,
 } from './pipeline/blocks.ts';
 export { type BlockReaderOptions, createBlockReader } from './pipeline/blockReader.ts';
-export {
-  CANDIDATE_RUN_BLOCKS,
-  type ChangeFinderOptions,
-  createChangeFinder,
-} from './pipeline/changeFinder.ts';
+export { type ChangeFinderOptions, createChangeFinder } from './pipeline/changeFinder.ts';
 export { type CompressorOptions, createCompressor } from './pipeline/compressor.ts';
 export {
   createCandidateFilter,

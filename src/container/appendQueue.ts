@@ -4,7 +4,7 @@
  * libuv stays free for reads, and a sync beside them.
  */
 import { SyncAhead } from '../core/fileWrites.ts';
-import { BusyClock, type StageStats } from '../core/stats.ts';
+import { type BusyClock, clockOf, type StageStats } from '../core/stats.ts';
 import type { Storage } from './storage.ts';
 
 const MAX_WRITES = 2;
@@ -38,7 +38,7 @@ export class AppendQueue {
     this.#storage = storage;
     this.#nextOffset = startBytes;
     this.#stats = stats;
-    this.#clock = new BusyClock(stats);
+    this.#clock = clockOf(stats);
     this.#syncs = new SyncAhead(() => storage.sync());
   }
 
@@ -53,7 +53,7 @@ export class AppendQueue {
     this.#pump();
   }
 
-  /** Waits for the pieces queued before this call; rejects with the first write error. */
+  /** Waits for the pieces queued before this call; rejects with what {@link failure} is then. */
   async drain(): Promise<void> {
     const untilPiece = this.#startedPieces + this.#waiting.length;
     if (this.#settledPieces() < untilPiece) {
@@ -64,8 +64,11 @@ export class AppendQueue {
 
   /** Waits until nothing at all is under way, the sync beside the writes included. */
   async settle(): Promise<void> {
-    await this.drain();
-    await this.#syncs.settle();
+    try {
+      await this.drain();
+    } finally {
+      await this.#syncs.settle();
+    }
   }
 
   /** Goes on at `offsetBytes`; only while idle. */

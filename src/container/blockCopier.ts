@@ -5,7 +5,7 @@
  *
  * A block holds one packed slot from its turn on and a raw one only while it is checked, so 1 + 1 slots are enough.
  */
-import { BusyClock, countCpu, type StageStats } from '../core/stats.ts';
+import { type BusyClock, clockOf, countCpu, type StageStats } from '../core/stats.ts';
 import { roundUp } from '../core/units.ts';
 import type { PackedBlock, ZeroRun } from '../pipeline/blocks.ts';
 import { OrderedStage } from '../pipeline/orderedStage.ts';
@@ -39,7 +39,7 @@ class BlockCopier {
 
   constructor(options: BlockCopierOptions) {
     this.#options = options;
-    this.#clock = new BusyClock(options.stats);
+    this.#clock = clockOf(options.stats);
   }
 
   async copy(block: CopiedBlock, signal: AbortSignal): Promise<PackedBlock[]> {

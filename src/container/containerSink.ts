@@ -4,7 +4,7 @@
  */
 import { Writable } from 'node:stream';
 import { assertNever } from '../core/errors.ts';
-import { BusyClock, type StageStats } from '../core/stats.ts';
+import { type BusyClock, clockOf, type StageStats } from '../core/stats.ts';
 import type { DiskTask, PackedBlock, SinkBlock } from '../pipeline/blocks.ts';
 import type { FingerprintMap } from '../pipeline/fingerprintMap.ts';
 import type { Sink } from '../pipeline/stage.ts';
@@ -53,7 +53,7 @@ export class ContainerSink extends Writable {
     super({ objectMode: true, highWaterMark: 1 });
     this.#writer = options.writer;
     this.#stats = options.stats;
-    this.#clock = new BusyClock(options.stats);
+    this.#clock = clockOf(options.stats);
     this.content = {
       task: options.task,
       blocks: options.isIncrement ? new PatchList() : new FileMap(),

@@ -4,7 +4,7 @@
  * slots by the sink, which waits for none; hence a slab of its own, never one that a backup uses.
  */
 import { BackupError, FormatError, IntegrityError } from '../core/errors.ts';
-import { BusyClock, countCpu, type StageStats } from '../core/stats.ts';
+import { clockOf, countCpu, type StageStats } from '../core/stats.ts';
 import type { DataBlock } from '../pipeline/blocks.ts';
 import { OrderedStage } from '../pipeline/orderedStage.ts';
 import type { SlabLease, Slot } from '../pipeline/slab.ts';
@@ -53,8 +53,8 @@ function isDamage(error: unknown): error is BackupError {
 /** Reads stored bytes, several blocks at once. */
 export function createBlockFetcher(options: CommonOptions): Stage<StoredBlock, FetchedBlock> {
   const { lease, stats, onDamage } = options;
-  const clock = new BusyClock(stats);
-  const slotWait = new BusyClock(stats, 'waitSlotMs');
+  const clock = clockOf(stats);
+  const slotWait = clockOf(stats, 'waitSlotMs');
 
   async function fetch(block: StoredBlock, signal: AbortSignal): Promise<FetchedBlock[]> {
     const slot = await slotWait.time(() => lease.acquirePacked(signal));
@@ -95,7 +95,7 @@ export interface UnpackerOptions extends CommonOptions {
 /** Expands and checks blocks; passes them on as data blocks in raw slots. */
 export function createBlockUnpacker(options: UnpackerOptions): Stage<FetchedBlock, DataBlock> {
   const { lease, stats, pool, onDamage } = options;
-  const slotWait = new BusyClock(stats, 'waitSlotMs');
+  const slotWait = clockOf(stats, 'waitSlotMs');
 
   async function unpack(fetched: FetchedBlock, signal: AbortSignal): Promise<DataBlock[]> {
     const { block, slot: packed } = fetched;

@@ -27,14 +27,27 @@ export function countCpu(stats: StageStats, bytes: number, workMs: number, threa
   stats.busyMs += workMs / Math.max(1, threads);
 }
 
-/** Measures overlapping pieces of work, or of waiting, of one stage into its {@link StageStats}. */
+type ClockCounter = 'busyMs' | 'waitSlotMs';
+
+const clocks = new WeakMap<StageStats, Map<ClockCounter, BusyClock>>();
+
+/** The clock of a counter: stages that count into the same statistics share it, so that time counts once. */
+export function clockOf(stats: StageStats, counter: ClockCounter = 'busyMs'): BusyClock {
+  const known = clocks.get(stats) ?? new Map<ClockCounter, BusyClock>();
+  clocks.set(stats, known);
+  const clock = known.get(counter) ?? new BusyClock(stats, counter);
+  known.set(counter, clock);
+  return clock;
+}
+
+/** Measures overlapping pieces of work, or of waiting, into {@link StageStats}. */
 export class BusyClock {
   readonly #stats: StageStats;
-  readonly #counter: 'busyMs' | 'waitSlotMs';
+  readonly #counter: ClockCounter;
   #active = 0;
   #since = 0;
 
-  constructor(stats: StageStats, counter: 'busyMs' | 'waitSlotMs' = 'busyMs') {
+  constructor(stats: StageStats, counter: ClockCounter) {
     this.#stats = stats;
     this.#counter = counter;
   }

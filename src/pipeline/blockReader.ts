@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { BackupError, TransferError } from '../core/errors.ts';
-import { BusyClock, type StageStats } from '../core/stats.ts';
+import { type BusyClock, clockOf, type StageStats } from '../core/stats.ts';
 import type {
   BlockDevice,
   DataBlock,
@@ -22,8 +22,6 @@ export interface BlockReaderOptions {
   readonly device: BlockDevice;
   readonly lease: SlabLease;
   readonly stats: StageStats;
-  /** Clock of `stats` that another stage uses as well, so that time in which both read counts once. */
-  readonly clock?: BusyClock | undefined;
   /** Reads in flight. @defaultValue 4 */
   readonly readers?: number | undefined;
   /** Tries per block for errors that are marked retryable, and for short reads. @defaultValue 3 */
@@ -66,8 +64,8 @@ export class BlockReads {
   constructor(options: BlockReaderOptions) {
     this.#options = options;
     this.#attempts = options.attempts ?? 3;
-    this.#clock = options.clock ?? new BusyClock(options.stats);
-    this.#slotWait = new BusyClock(options.stats, 'waitSlotMs');
+    this.#clock = clockOf(options.stats);
+    this.#slotWait = clockOf(options.stats, 'waitSlotMs');
     this.#zeros = Buffer.alloc(options.task.blockSizeBytes);
   }
 

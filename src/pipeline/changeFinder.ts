@@ -3,7 +3,7 @@
  * of several blocks in a row, and blocks that the parent holds are never read into a slot. What they cannot read is
  * left to the reader.
  */
-import { BusyClock, type StageStats } from '../core/stats.ts';
+import { type BusyClock, clockOf, type StageStats } from '../core/stats.ts';
 import {
   type CandidateRun,
   type DiskTask,
@@ -17,11 +17,7 @@ import { isUnchanged, type ParentDisk } from './fingerprintMap.ts';
 import { OrderedStage } from './orderedStage.ts';
 import type { SlabLease } from './slab.ts';
 import type { Stage } from './stage.ts';
-import { MAX_PEEK_BLOCKS } from './verbJobs.ts';
 import type { WorkerPool } from './workerPool.ts';
-
-/** Blocks of a run that one job looks at. */
-export const CANDIDATE_RUN_BLOCKS: number = MAX_PEEK_BLOCKS;
 
 export interface ChangeFinderOptions {
   readonly task: DiskTask;
@@ -32,10 +28,8 @@ export interface ChangeFinderOptions {
   /** The disk at the parent restore point. Must not change meanwhile. */
   readonly parent: ParentDisk;
   readonly lease: SlabLease;
-  /** Counts the blocks that need not be read any more. */
+  /** Counts the blocks that need not be read any more; may be those of the reader behind. */
   readonly stats: StageStats;
-  /** As in {@link BlockReaderOptions}. */
-  readonly clock?: BusyClock | undefined;
 }
 
 type Found = WantedBlock | ZeroRun | UnchangedRun;
@@ -50,8 +44,8 @@ class ChangeFinder {
 
   constructor(options: ChangeFinderOptions) {
     this.#options = options;
-    this.#clock = options.clock ?? new BusyClock(options.stats);
-    this.#slotWait = new BusyClock(options.stats, 'waitSlotMs');
+    this.#clock = clockOf(options.stats);
+    this.#slotWait = clockOf(options.stats, 'waitSlotMs');
   }
 
   async find(run: CandidateRun, signal: AbortSignal): Promise<Found[]> {
@@ -68,7 +62,7 @@ class ChangeFinder {
     try {
       const { offsetBytes, lengthBytes } = run;
       const range = { fileDescriptor, offsetBytes, lengthBytes };
-      return await this.#clock.time(() => intake.peek(range, task.blockSizeBytes, slot));
+      return await this.#clock.time(() => intake.peek(range, task.blockSizeBytes, slot, signal));
     } finally {
       slot.release();
     }
@@ -115,7 +109,7 @@ export function createChangeFinder(
 ): Stage<CandidateRun | ZeroRun, Found> {
   const finder = new ChangeFinder(options);
   return new OrderedStage<CandidateRun | ZeroRun, Found>({
-    concurrency: options.intake.workerCount * RUNS_PER_THREAD,
+    concurrency: Math.max(1, options.intake.workerCount) * RUNS_PER_THREAD,
     stats: options.stats,
     run: (record, signal) => (record.kind === 'zero' ? [record] : finder.find(record, signal)),
   });

@@ -2,7 +2,7 @@
  * Fifth stage: digest, LZ4 and CRC of blocks that will be stored, in worker threads, from raw into packed
  * slots. A block that LZ4 does not make at least one cluster smaller stays plain, in its raw slot.
  */
-import { BusyClock, countCpu, type StageStats } from '../core/stats.ts';
+import { clockOf, countCpu, type StageStats } from '../core/stats.ts';
 import type { HashedBlock, PackedBlock, UnchangedRun, ZeroRun } from './blocks.ts';
 import { OrderedStage } from './orderedStage.ts';
 import type { SlabLease } from './slab.ts';
@@ -28,7 +28,7 @@ export function createCompressor(
   options: CompressorOptions,
 ): Stage<HashedBlock | ZeroRun | UnchangedRun, PackedBlock | ZeroRun | UnchangedRun> {
   const { pool, lease, stats } = options;
-  const slotWait = new BusyClock(stats, 'waitSlotMs');
+  const slotWait = clockOf(stats, 'waitSlotMs');
 
   async function pack(block: HashedBlock, signal: AbortSignal): Promise<PackedBlock[]> {
     const { diskId, index, offsetBytes, lengthBytes, slot: raw, fingerprint } = block;

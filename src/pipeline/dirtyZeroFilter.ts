@@ -2,6 +2,7 @@
  * Second stage, before any byte is read: drops clean ranges, keeps known zeros as records, and cuts data
  * ranges into wanted blocks, or into short runs for the change finder.
  */
+import { MIB } from '../core/units.ts';
 import {
   type CandidateRun,
   type DiskTask,
@@ -12,6 +13,7 @@ import {
   type ZeroRun,
 } from './blocks.ts';
 import type { StageFunction } from './stage.ts';
+import { MAX_PEEK_BLOCKS } from './verbJobs.ts';
 
 export interface FilterCounts {
   /** Bytes that the change map calls clean. */
@@ -67,12 +69,16 @@ export function createDirtyZeroFilter(
   });
 }
 
-/** The same for a disk whose data goes through the change finder: runs of at most `runBlocks` blocks. */
+/** A look at so much is long enough to be worth a message, and short enough to be waited for after an abort. */
+const LOOK_BYTES = 8 * MIB;
+
+/** The same for a disk whose data goes through the change finder: runs of a few blocks, as many as one look takes. */
 export function createCandidateFilter(
   task: DiskTask,
-  runBlocks: number,
   counts: FilterCounts = createFilterCounts(),
 ): StageFunction<PlannedRun, CandidateRun | ZeroRun> {
+  const fitting = Math.floor(LOOK_BYTES / task.blockSizeBytes);
+  const runBlocks = Math.min(MAX_PEEK_BLOCKS, Math.max(1, fitting));
   return filterOf(task, counts, function* cut(run, endIndex) {
     for (let index = run.index; index < endIndex; index += runBlocks) {
       yield subRun(run, 'candidate', index, Math.min(index + runBlocks, endIndex), task);

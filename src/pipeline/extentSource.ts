@@ -1,6 +1,6 @@
 /** First stage: asks a device for its extents and emits the plan of one disk; no bytes are read here. */
 import { Readable } from 'node:stream';
-import { BusyClock, type StageStats } from '../core/stats.ts';
+import { clockOf, type StageStats } from '../core/stats.ts';
 import { planBlocks } from './blockPlan.ts';
 import type { BlockDevice, DiskTask, Extent, PlannedRun } from './blocks.ts';
 import type { Source } from './stage.ts';
@@ -16,7 +16,7 @@ async function* timed(
   extents: AsyncIterable<Extent> | Iterable<Extent>,
   stats: StageStats,
 ): AsyncGenerator<Extent> {
-  const clock = new BusyClock(stats);
+  const clock = clockOf(stats);
   let startedAtMs: number | undefined = clock.start();
   try {
     for await (const extent of extents) {

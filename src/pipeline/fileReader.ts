@@ -62,7 +62,7 @@ export function createFileReader(
 ): Stage<WantedBlock | ZeroRun | UnchangedRun, FileRecord> {
   const reads = new FileReads(options);
   return new OrderedStage<WantedBlock | ZeroRun | UnchangedRun, FileRecord>({
-    concurrency: options.intake.workerCount * BLOCKS_PER_THREAD,
+    concurrency: Math.max(1, options.intake.workerCount) * BLOCKS_PER_THREAD,
     stats: options.stats,
     run: (record, signal) => (record.kind === 'wanted' ? reads.read(record, signal) : [record]),
   });

@@ -37,6 +37,14 @@ export class JobQueue {
     return takeShare(this.#digests, MAX_BATCH_JOBS, idleCount);
   }
 
+  /** Takes back a job that waits; false when it has left. */
+  remove(queued: QueuedJob): boolean {
+    const jobs = this.#queueOf(queued.job);
+    const at = jobs.indexOf(queued);
+    if (at >= 0) jobs.splice(at, 1);
+    return at >= 0;
+  }
+
   /** Removes everything. */
   drain(): QueuedJob[] {
     return [...this.#short.splice(0), ...this.#peeks.splice(0), ...this.#digests.splice(0)];

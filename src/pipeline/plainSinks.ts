@@ -63,7 +63,7 @@ export function ndjsonSink<In extends PipelineRecord>(output: Writable): Sink<In
 }
 
 /** Blocks that wait while others are written; neighbours among them leave in one write. */
-const WAITING_BLOCKS = 8;
+const MAX_WAITING = 8;
 
 type FileRecord = DataBlock | HashedBlock | ZeroRun;
 
@@ -89,28 +89,30 @@ function stretchesOf(records: readonly FileRecord[]): Stretch[] {
   return stretches;
 }
 
+/** Node counts a record as taken when its callback is called, which is at once while few wait. */
 class RawFileSink extends Writable {
   readonly #file: FileHandle;
   readonly #name: string;
   readonly #syncs: SyncAhead;
+  #waiting: FileRecord[] = [];
+  /** Of the last record that was taken while too many waited. */
+  #accept: Callback | undefined;
+  /** The last writes. Never rejects. */
   #work: Promise<void> = Promise.resolve();
+  #isWriting = false;
 
   constructor(file: FileHandle, name: string) {
-    super({ objectMode: true, highWaterMark: WAITING_BLOCKS });
+    super({ objectMode: true, highWaterMark: 1 });
     this.#file = file;
     this.#name = name;
     this.#syncs = new SyncAhead(() => file.datasync());
   }
 
   override _write(record: FileRecord, _encoding: BufferEncoding, done: Callback): void {
-    this.#start([record], done);
-  }
-
-  override _writev(chunks: { readonly chunk: FileRecord }[], done: Callback): void {
-    this.#start(
-      chunks.map(({ chunk }) => chunk),
-      done,
-    );
+    this.#waiting.push(record);
+    if (this.#waiting.length < MAX_WAITING) done();
+    else this.#accept = done;
+    if (!this.#isWriting) this.#work = this.#pump();
   }
 
   override _final(done: Callback): void {
@@ -119,11 +121,32 @@ class RawFileSink extends Writable {
 
   /** Waits for what is under way, so that nothing touches a slot or the file after `close`. */
   override _destroy(error: Error | null, done: Callback): void {
-    void this.#work.then(() => this.#settle().catch(() => {})).then(() => done(error));
+    for (const record of this.#waiting.splice(0)) releaseSlot(record);
+    const end = (): void => done(error);
+    this.#settle().then(end, end);
   }
 
-  #start(records: readonly FileRecord[], done: Callback): void {
-    this.#work = this.#take(records).then(() => done(), done);
+  /** Writes what waits until nothing does. */
+  async #pump(): Promise<void> {
+    this.#isWriting = true;
+    try {
+      while (this.#waiting.length > 0) {
+        const records = this.#waiting;
+        this.#waiting = [];
+        this.#acceptNext();
+        await this.#take(records);
+      }
+    } catch (error) {
+      this.destroy(error as Error);
+    } finally {
+      this.#isWriting = false;
+    }
+  }
+
+  #acceptNext(): void {
+    const accept = this.#accept;
+    this.#accept = undefined;
+    accept?.();
   }
 
   async #take(records: readonly FileRecord[]): Promise<void> {
@@ -141,6 +164,7 @@ class RawFileSink extends Writable {
   }
 
   async #settle(): Promise<void> {
+    await this.#work;
     await this.#syncs.settle().catch((error: unknown) => {
       throw toOutputError(this.#name, error);
     });

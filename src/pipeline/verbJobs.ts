@@ -1,13 +1,15 @@
 /**
- * How a verb job crosses the thread boundary: numbers only. A job is seven numbers; its results are left in
+ * How a verb job crosses the thread boundary: numbers only. A job is nine numbers; its results are left in
  * the record of one slot inside the slab, which `postMessage` publishes. The jobs of a batch are worked on
  * one after the other, and then all their digests are computed together.
  */
+import { invariant } from '../core/errors.ts';
 import type { BlockVerbs } from './blockVerbs.ts';
 import { readBlock } from './blockFileRead.ts';
+import { FINGERPRINT_BYTES } from './fingerprintMap.ts';
 import { type DigestJob, type LaneDigests, TAIL_BYTES } from './laneDigests.ts';
 import { RESULT_BYTES } from './slab.ts';
-import type { SlabFingerprints } from './slabFingerprints.ts';
+import { FINGERPRINT_STATE_BYTES, type SlabFingerprints } from './slabFingerprints.ts';
 import { DIGEST_BYTES } from './storedBlock.ts';
 
 export const VERB_HASH = 0;
@@ -77,9 +79,9 @@ const AT_WORK_MS = 24;
 const AT_DIGEST = 32;
 /** The state of the fingerprint; then the end of the block with its MD5 padding, while the digest is computed. */
 const AT_TAIL: number = RESULT_BYTES - TAIL_BYTES;
-const FINGERPRINT_BYTES = 8;
 /** What a `peek` found, behind the state; it needs no digest. */
 const AT_FINGERPRINTS: number = RESULT_BYTES - MAX_PEEK_BLOCKS * FINGERPRINT_BYTES;
+invariant(AT_FINGERPRINTS >= AT_TAIL + FINGERPRINT_STATE_BYTES, 'too many fingerprints a result');
 
 export function encodeJobs(jobs: readonly VerbJob[]): number[] {
   return jobs.flatMap((job) => [

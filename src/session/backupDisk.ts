@@ -1,11 +1,11 @@
 /** The pipeline of one disk, from its device into an open container. */
 import { createContainerSink, type DiskContent } from '../container/containerSink.ts';
 import type { ContainerWriter } from '../container/containerWriter.ts';
-import { BusyClock, createStageStats } from '../core/stats.ts';
+import { createStageStats } from '../core/stats.ts';
 import { blockCountOf } from '../core/units.ts';
 import type { BlockDevice, DiskTask, SinkBlock } from '../pipeline/blocks.ts';
 import { createBlockReader } from '../pipeline/blockReader.ts';
-import { CANDIDATE_RUN_BLOCKS, createChangeFinder } from '../pipeline/changeFinder.ts';
+import { createChangeFinder } from '../pipeline/changeFinder.ts';
 import { createCompressor } from '../pipeline/compressor.ts';
 import {
   createCandidateFilter,
@@ -135,8 +135,7 @@ function runChain(run: DiskRun, resources: RunResources, parts: ChainParts): Pro
   const source = createExtentSource({ task, device, stats: stages.extents });
   const comparer = createHashComparer({ task, pool, stats: stages.hash, parent });
   const compressor = createCompressor({ pool, lease, stats: stages.compress });
-  const clock = new BusyClock(stages.read);
-  const reading = { task, device, lease, stats: stages.read, clock, attempts, retryDelayMs };
+  const reading = { task, device, lease, stats: stages.read, attempts, retryDelayMs };
   const { fileDescriptor } = device;
   if (!intake || fileDescriptor === undefined) {
     const filter = createDirtyZeroFilter(task, counts);
@@ -148,7 +147,7 @@ function runChain(run: DiskRun, resources: RunResources, parts: ChainParts): Pro
     const filter = createDirtyZeroFilter(task, counts);
     return connect(source, [filter, reader, comparer, compressor], sink, { signal });
   }
-  const filter = createCandidateFilter(task, CANDIDATE_RUN_BLOCKS, counts);
+  const filter = createCandidateFilter(task, counts);
   const finder = createChangeFinder({ ...reading, fileDescriptor, intake, parent });
   return connect(source, [filter, finder, reader, comparer, compressor], sink, { signal });
 }

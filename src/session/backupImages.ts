@@ -133,6 +133,7 @@ class ImageSession {
       readsImages: true,
       signal,
     });
+    resources.start();
     await using target = await PointWriter.create(folder, draft.fileName, blockSizeBytes);
     const pipelinesFromMs = performance.now();
     const results = await this.#readDisks(plan, target, resources);

@@ -180,6 +180,7 @@ class RunMerger {
     const size = await measureMerge(disks, signal);
     await requireSpace(folder, size.fileBytes);
     await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
+    resources.start();
     const contents: DiskContent[] = [];
     for (const disk of disks) contents.push(await this.#copy(disk, size, target, resources));
     const { vm } = metadata;

@@ -82,9 +82,15 @@ export class RunResources {
     // They wait for the disk where the others compute.
     const readers = options.readsImages ? Math.min(MAX_INTAKE_THREADS, workers) : 0;
     const intake = readers > 0 ? await createWorkerPool({ slab, workers: readers }) : undefined;
-    // What gets the first blocks starts now; an image of which nothing changed needs no more than that.
-    (intake ?? pool).start();
     return new RunResources({ slab, pool, intake }, options.signal);
+  }
+
+  /**
+   * Starts the threads that get the first blocks, beside what has to be done before them. The others wait for their
+   * first job: a comparison without changes has no use for compressors.
+   */
+  start(): void {
+    (this.intake ?? this.pool).start();
   }
 
   /** Stops all chains of the run. */

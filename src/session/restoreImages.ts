@@ -89,6 +89,7 @@ async function restorePoint(
   const jobs = await planTargets(selectDisks(point, options.disks ?? []), output, format);
   const { blockSizeBytes } = point;
   await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
+  resources.start();
   const messages: SessionMessage[] = [];
   const restore = new DiskRestore({
     format,

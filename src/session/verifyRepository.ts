@@ -101,6 +101,7 @@ class RepositoryCheck {
     const verbs = await createBlockVerbs();
     const blockSizeBytes = Math.max(...jobs.map(({ point }) => point.blockSizeBytes));
     await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
+    resources.start();
     const parallel = Math.min(MAX_PARALLEL_CONTAINERS, Math.max(1, resolveWorkers(workers)));
     try {
       await forEachLimited(jobs, parallel, async ({ check, point }) => {

@@ -1,7 +1,8 @@
 /** Sessions over real image files: every restore point has to give back its images to the byte. */
 import { existsSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { WorkerPool } from '../../src/pipeline/workerPool.ts';
 import {
   backup,
   expectClean,
@@ -65,6 +66,21 @@ describe('a chain', () => {
     expect(disks[0]).toMatchObject({ changedBytes: 0, storedBytes: 0 });
     expect(fileName).toMatch(/\.vib$/);
     await expectRestored(repository, { a: blocks('Ab0C') });
+  });
+
+  test('looks at an image first and reads the blocks that changed', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('AbcdEfgh'))];
+    await backup(repository, image, { workers: 2 });
+    writeImage(image, blocks('AbXdEfgh'));
+    const looks = vi.spyOn(WorkerPool.prototype, 'peek');
+    const reads = vi.spyOn(WorkerPool.prototype, 'read');
+
+    await backup(repository, image, { workers: 2 });
+
+    expect(looks.mock.calls.map(([{ lengthBytes }]) => lengthBytes)).toEqual([8 * BLOCK_BYTES]);
+    expect(reads.mock.calls.map(([{ offsetBytes }]) => offsetBytes)).toEqual([2 * BLOCK_BYTES]);
+    vi.restoreAllMocks();
+    await expectRestored(repository, { a: blocks('AbXdEfgh') });
   });
 
   test('records a region that became zero', async () => {

@@ -1,5 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { BusyClock, createStageStats, type StageStats } from '../../../src/core/stats.ts';
+import {
+  type BusyClock,
+  clockOf,
+  createStageStats,
+  type StageStats,
+} from '../../../src/core/stats.ts';
 
 describe('BusyClock', () => {
   let stats: StageStats;
@@ -8,7 +13,7 @@ describe('BusyClock', () => {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['performance'] });
     stats = createStageStats();
-    clock = new BusyClock(stats);
+    clock = clockOf(stats);
   });
 
   afterEach(() => {
@@ -25,6 +30,20 @@ describe('BusyClock', () => {
     clock.stop(second);
 
     expect([stats.busyMs, stats.workMs]).toEqual([30, 40]);
+  });
+
+  test('is shared by stages that count into the same statistics, but for waiting', () => {
+    const others = clockOf(stats);
+    const waiting = clockOf(stats, 'waitSlotMs');
+
+    const [first, second, third] = [clock.start(), others.start(), waiting.start()];
+    vi.advanceTimersByTime(10);
+    clock.stop(first);
+    others.stop(second);
+    waiting.stop(third);
+
+    expect(stats).toMatchObject({ busyMs: 10, workMs: 20, waitSlotMs: 10 });
+    expect(clockOf(createStageStats())).not.toBe(clock);
   });
 
   test('leaves out the pause between two pieces of work', () => {

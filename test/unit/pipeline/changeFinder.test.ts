@@ -1,17 +1,19 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createStageStats, type StageStats } from '../../../src/core/stats.ts';
-import type {
-  CandidateRun,
-  UnchangedRun,
-  WantedBlock,
-  ZeroRun,
+import {
+  type CandidateRun,
+  subRun,
+  type UnchangedRun,
+  type WantedBlock,
+  type ZeroRun,
 } from '../../../src/pipeline/blocks.ts';
 import { planBlocks } from '../../../src/pipeline/blockPlan.ts';
 import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
-import { CANDIDATE_RUN_BLOCKS, createChangeFinder } from '../../../src/pipeline/changeFinder.ts';
+import { createChangeFinder } from '../../../src/pipeline/changeFinder.ts';
 import { createCandidateFilter } from '../../../src/pipeline/dirtyZeroFilter.ts';
 import { FingerprintMap, type ParentDisk } from '../../../src/pipeline/fingerprintMap.ts';
-import { createSlab, type Slab } from '../../../src/pipeline/slab.ts';
+import { createSlab, type Slab, type SlabLease } from '../../../src/pipeline/slab.ts';
+import type { Stage } from '../../../src/pipeline/stage.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
 import { type Collector, runStage } from '../../helpers/collect.ts';
 import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
@@ -31,17 +33,18 @@ function parentOf(picture: string, damaged: readonly number[]): ParentDisk {
 let slab: Slab;
 let intake: WorkerPool;
 let stats: StageStats;
-let file: ImageFile | undefined;
+let files: ImageFile[];
 
 beforeEach(async () => {
   slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 4 * BLOCK_BYTES });
   intake = await createWorkerPool({ slab, workers: 2 });
   stats = createStageStats();
+  files = [];
 });
 
 afterEach(async () => {
   await intake.close();
-  file?.close();
+  for (const file of files) file.close();
   expect(slab.inUseCount).toBe(0);
 });
 
@@ -60,11 +63,12 @@ async function find(
   { content, damaged = [], tailBytes = BLOCK_BYTES }: Case = {},
 ): Promise<Collector<WantedBlock | ZeroRun | UnchangedRun>> {
   const image = diskImage(picture, { tailBytes });
-  file = imageFile(content ?? image.content);
+  const file = imageFile(content ?? image.content);
+  files.push(file);
   const { fileDescriptor } = file;
   const task = image.task('compare');
   async function* runs(): AsyncGenerator<CandidateRun | ZeroRun> {
-    const filter = createCandidateFilter(task, CANDIDATE_RUN_BLOCKS);
+    const filter = createCandidateFilter(task);
     const all = { offsetBytes: 0, lengthBytes: image.content.length, zero: false };
     for await (const run of planBlocks(task, [all])) {
       yield* filter(run) as Generator<CandidateRun | ZeroRun>;
@@ -78,7 +82,7 @@ async function find(
       runs(),
     );
   } finally {
-    lease.end();
+    expect(lease.end()).toBe(0);
   }
 }
 
@@ -137,31 +141,67 @@ test('counts what need not be read any more', async () => {
   expect(stats).toMatchObject({ blocks: 3, bytes: 3 * BLOCK_BYTES });
 });
 
-test('stops while it waits for a slot', async () => {
-  const lease = slab.lease();
-  const held = [await lease.acquireRaw(), await lease.acquireRaw(), await lease.acquireRaw()];
+/** A finder with one candidate inside. */
+function startFinder(lease: SlabLease, pool: WorkerPool): Stage<CandidateRun | ZeroRun, unknown> {
   const image = diskImage('AB');
-  file = imageFile(image.content);
-  const finder = createChangeFinder({
-    task: image.task('compare'),
-    fileDescriptor: file.fileDescriptor,
-    lease,
-    intake,
-    stats,
-    parent: parentOf('AB', []),
-  });
+  const file = imageFile(image.content);
+  files.push(file);
+  const { fileDescriptor } = file;
+  const task = image.task('compare');
+  const parent = parentOf('AB', []);
+  const finder = createChangeFinder({ task, fileDescriptor, lease, intake: pool, stats, parent });
   finder.on('error', () => {});
-  finder.write({
-    ...image.extents[0],
-    kind: 'candidate',
-    diskId: 'disk-1',
-    index: 0,
-    blockCount: 1,
-  });
+  finder.write(subRun({ diskId: 'disk-1' }, 'candidate', 0, 2, task));
+  return finder;
+}
 
+async function destroyed(finder: Stage<CandidateRun | ZeroRun, unknown>): Promise<void> {
   finder.destroy(new Error('enough'));
   await new Promise((resolve) => finder.once('close', resolve));
+}
+
+test('stops while it waits for a slot', async () => {
+  const lease = slab.lease();
+  const held = await Promise.all([lease.acquireRaw(), lease.acquireRaw(), lease.acquireRaw()]);
+
+  await destroyed(startFinder(lease, intake));
 
   for (const slot of held) slot.release();
-  lease.end();
+  expect(lease.end()).toBe(0);
+});
+
+test('takes back a look that no thread has begun', async () => {
+  const lease = slab.lease();
+  await using idle = await createWorkerPool({ slab, workers: 1 });
+
+  const finder = startFinder(lease, idle);
+  await Promise.resolve();
+  await destroyed(finder);
+
+  expect(lease.end()).toBe(0);
+});
+
+test('ends with the error of a thread that died during a look', async () => {
+  const lease = slab.lease();
+  const finder = startFinder(lease, intake);
+  const failed = new Promise<unknown>((resolve) => finder.once('error', resolve));
+
+  finder.resume();
+  await Promise.resolve();
+  await Promise.resolve();
+  await intake.close();
+
+  expect(await failed).toMatchObject({ code: 'INTERNAL_INVARIANT' });
+  expect(lease.end()).toBe(0);
+});
+
+test('finds changes of two disks with one slot of each kind', async () => {
+  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 2 * BLOCK_BYTES });
+  await intake.close();
+  intake = await createWorkerPool({ slab, workers: 0 });
+  const letters = 'ABCDEFGHIJKL'.repeat(3);
+
+  const found = await Promise.all([find(letters, letters), find(letters, 'A')]);
+
+  expect(found.map(({ picture }) => picture)).toEqual(['='.repeat(36), `=${'x'.repeat(35)}`]);
 });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { MIB } from '../../../src/core/units.ts';
 import { planBlocks } from '../../../src/pipeline/blockPlan.ts';
 import type { WantedBlock, ZeroRun } from '../../../src/pipeline/blocks.ts';
 import {
@@ -68,26 +69,46 @@ test('counts every byte of the disk once', async () => {
   });
 });
 
-test('cuts data into short runs for the change finder, and nothing else', async () => {
-  const image = diskImage('ABCDE0FG', { tailBytes: 512 });
-  const counts = createFilterCounts();
-  const filter = createCandidateFilter(image.task('compare'), 2, counts);
-
-  const { records } = await runStage(filter, planBlocks(image.task('compare'), image.extents));
-
-  expect(
-    records.map(({ kind, index, blockCount, lengthBytes }) => [
-      kind,
-      index,
-      blockCount,
-      lengthBytes,
-    ]),
-  ).toEqual([
-    ['candidate', 0, 2, 2 * BLOCK_BYTES],
-    ['candidate', 2, 2, 2 * BLOCK_BYTES],
-    ['candidate', 4, 1, BLOCK_BYTES],
-    ['zero', 5, 1, BLOCK_BYTES],
-    ['candidate', 6, 2, BLOCK_BYTES + 512],
+/** [kind, first block, blocks, bytes] of what the filter for the change finder gives. */
+async function candidates(image: DiskImage, counts = createFilterCounts()): Promise<unknown[]> {
+  const task = image.task('compare');
+  const { records } = await runStage(
+    createCandidateFilter(task, counts),
+    planBlocks(task, image.extents),
+  );
+  return records.map(({ kind, index, blockCount, lengthBytes }) => [
+    kind,
+    index,
+    blockCount,
+    lengthBytes,
   ]);
-  expect(counts).toMatchObject({ wantedBytes: 6 * BLOCK_BYTES + 512, cleanBytes: 0 });
+}
+
+test('cuts data into runs of eight blocks for the change finder, and nothing else', async () => {
+  const counts = createFilterCounts();
+
+  const runs = await candidates(diskImage('ABCDEFGHIJ0KL', { tailBytes: 512 }), counts);
+
+  expect(runs).toEqual([
+    ['candidate', 0, 8, 8 * BLOCK_BYTES],
+    ['candidate', 8, 2, 2 * BLOCK_BYTES],
+    ['zero', 10, 1, BLOCK_BYTES],
+    ['candidate', 11, 2, BLOCK_BYTES + 512],
+  ]);
+  expect(counts).toMatchObject({ wantedBytes: 11 * BLOCK_BYTES + 512, cleanBytes: 0 });
+});
+
+test.each([
+  [4, 2],
+  [8, 1],
+  [16, 1],
+])('with blocks of %d MiB runs have %d', async (blockMib, blockCount) => {
+  const blockSizeBytes = blockMib * MIB;
+  const disk = { diskId: 'disk-1', alias: 'data', virtualSizeBytes: 3 * blockSizeBytes };
+  const task = { ...disk, blockSizeBytes, mode: 'compare' as const };
+  const extents = [{ offsetBytes: 0, lengthBytes: 3 * blockSizeBytes, zero: false }];
+
+  const { records } = await runStage(createCandidateFilter(task), planBlocks(task, extents));
+
+  expect(records[0]).toMatchObject({ blockCount, lengthBytes: blockCount * blockSizeBytes });
 });

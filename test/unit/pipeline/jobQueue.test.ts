@@ -70,4 +70,18 @@ describe('a job queue', () => {
     expect(indexes(queue.drain())).toEqual([0, 1, 2]);
     expect(queue.take(true, 1)).toEqual([]);
   });
+
+  test.each(['h', 'l', 'p'])('gives back a job of kind %s while it waits', (letter) => {
+    const queue = new JobQueue();
+    const [first, second] = [
+      jobOf(VERBS[letter] ?? VERB_PACK, 0),
+      jobOf(VERBS[letter] ?? VERB_PACK, 1),
+    ];
+    queue.push(first);
+    queue.push(second);
+
+    expect(queue.remove(first)).toBe(true);
+    expect(indexes(queue.take(true, 1))).toEqual([1]);
+    expect(queue.remove(second)).toBe(false);
+  });
 });

@@ -216,41 +216,78 @@ async function write(sink: Writable, records: readonly PipelineRecord[]): Promis
   await new Promise(setImmediate);
 }
 
+async function blocksAt(indexes: readonly number[]): Promise<DataBlock[]> {
+  return await Promise.all(indexes.map((index) => dataBlock(lease, index, blockContent('A'))));
+}
+
 describe('rawFileSink', () => {
-  test('writes neighbours that waited together, and no more than eight wait', async () => {
+  test.each([
+    [
+      'neighbours that waited together',
+      [0, 1, 2, 3],
+      [
+        [0, 1],
+        [1, 3],
+      ],
+    ],
+    [
+      'what is no neighbour by itself',
+      [0, 2, 3, 5],
+      [
+        [0, 1],
+        [2, 2],
+        [5, 1],
+      ],
+    ],
+  ])('writes %s', async (_title, indexes, writes) => {
     const file = new WatchedFile();
     file.isSlow = true;
     const sink = file.sink();
-    const blocks = await Promise.all([0, 1, 2].map((k) => dataBlock(lease, k, blockContent('A'))));
 
-    await write(sink, [...blocks, zeroRun(3, 2)]);
+    await write(sink, await blocksAt(indexes));
     file.isSlow = false;
     file.gates[0]?.();
     await new Promise((resolve) => sink.end(resolve));
 
-    expect(file.writes).toEqual([
-      [0, 1],
-      [1, 2],
-    ]);
-    expect(sink.writableHighWaterMark).toBe(8);
+    expect(file.writes).toEqual(writes);
   });
 
-  test('writes what is no neighbour by itself', async () => {
+  test('takes eight blocks while others are written, and not one more', async () => {
+    lease.end();
+    const bigSlab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 64 * BLOCK_BYTES });
+    const bigLease = bigSlab.lease();
     const file = new WatchedFile();
     file.isSlow = true;
     const sink = file.sink();
-    const blocks = await Promise.all([0, 2, 4].map((k) => dataBlock(lease, k, blockContent('A'))));
+    let taken = 0;
+    async function* blocks(): AsyncGenerator<DataBlock> {
+      for (let index = 0; index < 26; index++) {
+        yield await dataBlock(bigLease, index, blockContent('A'));
+        taken++;
+      }
+    }
+    const done = connect(sourceOf(blocks()), [], sink, { signal });
+    // 1 is written, 8 wait; the source and the buffers between hold one or two.
+    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    const heldBack = taken;
 
-    await write(sink, blocks);
+    for (let write = 0; write < 4; write++) {
+      file.gates[write]?.();
+      for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    }
     file.isSlow = false;
-    file.gates[0]?.();
-    await new Promise((resolve) => sink.end(resolve));
+    for (const gate of file.gates) gate();
+    await done;
 
+    expect(heldBack).toBeLessThan(13);
     expect(file.writes).toEqual([
       [0, 1],
-      [2, 1],
-      [4, 1],
+      [1, 8],
+      [9, 8],
+      [17, 8],
+      [25, 1],
     ]);
+    expect(bigLease.end()).toBe(0);
   });
 
   test('is closed only when the write under way has ended', async () => {

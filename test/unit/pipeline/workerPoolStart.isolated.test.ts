@@ -2,12 +2,13 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, expect, test, vi } from 'vitest';
 import { createSlab, type Slot } from '../../../src/pipeline/slab.ts';
+import type { SlabKernels } from '../../../src/pipeline/slabKernels.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
 import { expectCode } from '../../helpers/errors.ts';
 
 const BLOCK_BYTES = 16_384;
 
-const threads = vi.hoisted(() => ({ started: 0, room: 0 }));
+const threads = vi.hoisted(() => ({ started: 0, ended: 0, room: 0 }));
 
 vi.mock('node:worker_threads', async (load) => {
   const real = await load<typeof import('node:worker_threads')>();
@@ -18,6 +19,9 @@ vi.mock('node:worker_threads', async (load) => {
         throw new Error('EAGAIN: resource temporarily unavailable');
       threads.started++;
       super(...args);
+      this.once('exit', () => {
+        threads.ended++;
+      });
     }
   }
   return { ...real, Worker };
@@ -29,10 +33,10 @@ afterEach(async () => {
   await pool.close();
 });
 
-async function slotOf(workers: number, room: number): Promise<Slot> {
-  Object.assign(threads, { started: 0, room });
+async function slotOf(workers: number, room: number, kernels?: SlabKernels): Promise<Slot> {
+  Object.assign(threads, { started: 0, ended: 0, room });
   const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 4 * BLOCK_BYTES });
-  pool = await createWorkerPool({ slab, workers });
+  pool = await createWorkerPool({ slab, workers, kernels });
   return await slab.lease().acquireRaw();
 }
 
@@ -85,4 +89,23 @@ test('a start that fails is told to the first job', async () => {
   pool.start();
 
   await expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED');
+});
+
+test('a thread that dies before the first job tells it why', async () => {
+  const slot = await slotOf(1, 1, { md5: {} as never });
+
+  pool.start();
+  await vi.waitFor(() => expect(threads.ended).toBe(1), { timeout: 20_000 });
+
+  const { message } = await expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED');
+  expect(message).toMatch(/the last one ended: .*WebAssembly/);
+});
+
+test('a pool that was closed starts no thread', async () => {
+  await slotOf(2, 2);
+  await pool.close();
+
+  pool.start();
+
+  expect(threads.started).toBe(0);
 });
