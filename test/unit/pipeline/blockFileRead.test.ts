@@ -79,6 +79,23 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
     await expectCode(pool.peek(range, 512, slot), 'INTERNAL_INVARIANT');
   });
 
+  test('takes back a look that waits, and none after the abort begins', async () => {
+    const range = rangeOf(noise(1, 512));
+    const stop = new AbortController();
+    const looks = [1, 2].map(() => pool.peek(range, 512, slot, stop.signal));
+
+    stop.abort(new Error('enough'));
+    const results = await Promise.allSettled([
+      ...looks,
+      pool.peek(range, 512, slot, stop.signal),
+      pool.peek(range, 512, slot),
+    ]);
+
+    const reason = stop.signal.reason as Error;
+    expect(results.slice(0, 3)).toEqual([1, 2, 3].map(() => ({ status: 'rejected', reason })));
+    expect(results[3]).toMatchObject({ status: 'fulfilled' });
+  });
+
   test('says 0 for a block of zeros', async () => {
     const range = rangeOf(Buffer.alloc(700 * KIB + 3));
 

@@ -170,17 +170,6 @@ test('stops while it waits for a slot', async () => {
   expect(lease.end()).toBe(0);
 });
 
-test('takes back a look that no thread has begun', async () => {
-  const lease = slab.lease();
-  await using idle = await createWorkerPool({ slab, workers: 1 });
-
-  const finder = startFinder(lease, idle);
-  await Promise.resolve();
-  await destroyed(finder);
-
-  expect(lease.end()).toBe(0);
-});
-
 test('ends with the error of a thread that died during a look', async () => {
   const lease = slab.lease();
   const finder = startFinder(lease, intake);
