@@ -12,8 +12,8 @@ import { guardRepository, readText, removeQuietly } from './durableFile.ts';
 
 const LOCK_NAME = 'lock';
 const MAX_LOCK_BYTES = 64 * 1024;
-/** A lock on its way to its name, or a claim on the lock of a holder that is gone. */
-const LOCK_ATTEMPT = /^lock\.(?:break\.)?[\w-]+$/;
+/** A lock on its way to its name, or a claim on the lock, or on the claim, of a holder that is gone. */
+const LOCK_ATTEMPT = /^lock\.(?:[\w-]+\.)*[\w-]+$/;
 
 /** Locks that this process gave up, but may not have been able to remove. They are as good as gone. */
 const givenUp = new Set<string>();
@@ -225,12 +225,9 @@ async function breakStaleLock(file: string, own: string): Promise<boolean> {
   if (!holder) return await tryLink(own, file);
   if (!(await isGone(holder))) return false;
   const claim = `${file}.break.${holder.id}`;
-  if (!(await tryLink(own, claim))) {
-    const claimant = await readHolder(claim);
-    // Died while it had the claim: the next attempt may make a new one.
-    if (claimant && (await isGone(claimant))) await rm(claim, { force: true });
-    return false;
-  }
+  // A claim whose owner died is taken over in the same way.
+  const isClaimed = (await tryLink(own, claim)) || (await breakStaleLock(claim, own));
+  if (!isClaimed) return false;
   try {
     if ((await readHolder(file))?.id === holder.id) await rm(file, { force: true });
     return await tryLink(own, file);

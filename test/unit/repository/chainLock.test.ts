@@ -66,6 +66,32 @@ describe('a lock', () => {
     expect(readdirSync(temp.path())).toEqual(['lock']);
   });
 
+  test('whose breakers were killed as well is taken over at once', async () => {
+    const holder = await writeLock({ pid: deadPid() });
+    const first = `lock.break.${holder.id}`;
+    for (const [name, id] of [
+      [first, 'of-a-breaker'],
+      [`${first}.break.of-a-breaker`, 'of-another-breaker'],
+    ] as const) {
+      writeFileSync(temp.path(name), JSON.stringify({ ...holder, id }));
+    }
+
+    await using lock = await ChainLock.acquire(temp.path());
+
+    await expect(lock.assertHeld()).resolves.toBeUndefined();
+    expect(readdirSync(temp.path())).toEqual(['lock']);
+  });
+
+  test('that a living process is about to break is left to it', async () => {
+    const holder = await writeLock({ pid: deadPid() });
+    const claim = { ...holder, id: 'of-a-breaker', pid: process.pid };
+    writeFileSync(temp.path(`lock.break.${holder.id}`), JSON.stringify(claim));
+
+    await expect(ChainLock.acquire(temp.path())).rejects.toMatchObject(LOCKED);
+
+    expect(readLock()).toEqual(holder);
+  });
+
   test('of another host is never broken', async () => {
     const facts = { host: 'elsewhere', bootId: 'x', pid: deadPid(), processStart: '1' };
     const holder = await writeLock(facts);
@@ -117,6 +143,13 @@ async function winners(count: number): Promise<number> {
   return won.length;
 }
 
+/** A lock of a process that is gone, with the claim of another one. */
+async function writeClaimedLock(pid: number): Promise<void> {
+  const holder = await writeLock({ pid });
+  const claim = { ...holder, id: 'of-a-breaker' };
+  writeFileSync(temp.path(`lock.break.${holder.id}`), JSON.stringify(claim));
+}
+
 describe('of many that want a lock at once', () => {
   test('exactly one gets a free lock', async () => {
     for (let round = 0; round < 20; round++) expect(await winners(8)).toBe(1);
@@ -126,6 +159,14 @@ describe('of many that want a lock at once', () => {
     const pid = deadPid();
     for (let round = 0; round < 40; round++) {
       await writeLock({ pid });
+      expect(await winners(8)).toBeLessThanOrEqual(1);
+    }
+  });
+
+  test('at most one gets a stale lock with a stale claim', async () => {
+    const pid = deadPid();
+    for (let round = 0; round < 40; round++) {
+      await writeClaimedLock(pid);
       expect(await winners(8)).toBeLessThanOrEqual(1);
     }
   });
