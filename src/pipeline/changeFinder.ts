@@ -4,6 +4,7 @@
  * left to the reader.
  */
 import { type BusyClock, clockOf, type StageStats } from '../core/stats.ts';
+import { blockLengthAt } from '../core/units.ts';
 import {
   type CandidateRun,
   type DiskTask,
@@ -72,8 +73,8 @@ class ChangeFinder {
     if (fingerprint === undefined) return 'wanted';
     if (fingerprint === 0n) return 'zero';
     const { parent, task } = this.#options;
-    const { lengthBytes } = wantedBlock(task.diskId, index, task);
-    const { blockSizeBytes } = task;
+    const { blockSizeBytes, virtualSizeBytes } = task;
+    const lengthBytes = blockLengthAt(index, virtualSizeBytes, blockSizeBytes);
     return isUnchanged(parent, index, fingerprint, lengthBytes, blockSizeBytes)
       ? 'unchanged'
       : 'wanted';

@@ -132,7 +132,6 @@ export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmRep
     const { blockSizeBytes } = point;
     const { workers } = options;
     await using resources = await RunResources.create({ blockSizeBytes, workers, signal });
-    resources.start();
     const verbs = await createBlockVerbs();
     const { id: vmId, name: vmName } = metadata.vm;
     const journal = await Journal.create(path.join(folder.folder, restoreJournalName(sessionId)), {

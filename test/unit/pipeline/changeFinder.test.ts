@@ -8,27 +8,15 @@ import {
   type ZeroRun,
 } from '../../../src/pipeline/blocks.ts';
 import { planBlocks } from '../../../src/pipeline/blockPlan.ts';
-import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
 import { createChangeFinder } from '../../../src/pipeline/changeFinder.ts';
 import { createCandidateFilter } from '../../../src/pipeline/dirtyZeroFilter.ts';
-import { FingerprintMap, type ParentDisk } from '../../../src/pipeline/fingerprintMap.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/pipeline/slab.ts';
 import type { Stage } from '../../../src/pipeline/stage.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
 import { type Collector, runStage } from '../../helpers/collect.ts';
 import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
 import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
-
-const verbs = await createBlockVerbs();
-
-function parentOf(picture: string, damaged: readonly number[]): ParentDisk {
-  const fingerprints = new FingerprintMap();
-  for (const [index, letter] of Array.from(picture).entries()) {
-    if (letter !== '0') fingerprints.set(index, verbs.fingerprint(blockContent(letter)));
-  }
-  const sizeBytes = picture.length * BLOCK_BYTES;
-  return { sizeBytes, fingerprints, damaged: new Set(damaged) };
-}
+import { parentDisk } from '../../helpers/parentDisk.ts';
 
 let slab: Slab;
 let intake: WorkerPool;
@@ -78,7 +66,7 @@ async function find(
   const disk = { task, fileDescriptor, lease, intake, stats };
   try {
     return await runStage(
-      createChangeFinder({ ...disk, parent: parentOf(parent, damaged) }),
+      createChangeFinder({ ...disk, parent: parentDisk(parent, { damaged }) }),
       runs(),
     );
   } finally {
@@ -148,7 +136,7 @@ function startFinder(lease: SlabLease, pool: WorkerPool): Stage<CandidateRun | Z
   files.push(file);
   const { fileDescriptor } = file;
   const task = image.task('compare');
-  const parent = parentOf('AB', []);
+  const parent = parentDisk('AB');
   const finder = createChangeFinder({ task, fileDescriptor, lease, intake: pool, stats, parent });
   finder.on('error', () => {});
   finder.write(subRun({ diskId: 'disk-1' }, 'candidate', 0, 2, task));
@@ -170,7 +158,7 @@ test('stops while it waits for a slot', async () => {
   expect(lease.end()).toBe(0);
 });
 
-test('ends with the error of a thread that died during a look', async () => {
+test('ends with the error of a pool that is closed under a look', async () => {
   const lease = slab.lease();
   const finder = startFinder(lease, intake);
   const failed = new Promise<unknown>((resolve) => finder.once('error', resolve));

@@ -7,27 +7,16 @@ import type {
   ZeroRun,
 } from '../../../src/pipeline/blocks.ts';
 import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
-import { FingerprintMap, type ParentDisk } from '../../../src/pipeline/fingerprintMap.ts';
+import type { ParentDisk } from '../../../src/pipeline/fingerprintMap.ts';
 import { createHashComparer } from '../../../src/pipeline/hashComparer.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/pipeline/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/pipeline/workerPool.ts';
 import { type Collector, runStage } from '../../helpers/collect.ts';
 import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
+import { parentDisk } from '../../helpers/parentDisk.ts';
 import { dataBlock, readerRecords, zeroRun } from '../../helpers/slotRecords.ts';
 
 const verbs = await createBlockVerbs();
-
-/** The parent restore point that holds this picture. */
-function parentOf(picture: string, tailBytes: number = BLOCK_BYTES): ParentDisk {
-  const fingerprints = new FingerprintMap();
-  const last = picture.length - 1;
-  for (const [index, letter] of Array.from(picture).entries()) {
-    if (letter === '0' || letter === '-') continue;
-    const content = blockContent(letter, index === last ? tailBytes : BLOCK_BYTES);
-    fingerprints.set(index, verbs.fingerprint(content));
-  }
-  return { sizeBytes: last * BLOCK_BYTES + tailBytes, fingerprints };
-}
 
 let slab: Slab;
 let pool: WorkerPool;
@@ -54,7 +43,7 @@ async function compare(
 }
 
 async function compared(now: string, parent: string): Promise<string> {
-  return (await compare(readerRecords(lease, now), parentOf(parent))).picture;
+  return (await compare(readerRecords(lease, now), parentDisk(parent))).picture;
 }
 
 describe('a hash comparer', () => {
@@ -105,11 +94,11 @@ describe('a zero run', () => {
     ['passes whole when the parent has data everywhere', 'ABCDEFGHIJ', '0000000000'],
     ['is unchanged when the parent has no data', '----------', '=========='],
   ])('%s', async (_title, parent, expected) => {
-    expect((await compare([zeroRun(0, 10)], parentOf(parent))).picture).toBe(expected);
+    expect((await compare([zeroRun(0, 10)], parentDisk(parent))).picture).toBe(expected);
   });
 
   test('is split into runs that cover it without gap', async () => {
-    const { records } = await compare([zeroRun(1, 8)], parentOf('AA--BB---A'));
+    const { records } = await compare([zeroRun(1, 8)], parentDisk('AA--BB---A'));
 
     expect(records.map((part) => [part.kind, part.index, part.offsetBytes / BLOCK_BYTES])).toEqual([
       ['zero', 1, 1],
@@ -122,7 +111,7 @@ describe('a zero run', () => {
   test('keeps the length of a short tail', async () => {
     const run = zeroRun(8, 2, BLOCK_BYTES + 512);
 
-    const { records } = await compare([run], parentOf('--------AB'), 512);
+    const { records } = await compare([run], parentDisk('--------AB'), 512);
 
     expect(records).toEqual([run]);
   });
@@ -132,7 +121,7 @@ describe('a short tail', () => {
   test('is unchanged when the parent has the same tail', async () => {
     const tail = await dataBlock(lease, 1, blockContent('B', 512));
 
-    const { picture } = await compare([tail], parentOf('AB', 512), 512);
+    const { picture } = await compare([tail], parentDisk('AB', { tailBytes: 512 }), 512);
 
     expect(picture).toBe('=');
   });
@@ -140,7 +129,7 @@ describe('a short tail', () => {
   test('has changed when the block was whole at the parent', async () => {
     const tail = await dataBlock(lease, 1, blockContent('B', 512));
 
-    const { picture } = await compare([tail], parentOf('AB'), 512);
+    const { picture } = await compare([tail], parentDisk('AB'), 512);
 
     expect(picture).toBe('b');
   });
