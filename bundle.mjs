@@ -9,9 +9,9 @@ const INSIDE = ['zod', 'fast-xml-parser', 'commander', 'cli-progress', 'stream-c
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 await build({
-  input: { main: 'dist/cli/main.js', blockWorker: 'dist/pipeline/blockWorker.js' },
+  input: { main: 'dist/cli/main.js', blockWorker: 'dist/compute/blockWorker.js' },
   platform: 'node',
-  external: Object.keys(dependencies).filter((name) => !INSIDE.includes(name)),
+  external: ['ovirt-cbt-lab', ...Object.keys(dependencies).filter((name) => !INSIDE.includes(name))],
   output: {
     dir: 'dist/bin',
     format: 'esm',

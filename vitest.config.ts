@@ -6,6 +6,7 @@ const EACH = { pool: 'forks', testTimeout: 120_000, hookTimeout: 120_000 } as co
 
 export default defineConfig({
   test: {
+    alias: { 'ovirt-cbt-lab': new URL('lab/src/index.ts', import.meta.url).pathname },
     globalSetup: ['test/helpers/buildOnce.ts'],
     // Tests with a lab wait for its clock a third of their time.
     maxWorkers: 3,

@@ -44,7 +44,7 @@ async function run(bench: Bench): Promise<void> {
   const again = caseOf(twin, 'pipeline', 'pipeline of streams again', given);
   const control = { title: 'A/A control: streams', ours, peer: again, readBytes };
   await bench.compare({ ...control, pairs: bench.pairsOf(7, 1) });
-  const peer = caseOf(twin, 'loop', 'bare loop, same verbs and threads', given);
+  const peer = caseOf(twin, 'loop', 'bare loop, same codecs and threads', given);
   const spec = { title: STREAMS_AGAINST_LOOP, ours, peer, readBytes };
   await bench.compare({ ...spec, pairs: bench.pairsOf(15, 7) });
   await removeAll(image);

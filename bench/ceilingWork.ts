@@ -4,16 +4,16 @@ import { open } from 'node:fs/promises';
 import { createStageStats } from '../src/core/stats.ts';
 import { blockCountOf, blockLengthAt, MIB } from '../src/core/units.ts';
 import { openRawImage } from '../src/devices/rawImageDevice.ts';
-import type { DiskTask, SinkBlock } from '../src/pipeline/blocks.ts';
-import { createCompressor } from '../src/pipeline/compressor.ts';
-import { createDirtyZeroFilter } from '../src/pipeline/dirtyZeroFilter.ts';
-import { createExtentSource } from '../src/pipeline/extentSource.ts';
-import { createFileReader } from '../src/pipeline/fileReader.ts';
-import { createHashComparer } from '../src/pipeline/hashComparer.ts';
-import { callbackSink } from '../src/pipeline/plainSinks.ts';
-import { createSlab, type Slab, type SlabLease } from '../src/pipeline/slab.ts';
-import { connect } from '../src/pipeline/stage.ts';
-import { createWorkerPool, type WorkerPool } from '../src/pipeline/workerPool.ts';
+import type { DiskTask, SinkBlock } from '../src/flow/records.ts';
+import { createCompressor } from '../src/flow/stages/compressor.ts';
+import { createDirtyZeroFilter } from '../src/flow/stages/dirtyZeroFilter.ts';
+import { createExtentSource } from '../src/flow/stages/extentSource.ts';
+import { createFileReader } from '../src/flow/stages/fileReader.ts';
+import { createHashComparer } from '../src/flow/stages/hashComparer.ts';
+import { callbackSink } from '../src/flow/sinks/plainSinks.ts';
+import { createSlab, type Slab, type SlabLease } from '../src/flow/slab.ts';
+import { connect } from '../src/flow/connect.ts';
+import { createWorkerPool, type WorkerPool } from '../src/compute/workerPool.ts';
 
 const BLOCK_BYTES = MIB;
 /** Blocks in hand at once in the loop; the same as fit the slab's packed slots. */
@@ -26,7 +26,7 @@ export interface CeilingArgument {
 
 interface Parts {
   readonly pool: WorkerPool;
-  readonly intake: WorkerPool;
+  readonly fileReadPool: WorkerPool;
   readonly lease: SlabLease;
   readonly signal: AbortSignal;
 }
@@ -53,7 +53,7 @@ class Checksum {
 }
 
 /** Slab and threads stay for all runs of the process: it is the streams that are compared. */
-let shared: (Pick<Parts, 'pool' | 'intake'> & { readonly slab: Slab }) | undefined;
+let shared: (Pick<Parts, 'pool' | 'fileReadPool'> & { readonly slab: Slab }) | undefined;
 
 async function timed(
   workers: number,
@@ -62,14 +62,14 @@ async function timed(
   if (!shared) {
     const slab = createSlab({ blockSizeBytes: BLOCK_BYTES });
     const pool = await createWorkerPool({ slab, workers });
-    shared = { slab, pool, intake: await createWorkerPool({ slab, workers }) };
+    shared = { slab, pool, fileReadPool: await createWorkerPool({ slab, workers }) };
   }
-  const { pool, intake, slab } = shared;
+  const { pool, fileReadPool, slab } = shared;
   const { signal } = new AbortController();
   const lease = slab.lease();
   const sum = new Checksum();
   const startedAtMs = performance.now();
-  await work({ pool, intake, lease, signal }, sum);
+  await work({ pool, fileReadPool, lease, signal }, sum);
   const seconds = (performance.now() - startedAtMs) / 1000;
   lease.end();
   return { checksum: sum.value(), seconds };
@@ -88,12 +88,12 @@ export async function pipeline({ image, workers }: CeilingArgument): Promise<Ans
   };
   const stats = createStageStats;
   const { fileDescriptor } = device;
-  const answer = await timed(workers, async ({ pool, intake, lease, signal }, sum) => {
+  const answer = await timed(workers, async ({ pool, fileReadPool, lease, signal }, sum) => {
     await connect(
       createExtentSource({ task, device, stats: stats() }),
       [
         createDirtyZeroFilter(task),
-        createFileReader({ task, device, fileDescriptor, intake, lease, stats: stats() }),
+        createFileReader({ task, device, fileDescriptor, fileReadPool, lease, stats: stats() }),
         createHashComparer({ task, pool, stats: stats() }),
         createCompressor({ pool, lease, stats: stats() }),
       ],
@@ -111,7 +111,7 @@ export async function pipeline({ image, workers }: CeilingArgument): Promise<Ans
 export async function loop({ image, workers }: CeilingArgument): Promise<Answer> {
   const file = await open(image);
   const { size } = await file.stat();
-  const answer = await timed(workers, async ({ pool, intake, lease }, sum) => {
+  const answer = await timed(workers, async ({ pool, fileReadPool, lease }, sum) => {
     const indexes = Array.from({ length: blockCountOf(size, BLOCK_BYTES) }).keys();
     async function lane(): Promise<void> {
       for (const index of indexes) {
@@ -122,7 +122,7 @@ export async function loop({ image, workers }: CeilingArgument): Promise<Answer>
           offsetBytes: index * BLOCK_BYTES,
           lengthBytes,
         };
-        if ((await intake.read(range, raw)).fingerprint !== 0n) {
+        if ((await fileReadPool.read(range, raw)).fingerprint !== 0n) {
           const packed = await lease.acquirePacked();
           sum.add(index, (await pool.pack(raw, lengthBytes, packed)).digest);
           packed.release();

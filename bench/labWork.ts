@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { MIB } from '../src/core/units.ts';
 import type { EngineSettings } from '../src/index.ts';
-import { type Lab, type LabVm, startLab } from '../src/lab/index.ts';
+import { type Lab, type LabVm, startLab } from '../lab/src/index.ts';
 
 const TIME_SCALE = 0.002;
 const BLOCK_BYTES = MIB;

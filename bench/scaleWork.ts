@@ -2,13 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { open, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { FileMap } from '../src/container/blockMaps.ts';
-import { ContainerReader } from '../src/container/containerReader.ts';
-import { ContainerWriter } from '../src/container/containerWriter.ts';
+import { FileMap } from '../src/container/write/blockMaps.ts';
+import { ContainerReader } from '../src/container/read/containerReader.ts';
+import { ContainerWriter } from '../src/container/write/containerWriter.ts';
 import { openStorage, type Storage } from '../src/container/storage.ts';
 import { KIB } from '../src/core/units.ts';
 import { backupImages, restoreImages } from '../src/index.ts';
-import type { Slot } from '../src/pipeline/slab.ts';
+import type { Slot } from '../src/flow/slab.ts';
 import { Repository } from '../src/repository/repository.ts';
 import { RestorePointView } from '../src/repository/restorePointView.ts';
 import { hashText, digestFile } from './programs.ts';

@@ -4,11 +4,17 @@ import { open, readFile, rm } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32c } from '@node-rs/crc32';
 import { MIB } from '../src/core/units.ts';
-import { createBlockVerbs } from '../src/pipeline/blockVerbs.ts';
-import { type DigestJob, LaneDigests, MAX_LANES, TAIL_BYTES } from '../src/pipeline/laneDigests.ts';
-import { createSlab, RESULT_BYTES, type Slab } from '../src/pipeline/slab.ts';
-import { SlabFingerprints } from '../src/pipeline/slabFingerprints.ts';
-import { compileSlabKernels } from '../src/pipeline/slabKernels.ts';
+import { createBlockCodecs } from '../src/compute/blockCodecs.ts';
+import {
+  type DigestJob,
+  LaneDigests,
+  MAX_LANES,
+  TAIL_BYTES,
+} from '../src/compute/kernels/laneDigests.ts';
+import { createSlab, type Slab } from '../src/flow/slab.ts';
+import { RESULT_BYTES } from '../src/compute/resultRecord.ts';
+import { SlabFingerprints } from '../src/compute/kernels/slabFingerprints.ts';
+import { compileSlabKernels } from '../src/compute/kernels/slabKernels.ts';
 import { median } from './statistics.ts';
 
 /** The kernel is first run as plain code, and compiled anew when it proves busy. */
@@ -62,10 +68,10 @@ async function fillSlots(slab: Slab, file: string): Promise<Blocks> {
 
 /** All of the CPU stages over the same eight blocks. */
 async function stagesOf(slab: Slab, { raw, packed, jobs }: Blocks): Promise<Record<string, Work>> {
-  const verbs = await createBlockVerbs();
+  const codecs = await createBlockCodecs();
   const kernels = compileSlabKernels();
   const digests = new LaneDigests(slab.memory, kernels.md5);
-  const fingerprints = new SlabFingerprints(slab.memory, kernels.xxh64, verbs);
+  const fingerprints = new SlabFingerprints(slab.memory, kernels.xxh64, codecs);
   const zeros = Buffer.alloc(MIB);
   const blocks = raw.map((bytes) => bytes.subarray(0, MIB));
   const each = (work: (block: Buffer, k: number) => unknown) => () => {
@@ -73,7 +79,7 @@ async function stagesOf(slab: Slab, { raw, packed, jobs }: Blocks): Promise<Reco
   };
   const target = (k: number): Buffer => packed[k] ?? Buffer.alloc(0);
   const plain = Buffer.alloc(MIB);
-  const forms = blocks.map((block, k) => verbs.pack(block, MIB, target(k)));
+  const forms = blocks.map((block, k) => codecs.pack(block, MIB, target(k)));
   const stored = forms.map(({ codec, storedBytes }, k) => ({
     codec,
     bytes: Buffer.from(
@@ -87,9 +93,9 @@ async function stagesOf(slab: Slab, { raw, packed, jobs }: Blocks): Promise<Reco
         fingerprints.of(sourceOffset, MIB, tailOffset);
       }
     },
-    'fingerprint (xxHash64), xxhash-wasm': each((block) => verbs.fingerprint(block)),
+    'fingerprint (xxHash64), xxhash-wasm': each((block) => codecs.fingerprint(block)),
     'CRC-32C': each((block) => crc32c(block)),
-    'LZ4 encode': each((block, k) => verbs.lz4.encode(block, target(k).subarray(0, MIB - 4096))),
+    'LZ4 encode': each((block, k) => codecs.lz4.encode(block, target(k).subarray(0, MIB - 4096))),
     'MD5, node:crypto': each((block) => createHash('md5').update(block).digest()),
     ...Object.fromEntries(
       [2, 4, MAX_LANES].map((lanes) => [
@@ -100,7 +106,7 @@ async function stagesOf(slab: Slab, { raw, packed, jobs }: Blocks): Promise<Reco
       ]),
     ),
     'unpack (LZ4 decode, CRC-32C)': () => {
-      for (const { codec, bytes } of stored) verbs.unpack(bytes, codec, plain);
+      for (const { codec, bytes } of stored) codecs.unpack(bytes, codec, plain);
     },
   };
 }

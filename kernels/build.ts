@@ -9,5 +9,5 @@ import { KERNEL_FILES } from './kernelFiles.ts';
 
 for (const kernel of KERNEL_FILES) {
   const bytes = await assemble(kernel.text());
-  await writeFile(`src/pipeline/${kernel.target}`, bytesFile(kernel, bytes));
+  await writeFile(`src/compute/kernels/${kernel.target}`, bytesFile(kernel, bytes));
 }

@@ -40,36 +40,36 @@ export {
   type PlannedRun,
   releaseSlot,
   type SinkBlock,
-  type StoredCodec,
   type UnchangedRun,
   type WantedBlock,
   type ZeroRun,
-} from './pipeline/blocks.ts';
-export { type BlockReaderOptions, createBlockReader } from './pipeline/blockReader.ts';
-export { type ChangeFinderOptions, createChangeFinder } from './pipeline/changeFinder.ts';
-export { type CompressorOptions, createCompressor } from './pipeline/compressor.ts';
+} from './flow/records.ts';
+export { type StoredCodec } from './compute/lz4Frame.ts';
+export { type BlockReaderOptions, createBlockReader } from './flow/stages/blockReader.ts';
+export { type ChangeFinderOptions, createChangeFinder } from './flow/stages/changeFinder.ts';
+export { type CompressorOptions, createCompressor } from './flow/stages/compressor.ts';
 export {
   createCandidateFilter,
   createDirtyZeroFilter,
   createFilterCounts,
   type FilterCounts,
-} from './pipeline/dirtyZeroFilter.ts';
-export { createExtentSource, type ExtentSourceOptions } from './pipeline/extentSource.ts';
-export { FingerprintMap, type ParentDisk } from './pipeline/fingerprintMap.ts';
+} from './flow/stages/dirtyZeroFilter.ts';
+export { createExtentSource, type ExtentSourceOptions } from './flow/stages/extentSource.ts';
+export { FingerprintMap, type ParentDisk } from './flow/fingerprintMap.ts';
 export {
   createFileReader,
   type FileReaderOptions,
   type FileRecord,
-} from './pipeline/fileReader.ts';
-export { createHashComparer, type HashComparerOptions } from './pipeline/hashComparer.ts';
-export { callbackSink, ndjsonSink, nullSink, rawFileSink } from './pipeline/plainSinks.ts';
+} from './flow/stages/fileReader.ts';
+export { createHashComparer, type HashComparerOptions } from './flow/stages/hashComparer.ts';
+export { callbackSink, ndjsonSink, nullSink, rawFileSink } from './flow/sinks/plainSinks.ts';
 export {
   createSlab,
   type Slab,
   type SlabLease,
   type SlabOptions,
   type Slot,
-} from './pipeline/slab.ts';
+} from './flow/slab.ts';
 export {
   connect,
   type ConnectOptions,
@@ -78,70 +78,70 @@ export {
   type Stage,
   type StageFunction,
   type StageLike,
-} from './pipeline/stage.ts';
+} from './flow/connect.ts';
 export {
   createWorkerPool,
   type WorkerPool,
   type WorkerPoolOptions,
-} from './pipeline/workerPool.ts';
+} from './compute/workerPool.ts';
 
 export { createMemoryDevice, type MemoryDeviceOptions } from './devices/memoryDevice.ts';
 export { openRawImage, type RawImage } from './devices/rawImageDevice.ts';
 
 export type { RestorePoint, DiskPoint } from './repository/restorePoint.ts';
-export type { DiskProgress } from './session/backupDisk.ts';
+export type { DiskProgress } from './sessions/shared/progress.ts';
 export {
   backupImages,
   type BackupImagesOptions,
-} from './session/backupImages.ts';
-export { inspectContainer, type InspectReport } from './session/inspectContainer.ts';
+} from './sessions/backup/backupImages.ts';
+export { inspectContainer, type InspectReport } from './sessions/inspect/inspectContainer.ts';
+export { type FolderFailure } from './sessions/shared/folderFailures.ts';
 export {
-  type FolderFailure,
   type ListedPoint,
   listRepository,
   type ListReport,
-} from './session/listRepository.ts';
+} from './sessions/inspect/listRepository.ts';
 export type {
   DiskReport,
   EngineReport,
   SessionReport,
   StageSeconds,
-} from './session/report.ts';
-export type { KeepReason, RetentionPolicy } from './repository/retention.ts';
+} from './sessions/shared/report.ts';
+export type { KeepReason, RetentionPolicy } from './repository/retention/retention.ts';
 export {
   type PrunedPoint,
   type PrunedVm,
   type PruneOptions,
   pruneRepository,
   type PruneReport,
-} from './session/pruneRepository.ts';
+} from './sessions/retention/pruneRepository.ts';
 export {
   synthesizeFull,
   type SynthesizeOptions,
   type SynthesizeReport,
-} from './session/synthesizeFull.ts';
-export { rescanRepository, type RescanReport } from './session/rescanRepository.ts';
-export type { ImageFormat, RestoredDisk } from './session/restoreDisk.ts';
+} from './sessions/retention/synthesizeFull.ts';
+export { rescanRepository, type RescanReport } from './sessions/cleanup/rescanRepository.ts';
+export type { ImageFormat, RestoredDisk } from './sessions/restore/restoreDisk.ts';
 export {
   restoreImages,
   type RestoreImagesOptions,
   type RestoreReport,
-} from './session/restoreImages.ts';
-export type { AuditReport } from './session/report.ts';
-export type { HealingReport } from './session/healing.ts';
-export type { PointHealth } from './repository/pointHealth.ts';
+} from './sessions/restore/restoreImages.ts';
+export type { AuditReport } from './sessions/shared/report.ts';
+export type { HealingReport } from './sessions/shared/report.ts';
+export type { PointHealth } from './repository/damage/pointHealth.ts';
 export type {
   DamagedUse,
   FoundDamage,
   VerifiedFile,
   VerifiedPoint,
-} from './session/verifyReport.ts';
+} from './sessions/verify/verifyReport.ts';
 export {
   verifyRepository,
   type VerifyOptions,
   type VerifyReport,
-} from './session/verifyRepository.ts';
-export type { SessionMode } from './session/chainSession.ts';
+} from './sessions/verify/verifyRepository.ts';
+export type { SessionMode } from './sessions/backup/parent/parentChoice.ts';
 
 export type { EngineSettings } from './ovirt/connection.ts';
 export { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from './ovirt/timings.ts';
@@ -150,14 +150,22 @@ export {
   type BackupVmsOptions,
   type FailedSession,
   type JobReport,
-} from './session/backupVms.ts';
-export { type CleanupReport, cleanupVm, type CleanupVmOptions } from './session/cleanupVm.ts';
+} from './sessions/backup/backupVms.ts';
+export {
+  type CleanupReport,
+  cleanupVm,
+  type CleanupVmOptions,
+} from './sessions/cleanup/cleanupVm.ts';
 export {
   type PreflightDisk,
   type PreflightOptions,
   type PreflightReport,
   preflightVm,
-} from './session/preflightVm.ts';
-export { restoreVm, type RestoreVmOptions, type RestoreVmReport } from './session/restoreVm.ts';
-export type { TargetFormat } from './session/targetDisk.ts';
-export type { UploadedDisk } from './session/vmBuilder.ts';
+} from './sessions/backup/vm/preflightVm.ts';
+export {
+  restoreVm,
+  type RestoreVmOptions,
+  type RestoreVmReport,
+} from './sessions/restore/restoreVm.ts';
+export type { TargetFormat } from './sessions/restore/targetDisk.ts';
+export type { UploadedDisk } from './sessions/restore/vmBuilder.ts';

@@ -13,8 +13,8 @@ import {
 import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import { parseBytes } from '../core/units.ts';
-import type { FolderFailure } from '../session/listRepository.ts';
-import { formatMessage } from './output.ts';
+import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
+import { formatMessage } from './output/output.ts';
 
 export interface CommonFlags {
   readonly json?: boolean | undefined;

@@ -4,12 +4,13 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { addBackup } from './backupCommand.ts';
-import { addPrune, addSynthesize } from './chainCommands.ts';
+import { addBackup } from './commands/backupCommand.ts';
+import { addPrune, addSynthesize } from './commands/chainCommands.ts';
+import { PACKAGE_FOLDER } from './packageFolder.ts';
 import { CommandContext, type CommonFlags, withCommonFlags } from './context.ts';
-import { addCleanup, addLab, addPreflight } from './engineCommands.ts';
-import { addInspect, addRepositoryCommands, addVerify } from './repositoryCommands.ts';
-import { addRestore } from './restoreCommand.ts';
+import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
+import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';
+import { addRestore } from './commands/restoreCommand.ts';
 
 const EXIT_HELP = `
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but with an error in the session log, or with a
@@ -19,7 +20,7 @@ trusted; 70 internal error; 130 stopped. Any other code is a failure. Codes of e
 docs/errors.md.`;
 
 function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const text = readFileSync(new URL('package.json', PACKAGE_FOLDER), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }
 
@@ -28,7 +29,7 @@ function addDemo(program: Command, done: (exitCode: number) => void): void {
     .description('a whole story on the simulated engine: full, increment, lost checkpoint, restore')
     .action(async (flags: CommonFlags) => {
       const context = new CommandContext(flags);
-      const { runDemo } = await import('./demo.ts');
+      const { runDemo } = await import('./commands/demo.ts');
       done(await context.run(() => runDemo(context)));
     });
 }

@@ -1,5 +1,5 @@
 /** A block device over bytes in memory: for tests, benchmarks and examples. Pages nobody wrote are zero. */
-import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
+import type { BlockDevice, Extent } from '../flow/records.ts';
 
 export interface MemoryDeviceOptions {
   /** The content; its length is the size of the disk. */

@@ -3,7 +3,7 @@
  * comes from the parent. It saves traffic where changes are small beside a block, and costs a read of the
  * repository per block. It relies on the change map within blocks, where nothing compares afterwards.
  */
-import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
+import type { BlockDevice, Extent } from '../flow/records.ts';
 
 /** Dirty extents that can be looked up. */
 export interface DirtyExtents extends Iterable<Extent> {

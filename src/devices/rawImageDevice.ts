@@ -7,7 +7,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { errnoOf, TransferError, UsageError } from '../core/errors.ts';
-import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
+import type { BlockDevice, Extent } from '../flow/records.ts';
 
 const SECTOR_BYTES = 512;
 const PERMANENT_ERRNOS = new Set(['EBADF', 'EISDIR', 'EINVAL', 'ENXIO', 'ENODEV']);

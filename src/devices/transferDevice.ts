@@ -1,6 +1,6 @@
 /** A block device over an image transfer of an engine: the frozen view of a disk. */
-import type { BlockDevice, Extent } from '../pipeline/blocks.ts';
-import type { DiskTransfer } from '../ovirt/transfer.ts';
+import type { BlockDevice, Extent } from '../flow/records.ts';
+import type { DiskTransfer } from '../ovirt/lifecycle/transfer.ts';
 import { ReadGatherer } from './readGatherer.ts';
 
 export interface TransferDeviceOptions {

@@ -2,13 +2,13 @@
 import { BackupError, TransferError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { GIB } from '../core/units.ts';
-import { CHECKSUM_ALGORITHM, ImageChecksumBuilder } from '../ovirt/imageChecksum.ts';
-import type { ImageChecksum, ImageioClient } from '../ovirt/imageioClient.ts';
-import { retryData } from '../ovirt/dataRetry.ts';
-import type { DiskTransfer } from '../ovirt/transfer.ts';
-import type { DataBlock } from '../pipeline/blocks.ts';
-import { OrderedStage } from '../pipeline/orderedStage.ts';
-import type { Stage } from '../pipeline/stage.ts';
+import { CHECKSUM_ALGORITHM, ImageChecksumBuilder } from '../ovirt/imageio/imageChecksum.ts';
+import type { ImageChecksum, ImageioClient } from '../ovirt/imageio/imageioClient.ts';
+import { retryData } from '../ovirt/imageio/dataRetry.ts';
+import type { DiskTransfer } from '../ovirt/lifecycle/transfer.ts';
+import type { DataBlock } from '../flow/records.ts';
+import { OrderedStage } from '../flow/orderedStage.ts';
+import type { Stage } from '../flow/connect.ts';
 import { createStageStats, type StageStats } from '../core/stats.ts';
 
 export interface TransferTargetOptions {

@@ -1,11 +1,12 @@
 /** Fingerprint index of a disk inside a container: item `fingerprints_<disk id>`, 8 bytes a block. */
+import { FINGERPRINT_BYTES } from '../compute/kernels/slabFingerprints.ts';
 import { IntegrityError } from '../core/errors.ts';
 import { blockCountOf } from '../core/units.ts';
-import type { ContainerReader } from '../container/containerReader.ts';
-import type { ContainerItem } from '../container/items.ts';
-import type { ContainerWriter, FolderHandle } from '../container/containerWriter.ts';
-import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
-import { FINGERPRINT_BYTES, FingerprintMap } from '../pipeline/fingerprintMap.ts';
+import type { ContainerReader } from '../container/read/containerReader.ts';
+import type { ContainerItem } from '../container/format/items.ts';
+import type { ContainerWriter, FolderHandle } from '../container/write/containerWriter.ts';
+import type { BlockCodecs } from '../compute/blockCodecs.ts';
+import { FingerprintMap } from '../flow/fingerprintMap.ts';
 import { fingerprintItemName } from './restorePoint.ts';
 
 /** Stores the index; parts of the disk that are zero stay sparse in it and cost nothing. */
@@ -34,7 +35,7 @@ export async function readFingerprints(
   reader: ContainerReader,
   items: readonly ContainerItem[],
   disk: { readonly diskId: string; readonly sizeBytes: number },
-  verbs: BlockVerbs,
+  codecs: BlockCodecs,
 ): Promise<FingerprintMap> {
   const name = fingerprintItemName(disk.diskId);
   const item = items.find((other) => other.kind === 'file' && other.path.endsWith(`/${name}`));
@@ -48,7 +49,7 @@ export async function readFingerprints(
   const fingerprints = new FingerprintMap();
   const perBlock = reader.blockSizeBytes / FINGERPRINT_BYTES;
   for await (const reference of reader.references(item)) {
-    const plain = await reader.readBlock(reference, verbs);
+    const plain = await reader.readBlock(reference, codecs);
     fingerprints.decodeFrom(plain, reference.index * perBlock);
   }
   return fingerprints;

@@ -1,12 +1,12 @@
 /** One container of a chain, opened and checked against what the chain metadata says of it. */
 import path from 'node:path';
 import { IntegrityError, RepositoryError } from '../core/errors.ts';
-import { ContainerReader } from '../container/containerReader.ts';
-import type { ContainerItem } from '../container/items.ts';
-import { textProperty } from '../container/properties.ts';
+import { ContainerReader } from '../container/read/containerReader.ts';
+import type { ContainerItem } from '../container/format/items.ts';
+import { textProperty } from '../container/format/properties.ts';
 import { openStorage } from '../container/storage.ts';
-import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
-import type { FingerprintMap } from '../pipeline/fingerprintMap.ts';
+import type { BlockCodecs } from '../compute/blockCodecs.ts';
+import type { FingerprintMap } from '../flow/fingerprintMap.ts';
 import { readFingerprints } from './fingerprintStore.ts';
 import { decodeSummary } from './pointXml.ts';
 import { type DiskPoint, ovfItemName, type RestorePoint, type VmIdentity } from './restorePoint.ts';
@@ -74,8 +74,8 @@ export class PointReader {
     return item;
   }
 
-  async fingerprints(disk: DiskPoint, verbs: BlockVerbs): Promise<FingerprintMap> {
-    return await readFingerprints(this.reader, this.items, disk, verbs);
+  async fingerprints(disk: DiskPoint, codecs: BlockCodecs): Promise<FingerprintMap> {
+    return await readFingerprints(this.reader, this.items, disk, codecs);
   }
 
   async close(): Promise<void> {
@@ -101,14 +101,14 @@ export async function openContainer(file: string): Promise<ContainerReader> {
 /** Reads the summary of a container: which VM and which restore point it holds. */
 export async function readSummary(
   reader: ContainerReader,
-  verbs: BlockVerbs,
+  codecs: BlockCodecs,
 ): Promise<{ readonly vm: VmIdentity; readonly point: RestorePoint }> {
   const items = await reader.items();
   const item = items.find((other) => other.path.endsWith(`/${SUMMARY_NAME}`));
   if (!item) {
     throw new IntegrityError('INTEGRITY_DIGEST_MISMATCH', `${reader.name}: has no ${SUMMARY_NAME}`);
   }
-  const content = await reader.readFile(item, MAX_SUMMARY_BYTES, verbs);
+  const content = await reader.readFile(item, MAX_SUMMARY_BYTES, codecs);
   return decodeSummary(content.toString('utf8'), `${reader.name}: ${SUMMARY_NAME}`);
 }
 
@@ -116,9 +116,9 @@ export async function readSummary(
 export async function readOvf(
   point: PointReader,
   vmId: string,
-  verbs: BlockVerbs,
+  codecs: BlockCodecs,
 ): Promise<string | undefined> {
   const item = point.items.find((other) => other.path.endsWith(`/${ovfItemName(vmId)}`));
   if (!item) return undefined;
-  return (await point.reader.readFile(item, MAX_SUMMARY_BYTES, verbs)).toString('utf8');
+  return (await point.reader.readFile(item, MAX_SUMMARY_BYTES, codecs)).toString('utf8');
 }

@@ -1,8 +1,8 @@
 /** What the repository knows of a restore point: one shape, kept in the .vbm and inside each container. */
 import { z } from 'zod';
-import { MAX_BLOCK_BYTES } from '../container/layout.ts';
+import { MAX_BLOCK_BYTES } from '../container/format/layout.ts';
 import { RepositoryError } from '../core/errors.ts';
-import type { DiskMode } from '../pipeline/blocks.ts';
+import type { DiskMode } from '../flow/records.ts';
 
 /** One disk at a restore point. Byte counts are those of the session that made it. */
 export interface DiskPoint {

@@ -6,9 +6,9 @@
  */
 import { IntegrityError, UsageError } from '../core/errors.ts';
 import { blockCountOf, blockLengthAt } from '../core/units.ts';
-import type { ContainerReader } from '../container/containerReader.ts';
-import type { ContainerItem } from '../container/items.ts';
-import type { BlockReference } from '../container/records.ts';
+import type { ContainerReader } from '../container/read/containerReader.ts';
+import type { ContainerItem } from '../container/format/items.ts';
+import type { BlockReference } from '../container/format/records.ts';
 import { Overlay, type OverlayEntry } from './overlay.ts';
 import { PointReader } from './pointReader.ts';
 import { chainTo, type DiskPoint, type RestorePoint } from './restorePoint.ts';

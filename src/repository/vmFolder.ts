@@ -4,7 +4,7 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { BackupError, errnoOf, RepositoryError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
-import type { BlockVerbs } from '../pipeline/blockVerbs.ts';
+import type { BlockCodecs } from '../compute/blockCodecs.ts';
 import {
   guardRepository,
   PARTIAL_SUFFIX,
@@ -154,13 +154,13 @@ export class VmFolder {
    */
   async adoptOrphans(
     metadata: ChainMetadata,
-    verbs: BlockVerbs,
+    codecs: BlockCodecs,
   ): Promise<{ readonly metadata: ChainMetadata; readonly messages: SessionMessage[] }> {
     const listed = new Set(metadata.points.map((point) => point.fileName));
     for (const fileName of metadata.obsoleteFiles ?? []) listed.add(fileName);
     const orphans = (await this.containerNames()).filter((name) => !listed.has(name));
     if (orphans.length === 0) return { metadata, messages: [] };
-    const { found, badFiles } = await this.#readContainers(orphans, verbs);
+    const { found, badFiles } = await this.#readContainers(orphans, codecs);
     const result = orderPoints(metadata.vm, metadata.points, found);
     const adopted = found.filter((entry) => result.points.includes(entry.point));
     const messages = [
@@ -177,8 +177,8 @@ export class VmFolder {
   }
 
   /** Rebuilds the metadata from the containers alone. */
-  async scan(verbs: BlockVerbs): Promise<ScanResult> {
-    const { found, badFiles } = await this.#readContainers(await this.containerNames(), verbs);
+  async scan(codecs: BlockCodecs): Promise<ScanResult> {
+    const { found, badFiles } = await this.#readContainers(await this.containerNames(), codecs);
     const vm = found[0]?.vm ?? { id: this.vmId, name: this.safeName };
     const result = orderPoints(vm, [], found);
     return {
@@ -189,13 +189,13 @@ export class VmFolder {
 
   async #readContainers(
     names: readonly string[],
-    verbs: BlockVerbs,
+    codecs: BlockCodecs,
   ): Promise<{ readonly found: FoundPoint[]; readonly badFiles: BadFile[] }> {
     const found: FoundPoint[] = [];
     const badFiles: BadFile[] = [];
     for (const fileName of names) {
       try {
-        found.push(await this.#readContainer(fileName, verbs));
+        found.push(await this.#readContainer(fileName, codecs));
       } catch (error) {
         if (!(error instanceof BackupError)) throw error;
         badFiles.push({ fileName, reason: error.code });
@@ -204,11 +204,11 @@ export class VmFolder {
     return { found, badFiles };
   }
 
-  async #readContainer(fileName: string, verbs: BlockVerbs): Promise<FoundPoint> {
+  async #readContainer(fileName: string, codecs: BlockCodecs): Promise<FoundPoint> {
     const file = path.join(this.folder, fileName);
     const reader = await openContainer(file);
     try {
-      const { vm, point } = await readSummary(reader, verbs);
+      const { vm, point } = await readSummary(reader, codecs);
       const { size } = await guardRepository(`read ${file}`, () => stat(file));
       return { vm, point: { ...point, fileName, fileBytes: size } };
     } finally {

@@ -8,7 +8,7 @@ import {
   TransferError,
   type ErrorCode,
 } from '../../src/core/errors.ts';
-import type { SinkBlock } from '../../src/pipeline/blocks.ts';
+import type { SinkBlock } from '../../src/flow/records.ts';
 import { expectCode } from '../helpers/errors.ts';
 import { type Fault, type FaultPlace, openFaultRun } from '../helpers/faultRun.ts';
 import type { PipelineRun } from '../helpers/pipelineRun.ts';

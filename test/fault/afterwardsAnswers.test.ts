@@ -1,6 +1,6 @@
 /** Rows 71 to 73 of the fault table: answers that look different, `follow` that fails, events that are refused. */
 import { describe, expect, it } from 'vitest';
-import { decode, wire } from '../../src/ovirt/wire.ts';
+import { decode, wire } from '../../src/ovirt/engine/decoders.ts';
 import { expectCodeSync } from '../helpers/errors.ts';
 import {
   addVm,

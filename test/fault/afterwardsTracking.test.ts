@@ -1,6 +1,6 @@
 /** Rows 68 to 70 of the fault table: what happens between sessions, so that the change map is of no use. */
 import { describe, expect, it } from 'vitest';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import { EngineClient } from '../helpers/engineClient.ts';
 import { codesOf, expectFrozenView, makeScene } from '../helpers/faultScene.ts';
 import { KIB, MIB } from '../helpers/images.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { ContainerReader } from '../../src/container/containerReader.ts';
-import { ContainerWriter } from '../../src/container/containerWriter.ts';
-import { dataStartOf } from '../../src/container/layout.ts';
+import { ContainerReader } from '../../src/container/read/containerReader.ts';
+import { ContainerWriter } from '../../src/container/write/containerWriter.ts';
+import { dataStartOf } from '../../src/container/format/layout.ts';
 import { BackupError } from '../../src/core/errors.ts';
 import { type Crash, type CrashModel, prefixCrashes, randomCrash } from '../helpers/crash.ts';
 import { MemoryStorage } from '../helpers/memoryStorage.ts';

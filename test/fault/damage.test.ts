@@ -3,7 +3,7 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { BackupError, EXIT_CODES } from '../../src/core/errors.ts';
-import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { runCli } from '../helpers/cli.ts';
 import { firstExtent } from '../helpers/containers.ts';
 import {

@@ -1,9 +1,9 @@
 /** Faults of the contract's table, rows 33 to 37: transfers that the engine does not open, broken bitmaps first of all. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import type { LabAction, LabMatch, LabVm } from '../../src/lab/index.ts';
-import { Engine } from '../../src/ovirt/engine.ts';
-import type { SessionReport } from '../../src/session/report.ts';
+import type { LabAction, LabMatch, LabVm } from '../../lab/src/index.ts';
+import { EngineApi } from '../../src/ovirt/engine/engineApi.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
@@ -72,7 +72,7 @@ describe('row 35: a disk of a running VM', () => {
   it('can be read through a backup only', async () => {
     const { lab } = bench;
     const vm = addSmallVm(lab);
-    await using engine = await Engine.connect(bench.settings());
+    await using engine = await EngineApi.connect(bench.settings());
     const download = {
       diskId: vm.disk('sys').id,
       direction: 'download',

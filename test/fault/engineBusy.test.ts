@@ -3,10 +3,10 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import { BACKUP_JOURNAL, Journal } from '../../src/repository/journal.ts';
 import { Repository } from '../../src/repository/repository.ts';
-import { backupDescription } from '../../src/session/ownership.ts';
+import { backupDescription } from '../../src/sessions/cleanup/ownership.ts';
 import { EngineClient } from '../helpers/engineClient.ts';
 import { diskRefs, openDownload, type ReadyBackup } from '../helpers/engineFlows.ts';
 import {

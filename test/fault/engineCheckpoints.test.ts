@@ -1,7 +1,7 @@
 /** Faults of the contract's table, rows 16, 17, 20, 21 and 24: checkpoints that are lost, invalid or never made. */
 import { describe, expect, it } from 'vitest';
-import type { LabVm } from '../../src/lab/index.ts';
-import type { SessionReport } from '../../src/session/report.ts';
+import type { LabVm } from '../../lab/src/index.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,

@@ -1,7 +1,7 @@
 /** Faults of the contract's table, rows 13 to 15, 18, 19, 22 and 23: disks that cannot be what was planned. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import { EngineClient } from '../helpers/engineClient.ts';
 import {
   addSmallVm,

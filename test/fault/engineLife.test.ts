@@ -1,9 +1,9 @@
 /** Faults of the contract's table, rows 25 to 32: how backups come to be ready, and how they end. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { endBackup } from '../../src/ovirt/backupCycle.ts';
-import { Engine } from '../../src/ovirt/engine.ts';
-import { cancelDownloads } from '../../src/session/downloads.ts';
+import { endBackup } from '../../src/ovirt/lifecycle/backupPhases.ts';
+import { EngineApi } from '../../src/ovirt/engine/engineApi.ts';
+import { cancelDownloads } from '../../src/sessions/cleanup/downloads.ts';
 import { EngineClient } from '../helpers/engineClient.ts';
 import { openDownload, readyBackup, startBackup } from '../helpers/engineFlows.ts';
 import {
@@ -89,7 +89,7 @@ describe.each(LEGACY)('row 27: a %s backup that is finalized too early', (_kind,
   it('is polled until it has failed, whatever the engine answers', async () => {
     const { lab } = bench;
     await using client = await EngineClient.login(lab);
-    await using engine = await Engine.connect(bench.settings());
+    await using engine = await EngineApi.connect(bench.settings());
     const vm = addSmallVm(lab, spec);
     lab.behaviour.backupHangs = true;
     const { id } = await startBackup(client, vm);
@@ -107,7 +107,7 @@ describe('row 28: a backup with an open transfer', () => {
   it('is finalized after the transfer was ended', async () => {
     const { lab } = bench;
     await using client = await EngineClient.login(lab);
-    await using engine = await Engine.connect(bench.settings());
+    await using engine = await EngineApi.connect(bench.settings());
     const vm = addSmallVm(lab);
     const backup = await readyBackup(client, vm);
     await openDownload(client, backup, vm.disk('sys').id);

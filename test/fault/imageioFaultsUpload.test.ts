@@ -1,8 +1,8 @@
 /** Rows 43 and 44 of the fault table: uploads that are paused, or whose image server is restarted. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import type { LabVm } from '../../src/lab/index.ts';
-import type { RestoreVmReport } from '../../src/session/restoreVm.ts';
+import type { LabVm } from '../../lab/src/index.ts';
+import type { RestoreVmReport } from '../../src/sessions/restore/restoreVm.ts';
 import { expectCode } from '../helpers/errors.ts';
 import {
   addVm,

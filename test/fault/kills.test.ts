@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import type { SessionMode } from '../../src/session/chainSession.ts';
+import type { SessionMode } from '../../src/sessions/backup/parent/parentChoice.ts';
 import { backupArgs, runCli } from '../helpers/cli.ts';
 import { makeFastFolder } from '../helpers/fastFolder.ts';
 import { BLOCK_BYTES, blocks, sha256OfFile, writeImage } from '../helpers/images.ts';

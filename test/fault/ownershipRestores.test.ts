@@ -1,6 +1,6 @@
 /** What restores make, adopt and remove: their own VM and disks, and nothing of others that bears the same name. */
 import { expect, describe, it } from 'vitest';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import type { JournalEntry } from '../../src/repository/journal.ts';
 import { addSmallVm, gateway, messageCodes } from '../helpers/engineFaults.ts';
 import { expectCode } from '../helpers/errors.ts';

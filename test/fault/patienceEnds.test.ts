@@ -1,9 +1,9 @@
 /** Answers that come late, wrong or twice: a session asks again, and what it could not end is remembered. */
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
-import type { LabVm } from '../../src/lab/index.ts';
-import { Engine } from '../../src/ovirt/engine.ts';
-import { backupVms } from '../../src/session/backupVms.ts';
+import type { LabVm } from '../../lab/src/index.ts';
+import { EngineApi } from '../../src/ovirt/engine/engineApi.ts';
+import { backupVms } from '../../src/sessions/backup/backupVms.ts';
 import { EngineClient, waitUntil } from '../helpers/engineClient.ts';
 import {
   addSmallVm,
@@ -112,7 +112,7 @@ describe('a renewal of the token', () => {
   it('survives the abort of the request that began it', async () => {
     const { lab } = bench;
     const vm = addSmallVm(lab);
-    await using engine = await Engine.connect(bench.settings());
+    await using engine = await EngineApi.connect(bench.settings());
     const owner = new AbortController();
     const gate = new AbortController();
     const opened = once(gate.signal, 'abort');

@@ -1,7 +1,7 @@
 /** Prunes on a volume that is too full for a merge. */
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { pruneRepository } from '../../src/session/pruneRepository.ts';
+import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { blocks, MIB, noise, writeImage } from '../helpers/images.ts';
 import { backup, expectClean, filesOf, pointsOf } from '../helpers/repositories.ts';
 import { canMountVolumes, inSmallVolume } from '../helpers/smallVolume.ts';

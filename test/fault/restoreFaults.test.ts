@@ -1,7 +1,7 @@
 /** Rows 59 to 62 of the fault table: restores whose upload is refused, too large, cancelled or cannot be placed. */
 import { describe, expect, it } from 'vitest';
 import { type ErrorCode, exitCodeOf } from '../../src/core/errors.ts';
-import type { RestoreVmOptions } from '../../src/session/restoreVm.ts';
+import type { RestoreVmOptions } from '../../src/sessions/restore/restoreVm.ts';
 import { EngineClient } from '../helpers/engineClient.ts';
 import { expectCode } from '../helpers/errors.ts';
 import {

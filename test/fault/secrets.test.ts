@@ -3,8 +3,8 @@
  * errors, messages and reports, nor in any file of the repository, also while the session runs.
  */
 import { describe, expect, it } from 'vitest';
-import type { LabAction, LabDiskSpec, LabMatch } from '../../src/lab/index.ts';
-import type { BackupVmsOptions } from '../../src/session/backupVms.ts';
+import type { LabAction, LabDiskSpec, LabMatch } from '../../lab/src/index.ts';
+import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
 import { Evidence } from '../helpers/evidence.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';

@@ -1,9 +1,9 @@
 /** Repositories that others change, that cannot be written to, and clocks that jump: typed errors, nothing lost. */
 import { copyFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { listRepository } from '../../src/session/listRepository.ts';
-import { restoreImages } from '../../src/session/restoreImages.ts';
-import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
+import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
+import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { expectCode, failureOf } from '../helpers/errors.ts';
 import { FaultyFiles } from '../helpers/faultyFiles.ts';
 import { blocks, writeImage } from '../helpers/images.ts';

@@ -6,8 +6,8 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { toFailure } from '../../src/core/errors.ts';
-import type { LabAction } from '../../src/lab/index.ts';
-import { listRepository } from '../../src/session/listRepository.ts';
+import type { LabAction } from '../../lab/src/index.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { expectCode } from '../helpers/errors.ts';
 import { useLab } from '../helpers/lab.ts';

@@ -4,9 +4,9 @@
  */
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { LabMatch } from '../../src/lab/index.ts';
-import { cleanupVm } from '../../src/session/cleanupVm.ts';
-import { listRepository } from '../../src/session/listRepository.ts';
+import type { LabMatch } from '../../lab/src/index.ts';
+import { cleanupVm } from '../../src/sessions/cleanup/cleanupVm.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
 import { inTurn } from '../helpers/longForm.ts';

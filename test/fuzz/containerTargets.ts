@@ -10,16 +10,16 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { crc32c } from '@node-rs/crc32';
-import { ContainerReader } from '../../src/container/containerReader.ts';
-import type { ContainerItem } from '../../src/container/items.ts';
-import { ZERO_BLOCK_ID } from '../../src/container/records.ts';
-import { checkStructure } from '../../src/container/structureCheck.ts';
+import { ContainerReader } from '../../src/container/read/containerReader.ts';
+import type { ContainerItem } from '../../src/container/format/items.ts';
+import { ZERO_BLOCK_ID } from '../../src/container/format/records.ts';
+import { checkStructure } from '../../src/container/read/structureCheck.ts';
 import { BackupError } from '../../src/core/errors.ts';
-import { type BlockVerbs, createBlockVerbs } from '../../src/pipeline/blockVerbs.ts';
-import { listRepository } from '../../src/session/listRepository.ts';
-import { rescanRepository } from '../../src/session/rescanRepository.ts';
-import { restoreImages } from '../../src/session/restoreImages.ts';
-import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { type BlockCodecs, createBlockCodecs } from '../../src/compute/blockCodecs.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
+import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
+import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
+import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { makeFastFolder } from '../helpers/fastFolder.ts';
 import { blocks, writeImage } from '../helpers/images.ts';
 import { MemoryStorage } from '../helpers/memoryStorage.ts';
@@ -62,7 +62,7 @@ class CountingStorage extends MemoryStorage {
 async function readItem(
   reader: ContainerReader,
   item: ContainerItem,
-  verbs: BlockVerbs,
+  codecs: BlockCodecs,
   seen: Set<number>,
 ): Promise<void> {
   const limit = reader.snapshot.pages.totalPages * REFERENCES_PER_PAGE;
@@ -71,7 +71,7 @@ async function readItem(
     if (++count > limit) throw new Error(`${item.path}: more than ${limit} references`);
     if (reference.blockId === ZERO_BLOCK_ID || seen.has(reference.blockId)) continue;
     seen.add(reference.blockId);
-    await tolerate(() => reader.readBlock(reference, verbs));
+    await tolerate(() => reader.readBlock(reference, codecs));
   }
 }
 
@@ -86,12 +86,12 @@ async function tolerate(work: () => Promise<unknown>): Promise<void> {
 
 async function takeContainer(input: Buffer): Promise<void> {
   const reader = await ContainerReader.open(new CountingStorage(input));
-  const verbs = await createBlockVerbs();
+  const codecs = await createBlockCodecs();
   const items = await reader.items();
   const seen = new Set<number>();
   for (const item of items) {
     if (item.kind === 'file' || item.kind === 'increment') {
-      await tolerate(() => readItem(reader, item, verbs, seen));
+      await tolerate(() => readItem(reader, item, codecs, seen));
     }
   }
   await checkStructure(reader, items);

@@ -3,7 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
 import { rmSync } from 'node:fs';
 import { BackupError } from '../../src/core/errors.ts';
-import { ImageioClient } from '../../src/ovirt/imageioClient.ts';
+import { ImageioClient } from '../../src/ovirt/imageio/imageioClient.ts';
 import { scaleTimings } from '../../src/ovirt/timings.ts';
 import { makeFastFolder } from '../helpers/fastFolder.ts';
 import type { Random } from '../helpers/random.ts';

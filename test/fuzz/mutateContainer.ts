@@ -2,8 +2,8 @@
  * Changes of containers. Most are made below the checksums, which are computed anew, so that the reader gets to see
  * what a forger would write: counts, links, places and sizes that lie.
  */
-import { PAGE_BYTES } from '../../src/container/layout.ts';
-import type { SnapshotSlot } from '../../src/container/slots.ts';
+import { PAGE_BYTES } from '../../src/container/format/layout.ts';
+import type { SnapshotSlot } from '../../src/container/format/snapshotSlots.ts';
 import { Forgery } from '../helpers/forge.ts';
 import type { Random } from '../helpers/random.ts';
 import { interestingNumber, mutateBytes, pick } from './mutate.ts';

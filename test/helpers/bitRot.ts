@@ -15,7 +15,7 @@ export interface Place {
   readonly stored: string;
 }
 
-interface StoredBlock {
+interface BlockToFetch {
   readonly fileName: string;
   readonly blockId: number;
   readonly offsetBytes: number;
@@ -26,14 +26,14 @@ interface StoredBlock {
 export interface Composition {
   readonly points: readonly RestorePoint[];
   readonly places: readonly Place[];
-  readonly stored: ReadonlyMap<string, StoredBlock>;
+  readonly stored: ReadonlyMap<string, BlockToFetch>;
 }
 
 export async function composeAll(folder: string): Promise<Composition> {
   const vbm = readdirSync(folder).find((name) => name.endsWith('.vbm')) ?? '';
   const { points } = decodeVbm(readFileSync(path.join(folder, vbm), 'utf8'), vbm);
   const places: Place[] = [];
-  const stored = new Map<string, StoredBlock>();
+  const stored = new Map<string, BlockToFetch>();
   for (const point of points) {
     await using view = await RestorePointView.open(folder, points, point);
     const fileNames = new Map(view.members.map(({ reader, point: own }) => [reader, own.fileName]));
@@ -53,7 +53,7 @@ export async function composeAll(folder: string): Promise<Composition> {
 }
 
 /** Flips one random bit in the stored bytes of each block. */
-export function rot(folder: string, blocks: Iterable<StoredBlock>, seed: number): void {
+export function rot(folder: string, blocks: Iterable<BlockToFetch>, seed: number): void {
   const random = createRandom(seed);
   for (const { fileName, offsetBytes, storedBytes } of blocks) {
     const file = openSync(path.join(folder, fileName), 'r+');

@@ -1,8 +1,8 @@
 /** The compiled command line against a lab in the test process; whatever it prints or is called with holds no secret. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect } from 'vitest';
-import type { LabOptions, LabRequest } from '../../src/lab/index.ts';
-import type { JobReport } from '../../src/session/backupVms.ts';
+import type { LabOptions, LabRequest } from '../../lab/src/index.ts';
+import type { JobReport } from '../../src/sessions/backup/backupVms.ts';
 import { type CliResult, type RunningCli, runCli, startCli } from './cli.ts';
 import { type LabBench, useLab } from './lab.ts';
 import { type TempFolder, useTempFolder } from './tempFolder.ts';

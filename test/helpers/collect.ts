@@ -1,10 +1,10 @@
 /** A sink that copies what it gets and releases the slots, and a way to run one stage alone. */
 import { Readable, type Writable } from 'node:stream';
-import type { PipelineRecord } from '../../src/pipeline/blocks.ts';
-import { loadLz4 } from '../../src/pipeline/lz4Binding.ts';
-import { callbackSink } from '../../src/pipeline/plainSinks.ts';
-import { connect, type Sink, type StageLike } from '../../src/pipeline/stage.ts';
-import { LZ4_HEADER_BYTES } from '../../src/pipeline/storedBlock.ts';
+import type { PipelineRecord } from '../../src/flow/records.ts';
+import { loadLz4 } from '../../src/compute/lz4Binding.ts';
+import { callbackSink } from '../../src/flow/sinks/plainSinks.ts';
+import { connect, type Sink, type StageLike } from '../../src/flow/connect.ts';
+import { LZ4_HEADER_BYTES } from '../../src/compute/lz4Frame.ts';
 import { letterOf } from './diskImage.ts';
 
 /** A record and a copy of its whole slot; no bytes for records without a slot. */

@@ -1,5 +1,5 @@
 /** Looks into a container for tests that damage it on purpose. */
-import { ContainerReader, type StoredExtent } from '../../src/container/containerReader.ts';
+import { ContainerReader, type StoredExtent } from '../../src/container/read/containerReader.ts';
 import { openStorage } from '../../src/container/storage.ts';
 
 /** Where the stored blocks of a container lie. */

@@ -7,7 +7,7 @@
  * - `-`: a hole that nobody wrote (clean zero)
  */
 import { createMemoryDevice } from '../../src/devices/memoryDevice.ts';
-import type { BlockDevice, DiskMode, DiskTask, Extent } from '../../src/pipeline/blocks.ts';
+import type { BlockDevice, DiskMode, DiskTask, Extent } from '../../src/flow/records.ts';
 
 export const BLOCK_BYTES = 4096;
 

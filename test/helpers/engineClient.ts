@@ -2,7 +2,7 @@
 import { setTimeout as sleepMs } from 'node:timers/promises';
 import { Agent, type Dispatcher, request } from 'undici';
 import { expect } from 'vitest';
-import type { Lab } from '../../src/lab/index.ts';
+import type { Lab } from '../../lab/src/index.ts';
 
 const POLL_MS = 2;
 const DEADLINE_MS = 20_000;

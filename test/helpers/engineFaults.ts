@@ -1,7 +1,7 @@
 /** For tests of the engine's faults: a small VM, requests by kind, canned refusals, and sessions that have to work. */
 import { expect } from 'vitest';
-import type { Lab, LabDiskSpec, LabRequest, LabVm, LabVmSpec } from '../../src/lab/index.ts';
-import type { SessionReport } from '../../src/session/report.ts';
+import type { Lab, LabDiskSpec, LabRequest, LabVm, LabVmSpec } from '../../lab/src/index.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { BLOCK_BYTES, MIB, noise } from './images.ts';
 import type { LabBench } from './lab.ts';
 

@@ -1,6 +1,6 @@
 /** The usual steps of a backup client, for tests that are about something else. */
 import { expect } from 'vitest';
-import type { Lab, LabVm } from '../../src/lab/index.ts';
+import type { Lab, LabVm } from '../../lab/src/index.ts';
 import type { EngineClient, Json } from './engineClient.ts';
 
 export interface BackupWish {

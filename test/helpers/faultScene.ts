@@ -2,9 +2,9 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { expect } from 'vitest';
 import type { BackupError, ErrorCode } from '../../src/core/errors.ts';
-import type { Lab, LabDisk, LabDiskSpec, LabMatch, LabVm } from '../../src/lab/index.ts';
-import type { BackupVmsOptions } from '../../src/session/backupVms.ts';
-import type { SessionReport } from '../../src/session/report.ts';
+import type { Lab, LabDisk, LabDiskSpec, LabMatch, LabVm } from '../../lab/src/index.ts';
+import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { EngineClient } from './engineClient.ts';
 import { expectCode } from './errors.ts';
 import { KIB, MIB } from './images.ts';

@@ -1,5 +1,5 @@
 /** What other products and people do on an engine at the same time. */
-import type { LabDisk, LabVm } from '../../src/lab/index.ts';
+import type { LabDisk, LabVm } from '../../lab/src/index.ts';
 import { type EngineClient, type Json, waitUntil } from './engineClient.ts';
 
 /** A user's snapshot of a VM. @returns the id of the volume of `disk` in it. */

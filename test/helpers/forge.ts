@@ -8,7 +8,7 @@ import {
   readPageId,
   slotOffsetOf,
   viewOf,
-} from '../../src/container/layout.ts';
+} from '../../src/container/format/layout.ts';
 import {
   decodeHeader,
   decodeSlot,
@@ -16,7 +16,7 @@ import {
   type SnapshotRoots,
   type SnapshotSlot,
   slotReadBytes,
-} from '../../src/container/slots.ts';
+} from '../../src/container/format/snapshotSlots.ts';
 import { MemoryStorage } from './memoryStorage.ts';
 
 export class Forgery {

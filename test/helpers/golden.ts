@@ -1,8 +1,8 @@
 /** The golden vectors of fixtures/golden: see fixtures/PROVENANCE.md. */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-import type { ItemKind } from '../../src/container/items.ts';
-import type { Property, PropertyType } from '../../src/container/properties.ts';
+import type { ItemKind } from '../../src/container/format/items.ts';
+import type { Property, PropertyType } from '../../src/container/format/properties.ts';
 
 const FOLDER_URL = new URL('../../fixtures/golden/', import.meta.url);
 

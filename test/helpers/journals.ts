@@ -1,13 +1,13 @@
 /** Journals of sessions in a test's repository: read while they run, and put there as a killed process leaves them. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import {
   type JournalEntry,
   leftBackupJournal,
   restoreJournalName,
 } from '../../src/repository/journal.ts';
-import { type CleanupReport, cleanupVm } from '../../src/session/cleanupVm.ts';
+import { type CleanupReport, cleanupVm } from '../../src/sessions/cleanup/cleanupVm.ts';
 import type { LabBench } from './lab.ts';
 import { vmFoldersOf } from './repositories.ts';
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { assemble } from '../../kernels/assemble.ts';
 import { md5KernelText, sineWord } from '../../kernels/md5.ts';
-import { type WasmModule, wasm } from '../../src/pipeline/wasm.ts';
+import { type WasmModule, wasm } from '../../src/compute/kernels/wasm.ts';
 
 /** A kernel with one wrong bit in its table: whatever it computes is wrong. */
 export async function brokenKernel(): Promise<WasmModule> {

@@ -11,17 +11,17 @@ import {
   type LabView,
   type LabVm,
   startLab,
-} from '../../src/lab/index.ts';
+} from '../../lab/src/index.ts';
 import type { EngineSettings } from '../../src/ovirt/connection.ts';
 import { type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
-import { backupVms, type BackupVmsOptions } from '../../src/session/backupVms.ts';
-import type { SessionReport } from '../../src/session/report.ts';
-import { restoreImages } from '../../src/session/restoreImages.ts';
+import { backupVms, type BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
+import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import {
   restoreVm,
   type RestoreVmOptions,
   type RestoreVmReport,
-} from '../../src/session/restoreVm.ts';
+} from '../../src/sessions/restore/restoreVm.ts';
 import { BLOCK_BYTES } from './images.ts';
 import { useTempFolder } from './tempFolder.ts';
 

@@ -1,7 +1,7 @@
 /** Small disks of the lab and what their extents say. */
 import { KIB, TIB } from '../../src/core/units.ts';
-import type { ViewExtent } from '../../src/lab/dataPlane.ts';
-import { type LabDiskOptions, LabDiskState, LabStorage } from '../../src/lab/labDisk.ts';
+import type { ViewExtent } from '../../lab/src/dataPlane.ts';
+import { type LabDiskOptions, LabDiskState, LabStorage } from '../../lab/src/disks/labDisk.ts';
 
 /** A granule. */
 export const G: number = 64 * KIB;

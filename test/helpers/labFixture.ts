@@ -6,7 +6,7 @@ import {
   type LabVm,
   type LabVmSpec,
   startLab,
-} from '../../src/lab/index.ts';
+} from '../../lab/src/index.ts';
 import { MIB } from '../../src/core/units.ts';
 import { EngineClient } from './engineClient.ts';
 

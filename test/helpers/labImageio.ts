@@ -2,13 +2,13 @@
 import { once } from 'node:events';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { Agent, request } from 'undici';
-import { createLabAuthority } from '../../src/lab/certificates.ts';
-import type { Ticket } from '../../src/lab/dataPlane.ts';
-import { LabFaultList } from '../../src/lab/faults.ts';
-import { downloadTarget } from '../../src/lab/frozenView.ts';
-import { LabImageio } from '../../src/lab/imageio.ts';
-import type { LabDiskState } from '../../src/lab/labDisk.ts';
-import type { Lab, LabRequest } from '../../src/lab/types.ts';
+import { createLabAuthority } from '../../lab/src/http/certificates.ts';
+import type { Ticket } from '../../lab/src/dataPlane.ts';
+import { LabFaultList } from '../../lab/src/http/faults.ts';
+import { downloadTarget } from '../../lab/src/disks/frozenView.ts';
+import { LabImageio } from '../../lab/src/imageio/imageio.ts';
+import type { LabDiskState } from '../../lab/src/disks/labDisk.ts';
+import type { Lab, LabRequest } from '../../lab/src/types.ts';
 import { G, labDisk } from './labDisks.ts';
 
 export interface ImageioAnswer {

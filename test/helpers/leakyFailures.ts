@@ -1,6 +1,6 @@
 /** Failures of servers whose texts repeat secrets, as those of real ones may, and of logins that are wrong. */
-import { createLabAuthority } from '../../src/lab/certificates.ts';
-import type { Lab, LabAction, LabMatch } from '../../src/lab/index.ts';
+import { createLabAuthority } from '../../lab/src/http/certificates.ts';
+import type { Lab, LabAction, LabMatch } from '../../lab/src/index.ts';
 import type { EngineSettings } from '../../src/ovirt/connection.ts';
 
 export const WRONG_PASSWORD = 'canary-that-nobody-may-see';

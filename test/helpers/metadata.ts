@@ -1,8 +1,8 @@
 /** Metadata pages without a container around them. */
-import { MetadataWriter } from '../../src/container/metadataWriter.ts';
-import { PAGE_BYTES } from '../../src/container/layout.ts';
-import { PageReader } from '../../src/container/pageReader.ts';
-import type { BankDescriptor } from '../../src/container/slots.ts';
+import { MetadataWriter } from '../../src/container/write/metadataWriter.ts';
+import { PAGE_BYTES } from '../../src/container/format/layout.ts';
+import { PageReader } from '../../src/container/read/pageReader.ts';
+import type { BankDescriptor } from '../../src/container/format/snapshotSlots.ts';
 import { MemoryStorage } from './memoryStorage.ts';
 
 export const METADATA_START = 8 * PAGE_BYTES;

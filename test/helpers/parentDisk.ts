@@ -1,9 +1,9 @@
 /** A disk as the parent restore point holds it, from a picture of the image alphabet. */
-import { createBlockVerbs } from '../../src/pipeline/blockVerbs.ts';
-import { FingerprintMap, type ParentDisk } from '../../src/pipeline/fingerprintMap.ts';
+import { createBlockCodecs } from '../../src/compute/blockCodecs.ts';
+import { FingerprintMap, type ParentDisk } from '../../src/flow/fingerprintMap.ts';
 import { BLOCK_BYTES, blockContent } from './diskImage.ts';
 
-const verbs = await createBlockVerbs();
+const codecs = await createBlockCodecs();
 
 export function parentDisk(
   picture: string,
@@ -14,7 +14,7 @@ export function parentDisk(
   for (const [index, letter] of Array.from(picture).entries()) {
     if (letter === '0' || letter === '-') continue;
     const content = blockContent(letter, index === last ? tailBytes : BLOCK_BYTES);
-    fingerprints.set(index, verbs.fingerprint(content));
+    fingerprints.set(index, codecs.fingerprint(content));
   }
   const sizeBytes = last * BLOCK_BYTES + tailBytes;
   return { sizeBytes, fingerprints, damaged: new Set(damaged) };

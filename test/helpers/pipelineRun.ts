@@ -15,21 +15,21 @@ import type {
   SinkBlock,
   WantedBlock,
   ZeroRun,
-} from '../../src/pipeline/blocks.ts';
-import { createBlockReader } from '../../src/pipeline/blockReader.ts';
-import { createCompressor } from '../../src/pipeline/compressor.ts';
-import { createDirtyZeroFilter } from '../../src/pipeline/dirtyZeroFilter.ts';
-import { createExtentSource } from '../../src/pipeline/extentSource.ts';
-import type { ParentDisk } from '../../src/pipeline/fingerprintMap.ts';
-import { createHashComparer } from '../../src/pipeline/hashComparer.ts';
-import { createSlab, type Slab, type SlabLease, type Slot } from '../../src/pipeline/slab.ts';
-import { connect, type Sink, type StageFunction } from '../../src/pipeline/stage.ts';
+} from '../../src/flow/records.ts';
+import { createBlockReader } from '../../src/flow/stages/blockReader.ts';
+import { createCompressor } from '../../src/flow/stages/compressor.ts';
+import { createDirtyZeroFilter } from '../../src/flow/stages/dirtyZeroFilter.ts';
+import { createExtentSource } from '../../src/flow/stages/extentSource.ts';
+import type { ParentDisk } from '../../src/flow/fingerprintMap.ts';
+import { createHashComparer } from '../../src/flow/stages/hashComparer.ts';
+import { createSlab, type Slab, type SlabLease, type Slot } from '../../src/flow/slab.ts';
+import { connect, type Sink, type StageFunction } from '../../src/flow/connect.ts';
 import {
   type HashResult,
   loadPoolParts,
   type PackResult,
   WorkerPool,
-} from '../../src/pipeline/workerPool.ts';
+} from '../../src/compute/workerPool.ts';
 
 export type Place = 'extents' | 'read' | 'hash' | 'pack';
 /** Called before the `count`-th piece of work (from 1) at `place`. */
@@ -46,7 +46,7 @@ class TappedPool extends WorkerPool {
   constructor(tap: Tap, ...rest: ConstructorParameters<typeof WorkerPool>) {
     super(...rest);
     this.#tap = tap;
-    [this.#slab] = rest;
+    this.#slab = rest[0] as Slab;
   }
 
   /** Waits until a thread works, by a job that no tap sees. */

@@ -1,10 +1,10 @@
 /** A lab and sessions against it, for scripts too: no test framework in here. */
 import { deepStrictEqual } from 'node:assert';
-import { type Lab, type LabOptions, type LabVm, startLab } from '../../src/lab/index.ts';
+import { type Lab, type LabOptions, type LabVm, startLab } from '../../lab/src/index.ts';
 import type { EngineSettings } from '../../src/ovirt/connection.ts';
 import { type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
-import { backupVms, type BackupVmsOptions } from '../../src/session/backupVms.ts';
-import type { SessionReport } from '../../src/session/report.ts';
+import { backupVms, type BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { BLOCK_BYTES } from './images.ts';
 import type { PointContent } from './plainRepository.ts';
 

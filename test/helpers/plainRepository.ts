@@ -2,11 +2,11 @@
 import { deepStrictEqual, ok } from 'node:assert';
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { backupImages, type BackupImagesOptions } from '../../src/session/backupImages.ts';
-import { listRepository } from '../../src/session/listRepository.ts';
-import type { SessionReport } from '../../src/session/report.ts';
-import { restoreImages } from '../../src/session/restoreImages.ts';
-import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { backupImages, type BackupImagesOptions } from '../../src/sessions/backup/backupImages.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
+import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
+import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { makeFastFolder } from './fastFolder.ts';
 import { BLOCK_BYTES, sha256OfFile } from './images.ts';
 

@@ -2,10 +2,13 @@
 import path from 'node:path';
 import { expect } from 'vitest';
 import type { RestorePoint } from '../../src/repository/restorePoint.ts';
-import type { RetentionPolicy } from '../../src/repository/retention.ts';
+import type { RetentionPolicy } from '../../src/repository/retention/retention.ts';
 import { VmFolder } from '../../src/repository/vmFolder.ts';
-import { pruneRepository, type PrunedVm } from '../../src/session/pruneRepository.ts';
-import { synthesizeFull, type SynthesizeReport } from '../../src/session/synthesizeFull.ts';
+import { pruneRepository, type PrunedVm } from '../../src/sessions/retention/pruneRepository.ts';
+import {
+  synthesizeFull,
+  type SynthesizeReport,
+} from '../../src/sessions/retention/synthesizeFull.ts';
 import { writeImage } from './images.ts';
 import { backup, expectClean, expectRestored, pointsOf, VM, vmFolderOf } from './repositories.ts';
 import type { TempFolder } from './tempFolder.ts';

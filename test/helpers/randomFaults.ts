@@ -1,5 +1,5 @@
 /** Faults of engine and imageio that a long run throws at random, and times that suit them. */
-import type { LabAction, LabMatch } from '../../src/lab/index.ts';
+import type { LabAction, LabMatch } from '../../lab/src/index.ts';
 import { type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
 
 const IMAGE = { server: 'imageio', method: 'GET' } as const;

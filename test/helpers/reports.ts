@@ -1,5 +1,5 @@
 /** Reports made up for tests of code that only looks at their figures. */
-import type { DiskReport, SessionReport, StageSeconds } from '../../src/session/report.ts';
+import type { DiskReport, SessionReport, StageSeconds } from '../../src/sessions/shared/report.ts';
 
 export function diskReport(seconds: Partial<StageSeconds> = {}): DiskReport {
   return {

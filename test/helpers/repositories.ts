@@ -4,10 +4,10 @@ import path from 'node:path';
 import { expect } from 'vitest';
 import { decodeVbm } from '../../src/repository/pointXml.ts';
 import type { RestorePoint } from '../../src/repository/restorePoint.ts';
-import { backupImages, type BackupImagesOptions } from '../../src/session/backupImages.ts';
-import type { SessionReport } from '../../src/session/report.ts';
-import { restoreImages } from '../../src/session/restoreImages.ts';
-import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { backupImages, type BackupImagesOptions } from '../../src/sessions/backup/backupImages.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
+import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
+import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { BLOCK_BYTES, sha256, sha256OfFile } from './images.ts';
 
 export const VM = 'vm';

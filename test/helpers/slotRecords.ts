@@ -1,6 +1,6 @@
 /** Records with real slots, for tests of one stage behind the reader. */
-import type { DataBlock, HashedBlock, ZeroRun } from '../../src/pipeline/blocks.ts';
-import type { SlabLease } from '../../src/pipeline/slab.ts';
+import type { DataBlock, HashedBlock, ZeroRun } from '../../src/flow/records.ts';
+import type { SlabLease } from '../../src/flow/slab.ts';
 import { BLOCK_BYTES, blockContent } from './diskImage.ts';
 
 export function zeroRun(index: number, blockCount: number, lengthBytes?: number): ZeroRun {

@@ -1,8 +1,8 @@
 /** The scenario of the fault sweep over a VM of an engine: an increment by its change map. */
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import type { LabVm } from '../../src/lab/index.ts';
-import type { SessionReport } from '../../src/session/report.ts';
+import type { LabVm } from '../../lab/src/index.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { BLOCK_BYTES } from './images.ts';
 import type { PlainLab } from './plainLab.ts';
 import { checkNoStrays, checkPoints, checkVerifies, type PointContent } from './plainRepository.ts';

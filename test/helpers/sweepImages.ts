@@ -3,8 +3,8 @@ import { deepStrictEqual, ok } from 'node:assert';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { BackupError } from '../../src/core/errors.ts';
-import type { SessionReport } from '../../src/session/report.ts';
-import { restoreImages } from '../../src/session/restoreImages.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
+import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { blocks, sha256, writeImage } from './images.ts';
 import {
   backupFull,

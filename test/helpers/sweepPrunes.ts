@@ -2,10 +2,10 @@
 import { deepStrictEqual, ok } from 'node:assert';
 import path from 'node:path';
 import { type ErrorCode, RepositoryError } from '../../src/core/errors.ts';
-import type { RetentionPolicy } from '../../src/repository/retention.ts';
-import type { SessionMode } from '../../src/session/chainSession.ts';
-import { pruneRepository } from '../../src/session/pruneRepository.ts';
-import { synthesizeFull } from '../../src/session/synthesizeFull.ts';
+import type { RetentionPolicy } from '../../src/repository/retention/retention.ts';
+import type { SessionMode } from '../../src/sessions/backup/parent/parentChoice.ts';
+import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
+import { synthesizeFull } from '../../src/sessions/retention/synthesizeFull.ts';
 import { FILE_FAULTS } from './faultyFiles.ts';
 import { BLOCK_BYTES, blocks, sha256, writeImage } from './images.ts';
 import {

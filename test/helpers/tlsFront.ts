@@ -2,8 +2,8 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import { createLabAuthority } from '../../src/lab/certificates.ts';
-import type { Lab } from '../../src/lab/index.ts';
+import { createLabAuthority } from '../../lab/src/http/certificates.ts';
+import type { Lab } from '../../lab/src/index.ts';
 
 export interface TlsFront extends AsyncDisposable {
   readonly url: string;

@@ -1,16 +1,16 @@
 /** Writes small containers through the product's writer and reads everything back through its reader. */
 import { createHash } from 'node:crypto';
-import { FileMap, PatchList } from '../../src/container/blockMaps.ts';
-import { ContainerReader } from '../../src/container/containerReader.ts';
-import { ContainerWriter, type FolderHandle } from '../../src/container/containerWriter.ts';
-import type { ContainerItem } from '../../src/container/items.ts';
-import type { Property } from '../../src/container/properties.ts';
-import { ZERO_BLOCK_ID } from '../../src/container/records.ts';
+import { FileMap, PatchList } from '../../src/container/write/blockMaps.ts';
+import { ContainerReader } from '../../src/container/read/containerReader.ts';
+import { ContainerWriter, type FolderHandle } from '../../src/container/write/containerWriter.ts';
+import type { ContainerItem } from '../../src/container/format/items.ts';
+import type { Property } from '../../src/container/format/properties.ts';
+import { ZERO_BLOCK_ID } from '../../src/container/format/records.ts';
 import type { Storage } from '../../src/container/storage.ts';
 import { blockCountOf } from '../../src/core/units.ts';
-import type { PackedBlock } from '../../src/pipeline/blocks.ts';
-import { type BlockVerbs, createBlockVerbs } from '../../src/pipeline/blockVerbs.ts';
-import { createSlab, type Slab } from '../../src/pipeline/slab.ts';
+import type { PackedBlock } from '../../src/flow/records.ts';
+import { type BlockCodecs, createBlockCodecs } from '../../src/compute/blockCodecs.ts';
+import { createSlab, type Slab } from '../../src/flow/slab.ts';
 import { MemoryStorage } from './memoryStorage.ts';
 
 export const FOLDER = '6a0f0f7e-0000-4000-8000-00000000000a (6a0f0f7e-0000-4000-8000-00000000000b)';
@@ -52,7 +52,7 @@ export function incrementOf(
 
 export interface Packer {
   readonly slab: Slab;
-  readonly verbs: BlockVerbs;
+  readonly codecs: BlockCodecs;
   pack(index: number, plain: Buffer): Promise<PackedBlock>;
 }
 
@@ -60,20 +60,20 @@ export interface Packer {
 export async function createPacker(blockSizeBytes: number): Promise<Packer> {
   const slab = createSlab({ blockSizeBytes, slabBytes: 4 * blockSizeBytes });
   const lease = slab.lease();
-  const verbs = await createBlockVerbs();
+  const codecs = await createBlockCodecs();
   const pack = async (index: number, plain: Buffer): Promise<PackedBlock> => {
     const [raw, packed] = [await lease.acquireRaw(), await lease.acquirePacked()];
     plain.copy(raw.bytes);
     const lengthBytes = plain.length;
-    const digest = verbs.digest(plain);
-    const fingerprint = verbs.fingerprint(plain);
-    const form = verbs.pack(raw.bytes, lengthBytes, packed.bytes);
+    const digest = codecs.digest(plain);
+    const fingerprint = codecs.fingerprint(plain);
+    const form = codecs.pack(raw.bytes, lengthBytes, packed.bytes);
     const [slot, unused] = form.codec === 'lz4' ? [packed, raw] : [raw, packed];
     unused.release();
     const place = { diskId: 'disk', index, offsetBytes: index * blockSizeBytes, lengthBytes };
     return { kind: 'packed', ...place, slot, ...form, fingerprint, digest };
   };
-  return { slab, verbs, pack };
+  return { slab, codecs, pack };
 }
 
 function isZero(bytes: Buffer): boolean {
@@ -126,12 +126,12 @@ export async function itemAt(reader: ContainerReader, path: string): Promise<Con
 export async function readBlocks(
   reader: ContainerReader,
   item: ContainerItem,
-  verbs: BlockVerbs,
+  codecs: BlockCodecs,
 ): Promise<Map<number, Buffer | 'zero'>> {
   const blocks = new Map<number, Buffer | 'zero'>();
   for await (const reference of reader.references(item)) {
     const isStored = reference.blockId !== ZERO_BLOCK_ID;
-    blocks.set(reference.index, isStored ? await reader.readBlock(reference, verbs) : 'zero');
+    blocks.set(reference.index, isStored ? await reader.readBlock(reference, codecs) : 'zero');
   }
   return blocks;
 }
@@ -142,7 +142,7 @@ export async function readRange(
   item: ContainerItem,
   range: { readonly offsetBytes: number; readonly lengthBytes: number },
 ): Promise<Buffer> {
-  const verbs = await createBlockVerbs();
+  const codecs = await createBlockCodecs();
   const { blockSizeBytes } = reader;
   const first = Math.floor(range.offsetBytes / blockSizeBytes);
   const end = blockCountOf(range.offsetBytes + range.lengthBytes, blockSizeBytes);
@@ -151,7 +151,7 @@ export async function readRange(
     const reference = await reader.fileBlock(item, index);
     const isStored = reference.blockId !== ZERO_BLOCK_ID;
     parts.push(
-      isStored ? await reader.readBlock(reference, verbs) : Buffer.alloc(reference.lengthBytes),
+      isStored ? await reader.readBlock(reference, codecs) : Buffer.alloc(reference.lengthBytes),
     );
   }
   const skipBytes = range.offsetBytes - first * blockSizeBytes;
@@ -172,10 +172,10 @@ export function hashesOf(blocks: ReadonlyMap<number, Buffer | 'zero'>): string[]
 /** Everything that a container says, in a form that compares: one line an item, every block read. */
 export async function contentsOf(storage: Storage): Promise<string[]> {
   const reader = await ContainerReader.open(storage);
-  const verbs = await createBlockVerbs();
+  const codecs = await createBlockCodecs();
   const lines: string[] = [];
   for (const item of await reader.items()) {
-    const blocks = item.kind === 'folder' ? new Map() : await readBlocks(reader, item, verbs);
+    const blocks = item.kind === 'folder' ? new Map() : await readBlocks(reader, item, codecs);
     const properties = item.properties?.map(({ name, value }) => `${name}=${String(value)}`);
     lines.push(
       [item.path, item.kind, item.record.sizeBytes, properties, ...hashesOf(blocks)].join(' '),

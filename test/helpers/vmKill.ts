@@ -2,9 +2,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { LabMatch } from '../../src/lab/index.ts';
-import type { BackupVmsOptions } from '../../src/session/backupVms.ts';
-import type { RestoreVmOptions } from '../../src/session/restoreVm.ts';
+import type { LabMatch } from '../../lab/src/index.ts';
+import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
+import type { RestoreVmOptions } from '../../src/sessions/restore/restoreVm.ts';
 import type { LabBench } from './lab.ts';
 
 const SCRIPT = fileURLToPath(new URL('vmProcess.mjs', import.meta.url));

@@ -10,10 +10,10 @@ import type {
   LabView,
   LabVm,
   LabVmSpec,
-} from '../../src/lab/index.ts';
-import type { BackupVmsOptions } from '../../src/session/backupVms.ts';
-import { listRepository } from '../../src/session/listRepository.ts';
-import type { DiskReport, SessionReport } from '../../src/session/report.ts';
+} from '../../lab/src/index.ts';
+import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
+import type { DiskReport, SessionReport } from '../../src/sessions/shared/report.ts';
 import { BLOCK_BYTES, KIB } from './images.ts';
 import type { LabBench } from './lab.ts';
 import { noise, prose } from './random.ts';

@@ -1,6 +1,6 @@
 /** What may happen to a VM between its sessions, by name, so that tests can draw it at random. */
-import type { Lab, LabDisk, LabFault, LabView, LabVm } from '../../src/lab/index.ts';
-import type { SessionMode } from '../../src/session/chainSession.ts';
+import type { Lab, LabDisk, LabFault, LabView, LabVm } from '../../lab/src/index.ts';
+import type { SessionMode } from '../../src/sessions/backup/parent/parentChoice.ts';
 import { noise, prose } from './random.ts';
 
 export const TROUBLES = [

@@ -1,9 +1,9 @@
 /** The audit of change maps: what a map misses is found before the increment relies on it. */
 import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import type { LabVm } from '../../src/lab/index.ts';
-import type { BackupVmsOptions } from '../../src/session/backupVms.ts';
-import type { SessionReport } from '../../src/session/report.ts';
+import type { LabVm } from '../../lab/src/index.ts';
+import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { jobOf, useCliLab } from '../helpers/cliLab.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { ChainLock } from '../../src/repository/chainLock.ts';
-import { rescanRepository } from '../../src/session/rescanRepository.ts';
+import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import { expectFailure, runCli, startCli, until } from '../helpers/cli.ts';
 import { FIRST, useCliChain } from '../helpers/cliChain.ts';
 import { MIB, noise, writeImage, writeSparseImage } from '../helpers/images.ts';

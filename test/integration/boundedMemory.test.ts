@@ -4,8 +4,8 @@ import { Readable, Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { SinkBlock } from '../../src/pipeline/blocks.ts';
-import { callbackSink } from '../../src/pipeline/plainSinks.ts';
+import type { SinkBlock } from '../../src/flow/records.ts';
+import { callbackSink } from '../../src/flow/sinks/plainSinks.ts';
 import { diskImage } from '../helpers/diskImage.ts';
 import { openPipelineRun } from '../helpers/pipelineRun.ts';
 

@@ -1,7 +1,7 @@
 /** `backup --vm` as a program: which VMs and disks it does, what it prints where, and how it ends. */
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import type { LabDiskSpec, LabVm } from '../../src/lab/index.ts';
+import type { LabDiskSpec, LabVm } from '../../lab/src/index.ts';
 import { exitErrorOf, expectFailure } from '../helpers/cli.ts';
 import { changesOf, jobOf, messageCodesOf, useCliLab } from '../helpers/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';

@@ -1,8 +1,8 @@
 /** `cleanup`: ends and removes what stopped sessions left, and nothing that is somebody else's. */
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import type { LabMatch, LabVm } from '../../src/lab/index.ts';
-import { type CleanupReport, cleanupVm } from '../../src/session/cleanupVm.ts';
+import type { LabMatch, LabVm } from '../../lab/src/index.ts';
+import { type CleanupReport, cleanupVm } from '../../src/sessions/cleanup/cleanupVm.ts';
 import { type CliResult, expectFailure, until } from '../helpers/cli.ts';
 import { changesOf, messageCodesOf, useCliLab } from '../helpers/cliLab.ts';
 import { EngineClient, type Json } from '../helpers/engineClient.ts';

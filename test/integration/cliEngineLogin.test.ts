@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { createLabAuthority } from '../../src/lab/certificates.ts';
+import { createLabAuthority } from '../../lab/src/http/certificates.ts';
 import { expectFailure, type RunningCli, startCli } from '../helpers/cli.ts';
 import { loginsOf, useCliLab } from '../helpers/cliLab.ts';
 

@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import type { LabVm } from '../../src/lab/index.ts';
-import type { PreflightReport } from '../../src/session/preflightVm.ts';
+import type { LabVm } from '../../lab/src/index.ts';
+import type { PreflightReport } from '../../src/sessions/backup/vm/preflightVm.ts';
 import { type CliResult, expectFailure } from '../helpers/cli.ts';
 import { changesOf, messageCodesOf, useCliLab } from '../helpers/cliLab.ts';
 import { fileTree } from '../helpers/fileTree.ts';

@@ -1,8 +1,8 @@
 /** `restore --to-engine` as a program: a new VM with the content of a restore point, or a refusal. */
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import type { LabVm } from '../../src/lab/index.ts';
-import type { RestoreVmReport } from '../../src/session/restoreVm.ts';
+import type { LabVm } from '../../lab/src/index.ts';
+import type { RestoreVmReport } from '../../src/sessions/restore/restoreVm.ts';
 import { type CliResult, exitErrorOf, expectFailure } from '../helpers/cli.ts';
 import { changesOf, useCliLab } from '../helpers/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';

@@ -1,7 +1,7 @@
 /** Ctrl-C during a backup of a VM: whatever is under way, the VM is free afterwards and the chain is as before. */
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import type { LabAction, LabMatch, LabVm } from '../../src/lab/index.ts';
+import type { LabAction, LabMatch, LabVm } from '../../lab/src/index.ts';
 import { type RunningCli, until } from '../helpers/cli.ts';
 import { useCliLab } from '../helpers/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';

@@ -9,7 +9,7 @@ import { describe, expect, it } from 'vitest';
 import { createProgram } from '../../src/cli/program.ts';
 import { ERROR_CODES, EXIT_CODES } from '../../src/core/errors.ts';
 import { MESSAGE_CODES, sessionMessage } from '../../src/core/messages.ts';
-import { addSampleVms, startLab } from '../../src/lab/index.ts';
+import { addSampleVms, startLab } from '../../lab/src/index.ts';
 import { tempDir } from '../helpers/tempDir.ts';
 
 const run = promisify(execFile);
@@ -18,7 +18,7 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const CLI = path.join(ROOT, 'dist/cli/launch.cjs');
 const LIBRARY = pathToFileURL(path.join(ROOT, 'dist/index.js')).href;
 
-const LAB = pathToFileURL(path.join(ROOT, 'dist/lab/index.js')).href;
+const LAB = pathToFileURL(path.join(ROOT, 'lab/dist/index.js')).href;
 
 function read(file: string): string {
   return readFileSync(path.join(ROOT, file), 'utf8');
@@ -55,7 +55,7 @@ function runExample(code: string, cwd: string): string {
   const file = path.join(cwd, 'example.mjs');
   const local = code
     .replaceAll("'ovirt-cbt'", `'${LIBRARY}'`)
-    .replaceAll("'ovirt-cbt/lab'", `'${LAB}'`);
+    .replaceAll("'ovirt-cbt-lab'", `'${LAB}'`);
   writeFileSync(file, local);
   return execFileSync(process.execPath, [file], { cwd, encoding: 'utf8' });
 }

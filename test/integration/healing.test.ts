@@ -6,9 +6,9 @@ import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { IntegrityError } from '../../src/core/errors.ts';
-import { listRepository } from '../../src/session/listRepository.ts';
-import type { SessionReport } from '../../src/session/report.ts';
-import { verifyRepository, type VerifyReport } from '../../src/session/verifyRepository.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
+import { verifyRepository, type VerifyReport } from '../../src/sessions/verify/verifyRepository.ts';
 import {
   composeAll,
   type Composition,

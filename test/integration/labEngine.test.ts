@@ -1,7 +1,7 @@
 /** A client's way through full and incremental backups of the lab. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
-import { type Lab, startLab } from '../../src/lab/index.ts';
+import { type Lab, startLab } from '../../lab/src/index.ts';
 import { EngineClient } from '../helpers/engineClient.ts';
 import {
   dirtyOffsets,

@@ -1,7 +1,7 @@
 /** Checkpoints and bitmaps of the lab: chain, removal, loss, and what broken bitmaps lead to. */
 import { describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import type { Json } from '../helpers/engineClient.ts';
 import {
   dirtyOffsets,

@@ -1,7 +1,7 @@
 /** VMs by their configuration: exported as OVF, imported again, made by fields. */
 import { describe, expect, it } from 'vitest';
 import { GIB, MIB } from '../../src/core/units.ts';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import type { Answer, Json } from '../helpers/engineClient.ts';
 import { endBackup, readyBackup } from '../helpers/engineFlows.ts';
 import { useLab } from '../helpers/labFixture.ts';

@@ -1,7 +1,7 @@
 /** Creating, changing, converting and deleting disks through the lab's engine. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
-import { type Lab, startLab } from '../../src/lab/index.ts';
+import { type Lab, startLab } from '../../lab/src/index.ts';
 import { type Answer, EngineClient } from '../helpers/engineClient.ts';
 import { readyBackup, wholeBackup } from '../helpers/engineFlows.ts';
 

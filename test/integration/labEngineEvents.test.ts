@@ -1,7 +1,7 @@
 /** Events, jobs and snapshots of the lab's engine. */
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import type { Answer } from '../helpers/engineClient.ts';
 import { diskRefs, endBackup, readyBackup } from '../helpers/engineFlows.ts';
 import { useLab } from '../helpers/labFixture.ts';

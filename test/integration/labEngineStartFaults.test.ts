@@ -1,7 +1,7 @@
 /** Everything that makes the lab's engine refuse to start a backup, and what it looks at first. */
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
-import type { LabVm, LabVmSpec } from '../../src/lab/index.ts';
+import type { LabVm, LabVmSpec } from '../../lab/src/index.ts';
 import {
   diskRefs,
   eventCodes,

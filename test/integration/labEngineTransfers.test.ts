@@ -1,7 +1,7 @@
 /** Image transfers of the lab's engine: faults, phases, URLs, actions. */
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import type { Answer } from '../helpers/engineClient.ts';
 import {
   endBackup,

@@ -1,7 +1,7 @@
 /** Uploads to the lab, inactivity by policy, and the loss of tickets. */
 import { describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
-import type { LabVm } from '../../src/lab/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import type { Answer, Json } from '../helpers/engineClient.ts';
 import {
   endBackup,

@@ -1,7 +1,7 @@
 /** VMs, their disks and cards, and the installation around them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GIB, MIB } from '../../src/core/units.ts';
-import { type Lab, type LabVm, startLab } from '../../src/lab/index.ts';
+import { type Lab, type LabVm, startLab } from '../../lab/src/index.ts';
 import { EngineClient, type Json } from '../helpers/engineClient.ts';
 
 let lab: Lab;

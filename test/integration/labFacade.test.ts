@@ -2,7 +2,7 @@
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { MIB, TIB } from '../../src/core/units.ts';
-import { addSampleVms, startLab } from '../../src/lab/index.ts';
+import { addSampleVms, startLab } from '../../lab/src/index.ts';
 import { EngineClient, type Json, waitUntil } from '../helpers/engineClient.ts';
 import { readyBackup, startBackup } from '../helpers/engineFlows.ts';
 import { useLab } from '../helpers/labFixture.ts';

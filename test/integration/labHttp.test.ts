@@ -2,10 +2,10 @@
 import { connect as connectTls } from 'node:tls';
 import { Agent, request } from 'undici';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createLabAuthority, type LabAuthority } from '../../src/lab/certificates.ts';
-import { LabFaultList } from '../../src/lab/faults.ts';
-import { type LabHandler, LabServer } from '../../src/lab/labHttp.ts';
-import type { Lab, LabRequest } from '../../src/lab/types.ts';
+import { createLabAuthority, type LabAuthority } from '../../lab/src/http/certificates.ts';
+import { LabFaultList } from '../../lab/src/http/faults.ts';
+import { type LabHandler, LabServer } from '../../lab/src/http/server.ts';
+import type { Lab, LabRequest } from '../../lab/src/types.ts';
 
 const LAB = {} as Lab;
 const TEXT = 'x'.repeat(100_000);

@@ -1,6 +1,6 @@
 /** How the lab's imageio writes: PUT, PATCH, and what it refuses. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { LabStorage } from '../../src/lab/labDisk.ts';
+import { LabStorage } from '../../lab/src/disks/labDisk.ts';
 import { type ImageioRig, startImageio } from '../helpers/labImageio.ts';
 import { filled, G, labDisk } from '../helpers/labDisks.ts';
 

@@ -3,16 +3,16 @@
  * increment does not record them. The composed view of a point allows them.
  */
 import { describe, expect, test } from 'vitest';
-import { createContainerSink, type DiskContent } from '../../src/container/containerSink.ts';
+import { createContainerSink, type DiskContent } from '../../src/container/write/containerSink.ts';
 import { createStageStats } from '../../src/core/stats.ts';
-import { createBlockVerbs } from '../../src/pipeline/blockVerbs.ts';
-import { FingerprintMap } from '../../src/pipeline/fingerprintMap.ts';
+import { createBlockCodecs } from '../../src/compute/blockCodecs.ts';
+import { FingerprintMap } from '../../src/flow/fingerprintMap.ts';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import type { DiskPoint, RestorePoint } from '../../src/repository/restorePoint.ts';
 import { Repository } from '../../src/repository/repository.ts';
 import type { VmFolder } from '../../src/repository/vmFolder.ts';
-import { PointWriter } from '../../src/session/pointWriter.ts';
-import { pruneRepository } from '../../src/session/pruneRepository.ts';
+import { PointWriter } from '../../src/sessions/shared/pointWriter.ts';
+import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { BLOCK_BYTES, noise, prose } from '../helpers/images.ts';
 import { diskPoint, restorePoint } from '../helpers/points.ts';
 import { prune } from '../helpers/prunes.ts';
@@ -32,11 +32,11 @@ interface Written {
 }
 
 async function fingerprintsOf(content: Buffer): Promise<FingerprintMap> {
-  const verbs = await createBlockVerbs();
+  const codecs = await createBlockCodecs();
   const map = new FingerprintMap();
   for (let at = 0; at < content.length; at += BLOCK_BYTES) {
     const plain = content.subarray(at, at + BLOCK_BYTES);
-    if (plain.some((byte) => byte !== 0)) map.set(at / BLOCK_BYTES, verbs.fingerprint(plain));
+    if (plain.some((byte) => byte !== 0)) map.set(at / BLOCK_BYTES, codecs.fingerprint(plain));
   }
   return map;
 }

@@ -3,9 +3,9 @@ import { readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ChainLock } from '../../src/repository/chainLock.ts';
-import { backupImages } from '../../src/session/backupImages.ts';
-import { pruneRepository } from '../../src/session/pruneRepository.ts';
-import { rescanRepository } from '../../src/session/rescanRepository.ts';
+import { backupImages } from '../../src/sessions/backup/backupImages.ts';
+import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
+import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import { expectCode } from '../helpers/errors.ts';
 import { blocks, flipBit, KIB, writeImage } from '../helpers/images.ts';
 import {

@@ -5,11 +5,11 @@
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { clearObsolete } from '../../src/repository/obsoleteFiles.ts';
+import { clearObsolete } from '../../src/repository/retention/obsoleteFiles.ts';
 import { type ChainMetadata, decodeVbm, encodeVbm } from '../../src/repository/pointXml.ts';
-import { listRepository } from '../../src/session/listRepository.ts';
-import { rescanRepository } from '../../src/session/rescanRepository.ts';
-import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
+import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
+import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { blocks, writeImage } from '../helpers/images.ts';
 import { chainOf, expectPoints, type Pictured, prune, vmOf } from '../helpers/prunes.ts';
 import {

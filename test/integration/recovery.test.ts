@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { rescanRepository } from '../../src/session/rescanRepository.ts';
+import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import { blocks, flipBit, writeImage } from '../helpers/images.ts';
 import {
   backup,

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { BackupError } from '../../src/core/errors.ts';
-import { backupImages } from '../../src/session/backupImages.ts';
+import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { blocks, writeImage } from '../helpers/images.ts';
 import {
   backup,

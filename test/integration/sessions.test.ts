@@ -2,7 +2,7 @@
 import { existsSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
-import { WorkerPool } from '../../src/pipeline/workerPool.ts';
+import { WorkerPool } from '../../src/compute/workerPool.ts';
 import {
   backup,
   expectClean,
@@ -72,7 +72,7 @@ describe('a chain', () => {
     const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('AbcdEfgh'))];
     await backup(repository, image, { workers: 2 });
     writeImage(image, blocks('AbXdEfgh'));
-    const looks = vi.spyOn(WorkerPool.prototype, 'peek');
+    const looks = vi.spyOn(WorkerPool.prototype, 'fingerprintRange');
     const reads = vi.spyOn(WorkerPool.prototype, 'read');
 
     await backup(repository, image, { workers: 2 });

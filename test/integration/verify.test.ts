@@ -1,8 +1,8 @@
 /** What verify names as damaged, and how it picks what to check. */
 import { rmSync } from 'node:fs';
 import { beforeEach, expect, test } from 'vitest';
-import { backupImages } from '../../src/session/backupImages.ts';
-import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import { backupImages } from '../../src/sessions/backup/backupImages.ts';
+import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { blocks, writeImage } from '../helpers/images.ts';
 import { backup, onlyFileOf } from '../helpers/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';

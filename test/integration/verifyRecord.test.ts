@@ -2,18 +2,18 @@
 import { copyFileSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { PRODUCTION_SLOT_FORMAT, slotOffsetOf } from '../../src/container/layout.ts';
+import { PRODUCTION_SLOT_FORMAT, slotOffsetOf } from '../../src/container/format/layout.ts';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { openContainer } from '../../src/repository/pointReader.ts';
 import { decodeVbm, encodeVbm } from '../../src/repository/pointXml.ts';
 import type { RestorePoint } from '../../src/repository/restorePoint.ts';
-import { readVerifyRecord, updateVerifyRecord } from '../../src/repository/verifyRecord.ts';
-import { listRepository, type ListedPoint } from '../../src/session/listRepository.ts';
+import { readVerifyRecord, updateVerifyRecord } from '../../src/repository/damage/verifyRecord.ts';
+import { listRepository, type ListedPoint } from '../../src/sessions/inspect/listRepository.ts';
 import {
   type VerifyOptions,
   verifyRepository,
   type VerifyReport,
-} from '../../src/session/verifyRepository.ts';
+} from '../../src/sessions/verify/verifyRepository.ts';
 import { composeAll, rot } from '../helpers/bitRot.ts';
 import { runCli } from '../helpers/cli.ts';
 import { BLOCK_BYTES, blocks, flipBit, prose, writeImage } from '../helpers/images.ts';

@@ -4,7 +4,7 @@
  * and in no earlier one.
  */
 import { describe, expect, it } from 'vitest';
-import type { LabMatch } from '../../src/lab/index.ts';
+import type { LabMatch } from '../../lab/src/index.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';
 import { IS_LONG_FORM } from '../helpers/longForm.ts';

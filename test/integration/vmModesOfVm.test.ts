@@ -1,7 +1,7 @@
 /** What a session says and does about the state of a VM, its disks and its engine, before and after its data. */
 import { describe, expect, it } from 'vitest';
-import type { LabVmSpec } from '../../src/lab/index.ts';
-import { listRepository } from '../../src/session/listRepository.ts';
+import type { LabVmSpec } from '../../lab/src/index.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { EngineClient } from '../helpers/engineClient.ts';
 import { expectCode } from '../helpers/errors.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';

@@ -2,9 +2,9 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { dataStartOf, PRODUCTION_SLOT_FORMAT } from '../../src/container/layout.ts';
-import type { LabDisk, LabVm } from '../../src/lab/index.ts';
-import type { SessionReport } from '../../src/session/report.ts';
+import { dataStartOf, PRODUCTION_SLOT_FORMAT } from '../../src/container/format/layout.ts';
+import type { LabDisk, LabVm } from '../../lab/src/index.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { BLOCK_BYTES, flipBit, KIB } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';
 import { noise } from '../helpers/random.ts';

@@ -1,9 +1,9 @@
 /** Chains of a VM of an engine: after a merge its change maps serve the next session as before. */
 import { expect, test } from 'vitest';
-import { listRepository } from '../../src/session/listRepository.ts';
-import { pruneRepository } from '../../src/session/pruneRepository.ts';
-import { synthesizeFull } from '../../src/session/synthesizeFull.ts';
-import type { SessionReport } from '../../src/session/report.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
+import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
+import { synthesizeFull } from '../../src/sessions/retention/synthesizeFull.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';
 import { noise } from '../helpers/random.ts';

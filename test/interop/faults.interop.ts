@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { LabVm } from '../../src/lab/types.ts';
+import type { LabVm } from '../../lab/src/types.ts';
 import { failureOf, expectCode } from '../helpers/errors.ts';
 import { noise } from '../helpers/random.ts';
 import { useInterop } from './bench.ts';

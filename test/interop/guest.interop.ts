@@ -5,9 +5,9 @@ import { createReadStream, mkdtempSync, rmSync, truncateSync, writeFileSync } fr
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { LabVm } from '../../src/lab/types.ts';
-import type { SessionReport } from '../../src/session/report.ts';
-import { restoreImages } from '../../src/session/restoreImages.ts';
+import type { LabVm } from '../../lab/src/types.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
+import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { env, expectSame, useInterop } from './bench.ts';
 import { expectSameFileSystems, type FileSystemImage } from './fileSystems.ts';
 import { Guest } from './guest.ts';

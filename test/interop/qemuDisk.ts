@@ -11,8 +11,8 @@ import type {
   DiskContentSpec,
   FreezeMarks,
   TicketTarget,
-} from '../../src/lab/dataPlane.ts';
-import type { LabDiskFormat } from '../../src/lab/types.ts';
+} from '../../lab/src/dataPlane.ts';
+import type { LabDiskFormat } from '../../lab/src/types.ts';
 import {
   bitmapsOf,
   copyOut,

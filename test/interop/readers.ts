@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
-import type { SessionReport } from '../../src/session/report.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { env } from './bench.ts';
 
 const MAX_OUTPUT_BYTES = 1 << 28;

@@ -4,14 +4,14 @@
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import type { LabAuthority } from '../../src/lab/certificates.ts';
+import type { LabAuthority } from '../../lab/src/http/certificates.ts';
 import type {
   LabImageioPlane,
   TargetImage,
   Ticket,
   TicketStatus,
-} from '../../src/lab/dataPlane.ts';
-import type { LabTraffic } from '../../src/lab/types.ts';
+} from '../../lab/src/dataPlane.ts';
+import type { LabTraffic } from '../../lab/src/types.ts';
 import { Front } from './front.ts';
 import { ImageioDaemon } from './imageioDaemon.ts';
 import {

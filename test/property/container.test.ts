@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ContainerReader } from '../../src/container/containerReader.ts';
+import { ContainerReader } from '../../src/container/read/containerReader.ts';
 import {
   DIRECTORY_ITEM_BYTES,
   FIB_BLOCK_BYTES,
@@ -12,12 +12,12 @@ import {
   PATCH_BLOCK_BYTES,
   STORE_BLOCK_BYTES,
   TABLE_DESCRIPTOR_BYTES,
-} from '../../src/container/layout.ts';
+} from '../../src/container/format/layout.ts';
 import {
   decodeProperties,
   encodeProperties,
   type Property,
-} from '../../src/container/properties.ts';
+} from '../../src/container/format/properties.ts';
 import {
   decodeDirectoryItem,
   decodeFibBlock,
@@ -29,8 +29,8 @@ import {
   encodePatchBlock,
   encodeStoreBlock,
   encodeTableDescriptor,
-} from '../../src/container/records.ts';
-import { createBlockVerbs } from '../../src/pipeline/blockVerbs.ts';
+} from '../../src/container/format/records.ts';
+import { createBlockCodecs } from '../../src/compute/blockCodecs.ts';
 import { noise, prose } from '../helpers/random.ts';
 import {
   type DiskSpec,
@@ -208,7 +208,7 @@ function expectedBlocks(disk: DiskSpec): Map<number, Buffer | 'zero'> {
 
 describe('read after write', () => {
   it('gives back the blocks of any disks', async () => {
-    const verbs = await createBlockVerbs();
+    const codecs = await createBlockCodecs();
     const geometry = {
       blockSizeBytes: fc.constantFrom(512, 4096, 8192, 65_536),
       slotFormat: fc.constantFrom(0, 5, 9),
@@ -224,7 +224,7 @@ describe('read after write', () => {
         for (const disk of disks) {
           const item = await itemAt(reader, `${FOLDER}/${disk.name}`);
           expect(item.record.sizeBytes).toBe(disk.sizeBytes);
-          const blocks = await readBlocks(reader, item, verbs);
+          const blocks = await readBlocks(reader, item, codecs);
           expect(hashesOf(blocks)).toEqual(hashesOf(expectedBlocks(disk)));
         }
       }),

@@ -2,8 +2,8 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { KIB } from '../../src/core/units.ts';
-import type { FrozenView, ViewExtent } from '../../src/lab/dataPlane.ts';
-import { LabDiskState, LabStorage } from '../../src/lab/labDisk.ts';
+import type { FrozenView, ViewExtent } from '../../lab/src/dataPlane.ts';
+import { LabDiskState, LabStorage } from '../../lab/src/disks/labDisk.ts';
 
 const G = 64 * KIB;
 const MAX_BYTES = 5 * G + 1000;

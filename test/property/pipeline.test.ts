@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { planBlocks } from '../../src/pipeline/blockPlan.ts';
-import type { DiskMode, Extent, PlannedRun, SinkBlock } from '../../src/pipeline/blocks.ts';
+import { planBlocks } from '../../src/flow/blockPlan.ts';
+import type { DiskMode, Extent, PlannedRun, SinkBlock } from '../../src/flow/records.ts';
 import { createMemoryDevice } from '../../src/devices/memoryDevice.ts';
 import { Collector, plainBytesOf } from '../helpers/collect.ts';
 import { BLOCK_BYTES, diskImage } from '../helpers/diskImage.ts';

@@ -4,9 +4,9 @@
  */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { LabDisk, LabMatch, LabVm } from '../../src/lab/index.ts';
-import type { DiskReport, SessionReport } from '../../src/session/report.ts';
-import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import type { LabDisk, LabMatch, LabVm } from '../../lab/src/index.ts';
+import type { DiskReport, SessionReport } from '../../src/sessions/shared/report.ts';
+import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import { useLab } from '../helpers/lab.ts';
 import { longOr } from '../helpers/longForm.ts';

@@ -4,8 +4,8 @@
  */
 import { deepStrictEqual } from 'node:assert';
 import { BackupError } from '../../src/core/errors.ts';
-import type { LabFault } from '../../src/lab/index.ts';
-import { restoreVm } from '../../src/session/restoreVm.ts';
+import type { LabFault } from '../../lab/src/index.ts';
+import { restoreVm } from '../../src/sessions/restore/restoreVm.ts';
 import { CHAIN_ACTIONS } from './chainActions.ts';
 import { startChild } from './child.ts';
 import type { SoakVm } from './model.ts';

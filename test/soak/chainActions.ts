@@ -1,9 +1,9 @@
 /** What a soak does to chains: retention, bit rot and its healing, audits of change maps. */
 import { deepStrictEqual, ok } from 'node:assert';
-import type { RetentionPolicy } from '../../src/repository/retention.ts';
-import { listRepository } from '../../src/session/listRepository.ts';
-import { pruneRepository } from '../../src/session/pruneRepository.ts';
-import { synthesizeFull } from '../../src/session/synthesizeFull.ts';
+import type { RetentionPolicy } from '../../src/repository/retention/retention.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
+import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
+import { synthesizeFull } from '../../src/sessions/retention/synthesizeFull.ts';
 import { composeAll, damagedPoints, rot } from '../helpers/bitRot.ts';
 import type { SoakAction } from './actions.ts';
 import { startSelfKill } from './child.ts';

@@ -2,11 +2,11 @@
 import { deepStrictEqual, ok } from 'node:assert';
 import { isDeepStrictEqual } from 'node:util';
 import { BackupError } from '../../src/core/errors.ts';
-import type { LabDisk, LabVm } from '../../src/lab/index.ts';
+import type { LabDisk, LabVm } from '../../lab/src/index.ts';
 import { contentOf, type PointContent, pointIdsOf } from '../helpers/plainRepository.ts';
 import type { PlainLab } from '../helpers/plainLab.ts';
-import type { SessionReport } from '../../src/session/report.ts';
-import { verifyRepository } from '../../src/session/verifyRepository.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
+import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { BLOCK_BYTES } from '../helpers/images.ts';
 import type { Random } from '../helpers/random.ts';
 import { applyEdit, FILLS } from '../helpers/vmTroubles.ts';

@@ -3,7 +3,7 @@
  * error and compiles is an error of the type check.
  */
 import { Writable } from 'node:stream';
-import type { ContainerSink } from '../../src/container/containerSink.ts';
+import type { ContainerSink } from '../../src/container/write/containerSink.ts';
 import type {
   DataBlock,
   HashedBlock,
@@ -13,14 +13,19 @@ import type {
   UnchangedRun,
   WantedBlock,
   ZeroRun,
-} from '../../src/pipeline/blocks.ts';
-import type { createBlockReader } from '../../src/pipeline/blockReader.ts';
-import type { createCompressor } from '../../src/pipeline/compressor.ts';
-import type { createDirtyZeroFilter } from '../../src/pipeline/dirtyZeroFilter.ts';
-import type { createExtentSource } from '../../src/pipeline/extentSource.ts';
-import type { createHashComparer } from '../../src/pipeline/hashComparer.ts';
-import { callbackSink, ndjsonSink, nullSink, rawFileSink } from '../../src/pipeline/plainSinks.ts';
-import { connect, type Sink, type Source, type StageFunction } from '../../src/pipeline/stage.ts';
+} from '../../src/flow/records.ts';
+import type { createBlockReader } from '../../src/flow/stages/blockReader.ts';
+import type { createCompressor } from '../../src/flow/stages/compressor.ts';
+import type { createDirtyZeroFilter } from '../../src/flow/stages/dirtyZeroFilter.ts';
+import type { createExtentSource } from '../../src/flow/stages/extentSource.ts';
+import type { createHashComparer } from '../../src/flow/stages/hashComparer.ts';
+import {
+  callbackSink,
+  ndjsonSink,
+  nullSink,
+  rawFileSink,
+} from '../../src/flow/sinks/plainSinks.ts';
+import { connect, type Sink, type Source, type StageFunction } from '../../src/flow/connect.ts';
 
 declare const source: ReturnType<typeof createExtentSource>;
 declare const filter: ReturnType<typeof createDirtyZeroFilter>;

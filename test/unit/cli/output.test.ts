@@ -6,8 +6,8 @@ import {
   formatRestore,
   formatSession,
   formatTable,
-} from '../../../src/cli/output.ts';
-import { formatVerify } from '../../../src/cli/verifyOutput.ts';
+} from '../../../src/cli/output/output.ts';
+import { formatVerify } from '../../../src/cli/output/verifyOutput.ts';
 import { sessionMessage } from '../../../src/core/messages.ts';
 import { increment, restorePoint } from '../../helpers/points.ts';
 import { sessionReport } from '../../helpers/reports.ts';

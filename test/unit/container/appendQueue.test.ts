@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AppendQueue } from '../../../src/container/appendQueue.ts';
+import { AppendQueue } from '../../../src/container/write/appendQueue.ts';
 import { createStageStats } from '../../../src/core/stats.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { MemoryStorage } from '../../helpers/memoryStorage.ts';

@@ -1,12 +1,12 @@
 import { Readable, Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { type CopiedBlock, createBlockCopier } from '../../../src/container/blockCopier.ts';
+import { type CopiedBlock, createBlockCopier } from '../../../src/container/write/blockCopier.ts';
 import { createStageStats } from '../../../src/core/stats.ts';
-import type { PackedBlock, ZeroRun } from '../../../src/pipeline/blocks.ts';
-import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
-import { createSlab, type Slab } from '../../../src/pipeline/slab.ts';
-import { connect } from '../../../src/pipeline/stage.ts';
-import { createWorkerPool } from '../../../src/pipeline/workerPool.ts';
+import type { PackedBlock, ZeroRun } from '../../../src/flow/records.ts';
+import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
+import { createSlab, type Slab } from '../../../src/flow/slab.ts';
+import { connect } from '../../../src/flow/connect.ts';
+import { createWorkerPool } from '../../../src/compute/workerPool.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { noise, prose } from '../../helpers/random.ts';
 import { fileOf, FOLDER, itemAt, openBytes, writeContainer } from '../../helpers/vbk.ts';
@@ -20,14 +20,14 @@ async function blocksOf(
   content: Uint8Array,
   { validBytes = BLOCK, lengthBytes = BLOCK } = {},
 ): Promise<CopiedBlock[]> {
-  const [reader, verbs] = [await openBytes(content), await createBlockVerbs()];
+  const [reader, codecs] = [await openBytes(content), await createBlockCodecs()];
   const blocks: CopiedBlock[] = [];
   for await (const { index, blockId } of reader.references(
     await itemAt(reader, `${FOLDER}/disk`),
   )) {
     const offsetBytes = index * BLOCK;
     const place = { diskId: 'disk', index, offsetBytes, lengthBytes, validBytes };
-    const fingerprint = verbs.fingerprint(placed(index, validBytes, lengthBytes));
+    const fingerprint = codecs.fingerprint(placed(index, validBytes, lengthBytes));
     const extent = await reader.storedExtent(blockId);
     blocks.push({ kind: 'stored', ...place, reader, extent, fingerprint });
   }
@@ -116,7 +116,7 @@ describe('a block that does not fill its place', () => {
     ['extended', HALF, BLOCK],
   ])('is %s and packed anew', async (_how, validBytes, lengthBytes) => {
     const blocks = await blocksOf(await container(), { validBytes, lengthBytes });
-    const verbs = await createBlockVerbs();
+    const codecs = await createBlockCodecs();
 
     const copied = await copy(blocks, smallestSlab());
 
@@ -124,9 +124,9 @@ describe('a block that does not fill its place', () => {
       if (record.kind !== 'packed') expect.unreachable('a zero run');
       const { codec, storedBytes, digest } = record as PackedBlock;
       const plain = Buffer.alloc(lengthBytes);
-      expect(verbs.unpack(bytes.subarray(0, storedBytes), codec, plain)).toBe(0);
+      expect(codecs.unpack(bytes.subarray(0, storedBytes), codec, plain)).toBe(0);
       expect(plain).toEqual(placed(index, validBytes, lengthBytes));
-      expect(Buffer.from(digest)).toEqual(verbs.digest(plain));
+      expect(Buffer.from(digest)).toEqual(codecs.digest(plain));
       expect(bytes.subarray(storedBytes).every((byte) => byte === 0)).toBe(true);
     }
     expect(copied).toHaveLength(4);

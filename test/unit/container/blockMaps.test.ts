@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { FileMap, PatchList } from '../../../src/container/blockMaps.ts';
-import { ZERO_BLOCK_ID } from '../../../src/container/records.ts';
+import { FileMap, PatchList } from '../../../src/container/write/blockMaps.ts';
+import { ZERO_BLOCK_ID } from '../../../src/container/format/records.ts';
 import { expectCode } from '../../helpers/errors.ts';
 
 describe('FileMap', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BlockStore, type NewBlock } from '../../../src/container/blockStore.ts';
+import { BlockStore, type NewBlock } from '../../../src/container/write/blockStore.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { createRandom, noise } from '../../helpers/random.ts';
 

@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { FileMap, PatchList } from '../../../src/container/blockMaps.ts';
-import { ContainerReader } from '../../../src/container/containerReader.ts';
-import { checkBlockSize, ContainerWriter } from '../../../src/container/containerWriter.ts';
-import { walkIndex } from '../../../src/container/indexTree.ts';
-import { dataStartOf, FREE_RECORD_BYTES, slotOffsetOf } from '../../../src/container/layout.ts';
+import { FileMap, PatchList } from '../../../src/container/write/blockMaps.ts';
+import { ContainerReader } from '../../../src/container/read/containerReader.ts';
+import { checkBlockSize, ContainerWriter } from '../../../src/container/write/containerWriter.ts';
+import { walkIndex } from '../../../src/container/format/indexTree.ts';
+import {
+  dataStartOf,
+  FREE_RECORD_BYTES,
+  slotOffsetOf,
+} from '../../../src/container/format/layout.ts';
 import { RepositoryError } from '../../../src/core/errors.ts';
 import { KIB, MIB } from '../../../src/core/units.ts';
 import { expectCode } from '../../helpers/errors.ts';

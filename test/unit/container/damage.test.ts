@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ContainerReader } from '../../../src/container/containerReader.ts';
-import { PAGE_BYTES, slotOffsetOf } from '../../../src/container/layout.ts';
+import { ContainerReader } from '../../../src/container/read/containerReader.ts';
+import { PAGE_BYTES, slotOffsetOf } from '../../../src/container/format/layout.ts';
 import { BackupError } from '../../../src/core/errors.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { Forgery } from '../../helpers/forge.ts';

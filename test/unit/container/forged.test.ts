@@ -1,11 +1,11 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ContainerReader } from '../../../src/container/containerReader.ts';
+import { ContainerReader } from '../../../src/container/read/containerReader.ts';
 import {
   decodeStoreBlock,
   encodeStoreBlock,
-  type StoreBlock,
-} from '../../../src/container/records.ts';
-import { checkStructure } from '../../../src/container/structureCheck.ts';
+  type BlockStoreRow,
+} from '../../../src/container/format/records.ts';
+import { checkStructure } from '../../../src/container/read/structureCheck.ts';
 import type { ErrorCode } from '../../../src/core/errors.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { Forgery } from '../../helpers/forge.ts';
@@ -301,7 +301,7 @@ describe('a forged map whose tables share their pages', () => {
 });
 
 describe('forged store records', () => {
-  it.each<[string, (block: StoreBlock) => Partial<StoreBlock>, ErrorCode]>([
+  it.each<[string, (block: BlockStoreRow) => Partial<BlockStoreRow>, ErrorCode]>([
     ['a place behind the end', () => ({ offsetBytes: 2 ** 40 }), 'FORMAT_BOUNDS'],
     ['a place in the slots', () => ({ offsetBytes: 4096 }), 'FORMAT_BOUNDS'],
     ['a place that is not aligned', (b) => ({ offsetBytes: b.offsetBytes + 512 }), 'FORMAT_BOUNDS'],
@@ -320,7 +320,7 @@ describe('forged store records', () => {
   ])('with %s are refused', PROMPT, async (_what, change, code) => {
     await expectForged((forgery, { store }) => {
       forgery.editPage(store, (page) => {
-        const block = decodeStoreBlock(page.subarray(0, 60)) as StoreBlock;
+        const block = decodeStoreBlock(page.subarray(0, 60)) as BlockStoreRow;
         encodeStoreBlock({ ...block, ...change(block) }, page.subarray(0, 60));
       });
     }, code);

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { ContainerReader } from '../../../src/container/containerReader.ts';
-import { walkIndex } from '../../../src/container/indexTree.ts';
-import { DEDUP_RECORD_BYTES, FREE_RECORD_BYTES } from '../../../src/container/layout.ts';
-import { ZERO_BLOCK_ID } from '../../../src/container/records.ts';
+import { ContainerReader } from '../../../src/container/read/containerReader.ts';
+import { walkIndex } from '../../../src/container/format/indexTree.ts';
+import { DEDUP_RECORD_BYTES, FREE_RECORD_BYTES } from '../../../src/container/format/layout.ts';
+import { ZERO_BLOCK_ID } from '../../../src/container/format/records.ts';
 import { blockCountOf, blockLengthAt } from '../../../src/core/units.ts';
-import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
+import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { GOLDEN, GOLDEN_KINDS, goldenBytes, goldenProperty } from '../../helpers/golden.ts';
 import { itemAt, openBytes, readBlocks, readRange, sha256 } from '../../helpers/vbk.ts';
 
@@ -48,7 +48,7 @@ describe.each(GOLDEN.vectors)('golden vector $file', (vector) => {
       const reader = await openGolden(vector.file);
       const found = await itemAt(reader, item.path);
 
-      const content = await reader.readFile(found, item.size ?? 0, await createBlockVerbs());
+      const content = await reader.readFile(found, item.size ?? 0, await createBlockCodecs());
 
       expect(sha256(content)).toBe(item.sha256);
       expect(found.record.count).toBe(blockCountOf(item.size ?? 0, vector.block_size));
@@ -148,7 +148,7 @@ async function compose(file: string, disk: string, before: Buffer | undefined): 
   const { blockSizeBytes } = reader;
   const content = Buffer.alloc(item.record.sizeBytes);
   if (item.kind === 'increment') before?.copy(content);
-  for (const [index, bytes] of await readBlocks(reader, item, await createBlockVerbs())) {
+  for (const [index, bytes] of await readBlocks(reader, item, await createBlockCodecs())) {
     const at = index * blockSizeBytes;
     if (bytes !== 'zero') bytes.copy(content, at);
     else content.fill(0, at, at + blockLengthAt(index, content.length, blockSizeBytes));

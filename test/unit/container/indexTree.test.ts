@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { recordsPerPage, walkIndex, writeIndex } from '../../../src/container/indexTree.ts';
+import { recordsPerPage, walkIndex, writeIndex } from '../../../src/container/format/indexTree.ts';
 import {
   DEDUP_RECORD_BYTES,
   FREE_RECORD_BYTES,
   PAGE_BYTES,
-} from '../../../src/container/layout.ts';
-import type { PageReader } from '../../../src/container/pageReader.ts';
+} from '../../../src/container/format/layout.ts';
+import type { PageReader } from '../../../src/container/read/pageReader.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { pagesOf, writeMetadata } from '../../helpers/metadata.ts';
 

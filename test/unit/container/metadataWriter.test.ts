@@ -1,8 +1,8 @@
 import { crc32c } from '@node-rs/crc32';
 import { describe, expect, it } from 'vitest';
-import { bankOf, makePageId, PAGE_BYTES, pageOf } from '../../../src/container/layout.ts';
-import { copyBanks } from '../../../src/container/metadataWriter.ts';
-import { readBlob, VectorReader } from '../../../src/container/vectorReader.ts';
+import { bankOf, makePageId, PAGE_BYTES, pageOf } from '../../../src/container/format/layout.ts';
+import { copyBanks } from '../../../src/container/write/metadataWriter.ts';
+import { readBlob, VectorReader } from '../../../src/container/read/vectorReader.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { METADATA_START, writeMetadata } from '../../helpers/metadata.ts';
 import { noise } from '../../helpers/random.ts';

@@ -4,7 +4,7 @@ import {
   encodeProperties,
   type Property,
   textProperty,
-} from '../../../src/container/properties.ts';
+} from '../../../src/container/format/properties.ts';
 import { expectCode } from '../../helpers/errors.ts';
 
 const ALL_TYPES: readonly Property[] = [

@@ -15,7 +15,7 @@ import {
   viewOf,
   writePageId,
   writeSize,
-} from '../../../src/container/layout.ts';
+} from '../../../src/container/format/layout.ts';
 import {
   type BlockReference,
   decodeDirectoryItem,
@@ -30,9 +30,9 @@ import {
   encodeStoreBlock,
   encodeTableDescriptor,
   isKnownCompression,
-  type StoreBlock,
+  type BlockStoreRow,
   ZERO_BLOCK_ID,
-} from '../../../src/container/records.ts';
+} from '../../../src/container/format/records.ts';
 
 const DIGEST = Uint8Array.from({ length: 16 }, (_, k) => 0xf0 + k);
 
@@ -73,7 +73,7 @@ describe('page ids and sizes', () => {
 });
 
 describe('block store record', () => {
-  const block: StoreBlock = {
+  const block: BlockStoreRow = {
     usageCount: 3,
     offsetBytes: 2 ** 40 + 4096,
     allocatedBytes: 8192,

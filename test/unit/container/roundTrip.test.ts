@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { ContainerReader } from '../../../src/container/containerReader.ts';
-import { ContainerWriter } from '../../../src/container/containerWriter.ts';
-import { PAGE_BYTES, TABLE_BLOCKS } from '../../../src/container/layout.ts';
+import { ContainerReader } from '../../../src/container/read/containerReader.ts';
+import { ContainerWriter } from '../../../src/container/write/containerWriter.ts';
+import { PAGE_BYTES, TABLE_BLOCKS } from '../../../src/container/format/layout.ts';
 import { KIB, MIB } from '../../../src/core/units.ts';
-import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
+import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { MemoryStorage } from '../../helpers/memoryStorage.ts';
 import { noise, prose } from '../../helpers/random.ts';
@@ -46,8 +46,8 @@ describe('written container', () => {
       const disk = fileOf('disk', content, blockSizeBytes);
       const { reader, item } = await writeDisk(disk, blockSizeBytes, 9);
 
-      const verbs = await createBlockVerbs();
-      expect((await reader.readFile(item, content.length, verbs)).equals(content)).toBe(true);
+      const codecs = await createBlockCodecs();
+      expect((await reader.readFile(item, content.length, codecs)).equals(content)).toBe(true);
     },
   );
 
@@ -61,7 +61,7 @@ describe('written container', () => {
     );
 
     const { snapshot } = reader;
-    expect(await reader.readFile(item, content.length, await createBlockVerbs())).toEqual(content);
+    expect(await reader.readFile(item, content.length, await createBlockCodecs())).toEqual(content);
     expect(snapshot.slots.map(({ state, version }) => [state, version])).toEqual([
       ['valid', 1],
       ['valid', 1],
@@ -121,7 +121,7 @@ describe('written container', () => {
     const { reader, item } = await writeDisk(fileOf('disk', Buffer.alloc(0), BLOCK), BLOCK);
 
     expect([item.record.sizeBytes, item.record.count]).toEqual([0, 0]);
-    expect(await readBlocks(reader, item, await createBlockVerbs())).toEqual(new Map());
+    expect(await readBlocks(reader, item, await createBlockCodecs())).toEqual(new Map());
   });
 
   it('keeps folder properties, item properties and nested order', async () => {
@@ -165,10 +165,10 @@ describe('written container', () => {
     await writer.commit();
 
     const reader = await ContainerReader.open(storage);
-    const verbs = await createBlockVerbs();
+    const codecs = await createBlockCodecs();
     for (const name of ['summary.xml', 'copy.bin']) {
       const item = await itemAt(reader, `${FOLDER}/${name}`);
-      expect(await reader.readFile(item, text.length, verbs), name).toEqual(text);
+      expect(await reader.readFile(item, text.length, codecs), name).toEqual(text);
     }
     const first = await reader.storeBlock(0);
     expect([first.compression, first.isDeduplicated, first.usageCount]).toEqual([-1, false, 1]);
@@ -177,7 +177,7 @@ describe('written container', () => {
   it('refuses to read a file above the limit of the caller', async () => {
     const { reader, item } = await writeDisk(fileOf('disk', noise(1, 100), BLOCK), BLOCK);
 
-    await expectCode(reader.readFile(item, 99, await createBlockVerbs()), 'FORMAT_BOUNDS');
+    await expectCode(reader.readFile(item, 99, await createBlockCodecs()), 'FORMAT_BOUNDS');
   });
 });
 
@@ -196,7 +196,7 @@ describe('sparse file map', () => {
       BLOCK,
     );
 
-    const read = await readBlocks(reader, item, await createBlockVerbs());
+    const read = await readBlocks(reader, item, await createBlockCodecs());
     expect(read).toEqual(blocks);
     const between = { offsetBytes: 2 * TABLE_BLOCKS * BLOCK, lengthBytes: BLOCK };
     expect(await readRange(reader, item, between)).toEqual(Buffer.alloc(BLOCK));
@@ -220,12 +220,12 @@ describe('sparse file map', () => {
       blockSizeBytes,
     );
 
-    const verbs = await createBlockVerbs();
+    const codecs = await createBlockCodecs();
     for (const [index, bytes] of blocks) {
       const reference = await reader.fileBlock(item, index);
-      expect(await reader.readBlock(reference, verbs), `block ${index}`).toEqual(bytes);
+      expect(await reader.readBlock(reference, codecs), `block ${index}`).toEqual(bytes);
     }
-    expect(await readBlocks(reader, item, verbs)).toEqual(blocks);
+    expect(await readBlocks(reader, item, codecs)).toEqual(blocks);
   });
 });
 
@@ -242,7 +242,7 @@ describe('increment', () => {
     const { reader, item } = await writeDisk(increment, BLOCK);
 
     const expected = blocks.map(([index, bytes]) => [index, index === 4 ? 'zero' : bytes]);
-    expect([...(await readBlocks(reader, item, await createBlockVerbs()))]).toEqual(expected);
+    expect([...(await readBlocks(reader, item, await createBlockCodecs()))]).toEqual(expected);
     expect(item.record.patchedBytes).toBe(3 * BLOCK + 10);
     expect(item.kind).toBe('increment');
   });
@@ -250,7 +250,7 @@ describe('increment', () => {
   it('may have no records', async () => {
     const { reader, item } = await writeDisk(incrementOf('disk', 100 * BLOCK, []), BLOCK);
 
-    expect(await readBlocks(reader, item, await createBlockVerbs())).toEqual(new Map());
+    expect(await readBlocks(reader, item, await createBlockCodecs())).toEqual(new Map());
     expect([item.record.sizeBytes, item.record.count]).toEqual([100 * BLOCK, 0]);
   });
 
@@ -259,7 +259,7 @@ describe('increment', () => {
 
     const { reader, item } = await writeDisk(incrementOf('disk', 512_000, blocks), 512);
 
-    const read = await readBlocks(reader, item, await createBlockVerbs());
+    const read = await readBlocks(reader, item, await createBlockCodecs());
     expect(hashesOf(read)).toEqual(hashesOf(new Map(blocks)));
   });
 });

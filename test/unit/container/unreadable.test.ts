@@ -1,7 +1,7 @@
 /** Bad sectors: a place that cannot be read must not hide the copy elsewhere. */
 import { describe, expect, it } from 'vitest';
-import { ContainerReader } from '../../../src/container/containerReader.ts';
-import { PAGE_BYTES, slotOffsetOf } from '../../../src/container/layout.ts';
+import { ContainerReader } from '../../../src/container/read/containerReader.ts';
+import { PAGE_BYTES, slotOffsetOf } from '../../../src/container/format/layout.ts';
 import { RepositoryError } from '../../../src/core/errors.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { MemoryStorage } from '../../helpers/memoryStorage.ts';

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { PAGE_BYTES } from '../../../src/container/layout.ts';
-import type { PageReader } from '../../../src/container/pageReader.ts';
-import { readBlob, VectorReader } from '../../../src/container/vectorReader.ts';
+import { PAGE_BYTES } from '../../../src/container/format/layout.ts';
+import type { PageReader } from '../../../src/container/read/pageReader.ts';
+import { readBlob, VectorReader } from '../../../src/container/read/vectorReader.ts';
 import {
   geometricWord,
   period3Word,
   TABLE_WORDS,
   type TableRule,
   wordOf,
-} from '../../../src/container/vectorTables.ts';
+} from '../../../src/container/format/vectorTables.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { pagesOf } from '../../helpers/metadata.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { NO_PAGE, readPageId, viewOf } from '../../../src/container/layout.ts';
+import { NO_PAGE, readPageId, viewOf } from '../../../src/container/format/layout.ts';
 import {
   encodeTablePage,
   geometricWord,
@@ -7,7 +7,7 @@ import {
   TABLE_WORDS,
   tablePagesFor,
   wordOf,
-} from '../../../src/container/vectorTables.ts';
+} from '../../../src/container/format/vectorTables.ts';
 
 const EDGES = [510, 511, 1019, 1530, 2040, 2041, 2549, 8160, 8161, 32_640, 130_560, 130_561];
 const MOST = 150_000;

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { createLabAuthority } from '../../../src/lab/certificates.ts';
+import { createLabAuthority } from '../../../lab/src/http/certificates.ts';
 
 test('a serial number is one that DER accepts: no leading zero, no sign', () => {
   const { serialNumber } = new X509Certificate(createLabAuthority().issue().certPem);

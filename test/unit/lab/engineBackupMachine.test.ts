@@ -1,7 +1,7 @@
 /** Phases of backups by kind, and what the engine says to clients who act at an odd moment. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { MIB } from '../../../src/core/units.ts';
-import type { LabVm } from '../../../src/lab/index.ts';
+import type { LabVm } from '../../../lab/src/index.ts';
 import { type BenchAnswer, EngineBench } from '../../helpers/engineBench.ts';
 
 const LEGACY = { compatibility: [4, 6] } as const;
@@ -82,7 +82,7 @@ describe('phases', () => {
   it('that a fault names have their effects', async () => {
     const vm = bench.addVm();
     const path = await begin(vm);
-    const { forcePhase } = await import('../../../src/lab/engineRoutes.ts');
+    const { forcePhase } = await import('../../../lab/src/api/routes/routes.ts');
     const force = (phase: string): void =>
       forcePhase(bench.engine, `/ovirt-engine/api${path}`, phase);
     force('confused');

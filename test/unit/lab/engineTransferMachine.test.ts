@@ -2,8 +2,8 @@
 import { EventEmitter, once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { MIB } from '../../../src/core/units.ts';
-import type { TicketStatus } from '../../../src/lab/dataPlane.ts';
-import type { TransferRow } from '../../../src/lab/engineRows.ts';
+import type { TicketStatus } from '../../../lab/src/dataPlane.ts';
+import type { TransferRow } from '../../../lab/src/state/rows.ts';
 import { EngineBench } from '../../helpers/engineBench.ts';
 
 const IDLE: TicketStatus = { active: false, idleMs: 0, transferredBytes: 0 };

@@ -1,7 +1,7 @@
 /** The engine's XML: what its JSON has, as elements and attributes. */
 import { describe, expect, test } from 'vitest';
-import { entity, WireList } from '../../../src/lab/engineWire.ts';
-import { readXml, toXml } from '../../../src/lab/engineXml.ts';
+import { entity, WireList } from '../../../lab/src/api/http/wire.ts';
+import { readXml, toXml } from '../../../lab/src/api/http/xml.ts';
 
 const HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { LabFaultList, type LabRequestFacts } from '../../../src/lab/faults.ts';
+import { LabFaultList, type LabRequestFacts } from '../../../lab/src/http/faults.ts';
 
 const READ: LabRequestFacts = {
   server: 'imageio',

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { downloadTarget } from '../../../src/lab/frozenView.ts';
-import { TicketState } from '../../../src/lab/imageioTickets.ts';
+import { downloadTarget } from '../../../lab/src/disks/frozenView.ts';
+import { TicketState } from '../../../lab/src/imageio/tickets.ts';
 import { labDisk } from '../../helpers/labDisks.ts';
 
 const LIFE_MS = 300_000;

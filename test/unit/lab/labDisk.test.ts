@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { MIB, TIB } from '../../../src/core/units.ts';
-import { downloadTarget } from '../../../src/lab/frozenView.ts';
+import { downloadTarget } from '../../../lab/src/disks/frozenView.ts';
 import { filled, G, granulesWith, labDisk } from '../../helpers/labDisks.ts';
 
 function sha256(bytes: Uint8Array): string {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { LabStorage, type LabDiskState } from '../../../src/lab/labDisk.ts';
+import { LabStorage, type LabDiskState } from '../../../lab/src/disks/labDisk.ts';
 import { filled, G, granulesWith, labDisk } from '../../helpers/labDisks.ts';
 
 /** Granule 0 dirty in a, 1 in b, 2 in c. */

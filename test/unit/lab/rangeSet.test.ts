@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { RangeSet } from '../../../src/lab/rangeSet.ts';
+import { RangeSet } from '../../../lab/src/disks/rangeSet.ts';
 
 const LIMIT = 40;
 

@@ -1,6 +1,6 @@
 /** Fault texts of the engine before they are looked into. */
 import { describe, expect, it } from 'vitest';
-import { faultDetail } from '../../../src/ovirt/engineAnswers.ts';
+import { faultDetail } from '../../../src/ovirt/engine/engineAnswers.ts';
 
 function fault(detail: string): string {
   return JSON.stringify({ fault: { reason: 'Operation Failed', detail } });

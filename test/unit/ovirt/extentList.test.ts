@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ExtentList } from '../../../src/ovirt/extentList.ts';
-import type { Extent } from '../../../src/pipeline/blocks.ts';
+import { ExtentList } from '../../../src/ovirt/imageio/extentList.ts';
+import type { Extent } from '../../../src/flow/records.ts';
 import { expectCodeSync } from '../../helpers/errors.ts';
 
 /** All combinations of flags, over and over. */

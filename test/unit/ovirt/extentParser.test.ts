@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BackupError } from '../../../src/core/errors.ts';
-import { parseExtents } from '../../../src/ovirt/extentParser.ts';
-import type { Extent } from '../../../src/pipeline/blocks.ts';
+import { parseExtents } from '../../../src/ovirt/imageio/extentParser.ts';
+import type { Extent } from '../../../src/flow/records.ts';
 import { expectCode } from '../../helpers/errors.ts';
 
 type Context = 'zero' | 'dirty';

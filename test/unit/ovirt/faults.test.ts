@@ -7,13 +7,13 @@ import {
   isAway,
   isOutcomeUnknown,
   isUnsent,
-} from '../../../src/ovirt/engineErrors.ts';
+} from '../../../src/ovirt/engine/engineErrors.ts';
 import {
   classifyFault,
   type FaultKind,
   isBusy,
   isPlanOutdated,
-} from '../../../src/ovirt/faults.ts';
+} from '../../../src/ovirt/engine/faults.ts';
 
 type Row = readonly [number, string, FaultKind];
 

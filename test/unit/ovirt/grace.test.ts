@@ -1,7 +1,7 @@
 /** An abort that waits for what is being made. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CancelledError } from '../../../src/core/errors.ts';
-import { withGrace } from '../../../src/ovirt/grace.ts';
+import { deferAbort } from '../../../src/ovirt/lifecycle/deferAbort.ts';
 
 const GRACE_MS = 1000;
 const reason = new CancelledError('CANCELLED', 'stopped');
@@ -25,7 +25,7 @@ describe('withGrace', () => {
   test('does not begin when it is aborted already', async () => {
     const work = vi.fn<() => Promise<void>>();
 
-    await expect(withGrace(AbortSignal.abort(reason), GRACE_MS, work)).rejects.toBe(reason);
+    await expect(deferAbort(AbortSignal.abort(reason), GRACE_MS, work)).rejects.toBe(reason);
 
     expect(work).not.toHaveBeenCalled();
   });
@@ -33,13 +33,13 @@ describe('withGrace', () => {
   test('returns what the work makes', async () => {
     const { signal } = new AbortController();
 
-    expect(await withGrace(signal, GRACE_MS, () => Promise.resolve('id'))).toBe('id');
+    expect(await deferAbort(signal, GRACE_MS, () => Promise.resolve('id'))).toBe('id');
   });
 
   test('returns what the work makes within the grace, so that it can be removed', async () => {
     const abort = new AbortController();
 
-    const made = withGrace(abort.signal, GRACE_MS, async (late) => {
+    const made = deferAbort(abort.signal, GRACE_MS, async (late) => {
       abort.abort(reason);
       await vi.advanceTimersByTimeAsync(GRACE_MS - 1);
       return late.aborted ? 'aborted' : 'id';
@@ -50,7 +50,7 @@ describe('withGrace', () => {
 
   test('aborts the work with the same reason when the grace is over', async () => {
     const abort = new AbortController();
-    const work = withGrace(abort.signal, GRACE_MS, untilAborted);
+    const work = deferAbort(abort.signal, GRACE_MS, untilAborted);
     const outcome = expect(work).rejects.toBe(reason);
 
     abort.abort(reason);
@@ -63,13 +63,13 @@ describe('withGrace', () => {
     const broken = new Error('broken');
     const { signal } = new AbortController();
 
-    await expect(withGrace(signal, GRACE_MS, () => Promise.reject(broken))).rejects.toBe(broken);
+    await expect(deferAbort(signal, GRACE_MS, () => Promise.reject(broken))).rejects.toBe(broken);
   });
 
   test('forgets the signal when the work is done', async () => {
     const abort = new AbortController();
     let seen: AbortSignal | undefined;
-    await withGrace(abort.signal, GRACE_MS, (late) => Promise.resolve((seen = late)));
+    await deferAbort(abort.signal, GRACE_MS, (late) => Promise.resolve((seen = late)));
 
     abort.abort(reason);
 

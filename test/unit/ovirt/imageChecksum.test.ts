@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CHECKSUM_BLOCK_BYTES, ImageChecksumBuilder } from '../../../src/ovirt/imageChecksum.ts';
+import {
+  CHECKSUM_BLOCK_BYTES,
+  ImageChecksumBuilder,
+} from '../../../src/ovirt/imageio/imageChecksum.ts';
 import { KIB, MIB } from '../../helpers/images.ts';
 import { noise } from '../../helpers/random.ts';
 

@@ -1,8 +1,8 @@
 /** The login, against an SSO that answers in all its ways. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../../src/core/errors.ts';
-import type { LabAction } from '../../../src/lab/index.ts';
-import { Engine } from '../../../src/ovirt/engine.ts';
+import type { LabAction } from '../../../lab/src/index.ts';
+import { EngineApi } from '../../../src/ovirt/engine/engineApi.ts';
 import { PATHS, statuses } from '../../helpers/engineFaults.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { useLab } from '../../helpers/lab.ts';
@@ -14,7 +14,7 @@ function answerLogin(action: LabAction, times = 1000): void {
 }
 
 async function connectAndClose(): Promise<void> {
-  const engine = await Engine.connect(bench.settings());
+  const engine = await EngineApi.connect(bench.settings());
   await engine.close();
 }
 
@@ -100,7 +100,7 @@ describe('a certificate', () => {
   it('of a CA that was not given is refused, with nothing sent', async () => {
     const { caPem: _unused, ...settings } = bench.settings();
 
-    const error = await expectCode(Engine.connect(settings), 'ENGINE_TLS_UNTRUSTED');
+    const error = await expectCode(EngineApi.connect(settings), 'ENGINE_TLS_UNTRUSTED');
 
     expect(exitCodeOf(error)).toBe(14);
     expect(bench.lab.requests).toEqual([]);
@@ -109,7 +109,7 @@ describe('a certificate', () => {
 
 describe('a token', () => {
   it('is not missed at the end when the engine has gone', async () => {
-    const engine = await Engine.connect(bench.settings({ connectMs: 10_000 }));
+    const engine = await EngineApi.connect(bench.settings({ connectMs: 10_000 }));
     bench.lab.faults.add({ path: PATHS.logout }, { reset: true });
 
     await engine.close();

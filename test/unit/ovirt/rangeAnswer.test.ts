@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { RangeAnswer } from '../../../src/ovirt/rangeAnswer.ts';
+import { RangeAnswer } from '../../../src/ovirt/imageio/rangeAnswer.ts';
 
 const BODY = 'abcdefghij';
 const RANGE_HEAD =

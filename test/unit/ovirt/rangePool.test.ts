@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { RangePool } from '../../../src/ovirt/rangePool.ts';
+import { RangePool } from '../../../src/ovirt/imageio/rangePool.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { scaleTimings } from '../../../src/ovirt/timings.ts';
-import { type Watched, watchTransfer } from '../../../src/ovirt/transferWatch.ts';
+import { type Watched, watchTransfer } from '../../../src/ovirt/lifecycle/transferWatch.ts';
 
 const timings = { ...scaleTimings(1), pingEveryMs: 2, watchEveryMs: 2 };
 

@@ -1,10 +1,10 @@
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ContainerReader } from '../../../src/container/containerReader.ts';
-import { ContainerWriter } from '../../../src/container/containerWriter.ts';
+import { ContainerReader } from '../../../src/container/read/containerReader.ts';
+import { ContainerWriter } from '../../../src/container/write/containerWriter.ts';
 import { openStorage } from '../../../src/container/storage.ts';
-import { createBlockVerbs } from '../../../src/pipeline/blockVerbs.ts';
-import { FingerprintMap } from '../../../src/pipeline/fingerprintMap.ts';
+import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
+import { FingerprintMap } from '../../../src/flow/fingerprintMap.ts';
 import { readFingerprints, writeFingerprints } from '../../../src/repository/fingerprintStore.ts';
 import { BLOCK_BYTES } from '../../helpers/images.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
@@ -43,7 +43,7 @@ describe('the fingerprint index', () => {
       reader,
       await reader.items(),
       disk,
-      await createBlockVerbs(),
+      await createBlockCodecs(),
     );
     await reader.close();
 
@@ -65,7 +65,7 @@ describe('the fingerprint index', () => {
   ])('is refused for %s', async (_name, wanted) => {
     const reader = await store(mapOf([[0, 1n]]));
 
-    const read = readFingerprints(reader, await reader.items(), wanted, await createBlockVerbs());
+    const read = readFingerprints(reader, await reader.items(), wanted, await createBlockCodecs());
 
     await expect(read).rejects.toMatchObject({ code: 'INTEGRITY_FINGERPRINT_MISMATCH' });
     await reader.close();

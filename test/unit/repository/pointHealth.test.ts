@@ -1,7 +1,10 @@
 /** Health of points out of the checks of their containers. */
 import { expect, test } from 'vitest';
-import { healthOfPoints } from '../../../src/repository/pointHealth.ts';
-import type { DamagedBlock, VerifiedContainer } from '../../../src/repository/verifyRecord.ts';
+import { healthOfPoints } from '../../../src/repository/damage/pointHealth.ts';
+import type {
+  DamagedBlock,
+  VerifiedContainer,
+} from '../../../src/repository/damage/verifyRecord.ts';
 import { increment, restorePoint } from '../../helpers/points.ts';
 
 const POINTS = [restorePoint(), increment('p2', 'p1'), increment('p3', 'p2')];

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { planPrune } from '../../../src/repository/prunePlan.ts';
+import { planPrune } from '../../../src/repository/retention/prunePlan.ts';
 import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
 import { increment, restorePoint } from '../../helpers/points.ts';
 

@@ -6,7 +6,7 @@ import {
   applyRetention,
   checkPolicy,
   type RetentionPolicy,
-} from '../../../src/repository/retention.ts';
+} from '../../../src/repository/retention/retention.ts';
 import { expectCodeSync } from '../../helpers/errors.ts';
 import { restorePoint } from '../../helpers/points.ts';
 

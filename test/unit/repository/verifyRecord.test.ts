@@ -9,7 +9,7 @@ import {
   readVerifyRecord,
   updateVerifyRecord,
   type VerifiedContainer,
-} from '../../../src/repository/verifyRecord.ts';
+} from '../../../src/repository/damage/verifyRecord.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -1,0 +1,88 @@
+/**
+ * The one place that reads request bodies: text to checked plain values.
+ *
+ * Rules (oVirt contract): numbers and booleans may come native or as strings; an unknown property, an unknown
+ * enum value and a malformed UUID are answered with 400. Nothing outside this file, engineXml.ts and
+ * engineBodyTypes.ts knows the format of a body.
+ */
+import { z } from 'zod';
+import { EngineFault } from './errors.ts';
+import { readXml } from './xml.ts';
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+export function isUuid(text: string): boolean {
+  return UUID.test(text);
+}
+
+export const uuid: z.ZodType<string> = z.string().regex(UUID).toLowerCase();
+
+export const integer: z.ZodType<number> = z
+  .union([z.number(), z.string().regex(/^-?\d+$/)])
+  .transform(Number)
+  .pipe(z.number().int());
+
+export const flag: z.ZodType<boolean> = z.union([
+  z.boolean(),
+  z.enum(['true', 'false']).transform((text) => text === 'true'),
+]);
+
+/** A pointer to something that exists, by id or by name. */
+export interface RefBody {
+  readonly id?: string | undefined;
+  readonly name?: string | undefined;
+}
+
+export const ref: z.ZodType<RefBody> = z
+  .strictObject({ id: uuid, name: z.string(), href: z.string(), description: z.string() })
+  .partial();
+
+/** A pointer for which clients pass on the whole entity that they have read; what else is in it does not matter. */
+export const entityRef: z.ZodType<RefBody> = z.object({ id: uuid, name: z.string() }).partial();
+
+/** Properties that the API knows and the lab does not look at. */
+export function ignored<Name extends string>(
+  ...names: readonly Name[]
+): Record<Name, z.ZodOptional<z.ZodUnknown>> {
+  const fields = names.map((name) => [name, z.unknown().optional()] as const);
+  return Object.fromEntries(fields) as Record<Name, z.ZodOptional<z.ZodUnknown>>;
+}
+
+/** A nested collection such as `{"disk":[…]}`; one bare member and an empty object are fine too. */
+export function listOf<Item>(
+  name: string,
+  item: z.ZodType<Item>,
+): z.ZodType<readonly Item[] | undefined> {
+  const members = z.union([z.array(item), item.transform((only) => [only])]);
+  return z
+    .strictObject({ [name]: members.optional() })
+    .transform((record) => record[name] ?? [])
+    .optional();
+}
+
+function usageFault(what: string): EngineFault {
+  return new EngineFault(400, 'Request syntactically incorrect.', what);
+}
+
+export type BodyFormat = 'JSON' | 'XML';
+
+function parseTree(text: string, format: BodyFormat): unknown {
+  if (text.trim() === '') return {};
+  try {
+    return format === 'XML' ? readXml(text) : (JSON.parse(text) as unknown);
+  } catch {
+    throw usageFault(`The body is not valid ${format}.`);
+  }
+}
+
+/** Reads a body of one type. @throws {@link EngineFault} 400 */
+export function readBody<Body>(
+  text: string,
+  type: z.ZodType<Body>,
+  format: BodyFormat = 'JSON',
+): Body {
+  const result = type.safeParse(parseTree(text, format));
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw usageFault(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`);
+}

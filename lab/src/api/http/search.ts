@@ -1,0 +1,90 @@
+/**
+ * The search of list calls: `field=value` conditions joined by `and`, with wildcards, `sortby` and `page`.
+ * Source: oVirt contract: without regard to case by default; `max` limits, `page N` counts in pages of `max`.
+ */
+import { EngineFault } from './errors.ts';
+import type { EngineCall } from './router.ts';
+
+/** What a row can be searched by. */
+export type SearchFields = Readonly<Record<string, string | undefined>>;
+
+interface Condition {
+  readonly field: string;
+  readonly isNegated: boolean;
+  readonly pattern: RegExp;
+}
+
+interface Query {
+  readonly conditions: readonly Condition[];
+  readonly page: number;
+}
+
+function toPattern(value: string, isCaseSensitive: boolean): RegExp {
+  const escaped = value.replaceAll(/[.+?^${}()|[\]\\]/g, String.raw`\$&`).replaceAll('*', '.*');
+  return new RegExp(`^${escaped}$`, isCaseSensitive ? 's' : 'is');
+}
+
+function badSearch(text: string): EngineFault {
+  return new EngineFault(400, 'Operation Failed', `[Invalid search: ${text}]`);
+}
+
+function parseCondition(text: string, isCaseSensitive: boolean): Condition {
+  const match = /^(\w+)\s*(!=|=)\s*("([^"]*)"|\S+)$/.exec(text.trim());
+  if (!match?.[1] || !match[3]) {
+    // A bare word is looked for in the name.
+    if (!/^[\w*.-]+$/.test(text.trim())) throw badSearch(text);
+    return {
+      field: 'name',
+      isNegated: false,
+      pattern: toPattern(`*${text.trim()}*`, isCaseSensitive),
+    };
+  }
+  return {
+    field: match[1].toLowerCase(),
+    isNegated: match[2] === '!=',
+    pattern: toPattern(match[4] ?? match[3], isCaseSensitive),
+  };
+}
+
+function parseQuery(search: string, isCaseSensitive: boolean): Query {
+  const page = /\bpage\s+(\d+)\s*$/i.exec(search);
+  const text = search
+    .replace(/\bpage\s+\d+\s*$/i, '')
+    .replace(/\bsortby\s+\w+(\s+(asc|desc))?\s*$/i, '')
+    .replace(/^\s*\w+\s*:/, '')
+    .trim();
+  const parts = text === '' ? [] : text.split(/\s+and\s+/i);
+  return {
+    conditions: parts.map((part) => parseCondition(part, isCaseSensitive)),
+    page: Number(page?.[1] ?? 1),
+  };
+}
+
+function isMet(condition: Condition, fields: SearchFields): boolean {
+  if (!(condition.field in fields)) throw badSearch(`unknown field ${condition.field}`);
+  return condition.pattern.test(fields[condition.field] ?? '') !== condition.isNegated;
+}
+
+function maxOf(call: EngineCall): number {
+  const text = call.query.get('max');
+  if (text === null || text === '') return Number.POSITIVE_INFINITY;
+  const max = Number(text);
+  if (!Number.isInteger(max)) throw new EngineFault(400, 'Invalid value', `max=${text}`);
+  return max < 0 ? Number.POSITIVE_INFINITY : max;
+}
+
+/** The rows that a list call asks for. @throws EngineFault 400 */
+export function searchRows<Row>(
+  call: EngineCall,
+  rows: Iterable<Row>,
+  fieldsOf: (row: Row) => SearchFields,
+): Row[] {
+  const max = maxOf(call);
+  const query = parseQuery(call.query.get('search') ?? '', call.flag('case_sensitive', false));
+  const found = [...rows].filter((row) => {
+    const fields = fieldsOf(row);
+    return query.conditions.every((condition) => isMet(condition, fields));
+  });
+  const first = Number.isFinite(max) ? (query.page - 1) * max : 0;
+  return found.slice(first, first + max);
+}

@@ -1,0 +1,190 @@
+/**
+ * REST calls on backups and checkpoints.
+ * Source: oVirt contract: the table of finalize, disks that are hidden until the backup is ready, and the
+ * difference between an empty 404 and one with a fault.
+ */
+import { startBackup } from '../../state/backupStart.ts';
+import { abortBackup, stopBackup } from '../../state/backupMachine.ts';
+import { backupView, checkpointView } from '../views/backups.ts';
+import { actionBody, backupBody } from '../http/bodyTypes.ts';
+import { removeCheckpoint } from '../../state/checkpointChain.ts';
+import { type Engine, isTransferOver } from '../../state/core.ts';
+import {
+  executionFailure,
+  forbidden,
+  incompleteParameters,
+  refusal,
+  unknownParent,
+  unknownResource,
+} from '../http/errors.ts';
+import { EVENT_CODES } from '../../state/events.ts';
+import { expandReply } from '../http/follow.ts';
+import { backupDiskViews, checkpointDiskViews } from '../views/links.ts';
+import type { EngineCall, Route } from '../http/router.ts';
+import type { BackupRow, CheckpointRow, VmRow } from '../../state/rows.ts';
+import { CHECKPOINT_REMOVE_SECONDS } from '../../state/timings.ts';
+import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
+
+function vmOf(call: EngineCall): VmRow {
+  const vm = call.engine.vms.get(call.param('vm'));
+  if (!vm) throw unknownResource();
+  return vm;
+}
+
+function backupOf(call: EngineCall): BackupRow {
+  const backup = call.engine.backups.get(call.param('backup'));
+  if (!backup || backup.vmId !== call.param('vm')) throw unknownResource();
+  return backup;
+}
+
+function checkpointOf(call: EngineCall): CheckpointRow {
+  const checkpoint = call.engine.checkpoints.get(call.param('checkpoint'));
+  if (!checkpoint || checkpoint.vmId !== call.param('vm')) throw unknownResource();
+  return checkpoint;
+}
+
+function postBackup(call: EngineCall): WireReply {
+  const body = call.body(backupBody);
+  const disks = body.disks ?? [];
+  if (disks.length === 0 || disks.some(({ id }) => id === undefined)) {
+    throw incompleteParameters('Backup', ['disks.id'], 'add');
+  }
+  const vm = call.engine.vms.get(call.param('vm'));
+  if (!vm) throw unknownParent(call.param('vm'));
+  const backup = startBackup(call.engine, {
+    vm,
+    body,
+    wantsLegacy: call.flag('legacy', false),
+    requiresConsistency: call.flag('require_consistency', false),
+    isForeign: false,
+    correlationId: call.correlationId,
+  });
+  return reply('backup', backupView(backup), 201);
+}
+
+function getBackups(call: EngineCall): WireReply {
+  const vm = vmOf(call);
+  const own = [...call.engine.backups.values()].filter(({ vmId }) => vmId === vm.id);
+  return expandReply(call, replyList('backups', 'backup', own.map(backupView)));
+}
+
+function getBackupDisk(call: EngineCall): WireReply {
+  const views = backupDiskViews(call.engine, backupOf(call));
+  const view = views.find(({ fields }) => fields['id'] === call.param('disk'));
+  if (!view) throw unknownResource();
+  return reply('disk', view);
+}
+
+function hasOpenTransfer(engine: Engine, backup: BackupRow): boolean {
+  return [...engine.transfers.values()].some(
+    (transfer) => transfer.backupId === backup.id && !isTransferOver(transfer),
+  );
+}
+
+function refuseStop(text: string): Error {
+  return refusal(400, `Cannot stop VM backup. ${text}`);
+}
+
+function finalizeBackup(call: EngineCall): WireReply {
+  call.body(actionBody);
+  const { engine } = call;
+  const backup = backupOf(call);
+  if (engine.behaviour.forbidsBackup) throw forbidden();
+  const { phase } = backup;
+  if (phase === 'finalizing' || phase === 'succeeded' || phase === 'failed') {
+    const name = phase.toUpperCase();
+    throw refuseStop(`The VM backup is already in '${name}' phase, no need to stop it.`);
+  }
+  if (backup.isStopped) {
+    throw refuseStop('The VM backup is already stopped, no need to stop it.');
+  }
+  if (hasOpenTransfer(engine, backup)) {
+    throw refusal(409, 'Cannot stop VM backup. There is an active image transfer for VM backup.');
+  }
+  if (backup.kind !== 'hybrid' && !backup.wasReady) {
+    abortBackup(engine, backup);
+    throw refuseStop('The VM backup is not ready yet, a premature backup stop was initiated.');
+  }
+  stopBackup(engine, backup);
+  return replyDone(backup.jobId);
+}
+
+function getCheckpoints(call: EngineCall): WireReply {
+  const chain = call.engine.checkpointChain(vmOf(call).id);
+  return expandReply(call, replyList('checkpoints', 'checkpoint', chain.map(checkpointView)));
+}
+
+function refuseRemoval(text: string): Error {
+  return refusal(409, `Cannot delete VM checkpoint. ${text}`);
+}
+
+function checkRemoval(engine: Engine, vm: VmRow, checkpoint: CheckpointRow): void {
+  if (engine.unfinishedBackupOf(vm.id)) {
+    throw refuseRemoval('The VM is during a backup operation.');
+  }
+  if (vm.operation === 'checkpoint') {
+    throw refuseRemoval('The VM is during a checkpoint removal operation.');
+  }
+  if (vm.operation !== undefined)
+    throw refuseRemoval('Related operation is currently in progress.');
+  const isLocked = [...checkpoint.diskIds].some((id) => {
+    const disk = engine.disks.get(id);
+    return disk?.lock !== undefined || disk?.status === 'locked';
+  });
+  if (isLocked) throw refuseRemoval('The following disks are locked.');
+}
+
+function deleteCheckpoint(call: EngineCall): WireReply {
+  const { engine, correlationId } = call;
+  const checkpoint = checkpointOf(call);
+  const vm = vmOf(call);
+  checkRemoval(engine, vm, checkpoint);
+  const tell = (code: number, text: string): void => {
+    const description = `${text} (VM ${vm.name}, checkpoint ${checkpoint.id}).`;
+    engine.log.add({ code, description, vmId: vm.id, correlationId });
+  };
+  if (engine.behaviour.checkpointRemoveFails) {
+    checkpoint.state = 'invalid';
+    tell(EVENT_CODES.checkpointDeleteFailed, 'Checkpoint could not be deleted');
+    throw executionFailure();
+  }
+  vm.operation = 'checkpoint';
+  engine.scheduler.after(CHECKPOINT_REMOVE_SECONDS, () => {
+    vm.operation = undefined;
+    removeCheckpoint(engine, checkpoint);
+    tell(EVENT_CODES.checkpointDeleted, 'Checkpoint was deleted');
+  });
+  return replyDone();
+}
+
+const BACKUPS = 'vms/{vm}/backups';
+const CHECKPOINTS = 'vms/{vm}/checkpoints';
+
+export const backupRoutes: readonly Route[] = [
+  { method: 'POST', path: BACKUPS, run: postBackup },
+  { method: 'GET', path: BACKUPS, run: getBackups },
+  {
+    method: 'GET',
+    path: `${BACKUPS}/{backup}`,
+    run: (call) => expandReply(call, reply('backup', backupView(backupOf(call)))),
+  },
+  {
+    method: 'GET',
+    path: `${BACKUPS}/{backup}/disks`,
+    run: (call) => replyList('disks', 'disk', backupDiskViews(call.engine, backupOf(call))),
+  },
+  { method: 'GET', path: `${BACKUPS}/{backup}/disks/{disk}`, run: getBackupDisk },
+  { method: 'POST', path: `${BACKUPS}/{backup}/finalize`, run: finalizeBackup },
+  { method: 'GET', path: CHECKPOINTS, run: getCheckpoints },
+  {
+    method: 'GET',
+    path: `${CHECKPOINTS}/{checkpoint}`,
+    run: (call) => expandReply(call, reply('checkpoint', checkpointView(checkpointOf(call)))),
+  },
+  {
+    method: 'GET',
+    path: `${CHECKPOINTS}/{checkpoint}/disks`,
+    run: (call) => replyList('disks', 'disk', checkpointDiskViews(call.engine, checkpointOf(call))),
+  },
+  { method: 'DELETE', path: `${CHECKPOINTS}/{checkpoint}`, run: deleteCheckpoint },
+];

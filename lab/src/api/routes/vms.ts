@@ -1,0 +1,195 @@
+/**
+ * REST calls on virtual machines: list, read, create (from fields or an OVF), delete, power actions.
+ * Source: oVirt contract; faults of power actions are nested in the action.
+ */
+import { randomUUID } from 'node:crypto';
+import { GIB } from '../../units.ts';
+import { actionBody, type VmBody, vmBody } from '../http/bodyTypes.ts';
+import { removeSnapshot } from '../../state/content.ts';
+import type { Engine } from '../../state/core.ts';
+import { deleteDisk } from '../../state/diskStore.ts';
+import {
+  actionRefusal,
+  incompleteParameters,
+  refusal,
+  unknownParent,
+  unknownResource,
+} from '../http/errors.ts';
+import { expandReply } from '../http/follow.ts';
+import { type OvfContent, parseOvf } from '../views/ovf.ts';
+import type { EngineCall, Route } from '../http/router.ts';
+import type { ClusterRow, NicRow, VmRow } from '../../state/rows.ts';
+import { searchRows } from '../http/search.ts';
+import { VNIC_PROFILE } from '../views/system.ts';
+import { vmView } from '../views/vms.ts';
+import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
+import type { LabVmStatus } from '../../types.ts';
+
+const DEFAULT_MEMORY_BYTES = GIB;
+
+function vmOf(call: EngineCall): VmRow {
+  const vm = call.engine.vms.get(call.param('vm'));
+  if (!vm) throw unknownResource();
+  return vm;
+}
+
+function getVms(call: EngineCall): WireReply {
+  const { engine } = call;
+  const rows = searchRows(call, engine.vms.values(), (vm) => ({
+    id: vm.id,
+    name: vm.name,
+    status: vm.status,
+    description: vm.description,
+    cluster: engine.clusters.find(({ id }) => id === vm.clusterId)?.name,
+  }));
+  const views = rows.map((vm) => vmView(engine, vm, call.wantsAllContent));
+  return expandReply(call, replyList('vms', 'vm', views));
+}
+
+function clusterOf(engine: Engine, body: VmBody): ClusterRow {
+  const { cluster } = body;
+  if (cluster?.id === undefined && cluster?.name === undefined) {
+    throw incompleteParameters('Vm', ['cluster.id|name'], 'add');
+  }
+  const found = engine.clusters.find(({ id, name }) => id === cluster.id || name === cluster.name);
+  if (!found) throw unknownParent(cluster.id ?? cluster.name ?? '');
+  return found;
+}
+
+function createRow(body: VmBody, name: string, clusterId: string, ovf?: OvfContent): VmRow {
+  const keepsId = ovf?.vmId !== undefined && body.initialization?.regenerate_ids !== true;
+  const version = body.custom_compatibility_version;
+  return {
+    id: (keepsId ? ovf.vmId : undefined) ?? randomUUID(),
+    name,
+    description: body.description ?? '',
+    status: 'down',
+    customCompatibility: version && [version.major, version.minor],
+    clusterId,
+    origin: 'ovirt',
+    previewsSnapshot: false,
+    memoryBytes: body.memory ?? ovf?.memoryBytes ?? DEFAULT_MEMORY_BYTES,
+    sockets: body.cpu?.topology?.sockets ?? ovf?.sockets ?? 1,
+    cores: body.cpu?.topology?.cores ?? ovf?.cores ?? 1,
+    osType: body.os?.type ?? ovf?.osType ?? 'other',
+    biosType: body.bios?.type ?? 'q35_sea_bios',
+    createdAt: new Date(),
+    attachments: [],
+    nics: (ovf?.nics ?? []).map((nic) => toNic(nic)),
+    operation: undefined,
+  };
+}
+
+function toNic(nic: Pick<NicRow, 'name' | 'interface' | 'mac'>): NicRow {
+  return { ...nic, id: randomUUID(), profileId: VNIC_PROFILE.id };
+}
+
+function readOvf(body: VmBody): OvfContent | undefined {
+  const configuration = body.initialization?.configuration;
+  if (!configuration) return undefined;
+  if (configuration.type === undefined || configuration.data === undefined) {
+    throw incompleteParameters('Vm', ['initialization.configuration.type|data'], 'add');
+  }
+  const ovf = parseOvf(configuration.data);
+  if (!ovf) throw refusal(400, 'Cannot import VM. The OVF configuration could not be parsed.');
+  return ovf;
+}
+
+function postVm(call: EngineCall): WireReply {
+  const { engine } = call;
+  const body = call.body(vmBody);
+  const ovf = readOvf(body);
+  const name = body.name ?? ovf?.name;
+  if (name === undefined) throw incompleteParameters('Vm', ['name'], 'add');
+  const hasTemplate = body.template?.id !== undefined || body.template?.name !== undefined;
+  if (!ovf && !hasTemplate) throw incompleteParameters('Vm', ['template.id|name'], 'add');
+  const vm = createRow(body, name, clusterOf(engine, body).id, ovf);
+  if ([...engine.vms.values()].some((other) => other.name === name)) {
+    throw refusal(
+      409,
+      'Cannot add VM. The VM name is already in use, please choose a unique name.',
+    );
+  }
+  if (engine.vms.has(vm.id)) {
+    throw refusal(409, 'Cannot import VM. VM id already exists. Please remove the VM first.');
+  }
+  // Floating disks whose ids the OVF names are attached by themselves.
+  vm.attachments = (ovf?.attachments ?? []).filter(
+    ({ diskId }) => engine.disks.has(diskId) && !engine.vmOfDisk(diskId),
+  );
+  engine.vms.set(vm.id, vm);
+  return reply('vm', vmView(engine, vm, false), 201);
+}
+
+function deleteVm(call: EngineCall): WireReply {
+  const { engine } = call;
+  const vm = vmOf(call);
+  if (engine.unfinishedBackupOf(vm.id)) {
+    throw refusal(409, 'Cannot remove VM. The VM is during a backup operation.');
+  }
+  if (vm.status !== 'down') throw refusal(409, 'Cannot remove VM. VM is running.');
+  const attached = engine.attachedDisks(vm);
+  if (attached.some(({ disk }) => disk.lock !== undefined || disk.status === 'locked')) {
+    throw refusal(409, 'Cannot remove VM. The following disks are locked.');
+  }
+  const keepsDisks = call.flag('detach_only', false);
+  for (const { disk } of attached) {
+    if (!keepsDisks && !disk.shareable) deleteDisk(engine, disk);
+    else disk.data.dropBitmaps();
+  }
+  forgetVm(engine, vm);
+  return replyDone();
+}
+
+function forgetVm(engine: Engine, vm: VmRow): void {
+  for (const { id } of engine.checkpointChain(vm.id)) engine.checkpoints.delete(id);
+  for (const { id } of engine.snapshotsOf(vm.id)) removeSnapshot(engine, id);
+  for (const { id, vmId } of engine.backups.values()) if (vmId === vm.id) engine.backups.delete(id);
+  engine.vms.delete(vm.id);
+}
+
+function refuseRun(text: string): Error {
+  return actionRefusal(409, `Cannot run VM. ${text}`);
+}
+
+/** A legacy backup pins the VM where it is; a hybrid one does not. */
+function checkPower(engine: Engine, vm: VmRow): void {
+  const backup = engine.unfinishedBackupOf(vm.id);
+  if (backup && backup.kind !== 'hybrid') {
+    throw refuseRun('The VM is during a backup operation.');
+  }
+  const isLocked = engine
+    .attachedDisks(vm)
+    .some(({ attachment, disk }) => attachment.active && disk.status === 'locked');
+  if (isLocked) throw refuseRun('The following disks are locked.');
+}
+
+function powerRoute(action: string, status: LabVmStatus): Route {
+  return {
+    method: 'POST',
+    path: `vms/{vm}/${action}`,
+    run: (call) => {
+      call.body(actionBody);
+      const vm = vmOf(call);
+      checkPower(call.engine, vm);
+      if (vm.status === status) throw refuseRun(`VM ${vm.name} is ${status} already.`);
+      vm.status = status;
+      return replyDone();
+    },
+  };
+}
+
+export const vmRoutes: readonly Route[] = [
+  { method: 'GET', path: 'vms', run: getVms },
+  { method: 'POST', path: 'vms', run: postVm },
+  {
+    method: 'GET',
+    path: 'vms/{vm}',
+    run: (call) =>
+      expandReply(call, reply('vm', vmView(call.engine, vmOf(call), call.wantsAllContent))),
+  },
+  { method: 'DELETE', path: 'vms/{vm}', run: deleteVm },
+  powerRoute('start', 'up'),
+  powerRoute('stop', 'down'),
+  powerRoute('shutdown', 'down'),
+];

@@ -1,0 +1,23 @@
+/** The lab: an oVirt engine and an ovirt-imageio in this process, for tests, demos and first steps. */
+export { addSampleVms } from './samples.ts';
+export { LabError, type LabErrorCode } from './errors.ts';
+export { startLab } from './start.ts';
+export type {
+  Lab,
+  LabAction,
+  LabBehaviour,
+  LabDisk,
+  LabDiskFormat,
+  LabDiskSpec,
+  LabFault,
+  LabFaults,
+  LabMatch,
+  LabOptions,
+  LabRequest,
+  LabStorageDomainSpec,
+  LabTraffic,
+  LabView,
+  LabVm,
+  LabVmSpec,
+  LabVmStatus,
+} from './types.ts';

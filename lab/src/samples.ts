@@ -1,0 +1,80 @@
+/**
+ * A few VMs to play with: content is the same in every run, partly compressible, partly not.
+ * A few MiB each, spread over the disk, so that extents, holes and increments have something to show.
+ */
+import { KIB, MIB } from './units.ts';
+import type { Lab, LabDisk, LabVm } from './types.ts';
+
+const PIECE_BYTES: number = 256 * KIB;
+const PIECES_PER_DISK = 12;
+const LOG_LINE = '2024-05-01T12:00:00Z web01 httpd[4711]: GET /index.html 200 5120\n';
+
+/** Bytes that no compressor shrinks; the same for the same seed. */
+function noise(seed: number, lengthBytes: number): Buffer {
+  const words = new Uint32Array(lengthBytes / 4);
+  let state = seed | 1;
+  for (let index = 0; index < words.length; index++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[index] = state;
+  }
+  return Buffer.from(words.buffer);
+}
+
+/** Every third piece is noise, the others are log lines. */
+function piece(seed: number): Buffer {
+  if (seed % 3 === 0) return noise(seed * 7919, PIECE_BYTES);
+  return Buffer.alloc(PIECE_BYTES, `${seed} ${LOG_LINE}`);
+}
+
+function fill(disk: LabDisk, seed: number): void {
+  const strideBytes = Math.floor(disk.sizeBytes / PIECES_PER_DISK / PIECE_BYTES) * PIECE_BYTES;
+  for (let index = 0; index < PIECES_PER_DISK; index++) {
+    // Pairs of pieces touch each other, so that some extents are longer.
+    const offsetBytes = index * strideBytes + (index % 2 === 0 ? strideBytes - PIECE_BYTES : 0);
+    disk.write(offsetBytes, piece(seed + index));
+  }
+}
+
+function fillAll(vm: LabVm, seed: number): void {
+  for (const [index, disk] of vm.disks.entries()) fill(disk, seed + index * 100);
+}
+
+/** Adds `web01`, `db01`, `files01` and `old01`: running and stopped, tracked and raw, old and new. */
+export function addSampleVms(lab: Lab): void {
+  const web = lab.addVm({
+    name: 'web01',
+    nics: ['nic1'],
+    disks: [
+      { name: 'web01_root', sizeBytes: 256 * MIB, bootable: true },
+      { name: 'web01_data', sizeBytes: 512 * MIB },
+      { name: 'web01_scratch', sizeBytes: 128 * MIB, format: 'raw' },
+    ],
+  });
+  const db = lab.addVm({
+    name: 'db01',
+    compatibility: [4, 6],
+    nics: ['nic1', 'nic2'],
+    disks: [
+      { name: 'db01_root', sizeBytes: 256 * MIB, bootable: true },
+      { name: 'db01_redo', sizeBytes: 192 * MIB, format: 'raw' },
+    ],
+  });
+  const files = lab.addVm({
+    name: 'files01',
+    nics: ['nic1'],
+    disks: [
+      { name: 'files01_root', sizeBytes: 256 * MIB, bootable: true },
+      { name: 'files01_lun', sizeBytes: 128 * MIB, format: 'raw', storageType: 'lun' },
+      { name: 'files01_shared', sizeBytes: 128 * MIB, format: 'raw', shareable: true },
+    ],
+  });
+  const old = lab.addVm({
+    name: 'old01',
+    status: 'down',
+    nics: ['nic1'],
+    disks: [{ name: 'old01_root', sizeBytes: 128 * MIB, format: 'raw', bootable: true }],
+  });
+  for (const [index, vm] of [web, db, files, old].entries()) fillAll(vm, 1000 * (index + 1));
+}

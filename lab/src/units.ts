@@ -1,0 +1,5 @@
+/** Binary units. The lab depends on nothing of the product, so that it can prove it wrong. */
+export const KIB = 1024;
+export const MIB: number = 1024 * KIB;
+export const GIB: number = 1024 * MIB;
+export const TIB: number = 1024 * GIB;

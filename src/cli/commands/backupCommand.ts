@@ -1,0 +1,166 @@
+/** `backup`: the VMs of an engine, or local images. */
+import { type Command, Option } from 'commander';
+import { EXIT_CODES, UsageError } from '../../core/errors.ts';
+import { backupImages } from '../../sessions/backup/backupImages.ts';
+import type { JobReport } from '../../sessions/backup/backupVms.ts';
+import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
+import {
+  collect,
+  CommandContext,
+  type CommonFlags,
+  parseCount,
+  parsePercent,
+  parseSize,
+  withCommonFlags,
+  workersOption,
+} from '../context.ts';
+import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { formatJob, formatSession } from '../output/output.ts';
+import { createProgressLine, type ProgressLine } from '../output/progress.ts';
+
+const MINUTE_MS = 60_000;
+
+interface BackupFlags extends CommonFlags, EngineFlags {
+  readonly vm?: readonly string[];
+  readonly image?: readonly string[];
+  readonly name?: string;
+  readonly repo: string;
+  readonly mode: SessionMode;
+  readonly disk?: readonly string[];
+  readonly excludeDisk?: readonly string[];
+  readonly blockSize?: number;
+  readonly workers?: number;
+  readonly connections?: number;
+  readonly parallelVms?: number;
+  readonly wait?: number;
+  readonly requireConsistency?: boolean;
+  readonly partialReads?: boolean;
+  readonly audit?: number;
+  readonly strict?: boolean;
+}
+
+function misuse(message: string, hint: string): UsageError {
+  return new UsageError('USAGE_INVALID_OPTION', message, { hint });
+}
+
+async function runImages(
+  flags: BackupFlags,
+  context: CommandContext,
+  line: ProgressLine,
+): Promise<number> {
+  const { image: images = [], name, vm } = flags;
+  if (vm) throw misuse('--vm and --image exclude each other', 'run one command for each');
+  if (name === undefined) {
+    throw misuse('--name is missing', 'an image needs the name of its VM: --name NAME');
+  }
+  const report = await backupImages({
+    images,
+    vmName: name,
+    repository: flags.repo,
+    mode: flags.mode,
+    blockSizeBytes: flags.blockSize,
+    workers: flags.workers,
+    strict: flags.strict,
+    signal: context.signal,
+    logger: context.logger,
+    onMessage: context.onMessage,
+    onDiskStart: (disk) => line.addDisk(disk),
+  }).finally(() => line.stop());
+  context.print(report, formatSession(report));
+  return context.exitCode(flags.strict ?? false);
+}
+
+async function runVms(
+  flags: BackupFlags,
+  context: CommandContext,
+  line: ProgressLine,
+): Promise<number> {
+  if (!flags.vm) throw misuse('nothing to back up', 'use --vm NAME, or --image FILE with --name');
+  context.signal.addEventListener('abort', () => line.stop());
+  const { backupVms } = await import('../../sessions/backup/backupVms.ts');
+  const report = await backupVms({
+    engine: await readEngineSettings(flags),
+    vms: flags.vm,
+    repository: flags.repo,
+    mode: flags.mode,
+    disks: flags.disk,
+    excludeDisks: flags.excludeDisk,
+    blockSizeBytes: flags.blockSize,
+    workers: flags.workers,
+    connections: flags.connections,
+    parallelVms: flags.parallelVms,
+    waitMs: flags.wait === undefined ? undefined : flags.wait * MINUTE_MS,
+    requireConsistency: flags.requireConsistency,
+    partialReads: flags.partialReads,
+    auditRatio: flags.audit,
+    strict: flags.strict,
+    signal: context.signal,
+    logger: context.logger,
+    onMessage: context.onMessage,
+    onDiskStart: (disk) => line.addDisk(disk),
+    onStatus: context.onStatus,
+  }).finally(() => line.stop());
+  context.print(report, formatJob(report));
+  return exitCodeOfJob(report, context.exitCode(flags.strict ?? false));
+}
+
+/** Some VMs failed: done with problems; all failed: failed. */
+function exitCodeOfJob(report: JobReport, exitCode: number): number {
+  if (report.failures.length === 0) return exitCode;
+  return report.sessions.length === 0 ? EXIT_CODES.failed : EXIT_CODES.doneWithProblems;
+}
+
+function withSourceFlags(command: Command): Command {
+  return withEngineFlags(withCommonFlags(command))
+    .description('back up VMs of an engine, or raw images: first a full, then increments')
+    .option('--vm <name>', 'VM by name or id; may be repeated', collect)
+    .option('--image <file...>', 'raw image or block device instead; several are several disks')
+    .option('--name <name>', 'with --image: name of the VM in the repository')
+    .requiredOption('--repo <dir>', 'repository; made when the folder is new or empty')
+    .addOption(
+      new Option('--mode <mode>', 'what to make')
+        .choices(['auto', 'full', 'incremental'])
+        .default('auto'),
+    )
+    .option('--disk <id>', 'with --vm: only this disk, by id or name; may be repeated', collect)
+    .option('--exclude-disk <id>', 'with --vm: all but this disk; may be repeated', collect);
+}
+
+export function addBackup(program: Command, done: (exitCode: number) => void): void {
+  withSourceFlags(program.command('backup'))
+    .option(
+      '--block-size <size>',
+      'of a full: 256KiB to 8MiB (default: 1MiB)',
+      parseSize('--block-size'),
+    )
+    .addOption(workersOption())
+    .option(
+      '--connections <n>',
+      'data requests at once per disk, 1 to 8 (default: 4)',
+      parseCount('--connections'),
+    )
+    .option(
+      '--parallel-vms <n>',
+      'sessions at once with several --vm (default: 2)',
+      parseCount('--parallel-vms'),
+    )
+    .option(
+      '--wait <minutes>',
+      'how long a VM that is busy or on the move is waited for (default: 15)',
+      parseCount('--wait'),
+    )
+    .option('--require-consistency', 'fail when the guest cannot be frozen (live backups only)')
+    .option('--partial-reads', 'with --vm: read only the changed bytes of a block from the engine')
+    .option(
+      '--audit <percent>',
+      'with --vm: read this part of the blocks called unchanged, and compare it',
+      parsePercent('--audit'),
+    )
+    .option('--strict', 'warnings end with exit code 3, a missing native codec is an error')
+    .action(async (flags: BackupFlags) => {
+      const context = new CommandContext(flags);
+      const line = createProgressLine('backup', context.isJson);
+      const work = flags.image ? runImages : runVms;
+      done(await context.run(() => work(flags, context, line).finally(() => line.stop())));
+    });
+}

@@ -1,0 +1,132 @@
+/** Commands that manage chains: prune, synthesize. */
+import type { Command } from 'commander';
+import { type CalendarSpan, parseSpan } from '../../core/calendarSpan.ts';
+import { EXIT_CODES } from '../../core/errors.ts';
+import { pruneRepository, type PruneReport } from '../../sessions/retention/pruneRepository.ts';
+import { synthesizeFull } from '../../sessions/retention/synthesizeFull.ts';
+import {
+  CommandContext,
+  type CommonFlags,
+  parseCount,
+  throwFirst,
+  withCommonFlags,
+  workersOption,
+} from '../context.ts';
+import { createProgressLine } from '../output/progress.ts';
+import { formatPrune, formatSynthesize } from '../output/pruneOutput.ts';
+
+type Done = (exitCode: number) => void;
+
+interface PruneFlags extends CommonFlags {
+  readonly repo: string;
+  readonly vm?: string;
+  readonly keepLast?: number;
+  readonly keepDaily?: number;
+  readonly keepWeekly?: number;
+  readonly keepMonthly?: number;
+  readonly keepYearly?: number;
+  readonly keepWithin?: CalendarSpan;
+  readonly dryRun?: boolean;
+  readonly workers?: number;
+}
+
+/** When every VM failed, the command fails as the first of them did. */
+function exitCodeOfPrune(report: PruneReport, exitCode: number): number {
+  const failures = report.vms.flatMap((vm) => (vm.failure ? [vm.failure] : []));
+  if (failures.length === report.vms.length) throwFirst(failures);
+  return failures.length > 0 ? EXIT_CODES.doneWithProblems : exitCode;
+}
+
+async function runPrune(flags: PruneFlags, context: CommandContext): Promise<number> {
+  const line = createProgressLine('merge', context.isJson);
+  const report = await pruneRepository({
+    repository: flags.repo,
+    vm: flags.vm,
+    keep: {
+      last: flags.keepLast,
+      daily: flags.keepDaily,
+      weekly: flags.keepWeekly,
+      monthly: flags.keepMonthly,
+      yearly: flags.keepYearly,
+      within: flags.keepWithin,
+    },
+    dryRun: flags.dryRun,
+    workers: flags.workers,
+    signal: context.signal,
+    logger: context.logger,
+    onMessage: context.onMessage,
+    onDiskStart: (disk) => line.addDisk(disk),
+  }).finally(() => line.stop());
+  context.print(report, formatPrune(report));
+  return exitCodeOfPrune(report, context.exitCode(false));
+}
+
+function withKeepFlags(command: Command): Command {
+  const counted = [
+    ['last', 'points'],
+    ['daily', 'days'],
+    ['weekly', 'weeks'],
+    ['monthly', 'months'],
+    ['yearly', 'years'],
+  ] as const;
+  for (const [rule, unit] of counted) {
+    const flag = `--keep-${rule}`;
+    const text =
+      unit === 'points'
+        ? 'the newest n points'
+        : `one point for each of the last n ${unit} that have one`;
+    command.option(`${flag} <n>`, `keep ${text}`, parseCount(flag));
+  }
+  return command.option(
+    '--keep-within <span>',
+    'keep points younger than this before the newest one, such as 1y5m7d2h',
+    (text: string) => parseSpan(text, '--keep-within'),
+  );
+}
+
+export function addPrune(program: Command, done: Done): void {
+  withKeepFlags(
+    withCommonFlags(program.command('prune'))
+      .description('delete or merge restore points that no rule keeps')
+      .requiredOption('--repo <dir>', 'repository')
+      .option('--vm <name>', 'VM name or id (default: every VM)'),
+  )
+    .option('--dry-run', 'only show what would be done')
+    .addOption(workersOption())
+    .action(async (flags: PruneFlags) => {
+      const context = new CommandContext(flags);
+      done(await context.run(() => runPrune(flags, context)));
+    });
+}
+
+interface SynthesizeFlags extends CommonFlags {
+  readonly repo: string;
+  readonly vm: string;
+  readonly workers?: number;
+}
+
+export function addSynthesize(program: Command, done: Done): void {
+  withCommonFlags(program.command('synthesize'))
+    .description('make the newest restore point a full from its chain, without reading a disk')
+    .requiredOption('--repo <dir>', 'repository')
+    .requiredOption('--vm <name>', 'VM name or id')
+    .addOption(workersOption())
+    .action(async (flags: SynthesizeFlags) => {
+      const context = new CommandContext(flags);
+      const line = createProgressLine('synthesize', context.isJson);
+      const exitCode = await context.run(async () => {
+        const report = await synthesizeFull({
+          repository: flags.repo,
+          vm: flags.vm,
+          workers: flags.workers,
+          signal: context.signal,
+          logger: context.logger,
+          onMessage: context.onMessage,
+          onDiskStart: (disk) => line.addDisk(disk),
+        }).finally(() => line.stop());
+        context.print(report, formatSynthesize(report));
+        return context.exitCode(false);
+      });
+      done(exitCode);
+    });
+}

@@ -1,0 +1,98 @@
+/** Commands around an engine: preflight, cleanup, and the simulated engine to try them on. */
+import { type Command, Option } from 'commander';
+import { EXIT_CODES } from '../../core/errors.ts';
+import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
+import {
+  collect,
+  CommandContext,
+  type CommonFlags,
+  parseCount,
+  withCommonFlags,
+} from '../context.ts';
+import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { formatCleanup, formatPreflight } from '../output/output.ts';
+
+type Done = (exitCode: number) => void;
+
+interface PreflightFlags extends CommonFlags, EngineFlags {
+  readonly vm: string;
+  readonly repo: string;
+  readonly mode: SessionMode;
+  readonly disk?: readonly string[];
+  readonly excludeDisk?: readonly string[];
+}
+
+export function addPreflight(program: Command, done: Done): void {
+  withEngineFlags(withCommonFlags(program.command('preflight')))
+    .description('show how the next session would read each disk of a VM, and why')
+    .requiredOption('--vm <name>', 'VM by name or id')
+    .requiredOption('--repo <dir>', 'repository; may be new')
+    .addOption(
+      new Option('--mode <mode>', 'of the session that is looked at')
+        .choices(['auto', 'full', 'incremental'])
+        .default('auto'),
+    )
+    .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)
+    .option('--exclude-disk <id>', 'all but this disk; may be repeated', collect)
+    .action(async (flags: PreflightFlags) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const { preflightVm } = await import('../../sessions/backup/vm/preflightVm.ts');
+        const report = await preflightVm({
+          engine: await readEngineSettings(flags),
+          repository: flags.repo,
+          vm: flags.vm,
+          mode: flags.mode,
+          disks: flags.disk,
+          excludeDisks: flags.excludeDisk,
+          signal: context.signal,
+          logger: context.logger,
+          onMessage: context.onMessage,
+        });
+        context.print(report, formatPreflight(report));
+        return report.canStart ? context.exitCode(false) : EXIT_CODES.doneWithProblems;
+      });
+      done(exitCode);
+    });
+}
+
+interface CleanupFlags extends CommonFlags, EngineFlags {
+  readonly vm: string;
+  readonly repo: string;
+}
+
+export function addCleanup(program: Command, done: Done): void {
+  withEngineFlags(withCommonFlags(program.command('cleanup')))
+    .description('end and remove what stopped sessions and restores of a VM left')
+    .requiredOption('--vm <name>', 'VM by name or id, as in the repository')
+    .requiredOption('--repo <dir>', 'repository')
+    .action(async (flags: CleanupFlags) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const { cleanupVm } = await import('../../sessions/cleanup/cleanupVm.ts');
+        const report = await cleanupVm({
+          engine: await readEngineSettings(flags),
+          repository: flags.repo,
+          vm: flags.vm,
+          signal: context.signal,
+          logger: context.logger,
+          onMessage: context.onMessage,
+          onStatus: context.onStatus,
+        });
+        context.print(report, formatCleanup(report));
+        return report.left.length > 0 ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
+      });
+      done(exitCode);
+    });
+}
+
+export function addLab(program: Command, done: Done): void {
+  withCommonFlags(program.command('lab'))
+    .description('run a simulated engine with sample VMs until Ctrl-C')
+    .option('--port <n>', 'port of the engine on 127.0.0.1 (default: any)', parseCount('--port'))
+    .action(async (flags: CommonFlags & { readonly port?: number }) => {
+      const context = new CommandContext(flags);
+      const { runLab } = await import('./lab.ts');
+      done(await context.run(() => runLab(context, flags.port)));
+    });
+}

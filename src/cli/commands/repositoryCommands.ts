@@ -1,0 +1,116 @@
+/** Commands over a repository alone: list, verify, rescan, inspect. */
+import type { Command } from 'commander';
+import { EXIT_CODES, IntegrityError } from '../../core/errors.ts';
+import { inspectContainer } from '../../sessions/inspect/inspectContainer.ts';
+import { listRepository } from '../../sessions/inspect/listRepository.ts';
+import { rescanRepository } from '../../sessions/cleanup/rescanRepository.ts';
+import { type VerifyReport, verifyRepository } from '../../sessions/verify/verifyRepository.ts';
+import {
+  CommandContext,
+  type CommonFlags,
+  parsePercent,
+  throwFirst,
+  withCommonFlags,
+  workersOption,
+} from '../context.ts';
+import { formatInspect, formatList, formatRescan } from '../output/output.ts';
+import { formatVerify } from '../output/verifyOutput.ts';
+
+type Done = (exitCode: number) => void;
+
+function damageFound(what: string): IntegrityError {
+  return new IntegrityError('INTEGRITY_DAMAGE_FOUND', what, {
+    hint: 'keep the file, restore it from a copy if there is one; restore points that do not need it are sound',
+  });
+}
+
+function describeDamage({ points, damageCount }: VerifyReport): string {
+  const damaged = points.filter((point) => point.isDamaged);
+  return `verify: ${damageCount} findings, ${damaged.length} restore points are damaged`;
+}
+
+interface VerifyFlags extends CommonFlags {
+  readonly repo: string;
+  readonly vm?: string;
+  readonly point: string;
+  readonly sample: number;
+  readonly resume?: boolean;
+  readonly workers?: number;
+}
+
+export function addVerify(program: Command, done: Done): void {
+  withCommonFlags(program.command('verify'))
+    .description('check stored blocks, fingerprints and chain links')
+    .requiredOption('--repo <dir>', 'repository')
+    .option('--vm <name>', 'VM name or id (default: every VM)')
+    .option('--point <id>', 'restore point: id, its beginning, latest or all', 'latest')
+    .option('--sample <percent>', 'part of the stored blocks to read', parsePercent('--sample'), 1)
+    .option('--resume', 'go on with a run that was interrupted')
+    .addOption(workersOption())
+    .action(async (flags: VerifyFlags) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const report = await verifyRepository({
+          repository: flags.repo,
+          vm: flags.vm,
+          point: flags.point,
+          sampleRatio: flags.sample,
+          resume: flags.resume,
+          workers: flags.workers,
+          signal: context.signal,
+          logger: context.logger,
+        });
+        context.print(report, formatVerify(report));
+        if (report.outcome === 'damaged') throw damageFound(describeDamage(report));
+        throwFirst(report.failures);
+        return EXIT_CODES.done;
+      });
+      done(exitCode);
+    });
+}
+
+export function addRepositoryCommands(program: Command, done: Done): void {
+  withCommonFlags(program.command('list'))
+    .description('show VMs, chains and restore points')
+    .requiredOption('--repo <dir>', 'repository')
+    .option('--vm <name>', 'VM name or id (default: every VM)')
+    .action(async (flags: CommonFlags & { repo: string; vm?: string }) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const report = await listRepository(flags.repo, flags.vm);
+        context.print(report, formatList(report));
+        throwFirst(report.failures);
+        return EXIT_CODES.done;
+      });
+      done(exitCode);
+    });
+  withCommonFlags(program.command('rescan'))
+    .description('rebuild chain metadata (.vbm) from the containers')
+    .requiredOption('--repo <dir>', 'repository')
+    .action(async (flags: CommonFlags & { repo: string }) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const report = await rescanRepository(flags.repo);
+        context.print(report, formatRescan(report));
+        const leftOut = report.vms.some((vm) => vm.leftOut.length > 0);
+        return leftOut ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
+      });
+      done(exitCode);
+    });
+}
+
+export function addInspect(program: Command, done: Done): void {
+  withCommonFlags(program.command('inspect'))
+    .description('show the structure of a VBK or VIB file, of this product or another')
+    .argument('<file>', 'container')
+    .action(async (file: string, flags: CommonFlags) => {
+      const context = new CommandContext(flags);
+      const exitCode = await context.run(async () => {
+        const report = await inspectContainer(file);
+        context.print(report, formatInspect(report));
+        if (report.problems.length > 0) throw damageFound(`${file}: ${report.problems[0]}`);
+        return EXIT_CODES.done;
+      });
+      done(exitCode);
+    });
+}

@@ -1,0 +1,139 @@
+/** `restore`: to image files, or to a new VM of an engine. */
+import { type Command, Option } from 'commander';
+import { UsageError } from '../../core/errors.ts';
+import type { ImageFormat } from '../../sessions/restore/restoreDisk.ts';
+import { restoreImages } from '../../sessions/restore/restoreImages.ts';
+import type { TargetFormat } from '../../sessions/restore/targetDisk.ts';
+import {
+  collect,
+  CommandContext,
+  type CommonFlags,
+  parseCount,
+  withCommonFlags,
+  workersOption,
+} from '../context.ts';
+import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { formatRestore, formatRestoreVm } from '../output/output.ts';
+import { createProgressLine, type ProgressLine } from '../output/progress.ts';
+
+interface RestoreFlags extends CommonFlags, EngineFlags {
+  readonly repo: string;
+  readonly vm: string;
+  readonly point: string;
+  readonly disk?: readonly string[];
+  readonly output?: string;
+  readonly format: ImageFormat;
+  readonly toEngine?: boolean;
+  readonly asVm?: string;
+  readonly storageDomain?: string;
+  readonly cluster?: string;
+  readonly diskFormat: TargetFormat;
+  readonly workers?: number;
+  readonly connections?: number;
+}
+
+function missing(option: string, why: string): UsageError {
+  return new UsageError('USAGE_INVALID_OPTION', `${option} is missing`, { hint: why });
+}
+
+async function runImages(
+  flags: RestoreFlags,
+  context: CommandContext,
+  line: ProgressLine,
+): Promise<number> {
+  if (flags.output === undefined) {
+    throw missing('--output', 'name a folder for the images, or use --to-engine');
+  }
+  const report = await restoreImages({
+    repository: flags.repo,
+    vm: flags.vm,
+    point: flags.point,
+    disks: flags.disk,
+    output: flags.output,
+    format: flags.format,
+    workers: flags.workers,
+    signal: context.signal,
+    logger: context.logger,
+    onMessage: context.onMessage,
+    onDiskStart: (disk) => line.addDisk(disk),
+  }).finally(() => line.stop());
+  context.print(report, formatRestore(report));
+  return context.exitCode(false);
+}
+
+async function runVm(
+  flags: RestoreFlags,
+  context: CommandContext,
+  line: ProgressLine,
+): Promise<number> {
+  const { asVm, storageDomain, output } = flags;
+  if (asVm === undefined) throw missing('--as-vm', 'name the VM that is to be made');
+  if (storageDomain === undefined) {
+    throw missing('--storage-domain', 'name the storage domain for the disks');
+  }
+  if (output !== undefined) {
+    throw new UsageError('USAGE_INVALID_OPTION', '--output and --to-engine exclude each other');
+  }
+  context.signal.addEventListener('abort', () => line.stop());
+  const { restoreVm } = await import('../../sessions/restore/restoreVm.ts');
+  const report = await restoreVm({
+    engine: await readEngineSettings(flags),
+    repository: flags.repo,
+    vm: flags.vm,
+    point: flags.point,
+    disks: flags.disk,
+    asVm,
+    storageDomain,
+    cluster: flags.cluster,
+    format: flags.diskFormat,
+    workers: flags.workers,
+    connections: flags.connections,
+    signal: context.signal,
+    logger: context.logger,
+    onMessage: context.onMessage,
+    onDiskStart: (disk) => line.addDisk(disk),
+    onStatus: context.onStatus,
+  }).finally(() => line.stop());
+  context.print(report, formatRestoreVm(report));
+  return context.exitCode(false);
+}
+
+function withTargetFlags(command: Command): Command {
+  return withEngineFlags(withCommonFlags(command))
+    .description('restore a restore point to image files or to a new VM of an engine')
+    .requiredOption('--repo <dir>', 'repository')
+    .requiredOption('--vm <name>', 'VM name or id')
+    .option('--point <id>', 'restore point: id, its beginning, or latest', 'latest')
+    .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)
+    .option('--output <dir>', 'folder for the images; existing files are kept')
+    .addOption(
+      new Option('--format <format>', 'with --output: image format')
+        .choices(['raw', 'qcow2'])
+        .default('raw'),
+    );
+}
+
+export function addRestore(program: Command, done: (exitCode: number) => void): void {
+  withTargetFlags(program.command('restore'))
+    .option('--to-engine', 'make a new VM on the engine')
+    .option('--as-vm <name>', 'with --to-engine: name of the new VM')
+    .option('--storage-domain <name>', 'with --to-engine: where its disks go, by name or id')
+    .option('--cluster <name>', 'with --to-engine: its cluster (default: the only one)')
+    .addOption(
+      new Option('--disk-format <format>', 'with --to-engine: format of its disks')
+        .choices(['same', 'cow', 'raw'])
+        .default('same'),
+    )
+    .addOption(workersOption())
+    .option(
+      '--connections <n>',
+      'with --to-engine: data requests at once per disk (default: 4)',
+      parseCount('--connections'),
+    )
+    .action(async (flags: RestoreFlags) => {
+      const context = new CommandContext(flags);
+      const line = createProgressLine('restore', context.isJson);
+      const work = flags.toEngine ? runVm : runImages;
+      done(await context.run(() => work(flags, context, line).finally(() => line.stop())));
+    });
+}

@@ -1,0 +1,58 @@
+/** What works through the jobs of a pool: threads of its own, or the calling thread. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { JobQueue, QueuedJob } from './jobQueue.ts';
+import { runJobs } from './runJobs.ts';
+import type { WorkerJob, ThreadTools } from './workerJobs.ts';
+
+export interface JobRunner {
+  /** Gets ready before the first job is there. */
+  start(): void;
+  /** Says that a job has joined the queue. */
+  wake(): void;
+  /** Takes nothing from the queue any more. */
+  close(): Promise<void>;
+}
+
+export function jobsOf(batch: readonly QueuedJob[]): WorkerJob[] {
+  return batch.map((queued) => queued.job);
+}
+
+export function rejectAll(jobs: readonly QueuedJob[], error: Error): void {
+  for (const queued of jobs) queued.reject(error);
+}
+
+/** Works on the calling thread, one job a turn. */
+export class InlineRunner implements JobRunner {
+  readonly #queue: JobQueue;
+  readonly #tools: ThreadTools;
+  #isBusy = false;
+
+  constructor(queue: JobQueue, tools: ThreadTools) {
+    this.#queue = queue;
+    this.#tools = tools;
+  }
+
+  start(): void {}
+
+  wake(): void {
+    if (!this.#isBusy) void this.#run();
+  }
+
+  async close(): Promise<void> {}
+
+  async #run(): Promise<void> {
+    this.#isBusy = true;
+    await nextTurn();
+    for (;;) {
+      const batch = this.#queue.take(true, 1);
+      if (batch.length === 0) break;
+      try {
+        for (const _ of runJobs(this.#tools, jobsOf(batch))) await nextTurn();
+        for (const queued of batch) queued.resolve();
+      } catch (error) {
+        rejectAll(batch, error as Error);
+      }
+    }
+    this.#isBusy = false;
+  }
+}

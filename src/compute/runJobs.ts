@@ -1,0 +1,119 @@
+/** Runs the jobs of a batch one after the other, and then computes all their digests together. */
+import { readBlock } from './blockFileRead.ts';
+import type { DigestJob } from './kernels/laneDigests.ts';
+import { FINGERPRINT_BYTES } from './kernels/slabFingerprints.ts';
+import {
+  AT_DIGEST,
+  AT_FINGERPRINT,
+  AT_FINGERPRINTS,
+  AT_IS_LZ4,
+  AT_STATUS,
+  AT_STORED_BYTES,
+  AT_TAIL,
+  AT_WORK_MS,
+  READ_FAILED,
+  recordAt,
+} from './resultRecord.ts';
+import {
+  JOB_HASH,
+  JOB_PACK,
+  JOB_FINGERPRINT_RANGE,
+  JOB_READ,
+  type WorkerJob,
+  type ThreadTools,
+} from './workerJobs.ts';
+
+/** Leaves the fingerprint of each block; all pass through the same room in the target. */
+function fingerprintRange(
+  tools: ThreadTools,
+  job: WorkerJob,
+  out: DataView,
+  stateOffset: number,
+): void {
+  const { sourceOffset, blockSizeBytes } = job;
+  const endOffset = sourceOffset + job.sourceBytes;
+  let at = AT_FINGERPRINTS;
+  for (let offset = sourceOffset; offset < endOffset; offset += blockSizeBytes) {
+    const sourceBytes = Math.min(blockSizeBytes, endOffset - offset);
+    const block = { ...job, sourceOffset: offset, sourceBytes };
+    const fingerprint = readBlock(tools, block, stateOffset);
+    if (fingerprint === undefined) {
+      out.setUint32(AT_STATUS, READ_FAILED, true);
+      return;
+    }
+    out.setBigUint64(at, fingerprint, true);
+    at += FINGERPRINT_BYTES;
+  }
+}
+
+/**
+ * What a job does by itself.
+ *
+ * @returns the block whose digest it still needs, if any
+ */
+function runJob(tools: ThreadTools, job: WorkerJob, out: DataView): DigestJob | undefined {
+  const { codecs, fingerprints, memory } = tools;
+  const digestAt = {
+    digestOffset: out.byteOffset + AT_DIGEST,
+    tailOffset: out.byteOffset + AT_TAIL,
+  };
+  // The digest of a block is computed when its fingerprint is done.
+  const stateOffset = digestAt.tailOffset;
+  if (job.verb === JOB_HASH) {
+    const fingerprint = fingerprints.of(job.sourceOffset, job.sourceBytes, stateOffset);
+    out.setBigUint64(AT_FINGERPRINT, fingerprint, true);
+    return undefined;
+  }
+  if (job.verb === JOB_FINGERPRINT_RANGE) {
+    fingerprintRange(tools, job, out, stateOffset);
+    return undefined;
+  }
+  if (job.verb === JOB_READ) {
+    const fingerprint = readBlock(tools, job, stateOffset);
+    out.setUint32(AT_STATUS, fingerprint === undefined ? READ_FAILED : 0, true);
+    out.setBigUint64(AT_FINGERPRINT, fingerprint ?? 0n, true);
+    return undefined;
+  }
+  if (job.verb === JOB_PACK) {
+    const room = Buffer.from(memory, job.sourceOffset, job.targetBytes);
+    const target = Buffer.from(memory, job.targetOffset, job.targetBytes);
+    const form = codecs.pack(room, job.sourceBytes, target);
+    out.setUint32(AT_IS_LZ4, form.codec === 'lz4' ? 1 : 0, true);
+    out.setFloat64(AT_STORED_BYTES, form.storedBytes, true);
+    return { sourceOffset: job.sourceOffset, sourceBytes: job.sourceBytes, ...digestAt };
+  }
+  const stored = Buffer.from(memory, job.sourceOffset, job.sourceBytes);
+  const plain = Buffer.from(memory, job.targetOffset, job.targetBytes);
+  const status = codecs.unpack(stored, job.isLz4 ? 'lz4' : 'plain', plain);
+  out.setUint32(AT_STATUS, status, true);
+  if (status !== 0) return undefined;
+  const fingerprint = fingerprints.of(job.targetOffset, job.targetBytes, stateOffset);
+  out.setBigUint64(AT_FINGERPRINT, fingerprint, true);
+  return { sourceOffset: job.targetOffset, sourceBytes: job.targetBytes, ...digestAt };
+}
+
+/** Runs the jobs of one batch on this thread; yields between two of them. Results count when it has ended. */
+export function* runJobs(tools: ThreadTools, jobs: readonly WorkerJob[]): Generator<void, void> {
+  const { digests, memory } = tools;
+  const blocks: DigestJob[] = [];
+  const outs: DataView[] = [];
+  for (const job of jobs) {
+    const startedAtMs = performance.now();
+    const out = recordAt(memory, job.resultIndex);
+    out.setUint32(AT_STATUS, 0, true);
+    const block = runJob(tools, job, out);
+    if (block) {
+      blocks.push(block);
+      outs.push(out);
+    }
+    out.setFloat64(AT_WORK_MS, performance.now() - startedAtMs, true);
+    yield;
+  }
+  if (blocks.length === 0) return;
+  const startedAtMs = performance.now();
+  digests.run(blocks);
+  const shareMs = (performance.now() - startedAtMs) / blocks.length;
+  for (const out of outs) {
+    out.setFloat64(AT_WORK_MS, out.getFloat64(AT_WORK_MS, true) + shareMs, true);
+  }
+}

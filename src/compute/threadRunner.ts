@@ -1,0 +1,140 @@
+/** Worker threads that work through the jobs of a pool: a message a batch, at most two messages a thread. */
+import { Worker } from 'node:worker_threads';
+import { InternalError } from '../core/errors.ts';
+import type { WorkerAnswer, WorkerBatch, WorkerSetup } from './blockWorker.ts';
+import type { JobQueue, QueuedJob } from './jobQueue.ts';
+import { type JobRunner, jobsOf, rejectAll } from './jobRunner.ts';
+import { encodeJobs } from './workerJobs.ts';
+
+/** One batch at work, one waiting in the worker's queue, so that it never idles between two. */
+const MAX_BATCHES_PER_WORKER = 2;
+
+interface Thread {
+  readonly worker: Worker;
+  readonly batches: Map<number, readonly QueuedJob[]>;
+}
+
+/** The compiled entry; beside the source when this file runs as TypeScript in the tests. */
+function workerEntryUrl(): URL {
+  const compiled = !import.meta.url.endsWith('.ts');
+  return new URL(
+    compiled ? './blockWorker.js' : '../../dist/compute/blockWorker.js',
+    import.meta.url,
+  );
+}
+
+function crash(reason: string): InternalError {
+  return new InternalError('WORKER_CRASHED', `a worker thread failed: ${reason}`);
+}
+
+export class ThreadRunner implements JobRunner {
+  readonly #queue: JobQueue;
+  readonly #count: number;
+  readonly #setup: WorkerSetup;
+  readonly #threads: Thread[] = [];
+  #hasStarted = false;
+  #isClosed = false;
+  /** Why there is no thread, when there is none. */
+  #whyNone = 'no worker thread is left';
+  #isDue = false;
+  #nextBatchId = 0;
+
+  constructor(queue: JobQueue, count: number, setup: WorkerSetup) {
+    this.#queue = queue;
+    this.#count = count;
+    this.#setup = setup;
+  }
+
+  /** As many as the system lets this process have: jobs fail when that is none. */
+  start(): void {
+    if (this.#hasStarted || this.#isClosed) return;
+    this.#hasStarted = true;
+    try {
+      while (this.#threads.length < this.#count) this.#threads.push(this.#startThread());
+    } catch (error) {
+      this.#whyNone = `none could be started: ${(error as Error).message}`;
+    }
+  }
+
+  /** Jobs of one turn leave together: the first of eight blocks would else be a batch of its own. */
+  wake(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(() => {
+      this.#isDue = false;
+      this.#dispatch();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all(this.#threads.map((thread) => thread.worker.terminate()));
+  }
+
+  /** Hands queued jobs to the least busy thread, one batch at a time. */
+  #dispatch(): void {
+    if (this.#isClosed) return;
+    this.start();
+    for (;;) {
+      const thread = this.#threads.reduce<Thread | undefined>(
+        (best, other) => (best && best.batches.size <= other.batches.size ? best : other),
+        undefined,
+      );
+      if (!thread) {
+        rejectAll(this.#queue.drain(), crash(this.#whyNone));
+        return;
+      }
+      if (thread.batches.size >= MAX_BATCHES_PER_WORKER) return;
+      const idleCount = this.#threads.filter((other) => other.batches.size === 0).length;
+      const batch = this.#queue.take(thread.batches.size === 0, idleCount);
+      if (batch.length === 0) return;
+      this.#send(thread, batch);
+    }
+  }
+
+  #send(thread: Thread, batch: readonly QueuedJob[]): void {
+    const batchId = this.#nextBatchId++;
+    thread.batches.set(batchId, batch);
+    const words = encodeJobs(jobsOf(batch));
+    thread.worker.postMessage({ batchId, words } satisfies WorkerBatch);
+  }
+
+  #startThread(): Thread {
+    const worker = new Worker(workerEntryUrl(), {
+      workerData: this.#setup,
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
+    });
+    const thread: Thread = { worker, batches: new Map() };
+    worker.on('message', (answer: WorkerAnswer) => this.#settle(thread, answer));
+    worker.on('error', (error) => this.#drop(thread, error.message));
+    worker.on('exit', (code) => this.#drop(thread, `exit code ${code}`));
+    return thread;
+  }
+
+  #settle(thread: Thread, answer: WorkerAnswer): void {
+    const batch = thread.batches.get(answer.batchId) ?? [];
+    thread.batches.delete(answer.batchId);
+    if (answer.error === undefined) for (const queued of batch) queued.resolve();
+    else rejectAll(batch, crash(answer.error));
+    this.wake();
+  }
+
+  /** A thread that ended may have half written its slots: its jobs fail, they are not run again. */
+  #drop(thread: Thread, reason: string): void {
+    const at = this.#threads.indexOf(thread);
+    if (at < 0 || this.#isClosed) {
+      this.#rejectBatches(thread, reason);
+      return;
+    }
+    this.#threads.splice(at, 1);
+    this.#whyNone = `the last one ended: ${reason}`;
+    this.#rejectBatches(thread, reason);
+    this.#dispatch();
+  }
+
+  #rejectBatches(thread: Thread, reason: string): void {
+    for (const batch of thread.batches.values()) rejectAll(batch, crash(reason));
+    thread.batches.clear();
+  }
+}

@@ -1,0 +1,21 @@
+/** What a thread needs for the verbs. */
+import { createBlockCodecs } from './blockCodecs.ts';
+import { LaneDigests } from './kernels/laneDigests.ts';
+import { SlabFingerprints } from './kernels/slabFingerprints.ts';
+import type { SlabKernels } from './kernels/slabKernels.ts';
+import type { ThreadTools } from './workerJobs.ts';
+import type { SharedWasmMemory } from './kernels/wasm.ts';
+
+/** One set a thread. */
+export async function createThreadTools(
+  memory: SharedWasmMemory,
+  kernels: SlabKernels,
+): Promise<ThreadTools> {
+  const codecs = await createBlockCodecs();
+  return {
+    codecs,
+    digests: new LaneDigests(memory, kernels.md5),
+    fingerprints: new SlabFingerprints(memory, kernels.xxh64, codecs),
+    memory: memory.buffer,
+  };
+}

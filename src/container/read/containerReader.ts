@@ -1,0 +1,254 @@
+/**
+ * Reads one VBK or VIB, ours or foreign: items, properties, maps, stored blocks. Strict and bounded: every
+ * count, size and offset is checked before use, and memory stays at a few pages plus what is returned.
+ */
+import { FormatError } from '../../core/errors.ts';
+import { type StoredCodec, LZ4_HEADER_BYTES } from '../../compute/lz4Frame.ts';
+import type { BlockCodecs } from '../../compute/blockCodecs.ts';
+import { checkPlainBlock } from './blockCheck.ts';
+import {
+  COMPRESSION_LZ4,
+  dataStartOf,
+  DIRECTORY_ITEM_BYTES,
+  ITEM_EXTERNAL,
+  ITEM_FILE,
+  ITEM_FOLDER,
+  ITEM_INCREMENT,
+  ITEM_PATCH,
+  NO_PAGE,
+  PAGE_BYTES,
+  STORE_BLOCK_BYTES,
+} from '../format/layout.ts';
+import type { ContainerItem, ItemKind } from '../format/items.ts';
+import { MapReader } from './mapReader.ts';
+import { decodeProperties, type Property } from '../format/properties.ts';
+import {
+  type BlockReference,
+  decodeDirectoryItem,
+  decodeStoreBlock,
+  type DirectoryItem,
+  isKnownCompression,
+  type BlockStoreRow,
+} from '../format/records.ts';
+import { type OpenSnapshot, openSnapshot } from './snapshotReader.ts';
+import type { Storage } from '../storage.ts';
+import { readBlob, VectorReader } from './vectorReader.ts';
+
+/** Where the stored bytes of a block lie, checked against the file. */
+export interface StoredExtent {
+  readonly blockId: number;
+  readonly offsetBytes: number;
+  readonly storedBytes: number;
+  readonly sourceBytes: number;
+  readonly codec: StoredCodec;
+  readonly digest: Uint8Array;
+}
+
+const KINDS: Readonly<Record<number, ItemKind>> = {
+  [ITEM_FOLDER]: 'folder',
+  [ITEM_EXTERNAL]: 'external',
+  [ITEM_FILE]: 'file',
+  [ITEM_PATCH]: 'patch',
+  [ITEM_INCREMENT]: 'increment',
+};
+const MAX_FOLDER_DEPTH = 16;
+
+export class ContainerReader {
+  readonly snapshot: OpenSnapshot;
+  readonly storage: Storage;
+  readonly store: VectorReader;
+  readonly #maps: MapReader;
+  #propertyBytes = 0;
+
+  private constructor(storage: Storage, snapshot: OpenSnapshot, store: VectorReader) {
+    this.storage = storage;
+    this.snapshot = snapshot;
+    this.store = store;
+    this.#maps = new MapReader(snapshot.pages, this.blockSizeBytes, store.count);
+  }
+
+  /** Opens a container; `storage` is closed with it. Errors: see {@link openSnapshot}. */
+  static async open(storage: Storage): Promise<ContainerReader> {
+    try {
+      const snapshot = await openSnapshot(storage);
+      const { storeRoot, storeCount } = snapshot.slot.roots;
+      const { pages } = snapshot;
+      const store = await VectorReader.open(
+        pages,
+        storeRoot,
+        STORE_BLOCK_BYTES,
+        storeCount,
+        'block store',
+      );
+      return new ContainerReader(storage, snapshot, store);
+    } catch (error) {
+      await storage.close();
+      throw error;
+    }
+  }
+
+  get name(): string {
+    return this.storage.name;
+  }
+
+  get blockSizeBytes(): number {
+    return this.snapshot.header.blockSizeBytes;
+  }
+
+  /** Bytes of the file that belong to the snapshot. */
+  get endBytes(): number {
+    return this.snapshot.slot.endOfFileBytes;
+  }
+
+  async close(): Promise<void> {
+    await this.storage.close();
+  }
+
+  /** All items, parents before children. */
+  async items(): Promise<ContainerItem[]> {
+    const { directoryRoot, directoryCount } = this.snapshot.slot.roots;
+    const items: ContainerItem[] = [];
+    this.#propertyBytes = 0;
+    await this.#folder(directoryRoot, directoryCount, '', 0, items);
+    return items;
+  }
+
+  /**
+   * References of a file or increment in ascending order. For a file only stored blocks are named; for an
+   * increment also those that became zero (block id -1).
+   */
+  references(item: ContainerItem): AsyncGenerator<BlockReference> {
+    return item.kind === 'increment' ? this.#maps.patches(item) : this.#maps.storedBlocks(item);
+  }
+
+  /** What a file's map says of block `index`. */
+  async fileBlock(item: ContainerItem, index: number): Promise<BlockReference> {
+    return await this.#maps.fileBlock(item, index);
+  }
+
+  /** Place and form of a stored block, checked. @throws FORMAT_BOUNDS, FORMAT_STRUCTURE, FORMAT_UNSUPPORTED */
+  async storedExtent(blockId: number): Promise<StoredExtent> {
+    const block = await this.storeBlock(blockId);
+    if (block.usageCount === 0) this.#badBlock(blockId, block);
+    if (!isKnownCompression(block.compression)) {
+      throw new FormatError(
+        'FORMAT_UNSUPPORTED',
+        `${this.name}: block ${blockId} is compressed by method ${block.compression}`,
+      );
+    }
+    const codec = block.compression === COMPRESSION_LZ4 ? 'lz4' : 'plain';
+    const { offsetBytes, storedBytes, sourceBytes, digest } = block;
+    const lengthFits =
+      codec === 'plain' ? storedBytes === sourceBytes : storedBytes > LZ4_HEADER_BYTES;
+    if (!lengthFits) this.#badBlock(blockId, block);
+    return { blockId, offsetBytes, storedBytes, sourceBytes, codec, digest };
+  }
+
+  /** A record of the block store with its place checked; free extents are returned too. */
+  async storeBlock(blockId: number): Promise<BlockStoreRow> {
+    const block = decodeStoreBlock(await this.store.record(blockId));
+    if (!block) {
+      throw new FormatError('FORMAT_STRUCTURE', `${this.name}: block ${blockId}: unknown format`);
+    }
+    const { slotFormat, clusterAlign } = this.snapshot.header;
+    const { offsetBytes, allocatedBytes, storedBytes, sourceBytes } = block;
+    const cluster = 512 * 2 ** clusterAlign;
+    const inFile =
+      offsetBytes >= dataStartOf(slotFormat) && offsetBytes + allocatedBytes <= this.endBytes;
+    const aligned = offsetBytes % cluster === 0 && allocatedBytes % cluster === 0;
+    const sizesFit = storedBytes <= allocatedBytes && sourceBytes <= this.blockSizeBytes;
+    if (!inFile || !aligned || !sizesFit || allocatedBytes === 0) this.#badBlock(blockId, block);
+    return block;
+  }
+
+  /** Reads and checks one stored block on this thread: lengths, CRC, digest. */
+  async readBlock(reference: BlockReference, codecs: BlockCodecs): Promise<Buffer> {
+    return await this.readStoredBlock(reference.blockId, codecs, reference);
+  }
+
+  /** As {@link readBlock}, for a block that is known by its id alone. @param wanted - what it has to be as well */
+  async readStoredBlock(
+    blockId: number,
+    codecs: BlockCodecs,
+    wanted?: BlockReference,
+  ): Promise<Buffer> {
+    const extent = await this.storedExtent(blockId);
+    const stored = Buffer.allocUnsafeSlow(extent.storedBytes);
+    await this.storage.read(stored, extent.offsetBytes);
+    const plain = Buffer.allocUnsafeSlow(extent.sourceBytes);
+    const status = codecs.unpack(stored, extent.codec, plain);
+    const digest = status === 0 ? codecs.digest(plain) : plain;
+    checkPlainBlock(this.name, extent, { status, digest }, wanted);
+    return plain;
+  }
+
+  /**
+   * Whole content of a file that is at most `maxBytes` long, for XML items.
+   *
+   * @throws {@link FormatError} `FORMAT_BOUNDS` when it is longer
+   */
+  async readFile(item: ContainerItem, maxBytes: number, codecs: BlockCodecs): Promise<Buffer> {
+    const { sizeBytes } = item.record;
+    if (item.kind !== 'file' || !(sizeBytes <= maxBytes)) {
+      throw new FormatError(
+        'FORMAT_BOUNDS',
+        `${this.name}: ${item.path}: ${sizeBytes} B, at most ${maxBytes} B expected`,
+      );
+    }
+    const content = Buffer.alloc(sizeBytes);
+    for await (const reference of this.references(item)) {
+      const plain = await this.readBlock(reference, codecs);
+      plain.copy(content, reference.index * this.blockSizeBytes);
+    }
+    return content;
+  }
+
+  async #folder(
+    root: number,
+    count: number,
+    parent: string,
+    depth: number,
+    items: ContainerItem[],
+  ): Promise<void> {
+    if (depth > MAX_FOLDER_DEPTH) {
+      throw new FormatError('FORMAT_STRUCTURE', `${this.name}: ${parent}: folders too deep`);
+    }
+    const { pages } = this.snapshot;
+    const what = `folder ${parent || '/'}`;
+    const vector = await VectorReader.open(pages, root, DIRECTORY_ITEM_BYTES, count, what);
+    for await (const [index, bytes] of vector.records()) {
+      const record = decodeDirectoryItem(bytes);
+      if (!record || /[/\0]/.test(record.name) || items.length > pages.totalPages * 21) {
+        throw new FormatError('FORMAT_STRUCTURE', `${this.name}: ${what}: item ${index}`);
+      }
+      const path = parent ? `${parent}/${record.name}` : record.name;
+      const kind = KINDS[record.type] ?? 'unknown';
+      const properties = await this.#properties(record, path);
+      items.push({ path, kind, properties, record });
+      if (kind === 'folder') {
+        await this.#folder(record.vectorRoot, record.count, path, depth + 1, items);
+      }
+    }
+  }
+
+  async #properties(record: DirectoryItem, path: string): Promise<Property[] | undefined> {
+    if (record.propertiesRoot === NO_PAGE) return undefined;
+    const { pages } = this.snapshot;
+    const bytes = await readBlob(pages, record.propertiesRoot, `${path}: properties`);
+    // Several items may name one dictionary, but all of them together cannot exceed the metadata.
+    this.#propertyBytes += bytes.length;
+    if (this.#propertyBytes > pages.totalPages * PAGE_BYTES) {
+      throw new FormatError('FORMAT_BOUNDS', `${this.name}: ${path}: too many properties`);
+    }
+    return decodeProperties(bytes);
+  }
+
+  #badBlock(blockId: number, block: BlockStoreRow): never {
+    const { offsetBytes, allocatedBytes, storedBytes, sourceBytes } = block;
+    throw new FormatError(
+      'FORMAT_BOUNDS',
+      `${this.name}: block ${blockId}: ${storedBytes} of ${allocatedBytes} B at ${offsetBytes} B for ${sourceBytes} B`,
+      { details: { blockId, offsetBytes, storedBytes, sourceBytes } },
+    );
+  }
+}

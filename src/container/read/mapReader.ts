@@ -1,0 +1,151 @@
+/** Reads file maps and patch records, with every length, count and block id checked before it is passed on. */
+import { FormatError } from '../../core/errors.ts';
+import { blockCountOf, blockLengthAt } from '../../core/units.ts';
+import { DIGEST_BYTES } from '../../compute/lz4Frame.ts';
+import type { ContainerItem } from '../format/items.ts';
+import {
+  FIB_BLOCK_BYTES,
+  NO_PAGE,
+  PATCH_BLOCK_BYTES,
+  TABLE_BLOCKS,
+  TABLE_DESCRIPTOR_BYTES,
+} from '../format/layout.ts';
+import type { PageReader } from './pageReader.ts';
+import {
+  type BlockReference,
+  decodeFibBlock,
+  decodePatchBlock,
+  decodeTableDescriptor,
+  ZERO_BLOCK_ID,
+} from '../format/records.ts';
+import { VectorReader } from './vectorReader.ts';
+
+export class MapReader {
+  readonly #pages: PageReader;
+  readonly #blockSizeBytes: number;
+  readonly #storeCount: number;
+
+  constructor(pages: PageReader, blockSizeBytes: number, storeCount: number) {
+    this.#pages = pages;
+    this.#blockSizeBytes = blockSizeBytes;
+    this.#storeCount = storeCount;
+  }
+
+  /** What a file's map says of block `index`. */
+  async fileBlock(item: ContainerItem, index: number): Promise<BlockReference> {
+    const tables = await this.#tables(item);
+    const fibs = await this.#fibs(item, tables, Math.floor(index / TABLE_BLOCKS));
+    const record = await fibs?.record(index % TABLE_BLOCKS);
+    if (record) return this.#checkedFib(item, index, record);
+    const lengthBytes = blockLengthAt(index, item.record.sizeBytes, this.#blockSizeBytes);
+    return { index, lengthBytes, blockId: ZERO_BLOCK_ID, digest: new Uint8Array(DIGEST_BYTES) };
+  }
+
+  async #tables(item: ContainerItem): Promise<VectorReader> {
+    const { sizeBytes, count, vectorRoot } = item.record;
+    const blockCount = blockCountOf(sizeBytes, this.#blockSizeBytes);
+    if (item.kind !== 'file' || !(count === blockCount)) {
+      throw new FormatError(
+        'FORMAT_BOUNDS',
+        `${this.#pages.name}: ${item.path}: ${count} blocks for ${sizeBytes} B`,
+      );
+    }
+    const tableCount = Math.ceil(blockCount / TABLE_BLOCKS);
+    return await VectorReader.open(
+      this.#pages,
+      vectorRoot,
+      TABLE_DESCRIPTOR_BYTES,
+      tableCount,
+      item.path,
+    );
+  }
+
+  /** The blocks of one table, or undefined for an absent table, which is all zeros. */
+  async #fibs(
+    item: ContainerItem,
+    tables: VectorReader,
+    table: number,
+  ): Promise<VectorReader | undefined> {
+    const { vectorRoot, blockCount } = decodeTableDescriptor(await tables.record(table));
+    if (vectorRoot === NO_PAGE) return undefined;
+    const expected = Math.min(TABLE_BLOCKS, item.record.count - table * TABLE_BLOCKS);
+    if (blockCount !== expected) {
+      throw new FormatError(
+        'FORMAT_BOUNDS',
+        `${this.#pages.name}: ${item.path}: table ${table} has ${blockCount} blocks, not ${expected}`,
+      );
+    }
+    const what = `${item.path} table ${table}`;
+    return await VectorReader.open(this.#pages, vectorRoot, FIB_BLOCK_BYTES, blockCount, what);
+  }
+
+  /** Stored blocks of a file, ascending; zero blocks are left out. */
+  async *storedBlocks(item: ContainerItem): AsyncGenerator<BlockReference> {
+    const tables = await this.#tables(item);
+    let pages = 0;
+    for (let table = 0; table < tables.count; table++) {
+      const fibs = await this.#fibs(item, tables, table);
+      if (!fibs) continue;
+      // Tables that share their pages could make endless disks of a small file.
+      pages += fibs.pageCount;
+      if (pages > this.#pages.totalPages) {
+        throw new FormatError(
+          'FORMAT_BOUNDS',
+          `${this.#pages.name}: ${item.path}: its map needs more pages than there are`,
+        );
+      }
+      for await (const [k, bytes] of fibs.records()) {
+        const reference = this.#checkedFib(item, table * TABLE_BLOCKS + k, bytes);
+        if (reference.blockId !== ZERO_BLOCK_ID) yield reference;
+      }
+    }
+  }
+
+  /** Patch records of an increment, ascending; block id -1 for zeros. */
+  async *patches(item: ContainerItem): AsyncGenerator<BlockReference> {
+    const { vectorRoot, count } = item.record;
+    const vector = await VectorReader.open(
+      this.#pages,
+      vectorRoot,
+      PATCH_BLOCK_BYTES,
+      count,
+      item.path,
+    );
+    let lastIndex = -1;
+    for await (const [k, bytes] of vector.records()) {
+      const reference = this.#checked(item, decodePatchBlock(bytes), `patch ${k}`);
+      if (!(reference.index > lastIndex)) {
+        throw new FormatError(
+          'FORMAT_STRUCTURE',
+          `${this.#pages.name}: ${item.path}: patch ${k}: order`,
+        );
+      }
+      lastIndex = reference.index;
+      yield reference;
+    }
+  }
+
+  #checkedFib(item: ContainerItem, index: number, bytes: Buffer): BlockReference {
+    return this.#checked(item, decodeFibBlock(bytes, index), `block ${index}`);
+  }
+
+  #checked(
+    item: ContainerItem,
+    reference: BlockReference | undefined,
+    what: string,
+  ): BlockReference {
+    const expected = reference
+      ? blockLengthAt(reference.index, item.record.sizeBytes, this.#blockSizeBytes)
+      : 0;
+    const known =
+      reference &&
+      (reference.blockId === ZERO_BLOCK_ID ||
+        (reference.blockId >= 0 && reference.blockId < this.#storeCount));
+    if (!reference || !known || expected === 0 || reference.lengthBytes !== expected) {
+      throw new FormatError('FORMAT_BOUNDS', `${this.#pages.name}: ${item.path}: ${what}`, {
+        hint: 'the map of this item is damaged or of a kind that is not supported',
+      });
+    }
+    return reference;
+  }
+}

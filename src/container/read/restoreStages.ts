@@ -1,0 +1,151 @@
+/**
+ * The way back, for restore and verify: stored blocks are fetched into packed slots, expanded and checked in
+ * worker threads into raw slots. Here packed slots are held by a stage that waits for a raw one, and raw
+ * slots by the sink, which waits for none; hence a slab of its own, never one that a backup uses.
+ */
+import { BackupError, FormatError, IntegrityError } from '../../core/errors.ts';
+import { clockOf, countCpu, type StageStats } from '../../core/stats.ts';
+import type { DataBlock } from '../../flow/records.ts';
+import { OrderedStage } from '../../flow/orderedStage.ts';
+import type { SlabLease, Slot } from '../../flow/slab.ts';
+import type { Stage } from '../../flow/connect.ts';
+import type { WorkerPool } from '../../compute/workerPool.ts';
+import { blockDamage } from './blockCheck.ts';
+import type { ContainerReader, StoredExtent } from './containerReader.ts';
+
+/** A stored block to fetch. Where it goes is part of the record; `verify` leaves the disk fields at 0. */
+export interface BlockToFetch {
+  readonly kind: 'stored';
+  readonly diskId: string;
+  readonly index: number;
+  readonly offsetBytes: number;
+  /** Length of the block in the disk; bytes from `validBytes` on are zero there. */
+  readonly lengthBytes: number;
+  readonly validBytes: number;
+  readonly reader: ContainerReader;
+  readonly extent: StoredExtent;
+  /** What the fingerprint index says of the block as it lies in the disk; undefined when unknown. */
+  readonly fingerprint: bigint | undefined;
+}
+
+export interface FetchedBlock {
+  readonly kind: 'fetched';
+  readonly block: BlockToFetch;
+  readonly slot: Slot;
+}
+
+/** Called for each damaged block instead of ending the run; the block is dropped from the stream. */
+export type OnDamage = (block: BlockToFetch, error: BackupError) => void;
+
+interface CommonOptions {
+  readonly lease: SlabLease;
+  readonly stats: StageStats;
+  readonly onDamage?: OnDamage | undefined;
+}
+
+const FETCHES = 8;
+const UNPACK_WINDOW_BLOCKS = 32;
+
+function isDamage(error: unknown): error is BackupError {
+  return error instanceof BackupError && error.code !== 'CANCELLED';
+}
+
+/** Reads stored bytes, several blocks at once. */
+export function createBlockFetcher(options: CommonOptions): Stage<BlockToFetch, FetchedBlock> {
+  const { lease, stats, onDamage } = options;
+  const clock = clockOf(stats);
+  const slotWait = clockOf(stats, 'waitSlotMs');
+
+  async function fetch(block: BlockToFetch, signal: AbortSignal): Promise<FetchedBlock[]> {
+    const slot = await slotWait.time(() => lease.acquirePacked(signal));
+    try {
+      const { extent } = block;
+      checkRoom(block, slot);
+      const bytes = slot.bytes.subarray(0, extent.storedBytes);
+      await clock.time(() => block.reader.storage.read(bytes, extent.offsetBytes));
+      stats.blocks++;
+      stats.bytes += extent.storedBytes;
+      return [{ kind: 'fetched', block, slot }];
+    } catch (error) {
+      slot.release();
+      if (!onDamage || !isDamage(error)) throw error;
+      onDamage(block, error);
+      return [];
+    }
+  }
+  return new OrderedStage<BlockToFetch, FetchedBlock>({ concurrency: FETCHES, stats, run: fetch });
+}
+
+/** @throws {@link FormatError} `FORMAT_BOUNDS` for a block that does not fit a slot, or is shorter than what counts of it */
+export function checkRoom(block: BlockToFetch, slot: Slot): void {
+  const { extent } = block;
+  if (extent.storedBytes <= slot.bytes.length && extent.sourceBytes >= block.validBytes) return;
+  throw new FormatError(
+    'FORMAT_BOUNDS',
+    `${block.reader.name}: block ${extent.blockId}: ${extent.storedBytes} B stored, ${extent.sourceBytes} B plain`,
+  );
+}
+
+export interface UnpackerOptions extends CommonOptions {
+  readonly pool: WorkerPool;
+  /** Fingerprint of plain bytes on this thread, for blocks that were cut or extended. */
+  readonly fingerprint: (bytes: Buffer) => bigint;
+}
+
+/** Expands and checks blocks; passes them on as data blocks in raw slots. */
+export function createBlockUnpacker(options: UnpackerOptions): Stage<FetchedBlock, DataBlock> {
+  const { lease, stats, pool, onDamage } = options;
+  const slotWait = clockOf(stats, 'waitSlotMs');
+
+  async function unpack(fetched: FetchedBlock, signal: AbortSignal): Promise<DataBlock[]> {
+    const { block, slot: packed } = fetched;
+    const { extent } = block;
+    const raw = await slotWait.time(() => lease.acquireRaw(signal));
+    const unpacked = await pool.unpack(packed, extent, raw, extent.sourceBytes);
+    packed.release();
+    countCpu(stats, extent.sourceBytes, unpacked.workMs, pool.workerCount);
+    const error =
+      blockDamage(block.reader.name, extent, unpacked, undefined) ??
+      fingerprintDamage(options, block, raw, unpacked.fingerprint);
+    if (error) {
+      raw.release();
+      if (!onDamage) throw error;
+      onDamage(block, error);
+      return [];
+    }
+    const { diskId, index, offsetBytes, lengthBytes } = block;
+    return [{ kind: 'data', diskId, index, offsetBytes, lengthBytes, slot: raw }];
+  }
+  return new OrderedStage<FetchedBlock, DataBlock>({
+    concurrency: UNPACK_WINDOW_BLOCKS,
+    stats,
+    run: unpack,
+  });
+}
+
+/** Brings the block into its form in the disk and compares it with the fingerprint index. */
+function fingerprintDamage(
+  options: UnpackerOptions,
+  block: BlockToFetch,
+  raw: Slot,
+  storedFingerprint: bigint,
+): IntegrityError | undefined {
+  const { extent } = block;
+  const isWhole =
+    block.validBytes === block.lengthBytes && block.lengthBytes === extent.sourceBytes;
+  if (!isWhole) raw.bytes.fill(0, block.validBytes, block.lengthBytes);
+  if (block.fingerprint === undefined) return undefined;
+  const bytes = raw.bytes.subarray(0, block.lengthBytes);
+  const actual = isWhole ? storedFingerprint : options.fingerprint(bytes);
+  return actual === block.fingerprint ? undefined : fingerprintError(block);
+}
+
+/** A sound block that is not the one that belongs to its place. */
+export function fingerprintError(block: BlockToFetch): IntegrityError {
+  const { blockId, offsetBytes } = block.extent;
+  return new IntegrityError(
+    'INTEGRITY_FINGERPRINT_MISMATCH',
+    `${block.reader.name}: stored block ${blockId} at ${offsetBytes} B: is not what the fingerprint index says of block ${block.index}`,
+    { hint: 'run "ovirt-cbt verify"', details: { blockId, offsetBytes, index: block.index } },
+  );
+}

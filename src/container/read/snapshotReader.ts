@@ -1,0 +1,240 @@
+/**
+ * Opens the newest readable snapshot of a container: header, slots, banks with their checksums. A damaged
+ * slot or bank is replaced by the other slot's copy where that holds the same snapshot, else by the older
+ * snapshot; what was found is reported, not hidden.
+ */
+import { crc32c } from '../../core/crc32.ts';
+import { BackupError, FormatError, IntegrityError } from '../../core/errors.ts';
+import {
+  BANK_EXTRA_PAGES,
+  BANK_MAX_PAGES,
+  dataStartOf,
+  PAGE_BYTES,
+  slotOffsetOf,
+} from '../format/layout.ts';
+import { type OpenBank, PageReader } from './pageReader.ts';
+import {
+  type BankDescriptor,
+  decodeHeader,
+  decodeSlot,
+  type SlotState,
+  slotReadBytes,
+  type SnapshotSlot,
+  type StorageHeader,
+} from '../format/snapshotSlots.ts';
+import type { Storage } from '../storage.ts';
+
+const CRC_CHUNK_BYTES = 1024 * 1024;
+const MAP_OFFSET = 4;
+
+export interface SlotReport {
+  /** 1 or 2. */
+  readonly slotNumber: number;
+  readonly state: 'valid' | 'empty' | 'bad limits' | 'bad checksum' | 'unreadable';
+  readonly version: number | undefined;
+  readonly bankCount: number;
+}
+
+export interface OpenSnapshot {
+  readonly header: StorageHeader;
+  readonly slot: SnapshotSlot;
+  /** 1 or 2: the slot that is read. */
+  readonly slotNumber: number;
+  readonly pages: PageReader;
+  readonly fileBytes: number;
+  readonly slots: readonly SlotReport[];
+  /** Damage that was worked around, one line each; empty for a container at rest. */
+  readonly damage: readonly string[];
+}
+
+interface Candidate {
+  readonly slotNumber: number;
+  readonly slot: SnapshotSlot;
+}
+
+function report(state: SlotState, slotNumber: number): SlotReport {
+  if (typeof state === 'string') return { slotNumber, state, version: undefined, bankCount: 0 };
+  const { version, banks } = state;
+  return { slotNumber, state: 'valid', version, bankCount: banks.length };
+}
+
+/** Reads, or says that this place is lost: a bad sector here must not hide the copy elsewhere. */
+async function isReadable(
+  storage: Storage,
+  target: Uint8Array,
+  offsetBytes: number,
+): Promise<boolean> {
+  try {
+    await storage.read(target, offsetBytes);
+    return true;
+  } catch (error) {
+    if (error instanceof BackupError) return false;
+    throw error;
+  }
+}
+
+/** True when no two banks of a slot share bytes; otherwise few bytes could pose as endless metadata. */
+function areDisjoint(banks: readonly BankDescriptor[]): boolean {
+  const sorted = banks.toSorted((a, b) => a.offsetBytes - b.offsetBytes);
+  return sorted.every((bank, k) => {
+    const next = sorted[k + 1];
+    return !next || bank.offsetBytes + bank.sizeBytes <= next.offsetBytes;
+  });
+}
+
+/** Checks one bank and returns its page map, or says what is wrong. */
+async function openBank(
+  storage: Storage,
+  bank: BankDescriptor,
+  minOffsetBytes: number,
+  endBytes: number,
+): Promise<OpenBank | string> {
+  const { offsetBytes, sizeBytes } = bank;
+  const aligned = offsetBytes % PAGE_BYTES === 0 && sizeBytes % PAGE_BYTES === 0;
+  const maxBytes = (BANK_MAX_PAGES + BANK_EXTRA_PAGES) * PAGE_BYTES;
+  const fits = offsetBytes >= minOffsetBytes && offsetBytes + sizeBytes <= endBytes;
+  if (!aligned || !fits || sizeBytes > maxBytes || sizeBytes <= BANK_EXTRA_PAGES * PAGE_BYTES) {
+    return `place ${offsetBytes}+${sizeBytes} B is outside the file or not aligned`;
+  }
+  let crc: number | undefined;
+  let head = Buffer.alloc(0);
+  const chunk = Buffer.allocUnsafeSlow(Math.min(CRC_CHUNK_BYTES, sizeBytes));
+  for (let at = 0; at < sizeBytes; at += chunk.length) {
+    const piece = chunk.subarray(0, Math.min(chunk.length, sizeBytes - at));
+    if (!(await isReadable(storage, piece, offsetBytes + at))) return 'cannot be read';
+    crc = crc === undefined ? crc32c(piece) : crc32c(piece, crc);
+    if (at === 0) head = Buffer.from(piece.subarray(0, PAGE_BYTES));
+  }
+  if (crc !== bank.crc) return 'checksum differs';
+  const pageCount = head.readUInt16LE(0);
+  if (pageCount > BANK_MAX_PAGES || sizeBytes !== (pageCount + BANK_EXTRA_PAGES) * PAGE_BYTES) {
+    return `${pageCount} pages in ${sizeBytes} B`;
+  }
+  return { offsetBytes, pageCount, pageMap: head.subarray(MAP_OFFSET, MAP_OFFSET + pageCount) };
+}
+
+/** True when both slots describe the same snapshot, so that each one's banks serve the other. */
+function isTwin(a: SnapshotSlot, b: SnapshotSlot): boolean {
+  return (
+    a.version === b.version &&
+    a.banks.length === b.banks.length &&
+    JSON.stringify(a.roots) === JSON.stringify(b.roots)
+  );
+}
+
+class SnapshotOpener {
+  readonly damage: string[] = [];
+  readonly #storage: Storage;
+  readonly #header: StorageHeader;
+  readonly #fileBytes: number;
+
+  constructor(storage: Storage, header: StorageHeader, fileBytes: number) {
+    this.#storage = storage;
+    this.#header = header;
+    this.#fileBytes = fileBytes;
+  }
+
+  async readSlot(slotNumber: number): Promise<SlotState> {
+    const { slotFormat } = this.#header;
+    const bytes = Buffer.allocUnsafeSlow(slotReadBytes(slotFormat));
+    const state = (await isReadable(this.#storage, bytes, slotOffsetOf(slotFormat, slotNumber - 1)))
+      ? decodeSlot(bytes, slotFormat)
+      : 'unreadable';
+    if (state === 'bad limits' || state === 'bad checksum' || state === 'unreadable') {
+      this.damage.push(`slot ${slotNumber}: ${state}`);
+    }
+    return state;
+  }
+
+  /** All banks of a candidate, or undefined when one is lost. */
+  async banks(candidate: Candidate, others: readonly Candidate[]): Promise<OpenBank[] | undefined> {
+    const { slot, slotNumber } = candidate;
+    if (slot.endOfFileBytes > this.#fileBytes) {
+      this.damage.push(
+        `slot ${slotNumber}: needs ${slot.endOfFileBytes} B, the file has ${this.#fileBytes} B`,
+      );
+      return undefined;
+    }
+    if (!areDisjoint(slot.banks)) {
+      this.damage.push(`slot ${slotNumber}: banks overlap`);
+      return undefined;
+    }
+    const twin = others.find((other) => other !== candidate && isTwin(other.slot, slot));
+    const opened: OpenBank[] = [];
+    for (const [index, bank] of slot.banks.entries()) {
+      const open =
+        (await this.#bank(bank, slot, `slot ${slotNumber} bank ${index}`)) ??
+        (twin && (await this.#bank(twin.slot.banks[index] ?? bank, slot, `copy of bank ${index}`)));
+      if (!open) return undefined;
+      opened.push(open);
+    }
+    return opened;
+  }
+
+  async #bank(
+    bank: BankDescriptor,
+    slot: SnapshotSlot,
+    what: string,
+  ): Promise<OpenBank | undefined> {
+    const start = dataStartOf(this.#header.slotFormat);
+    const open = await openBank(this.#storage, bank, start, slot.endOfFileBytes);
+    if (typeof open !== 'string') return open;
+    this.damage.push(`${what}: ${open}`);
+    return undefined;
+  }
+}
+
+function noSnapshot(
+  name: string,
+  slots: readonly SlotReport[],
+  damage: readonly string[],
+  isCut: boolean,
+): Error {
+  if (slots.every((slot) => slot.state === 'empty')) {
+    return new FormatError('FORMAT_TRUNCATED', `${name}: holds no committed snapshot`, {
+      hint: 'its session was stopped before the commit; the file can be removed',
+    });
+  }
+  if (isCut) {
+    return new FormatError('FORMAT_TRUNCATED', `${name}: is cut off (${damage.join('; ')})`, {
+      hint: 'restore the file from a copy if there is one',
+    });
+  }
+  return new IntegrityError(
+    'INTEGRITY_CRC_MISMATCH',
+    `${name}: no readable snapshot (${damage.join('; ')})`,
+    { hint: 'restore the file from a copy if there is one' },
+  );
+}
+
+/**
+ * Opens a container's newest readable snapshot.
+ *
+ * @throws {@link FormatError} `FORMAT_BAD_MAGIC`, `FORMAT_UNSUPPORTED`, `FORMAT_TRUNCATED`, `FORMAT_BOUNDS`
+ * @throws {@link IntegrityError} `INTEGRITY_CRC_MISMATCH`
+ */
+export async function openSnapshot(storage: Storage): Promise<OpenSnapshot> {
+  const fileBytes = await storage.sizeBytes();
+  const page = Buffer.alloc(PAGE_BYTES);
+  await storage.read(page, 0);
+  const header = decodeHeader(page, storage.name);
+  const opener = new SnapshotOpener(storage, header, fileBytes);
+  const states = [await opener.readSlot(1), await opener.readSlot(2)];
+  const slots = states.map((state, index) => report(state, index + 1));
+  const candidates = states
+    .flatMap((state, index): Candidate[] =>
+      typeof state === 'string' ? [] : [{ slotNumber: index + 1, slot: state }],
+    )
+    .sort((a, b) => b.slot.version - a.slot.version || a.slotNumber - b.slotNumber);
+  for (const candidate of candidates) {
+    const banks = await opener.banks(candidate, candidates);
+    if (!banks) continue;
+    const { slot, slotNumber } = candidate;
+    const pages = new PageReader(storage, banks);
+    return { header, slot, slotNumber, pages, fileBytes, slots, damage: opener.damage };
+  }
+  const isCut =
+    fileBytes < dataStartOf(header.slotFormat) ||
+    candidates.some((candidate) => candidate.slot.endOfFileBytes > fileBytes);
+  throw noSnapshot(storage.name, slots, opener.damage, isCut);
+}

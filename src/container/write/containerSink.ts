@@ -1,0 +1,132 @@
+/**
+ * Last stage of a backup: appends the blocks of one disk to an open container and keeps its map and its
+ * fingerprints. Several sinks may share one writer.
+ */
+import { Writable } from 'node:stream';
+import { assertNever } from '../../core/errors.ts';
+import { type BusyClock, clockOf, type StageStats } from '../../core/stats.ts';
+import type { DiskTask, PackedBlock, SinkBlock } from '../../flow/records.ts';
+import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
+import type { Sink } from '../../flow/connect.ts';
+import { FileMap, PatchList } from './blockMaps.ts';
+import type { ContainerWriter } from './containerWriter.ts';
+
+/** What a disk's chain brought; bytes are of the disk unless the name says stored. */
+export interface DiskContent {
+  readonly task: DiskTask;
+  /** A map for a full image, patch records for an increment. */
+  readonly blocks: FileMap | PatchList;
+  /** Fingerprints of the whole disk at this point. */
+  readonly fingerprints: FingerprintMap;
+  readonly counts: DiskCounts;
+}
+
+export interface DiskCounts {
+  newBlocks: number;
+  duplicateBlocks: number;
+  zeroBytes: number;
+  unchangedBytes: number;
+  /** Plain bytes of blocks that were recorded as data. */
+  changedBytes: number;
+  /** Bytes of their stored form, without padding to the cluster. */
+  storedBytes: number;
+}
+
+export interface ContainerSinkOptions {
+  readonly task: DiskTask;
+  readonly writer: ContainerWriter;
+  /** True when the disk becomes an increment on its parent. */
+  readonly isIncrement: boolean;
+  /** The parent's fingerprints, cut to this disk's size, or empty; the sink takes them over. */
+  readonly fingerprints: FingerprintMap;
+  /** Blocks taken and the time that writes of this disk were under way. */
+  readonly stats: StageStats;
+}
+
+export class ContainerSink extends Writable {
+  readonly content: DiskContent;
+  readonly #writer: ContainerWriter;
+  readonly #clock: BusyClock;
+  readonly #stats: StageStats;
+
+  constructor(options: ContainerSinkOptions) {
+    super({ objectMode: true, highWaterMark: 1 });
+    this.#writer = options.writer;
+    this.#stats = options.stats;
+    this.#clock = clockOf(options.stats);
+    this.content = {
+      task: options.task,
+      blocks: options.isIncrement ? new PatchList() : new FileMap(),
+      fingerprints: options.fingerprints,
+      counts: {
+        newBlocks: 0,
+        duplicateBlocks: 0,
+        zeroBytes: 0,
+        unchangedBytes: 0,
+        changedBytes: 0,
+        storedBytes: 0,
+      },
+    };
+  }
+
+  override _write(block: SinkBlock, _encoding: BufferEncoding, done: (e?: Error) => void): void {
+    const failure = this.#writer.failure;
+    if (!failure) this.#take(block);
+    done(failure);
+  }
+
+  /** Ends when every byte of this container is handed to the operating system; slots are free then. */
+  override _final(done: (error?: Error | null) => void): void {
+    this.#writer.drain().then(() => done(), done);
+  }
+
+  /** Writes in flight still use slots, so closing waits for them, whatever became of the chain. */
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    const settled = (): void => done(error);
+    this.#writer.drain().then(settled, settled);
+  }
+
+  #take(block: SinkBlock): void {
+    const { blocks, fingerprints, counts } = this.content;
+    switch (block.kind) {
+      case 'packed':
+        this.#store(block);
+        return;
+      case 'zero':
+        blocks.setZero(block.index, block.blockCount);
+        fingerprints.clear(block.index, block.index + block.blockCount);
+        counts.zeroBytes += block.lengthBytes;
+        return;
+      case 'unchanged':
+        counts.unchangedBytes += block.lengthBytes;
+        return;
+      default:
+        assertNever(block);
+    }
+  }
+
+  #store(block: PackedBlock): void {
+    const { blocks, fingerprints, counts } = this.content;
+    const startedAtMs = this.#clock.start();
+    const onWritten = (): void => this.#clock.stop(startedAtMs);
+    const { blockId, isNew } = this.#writer.append(block, onWritten);
+    this.#stats.blocks++;
+    this.#stats.bytes += block.storedBytes;
+    blocks.set(block.index, blockId);
+    fingerprints.set(block.index, block.fingerprint);
+    counts.changedBytes += block.lengthBytes;
+    if (isNew) {
+      counts.newBlocks++;
+      counts.storedBytes += block.storedBytes;
+    } else {
+      counts.duplicateBlocks++;
+    }
+  }
+}
+
+/** Makes the sink of one disk. It releases every slot it gets. */
+export function createContainerSink(
+  options: ContainerSinkOptions,
+): ContainerSink & Sink<SinkBlock> {
+  return new ContainerSink(options);
+}

@@ -1,0 +1,124 @@
+/**
+ * Pure planning: extents of a disk become runs of container blocks.
+ *
+ * Every byte belongs to exactly one block. A block that touches a dirty data extent is dirty data; one that
+ * is zero all over is zero; one that mixes zero and data is read. Neighbouring blocks of one state form a
+ * run, so the cost follows the number of extents, not the size of the disk.
+ */
+import { TransferError } from '../core/errors.ts';
+import type { DiskTask, Extent, PlannedRun } from './records.ts';
+
+interface State {
+  zero: boolean;
+  dirty: boolean;
+}
+
+interface Span extends State {
+  readonly firstBlock: number;
+  endBlock: number;
+}
+
+function badExtents(task: DiskTask, what: string, offsetBytes: number): TransferError {
+  return new TransferError(
+    'TRANSFER_BAD_EXTENTS',
+    `extents of disk ${task.alias} (${task.diskId}): ${what} at ${offsetBytes} B`,
+    { details: { diskId: task.diskId, offsetBytes } },
+  );
+}
+
+function toRun(task: DiskTask, span: Span): PlannedRun {
+  const offsetBytes = span.firstBlock * task.blockSizeBytes;
+  const endBytes = Math.min(span.endBlock * task.blockSizeBytes, task.virtualSizeBytes);
+  return {
+    kind: 'planned',
+    diskId: task.diskId,
+    index: span.firstBlock,
+    blockCount: span.endBlock - span.firstBlock,
+    offsetBytes,
+    lengthBytes: endBytes - offsetBytes,
+    zero: span.zero,
+    dirty: span.dirty,
+  };
+}
+
+/** A zero part beside a data part makes the block data; a dirty part makes it dirty. */
+function mergeInto(state: State, extent: State): void {
+  state.zero &&= extent.zero;
+  state.dirty ||= extent.dirty;
+}
+
+/** Splits a checked extent into the part in its first block and the whole blocks behind it. */
+class SpanBuilder {
+  readonly #task: DiskTask;
+  #open: Span | undefined;
+
+  constructor(task: DiskTask) {
+    this.#task = task;
+  }
+
+  /** Adds the next extent, in ascending order without gaps; yields spans that can no longer grow. */
+  *add(extent: Extent): Generator<Span> {
+    const { blockSizeBytes } = this.#task;
+    const state = { zero: extent.zero, dirty: extent.dirty ?? true };
+    const endBytes = extent.offsetBytes + extent.lengthBytes;
+    let firstBlock = Math.floor(extent.offsetBytes / blockSizeBytes);
+    const endBlock = Math.ceil(endBytes / blockSizeBytes);
+    if (extent.offsetBytes % blockSizeBytes !== 0) {
+      yield* this.#mergePartial(firstBlock, state);
+      firstBlock++;
+    }
+    if (firstBlock < endBlock) yield* this.#append({ ...state, firstBlock, endBlock });
+  }
+
+  *finish(): Generator<Span> {
+    if (this.#open) yield this.#open;
+    this.#open = undefined;
+  }
+
+  /** The open span ends with the block that this extent shares with its predecessor. */
+  *#mergePartial(block: number, state: State): Generator<Span> {
+    const open = this.#open;
+    if (!open || (open.zero === state.zero && open.dirty === state.dirty)) return;
+    if (open.firstBlock < block) {
+      yield { ...open, endBlock: block };
+      this.#open = { zero: open.zero, dirty: open.dirty, firstBlock: block, endBlock: block + 1 };
+    }
+    if (this.#open) mergeInto(this.#open, state);
+  }
+
+  *#append(span: Span): Generator<Span> {
+    const open = this.#open;
+    if (open && open.zero === span.zero && open.dirty === span.dirty) {
+      open.endBlock = span.endBlock;
+      return;
+    }
+    if (open) yield open;
+    this.#open = span;
+  }
+}
+
+/**
+ * Plans a disk.
+ *
+ * @param extents - ascending, disjoint, covering `[0, virtualSizeBytes)`; checked. Without a `dirty` flag
+ *   an extent counts as dirty (full and compare sessions).
+ * @throws {@link TransferError} `TRANSFER_BAD_EXTENTS` on a gap, an overlap or a wrong end.
+ */
+export async function* planBlocks(
+  task: DiskTask,
+  extents: AsyncIterable<Extent> | Iterable<Extent>,
+): AsyncGenerator<PlannedRun> {
+  const spans = new SpanBuilder(task);
+  let nextBytes = 0;
+  for await (const extent of extents) {
+    if (!Number.isSafeInteger(extent.lengthBytes) || extent.lengthBytes <= 0) {
+      throw badExtents(task, `length ${extent.lengthBytes}`, extent.offsetBytes);
+    }
+    if (extent.offsetBytes !== nextBytes) throw badExtents(task, 'gap or overlap', nextBytes);
+    nextBytes += extent.lengthBytes;
+    if (nextBytes > task.virtualSizeBytes) throw badExtents(task, 'end beyond the disk', nextBytes);
+    for (const span of spans.add(extent)) yield toRun(task, span);
+  }
+  if (nextBytes !== task.virtualSizeBytes) throw badExtents(task, 'cover ends early', nextBytes);
+  for (const span of spans.finish()) yield toRun(task, span);
+}

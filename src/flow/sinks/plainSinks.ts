@@ -1,0 +1,191 @@
+/**
+ * Sinks that need no container: to a raw file, to NDJSON, to a callback, to nowhere. They are also the
+ * examples for sinks of your own: an object-mode Writable that releases the slots it gets.
+ */
+import { once } from 'node:events';
+import type { FileHandle } from 'node:fs/promises';
+import { Writable } from 'node:stream';
+import { toOutputError } from '../../core/errors.ts';
+import { SyncAhead, writeAll } from '../../core/fileWrites.ts';
+import {
+  type DataBlock,
+  type HashedBlock,
+  type PipelineRecord,
+  type ZeroRun,
+  releaseSlot,
+} from '../records.ts';
+import type { Sink } from '../connect.ts';
+
+type Callback = (error?: Error | null) => void;
+type Consume<In> = (record: In) => Promise<void> | void;
+
+/** Wraps an async consumer as a Writable that releases each record's slot, also when the consumer fails. */
+export function callbackSink<In extends PipelineRecord>(
+  consume: Consume<In>,
+  finish?: () => Promise<void> | void,
+): Sink<In> {
+  async function take(record: In): Promise<void> {
+    try {
+      await consume(record);
+    } finally {
+      releaseSlot(record);
+    }
+  }
+  return new Writable({
+    objectMode: true,
+    highWaterMark: 1,
+    write(record: In, _encoding, done) {
+      take(record).then(() => done(), done);
+    },
+    final(done) {
+      Promise.resolve(finish?.()).then(() => done(), done);
+    },
+  });
+}
+
+/** Releases everything. For benchmarks and dry runs. */
+export function nullSink<In extends PipelineRecord>(): Sink<In> {
+  return callbackSink<In>(() => {});
+}
+
+/** One JSON line per record, without the bytes; `fingerprint` and `digest` are hexadecimal. */
+export function describeRecord(record: PipelineRecord): Record<string, unknown> {
+  const line: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(record)) {
+    if (key === 'slot') continue;
+    if (typeof value === 'bigint') line[key] = value.toString(16).padStart(16, '0');
+    else if (value instanceof Uint8Array) line[key] = Buffer.from(value).toString('hex');
+    else line[key] = value;
+  }
+  return line;
+}
+
+/** Writes one line per record to `output`, honouring its back-pressure; `output` is not ended. */
+export function ndjsonSink<In extends PipelineRecord>(output: Writable): Sink<In> {
+  return callbackSink<In>(async (record) => {
+    if (!output.write(`${JSON.stringify(describeRecord(record))}\n`)) await once(output, 'drain');
+  });
+}
+
+/** Blocks that wait while others are written; neighbours among them leave in one write. */
+const MAX_WAITING = 8;
+
+type FileRecord = DataBlock | HashedBlock | ZeroRun;
+
+/** Bytes of blocks that follow each other in the disk. */
+interface Stretch {
+  readonly offsetBytes: number;
+  endBytes: number;
+  readonly pieces: Uint8Array[];
+}
+
+function stretchesOf(records: readonly FileRecord[]): Stretch[] {
+  const stretches: Stretch[] = [];
+  for (const record of records) {
+    if (record.kind === 'zero') continue;
+    const { offsetBytes, lengthBytes } = record;
+    const piece = record.slot.bytes.subarray(0, lengthBytes);
+    const last = stretches.at(-1);
+    if (last?.endBytes === offsetBytes) {
+      last.pieces.push(piece);
+      last.endBytes += lengthBytes;
+    } else stretches.push({ offsetBytes, endBytes: offsetBytes + lengthBytes, pieces: [piece] });
+  }
+  return stretches;
+}
+
+/** Node counts a record as taken when its callback is called, which is at once while few wait. */
+class RawFileSink extends Writable {
+  readonly #file: FileHandle;
+  readonly #name: string;
+  readonly #syncs: SyncAhead;
+  #waiting: FileRecord[] = [];
+  /** Of the last record that was taken while too many waited. */
+  #accept: Callback | undefined;
+  /** The last writes. Never rejects. */
+  #work: Promise<void> = Promise.resolve();
+  #isWriting = false;
+
+  constructor(file: FileHandle, name: string) {
+    super({ objectMode: true, highWaterMark: 1 });
+    this.#file = file;
+    this.#name = name;
+    this.#syncs = new SyncAhead(() => file.datasync());
+  }
+
+  override _write(record: FileRecord, _encoding: BufferEncoding, done: Callback): void {
+    this.#waiting.push(record);
+    if (this.#waiting.length < MAX_WAITING) done();
+    else this.#accept = done;
+    if (!this.#isWriting) this.#work = this.#pump();
+  }
+
+  override _final(done: Callback): void {
+    this.#settle().then(() => done(), done);
+  }
+
+  /** Waits for what is under way, so that nothing touches a slot or the file after `close`. */
+  override _destroy(error: Error | null, done: Callback): void {
+    for (const record of this.#waiting.splice(0)) releaseSlot(record);
+    const end = (): void => done(error);
+    this.#settle().then(end, end);
+  }
+
+  /** Writes what waits until nothing does. */
+  async #pump(): Promise<void> {
+    this.#isWriting = true;
+    try {
+      while (this.#waiting.length > 0) {
+        const records = this.#waiting;
+        this.#waiting = [];
+        this.#acceptNext();
+        await this.#take(records);
+      }
+    } catch (error) {
+      this.destroy(error as Error);
+    } finally {
+      this.#isWriting = false;
+    }
+  }
+
+  #acceptNext(): void {
+    const accept = this.#accept;
+    this.#accept = undefined;
+    accept?.();
+  }
+
+  async #take(records: readonly FileRecord[]): Promise<void> {
+    try {
+      if (this.#syncs.failure) throw this.#syncs.failure;
+      for (const { offsetBytes, endBytes, pieces } of stretchesOf(records)) {
+        await writeAll(this.#file, pieces, offsetBytes);
+        this.#syncs.add(endBytes - offsetBytes);
+      }
+    } catch (error) {
+      throw toOutputError(this.#name, error);
+    } finally {
+      for (const record of records) releaseSlot(record);
+    }
+  }
+
+  async #settle(): Promise<void> {
+    await this.#work;
+    await this.#syncs.settle().catch((error: unknown) => {
+      throw toOutputError(this.#name, error);
+    });
+  }
+}
+
+/**
+ * Writes blocks at their place in a raw file that is new and has its full size already, so that zero runs
+ * stay holes. What has been written is synced along the way; the last sync is the caller's, as is the file,
+ * which is not closed here. Errors of the stream: `OUTPUT_FULL`, `OUTPUT_IO`.
+ *
+ * @param name - the file's name for messages.
+ */
+export function rawFileSink(
+  file: FileHandle,
+  name: string,
+): Sink<DataBlock | HashedBlock | ZeroRun> {
+  return new RawFileSink(file, name);
+}

@@ -1,0 +1,245 @@
+/**
+ * The slab: all places for block bytes of a run, in shared memory, in two classes.
+ *
+ * Raw slots hold plain blocks, packed slots hold stored forms. A raw slot is held by stages that wait at
+ * most for a packed one, and a packed slot only by a sink, which waits for none, so 1 + 1 slots are enough
+ * to finish any run. A slot has exactly one owner; passing its record on passes it.
+ *
+ * The memory is a shared `WebAssembly.Memory`, so that worker threads and wasm kernels see the same bytes.
+ */
+import { InternalError, invariant, UsageError } from '../core/errors.ts';
+import { MIB, roundUp } from '../core/units.ts';
+import { RESULT_BYTES } from '../compute/resultRecord.ts';
+import { type SharedWasmMemory, wasm } from '../compute/kernels/wasm.ts';
+
+const WASM_PAGE_BYTES = 65_536;
+const SLOT_ALIGN_BYTES = 4096;
+const MAX_SLAB_BYTES = 2048 * MIB;
+/** Part of the budget for raw slots: blocks wait longer before the compressor than behind it. */
+const RAW_SHARE = 0.6;
+
+export type SlotClass = 'raw' | 'packed';
+
+/** One acquired slot. The handle dies with `release`; using it afterwards throws `INTERNAL_INVARIANT`. */
+export class Slot {
+  readonly slotClass: SlotClass;
+  /** Position within all slots of the slab; names the result record. */
+  readonly slotIndex: number;
+  readonly #bytes: Buffer;
+  readonly #onRelease: (slot: Slot) => void;
+  #released = false;
+
+  constructor(
+    slotClass: SlotClass,
+    slotIndex: number,
+    bytes: Buffer,
+    onRelease: (slot: Slot) => void,
+  ) {
+    this.slotClass = slotClass;
+    this.slotIndex = slotIndex;
+    this.#bytes = bytes;
+    this.#onRelease = onRelease;
+  }
+
+  /** The bytes of the slot (whole slot; shared memory). */
+  get bytes(): Buffer {
+    if (this.#released) throw new InternalError('INTERNAL_INVARIANT', 'slot used after release');
+    return this.#bytes;
+  }
+
+  release(): void {
+    if (this.#released) throw new InternalError('INTERNAL_INVARIANT', 'slot released twice');
+    this.#released = true;
+    this.#onRelease(this);
+  }
+}
+
+interface Waiter {
+  readonly lease: SlabLease;
+  readonly resolve: (slot: Slot) => void;
+  readonly reject: (reason: unknown) => void;
+  readonly signal: AbortSignal | undefined;
+  readonly onAbort: () => void;
+}
+
+/** Slots of one class: a free list and waiters served in order. */
+class Arena {
+  readonly #slotClass: SlotClass;
+  readonly #firstIndex: number;
+  readonly #views: readonly Buffer[];
+  readonly #free: number[];
+  #waiters: Waiter[] = [];
+
+  constructor(slotClass: SlotClass, firstIndex: number, views: readonly Buffer[]) {
+    this.#slotClass = slotClass;
+    this.#firstIndex = firstIndex;
+    this.#views = views;
+    this.#free = views.map((_, index) => index).toReversed();
+  }
+
+  get inUseCount(): number {
+    return this.#views.length - this.#free.length;
+  }
+
+  acquire(lease: SlabLease, signal: AbortSignal | undefined): Promise<Slot> {
+    if (this.#free.length > 0 && this.#waiters.length === 0) {
+      return Promise.resolve(this.#take(lease));
+    }
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => this.#reject((other) => other === waiter, signal?.reason);
+      const waiter: Waiter = { lease, resolve, reject, signal, onAbort };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiters.push(waiter);
+    });
+  }
+
+  rejectWaiters(lease: SlabLease, reason: unknown): void {
+    this.#reject((waiter) => waiter.lease === lease, reason);
+  }
+
+  #reject(isMeant: (waiter: Waiter) => boolean, reason: unknown): void {
+    const meant = this.#waiters.filter(isMeant);
+    this.#waiters = this.#waiters.filter((waiter) => !isMeant(waiter));
+    for (const waiter of meant) {
+      waiter.signal?.removeEventListener('abort', waiter.onAbort);
+      waiter.reject(reason);
+    }
+  }
+
+  #take(lease: SlabLease): Slot {
+    const index = this.#free.pop();
+    const view = index === undefined ? undefined : this.#views[index];
+    invariant(index !== undefined && view, 'no free slot');
+    const slot = new Slot(this.#slotClass, this.#firstIndex + index, view, (released) => {
+      lease.forget(released);
+      this.#free.push(index);
+      this.#serve();
+    });
+    lease.remember(slot);
+    return slot;
+  }
+
+  #serve(): void {
+    if (this.#free.length === 0) return;
+    const waiter = this.#waiters.shift();
+    if (!waiter) return;
+    waiter.signal?.removeEventListener('abort', waiter.onAbort);
+    waiter.resolve(this.#take(waiter.lease));
+  }
+}
+
+/**
+ * One chain's right to slots. Several leases share a slab; ending a lease gives back whatever its chain
+ * lost in stream buffers when it was torn down.
+ */
+export class SlabLease {
+  readonly #raw: Arena;
+  readonly #packed: Arena;
+  readonly #outstanding = new Set<Slot>();
+  #ended = false;
+
+  constructor(raw: Arena, packed: Arena) {
+    this.#raw = raw;
+    this.#packed = packed;
+  }
+
+  /**
+   * Waits for a raw slot; waiters are served in the order of their calls. Rejects with the reason of
+   * `signal`, and without one when the lease ends.
+   */
+  async acquireRaw(signal?: AbortSignal): Promise<Slot> {
+    return await this.#acquire(this.#raw, signal);
+  }
+
+  /** Waits for a packed slot; as {@link acquireRaw}. */
+  async acquirePacked(signal?: AbortSignal): Promise<Slot> {
+    return await this.#acquire(this.#packed, signal);
+  }
+
+  remember(slot: Slot): void {
+    this.#outstanding.add(slot);
+  }
+
+  forget(slot: Slot): void {
+    this.#outstanding.delete(slot);
+  }
+
+  /**
+   * Takes back every slot still out. Call it only when all streams of the chain are closed and no worker
+   * has a job of it left.
+   *
+   * @returns how many slots were still out; 0 after a successful run.
+   */
+  end(): number {
+    this.#ended = true;
+    const reason = new InternalError('INTERNAL_INVARIANT', 'the slab lease has ended');
+    this.#raw.rejectWaiters(this, reason);
+    this.#packed.rejectWaiters(this, reason);
+    const lost = [...this.#outstanding];
+    for (const slot of lost) slot.release();
+    return lost.length;
+  }
+
+  async #acquire(arena: Arena, signal: AbortSignal | undefined): Promise<Slot> {
+    signal?.throwIfAborted();
+    invariant(!this.#ended, 'slot asked for after the slab lease has ended');
+    return await arena.acquire(this, signal);
+  }
+}
+
+export interface SlabOptions {
+  /** Largest block that a slot must hold; multiple of 512. */
+  readonly blockSizeBytes: number;
+  /** Memory budget for all slots. @defaultValue 64 MiB; at least one slot of each class is made. */
+  readonly slabBytes?: number | undefined;
+}
+
+export class Slab {
+  readonly memory: SharedWasmMemory;
+  readonly blockSizeBytes: number;
+  readonly rawCount: number;
+  readonly packedCount: number;
+  readonly slotBytes: number;
+  readonly #raw: Arena;
+  readonly #packed: Arena;
+
+  constructor(options: SlabOptions) {
+    const { blockSizeBytes, slabBytes = 64 * MIB } = options;
+    this.blockSizeBytes = blockSizeBytes;
+    this.slotBytes = roundUp(blockSizeBytes, SLOT_ALIGN_BYTES);
+    const total = Math.max(2, Math.floor(slabBytes / this.slotBytes));
+    this.rawCount = Math.min(total - 1, Math.ceil(total * RAW_SHARE));
+    this.packedCount = total - this.rawCount;
+    const resultBytes = roundUp(total * RESULT_BYTES, SLOT_ALIGN_BYTES);
+    const bytes = resultBytes + total * this.slotBytes;
+    if (bytes > MAX_SLAB_BYTES) {
+      throw new UsageError('USAGE_INVALID_OPTION', `slabBytes: ${slabBytes} is above 2 GiB`);
+    }
+    const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
+    this.memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
+    const views = Array.from({ length: total }, (_, index) =>
+      Buffer.from(this.memory.buffer, resultBytes + index * this.slotBytes, this.slotBytes),
+    );
+    this.#raw = new Arena('raw', 0, views.slice(0, this.rawCount));
+    this.#packed = new Arena('packed', this.rawCount, views.slice(this.rawCount));
+  }
+
+  /** Slots that are out at this moment, over all leases. */
+  get inUseCount(): number {
+    return this.#raw.inUseCount + this.#packed.inUseCount;
+  }
+
+  /** Opens a lease for one chain. */
+  lease(): SlabLease {
+    return new SlabLease(this.#raw, this.#packed);
+  }
+}
+
+/**
+ * Makes the slab of a run. Memory: `slabBytes`, whatever the size of the disks.
+ *
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION`
+ */
+export function createSlab(options: SlabOptions): Slab {
+  return new Slab(options);
+}

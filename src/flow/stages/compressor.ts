@@ -1,0 +1,65 @@
+/**
+ * Fifth stage: digest, LZ4 and CRC of blocks that will be stored, in worker threads, from raw into packed
+ * slots. A block that LZ4 does not make at least one cluster smaller stays plain, in its raw slot.
+ */
+import { clockOf, countCpu, type StageStats } from '../../core/stats.ts';
+import type { HashedBlock, PackedBlock, UnchangedRun, ZeroRun } from '../records.ts';
+import { OrderedStage } from '../orderedStage.ts';
+import type { SlabLease } from '../slab.ts';
+import type { Stage } from '../connect.ts';
+import type { WorkerPool } from '../../compute/workerPool.ts';
+
+export interface CompressorOptions {
+  readonly pool: WorkerPool;
+  readonly lease: SlabLease;
+  readonly stats: StageStats;
+}
+
+/** Blocks inside the stage at once: two batches of eight for two workers. */
+const PACK_WINDOW_BLOCKS = 16;
+
+/**
+ * Makes the compressor of one disk.
+ *
+ * Ownership: acquires one packed slot per block, in record order; exactly one of raw and packed slot goes
+ * on in the {@link PackedBlock}, the other is released here.
+ */
+export function createCompressor(
+  options: CompressorOptions,
+): Stage<HashedBlock | ZeroRun | UnchangedRun, PackedBlock | ZeroRun | UnchangedRun> {
+  const { pool, lease, stats } = options;
+  const slotWait = clockOf(stats, 'waitSlotMs');
+
+  async function pack(block: HashedBlock, signal: AbortSignal): Promise<PackedBlock[]> {
+    const { diskId, index, offsetBytes, lengthBytes, slot: raw, fingerprint } = block;
+    const packed = await slotWait.time(() => lease.acquirePacked(signal));
+    const result = await pool.pack(raw, lengthBytes, packed);
+    countCpu(stats, lengthBytes, result.workMs, pool.workerCount);
+    const { codec, storedBytes, digest } = result;
+    const slot = codec === 'plain' ? raw : packed;
+    (codec === 'plain' ? packed : raw).release();
+    return [
+      {
+        kind: 'packed',
+        diskId,
+        index,
+        offsetBytes,
+        lengthBytes,
+        slot,
+        codec,
+        storedBytes,
+        fingerprint,
+        digest,
+      },
+    ];
+  }
+
+  return new OrderedStage<
+    HashedBlock | ZeroRun | UnchangedRun,
+    PackedBlock | ZeroRun | UnchangedRun
+  >({
+    concurrency: PACK_WINDOW_BLOCKS,
+    stats,
+    run: (record, signal) => (record.kind === 'hashed' ? pack(record, signal) : [record]),
+  });
+}

@@ -1,0 +1,55 @@
+/** First stage: asks a device for its extents and emits the plan of one disk; no bytes are read here. */
+import { Readable } from 'node:stream';
+import { clockOf, type StageStats } from '../../core/stats.ts';
+import { planBlocks } from '../blockPlan.ts';
+import type { BlockDevice, DiskTask, Extent, PlannedRun } from '../records.ts';
+import type { Source } from '../connect.ts';
+
+export interface ExtentSourceOptions {
+  readonly task: DiskTask;
+  readonly device: BlockDevice;
+  readonly stats: StageStats;
+}
+
+/** Counts extents and the time the device takes to name them. */
+async function* timed(
+  extents: AsyncIterable<Extent> | Iterable<Extent>,
+  stats: StageStats,
+): AsyncGenerator<Extent> {
+  const clock = clockOf(stats);
+  let startedAtMs: number | undefined = clock.start();
+  try {
+    for await (const extent of extents) {
+      clock.stop(startedAtMs);
+      startedAtMs = undefined;
+      stats.blocks++;
+      stats.bytes += extent.lengthBytes;
+      yield extent;
+      startedAtMs = clock.start();
+    }
+  } finally {
+    if (startedAtMs !== undefined) clock.stop(startedAtMs);
+  }
+}
+
+/**
+ * Source of {@link PlannedRun}: zero extents for full and compare, dirty extents for incremental mode.
+ *
+ * Errors of the stream: `TRANSFER_BAD_EXTENTS`, and what the device throws.
+ */
+export function createExtentSource(options: ExtentSourceOptions): Source<PlannedRun> {
+  const { task, device, stats } = options;
+  const stop = new AbortController();
+  const context = task.mode === 'incremental' ? 'dirty' : 'zero';
+  async function* plan(): AsyncGenerator<PlannedRun> {
+    yield* planBlocks(task, timed(device.extents(context, stop.signal), stats));
+  }
+  const source = Readable.from(plan(), { objectMode: true, highWaterMark: 1 });
+  // The generator cannot be left while the device is asked, so closing starts with the abort.
+  const destroyReadable = source._destroy.bind(source);
+  source._destroy = (error, done): void => {
+    stop.abort(error ?? new Error('the source was closed'));
+    destroyReadable(error, done);
+  };
+  return source;
+}

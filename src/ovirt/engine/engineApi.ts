@@ -1,0 +1,294 @@
+/** The calls of the engine that the product makes, one method each. Wire format: `wire.ts`; transport: `engineClient.ts`. */
+import type {
+  ApiRoot,
+  Backup,
+  Checkpoint,
+  Cluster,
+  Disk,
+  DiskAttachment,
+  EngineEvent,
+  ImageTransfer,
+  Snapshot,
+  StorageDomain,
+  Vm,
+  Volume,
+} from './entities.ts';
+import { EngineClient, type EngineClientOptions } from './engineClient.ts';
+import type { EngineSettings } from '../connection.ts';
+import type {
+  CreateDisk,
+  CreateTransfer,
+  CreateVm,
+  PostEvent,
+  StartBackup,
+  TransferAction,
+} from './engineRequests.ts';
+import { EngineFaultError } from './engineErrors.ts';
+import type { OvirtTimings } from '../timings.ts';
+import { wire } from './decoders.ts';
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+const PLAIN_NAME = /^[\w.-]+$/;
+
+/** Name under which events are written. */
+export const EVENT_ORIGIN = 'ovirt-cbt';
+
+/** A name in the engine's search language. */
+function quoted(name: string): string {
+  return PLAIN_NAME.test(name) ? name : `"${name.replaceAll('"', '')}"`;
+}
+
+export class EngineApi {
+  readonly client: EngineClient;
+
+  constructor(client: EngineClient) {
+    this.client = client;
+  }
+
+  /** @throws as {@link EngineClient.connect} */
+  static async connect(
+    settings: EngineSettings,
+    options?: EngineClientOptions,
+  ): Promise<EngineApi> {
+    return new EngineApi(await EngineClient.connect(settings, options));
+  }
+
+  /** As {@link EngineClient.withOwnCorrelation}. */
+  withOwnCorrelation(): EngineApi {
+    return new EngineApi(this.client.withOwnCorrelation());
+  }
+
+  /** As {@link EngineClient.withCorrelation}. */
+  withCorrelation(options: EngineClientOptions): EngineApi {
+    return new EngineApi(this.client.withCorrelation(options));
+  }
+
+  /** As {@link EngineClient.withSignal}. */
+  withSignal(signal: AbortSignal): EngineApi {
+    return new EngineApi(this.client.withSignal(signal));
+  }
+
+  get timings(): OvirtTimings {
+    return this.client.timings;
+  }
+
+  async close(): Promise<void> {
+    await this.client.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async root(): Promise<ApiRoot> {
+    return await this.client.get('', wire.apiRoot);
+  }
+
+  /** VMs with exactly this name, or the one with this id. The engine's own search ignores case and knows wildcards. */
+  async findVms(nameOrId: string): Promise<Vm[]> {
+    if (UUID.test(nameOrId)) {
+      const vm = await this.client.find(`/vms/${nameOrId.toLowerCase()}`, wire.vm);
+      return vm ? [vm] : [];
+    }
+    const query = { search: `name=${quoted(nameOrId)}`, max: '100' };
+    const vms = await this.client.get('/vms', wire.vms, { query });
+    return vms.filter((vm) => vm.name === nameOrId);
+  }
+
+  async vm(vmId: string): Promise<Vm | undefined> {
+    return await this.client.find(`/vms/${vmId}`, wire.vm);
+  }
+
+  /** The VM's configuration as OVF text; taken before a backup starts, since it would list its snapshot. */
+  async vmOvf(vmId: string): Promise<string | undefined> {
+    const query = { all_content: 'true' };
+    return (await this.client.find(`/vms/${vmId}`, wire.vm, { query }))?.ovf;
+  }
+
+  async attachments(vmId: string): Promise<DiskAttachment[]> {
+    const path = `/vms/${vmId}/diskattachments`;
+    try {
+      return await this.client.get(path, wire.diskAttachments, { query: { follow: 'disk' } });
+    } catch (error) {
+      // Live engines answer 500 where a followed link is absent.
+      if (!(error instanceof EngineFaultError) || error.status !== 500) throw error;
+    }
+    const attachments = await this.client.get(path, wire.diskAttachments);
+    return await Promise.all(
+      attachments.map(async (one) => ({ ...one, disk: await this.disk(one.id) })),
+    );
+  }
+
+  /** Layers of a disk; undefined when the engine does not tell. */
+  async volumes(diskId: string): Promise<Volume[] | undefined> {
+    return await this.client.find(`/disks/${diskId}/disksnapshots`, wire.volumes);
+  }
+
+  async checkpoints(vmId: string): Promise<Checkpoint[]> {
+    return (await this.client.find(`/vms/${vmId}/checkpoints`, wire.checkpoints)) ?? [];
+  }
+
+  /** Ids of the disks that have a change map since this checkpoint. */
+  async checkpointDiskIds(vmId: string, checkpointId: string): Promise<Set<string>> {
+    const path = `/vms/${vmId}/checkpoints/${checkpointId}/disks`;
+    const disks = (await this.client.find(path, wire.disks)) ?? [];
+    return new Set(disks.map((disk) => disk.id));
+  }
+
+  async deleteCheckpoint(vmId: string, checkpointId: string): Promise<void> {
+    await this.client.delete(`/vms/${vmId}/checkpoints/${checkpointId}`);
+  }
+
+  async backups(vmId: string): Promise<Backup[]> {
+    return (await this.client.find(`/vms/${vmId}/backups`, wire.backups)) ?? [];
+  }
+
+  async backup(vmId: string, backupId: string, signal?: AbortSignal): Promise<Backup | undefined> {
+    return await this.client.find(`/vms/${vmId}/backups/${backupId}`, wire.backup, { signal });
+  }
+
+  async backupDisks(vmId: string, backupId: string): Promise<Disk[]> {
+    return await this.client.get(`/vms/${vmId}/backups/${backupId}/disks`, wire.disks);
+  }
+
+  /** No id of our own is sent: an engine that restarts would take such a backup for one that nobody watches. */
+  async startBackup(vmId: string, start: StartBackup, signal: AbortSignal): Promise<Backup> {
+    const { diskIds, fromCheckpointId, description, requireConsistency } = start;
+    const body = {
+      description,
+      ...(fromCheckpointId ? { from_checkpoint_id: fromCheckpointId } : {}),
+      disks: { disk: diskIds.map((id) => ({ id })) },
+    };
+    const query: Record<string, string> = requireConsistency ? { require_consistency: 'true' } : {};
+    const readMs = this.timings.restSlowReadMs;
+    return await this.client.post(`/vms/${vmId}/backups`, body, wire.backup, {
+      query,
+      readMs,
+      signal,
+    });
+  }
+
+  async finalizeBackup(vmId: string, backupId: string): Promise<void> {
+    await this.client.post(`/vms/${vmId}/backups/${backupId}/finalize`, {}, wire.anything);
+  }
+
+  async transfers(): Promise<ImageTransfer[]> {
+    return await this.client.get('/imagetransfers', wire.transfers);
+  }
+
+  async transfer(transferId: string, signal?: AbortSignal): Promise<ImageTransfer | undefined> {
+    return await this.client.find(`/imagetransfers/${transferId}`, wire.transfer, { signal });
+  }
+
+  async createTransfer(wanted: CreateTransfer, signal: AbortSignal): Promise<ImageTransfer> {
+    const body = {
+      disk: { id: wanted.diskId },
+      ...(wanted.backupId ? { backup: { id: wanted.backupId } } : {}),
+      direction: wanted.direction,
+      format: 'raw',
+      inactivity_timeout: wanted.inactivityTimeoutSeconds,
+      timeout_policy: wanted.timeoutPolicy,
+    };
+    const readMs = this.timings.restSlowReadMs;
+    return await this.client.post('/imagetransfers', body, wire.transfer, { readMs, signal });
+  }
+
+  /** Answered with 200 whatever happens; a later look at the transfer tells the truth. */
+  async transferAction(transferId: string, action: TransferAction): Promise<void> {
+    await this.client.post(`/imagetransfers/${transferId}/${action}`, {}, wire.anything);
+  }
+
+  async snapshot(vmId: string, snapshotId: string): Promise<Snapshot | undefined> {
+    return await this.client.find(`/vms/${vmId}/snapshots/${snapshotId}`, wire.snapshot);
+  }
+
+  async deleteSnapshot(vmId: string, snapshotId: string): Promise<void> {
+    await this.client.delete(`/vms/${vmId}/snapshots/${snapshotId}`);
+  }
+
+  /** Events of this client's calls, newest first. */
+  async ownEvents(): Promise<EngineEvent[]> {
+    const query = { search: `correlation_id=${this.client.correlationId}`, max: '50' };
+    return await this.client.get('/events', wire.events, { query });
+  }
+
+  async postEvent(event: PostEvent): Promise<void> {
+    const body = {
+      origin: EVENT_ORIGIN,
+      severity: event.severity,
+      custom_id: event.customId,
+      description: event.description,
+      vm: { id: event.vmId },
+    };
+    await this.client.post('/events', body, wire.anything);
+  }
+
+  async disk(diskId: string): Promise<Disk | undefined> {
+    return await this.client.find(`/disks/${diskId}`, wire.disk);
+  }
+
+  async createDisk(wanted: CreateDisk): Promise<Disk> {
+    const body = {
+      name: wanted.name,
+      description: wanted.description,
+      format: wanted.format,
+      sparse: wanted.sparse,
+      backup: wanted.incremental ? 'incremental' : 'none',
+      provisioned_size: wanted.virtualSizeBytes,
+      ...(wanted.initialSizeBytes === undefined ? {} : { initial_size: wanted.initialSizeBytes }),
+      content_type: 'data',
+      storage_domains: { storage_domain: [{ id: wanted.storageDomainId }] },
+    };
+    return await this.client.post('/disks', body, wire.disk);
+  }
+
+  /** Disks with this name; names of disks need not be unique. */
+  async findDisks(name: string): Promise<Disk[]> {
+    const query = { search: `name=${quoted(name)}`, max: '100' };
+    const disks = await this.client.get('/disks', wire.disks, { query });
+    return disks.filter((disk) => disk.alias === name);
+  }
+
+  async deleteDisk(diskId: string): Promise<void> {
+    await this.client.delete(`/disks/${diskId}`);
+  }
+
+  async storageDomains(): Promise<StorageDomain[]> {
+    return await this.client.get('/storagedomains', wire.storageDomains);
+  }
+
+  async clusters(): Promise<Cluster[]> {
+    return await this.client.get('/clusters', wire.clusters);
+  }
+
+  async createVm(wanted: CreateVm): Promise<Vm> {
+    const { name, description, clusterId, ovf } = wanted;
+    const source =
+      ovf === undefined
+        ? { template: { name: 'Blank' } }
+        : {
+            initialization: {
+              regenerate_ids: true,
+              configuration: { type: 'ovf', data: ovf },
+            },
+          };
+    const body = { name, description, cluster: { id: clusterId }, ...source };
+    const readMs = this.timings.restSlowReadMs;
+    return await this.client.post('/vms', body, wire.vm, { readMs });
+  }
+
+  /** `active` is false when it is left out. */
+  async attachDisk(
+    vmId: string,
+    disk: { readonly id: string; readonly interface: string; readonly bootable: boolean },
+  ): Promise<void> {
+    const { id, bootable } = disk;
+    const body = { disk: { id }, interface: disk.interface, bootable, active: true };
+    await this.client.post(`/vms/${vmId}/diskattachments`, body, wire.anything);
+  }
+
+  /** Removes a VM and leaves its disks. */
+  async deleteVm(vmId: string): Promise<void> {
+    await this.client.delete(`/vms/${vmId}`, { query: { detach_only: 'true' } });
+  }
+}

@@ -1,0 +1,115 @@
+/** Errors of the engine's transport: faults that were answered, and requests that got no answer. */
+import { type ErrorCode, EngineError } from '../../core/errors.ts';
+import { type FaultKind, isBusy } from './faults.ts';
+import { describeFailure } from '../http.ts';
+
+const GATEWAY_STATUS = new Set([502, 503, 504]);
+
+/** An {@link EngineError} made of a fault, with its kind for callers to branch on. */
+export class EngineFaultError extends EngineError {
+  readonly kind: FaultKind;
+  readonly status: number;
+  /** A page that may be that of a gateway instead of the engine's own word. */
+  readonly isPage: boolean;
+
+  constructor(kind: FaultKind, status: number, what: string, detail: string, isPage = false) {
+    const shown = detail || `HTTP ${status}`;
+    super(codeOf(kind, status), `${what}: ${shown}`, {
+      hint: hintOf(kind),
+      details: { httpStatus: status, kind },
+    });
+    this.kind = kind;
+    this.status = status;
+    this.isPage = isPage;
+  }
+
+  static {
+    Object.defineProperty(this.prototype, 'name', { value: 'EngineError', configurable: true });
+  }
+}
+
+function codeOf(kind: FaultKind, status: number): ErrorCode {
+  if (kind === 'forbidden') return 'ENGINE_FORBIDDEN';
+  if (kind === 'not-found') return 'ENGINE_NOT_FOUND';
+  if (isBusy(kind)) return 'ENGINE_BUSY';
+  if (kind === 'vm-state' || kind === 'snapshot-preview' || kind === 'hosted-engine') {
+    return 'ENGINE_VM_STATE';
+  }
+  return GATEWAY_STATUS.has(status) ? 'ENGINE_UNREACHABLE' : 'ENGINE_FAULT';
+}
+
+function hintOf(kind: FaultKind): string | undefined {
+  if (kind === 'forbidden') {
+    return 'give the user the permission BACKUP_DISK on the disks and EDIT_DISK_PROPERTIES and CREATE_DISK for their transfers (for instance by the roles UserVmManager and DiskOperator), or use an administrator';
+  }
+  if (isBusy(kind)) return 'another operation holds the VM or a disk; wait until it has ended';
+  return undefined;
+}
+
+/** A request that got no answer; whether it was carried out is unknown unless `isUnsent`. */
+export class EngineLostError extends EngineError {
+  readonly isUnsent: boolean;
+
+  constructor(origin: string, what: string, error: unknown) {
+    const { reason, isTls, isUnsent } = describeFailure(error);
+    super(
+      isTls ? 'ENGINE_TLS_UNTRUSTED' : 'ENGINE_UNREACHABLE',
+      `${what} at ${origin}: ${reason}`,
+      {
+        cause: error,
+        hint: isTls ? tlsHint(origin) : 'check the URL, the network and that the engine is running',
+        details: { reason },
+      },
+    );
+    this.isUnsent = isUnsent;
+  }
+
+  static {
+    Object.defineProperty(this.prototype, 'name', { value: 'EngineError', configurable: true });
+  }
+}
+
+/** The engine has a CA of its own; checks are never switched off. */
+export function tlsHint(origin: string): string {
+  return `the certificate is not signed by a CA that is trusted here; oVirt signs with an internal CA: get it from ${origin}/ovirt-engine/services/pki-resource?resource=ca-certificate&format=X509-PEM-CA, compare its fingerprint with that on the engine (/etc/pki/ovirt-engine/ca.pem), and give it with --ca-file or OVIRT_CAFILE`;
+}
+
+export function authRefused(message: string): EngineError {
+  return new EngineError('ENGINE_AUTH_REFUSED', message, {
+    hint: 'check user name (user@profile, such as admin@internal or admin@ovirt@internalsso) and password; it is not tried again, because the engine locks accounts',
+  });
+}
+
+/** The engine may be restarting: nothing was answered, or its gateway answered. */
+export function isAway(error: unknown): boolean {
+  return error instanceof EngineError && error.code === 'ENGINE_UNREACHABLE';
+}
+
+export function isUnsent(error: unknown): boolean {
+  return error instanceof EngineLostError && isAway(error) && error.isUnsent;
+}
+
+/** True when the engine has said clearly that it did not do what it was asked for. */
+export function isRefusal(error: unknown): boolean {
+  if (error instanceof EngineLostError) return error.isUnsent;
+  return error instanceof EngineError && !isOutcomeUnknown(error);
+}
+
+/** For requests that may be repeated at will: everything but a lack of rights and a login that was refused. */
+export function mayAskAgain(error: EngineError): boolean {
+  const { code } = error;
+  return (
+    code !== 'ENGINE_FORBIDDEN' && code !== 'ENGINE_AUTH_REFUSED' && code !== 'ENGINE_TLS_UNTRUSTED'
+  );
+}
+
+/** True when a request that changes state may or may not have been carried out. */
+export function isOutcomeUnknown(error: unknown): boolean {
+  if (error instanceof EngineLostError) return !error.isUnsent;
+  return error instanceof EngineFaultError && GATEWAY_STATUS.has(error.status);
+}
+
+/** The kind of a fault, or undefined for other errors. */
+export function faultKind(error: unknown): FaultKind | undefined {
+  return error instanceof EngineFaultError ? error.kind : undefined;
+}

@@ -1,0 +1,194 @@
+/**
+ * One answer of imageio to a request for a range, taken from the bytes of its connection however these are cut.
+ * The body goes straight into memory of the caller.
+ *
+ * @see RFC 9112 (messages), RFC 9110 §14 (ranges); ovirt-imageio docs/images.md
+ */
+import { invariant } from '../../core/errors.ts';
+import { badAnswer, MAX_TEXT_BYTES } from './imageioTransport.ts';
+
+const MAX_HEAD_BYTES = 16 * 1024;
+const HEAD_END = Buffer.from('\r\n\r\n');
+const STATUS_LINE = /^HTTP\/1\.[01] ([2-5]\d\d)(?: |$)/;
+const PARTIAL_CONTENT = 206;
+/** Headers that say where an answer ends; two that differ are an attack or a defect. */
+const FRAMING = new Set(['content-length', 'content-range', 'transfer-encoding']);
+
+export interface Range {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  /** Where the bytes go, one target after the other; together they have `lengthBytes`. */
+  readonly targets: readonly Uint8Array[];
+}
+
+/** @throws {@link TransferError} `TRANSFER_BAD_ANSWER` when the server answered with another range */
+export function checkContentRange(header: string | undefined, range: Range, what: string): void {
+  const { offsetBytes, lengthBytes } = range;
+  const [, from, to] = /^bytes (\d+)-(\d+)\//.exec(header ?? '') ?? [];
+  if (Number(from) === offsetBytes && Number(to) === offsetBytes + lengthBytes - 1) return;
+  throw badAnswer(`${what}: the server answered with another range`);
+}
+
+/** The bytes of a range on their way into its targets. */
+export class RangeBody {
+  readonly #range: Range;
+  readonly #what: string;
+  #targetIndex = 0;
+  #targetBytes = 0;
+  #receivedBytes = 0;
+
+  constructor(range: Range, what: string) {
+    this.#range = range;
+    this.#what = what;
+  }
+
+  get receivedBytes(): number {
+    return this.#receivedBytes;
+  }
+
+  /** Copies a piece. @throws {@link TransferError} `TRANSFER_BAD_ANSWER` when it is more than was asked for */
+  take(piece: Uint8Array): void {
+    const { targets, lengthBytes } = this.#range;
+    if (this.#receivedBytes + piece.length > lengthBytes) {
+      throw badAnswer(`${this.#what}: the server sent more than ${lengthBytes} B`);
+    }
+    let fromBytes = 0;
+    while (fromBytes < piece.length) {
+      const target = targets[this.#targetIndex];
+      invariant(target, 'targets are shorter than their range');
+      const countBytes = Math.min(target.length - this.#targetBytes, piece.length - fromBytes);
+      target.set(piece.subarray(fromBytes, fromBytes + countBytes), this.#targetBytes);
+      fromBytes += countBytes;
+      this.#targetBytes += countBytes;
+      if (this.#targetBytes < target.length) break;
+      this.#targetIndex++;
+      this.#targetBytes = 0;
+    }
+    this.#receivedBytes += piece.length;
+  }
+}
+
+interface Head {
+  readonly status: number;
+  readonly headers: ReadonlyMap<string, string>;
+}
+
+function parseHead(text: string, what: string): Head {
+  const [first = '', ...lines] = text.split('\r\n');
+  const status = STATUS_LINE.exec(first)?.[1];
+  if (status === undefined) throw badAnswer(`${what}: the server answered with no HTTP`);
+  const headers = new Map<string, string>();
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    const name = line.slice(0, colon).toLowerCase();
+    const isAmbiguous = FRAMING.has(name) && headers.has(name);
+    if (colon < 1 || isAmbiguous) throw badAnswer(`${what}: the head is not understood`);
+    headers.set(name, line.slice(colon + 1).trim());
+  }
+  return { status: Number(status), headers };
+}
+
+export class RangeAnswer {
+  readonly #range: Range;
+  readonly #what: string;
+  #head: Head | undefined;
+  /** Bytes of a head that has not ended. */
+  #begun: Buffer = Buffer.alloc(0);
+  readonly #text: Buffer[] = [];
+  readonly #body: RangeBody;
+  #remainingBytes = 0;
+  /** The body is taken to its end. */
+  #isWhole = false;
+
+  constructor(range: Range, what: string) {
+    this.#range = range;
+    this.#what = what;
+    this.#body = new RangeBody(range, what);
+  }
+
+  /** 0 until the head is there. */
+  get status(): number {
+    return this.#head?.status ?? 0;
+  }
+
+  /** True when the range, or a part of it, is in its targets. */
+  get isRange(): boolean {
+    return this.status === PARTIAL_CONTENT;
+  }
+
+  /** Bytes in the targets; fewer than asked when the server sent less. */
+  get receivedBytes(): number {
+    return this.#body.receivedBytes;
+  }
+
+  /** What a refusal says; empty where that is long or of unknown length. */
+  get text(): string {
+    return Buffer.concat(this.#text).toString('utf8');
+  }
+
+  /** True when the connection may serve another request after the end of this answer. */
+  get keepsConnection(): boolean {
+    return this.#isWhole && this.#head?.headers.get('connection')?.toLowerCase() !== 'close';
+  }
+
+  /**
+   * Takes the next bytes of the connection, which stay the caller's.
+   *
+   * @returns true when the answer has ended.
+   * @throws {@link TransferError} `TRANSFER_BAD_ANSWER`; the connection is of no more use then
+   */
+  push(bytes: Buffer): boolean {
+    const body = this.#head ? bytes : this.#takeHead(bytes);
+    if (!body) return false;
+    if (body.length > this.#remainingBytes && this.#isWhole) {
+      throw badAnswer(`${this.#what}: the server sent more than the body of its answer`);
+    }
+    const part = body.subarray(0, this.#remainingBytes);
+    this.#remainingBytes -= part.length;
+    if (this.isRange) this.#body.take(part);
+    else if (part.length > 0) this.#text.push(Buffer.from(part));
+    return this.#remainingBytes === 0;
+  }
+
+  /** @returns what lies behind the head, or undefined when the head has not ended. */
+  #takeHead(bytes: Buffer): Buffer | undefined {
+    const all = this.#begun.length > 0 ? Buffer.concat([this.#begun, bytes]) : bytes;
+    const end = all.indexOf(HEAD_END);
+    if ((end < 0 ? all.length : end) > MAX_HEAD_BYTES) {
+      throw badAnswer(`${this.#what}: the head is longer than ${MAX_HEAD_BYTES} B`);
+    }
+    if (end < 0) {
+      this.#begun = Buffer.from(all);
+      return undefined;
+    }
+    this.#start(parseHead(all.toString('latin1', 0, end), this.#what));
+    return all.subarray(end + HEAD_END.length);
+  }
+
+  #start(head: Head): void {
+    const { headers, status } = head;
+    const lengthBytes = this.#bodyBytes(headers);
+    if (status === PARTIAL_CONTENT) this.#checkRange(headers, lengthBytes);
+    this.#head = head;
+    const isLong = status !== PARTIAL_CONTENT && (lengthBytes ?? Infinity) > MAX_TEXT_BYTES;
+    if (lengthBytes === undefined || isLong) return;
+    this.#remainingBytes = lengthBytes;
+    this.#isWhole = true;
+  }
+
+  #bodyBytes(headers: ReadonlyMap<string, string>): number | undefined {
+    const text = headers.get('content-length');
+    if (text === undefined || headers.has('transfer-encoding')) return undefined;
+    if (!/^\d{1,15}$/.test(text)) throw badAnswer(`${this.#what}: the head is not understood`);
+    return Number(text);
+  }
+
+  #checkRange(headers: ReadonlyMap<string, string>, bodyBytes: number | undefined): void {
+    checkContentRange(headers.get('content-range'), this.#range, this.#what);
+    if (bodyBytes === undefined) throw badAnswer(`${this.#what}: the answer has no length`);
+    const { lengthBytes } = this.#range;
+    if (bodyBytes > lengthBytes) {
+      throw badAnswer(`${this.#what}: the server sent more than ${lengthBytes} B`);
+    }
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * The life of an engine backup: start → ready → (transfers) → finalize → succeeded or failed.
+ *
+ * @see oVirt contract: finalize answers 400 for a backup that is already ending; a hybrid backup stays `ready` for
+ *   up to 10 s afterwards; finished backups vanish, and then 404 is no error
+ */
+import { type BackupError, EngineError } from '../../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import { formatDuration } from '../../core/units.ts';
+import type { EngineApi } from '../engine/engineApi.ts';
+import type { StartBackup } from '../engine/engineRequests.ts';
+import { faultKind, isOutcomeUnknown, isRefusal, mayAskAgain } from '../engine/engineErrors.ts';
+import type { Backup } from '../engine/entities.ts';
+import { withEvents } from '../engine/eventTexts.ts';
+import { type FaultKind, isBusy } from '../engine/faults.ts';
+import { deferAbort } from './deferAbort.ts';
+import { pause, pollUntil, pollWhile } from '../poll.ts';
+
+export interface BackupCycleOptions {
+  readonly engine: EngineApi;
+  readonly vmId: string;
+  readonly vmName: string;
+  readonly note: (message: SessionMessage) => void;
+  /** Written down as soon as the backup exists. */
+  readonly journal: (backupId: string) => Promise<void>;
+  /** Set while a request may have made a backup whose id is not known. */
+  readonly start: { mayExist: boolean };
+  readonly signal: AbortSignal;
+}
+
+/** A frozen view that can be read. */
+export interface ReadyBackup {
+  /** Undefined when the engine made none (only RAW disks, no snapshot). */
+  readonly toCheckpointId: string | undefined;
+  readonly snapshotId: string | undefined;
+  /** Disk id → whether its change map may be asked for. */
+  readonly isIncremental: ReadonlyMap<string, boolean>;
+}
+
+/** How a backup ended; `gone` is an entity that was already cleaned up. */
+export type BackupEnd = 'succeeded' | 'failed' | 'gone';
+
+const OVER = new Set(['succeeded', 'failed']);
+/** Without a reason the host may have failed to redefine the checkpoint. */
+const ABOUT_CHECKPOINT = new Set<FaultKind>([
+  'checkpoint-unknown',
+  'checkpoint-invalid',
+  'incremental-refused',
+  'no-reason',
+]);
+
+export function isBackupOver(backup: Backup): boolean {
+  return OVER.has(backup.phase);
+}
+
+export class BackupCycle {
+  readonly id: string;
+  readonly #options: BackupCycleOptions;
+  #snapshotId: string | undefined;
+  #end: BackupEnd | undefined;
+
+  private constructor(backup: Backup, options: BackupCycleOptions) {
+    this.id = backup.id;
+    this.#snapshotId = backup.snapshotId;
+    this.#options = options;
+  }
+
+  /**
+   * Starts a backup; a VM or disk that is busy, or a VM on the move, is tried again for a while.
+   *
+   * @throws {@link EngineError} `ENGINE_BUSY`, `ENGINE_VM_STATE`, `ENGINE_CHANGE_MAP_LOST` when the checkpoint
+   *   cannot be used, `ENGINE_FAULT` …
+   */
+  static async start(start: StartBackup, options: BackupCycleOptions): Promise<BackupCycle> {
+    const { engine, signal } = options;
+    const { startRetryWindowMs, startRetryEveryMs } = engine.timings;
+    const startedAtMs = performance.now();
+    for (;;) {
+      try {
+        const backup = await startOrAdopt(start, options);
+        await options.journal(backup.id);
+        return new BackupCycle(backup, options);
+      } catch (error) {
+        signal.throwIfAborted();
+        const kind = faultKind(error);
+        const mayWait = performance.now() - startedAtMs < startRetryWindowMs;
+        // A VM that was up or down a moment ago and is not now migrates or starts.
+        const mayPass = kind !== undefined && (isBusy(kind) || kind === 'vm-state');
+        if (!mayPass || !mayWait) throw await explain(error, start, options);
+      }
+      await pause(startRetryEveryMs, signal);
+    }
+  }
+
+  get snapshotId(): string | undefined {
+    return this.#snapshotId;
+  }
+
+  get end(): BackupEnd | undefined {
+    return this.#end;
+  }
+
+  /** Waits for the frozen view. @throws {@link EngineError} `ENGINE_BACKUP_FAILED`, `ENGINE_PHASE_TIMEOUT` */
+  async waitReady(): Promise<ReadyBackup> {
+    const { engine, vmId, vmName, signal } = this.#options;
+    const { timings } = engine;
+    const ready = await pollUntil(
+      async () => {
+        const now = await engine.backup(vmId, this.id, signal);
+        if (!now || isBackupOver(now)) throw await this.#failed(now?.phase ?? 'gone');
+        this.#snapshotId = now.snapshotId ?? this.#snapshotId;
+        return now.phase === 'ready' ? now : undefined;
+      },
+      { timings, deadlineMs: timings.backupReadyMs, what: `backup of ${vmName} ready`, signal },
+    );
+    const disks = await engine.backupDisks(vmId, this.id);
+    return {
+      toCheckpointId: ready.toCheckpointId,
+      snapshotId: this.#snapshotId,
+      isIncremental: new Map(disks.map((disk) => [disk.id, disk.backupMode === 'incremental'])),
+    };
+  }
+
+  /** Ends the backup and waits until the engine has torn it down; a snapshot merge may take long. */
+  async finalize(signal: AbortSignal, onOpenTransfer: () => Promise<void>): Promise<BackupEnd> {
+    this.#end ??= await endBackup({ ...this.#options, onOpenTransfer }, this.id, signal);
+    return this.#end;
+  }
+
+  async #failed(phase: string): Promise<BackupError> {
+    this.#end = phase === 'gone' ? 'gone' : 'failed';
+    const { engine, vmName } = this.#options;
+    return await withEvents(
+      engine,
+      new EngineError('ENGINE_BACKUP_FAILED', `backup of ${vmName} was not made ready: ${phase}`, {
+        hint: 'the events of the engine tell why; the next session starts from the same base',
+        details: { phase },
+      }),
+    );
+  }
+}
+
+/** A start whose answer was lost may have worked: then its backup bears our description. */
+async function startOrAdopt(start: StartBackup, options: BackupCycleOptions): Promise<Backup> {
+  const { engine, vmId, signal } = options;
+  try {
+    options.start.mayExist = true;
+    const graceMs = engine.timings.cleanupMs / 3;
+    return await deferAbort(signal, graceMs, (late) => engine.startBackup(vmId, start, late));
+  } catch (error) {
+    if (isRefusal(error)) options.start.mayExist = false;
+    if (!isOutcomeUnknown(error)) throw error;
+    const found = await awaitBackup(engine, vmId, start.description, signal);
+    if (found) return found;
+    throw error;
+  }
+}
+
+/** Waits for a backup that a request whose answer was lost may have made; the engine may still be at it. */
+export async function awaitBackup(
+  engine: EngineApi,
+  vmId: string,
+  description: string,
+  signal: AbortSignal,
+): Promise<Backup | undefined> {
+  const { timings } = engine;
+  return await pollWhile(timings.lostAnswerMs, timings, signal, () =>
+    findBackup(engine, vmId, description),
+  );
+}
+
+/** The unfinished backup with exactly this description. */
+export async function findBackup(
+  engine: EngineApi,
+  vmId: string,
+  description: string,
+): Promise<Backup | undefined> {
+  const backups = await engine.backups(vmId);
+  return backups.find((backup) => backup.description === description && !isBackupOver(backup));
+}
+
+/** Faults that mean that the checkpoint, not the backup, is the trouble, get a code of their own. */
+async function explain(
+  error: unknown,
+  start: StartBackup,
+  options: BackupCycleOptions,
+): Promise<unknown> {
+  if (!(error instanceof EngineError)) return error;
+  const kind = faultKind(error);
+  if (start.fromCheckpointId && kind && ABOUT_CHECKPOINT.has(kind)) {
+    const lost = new EngineError(
+      'ENGINE_CHANGE_MAP_LOST',
+      `backup of ${options.vmName} since checkpoint ${start.fromCheckpointId} was refused`,
+      { cause: error, hint: 'the session goes on without the checkpoint', details: { kind } },
+    );
+    return await withEvents(options.engine, lost);
+  }
+  return kind === 'no-reason' ? await withEvents(options.engine, error) : error;
+}
+
+export interface EndBackupOptions {
+  readonly engine: EngineApi;
+  readonly vmId: string;
+  readonly vmName: string;
+  readonly note: (message: SessionMessage) => void;
+  /** Called when the engine refuses to end the backup because a transfer of it is open. */
+  readonly onOpenTransfer?: (() => Promise<void>) | undefined;
+}
+
+/**
+ * Finalizes a backup and waits for its end, for sessions and for clean-up alike.
+ *
+ * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT` when the engine is not done in time; its own error when it does
+ *   not even take the order for long
+ */
+export async function endBackup(
+  options: EndBackupOptions,
+  backupId: string,
+  signal: AbortSignal,
+): Promise<BackupEnd> {
+  const { engine, vmId, vmName, note } = options;
+  const { timings } = engine;
+  const startedAtMs = performance.now();
+  let askedAtMs = -Infinity;
+  let unheardSinceMs: number | undefined;
+  let wasWarned = false;
+  return await pollUntil(
+    async () => {
+      const now = await engine.backup(vmId, backupId, signal);
+      if (!now) return 'gone';
+      if (isBackupOver(now)) return now.phase as BackupEnd;
+      if (now.phase !== 'finalizing' && performance.now() - askedAtMs > timings.restReadMs) {
+        const trouble = await askFinalize(options, backupId);
+        const atMs = performance.now();
+        if (!trouble) askedAtMs = atMs;
+        unheardSinceMs = trouble ? (unheardSinceMs ?? atMs) : undefined;
+        if (trouble && atMs - (unheardSinceMs ?? atMs) > timings.transferDoneMs) throw trouble;
+      }
+      const waitedMs = performance.now() - startedAtMs;
+      if (!wasWarned && waitedMs > timings.backupDoneWarnMs) {
+        wasWarned = true;
+        const [time, limit] = [formatDuration(waitedMs), formatDuration(timings.backupDoneMs)];
+        note(sessionMessage('XFER-304', { backup: backupId, vm: vmName, time, limit }));
+      }
+      return undefined;
+    },
+    { timings, deadlineMs: timings.backupDoneMs, what: `end of the backup of ${vmName}`, signal },
+  );
+}
+
+/**
+ * Asking twice has the same effect as asking once, so that whatever is no refusal of the user is asked again.
+ *
+ * @returns what kept the engine from hearing it; undefined when it has.
+ */
+async function askFinalize(
+  options: EndBackupOptions,
+  backupId: string,
+): Promise<EngineError | undefined> {
+  const { engine, vmId, onOpenTransfer } = options;
+  try {
+    await engine.finalizeBackup(vmId, backupId);
+    return undefined;
+  } catch (error) {
+    const kind = faultKind(error);
+    if (kind === 'active-transfer') await onOpenTransfer?.();
+    // 400 with or without a reason: it is ending already, or its premature end has begun.
+    if (kind === 'already-stopping' || kind === 'no-reason' || kind === 'not-found')
+      return undefined;
+    if (error instanceof EngineError && mayAskAgain(error)) return error;
+    throw error;
+  }
+}

@@ -1,0 +1,56 @@
+/** The client of a transfer's data: over the best way to its image server that works. */
+import { BackupError } from '../../core/errors.ts';
+import { sessionMessage } from '../../core/messages.ts';
+import type { ImageTransfer } from '../engine/entities.ts';
+import { ImageioClient } from '../imageio/imageioClient.ts';
+import type { ImageioOptions } from '../imageio/imageioTransport.ts';
+import { openLocal } from '../imageio/localSocket.ts';
+import { retryData } from '../imageio/dataRetry.ts';
+import type { TransferOptions } from './transferStart.ts';
+
+/** Direct to the host, else through the engine's proxy; on the host itself through its socket. */
+export async function openClient(
+  options: TransferOptions,
+  transfer: ImageTransfer,
+): Promise<ImageioClient> {
+  const { engine, connections, direction, log, note, signal } = options;
+  const { timings } = engine;
+  const { caPem } = engine.client;
+  const imageio: ImageioOptions = { caPem, timings, connections, direction };
+  const { transferUrl = '', proxyUrl } = transfer;
+  try {
+    const client = await openPatiently(transferUrl, imageio, signal);
+    const local = await openLocal(transferUrl, client, imageio, log);
+    if (!local) return client;
+    await client.close();
+    return local;
+  } catch (error) {
+    if (!isUnreachable(error) || !proxyUrl || proxyUrl === transferUrl) throw error;
+    const reason = String(error.details['reason']);
+    note(sessionMessage('XFER-301', { url: new URL(transferUrl).origin, reason }));
+    return await openPatiently(proxyUrl, imageio, signal);
+  }
+}
+
+/** A first request that is cut off is repeated; for an address that nobody listens at, there is another one. */
+async function openPatiently(
+  secretUrl: string,
+  imageio: ImageioOptions,
+  signal: AbortSignal,
+): Promise<ImageioClient> {
+  const retryDelayMs = imageio.timings.blockRetryMs;
+  const client = await retryData({ retryDelayMs, signal }, async () => {
+    try {
+      return await ImageioClient.open(secretUrl, imageio, signal);
+    } catch (error) {
+      if (isUnreachable(error)) return error;
+      throw error;
+    }
+  });
+  if (client instanceof BackupError) throw client;
+  return client;
+}
+
+function isUnreachable(error: unknown): error is BackupError {
+  return error instanceof BackupError && error.code === 'TRANSFER_UNREACHABLE';
+}

@@ -1,0 +1,129 @@
+/**
+ * The start of an image transfer: asked for once, found again after a lost answer, waited for.
+ *
+ * @see oVirt contract: transfers do not echo their backup, and a disk may be read by others through its snapshots
+ */
+import { TransferError } from '../../core/errors.ts';
+import type { Logger } from '../../core/log.ts';
+import type { SessionMessage } from '../../core/messages.ts';
+import { retryUntilReady } from './earlyTransfer.ts';
+import type { EngineApi } from '../engine/engineApi.ts';
+import { faultKind, isOutcomeUnknown } from '../engine/engineErrors.ts';
+import type { ImageTransfer } from '../engine/entities.ts';
+import { deferAbort } from './deferAbort.ts';
+import { pollUntil, pollWhile } from '../poll.ts';
+import { cancelLeftover, isEnding } from './transferEnd.ts';
+
+export interface TransferOptions {
+  readonly engine: EngineApi;
+  readonly diskId: string;
+  readonly alias: string;
+  /** The backup whose frozen view is read. */
+  readonly backupId?: string | undefined;
+  readonly direction: 'download' | 'upload';
+  /** Data requests at once, at most. */
+  readonly connections: number;
+  /** Written down before and after the engine is asked for a transfer. */
+  readonly journal: (step: 'transfer-starting' | 'transfer', transferId?: string) => Promise<void>;
+  readonly note: (message: SessionMessage) => void;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+const INACTIVITY_TIMEOUT_SECONDS = 600;
+/** Event of the engine: a transfer was initiated. */
+const TRANSFER_INITIATED = 1031;
+
+/** Creates a transfer, adopting the one that a lost answer may have left, and waits for its URLs. */
+export async function createReady(options: TransferOptions): Promise<ImageTransfer> {
+  const { journal, engine } = options;
+  await journal('transfer-starting');
+  const created = await retryUntilReady(engine, options.signal, () => createOrAdopt(options));
+  await journal('transfer', created.id);
+  try {
+    return await waitTransferring(options, created.id);
+  } catch (error) {
+    await cancelLeftover(engine, created.id);
+    throw error;
+  }
+}
+
+/**
+ * Creates a transfer. After a lost answer the one that has come up since then is ours, when the engine's events
+ * confirm that our request made one: others may begin to read an old snapshot of the same disk just then.
+ */
+async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
+  const { diskId, backupId, direction, signal, alias } = options;
+  const engine = options.engine.withOwnCorrelation();
+  const before = new Set((await engine.transfers()).map((other) => other.id));
+  const wanted = {
+    diskId,
+    backupId,
+    direction,
+    inactivityTimeoutSeconds: INACTIVITY_TIMEOUT_SECONDS,
+    // A paused upload keeps its disk, a cancelled one deletes it.
+    timeoutPolicy: direction === 'upload' ? 'pause' : 'cancel',
+  } as const;
+  try {
+    const graceMs = engine.timings.cleanupMs / 3;
+    return await deferAbort(signal, graceMs, (late) => engine.createTransfer(wanted, late));
+  } catch (error) {
+    const found = isOutcomeUnknown(error) ? await findNew(engine, options, before) : undefined;
+    if (found) return found;
+    if (faultKind(error) === 'no-reason') throw notReady(alias, diskId, 'refused', error);
+    throw error;
+  }
+}
+
+/** The only transfer of this disk and direction that was not there before, after our request has made one. */
+async function findNew(
+  engine: EngineApi,
+  options: TransferOptions,
+  before: ReadonlySet<string>,
+): Promise<ImageTransfer | undefined> {
+  const { diskId, direction, signal } = options;
+  const { timings } = engine;
+  return await pollWhile(timings.lostAnswerMs, timings, signal, async () => {
+    const events = await engine.ownEvents();
+    if (!events.some(({ code }) => code === TRANSFER_INITIATED)) return undefined;
+    const candidates = (await engine.transfers()).filter(
+      (other) =>
+        !before.has(other.id) &&
+        other.diskId === diskId &&
+        other.direction === direction &&
+        !isEnding(other),
+    );
+    return candidates.length === 1 ? candidates[0] : undefined;
+  });
+}
+
+function notReady(alias: string, diskId: string, phase: string, cause?: unknown): TransferError {
+  return new TransferError(
+    'TRANSFER_NOT_READY',
+    `transfer of disk ${alias} (${diskId}) could not be started: ${phase}`,
+    {
+      cause,
+      hint: 'the event list of the engine tells why (host, image server or change map)',
+      details: { diskId, phase },
+    },
+  );
+}
+
+export async function waitTransferring(
+  options: TransferOptions,
+  transferId: string,
+): Promise<ImageTransfer> {
+  const { engine, alias, diskId, signal } = options;
+  const what = `transfer of disk ${alias} (${diskId}) ready`;
+  const { timings } = engine;
+  return await pollUntil(
+    async () => {
+      const now = await engine.transfer(transferId, signal);
+      if (!now || isEnding(now)) throw notReady(alias, diskId, now?.phase ?? 'gone');
+      if (now.diskId !== undefined && now.diskId !== diskId)
+        throw notReady(alias, diskId, 'mixed up');
+      return now.phase === 'transferring' && now.transferUrl ? now : undefined;
+    },
+    { timings, deadlineMs: timings.transferReadyMs, what, signal },
+  );
+}

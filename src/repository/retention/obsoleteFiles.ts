@@ -1,0 +1,127 @@
+/**
+ * How points are replaced or go, so that a stop at any moment leaves every point that stays with a good copy. The
+ * .vbm is the one truth, and names what is to be deleted *before* that is a stray file:
+ *
+ * 1. .vbm: the new container is obsolete (only where there is a new one)
+ * 2. the new container gets its name
+ * 3. .vbm: the points are swapped, the old containers are obsolete
+ * 4. the old containers are deleted, children before their parents
+ * 5. .vbm: nothing is obsolete
+ *
+ * Whoever holds the lock next deletes what is obsolete: after 1 and 2 the new container, later the old ones.
+ */
+import { rm } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf } from '../../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import type { ChainLock } from '../chainLock.ts';
+import { guardRepository, syncFolder } from '../durableFile.ts';
+import type { ChainMetadata } from '../pointXml.ts';
+import type { RestorePoint } from '../restorePoint.ts';
+import type { VmFolder } from '../vmFolder.ts';
+
+export interface Replacement {
+  /** A committed container under its temporary name; it takes the place of the point with its id. */
+  readonly added?: RestorePoint | undefined;
+  /** Points whose containers go, children before their parents; the replaced one among them. */
+  readonly removed: readonly RestorePoint[];
+}
+
+export interface Cleared {
+  readonly metadata: ChainMetadata;
+  readonly messages: readonly SessionMessage[];
+}
+
+interface Deletion {
+  readonly deleted: readonly string[];
+  readonly messages: readonly SessionMessage[];
+}
+
+async function deleteFiles(folder: VmFolder, fileNames: readonly string[]): Promise<Deletion> {
+  const deleted: string[] = [];
+  const messages: SessionMessage[] = [];
+  for (const file of fileNames) {
+    try {
+      await rm(path.join(folder.folder, file), { force: true });
+      deleted.push(file);
+    } catch (error) {
+      const reason = errnoOf(error) ?? String(error);
+      messages.push(sessionMessage('REPO-512', { file, reason }));
+    }
+  }
+  // A name that came back after a power cut, with a .vbm that forgot it, would be taken for a lost point.
+  await guardRepository(`sync ${folder.folder}`, () => syncFolder(folder.folder));
+  return { deleted, messages };
+}
+
+/** Writes the .vbm without the names that are gone. */
+async function forget(
+  folder: VmFolder,
+  metadata: ChainMetadata,
+  gone: readonly string[],
+): Promise<ChainMetadata> {
+  const left = (metadata.obsoleteFiles ?? []).filter((file) => !gone.includes(file));
+  const { obsoleteFiles: _before, ...rest } = metadata;
+  const updated = left.length > 0 ? { ...rest, obsoleteFiles: left } : rest;
+  if (gone.length > 0) await folder.writeMetadata(updated);
+  return updated;
+}
+
+/**
+ * Replaces points as described above. Only for the holder of the lock. A file that cannot be deleted stays
+ * obsolete, and is message REPO-512.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`, `REPOSITORY_LOCKED`
+ */
+export async function replacePoints(
+  folder: VmFolder,
+  metadata: ChainMetadata,
+  lock: ChainLock,
+  { added, removed }: Replacement,
+): Promise<Cleared> {
+  const left = metadata.obsoleteFiles ?? [];
+  if (added) {
+    await lock.assertHeld();
+    await folder.writeMetadata({ ...metadata, obsoleteFiles: [...left, added.fileName] });
+    await folder.publish(added.fileName);
+  }
+  const goneIds = new Set(removed.map((point) => point.pointId));
+  const points = metadata.points.flatMap((point) => {
+    if (added?.pointId === point.pointId) return [added];
+    return goneIds.has(point.pointId) ? [] : [point];
+  });
+  const files = removed.map((point) => point.fileName);
+  const swapped = { ...metadata, points, obsoleteFiles: [...left, ...files] };
+  await lock.assertHeld();
+  await folder.writeMetadata(swapped);
+  const { deleted, messages } = await deleteFiles(folder, files);
+  return { metadata: await forget(folder, swapped, deleted), messages };
+}
+
+/**
+ * Deletes what a stopped prune left obsolete. Only for the holder of the lock. Nothing is deleted while a container
+ * of the chain is missing: then the .vbm may be an old one, and what it calls obsolete the only copy.
+ */
+export async function clearObsolete(folder: VmFolder, metadata: ChainMetadata): Promise<Cleared> {
+  const { obsoleteFiles = [], points } = metadata;
+  if (obsoleteFiles.length === 0) return { metadata, messages: [] };
+  const present = new Set(await folder.containerNames());
+  const missing = points.find((point) => !present.has(point.fileName));
+  if (missing) {
+    const reason = `${missing.fileName} is missing`;
+    const messages = obsoleteFiles
+      .filter((file) => present.has(file))
+      .map((file) => sessionMessage('REPO-512', { file, reason }));
+    return { metadata, messages };
+  }
+  const listed = new Set(points.map((point) => point.fileName));
+  const { deleted, messages } = await deleteFiles(
+    folder,
+    obsoleteFiles.filter((file) => !listed.has(file)),
+  );
+  const removed = deleted
+    .filter((file) => present.has(file))
+    .map((file) => sessionMessage('REPO-511', { file }));
+  const gone = [...deleted, ...obsoleteFiles.filter((file) => listed.has(file))];
+  return { metadata: await forget(folder, metadata, gone), messages: [...removed, ...messages] };
+}

@@ -1,0 +1,119 @@
+/**
+ * Which restore points a retention policy keeps. Pure. The rules are those of "restic forget": each counted rule
+ * keeps the newest point of each of its newest periods, counting only periods that have a point, and the rules add
+ * up. While a counted rule has some of its count left at the oldest point, it keeps that one too, so that the
+ * history is as long as it can be.
+ *
+ * @see restic, doc/060_forget.rst, "Removing snapshots according to a policy"
+ */
+import { type CalendarSpan, timeBefore } from '../../core/calendarSpan.ts';
+import { UsageError } from '../../core/errors.ts';
+import type { RestorePoint } from '../restorePoint.ts';
+
+/** How many points, days, weeks … are kept; 0 or undefined is no rule. Periods are those of UTC, weeks those of ISO 8601. */
+export interface RetentionPolicy {
+  readonly last?: number | undefined;
+  readonly daily?: number | undefined;
+  readonly weekly?: number | undefined;
+  readonly monthly?: number | undefined;
+  readonly yearly?: number | undefined;
+  /** Points younger than this before the newest one that is not in the future. */
+  readonly within?: CalendarSpan | undefined;
+}
+
+/** Why a point is kept: rules, and `newest` for the point that the next session builds on. */
+export type KeepReason = keyof RetentionPolicy | 'newest';
+
+const COUNTED = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
+
+/**
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a policy without a rule, or with a count that is no whole number
+ */
+export function checkPolicy(policy: RetentionPolicy): void {
+  for (const rule of COUNTED) {
+    const count = policy[rule] ?? 0;
+    if (Number.isSafeInteger(count) && count >= 0) continue;
+    throw new UsageError('USAGE_INVALID_OPTION', `keep ${rule}: ${count} is not a whole number`);
+  }
+  if (policy.within || COUNTED.some((rule) => (policy[rule] ?? 0) > 0)) return;
+  throw new UsageError('USAGE_INVALID_OPTION', 'no rule says what to keep', {
+    hint: 'use at least one of --keep-last, --keep-daily, --keep-weekly, --keep-monthly, --keep-yearly, --keep-within',
+  });
+}
+
+/** Monday of the week of a date, as a day. */
+function weekOf(date: Date): string {
+  const sinceMonday = (date.getUTCDay() + 6) % 7;
+  const monday = Date.UTC(
+    date.getUTCFullYear(),
+    date.getUTCMonth(),
+    date.getUTCDate() - sinceMonday,
+  );
+  return new Date(monday).toISOString().slice(0, 10);
+}
+
+/** Names the period that a point lies in. */
+const PERIOD_OF: Readonly<
+  Record<(typeof COUNTED)[number], (createdAt: string, position: number) => string>
+> = {
+  last: (_createdAt, position) => String(position),
+  daily: (createdAt) => createdAt.slice(0, 10),
+  weekly: (createdAt) => weekOf(new Date(createdAt)),
+  monthly: (createdAt) => createdAt.slice(0, 7),
+  yearly: (createdAt) => createdAt.slice(0, 4),
+};
+
+/** From here on `within` keeps; everything when no point has a believable time. */
+function withinFrom(points: readonly RestorePoint[], span: CalendarSpan, now: Date): number {
+  const times = points
+    .map((point) => Date.parse(point.createdAt))
+    .filter((time) => time <= now.getTime());
+  return times.length === 0 ? -Infinity : timeBefore(new Date(Math.max(...times)), span);
+}
+
+type Keep = (point: RestorePoint, reason: KeepReason) => void;
+
+function applyCount(
+  newestFirst: readonly RestorePoint[],
+  rule: (typeof COUNTED)[number],
+  count: number,
+  keep: Keep,
+): void {
+  let left = count;
+  let period: string | undefined;
+  for (const [position, point] of newestFirst.entries()) {
+    if (left === 0) return;
+    const own = PERIOD_OF[rule](point.createdAt, position);
+    if (own === period && position < newestFirst.length - 1) continue;
+    period = own;
+    left--;
+    keep(point, rule);
+  }
+}
+
+/**
+ * Applies a policy to the points of one VM.
+ *
+ * @param points - in the order of their creation.
+ * @param now - points after it do not count as the newest of `within`: a clock may have been wrong.
+ * @returns why each kept point is kept, by point id. The newest point is always kept.
+ */
+export function applyRetention(
+  points: readonly RestorePoint[],
+  policy: RetentionPolicy,
+  now: Date,
+): ReadonlyMap<string, readonly KeepReason[]> {
+  const kept = new Map<string, KeepReason[]>();
+  const keep: Keep = ({ pointId }, reason) => {
+    kept.set(pointId, [...(kept.get(pointId) ?? []), reason]);
+  };
+  const newestFirst = points.toReversed();
+  for (const rule of COUNTED) applyCount(newestFirst, rule, policy[rule] ?? 0, keep);
+  if (policy.within) {
+    const fromMs = withinFrom(points, policy.within, now);
+    for (const point of points) if (Date.parse(point.createdAt) > fromMs) keep(point, 'within');
+  }
+  const [newest] = newestFirst;
+  if (newest && !kept.has(newest.pointId)) keep(newest, 'newest');
+  return kept;
+}

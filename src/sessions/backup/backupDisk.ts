@@ -1,0 +1,169 @@
+/** The pipeline of one disk, from its device into an open container. */
+import type { DiskProgress } from '../shared/progress.ts';
+import {
+  createDiskStages,
+  type DiskReport,
+  type DiskStages,
+  stageSeconds,
+} from '../shared/report.ts';
+import { createContainerSink, type DiskContent } from '../../container/write/containerSink.ts';
+import type { ContainerWriter } from '../../container/write/containerWriter.ts';
+import { blockCountOf } from '../../core/units.ts';
+import type { BlockDevice, DiskTask, SinkBlock } from '../../flow/records.ts';
+import { createBlockReader } from '../../flow/stages/blockReader.ts';
+import { createChangeFinder } from '../../flow/stages/changeFinder.ts';
+import { createCompressor } from '../../flow/stages/compressor.ts';
+import {
+  createCandidateFilter,
+  createDirtyZeroFilter,
+  createFilterCounts,
+  type FilterCounts,
+} from '../../flow/stages/dirtyZeroFilter.ts';
+import { createExtentSource } from '../../flow/stages/extentSource.ts';
+import { createFileReader } from '../../flow/stages/fileReader.ts';
+import { FingerprintMap, type ParentDisk } from '../../flow/fingerprintMap.ts';
+import { createHashComparer } from '../../flow/stages/hashComparer.ts';
+import type { SlabLease } from '../../flow/slab.ts';
+import { connect, type Sink } from '../../flow/connect.ts';
+import type { PipelineResources } from '../shared/pipelineResources.ts';
+
+export interface DiskRun {
+  readonly task: DiskTask;
+  readonly reason: string;
+  readonly device: BlockDevice;
+  readonly isIncrement: boolean;
+  readonly parent: ParentDisk | undefined;
+  readonly writer: ContainerWriter;
+  /** Reads in flight. @defaultValue that of the block reader */
+  readonly readers?: number | undefined;
+  /** Tries per block, and the pause before the second one. @defaultValue those of the block reader */
+  readonly attempts?: number | undefined;
+  readonly retryDelayMs?: number | undefined;
+  /** Bytes read so far, where the device reads less than whole blocks. */
+  readonly readBytes?: (() => number) | undefined;
+  /** Time that the device took to name its extents before the pipeline began. */
+  readonly extentsMs?: number | undefined;
+}
+
+export interface DiskResult {
+  readonly content: DiskContent;
+  readonly report: DiskReport;
+}
+
+/** The parent's fingerprints as a start for this disk: blocks beyond its end are forgotten. */
+function inheritFingerprints(run: DiskRun): FingerprintMap {
+  if (!run.parent) return new FingerprintMap();
+  const { blockSizeBytes, virtualSizeBytes } = run.task;
+  const inherited = run.parent.fingerprints.clone();
+  const end = blockCountOf(run.parent.sizeBytes, blockSizeBytes);
+  inherited.clear(blockCountOf(virtualSizeBytes, blockSizeBytes), end);
+  return inherited;
+}
+
+/**
+ * Backs up one disk into the writer's container.
+ *
+ * @param onStart - called with live counts before the first byte is read.
+ * @throws what the device, the workers or the storage throw; `CANCELLED` on abort
+ */
+export async function backupDisk(
+  run: DiskRun,
+  resources: PipelineResources,
+  onStart: (progress: DiskProgress) => void,
+): Promise<DiskResult> {
+  const { task, writer, isIncrement } = run;
+  const stages = createDiskStages();
+  const filter = createFilterCounts();
+  const fingerprints = inheritFingerprints(run);
+  const sink = createContainerSink({
+    task,
+    writer,
+    isIncrement,
+    fingerprints,
+    stats: stages.write,
+  });
+  const { counts } = sink.content;
+  onStart({
+    alias: task.alias,
+    sizeBytes: task.virtualSizeBytes,
+    doneBytes: () =>
+      filter.cleanBytes + counts.zeroBytes + counts.unchangedBytes + counts.changedBytes,
+    readBytes: run.readBytes ?? (() => stages.read.bytes),
+  });
+  const startedAtMs = performance.now();
+  await resources.withLease((lease) =>
+    runChain(run, resources, { lease, stages, counts: filter, sink }),
+  );
+  stages.extents.busyMs += run.extentsMs ?? 0;
+  const wallSeconds = (performance.now() - startedAtMs) / 1000;
+  const allocatedBytes = filter.wantedBytes;
+  return {
+    content: sink.content,
+    report: reportDisk(run, stages, sink.content, allocatedBytes, wallSeconds),
+  };
+}
+
+interface ChainParts {
+  readonly lease: SlabLease;
+  readonly stages: DiskStages;
+  readonly counts: FilterCounts;
+  readonly sink: Sink<SinkBlock>;
+}
+
+/**
+ * Worker threads read what is a file, and look for changes first where there is a parent; everything else is asked
+ * of its device.
+ */
+function runChain(run: DiskRun, resources: PipelineResources, parts: ChainParts): Promise<void> {
+  const { task, device, parent, attempts, retryDelayMs } = run;
+  const { pool, fileReadPool, signal } = resources;
+  const { lease, stages, counts, sink } = parts;
+  const source = createExtentSource({ task, device, stats: stages.extents });
+  const comparer = createHashComparer({ task, pool, stats: stages.hash, parent });
+  const compressor = createCompressor({ pool, lease, stats: stages.compress });
+  const reading = { task, device, lease, stats: stages.read, attempts, retryDelayMs };
+  const { fileDescriptor } = device;
+  if (!fileReadPool || fileDescriptor === undefined) {
+    const filter = createDirtyZeroFilter(task, counts);
+    const reader = createBlockReader({ ...reading, readers: run.readers });
+    return connect(source, [filter, reader, comparer, compressor], sink, { signal });
+  }
+  const reader = createFileReader({ ...reading, fileDescriptor, fileReadPool });
+  if (!parent) {
+    const filter = createDirtyZeroFilter(task, counts);
+    return connect(source, [filter, reader, comparer, compressor], sink, { signal });
+  }
+  const filter = createCandidateFilter(task, counts);
+  const finder = createChangeFinder({ ...reading, fileDescriptor, fileReadPool, parent });
+  return connect(source, [filter, finder, reader, comparer, compressor], sink, { signal });
+}
+
+function reportDisk(
+  run: DiskRun,
+  stages: DiskStages,
+  content: DiskContent,
+  allocatedBytes: number,
+  wallSeconds: number,
+): DiskReport {
+  const { diskId, alias, mode, virtualSizeBytes } = run.task;
+  const { zeroBytes, unchangedBytes, changedBytes, duplicateBlocks, storedBytes } = content.counts;
+  const readBytes = run.readBytes?.() ?? stages.read.bytes;
+  return {
+    diskId,
+    alias,
+    mode,
+    reason: run.reason,
+    sizeBytes: virtualSizeBytes,
+    allocatedBytes,
+    readBytes,
+    zeroBytes,
+    unchangedBytes,
+    changedBytes,
+    duplicateBlocks,
+    storedBytes,
+    reductionRatio: storedBytes > 0 ? changedBytes / storedBytes : 0,
+    seconds: stageSeconds(stages),
+    wallSeconds,
+    readBytesPerSecond: wallSeconds > 0 ? readBytes / wallSeconds : 0,
+  };
+}

@@ -1,0 +1,163 @@
+/** Backup sessions over the VMs of an engine: one login, a few sessions at once, a result for each. */
+import { checkBlockSize } from '../../container/write/containerWriter.ts';
+import { BackupError, type ErrorCode, toFailure, UsageError } from '../../core/errors.ts';
+import type { Logger } from '../../core/log.ts';
+import type { SessionMessage } from '../../core/messages.ts';
+import type { EngineSettings } from '../../ovirt/connection.ts';
+import { EngineApi } from '../../ovirt/engine/engineApi.ts';
+import { DEFAULT_TIMINGS } from '../../ovirt/timings.ts';
+import { createBlockCodecs } from '../../compute/blockCodecs.ts';
+import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
+import { Repository } from '../../repository/repository.ts';
+import type { DiskProgress } from '../shared/progress.ts';
+import { VmSession } from './vm/vmSession.ts';
+import type { SessionMode } from './parent/parentChoice.ts';
+import type { SessionReport } from '../shared/report.ts';
+import {
+  checkConnections,
+  checkRange,
+  checkRatio,
+  DEFAULT_CONNECTIONS,
+  forEachLimited,
+} from '../shared/pipelineResources.ts';
+
+export interface BackupVmsOptions {
+  readonly engine: EngineSettings;
+  /** Names or ids. */
+  readonly vms: readonly string[];
+  /** Repository folder; made when it is new or empty. */
+  readonly repository: string;
+  /** @defaultValue auto */
+  readonly mode?: SessionMode | undefined;
+  /** Only these disks, by id or alias. @defaultValue all that can be read */
+  readonly disks?: readonly string[] | undefined;
+  readonly excludeDisks?: readonly string[] | undefined;
+  /** @defaultValue that of the chain; for a full 1 MiB, or 4 MiB above 128 GiB of data */
+  readonly blockSizeBytes?: number | undefined;
+  readonly workers?: number | undefined;
+  /** Data requests at once per disk, 1 to 8; never more than the server allows. @defaultValue 4 */
+  readonly connections?: number | undefined;
+  /** VMs whose sessions run at once. @defaultValue 2 */
+  readonly parallelVms?: number | undefined;
+  /** How long a VM that is busy or on the move is waited for. @defaultValue 15 minutes */
+  readonly waitMs?: number | undefined;
+  /** Fail when the guest's file systems cannot be frozen; only engines with live backups look at it. */
+  readonly requireConsistency?: boolean | undefined;
+  /**
+   * In incremental mode read only the dirty bytes of a block from the engine, and take the rest from the parent
+   * point, checked. Less traffic where changes are small beside a block. Not in a session that audits, which
+   * relies on no change map within blocks. @defaultValue false
+   */
+  readonly partialReads?: boolean | undefined;
+  /**
+   * Audit of change maps: part of the blocks that the engine calls unchanged which is read and compared with the
+   * parent point, above 0 and at most 1; at least one block of each disk. @defaultValue no audit
+   */
+  readonly auditRatio?: number | undefined;
+  readonly strict?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  /** What a session waits for, for people. */
+  readonly onStatus?: ((text: string) => void) | undefined;
+}
+
+export interface FailedSession {
+  readonly vmName: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+}
+
+export interface JobReport {
+  readonly type: 'job';
+  /** Sessions that committed a restore point. */
+  readonly sessions: readonly SessionReport[];
+  readonly failures: readonly FailedSession[];
+}
+
+const DEFAULT_PARALLEL_VMS = 2;
+
+function checkOptions(options: BackupVmsOptions): void {
+  if (options.vms.length === 0) {
+    throw new UsageError('USAGE_INVALID_OPTION', 'no VM given', { hint: 'use --vm NAME' });
+  }
+  if (options.blockSizeBytes !== undefined) checkBlockSize(options.blockSizeBytes);
+  checkConnections(options.connections);
+  if (options.auditRatio !== undefined) checkRatio('audit', options.auditRatio);
+  checkRange('parallel VMs', options.parallelVms ?? DEFAULT_PARALLEL_VMS, 16);
+  const named = [...(options.disks ?? []), ...(options.excludeDisks ?? [])];
+  if (named.length > 0 && options.vms.length > 1) {
+    throw new UsageError('USAGE_INVALID_OPTION', 'disks can be selected for a single VM only', {
+      hint: 'run one command per VM',
+    });
+  }
+}
+
+function settingsOf(options: BackupVmsOptions): EngineSettings {
+  const { engine, waitMs } = options;
+  if (waitMs === undefined) return engine;
+  const timings = { ...(engine.timings ?? DEFAULT_TIMINGS), startRetryWindowMs: waitMs };
+  return { ...engine, timings };
+}
+
+/** Errors that concern the engine or the caller: trying the next VM would be pointless or harmful. */
+const FINAL_CODES = new Set<ErrorCode>([
+  'ENGINE_AUTH_REFUSED',
+  'ENGINE_TLS_UNTRUSTED',
+  'CANCELLED',
+  'REPOSITORY_NOT_FOUND',
+]);
+
+/**
+ * Backs up VMs. One VM that fails does not stop the others; its failure is in the report.
+ *
+ * @throws a {@link BackupError} when no VM could be tried, or when there is just one and it failed
+ */
+export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
+  checkOptions(options);
+  const signal = options.signal ?? new AbortController().signal;
+  const codecs = await createBlockCodecs();
+  if (options.strict) requireNativeLz4(codecs.lz4);
+  const { logger } = options;
+  try {
+    await using engine = await EngineApi.connect(settingsOf(options), { logger, signal });
+    const repository = await Repository.openOrCreate(options.repository);
+    const sessions: SessionReport[] = [];
+    const failures: FailedSession[] = [];
+    const { parallelVms = DEFAULT_PARALLEL_VMS } = options;
+    await forEachLimited([...new Set(options.vms)], parallelVms, async (vm) => {
+      const session = new VmSession({
+        ...options,
+        engine,
+        repository,
+        codecs,
+        vm,
+        mode: options.mode ?? 'auto',
+        disks: { only: options.disks ?? [], exclude: options.excludeDisks ?? [] },
+        connections: options.connections ?? DEFAULT_CONNECTIONS,
+        requireConsistency: options.requireConsistency ?? false,
+        partialReads: options.partialReads ?? false,
+        signal,
+      });
+      try {
+        sessions.push(await session.run());
+      } catch (error) {
+        const failure = toFailure(error, signal);
+        // What was committed is reported, whatever ended the rest.
+        const isFinal = FINAL_CODES.has(failure.code) && sessions.length === 0;
+        if (options.vms.length === 1 || isFinal) throw failure;
+        failures.push(describe(vm, failure));
+      }
+    });
+    return { type: 'job', sessions, failures };
+  } catch (error) {
+    throw toFailure(error, options.signal);
+  }
+}
+
+function describe(vmName: string, failure: BackupError): FailedSession {
+  const { code, message, hint } = failure;
+  return { vmName, code, message, hint };
+}

@@ -1,0 +1,38 @@
+/** The record of a new restore point, before and after its disks are read. */
+import { randomUUID } from 'node:crypto';
+import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import type { DiskResult } from './backupDisk.ts';
+import type { PlannedDisk } from './plannedDisk.ts';
+
+/** A restore point before its disks are known. */
+export async function draftPoint(
+  folder: VmFolder,
+  parent: RestorePoint | undefined,
+  startedAt: Date,
+  blockSizeBytes: number,
+): Promise<Omit<RestorePoint, 'disks'>> {
+  const type = parent ? 'increment' : 'full';
+  const pointId = randomUUID();
+  return {
+    pointId,
+    number: parent ? parent.number + 1 : 1,
+    type,
+    chainId: parent?.chainId ?? pointId,
+    parentPointId: parent?.pointId ?? '',
+    fileName: await folder.unusedContainerName(type, startedAt),
+    createdAt: startedAt.toISOString(),
+    checkpointId: '',
+    blockSizeBytes,
+    fileBytes: 0,
+  };
+}
+
+/** A disk as its restore point remembers it. */
+export function toDiskPoint(planned: PlannedDisk, result: DiskResult): DiskPoint {
+  const { diskId, alias, sizeBytes, mode, reason, readBytes, changedBytes, storedBytes } =
+    result.report;
+  const counts = { readBytes, changedBytes, storedBytes };
+  const { content, hardware } = planned;
+  return { diskId, alias, sizeBytes, content, mode, reason, ...counts, ...hardware };
+}

@@ -1,0 +1,109 @@
+/** Pure planning of an image session: which images are which disks, and how each one is read. */
+import { createHash } from 'node:crypto';
+import path from 'node:path';
+import { UsageError } from '../../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import { formatBytes } from '../../core/units.ts';
+import type { RestorePoint } from '../../repository/restorePoint.ts';
+import type { PlannedDisk } from './plannedDisk.ts';
+
+export interface ImageDisk {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly sizeBytes: number;
+}
+
+/** A stable id in the form of a UUID (version 8), so that readers take an item with this name for a disk. */
+function stableId(...parts: readonly string[]): string {
+  const hex = createHash('sha256').update(parts.join('/')).digest('hex');
+  const variant = '89ab'[Number.parseInt(hex.charAt(16), 16) % 4];
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    `8${hex.slice(13, 16)}`,
+    `${variant}${hex.slice(17, 20)}`,
+    hex.slice(20, 32),
+  ].join('-');
+}
+
+/** Id of a disk: from the VM and the image's file name. */
+export function imageDiskId(vmId: string, alias: string): string {
+  return stableId(vmId, alias);
+}
+
+/** Id of a VM of images: from the repository and the name, so that sessions that start at once agree. */
+export function imageVmId(repositoryId: string, vmName: string): string {
+  return stableId(repositoryId, vmName);
+}
+
+/**
+ * Names the disks of a session after their files; the file name is what tells disks apart between sessions.
+ *
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for two images of one file name
+ */
+export function nameImages(
+  vmId: string,
+  images: readonly { readonly path: string; readonly sizeBytes: number }[],
+): ImageDisk[] {
+  const disks = images.map((image) => {
+    const alias = path.basename(image.path);
+    return { alias, diskId: imageDiskId(vmId, alias), sizeBytes: image.sizeBytes };
+  });
+  const seen = new Set<string>();
+  for (const { alias } of disks) {
+    if (seen.has(alias)) {
+      throw new UsageError('USAGE_INVALID_OPTION', `two images have the file name ${alias}`, {
+        hint: 'disks are told apart by file name; rename one of them, or back them up under two names',
+      });
+    }
+    seen.add(alias);
+  }
+  return disks;
+}
+
+/** Plans a full: every image is stored whole. */
+export function planFull(disks: readonly ImageDisk[], reason: string): PlannedDisk[] {
+  return disks.map((disk) => ({
+    ...disk,
+    mode: 'full',
+    content: 'full',
+    reason,
+    parentDisk: undefined,
+  }));
+}
+
+function planAgainst(disk: ImageDisk, parent: RestorePoint): PlannedDisk {
+  const parentDisk = parent.disks.find((known) => known.diskId === disk.diskId);
+  if (!parentDisk) {
+    const reason = `new since restore point ${parent.number}`;
+    return { ...disk, mode: 'full', content: 'full', reason, parentDisk: undefined };
+  }
+  const resized = parentDisk.sizeBytes !== disk.sizeBytes;
+  const reason = resized
+    ? `resized since restore point ${parent.number}`
+    : 'raw image without a change map';
+  return { ...disk, mode: 'compare', content: 'increment', reason, parentDisk };
+}
+
+/** Plans an increment on `parent`, with a message for every disk that is new, resized or gone. */
+export function planIncrement(
+  disks: readonly ImageDisk[],
+  parent: RestorePoint,
+): { readonly planned: PlannedDisk[]; readonly messages: SessionMessage[] } {
+  const planned = disks.map((disk) => planAgainst(disk, parent));
+  const rp = parent.pointId;
+  const messages: SessionMessage[] = [];
+  for (const { alias, diskId: id, sizeBytes, parentDisk } of planned) {
+    if (!parentDisk) messages.push(sessionMessage('CBT-106', { alias, id, rp }));
+    else if (parentDisk.sizeBytes !== sizeBytes) {
+      const [from, to] = [formatBytes(parentDisk.sizeBytes), formatBytes(sizeBytes)];
+      messages.push(sessionMessage('DSK-110', { alias, id, rp, from, to }));
+    }
+  }
+  for (const gone of parent.disks) {
+    if (!disks.some((disk) => disk.diskId === gone.diskId)) {
+      messages.push(sessionMessage('DSK-111', { alias: gone.alias, id: gone.diskId, rp }));
+    }
+  }
+  return { planned, messages };
+}

@@ -1,0 +1,100 @@
+/**
+ * Damaged places of the parent point. The next session reads them again from the live disk and stores
+ * them in its increment, although nothing changed there. Points that are older stay damaged.
+ */
+import { IntegrityError } from '../../../core/errors.ts';
+import type { Extent } from '../../../flow/records.ts';
+import type { ParentDisk } from '../../../flow/fingerprintMap.ts';
+import { DamageTrace } from '../../../repository/damage/damageTrace.ts';
+import { concernsDependents, damagedIds } from '../../../repository/damage/pointHealth.ts';
+import type { RestorePointView } from '../../../repository/restorePointView.ts';
+import {
+  currentContainers,
+  MAX_RECORDED_BLOCKS,
+  type Problem,
+  readVerifyRecord,
+  type VerifiedContainer,
+} from '../../../repository/damage/verifyRecord.ts';
+
+type CheckedFiles = ReadonlyMap<string, VerifiedContainer>;
+
+/** The last checks of the containers that are still what they were. */
+export async function readChecked(folder: string): Promise<CheckedFiles> {
+  return await currentContainers(folder, await readVerifyRecord(folder));
+}
+
+/**
+ * Block indexes of a point, by disk id, whose stored bytes are recorded as damaged.
+ *
+ * @throws {@link IntegrityError} `INTEGRITY_DAMAGE_FOUND` when a container has damage that is of no single stored
+ *   block, or more than is recorded; what the maps of a container throw
+ */
+export async function damagedPlaces(
+  folder: string,
+  view: RestorePointView,
+): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
+  const checked = await readChecked(folder);
+  for (const { point } of view.members) checkHealable(checked.get(point.fileName));
+  const trace = new DamageTrace(damagedIds(checked.values()));
+  for (const opened of view.members) {
+    if (trace.concerns(opened.point)) await trace.follow(opened);
+  }
+  const { disks } = trace.get(view.point.pointId);
+  return new Map([...disks].map(([diskId, places]) => [diskId, new Set(places.keys())]));
+}
+
+/** Whether a file can be read at all shows now, whatever verify found. */
+function isOfContent({ code }: Problem): boolean {
+  return concernsDependents(code) && /^(FORMAT|INTEGRITY)_/.test(code);
+}
+
+function checkHealable(entry: VerifiedContainer | undefined): void {
+  if (!entry) return;
+  const { fileName, isTruncated, problems } = entry;
+  const problem = problems.find(isOfContent);
+  if (!isTruncated && !problem) return;
+  const found = problem
+    ? `"${problem.message}" (${problem.code})`
+    : `more than ${MAX_RECORDED_BLOCKS} damaged stored blocks`;
+  throw new IntegrityError('INTEGRITY_DAMAGE_FOUND', `${fileName}: verify found ${found}`, {
+    hint: 'restore the file from a copy and run "ovirt-cbt verify", or start a new chain with --mode full',
+  });
+}
+
+/**
+ * Extents of a change map in which damaged blocks are dirty, so that they are read. What is dirty already stays
+ * as it is, a dirty zero included. Extents without a dirty flag pass.
+ */
+export function withDamageDirty(
+  extents: Iterable<Extent>,
+  parent: ParentDisk,
+  blockSizeBytes: number,
+): Iterable<Extent> {
+  const { damaged } = parent;
+  if (!damaged) return extents;
+  const starts = [...damaged].toSorted((a, b) => a - b).map((index) => index * blockSizeBytes);
+  return { [Symbol.iterator]: () => cutExtents(extents, starts, blockSizeBytes) };
+}
+
+function* cutExtents(
+  extents: Iterable<Extent>,
+  starts: readonly number[],
+  blockSizeBytes: number,
+): Generator<Extent> {
+  let next = 0;
+  for (const extent of extents) {
+    const endBytes = extent.offsetBytes + extent.lengthBytes;
+    let at = extent.offsetBytes;
+    while (extent.dirty === false && at < endBytes) {
+      while ((starts[next] ?? Infinity) + blockSizeBytes <= at) next++;
+      const from = Math.max(at, Math.min(starts[next] ?? Infinity, endBytes));
+      const to = Math.min((starts[next] ?? Infinity) + blockSizeBytes, endBytes);
+      if (from > at) yield { ...extent, offsetBytes: at, lengthBytes: from - at };
+      if (from < endBytes) {
+        yield { offsetBytes: from, lengthBytes: to - from, zero: false, dirty: true };
+      }
+      at = from < endBytes ? to : endBytes;
+    }
+    if (extent.dirty !== false) yield extent;
+  }
+}

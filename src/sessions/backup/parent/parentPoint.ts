@@ -1,0 +1,54 @@
+/**
+ * The parent of a session: the newest restore point, opened and checked before anything relies on it. Every
+ * container of its chain must open, and the fingerprint index of each disk that is compared must hold.
+ */
+import { BackupError } from '../../../core/errors.ts';
+import type { BlockCodecs } from '../../../compute/blockCodecs.ts';
+import type { ParentDisk } from '../../../flow/fingerprintMap.ts';
+import type { ChainMetadata } from '../../../repository/pointXml.ts';
+import type { RestorePoint } from '../../../repository/restorePoint.ts';
+import { RestorePointView } from '../../../repository/restorePointView.ts';
+import { damagedPlaces } from './damagedPlaces.ts';
+
+export interface CheckedParent {
+  readonly point: RestorePoint;
+  /** By disk id: every disk of the point. */
+  readonly disks: ReadonlyMap<string, ParentDisk>;
+}
+
+/**
+ * Opens the chain of `point`, loads its fingerprints, and looks up which of its blocks are known to be damaged.
+ *
+ * @throws a {@link BackupError} that says what does not verify
+ */
+export async function openParent(
+  folder: string,
+  metadata: ChainMetadata,
+  point: RestorePoint,
+  codecs: BlockCodecs,
+): Promise<CheckedParent> {
+  await using view = await RestorePointView.open(folder, metadata.points, point);
+  const damage = await damagedPlaces(folder, view);
+  const disks = new Map<string, ParentDisk>();
+  for (const disk of point.disks) {
+    const { diskId, sizeBytes } = disk;
+    const fingerprints = await view.newest.fingerprints(disk, codecs);
+    disks.set(diskId, { sizeBytes, fingerprints, damaged: damage.get(diskId) });
+  }
+  return { point, disks };
+}
+
+/** As {@link openParent}, but returns the damage instead of throwing it. */
+export async function tryOpenParent(
+  folder: string,
+  metadata: ChainMetadata,
+  point: RestorePoint,
+  codecs: BlockCodecs,
+): Promise<CheckedParent | BackupError> {
+  try {
+    return await openParent(folder, metadata, point, codecs);
+  } catch (error) {
+    if (error instanceof BackupError) return error;
+    throw error;
+  }
+}

@@ -1,0 +1,23 @@
+/** What a plan says of one disk, for images and for disks of an engine. */
+import type { DiskMode } from '../../flow/records.ts';
+import type { DiskPoint } from '../../repository/restorePoint.ts';
+
+/** Disks whose pipelines run at once; they share slab, workers and container. */
+export const PARALLEL_DISKS = 2;
+
+/** How a disk is read and stored. */
+export interface PlannedDisk {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly sizeBytes: number;
+  readonly mode: DiskMode;
+  readonly content: DiskPoint['content'];
+  readonly reason: string;
+  /** The disk at the parent point, where it is compared with it. */
+  readonly parentDisk: DiskPoint | undefined;
+  /** Only for disks of an engine. */
+  readonly hardware?: DiskHardware | undefined;
+}
+
+/** How a disk was stored and plugged in. */
+export type DiskHardware = Pick<DiskPoint, 'format' | 'interface' | 'bootable'>;

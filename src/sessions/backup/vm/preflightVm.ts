@@ -1,0 +1,185 @@
+/** What the next session of a VM would do, and why; nothing is changed and nothing is locked. */
+import { BackupError, toFailure } from '../../../core/errors.ts';
+import type { Logger } from '../../../core/log.ts';
+import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
+import type { EngineSettings } from '../../../ovirt/connection.ts';
+import { EngineApi } from '../../../ovirt/engine/engineApi.ts';
+import type { Vm } from '../../../ovirt/engine/entities.ts';
+import { createBlockCodecs } from '../../../compute/blockCodecs.ts';
+import { leftBackupJournal } from '../../../repository/journal.ts';
+import { Repository } from '../../../repository/repository.ts';
+import type { VmFolder } from '../../../repository/vmFolder.ts';
+import { checkSpace } from '../../shared/freeSpace.ts';
+import {
+  chooseParent,
+  nothingToBuildOn,
+  type ParentChoice,
+  type SessionMode,
+} from '../parent/parentChoice.ts';
+import { unfinishedBackups } from '../../cleanup/ownership.ts';
+import { SessionLog } from '../../shared/sessionLog.ts';
+import { checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
+import { canTrack, type EngineDisk, planVm, type VmPlan } from './vmPlan.ts';
+
+export interface PreflightOptions {
+  readonly engine: EngineSettings;
+  readonly repository: string;
+  readonly vm: string;
+  readonly mode?: SessionMode | undefined;
+  readonly disks?: readonly string[] | undefined;
+  readonly excludeDisks?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+}
+
+export interface PreflightDisk {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly format: string;
+  readonly sizeBytes: number;
+  /** How the next session reads it; `left out` when it cannot be read or is excluded. */
+  readonly mode: 'full' | 'incremental' | 'compare' | 'left out';
+  readonly reason: string;
+  /** Whether sessions after the next one can be incremental. */
+  readonly isTrackable: boolean;
+  /** One line that says what to do; empty when all is well. */
+  readonly advice: string;
+}
+
+export interface PreflightReport {
+  readonly type: 'preflight';
+  readonly vmName: string;
+  readonly vmId: string;
+  readonly vmState: string;
+  readonly engineVersion: string;
+  /** False when the next session would be refused as things are. */
+  readonly canStart: boolean;
+  readonly disks: readonly PreflightDisk[];
+  readonly messages: readonly SessionMessage[];
+}
+
+const ADVICE_TRACKING =
+  'later sessions read it whole: convert it to QCOW2 or switch incremental backup on';
+
+function adviceFor(disk: EngineDisk, plan: VmPlan, isTrackable: boolean): string {
+  const message = plan.messages.find(({ text }) => text.includes(`(${disk.diskId})`));
+  if (message) return message.resolution === 'None.' ? '' : message.resolution;
+  return isTrackable || disk.isExcluded ? '' : ADVICE_TRACKING;
+}
+
+function toRow(disk: EngineDisk, plan: VmPlan): PreflightDisk {
+  const { diskId, alias, format, sizeBytes } = disk;
+  const planned = plan.planned.find((one) => one.diskId === diskId);
+  const leftOut = plan.leftOut.find((one) => one.diskId === diskId);
+  const isTrackable = planned !== undefined && canTrack(disk);
+  return {
+    diskId,
+    alias,
+    format: disk.hasRawLayer ? 'cow over raw' : format || '-',
+    sizeBytes,
+    mode: planned?.mode ?? 'left out',
+    reason: planned?.reason ?? leftOut?.cause ?? '',
+    isTrackable,
+    advice: adviceFor(disk, plan, isTrackable),
+  };
+}
+
+/** A repository that does not exist yet is no obstacle: the first session makes it. */
+async function openFolder(
+  root: string,
+  vm: Vm,
+): Promise<{ readonly id: string; readonly folder: VmFolder | undefined }> {
+  try {
+    const repository = await Repository.open(root);
+    return { id: repository.id, folder: await repository.findVm(vm.id) };
+  } catch (error) {
+    const isNew = error instanceof BackupError && error.code === 'REPOSITORY_NOT_FOUND';
+    if (!isNew) throw error;
+    return { id: '', folder: undefined };
+  }
+}
+
+async function noteState(
+  engine: EngineApi,
+  vm: Vm,
+  repositoryId: string,
+  session: SessionLog,
+): Promise<boolean> {
+  const { note } = session;
+  let canStart = true;
+  if (vm.origin.includes('hosted_engine')) {
+    note(sessionMessage('JOB-604', { vm: vm.name }));
+    canStart = false;
+  } else if (vm.status !== 'up' && vm.status !== 'down') {
+    note(sessionMessage('JOB-602', { vm: vm.name, state: vm.status }));
+    canStart = false;
+  }
+  const { foreign } = await unfinishedBackups(engine, vm.id, repositoryId);
+  for (const { id: backup } of foreign) {
+    note(sessionMessage('SNP-203', { vm: vm.name, backup }));
+    canStart = false;
+  }
+  return canStart;
+}
+
+/** @throws as the session would; it would make the folder first, so that only its chain can be missing. */
+async function findParent(
+  folder: VmFolder | undefined,
+  options: PreflightOptions,
+  session: SessionLog,
+): Promise<ParentChoice> {
+  const { mode = 'auto', repository } = options;
+  const metadata = await folder?.readMetadata();
+  if (!folder || !metadata) {
+    if (mode === 'incremental') throw nothingToBuildOn(repository);
+    return { parent: undefined, fullReason: 'first restore point' };
+  }
+  const codecs = await createBlockCodecs();
+  return await chooseParent(folder, metadata, { mode, codecs, note: session.note });
+}
+
+/**
+ * Looks at a VM as the next session would.
+ *
+ * @throws a {@link BackupError}
+ */
+export async function preflightVm(options: PreflightOptions): Promise<PreflightReport> {
+  const signal = options.signal ?? new AbortController().signal;
+  try {
+    await using engine = await EngineApi.connect(options.engine, {
+      logger: options.logger,
+      signal,
+    });
+    const vm = await requireVm(engine, options.vm);
+    const session = new SessionLog(options, { vmName: vm.name });
+    await checkVersion(engine, session.note);
+    const { id: repositoryId, folder } = await openFolder(options.repository, vm);
+    const canStart = await noteState(engine, vm, repositoryId, session);
+    if (folder && (await leftBackupJournal(folder.folder))) {
+      session.note(sessionMessage('JOB-607', { vm: vm.name }));
+    }
+    const selection = { only: options.disks ?? [], exclude: options.excludeDisks ?? [] };
+    const disks = await readDisks(engine, vm, selection);
+    const { parent, fullReason } = await findParent(folder, options, session);
+    const base = await readBase(engine, vm.id, parent?.point);
+    const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
+    for (const message of plan.messages) session.note(message);
+    if (!parent && folder) {
+      const needBytes = disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
+      await checkSpace(options.repository, needBytes, session.note);
+    }
+    return {
+      type: 'preflight',
+      vmName: vm.name,
+      vmId: vm.id,
+      vmState: vm.status,
+      engineVersion: (await engine.root()).fullVersion,
+      canStart: canStart && plan.planned.length > 0,
+      disks: disks.map((disk) => toRow(disk, plan)),
+      messages: session.messages,
+    };
+  } catch (error) {
+    throw toFailure(error, options.signal);
+  }
+}

@@ -1,0 +1,179 @@
+/** What the engine says about a VM before a session: its state, its disks, the checkpoint of the parent point. */
+import { EngineError, UsageError } from '../../../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
+import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
+import type { Disk, DiskAttachment, Vm } from '../../../ovirt/engine/entities.ts';
+import { pollUntil } from '../../../ovirt/poll.ts';
+import type { RestorePoint } from '../../../repository/restorePoint.ts';
+import type { Base, EngineDisk } from './vmPlan.ts';
+
+type Note = (message: SessionMessage) => void;
+
+/** Finished backups stay visible from this version on. */
+const GOOD_VERSION = [4, 4, 7] as const;
+const READY_STATES = new Set(['up', 'down']);
+/** States that a VM leaves by itself. */
+const PASSING_STATES = new Set([
+  'migrating',
+  'powering_up',
+  'powering_down',
+  'wait_for_launch',
+  'reboot_in_progress',
+  'saving_state',
+  'restoring_state',
+  'image_locked',
+]);
+
+export async function checkVersion(engine: EngineApi, note: Note): Promise<void> {
+  const { version, fullVersion } = await engine.root();
+  const have = [version.major, version.minor, version.build];
+  const at = have.findIndex((number, k) => number !== GOOD_VERSION[k]);
+  const isOld = at >= 0 && (have[at] ?? 0) < (GOOD_VERSION[at] ?? 0);
+  if (isOld) note(sessionMessage('JOB-605', { version: fullVersion }));
+}
+
+/** @throws {@link UsageError} `USAGE_NOT_FOUND`, `USAGE_INVALID_OPTION` when several VMs bear the name */
+export async function requireVm(engine: EngineApi, nameOrId: string): Promise<Vm> {
+  const vms = await engine.findVms(nameOrId);
+  const [vm] = vms;
+  if (vm && vms.length === 1) return vm;
+  if (!vm) {
+    throw new UsageError('USAGE_NOT_FOUND', `the engine knows no VM "${nameOrId}"`, {
+      hint: 'names are case-sensitive; the user must have rights on the VM; an id works too',
+    });
+  }
+  const ids = vms.map((one) => one.id).join(', ');
+  throw new UsageError('USAGE_INVALID_OPTION', `"${nameOrId}" names ${vms.length} VMs: ${ids}`, {
+    hint: 'give the id instead of the name',
+  });
+}
+
+/**
+ * Waits until the VM is up or down.
+ *
+ * @throws {@link EngineError} `ENGINE_VM_STATE`
+ */
+export async function awaitBackupState(
+  engine: EngineApi,
+  vm: Vm,
+  note: Note,
+  signal: AbortSignal,
+): Promise<Vm> {
+  if (vm.origin.includes('hosted_engine')) {
+    note(sessionMessage('JOB-604', { vm: vm.name }));
+    throw new EngineError('ENGINE_VM_STATE', `${vm.name} runs the hosted engine`, {
+      hint: 'use engine-backup',
+    });
+  }
+  const refuse = (state: string): never => {
+    note(sessionMessage('JOB-602', { vm: vm.name, state }));
+    throw new EngineError('ENGINE_VM_STATE', `${vm.name} is in state ${state}`, {
+      hint: 'oVirt backs up VMs that are up or down; try again later',
+      details: { state },
+    });
+  };
+  const { timings } = engine;
+  let last = vm.status;
+  try {
+    return await pollUntil(
+      async () => {
+        const now = await engine.vm(vm.id);
+        last = now?.status ?? 'gone';
+        if (now && READY_STATES.has(last)) return now;
+        return PASSING_STATES.has(last) ? undefined : refuse(last);
+      },
+      { timings, deadlineMs: timings.startRetryWindowMs, what: `${vm.name} up or down`, signal },
+    );
+  } catch (error) {
+    const isTimeout = error instanceof EngineError && error.code === 'ENGINE_PHASE_TIMEOUT';
+    return isTimeout ? refuse(last) : Promise.reject(error as Error);
+  }
+}
+
+/** Why the backup API cannot read a disk. @see ovirt-engine DisksFilter, StartVmBackupCommand */
+function obstacleOf(disk: Disk, attachment: DiskAttachment): string | undefined {
+  if (disk.storageType === 'lun') return 'a direct LUN';
+  if (disk.storageType !== 'image') return `storage of type ${disk.storageType}`;
+  if (disk.shareable) return 'a shareable disk';
+  if (!attachment.active) return 'a disk that is not active on the VM';
+  if (disk.contentType !== 'data') return `content of type ${disk.contentType}`;
+  if (disk.status === 'illegal') return 'a disk with an illegal image';
+  if (disk.virtualSizeBytes === undefined) return 'a disk without a size';
+  return undefined;
+}
+
+export interface DiskSelection {
+  /** Ids or aliases; all without any. */
+  readonly only: readonly string[];
+  readonly exclude: readonly string[];
+}
+
+/**
+ * The disks of a VM.
+ *
+ * @throws {@link UsageError} `USAGE_NOT_FOUND` for a selected disk that the VM does not have
+ */
+export async function readDisks(
+  engine: EngineApi,
+  vm: Vm,
+  selection: DiskSelection,
+): Promise<EngineDisk[]> {
+  const attachments = await engine.attachments(vm.id);
+  const names = attachments.flatMap((one) => [one.id, one.disk?.alias ?? one.id]);
+  for (const wanted of [...selection.only, ...selection.exclude]) {
+    if (names.includes(wanted)) continue;
+    throw new UsageError('USAGE_NOT_FOUND', `${vm.name} has no disk "${wanted}"`, {
+      hint: `its disks are: ${attachments.map((one) => one.disk?.alias ?? one.id).join(', ')}`,
+    });
+  }
+  return await Promise.all(
+    attachments.map(async (attachment) => await describe(engine, attachment, selection)),
+  );
+}
+
+async function describe(
+  engine: EngineApi,
+  attachment: DiskAttachment,
+  selection: DiskSelection,
+): Promise<EngineDisk> {
+  const disk = attachment.disk ?? (await engine.disk(attachment.id));
+  const alias = disk?.alias ?? attachment.id;
+  const isNamed = (names: readonly string[]): boolean =>
+    names.includes(attachment.id) || names.includes(alias);
+  const isLeftOut = selection.only.length > 0 && !isNamed(selection.only);
+  const obstacle = disk ? obstacleOf(disk, attachment) : 'a disk that the engine does not show';
+  const isCow = disk?.format === 'cow' && obstacle === undefined;
+  const volumes = isCow ? await engine.volumes(attachment.id) : undefined;
+  return {
+    diskId: attachment.id,
+    alias,
+    sizeBytes: disk?.virtualSizeBytes ?? 0,
+    obstacle,
+    isExcluded: isLeftOut || isNamed(selection.exclude),
+    format: disk?.format ?? '',
+    hasRawLayer: volumes?.some((volume) => volume.format === 'raw') ?? false,
+    isTracked: disk?.backup === 'incremental',
+    isOldQcow: disk?.qcowVersion === 'qcow2_v2',
+    allocatedBytes: disk?.totalSizeBytes ?? 0,
+    hardware: {
+      format: disk?.format === 'raw' ? 'raw' : 'cow',
+      interface: attachment.interface,
+      bootable: attachment.bootable,
+    },
+  };
+}
+
+/** The parent point's checkpoint as the engine knows it now. It must be the VM's own: ids are global. */
+export async function readBase(
+  engine: EngineApi,
+  vmId: string,
+  parent: RestorePoint | undefined,
+): Promise<Base> {
+  const checkpointId = parent?.checkpointId ?? '';
+  if (!checkpointId) return { checkpointId, state: 'none', diskIds: new Set() };
+  const known = (await engine.checkpoints(vmId)).find((one) => one.id === checkpointId);
+  if (!known) return { checkpointId, state: 'unknown', diskIds: new Set() };
+  if (known.state !== 'created') return { checkpointId, state: 'invalid', diskIds: new Set() };
+  const diskIds = await engine.checkpointDiskIds(vmId, checkpointId);
+  return { checkpointId, state: 'usable', diskIds };
+}

@@ -1,0 +1,212 @@
+/** Pure planning of a VM session: which disks can be backed up, how each one is read, and why. */
+import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
+import { formatBytes } from '../../../core/units.ts';
+import type { DiskPoint, RestorePoint } from '../../../repository/restorePoint.ts';
+import type { DiskHardware, PlannedDisk } from '../plannedDisk.ts';
+
+/** A disk as the engine describes it now. */
+export interface EngineDisk {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly sizeBytes: number;
+  /** Undefined: the disk can be read. Else why it cannot. */
+  readonly obstacle: string | undefined;
+  readonly isExcluded: boolean;
+  /** Of the active volume. */
+  readonly format: string;
+  /** Any layer is RAW, so that a change map would vanish with the last snapshot. */
+  readonly hasRawLayer: boolean;
+  /** The disk's setting "incremental backup". */
+  readonly isTracked: boolean;
+  /** Version 2 of qcow2 cannot hold change maps. */
+  readonly isOldQcow: boolean;
+  /** Space that its volumes take, for estimates. */
+  readonly allocatedBytes: number;
+  readonly hardware: DiskHardware;
+}
+
+/** The checkpoint of the parent point as the engine sees it. */
+export interface Base {
+  /** Empty when the parent point has none. */
+  readonly checkpointId: string;
+  readonly state: 'usable' | 'invalid' | 'unknown' | 'none';
+  /** Disks that have a change map since it. */
+  readonly diskIds: ReadonlySet<string>;
+}
+
+export interface LeftOutDisk {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly cause: string;
+}
+
+export interface VmPlan {
+  readonly planned: readonly PlannedDisk[];
+  readonly leftOut: readonly LeftOutDisk[];
+  /** Sent when at least one disk can use it. */
+  readonly fromCheckpointId: string | undefined;
+  readonly messages: readonly SessionMessage[];
+}
+
+/** Why a disk cannot be read incrementally, with the message that says so. */
+interface Demotion {
+  readonly reason: string;
+  readonly message: SessionMessage | undefined;
+}
+
+/** Splits disks into those that can be read and those that are left out by name. */
+export function selectReadable(
+  disks: readonly EngineDisk[],
+  vmName: string,
+): {
+  readonly usable: EngineDisk[];
+  readonly leftOut: LeftOutDisk[];
+  readonly messages: SessionMessage[];
+} {
+  const messages: SessionMessage[] = [];
+  const leftOut: LeftOutDisk[] = [];
+  const usable: EngineDisk[] = [];
+  for (const disk of disks) {
+    const { diskId, alias, obstacle, isExcluded } = disk;
+    if (isExcluded) leftOut.push({ diskId, alias, cause: 'excluded' });
+    else if (obstacle === undefined) usable.push(disk);
+    else {
+      leftOut.push({ diskId, alias, cause: obstacle });
+      messages.push(sessionMessage('JOB-601', { alias, id: diskId, vm: vmName, cause: obstacle }));
+    }
+  }
+  return { usable, leftOut, messages };
+}
+
+/** True for a disk whose change map survives until the next session. */
+export function canTrack(disk: EngineDisk): boolean {
+  return disk.format === 'cow' && !disk.hasRawLayer && disk.isTracked && !disk.isOldQcow;
+}
+
+function identity(
+  disk: EngineDisk,
+): Pick<PlannedDisk, 'diskId' | 'alias' | 'sizeBytes' | 'hardware'> {
+  const { diskId, alias, sizeBytes, hardware } = disk;
+  return { diskId, alias, sizeBytes, hardware };
+}
+
+function planFullDisk(disk: EngineDisk, reason: string): PlannedDisk {
+  return { ...identity(disk), mode: 'full', content: 'full', reason, parentDisk: undefined };
+}
+
+function planParented(
+  disk: EngineDisk,
+  parentDisk: DiskPoint,
+  mode: 'incremental' | 'compare',
+  reason: string,
+): PlannedDisk {
+  return { ...identity(disk), mode, content: 'increment', reason, parentDisk };
+}
+
+/** Reasons that lie in the disk itself come before those of the checkpoint. */
+function findDemotion(
+  disk: EngineDisk,
+  parentDisk: DiskPoint,
+  parent: RestorePoint,
+  base: Base,
+): Demotion | undefined {
+  const { alias, diskId: id, sizeBytes } = disk;
+  const rp = parent.pointId;
+  const checkpoint = base.checkpointId;
+  const missing = (cause: string): Demotion => ({
+    reason: cause,
+    message: sessionMessage('CBT-109', { alias, id, checkpoint, cause, rp }),
+  });
+  if (disk.format !== 'cow' || disk.hasRawLayer) {
+    const reason = disk.format === 'cow' ? 'RAW below a snapshot' : 'stored as RAW';
+    const size = formatBytes(sizeBytes);
+    return { reason, message: sessionMessage('CBT-101', { alias, id, size, rp }) };
+  }
+  if (!disk.isTracked) {
+    const message = sessionMessage('CBT-102', { alias, id, rp });
+    return { reason: 'change tracking is off', message };
+  }
+  if (parentDisk.sizeBytes !== sizeBytes) {
+    const [from, to] = [formatBytes(parentDisk.sizeBytes), formatBytes(sizeBytes)];
+    const reason = `resized since restore point ${parent.number}`;
+    return { reason, message: sessionMessage('DSK-110', { alias, id, rp, from, to }) };
+  }
+  if (base.state === 'unknown') return { reason: 'checkpoint lost', message: undefined };
+  if (base.state === 'invalid') return { reason: 'checkpoint invalid', message: undefined };
+  if (disk.isOldQcow) return missing('its qcow2 version 2 cannot hold change maps');
+  if (base.state === 'none') {
+    return { reason: `restore point ${parent.number} has no checkpoint`, message: undefined };
+  }
+  if (!base.diskIds.has(id)) {
+    return missing('it was detached, converted or newly tracked since then');
+  }
+  return undefined;
+}
+
+function planAgainst(
+  disk: EngineDisk,
+  parent: RestorePoint,
+  base: Base,
+): { readonly planned: PlannedDisk; readonly message: SessionMessage | undefined } {
+  const { diskId: id, alias } = disk;
+  const parentDisk = parent.disks.find((known) => known.diskId === id);
+  if (!parentDisk) {
+    const message = sessionMessage('CBT-106', { alias, id, rp: parent.pointId });
+    return { planned: planFullDisk(disk, `new since restore point ${parent.number}`), message };
+  }
+  const demotion = findDemotion(disk, parentDisk, parent, base);
+  if (demotion) {
+    const planned = planParented(disk, parentDisk, 'compare', demotion.reason);
+    return { planned, message: demotion.message };
+  }
+  const reason = `changes since restore point ${parent.number}`;
+  return { planned: planParented(disk, parentDisk, 'incremental', reason), message: undefined };
+}
+
+function baseMessage(parent: RestorePoint, base: Base): SessionMessage | undefined {
+  const { checkpointId: checkpoint } = base;
+  const [date, rp] = [parent.createdAt, parent.pointId];
+  if (base.state === 'unknown') return sessionMessage('CBT-103', { checkpoint, date, rp });
+  if (base.state === 'invalid') return sessionMessage('CBT-104', { checkpoint });
+  return undefined;
+}
+
+/** Plans a session over the disks of a VM; without a parent every disk is stored whole. */
+export function planVm(
+  disks: readonly EngineDisk[],
+  vmName: string,
+  parent: RestorePoint | undefined,
+  options: { readonly base: Base; readonly fullReason: string },
+): VmPlan {
+  const { base, fullReason } = options;
+  const { usable, leftOut, messages } = selectReadable(disks, vmName);
+  if (!parent) {
+    const planned = usable.map((disk) => planFullDisk(disk, fullReason));
+    return { planned, leftOut, fromCheckpointId: undefined, messages };
+  }
+  const lost = baseMessage(parent, base);
+  if (lost) messages.push(lost);
+  const planned = usable.map((disk) => {
+    const one = planAgainst(disk, parent, base);
+    if (one.message) messages.push(one.message);
+    return one.planned;
+  });
+  for (const gone of parent.disks) {
+    if (!disks.some((disk) => disk.diskId === gone.diskId)) {
+      const fields = { alias: gone.alias, id: gone.diskId, rp: parent.pointId };
+      messages.push(sessionMessage('DSK-111', fields));
+    }
+  }
+  const usesBase = planned.some((disk) => disk.mode === 'incremental');
+  const fromCheckpointId = usesBase ? base.checkpointId : undefined;
+  return { planned, leftOut, fromCheckpointId, messages };
+}
+
+/** The same plan without the checkpoint: what was to be incremental is compared. */
+export function withoutCheckpoint(plan: VmPlan, reason: string): VmPlan {
+  const planned = plan.planned.map(
+    (disk): PlannedDisk =>
+      disk.mode === 'incremental' ? { ...disk, mode: 'compare', reason } : disk,
+  );
+  return { ...plan, planned, fromCheckpointId: undefined };
+}

@@ -1,0 +1,188 @@
+/** Cleans up what stopped sessions and restores of one VM left, on the engine and in the repository. */
+import { BackupError, toFailure } from '../../core/errors.ts';
+import type { Logger } from '../../core/log.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import type { EngineSettings } from '../../ovirt/connection.ts';
+import { EngineApi } from '../../ovirt/engine/engineApi.ts';
+import { ChainLock } from '../../repository/chainLock.ts';
+import {
+  type JournalRecord,
+  leftBackupJournal,
+  leftRestoreJournals,
+  removeJournal,
+} from '../../repository/journal.ts';
+import { Repository } from '../../repository/repository.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import {
+  type CleanupContext,
+  endOpenSteps,
+  endOwnBackup,
+  removeBackupSnapshot,
+} from './engineCleanup.ts';
+import { removeSuperseded, unfinishedBackups } from './ownership.ts';
+import { createdOnEngine, removeCreated } from './restoreCleanup.ts';
+import { SessionLog } from '../shared/sessionLog.ts';
+
+export interface CleanupVmOptions {
+  readonly engine: EngineSettings;
+  readonly repository: string;
+  /** Name or id, in the repository. */
+  readonly vm: string;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+  readonly onStatus?: ((text: string) => void) | undefined;
+}
+
+export interface CleanupReport {
+  readonly type: 'cleanup';
+  readonly vmName: string;
+  readonly vmId: string;
+  /** What was found and ended or removed, in words. */
+  readonly cleaned: readonly string[];
+  /** What is ours and could not be cleaned up. */
+  readonly left: readonly string[];
+  /** Unfinished backups of others, which were not touched. */
+  readonly foreignBackupIds: readonly string[];
+  readonly messages: readonly SessionMessage[];
+}
+
+class Cleanup {
+  readonly cleaned: string[] = [];
+  readonly left: string[] = [];
+  readonly #context: CleanupContext;
+  readonly #folder: VmFolder;
+  readonly #repositoryId: string;
+  readonly #session: SessionLog;
+  readonly #say: (text: string) => void;
+
+  constructor(
+    context: CleanupContext,
+    folder: VmFolder,
+    options: {
+      readonly repositoryId: string;
+      readonly session: SessionLog;
+      readonly say: (text: string) => void;
+    },
+  ) {
+    this.#context = context;
+    this.#folder = folder;
+    this.#repositoryId = options.repositoryId;
+    this.#session = options.session;
+    this.#say = options.say;
+  }
+
+  /** @returns unfinished backups of others. */
+  async run(): Promise<string[]> {
+    for (const message of await this.#folder.removeLeftovers()) this.#session.note(message);
+    await this.#endBackupSession();
+    const { engine, vm } = this.#context;
+    const { own, foreign } = await unfinishedBackups(engine, vm.id, this.#repositoryId);
+    for (const backup of own) {
+      this.#say(`ending backup ${backup.id}`);
+      if (await endOwnBackup(this.#context, backup.id)) this.cleaned.push(`backup ${backup.id}`);
+    }
+    for (const journal of await leftRestoreJournals(this.#folder.folder)) {
+      await this.#undoRestore(journal);
+    }
+    if (foreign.length === 0) await this.#dropCheckpoints();
+    return foreign.map((backup) => backup.id);
+  }
+
+  /** Ends what the journal names; snapshots that outlived their backup are removed. */
+  async #endBackupSession(): Promise<void> {
+    const journal = await leftBackupJournal(this.#folder.folder);
+    if (!journal) return;
+    this.#say('ending what a stopped session left');
+    const { found, leftSnapshotIds } = await endOpenSteps(this.#context, journal.entries);
+    this.cleaned.push(...found);
+    let isClean = true;
+    for (const snapshotId of leftSnapshotIds) {
+      if (!(await this.#removeSnapshot(snapshotId))) isClean = false;
+    }
+    if (journal.isDamaged) this.left.push(`journal ${journal.file}, which is not understood`);
+    else if (isClean) await removeJournal(journal.file);
+  }
+
+  async #removeSnapshot(snapshotId: string): Promise<boolean> {
+    this.#say(`removing snapshot ${snapshotId}`);
+    try {
+      const isGone = await removeBackupSnapshot(this.#context, snapshotId);
+      (isGone ? this.cleaned : this.left).push(`snapshot ${snapshotId}`);
+      return isGone;
+    } catch (error) {
+      this.#context.signal.throwIfAborted();
+      if (!(error instanceof BackupError)) throw error;
+      this.left.push(`snapshot ${snapshotId} (${error.code})`);
+      return false;
+    }
+  }
+
+  async #undoRestore(journal: JournalRecord): Promise<void> {
+    this.#say('removing what a stopped restore made');
+    const created = createdOnEngine(journal.entries);
+    const what = [
+      ...created.vmIds.map((id) => `VM ${id}`),
+      ...created.diskIds.map((id) => `disk ${id}`),
+    ];
+    if (await removeCreated(this.#context.engine, created, this.#session)) {
+      this.cleaned.push(...what);
+      await removeJournal(journal.file);
+    } else this.left.push(...what);
+  }
+
+  async #dropCheckpoints(): Promise<void> {
+    const { engine, vm, note, signal } = this.#context;
+    const points = (await this.#folder.readMetadata())?.points ?? [];
+    await removeSuperseded({
+      engine,
+      vm,
+      repositoryId: this.#repositoryId,
+      points,
+      note,
+      signal,
+    });
+  }
+}
+
+/**
+ * Cleans up after stopped sessions of one VM. Only what a journal, chain metadata or a description names as ours
+ * is touched. A session that is running holds the chain, and then nothing is done.
+ *
+ * @throws a {@link BackupError}; `REPOSITORY_LOCKED` while a session is running
+ */
+export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupReport> {
+  const signal = options.signal ?? new AbortController().signal;
+  try {
+    const repository = await Repository.open(options.repository);
+    await using engine = await EngineApi.connect(options.engine, {
+      logger: options.logger,
+      signal,
+    });
+    const [known] = await engine.findVms(options.vm);
+    const folder =
+      (known && (await repository.findVm(known.id))) ?? (await repository.requireVm(options.vm));
+    await using _lock = await ChainLock.acquire(folder.folder);
+    const metadata = await folder.readMetadata().catch(() => undefined);
+    const vm = { id: folder.vmId, name: known?.name ?? metadata?.vm.name ?? folder.safeName };
+    const session = new SessionLog(options, { vmName: vm.name });
+    const context = { engine, vm, note: session.note, signal };
+    const say = options.onStatus ?? (() => {});
+    const cleanup = new Cleanup(context, folder, { repositoryId: repository.id, session, say });
+    const foreignBackupIds = await cleanup.run();
+    for (const backup of foreignBackupIds) {
+      session.note(sessionMessage('SNP-203', { vm: vm.name, backup }));
+    }
+    return {
+      type: 'cleanup',
+      vmName: vm.name,
+      vmId: vm.id,
+      cleaned: cleanup.cleaned,
+      left: cleanup.left,
+      foreignBackupIds,
+      messages: session.messages,
+    };
+  } catch (error) {
+    throw toFailure(error, options.signal);
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * What on the engine is ours. A backup bears a description with the repository's id, and its checkpoint inherits
+ * it; ids in chain metadata and journals say the same. Everything else belongs to somebody else and is not touched.
+ */
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import { BackupError } from '../../core/errors.ts';
+import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
+import type { Backup, Checkpoint } from '../../ovirt/engine/entities.ts';
+import { isBackupOver } from '../../ovirt/lifecycle/backupPhases.ts';
+import { pollUntil } from '../../ovirt/poll.ts';
+import type { RestorePoint } from '../../repository/restorePoint.ts';
+
+const PRODUCT = 'ovirt-cbt';
+
+/** Description of a session's backup. */
+export function backupDescription(repositoryId: string, sessionId: string): string {
+  return `${PRODUCT} ${repositoryId} ${sessionId}`;
+}
+
+/** Description of what a restore makes, by which it is told from things of others that bear the same name. */
+export function restoreDescription(sessionId: string): string {
+  return `Restored by ${PRODUCT}, session ${sessionId}`;
+}
+
+function isOwnDescription(description: string, repositoryId: string): boolean {
+  return description.startsWith(`${PRODUCT} ${repositoryId} `);
+}
+
+export interface UnfinishedBackups {
+  readonly own: readonly Backup[];
+  readonly foreign: readonly Backup[];
+}
+
+export async function unfinishedBackups(
+  engine: EngineApi,
+  vmId: string,
+  repositoryId: string,
+): Promise<UnfinishedBackups> {
+  const open = (await engine.backups(vmId)).filter((backup) => !isBackupOver(backup));
+  const own = open.filter((backup) => isOwnDescription(backup.description, repositoryId));
+  return { own, foreign: open.filter((backup) => !own.includes(backup)) };
+}
+
+export interface OwnCheckpoints {
+  readonly engine: EngineApi;
+  readonly vm: { readonly id: string; readonly name: string };
+  readonly repositoryId: string;
+  readonly points: readonly RestorePoint[];
+  readonly note: (message: SessionMessage) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Own checkpoints, but for the base of the next session. */
+export function supersededCheckpoints(
+  checkpoints: readonly Checkpoint[],
+  repositoryId: string,
+  points: readonly RestorePoint[],
+): Checkpoint[] {
+  const base = points.at(-1)?.checkpointId;
+  const recorded = new Set(points.map((point) => point.checkpointId));
+  return checkpoints.filter(
+    ({ id, description }) =>
+      id !== base && (recorded.has(id) || isOwnDescription(description, repositoryId)),
+  );
+}
+
+/**
+ * Removes own checkpoints that no later session needs, oldest first. One that cannot be removed is reported and
+ * tried again by the next session.
+ */
+export async function removeSuperseded(own: OwnCheckpoints): Promise<void> {
+  const { engine, vm, repositoryId, points, note, signal } = own;
+  const checkpoints = await engine.checkpoints(vm.id);
+  for (const { id } of supersededCheckpoints(checkpoints, repositoryId, points)) {
+    try {
+      await removeCheckpoint(engine, vm.id, id, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof BackupError)) throw error;
+      note(sessionMessage('SNP-204', { checkpoint: id, vm: vm.name, reason: error.message }));
+      return;
+    }
+  }
+}
+
+async function removeCheckpoint(
+  engine: EngineApi,
+  vmId: string,
+  checkpointId: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { timings } = engine;
+  await engine.deleteCheckpoint(vmId, checkpointId);
+  await pollUntil(
+    async () => {
+      const left = await engine.checkpoints(vmId);
+      return left.some((one) => one.id === checkpointId) ? undefined : true;
+    },
+    {
+      timings,
+      deadlineMs: timings.checkpointRemovedMs,
+      what: `removal of checkpoint ${checkpointId}`,
+      signal,
+    },
+  );
+}

@@ -1,0 +1,50 @@
+/** Rebuilds chain metadata from the containers alone, for repositories whose .vbm is lost or old. */
+import { createBlockCodecs } from '../../compute/blockCodecs.ts';
+import { ChainLock } from '../../repository/chainLock.ts';
+import { clearObsolete } from '../../repository/retention/obsoleteFiles.ts';
+import { Repository } from '../../repository/repository.ts';
+
+export interface RescannedVm {
+  readonly vmName: string;
+  readonly vmId: string;
+  readonly folder: string;
+  readonly pointCount: number;
+  /** Containers that are not part of the rebuilt chain, and why; they are left alone. */
+  readonly leftOut: readonly { readonly fileName: string; readonly reason: string }[];
+}
+
+export interface RescanReport {
+  readonly type: 'rescan';
+  readonly repository: string;
+  readonly vms: readonly RescannedVm[];
+}
+
+/**
+ * Rewrites the .vbm of every VM folder.
+ *
+ * @throws a {@link BackupError}: `REPOSITORY_NOT_FOUND`, `REPOSITORY_LOCKED`, `REPOSITORY_IO`
+ */
+export async function rescanRepository(root: string): Promise<RescanReport> {
+  const repository = await Repository.open(root);
+  const codecs = await createBlockCodecs();
+  const vms: RescannedVm[] = [];
+  for (const folder of await repository.vmFolders()) {
+    await using lock = await ChainLock.acquire(folder.folder);
+    const known = await folder.readMetadata().catch(() => undefined);
+    // What a stopped prune had replaced would come back as restore points.
+    if (known) await clearObsolete(folder, known);
+    const { metadata, badFiles } = await folder.scan(codecs);
+    // Without any readable container the old metadata is the only source of the VM's name.
+    const vm = metadata.points.length > 0 ? metadata.vm : (known?.vm ?? metadata.vm);
+    await lock.assertHeld();
+    await folder.writeMetadata({ vm, points: metadata.points });
+    vms.push({
+      vmName: vm.name,
+      vmId: vm.id,
+      folder: folder.folder,
+      pointCount: metadata.points.length,
+      leftOut: badFiles,
+    });
+  }
+  return { type: 'rescan', repository: repository.root, vms };
+}

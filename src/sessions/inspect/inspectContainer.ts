@@ -1,0 +1,106 @@
+/** The structure of one container file, ours or foreign. No block is decoded. */
+import { access } from 'node:fs/promises';
+import { ContainerReader } from '../../container/read/containerReader.ts';
+import type { ItemKind } from '../../container/format/items.ts';
+import type { Property, PropertyType } from '../../container/format/properties.ts';
+import type { SlotReport } from '../../container/read/snapshotReader.ts';
+import { openStorage } from '../../container/storage.ts';
+import { checkStructure } from '../../container/read/structureCheck.ts';
+import { UsageError } from '../../core/errors.ts';
+
+export interface InspectedItem {
+  readonly path: string;
+  readonly kind: ItemKind;
+  readonly sizeBytes: number;
+  /** Blocks of a file, patch records of an increment, children of a folder. */
+  readonly count: number;
+  /** Bytes that the patch records of an increment cover. */
+  readonly patchedBytes: number;
+  readonly properties: readonly {
+    readonly name: string;
+    readonly type: PropertyType;
+    /** Binary values as hexadecimal text, UInt64 as decimal text. */
+    readonly value: string | number | boolean;
+  }[];
+}
+
+export interface InspectReport {
+  readonly type: 'inspect';
+  readonly file: string;
+  readonly fileBytes: number;
+  readonly endOfFileBytes: number;
+  readonly slotFormat: number;
+  readonly blockSizeBytes: number;
+  readonly activeSlot: number;
+  readonly version: number;
+  readonly slots: readonly SlotReport[];
+  readonly bankCount: number;
+  readonly metadataPages: number;
+  readonly storedBlocks: number;
+  readonly freeExtents: number;
+  readonly sharedBlocks: number;
+  readonly storedBytes: number;
+  readonly plainBytes: number;
+  readonly items: readonly InspectedItem[];
+  /** Damage that was worked around and inconsistencies; empty for a sound file. */
+  readonly problems: readonly string[];
+}
+
+function plainValue(property: Property): string | number | boolean {
+  const { value } = property;
+  if (typeof value === 'bigint') return value.toString();
+  return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
+}
+
+/** @throws a {@link BackupError}: `USAGE_NOT_FOUND`, format and integrity codes when there is no readable snapshot */
+export async function inspectContainer(file: string): Promise<InspectReport> {
+  await access(file).catch((error: unknown) => {
+    throw new UsageError('USAGE_NOT_FOUND', `${file} does not exist or cannot be reached`, {
+      cause: error,
+      hint: 'name a .vbk or .vib file',
+    });
+  });
+  const reader = await ContainerReader.open(await openStorage(file, 'read'));
+  try {
+    const items = await reader.items();
+    const { snapshot } = reader;
+    const totals = { freeExtents: 0, sharedBlocks: 0, storedBytes: 0, plainBytes: 0 };
+    for (let blockId = 0; blockId < reader.store.count; blockId++) {
+      const block = await reader.storeBlock(blockId);
+      if (block.usageCount === 0) totals.freeExtents++;
+      if (block.usageCount > 1) totals.sharedBlocks++;
+      totals.storedBytes += block.storedBytes;
+      totals.plainBytes += block.sourceBytes;
+    }
+    return {
+      type: 'inspect',
+      file,
+      fileBytes: snapshot.fileBytes,
+      endOfFileBytes: snapshot.slot.endOfFileBytes,
+      slotFormat: snapshot.header.slotFormat,
+      blockSizeBytes: snapshot.header.blockSizeBytes,
+      activeSlot: snapshot.slotNumber,
+      version: snapshot.slot.version,
+      slots: snapshot.slots,
+      bankCount: snapshot.slot.banks.length,
+      metadataPages: snapshot.pages.totalPages,
+      storedBlocks: reader.store.count,
+      ...totals,
+      items: items.map(({ path, kind, properties, record }) => ({
+        path,
+        kind,
+        sizeBytes: record.sizeBytes,
+        count: record.count,
+        patchedBytes: record.patchedBytes,
+        properties: (properties ?? []).map((property) => ({
+          name: property.name,
+          type: property.type,
+          value: plainValue(property),
+        })),
+      })),
+      problems: [...snapshot.damage, ...(await checkStructure(reader, items))],
+    };
+  } finally {
+    await reader.close();
+  }
+}

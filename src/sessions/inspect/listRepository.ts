@@ -1,0 +1,51 @@
+/** What a repository holds: VMs, chains, restore points. Reads chain metadata and the record of verify only. */
+import { type FolderFailure, forEachFolder } from '../shared/folderFailures.ts';
+import { healthOfPoints, type PointHealth } from '../../repository/damage/pointHealth.ts';
+import { Repository } from '../../repository/repository.ts';
+import type { RestorePoint } from '../../repository/restorePoint.ts';
+import { currentContainers, readVerifyRecord } from '../../repository/damage/verifyRecord.ts';
+
+export interface ListedPoint extends RestorePoint {
+  /** What verify last found; absent while a container that the point needs was not checked as it is now. */
+  readonly verified?: PointHealth | undefined;
+}
+
+export interface ListedVm {
+  readonly vmName: string;
+  readonly vmId: string;
+  readonly folder: string;
+  readonly points: readonly ListedPoint[];
+}
+
+export interface ListReport {
+  readonly type: 'list';
+  readonly repository: string;
+  readonly vms: readonly ListedVm[];
+  readonly failures: readonly FolderFailure[];
+}
+
+async function withHealth(folder: string, points: readonly RestorePoint[]): Promise<ListedPoint[]> {
+  const checked = await currentContainers(folder, await readVerifyRecord(folder));
+  const health = healthOfPoints(points, checked);
+  return points.map((point) => {
+    const verified = health.get(point.pointId);
+    return verified ? { ...point, verified } : point;
+  });
+}
+
+/** @throws a {@link BackupError}: `REPOSITORY_NOT_FOUND`, `USAGE_NOT_FOUND` */
+export async function listRepository(root: string, vm?: string): Promise<ListReport> {
+  const repository = await Repository.open(root);
+  const folders = vm ? [await repository.requireVm(vm)] : await repository.vmFolders();
+  const vms: ListedVm[] = [];
+  const failures = await forEachFolder(folders, async (folder) => {
+    const metadata = await folder.readMetadata();
+    vms.push({
+      vmName: metadata?.vm.name ?? folder.safeName,
+      vmId: folder.vmId,
+      folder: folder.folder,
+      points: await withHealth(folder.folder, metadata?.points ?? []),
+    });
+  });
+  return { type: 'list', repository: repository.root, vms, failures };
+}

@@ -1,0 +1,114 @@
+/** The way back of one disk, from its containers to whatever takes its blocks. */
+import { Readable } from 'node:stream';
+import {
+  createBlockFetcher,
+  createBlockUnpacker,
+  type BlockToFetch,
+} from '../../container/read/restoreStages.ts';
+import { BackupError, IntegrityError } from '../../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import type { StageStats } from '../../core/stats.ts';
+import { blockCountOf } from '../../core/units.ts';
+import type { DataBlock } from '../../flow/records.ts';
+import type { BlockCodecs } from '../../compute/blockCodecs.ts';
+import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
+import { connect, type Sink, type Source, type Stage } from '../../flow/connect.ts';
+import type { DiskPoint } from '../../repository/restorePoint.ts';
+import type { DiskView, RestorePointView } from '../../repository/restorePointView.ts';
+import type { DiskProgress } from '../shared/progress.ts';
+import type { PipelineResources } from '../shared/pipelineResources.ts';
+
+export interface RestoreBlocksOptions {
+  readonly disk: DiskPoint;
+  readonly view: RestorePointView;
+  readonly resources: PipelineResources;
+  readonly codecs: BlockCodecs;
+  readonly fetch: StageStats;
+  readonly unpack: StageStats;
+  readonly onMessage: (message: SessionMessage) => void;
+  readonly onDiskStart: (progress: DiskProgress) => void;
+}
+
+/**
+ * Sends every block of a disk that is not zero to `sink`, ascending, checked by CRC, MD5 and, where the
+ * fingerprint index can be read, at its place; at most one stage lies in between.
+ *
+ * @throws {@link IntegrityError} for a damaged or missing block
+ */
+export async function restoreBlocks<Out>(
+  options: RestoreBlocksOptions,
+  stages: readonly [] | readonly [Stage<DataBlock, Out>],
+  sink: Sink<DataBlock> | Sink<Out>,
+): Promise<void> {
+  const { disk, view: point, resources, codecs, fetch, unpack, onDiskStart } = options;
+  const { signal, pool } = resources;
+  const view = await point.disk(disk);
+  const fingerprints = await readFingerprints(options);
+  const { alias, sizeBytes } = disk;
+  onDiskStart({
+    alias,
+    sizeBytes,
+    doneBytes: () => unpack.bytes,
+    readBytes: () => fetch.bytes,
+  });
+  const { fingerprint } = codecs;
+  await resources.withLease(async (lease) => {
+    const source = blockSource(view, fingerprints);
+    const fetcher = createBlockFetcher({ lease, stats: fetch });
+    const unpacker = createBlockUnpacker({ lease, stats: unpack, pool, fingerprint });
+    const [stage] = stages;
+    if (stage) await connect(source, [fetcher, unpacker, stage], sink as Sink<Out>, { signal });
+    else await connect(source, [fetcher, unpacker], sink as Sink<DataBlock>, { signal });
+  });
+  if (fingerprints) checkComplete(view, fingerprints, unpack.blocks);
+}
+
+async function readFingerprints(
+  options: RestoreBlocksOptions,
+): Promise<FingerprintMap | undefined> {
+  const { disk, view, codecs, onMessage } = options;
+  try {
+    return await view.newest.fingerprints(disk, codecs);
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error;
+    const { alias, diskId: id } = disk;
+    onMessage(sessionMessage('REPO-508', { alias, id, reason: error.code }));
+    return undefined;
+  }
+}
+
+function blockSource(
+  view: DiskView,
+  fingerprints: FingerprintMap | undefined,
+): Source<BlockToFetch> {
+  async function* blocks(): AsyncGenerator<BlockToFetch> {
+    for await (const block of view.blocks()) {
+      const { index, lengthBytes, validBytes, reader } = block;
+      yield {
+        kind: 'stored',
+        diskId: view.disk.diskId,
+        index,
+        offsetBytes: index * view.blockSizeBytes,
+        lengthBytes,
+        validBytes,
+        reader,
+        extent: await reader.storedExtent(block.blockId),
+        fingerprint: fingerprints?.get(index),
+      };
+    }
+  }
+  return Readable.from(blocks(), { objectMode: true, highWaterMark: 1 });
+}
+
+/** Every block that the fingerprint index calls non-zero has to have been written. */
+function checkComplete(view: DiskView, fingerprints: FingerprintMap, writtenBlocks: number): void {
+  const end = blockCountOf(view.sizeBytes, view.blockSizeBytes);
+  let expected = 0;
+  for (const _index of fingerprints.nonZeroIn(0, end)) expected++;
+  if (expected === writtenBlocks) return;
+  throw new IntegrityError(
+    'INTEGRITY_FINGERPRINT_MISMATCH',
+    `disk ${view.disk.alias}: ${writtenBlocks} blocks restored, ${expected} in the fingerprint index`,
+    { hint: 'run "ovirt-cbt verify"' },
+  );
+}

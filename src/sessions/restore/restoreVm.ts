@@ -1,0 +1,132 @@
+/** Restore of a point to a new VM of an engine: disks, uploads, configuration. Nothing that was there is changed. */
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { toFailure } from '../../core/errors.ts';
+import type { Logger } from '../../core/log.ts';
+import type { SessionMessage } from '../../core/messages.ts';
+import type { EngineSettings } from '../../ovirt/connection.ts';
+import { EngineApi } from '../../ovirt/engine/engineApi.ts';
+import { createBlockCodecs } from '../../compute/blockCodecs.ts';
+import { checkVmName } from '../../repository/names.ts';
+import { Journal, restoreJournalName } from '../../repository/journal.ts';
+import { Repository } from '../../repository/repository.ts';
+import { RestorePointView } from '../../repository/restorePointView.ts';
+import type { DiskProgress } from '../shared/progress.ts';
+import { createdOnEngine, removeCreated } from '../cleanup/restoreCleanup.ts';
+import { checkConnections, PipelineResources } from '../shared/pipelineResources.ts';
+import { selectDisks, selectPoint } from '../shared/selectPoint.ts';
+import { postSessionEvent } from '../shared/sessionEvents.ts';
+import { SessionLog } from '../shared/sessionLog.ts';
+import { checkNameFree, findTarget } from './restoreTarget.ts';
+import type { TargetFormat } from './targetDisk.ts';
+import { type UploadedDisk, VmBuilder } from './vmBuilder.ts';
+
+export interface RestoreVmOptions {
+  readonly engine: EngineSettings;
+  readonly repository: string;
+  /** VM name or id in the repository. */
+  readonly vm: string;
+  /** Point id, its beginning, or `latest`. @defaultValue latest */
+  readonly point?: string | undefined;
+  /** Disk ids or aliases. @defaultValue all disks */
+  readonly disks?: readonly string[] | undefined;
+  /** Name of the new VM; it must not exist. */
+  readonly asVm: string;
+  /** Name or id. */
+  readonly storageDomain: string;
+  /** Name or id. @defaultValue the engine's only cluster */
+  readonly cluster?: string | undefined;
+  /** @defaultValue same */
+  readonly format?: TargetFormat | undefined;
+  readonly workers?: number | undefined;
+  /** Data requests at once per disk. @defaultValue 4 */
+  readonly connections?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onStatus?: ((text: string) => void) | undefined;
+}
+
+export interface RestoreVmReport {
+  readonly type: 'restore-vm';
+  readonly vmName: string;
+  readonly pointId: string;
+  readonly pointNumber: number;
+  readonly newVmName: string;
+  readonly newVmId: string;
+  /** Whether the saved configuration was imported; else the VM has default hardware. */
+  readonly hasConfiguration: boolean;
+  readonly durationSeconds: number;
+  readonly disks: readonly UploadedDisk[];
+  readonly messages: readonly SessionMessage[];
+}
+
+/**
+ * Restores a point to a new VM, which stays powered off. Every block is checked on its way, and the engine's
+ * checksum of each new disk is compared. After a failure everything that was made is removed again.
+ *
+ * @throws a {@link BackupError}; see docs/errors.md
+ */
+export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmReport> {
+  checkVmName(options.asVm);
+  checkConnections(options.connections);
+  const sessionId = randomUUID();
+  const startedAtMs = performance.now();
+  const session = new SessionLog(options, { sessionId, vmName: options.asVm });
+  const signal = options.signal ?? new AbortController().signal;
+  try {
+    const repository = await Repository.open(options.repository);
+    const folder = await repository.requireVm(options.vm);
+    const metadata = await folder.requireMetadata();
+    const point = selectPoint(metadata, options.point ?? 'latest');
+    const disks = selectDisks(point, options.disks ?? []);
+    await using view = await RestorePointView.open(folder.folder, metadata.points, point);
+    const login = { logger: options.logger, signal, correlationId: sessionId };
+    await using engine = await EngineApi.connect(options.engine, login);
+    await checkNameFree(engine, options.asVm);
+    const target = await findTarget(engine, options);
+    const { blockSizeBytes } = point;
+    const { workers } = options;
+    await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
+    const codecs = await createBlockCodecs();
+    const { id: vmId, name: vmName } = metadata.vm;
+    const journal = await Journal.create(path.join(folder.folder, restoreJournalName(sessionId)), {
+      kind: 'restore',
+      sessionId,
+      vmId,
+      vmName: options.asVm,
+    });
+    const builder = new VmBuilder(
+      { sessionId, engine, target, view, resources, codecs, session, journal, signal },
+      options,
+    );
+    let isClean = true;
+    try {
+      const built = await builder.build(vmId, disks);
+      const durationSeconds = (performance.now() - startedAtMs) / 1000;
+      session.log.info({ pointId: point.pointId, newVmId: built.newVmId }, 'restored');
+      const text = `VM ${options.asVm} restored from restore point ${point.number} of ${vmName}`;
+      await postSessionEvent(engine, built.newVmId, 'normal', text);
+      return {
+        type: 'restore-vm',
+        vmName,
+        pointId: point.pointId,
+        pointNumber: point.number,
+        newVmName: options.asVm,
+        ...built,
+        durationSeconds,
+        messages: session.messages,
+      };
+    } catch (error) {
+      options.onStatus?.('stopping: removing what was made on the engine');
+      await builder.settle();
+      isClean = await removeCreated(engine, createdOnEngine(journal.entries), session);
+      throw error;
+    } finally {
+      await (isClean ? journal.remove() : journal.keep());
+    }
+  } catch (error) {
+    throw toFailure(error, options.signal);
+  }
+}

@@ -1,0 +1,299 @@
+/** The steps of a restore on the engine: make each disk and fill it, then the VM, then attach. */
+import { createStageStats } from '../../core/stats.ts';
+import { TransferTarget } from '../../devices/transferTarget.ts';
+import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
+import type { CreateDisk } from '../../ovirt/engine/engineRequests.ts';
+import { isOutcomeUnknown, isRefusal } from '../../ovirt/engine/engineErrors.ts';
+import type { Vm } from '../../ovirt/engine/entities.ts';
+import { deferAbort } from '../../ovirt/lifecycle/deferAbort.ts';
+import { pollWhile } from '../../ovirt/poll.ts';
+import { DiskTransfer } from '../../ovirt/lifecycle/transfer.ts';
+import type { BlockCodecs } from '../../compute/blockCodecs.ts';
+import { nullSink } from '../../flow/sinks/plainSinks.ts';
+import type { Journal, JournalEntry } from '../../repository/journal.ts';
+import { readOvf } from '../../repository/pointReader.ts';
+import type { DiskPoint } from '../../repository/restorePoint.ts';
+import type { RestorePointView } from '../../repository/restorePointView.ts';
+import { awaitDisk, checkDiskNameFree } from './newDisk.ts';
+import { restoreDescription } from '../cleanup/ownership.ts';
+import { restoreBlocks } from './restoreBlocks.ts';
+import { withoutDisks } from './restoreOvf.ts';
+import type { RestoreTarget } from './restoreTarget.ts';
+import type { DiskProgress } from '../shared/progress.ts';
+import {
+  DEFAULT_CONNECTIONS,
+  forEachLimited,
+  type PipelineResources,
+} from '../shared/pipelineResources.ts';
+import type { SessionLog } from '../shared/sessionLog.ts';
+import { isBlockStorage, planTargetDisk, type TargetFormat } from './targetDisk.ts';
+import { checkTargetSpace, explainUploadFailure } from './targetSpace.ts';
+
+/** A disk of the point and the disk that it becomes. */
+interface PlannedUpload {
+  readonly disk: DiskPoint;
+  readonly wanted: CreateDisk;
+  /** Room that it takes in the storage domain. */
+  readonly needBytes: number;
+}
+
+export interface VmBuilderContext {
+  readonly sessionId: string;
+  readonly engine: EngineApi;
+  readonly target: RestoreTarget;
+  readonly view: RestorePointView;
+  readonly resources: PipelineResources;
+  readonly codecs: BlockCodecs;
+  readonly session: SessionLog;
+  readonly journal: Journal;
+  readonly signal: AbortSignal;
+}
+
+export interface BuildOptions {
+  /** Name of the new VM. */
+  readonly asVm: string;
+  readonly format?: TargetFormat | undefined;
+  readonly connections?: number | undefined;
+  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onStatus?: ((text: string) => void) | undefined;
+}
+
+export interface UploadedDisk {
+  /** In the repository. */
+  readonly diskId: string;
+  readonly alias: string;
+  /** On the engine. */
+  readonly newDiskId: string;
+  readonly format: 'cow' | 'raw';
+  readonly sizeBytes: number;
+  readonly uploadedBytes: number;
+  /** Bytes that were zeroed because the new disk might have held old data. */
+  readonly zeroedBytes: number;
+  /** Whether the server's checksum over the new disk was compared. */
+  readonly isVerified: boolean;
+  readonly wallSeconds: number;
+}
+
+export interface BuiltVm {
+  readonly newVmId: string;
+  readonly hasConfiguration: boolean;
+  readonly disks: readonly UploadedDisk[];
+}
+
+const PARALLEL_UPLOADS = 2;
+
+export class VmBuilder {
+  readonly #context: VmBuilderContext;
+  readonly #options: BuildOptions;
+  readonly #marker: string;
+  readonly #transfers = new Set<DiskTransfer>();
+  readonly #targets: TransferTarget[] = [];
+
+  constructor(context: VmBuilderContext, options: BuildOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#marker = restoreDescription(context.sessionId);
+  }
+
+  async build(sourceVmId: string, disks: readonly DiskPoint[]): Promise<BuiltVm> {
+    const { resources, view, codecs } = this.#context;
+    const saved = await readOvf(view.newest, sourceVmId, codecs);
+    const ovf = saved === undefined ? undefined : withoutDisks(saved);
+    const planned: PlannedUpload[] = [];
+    for (const disk of disks) planned.push(await this.#planDisk(disk));
+    const needBytes = planned.reduce((sum, one) => sum + one.needBytes, 0);
+    checkTargetSpace(this.#context.target.domain, needBytes);
+    const uploaded: UploadedDisk[] = [];
+    await forEachLimited(planned, PARALLEL_UPLOADS, async (one, k) => {
+      if (resources.signal.aborted) return;
+      await this.#restoreDisk(one).then(
+        (done) => (uploaded[k] = done),
+        (error: unknown) => resources.stop(error),
+      );
+    });
+    if (resources.signal.aborted) throw await this.#explain(needBytes, resources.signal.reason);
+    const vm = await this.#createVm(ovf);
+    for (const [k, disk] of disks.entries()) {
+      const id = uploaded[k]?.newDiskId ?? '';
+      const { interface: bus = 'virtio_scsi', bootable = k === 0 } = disk;
+      await this.#context.engine.attachDisk(vm.id, { id, interface: bus, bootable });
+    }
+    await this.#record({ step: 'restore-done' });
+    return { newVmId: vm.id, hasConfiguration: ovf !== undefined, disks: uploaded };
+  }
+
+  /** Cancels uploads that are open, which makes the engine delete their disks. */
+  async settle(): Promise<void> {
+    const clock = AbortSignal.timeout(this.#context.engine.timings.cleanupMs);
+    for (const transfer of this.#transfers) await transfer.cancel(clock).catch(() => {});
+  }
+
+  async #record(entry: JournalEntry): Promise<void> {
+    await this.#context.journal.append(entry);
+  }
+
+  /** What the engine has clearly refused to make bears its name for somebody else. */
+  async #refused(name: string, error: unknown): Promise<unknown> {
+    if (isRefusal(error)) await this.#record({ step: 'refused', name });
+    return error;
+  }
+
+  /** The first failure is the reason; a storage domain that has run full is told by its room. */
+  async #explain(needBytes: number, reason: unknown): Promise<unknown> {
+    const { engine, target } = this.#context;
+    const doneBytes = this.#targets.reduce((sum, { stats }) => sum + stats.bytes, 0);
+    return await explainUploadFailure(engine, target.domain, needBytes - doneBytes, reason);
+  }
+
+  /** Bytes of blocks that are not zero at the restore point. */
+  async #dataBytes(disk: DiskPoint): Promise<number> {
+    const view = await this.#context.view.disk(disk);
+    let dataBytes = 0;
+    for await (const block of view.blocks()) dataBytes += block.lengthBytes;
+    return dataBytes;
+  }
+
+  async #restoreDisk({ disk, wanted }: PlannedUpload): Promise<UploadedDisk> {
+    const { engine, session, signal } = this.#context;
+    const startedAtMs = performance.now();
+    const newDiskId = await this.#createDisk(wanted);
+    this.#options.onStatus?.(`uploading ${disk.alias}`);
+    const transfer = await this.#openUpload(newDiskId, disk);
+    this.#transfers.add(transfer);
+    const target = await this.#upload(disk, wanted, transfer);
+    await transfer.finish();
+    this.#transfers.delete(transfer);
+    await this.#record({ step: 'transfer-done', transferId: transfer.id });
+    await awaitDisk(engine, newDiskId, wanted.name, signal);
+    session.log.info({ diskId: disk.diskId, newDiskId }, 'disk restored');
+    return {
+      diskId: disk.diskId,
+      alias: disk.alias,
+      newDiskId,
+      format: wanted.format,
+      sizeBytes: disk.sizeBytes,
+      uploadedBytes: target.stats.bytes,
+      zeroedBytes: target.zeroedBytes,
+      isVerified: target.isVerified,
+      wallSeconds: (performance.now() - startedAtMs) / 1000,
+    };
+  }
+
+  async #planDisk(disk: DiskPoint): Promise<PlannedUpload> {
+    const { target } = this.#context;
+    const { format = 'same', asVm } = this.#options;
+    const dataBytes = await this.#dataBytes(disk);
+    const name = `${asVm}_${disk.alias}_${disk.diskId.slice(0, 8)}`;
+    const description = this.#marker;
+    const wanted = planTargetDisk(disk, dataBytes, target.domain, { format, name, description });
+    const isPreallocated = wanted.format === 'raw' && !wanted.sparse;
+    return { disk, wanted, needBytes: isPreallocated ? disk.sizeBytes : dataBytes };
+  }
+
+  async #createDisk(wanted: CreateDisk): Promise<string> {
+    const { engine, signal } = this.#context;
+    await checkDiskNameFree(engine, wanted.name);
+    await this.#record({ step: 'disk-starting', name: wanted.name });
+    let id: string;
+    try {
+      id = await deferAbort(signal, engine.timings.cleanupMs / 3, async (late) => {
+        return (await engine.withSignal(late).createDisk(wanted)).id;
+      });
+    } catch (error) {
+      const made = await this.#lookUp(error, () => engine.findDisks(wanted.name));
+      if (!made) throw await this.#refused(wanted.name, error);
+      id = made.id;
+    }
+    await this.#record({ step: 'disk', diskId: id, name: wanted.name });
+    await awaitDisk(engine, id, wanted.name, signal);
+    return id;
+  }
+
+  /** What a request whose answer was lost has made: it bears the mark of this restore. */
+  async #lookUp<T extends { readonly description: string }>(
+    error: unknown,
+    find: () => Promise<readonly T[]>,
+  ): Promise<T | undefined> {
+    if (!isOutcomeUnknown(error)) return undefined;
+    const { engine, signal } = this.#context;
+    const { timings } = engine;
+    return await pollWhile(timings.lostAnswerMs, timings, signal, async () =>
+      (await find()).find((one) => one.description === this.#marker),
+    );
+  }
+
+  async #openUpload(newDiskId: string, disk: DiskPoint): Promise<DiskTransfer> {
+    const { engine, session, signal } = this.#context;
+    const { connections = DEFAULT_CONNECTIONS } = this.#options;
+    return await DiskTransfer.open({
+      engine,
+      diskId: newDiskId,
+      alias: disk.alias,
+      direction: 'upload',
+      connections,
+      journal: (step, transferId) =>
+        this.#record(
+          step === 'transfer' && transferId !== undefined
+            ? { step, transferId, diskId: newDiskId }
+            : { step: 'transfer-starting', diskId: newDiskId },
+        ),
+      note: session.note,
+      log: session.log,
+      signal,
+    });
+  }
+
+  async #upload(
+    disk: DiskPoint,
+    wanted: CreateDisk,
+    transfer: DiskTransfer,
+  ): Promise<TransferTarget> {
+    const { engine, view, resources, codecs, session, target: place } = this.#context;
+    const target = new TransferTarget({
+      transfer,
+      diskId: disk.diskId,
+      alias: disk.alias,
+      virtualSizeBytes: disk.sizeBytes,
+      // A preallocated volume of block storage shows what was there before.
+      mustZero: wanted.format === 'raw' && isBlockStorage(place.domain),
+      retryDelayMs: engine.timings.blockRetryMs,
+      signal: resources.signal,
+      note: session.note,
+    });
+    const options = {
+      disk,
+      view,
+      resources,
+      codecs,
+      fetch: createStageStats(),
+      unpack: createStageStats(),
+      onMessage: session.note,
+      onDiskStart: this.#options.onDiskStart ?? (() => {}),
+    };
+    this.#targets.push(target);
+    await restoreBlocks(options, [target.stage()], nullSink<never>());
+    await target.finish();
+    return target;
+  }
+
+  async #createVm(ovf: string | undefined): Promise<Vm> {
+    const { engine, signal, target } = this.#context;
+    const { asVm, onStatus } = this.#options;
+    onStatus?.(`creating VM ${asVm}`);
+    await this.#record({ step: 'vm-starting', name: asVm });
+    let vm: Vm;
+    try {
+      vm = await deferAbort(signal, engine.timings.cleanupMs / 3, async (late) => {
+        const { id: clusterId } = target.cluster;
+        const wanted = { name: asVm, description: this.#marker, clusterId, ovf };
+        return await engine.withSignal(late).createVm(wanted);
+      });
+    } catch (error) {
+      const made = await this.#lookUp(error, () => engine.findVms(asVm));
+      if (!made) throw await this.#refused(asVm, error);
+      vm = made;
+    }
+    await this.#record({ step: 'vm', vmId: vm.id, name: asVm });
+    return vm;
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * Merges a run of restore points into one container for the last of them. Stored blocks are copied as they are,
+ * and checked while they are; damage fails the merge and leaves everything as it was.
+ */
+import { Readable } from 'node:stream';
+import { type CopiedBlock, createBlockCopier } from '../../container/write/blockCopier.ts';
+import { createContainerSink, type DiskContent } from '../../container/write/containerSink.ts';
+import { IntegrityError, RepositoryError } from '../../core/errors.ts';
+import { createStageStats, type StageStats } from '../../core/stats.ts';
+import { blockCountOf, blockLengthAt, formatBytes } from '../../core/units.ts';
+import type { DiskTask, ZeroRun } from '../../flow/records.ts';
+import type { BlockCodecs } from '../../compute/blockCodecs.ts';
+import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
+import { connect, type Source } from '../../flow/connect.ts';
+import type { ChainLock } from '../../repository/chainLock.ts';
+import { replacePoints } from '../../repository/retention/obsoleteFiles.ts';
+import { readOvf } from '../../repository/pointReader.ts';
+import type { ChainMetadata } from '../../repository/pointXml.ts';
+import type { MergeRange } from '../../repository/retention/prunePlan.ts';
+import type { RestorePoint } from '../../repository/restorePoint.ts';
+import { type MergedDisk, MergedView } from '../../repository/retention/mergedView.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import type { DiskProgress } from '../shared/progress.ts';
+import { freeBytesOf } from '../shared/freeSpace.ts';
+import { measureMerge, type MergeSize } from './mergeSize.ts';
+import { PointWriter } from '../shared/pointWriter.ts';
+import { PipelineResources } from '../shared/pipelineResources.ts';
+import type { SessionLog } from '../shared/sessionLog.ts';
+
+export interface MergeContext {
+  readonly folder: VmFolder;
+  readonly lock: ChainLock;
+  readonly codecs: BlockCodecs;
+  readonly session: SessionLog;
+  readonly workers: number | undefined;
+  readonly signal: AbortSignal;
+  readonly onDiskStart: (progress: DiskProgress) => void;
+}
+
+export interface MergeOptions {
+  /** Points whose containers go when the new one is in place: the run, or only its last point. */
+  readonly removed: readonly RestorePoint[];
+  /** Chain of the merged point. */
+  readonly chainId: string;
+}
+
+export interface Merged {
+  readonly metadata: ChainMetadata;
+  readonly point: RestorePoint;
+}
+
+async function openDisks(view: MergedView, codecs: BlockCodecs): Promise<MergedDisk[]> {
+  const disks: MergedDisk[] = [];
+  for (const disk of view.last.point.disks) disks.push(await view.disk(disk, codecs));
+  return disks;
+}
+
+/**
+ * Size of the container that a merge would write; reads metadata only.
+ *
+ * @throws a {@link BackupError}: what would keep the merge from starting
+ */
+export async function sizeOfMerge(
+  folder: VmFolder,
+  run: MergeRange,
+  options: { readonly codecs: BlockCodecs; readonly signal: AbortSignal },
+): Promise<number> {
+  await using view = await MergedView.open(folder.folder, run);
+  const disks = await openDisks(view, options.codecs);
+  return (await measureMerge(disks, options.signal)).fileBytes;
+}
+
+/** @throws {@link RepositoryError} `REPOSITORY_FULL` */
+async function requireSpace(folder: VmFolder, needBytes: number): Promise<void> {
+  const freeBytes = await freeBytesOf(folder.folder);
+  if (freeBytes >= needBytes) return;
+  const [need, free] = [formatBytes(needBytes), formatBytes(freeBytes)];
+  throw new RepositoryError(
+    'REPOSITORY_FULL',
+    `${folder.folder}: a merge writes its new container beside the old ones; about ${need} are needed, ${free} are free`,
+    {
+      hint: 'free space, or keep fewer points: whole chains that go are deleted before anything is merged',
+      details: { needBytes, freeBytes },
+    },
+  );
+}
+
+/** The last point of a run as it is after the merge; what its session reported stays. */
+function mergedPoint(
+  run: MergeRange,
+  last: RestorePoint,
+  disks: readonly MergedDisk[],
+  facts: Pick<RestorePoint, 'chainId' | 'fileName'>,
+): RestorePoint {
+  return {
+    ...last,
+    ...facts,
+    type: run.parent ? 'increment' : 'full',
+    parentPointId: run.parent?.pointId ?? '',
+    fileBytes: 0,
+    disks: disks.map(({ disk, content }) => ({ ...disk, content })),
+  };
+}
+
+function sourceOf(merged: MergedDisk, task: DiskTask): Source<CopiedBlock | ZeroRun> {
+  const { diskId, blockSizeBytes, virtualSizeBytes } = task;
+  async function* blocks(): AsyncGenerator<CopiedBlock | ZeroRun> {
+    for await (const { index, block } of merged.records()) {
+      const lengthBytes = blockLengthAt(index, virtualSizeBytes, blockSizeBytes);
+      const place = { diskId, index, offsetBytes: index * blockSizeBytes, lengthBytes };
+      if (!block) {
+        yield { kind: 'zero', ...place, blockCount: 1 };
+        continue;
+      }
+      const { reader, validBytes } = block;
+      const extent = await reader.storedExtent(block.blockId);
+      const fingerprint = merged.fingerprints.get(index);
+      yield { kind: 'stored', ...place, validBytes, reader, extent, fingerprint };
+    }
+  }
+  return Readable.from(blocks(), { objectMode: true, highWaterMark: 1 });
+}
+
+/** What was copied, on top of what is inherited, has to be the disk as its fingerprint index says it is. */
+function checkFingerprints(merged: MergedDisk, copied: FingerprintMap, end: number): void {
+  const { disk, fingerprints: wanted } = merged;
+  const differs = (index: number): boolean => copied.get(index) !== wanted.get(index);
+  for (const map of [wanted, copied]) {
+    for (const index of map.nonZeroIn(0, end)) {
+      if (!differs(index)) continue;
+      throw new IntegrityError(
+        'INTEGRITY_FINGERPRINT_MISMATCH',
+        `disk ${disk.alias} (${disk.diskId}) block ${index}: the chain does not hold what the fingerprint index says`,
+        { hint: 'run "ovirt-cbt verify"; the points are kept as they are', details: { index } },
+      );
+    }
+  }
+}
+
+class RunMerger {
+  readonly #context: MergeContext;
+  readonly #run: MergeRange;
+  readonly #last: RestorePoint;
+
+  constructor(context: MergeContext, run: MergeRange) {
+    const last = run.points.at(-1);
+    if (!last) throw new RepositoryError('CHAIN_PARENT_MISSING', 'an empty run cannot be merged');
+    this.#context = context;
+    this.#run = run;
+    this.#last = last;
+  }
+
+  async run(metadata: ChainMetadata, options: MergeOptions): Promise<Merged> {
+    const { folder, lock, session } = this.#context;
+    const { blockSizeBytes, createdAt, pointId } = this.#last;
+    const type = this.#run.parent ? 'increment' : 'full';
+    const fileName = await folder.unusedContainerName(type, new Date(createdAt));
+    session.log.info({ pointId, points: this.#run.points.length, fileName }, 'merge started');
+    await using target = await PointWriter.create(folder, fileName, blockSizeBytes);
+    const facts = { chainId: options.chainId, fileName };
+    const point = await this.#build(metadata, target, facts);
+    this.#context.signal.throwIfAborted();
+    const { removed } = options;
+    const replaced = await replacePoints(folder, metadata, lock, { added: point, removed });
+    for (const message of replaced.messages) session.note(message);
+    session.log.info({ pointId, fileBytes: point.fileBytes }, 'merge committed');
+    return { metadata: replaced.metadata, point };
+  }
+
+  /** Fills and commits the new container. The old ones are closed again before any of them is deleted. */
+  async #build(
+    metadata: ChainMetadata,
+    target: PointWriter,
+    facts: Pick<RestorePoint, 'chainId' | 'fileName'>,
+  ): Promise<RestorePoint> {
+    const { folder, codecs, signal, workers } = this.#context;
+    const { blockSizeBytes } = this.#last;
+    await using view = await MergedView.open(folder.folder, this.#run);
+    const disks = await openDisks(view, codecs);
+    const size = await measureMerge(disks, signal);
+    await requireSpace(folder, size.fileBytes);
+    await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
+    resources.start();
+    const contents: DiskContent[] = [];
+    for (const disk of disks) contents.push(await this.#copy(disk, size, target, resources));
+    const { vm } = metadata;
+    const ovf = await readOvf(view.last, vm.id, codecs);
+    const point = mergedPoint(this.#run, this.#last, disks, facts);
+    return await target.complete(vm, point, contents, { parent: this.#run.parent, ovf });
+  }
+
+  async #copy(
+    merged: MergedDisk,
+    size: MergeSize,
+    target: PointWriter,
+    resources: PipelineResources,
+  ): Promise<DiskContent> {
+    const { disk, content, inherited } = merged;
+    const { diskId, alias, sizeBytes, mode } = disk;
+    const { blockSizeBytes } = this.#last;
+    const { signal, pool } = resources;
+    const stats = createStageStats();
+    this.#context.onDiskStart(progressOf(alias, size.copiedBytes.get(diskId) ?? 0, stats));
+    const task = { diskId, alias, virtualSizeBytes: sizeBytes, blockSizeBytes, mode };
+    const sink = createContainerSink({
+      task,
+      writer: target.writer,
+      isIncrement: content === 'increment',
+      fingerprints: inherited,
+      stats: createStageStats(),
+    });
+    await resources.withLease(async (lease) => {
+      const copier = createBlockCopier({ lease, pool, stats });
+      await connect(sourceOf(merged, task), [copier], sink, { signal });
+    });
+    checkFingerprints(merged, sink.content.fingerprints, blockCountOf(sizeBytes, blockSizeBytes));
+    return sink.content;
+  }
+}
+
+/** Progress counts stored bytes here: that is what a merge reads. */
+function progressOf(alias: string, sizeBytes: number, stats: StageStats): DiskProgress {
+  return { alias, sizeBytes, doneBytes: () => stats.bytes, readBytes: () => stats.bytes };
+}
+
+/**
+ * Merges a run of points of `metadata` into one container for its last point, and puts it in place of `removed`.
+ *
+ * The last point keeps id, time, checkpoint, configuration and fingerprints, so that points which build on it stay
+ * valid. Memory: the metadata of the run, and the slab.
+ *
+ * @throws a {@link BackupError}: damage by its code, `REPOSITORY_FULL`, `REPOSITORY_IO`, `CANCELLED`; the points
+ *   are then as they were
+ */
+export async function mergeRun(
+  metadata: ChainMetadata,
+  run: MergeRange,
+  options: MergeOptions,
+  context: MergeContext,
+): Promise<Merged> {
+  return await new RunMerger(context, run).run(metadata, options);
+}

@@ -1,0 +1,303 @@
+/** Retention: restore points that a policy does not keep are deleted, or merged where kept ones need them. */
+import {
+  BackupError,
+  FormatError,
+  IntegrityError,
+  RepositoryError,
+  toFailure,
+} from '../../core/errors.ts';
+import type { Logger } from '../../core/log.ts';
+import type { SessionMessage } from '../../core/messages.ts';
+import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.ts';
+import { ChainLock } from '../../repository/chainLock.ts';
+import { replacePoints } from '../../repository/retention/obsoleteFiles.ts';
+import type { ChainMetadata } from '../../repository/pointXml.ts';
+import {
+  type MergeRange,
+  planPrune,
+  type PrunePlan,
+} from '../../repository/retention/prunePlan.ts';
+import { Repository } from '../../repository/repository.ts';
+import type { RestorePoint } from '../../repository/restorePoint.ts';
+import {
+  applyRetention,
+  checkPolicy,
+  type KeepReason,
+  type RetentionPolicy,
+} from '../../repository/retention/retention.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import type { DiskProgress } from '../shared/progress.ts';
+import { prepareChain } from '../shared/prepareChain.ts';
+import type { FolderFailure } from '../shared/folderFailures.ts';
+import { type MergeContext, mergeRun, sizeOfMerge } from './mergeRange.ts';
+import { resolveWorkers } from '../shared/pipelineResources.ts';
+import { SessionLog } from '../shared/sessionLog.ts';
+
+export interface PruneOptions {
+  readonly repository: string;
+  /** VM name or id. @defaultValue every VM */
+  readonly vm?: string | undefined;
+  /** What is kept; at least one rule. The newest point of a VM always is. */
+  readonly keep: RetentionPolicy;
+  /** Only says what would be done; changes nothing and takes no lock. */
+  readonly dryRun?: boolean | undefined;
+  readonly workers?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+}
+
+export interface PrunedPoint {
+  readonly pointId: string;
+  readonly number: number;
+  readonly type: RestorePoint['type'];
+  readonly createdAt: string;
+  readonly fileName: string;
+  readonly fileBytes: number;
+  readonly action: 'keep' | 'delete' | 'merge';
+  /** Rules that keep the point; `needed` when two kept points build on it. */
+  readonly keptBecause: readonly (KeepReason | 'needed')[];
+  /** The kept point that gets its blocks; empty unless `action` is `merge`. */
+  readonly mergedInto: string;
+}
+
+export interface PrunedVm {
+  readonly vmName: string;
+  readonly vmId: string;
+  readonly folder: string;
+  /** As they were before. */
+  readonly points: readonly PrunedPoint[];
+  /** Size of the containers that went, or would go. */
+  readonly deletedBytes: number;
+  /** Size of the containers that were written, or about what they would have. */
+  readonly writtenBytes: number;
+  /** What stopped the prune of this VM; what was done before it stays done, everything else is as it was. */
+  readonly failure: FolderFailure | undefined;
+  readonly messages: readonly SessionMessage[];
+}
+
+export interface PruneReport {
+  readonly type: 'prune';
+  readonly repository: string;
+  readonly dryRun: boolean;
+  readonly vms: readonly PrunedVm[];
+}
+
+/** What goes may be all that is left of a VM whose newest containers are gone. */
+function lostContainer({ pointId, fileName }: RestorePoint): RepositoryError {
+  return new RepositoryError(
+    'CHAIN_PARENT_MISSING',
+    `restore point ${pointId} would be kept, but ${fileName} is missing; nothing was deleted`,
+    { hint: 'copy the file back, or run "ovirt-cbt rescan" to give its point up' },
+  );
+}
+
+type Kept = ReadonlyMap<string, readonly KeepReason[]>;
+
+function describePoints(
+  points: readonly RestorePoint[],
+  kept: Kept,
+  plan: PrunePlan,
+): PrunedPoint[] {
+  const targetOf = new Map<string, string>();
+  for (const run of plan.runs) {
+    const target = run.points.at(-1)?.pointId ?? '';
+    for (const point of run.points.slice(0, -1)) targetOf.set(point.pointId, target);
+  }
+  return points.map(({ pointId, number, type, createdAt, fileName, fileBytes }) => {
+    const mergedInto = targetOf.get(pointId) ?? '';
+    const reasons = plan.neededIds.has(pointId) ? (['needed'] as const) : kept.get(pointId);
+    const left = mergedInto ? 'merge' : 'delete';
+    return {
+      pointId,
+      number,
+      type,
+      createdAt,
+      fileName,
+      fileBytes,
+      action: reasons ? 'keep' : left,
+      keptBecause: reasons ?? [],
+      mergedInto,
+    };
+  });
+}
+
+/** Errors that say something about one VM, not about the command. */
+function isOfVm(error: BackupError): boolean {
+  return (
+    error instanceof RepositoryError ||
+    error instanceof FormatError ||
+    error instanceof IntegrityError
+  );
+}
+
+/** Errors that say something about the containers of a run; nothing was changed then, and other runs can go on. */
+function isDamage(error: unknown): error is BackupError {
+  return error instanceof BackupError && /^(FORMAT|INTEGRITY|CHAIN)_/.test(error.code);
+}
+
+/** Works on all runs, damaged ones or not; throws the first damage at the end, and anything else at once. */
+async function forEachRun(
+  runs: readonly MergeRange[],
+  work: (run: MergeRange) => Promise<void>,
+): Promise<void> {
+  let damage: BackupError | undefined;
+  for (const run of runs) {
+    try {
+      await work(run);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      damage ??= error;
+    }
+  }
+  if (damage) throw damage;
+}
+
+class VmPrune {
+  readonly #options: PruneOptions;
+  readonly #folder: VmFolder;
+  readonly #codecs: BlockCodecs;
+  readonly #signal: AbortSignal;
+  readonly #session: SessionLog;
+  #vmName: string;
+  #points: PrunedPoint[] = [];
+  #deletedBytes = 0;
+  #writtenBytes = 0;
+
+  constructor(options: PruneOptions, folder: VmFolder, codecs: BlockCodecs) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#codecs = codecs;
+    this.#signal = options.signal ?? new AbortController().signal;
+    this.#vmName = folder.safeName;
+    this.#session = new SessionLog(options, { vmId: folder.vmId });
+  }
+
+  async run(): Promise<PrunedVm> {
+    const failure = await this.#tryRun();
+    return {
+      vmName: this.#vmName,
+      vmId: this.#folder.vmId,
+      folder: this.#folder.folder,
+      points: this.#points,
+      deletedBytes: this.#deletedBytes,
+      writtenBytes: this.#writtenBytes,
+      failure,
+      messages: this.#session.messages,
+    };
+  }
+
+  async #tryRun(): Promise<FolderFailure | undefined> {
+    try {
+      if (this.#options.dryRun) await this.#estimate();
+      else await this.#prune();
+      return undefined;
+    } catch (error) {
+      const cause = toFailure(error, this.#signal);
+      if (!isOfVm(cause)) throw cause;
+      const { code, message, hint } = cause;
+      return { folder: this.#folder.folder, code, message, hint };
+    }
+  }
+
+  async #estimate(): Promise<void> {
+    const metadata = await this.#folder.readMetadata();
+    if (!metadata) return;
+    const plan = await this.#plan(metadata);
+    for (const point of plan.deleted) this.#deletedBytes += point.fileBytes;
+    const options = { codecs: this.#codecs, signal: this.#signal };
+    await forEachRun(plan.runs, async (run) => {
+      this.#writtenBytes += await sizeOfMerge(this.#folder, run, options);
+      for (const point of run.points) this.#deletedBytes += point.fileBytes;
+    });
+  }
+
+  async #prune(): Promise<void> {
+    const folder = this.#folder;
+    await using lock = await ChainLock.acquire(folder.folder);
+    const known = await folder.readMetadata();
+    if (!known) return;
+    let metadata = await prepareChain(folder, known.vm, this.#codecs, this.#session.note);
+    const plan = await this.#plan(metadata);
+    metadata = await this.#delete(metadata, plan.deleted, lock);
+    const { workers, onDiskStart = () => {} } = this.#options;
+    const [codecs, session, signal] = [this.#codecs, this.#session, this.#signal];
+    const context = { folder, lock, codecs, session, workers, signal, onDiskStart };
+    await forEachRun(plan.runs, async (run) => {
+      metadata = await this.#merge(metadata, run, context);
+    });
+  }
+
+  async #plan(metadata: ChainMetadata): Promise<PrunePlan> {
+    const { vm, points } = metadata;
+    const kept = applyRetention(points, this.#options.keep, new Date());
+    const plan = planPrune(points, new Set(kept.keys()));
+    this.#vmName = vm.name;
+    this.#points = describePoints(points, kept, plan);
+    const present = new Set(await this.#folder.containerNames());
+    const isLost = (point: RestorePoint): boolean => !present.has(point.fileName);
+    const lost = points.find((point) => !plan.deleted.includes(point) && isLost(point));
+    if (lost) throw lostContainer(lost);
+    return plan;
+  }
+
+  async #delete(
+    metadata: ChainMetadata,
+    removed: readonly RestorePoint[],
+    lock: ChainLock,
+  ): Promise<ChainMetadata> {
+    this.#signal.throwIfAborted();
+    if (removed.length === 0) return metadata;
+    const cleared = await replacePoints(this.#folder, metadata, lock, { removed });
+    for (const message of cleared.messages) this.#session.note(message);
+    this.#countDeleted(removed, cleared.metadata);
+    return cleared.metadata;
+  }
+
+  async #merge(
+    metadata: ChainMetadata,
+    run: MergeRange,
+    context: MergeContext,
+  ): Promise<ChainMetadata> {
+    this.#signal.throwIfAborted();
+    const removed = run.points.toReversed();
+    const chainId = removed[0]?.chainId ?? '';
+    const merged = await mergeRun(metadata, run, { removed, chainId }, context);
+    this.#writtenBytes += merged.point.fileBytes;
+    this.#countDeleted(removed, merged.metadata);
+    return merged.metadata;
+  }
+
+  #countDeleted(removed: readonly RestorePoint[], { obsoleteFiles = [] }: ChainMetadata): void {
+    for (const { fileName, fileBytes } of removed) {
+      if (!obsoleteFiles.includes(fileName)) this.#deletedBytes += fileBytes;
+    }
+  }
+}
+
+/**
+ * Applies a retention policy to VMs of a repository. A point that a kept one needs is merged into it, never just
+ * deleted. A VM that fails does not stop the others; its failure is in the report.
+ *
+ * A prune that is stopped or killed leaves every kept point with a good copy; the next prune or session goes on.
+ *
+ * @throws a {@link BackupError}: `USAGE_INVALID_OPTION`, `USAGE_NOT_FOUND`, `REPOSITORY_NOT_FOUND`, `CANCELLED`
+ */
+export async function pruneRepository(options: PruneOptions): Promise<PruneReport> {
+  checkPolicy(options.keep);
+  resolveWorkers(options.workers);
+  try {
+    const repository = await Repository.open(options.repository);
+    const folders = options.vm
+      ? [await repository.requireVm(options.vm)]
+      : await repository.vmFolders();
+    const codecs = await createBlockCodecs();
+    const vms: PrunedVm[] = [];
+    for (const folder of folders) vms.push(await new VmPrune(options, folder, codecs).run());
+    const { dryRun = false } = options;
+    return { type: 'prune', repository: repository.root, dryRun, vms };
+  } catch (error) {
+    throw toFailure(error, options.signal);
+  }
+}

@@ -1,0 +1,102 @@
+/** Synthetic full: the newest restore point of a VM becomes a full from its chain, without reading a disk. */
+import { randomUUID } from 'node:crypto';
+import { toFailure } from '../../core/errors.ts';
+import type { Logger } from '../../core/log.ts';
+import type { SessionMessage } from '../../core/messages.ts';
+import { createBlockCodecs } from '../../compute/blockCodecs.ts';
+import { ChainLock } from '../../repository/chainLock.ts';
+import { Repository } from '../../repository/repository.ts';
+import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
+import type { DiskProgress } from '../shared/progress.ts';
+import { prepareChain } from '../shared/prepareChain.ts';
+import { mergeRun } from './mergeRange.ts';
+import { selectPoint } from '../shared/selectPoint.ts';
+import { SessionLog } from '../shared/sessionLog.ts';
+
+export interface SynthesizeOptions {
+  readonly repository: string;
+  /** VM name or id. */
+  readonly vm: string;
+  readonly workers?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+}
+
+export interface SynthesizeReport {
+  readonly type: 'synthesize';
+  readonly vmName: string;
+  readonly vmId: string;
+  readonly pointId: string;
+  readonly pointNumber: number;
+  /** False when the newest point was a full already; then nothing was done. */
+  readonly isNew: boolean;
+  readonly fileName: string;
+  readonly fileBytes: number;
+  /** Size of the increment that the full took the place of. */
+  readonly replacedBytes: number;
+  readonly messages: readonly SessionMessage[];
+}
+
+class Synthesis {
+  readonly #options: SynthesizeOptions;
+  readonly #session: SessionLog;
+
+  constructor(options: SynthesizeOptions) {
+    this.#options = options;
+    this.#session = new SessionLog(options, { sessionId: randomUUID(), vmName: options.vm });
+  }
+
+  async run(): Promise<SynthesizeReport> {
+    const { repository: root, vm: name, workers, onDiskStart = () => {} } = this.#options;
+    const { signal = new AbortController().signal } = this.#options;
+    const folder = await (await Repository.open(root)).requireVm(name);
+    const session = this.#session;
+    await using lock = await ChainLock.acquire(folder.folder);
+    const { vm } = await folder.requireMetadata();
+    const codecs = await createBlockCodecs();
+    const metadata = await prepareChain(folder, vm, codecs, session.note);
+    const newest = selectPoint(metadata, 'latest');
+    if (newest.type === 'full') return this.#report(vm, newest, undefined);
+    const run = { points: chainTo(metadata.points, newest), parent: undefined };
+    const options = { removed: [newest], chainId: newest.pointId };
+    const context = { folder, lock, codecs, session, workers, signal, onDiskStart };
+    const { point } = await mergeRun(metadata, run, options, context);
+    return this.#report(vm, point, newest);
+  }
+
+  #report(
+    vm: { readonly id: string; readonly name: string },
+    point: RestorePoint,
+    replaced: RestorePoint | undefined,
+  ): SynthesizeReport {
+    return {
+      type: 'synthesize',
+      vmName: vm.name,
+      vmId: vm.id,
+      pointId: point.pointId,
+      pointNumber: point.number,
+      isNew: replaced !== undefined,
+      fileName: point.fileName,
+      fileBytes: point.fileBytes,
+      replacedBytes: replaced?.fileBytes ?? 0,
+      messages: this.#session.messages,
+    };
+  }
+}
+
+/**
+ * Makes the newest restore point of a VM a full, from stored blocks alone. It starts a new chain: later increments
+ * build on it, and the points before it keep their own files until retention lets them go.
+ *
+ * @throws a {@link BackupError}: `USAGE_NOT_FOUND`, `CHAIN_PARENT_MISSING`, `REPOSITORY_LOCKED`, `REPOSITORY_FULL`,
+ *   damage by its code; the points are then as they were
+ */
+export async function synthesizeFull(options: SynthesizeOptions): Promise<SynthesizeReport> {
+  try {
+    return await new Synthesis(options).run();
+  } catch (error) {
+    throw toFailure(error, options.signal);
+  }
+}

@@ -1,0 +1,34 @@
+/** Work over all VM folders of a repository: one that fails does not stop the others. */
+import { BackupError, type ErrorCode } from '../../core/errors.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+
+/** A VM folder that could not be read; the others are reported all the same. */
+export interface FolderFailure {
+  readonly folder: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** Runs `work` on each folder; what fails is returned instead of thrown, unless it is a cancellation. */
+export async function forEachFolder(
+  folders: readonly VmFolder[],
+  work: (folder: VmFolder) => Promise<void>,
+): Promise<FolderFailure[]> {
+  const failures: FolderFailure[] = [];
+  for (const folder of folders) {
+    try {
+      await work(folder);
+    } catch (error) {
+      if (!(error instanceof BackupError) || !isOfFolder(error)) throw error;
+      const { code, message, hint } = error;
+      failures.push({ folder: folder.folder, code, message, hint });
+    }
+  }
+  return failures;
+}
+
+/** Errors that say something about one folder's content, not about the command. */
+function isOfFolder(error: BackupError): boolean {
+  return error.code.startsWith('REPOSITORY_') || error.code.startsWith('CHAIN_');
+}

@@ -1,0 +1,141 @@
+/** What a run holds besides files: slab, workers, one abort signal. Disposed when the run ends. */
+import { availableParallelism } from 'node:os';
+import { UsageError } from '../../core/errors.ts';
+import { createSlab, type Slab, type SlabLease } from '../../flow/slab.ts';
+import { createWorkerPool, type WorkerPool } from '../../compute/workerPool.ts';
+
+const MAX_WORKERS = 64;
+/** Each reads several GiB a second from the page cache. */
+const MAX_INTAKE_THREADS = 4;
+
+export interface ResourceOptions {
+  readonly blockSizeBytes: number;
+  /** Worker threads. @defaultValue the number of CPUs, at most 8; 0 runs inline */
+  readonly workers?: number | undefined;
+  /** Whether the run reads local images. @defaultValue false */
+  readonly readsImages?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` */
+export function resolveWorkers(workers: number | undefined): number {
+  if (workers === undefined) return Math.min(8, availableParallelism());
+  if (Number.isInteger(workers) && workers >= 0 && workers <= MAX_WORKERS) return workers;
+  throw new UsageError('USAGE_INVALID_OPTION', `workers: ${workers} is not a whole number 0 to 64`);
+}
+
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for a number outside 1 to `most` */
+export function checkRange(name: string, value: number, most: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= most) return;
+  throw new UsageError(
+    'USAGE_INVALID_OPTION',
+    `${name}: ${value} is not a whole number 1 to ${most}`,
+  );
+}
+
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for anything but a part of a whole */
+export function checkRatio(name: string, ratio: number): void {
+  if (ratio > 0 && ratio <= 1) return;
+  throw new UsageError('USAGE_INVALID_OPTION', `${name} ${ratio}: above 0 and at most 100 %`);
+}
+
+/** Data requests at once per disk, when nothing else is asked for. */
+export const DEFAULT_CONNECTIONS = 4;
+
+/** @throws as {@link checkRange} */
+export function checkConnections(connections: number = DEFAULT_CONNECTIONS): void {
+  checkRange('connections', connections, 8);
+}
+
+/**
+ * The slab of the run before, unless it was collected. A process that runs many sessions would else hold as many
+ * slabs as the collector, which does not see their size, lets it.
+ */
+let spare: WeakRef<Slab> | undefined;
+
+function takeSlab(blockSizeBytes: number): Slab {
+  const slab = spare?.deref();
+  spare = undefined;
+  return slab?.blockSizeBytes === blockSizeBytes ? slab : createSlab({ blockSizeBytes });
+}
+
+export class PipelineResources {
+  readonly slab: Slab;
+  readonly pool: WorkerPool;
+  /** Threads that read local images; undefined for runs that read none. */
+  readonly fileReadPool: WorkerPool | undefined;
+  readonly signal: AbortSignal;
+  readonly #abort = new AbortController();
+
+  private constructor(
+    parts: Pick<PipelineResources, 'slab' | 'pool' | 'fileReadPool'>,
+    signal?: AbortSignal,
+  ) {
+    this.slab = parts.slab;
+    this.pool = parts.pool;
+    this.fileReadPool = parts.fileReadPool;
+    const own = this.#abort.signal;
+    this.signal = AbortSignal.any(signal ? [signal, own] : [own]);
+  }
+
+  static async create(options: ResourceOptions): Promise<PipelineResources> {
+    const slab = takeSlab(options.blockSizeBytes);
+    const workers = resolveWorkers(options.workers);
+    const pool = await createWorkerPool({ slab, workers });
+    // They wait for the disk where the others compute.
+    const readers = options.readsImages ? Math.min(MAX_INTAKE_THREADS, workers) : 0;
+    const fileReadPool =
+      readers > 0 ? await createWorkerPool({ slab, workers: readers }) : undefined;
+    return new PipelineResources({ slab, pool, fileReadPool }, options.signal);
+  }
+
+  /**
+   * Starts the threads that get the first blocks, beside what has to be done before them. The others wait for their
+   * first job: a comparison without changes has no use for compressors.
+   */
+  start(): void {
+    (this.fileReadPool ?? this.pool).start();
+  }
+
+  /** Stops all chains of the run. */
+  stop(reason: unknown): void {
+    this.#abort.abort(reason);
+  }
+
+  /**
+   * Runs one chain with its own lease; the first failing chain stops the others of the run. The lease ends
+   * after the chain is torn down, so that its slots serve other chains.
+   */
+  async withLease<T>(work: (lease: SlabLease) => Promise<T>): Promise<T> {
+    const lease = this.slab.lease();
+    try {
+      return await work(lease);
+    } catch (error) {
+      this.stop(error);
+      throw error;
+    } finally {
+      lease.end();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.pool.close(), this.fileReadPool?.close()]);
+    if (this.slab.inUseCount === 0) spare = new WeakRef(this.slab);
+  }
+}
+
+/** Runs `work` on all items, at most `limit` at once; waits for all, then throws the first error. */
+export async function forEachLimited<T>(
+  items: readonly T[],
+  limit: number,
+  work: (item: T, index: number) => Promise<void>,
+): Promise<void> {
+  const queue = items.entries();
+  async function runner(): Promise<void> {
+    for (const [index, item] of queue) await work(item, index);
+  }
+  const runners = Array.from({ length: Math.min(limit, items.length) }, runner);
+  const results = await Promise.allSettled(runners);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+}

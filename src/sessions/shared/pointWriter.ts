@@ -1,0 +1,150 @@
+/** Writes one restore point: a container under a temporary name, its commit, its name, the chain metadata. */
+import { FileMap } from '../../container/write/blockMaps.ts';
+import type { DiskContent } from '../../container/write/containerSink.ts';
+import { ContainerWriter, type FolderHandle } from '../../container/write/containerWriter.ts';
+import type { Property } from '../../container/format/properties.ts';
+import { openStorage, type Storage } from '../../container/storage.ts';
+import type { ChainLock } from '../../repository/chainLock.ts';
+import { removeQuietly } from '../../repository/durableFile.ts';
+import { writeFingerprints } from '../../repository/fingerprintStore.ts';
+import { SUMMARY_NAME } from '../../repository/pointReader.ts';
+import { type ChainMetadata, encodeSummary } from '../../repository/pointXml.ts';
+import { ovfItemName, type RestorePoint, type VmIdentity } from '../../repository/restorePoint.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+
+const LOGICAL_SECTOR: Property = { name: 'LogicalSectorSize', type: 'UInt64', value: 512n };
+const CHAIN_FORMAT = 'vbk-chain/1';
+
+function text(name: string, value: string): Property {
+  return { name, type: 'AString', value };
+}
+
+/** Properties that tie a container into its chain; vbk-format 11.2, our own names. */
+function chainProperties(point: RestorePoint, parent: RestorePoint | undefined): Property[] {
+  const properties: Property[] = [
+    text('FormatExtension', CHAIN_FORMAT),
+    text('RestorePointId', point.pointId),
+    { name: 'RestorePointNumber', type: 'UInt32', value: point.number },
+    text('RestorePointType', point.type === 'full' ? 'Full' : 'Increment'),
+    text('CheckpointId', point.checkpointId),
+    { name: 'CreationTimeUtcMs', type: 'UInt64', value: BigInt(Date.parse(point.createdAt)) },
+  ];
+  if (parent) {
+    properties.push(
+      text('ParentRestorePointId', parent.pointId),
+      text('ParentFileName', parent.fileName),
+      text('ParentCheckpointId', parent.checkpointId),
+    );
+  }
+  return properties;
+}
+
+/** What a container says besides its disks. */
+export interface PointContext {
+  readonly parent: RestorePoint | undefined;
+  /** The VM's configuration. */
+  readonly ovf?: string | undefined;
+}
+
+export class PointWriter {
+  readonly writer: ContainerWriter;
+  readonly #storage: Storage;
+  readonly #folder: VmFolder;
+  readonly #fileName: string;
+  #published = false;
+
+  private constructor(
+    writer: ContainerWriter,
+    storage: Storage,
+    folder: VmFolder,
+    fileName: string,
+  ) {
+    this.writer = writer;
+    this.#storage = storage;
+    this.#folder = folder;
+    this.#fileName = fileName;
+  }
+
+  /** Starts the container of a restore point under its temporary name. */
+  static async create(
+    folder: VmFolder,
+    fileName: string,
+    blockSizeBytes: number,
+  ): Promise<PointWriter> {
+    const storage = await openStorage(folder.partialPath(fileName), 'create');
+    try {
+      const writer = await ContainerWriter.create(storage, { blockSizeBytes });
+      return new PointWriter(writer, storage, folder, fileName);
+    } catch (error) {
+      await storage.close().catch(() => {});
+      await removeQuietly(folder.partialPath(fileName));
+      throw error;
+    }
+  }
+
+  /** Adds metadata, commits and publishes the point. After this it is the chain's newest. */
+  async publish(
+    vm: VmIdentity,
+    point: RestorePoint,
+    contents: readonly DiskContent[],
+    context: PointContext & { readonly metadata: ChainMetadata; readonly lock: ChainLock },
+  ): Promise<RestorePoint> {
+    const { metadata, lock } = context;
+    const published = await this.complete(vm, point, contents, context);
+    await lock.assertHeld();
+    await this.#folder.publish(this.#fileName);
+    this.#published = true;
+    const points = [...metadata.points, published];
+    await this.#folder.writeMetadata({ ...metadata, vm, points });
+    return published;
+  }
+
+  /** Adds metadata, commits and closes the container; it keeps its temporary name. */
+  async complete(
+    vm: VmIdentity,
+    point: RestorePoint,
+    contents: readonly DiskContent[],
+    { parent, ovf }: PointContext,
+  ): Promise<RestorePoint> {
+    const top = this.writer.addFolder(
+      `${vm.id} (${point.chainId})`,
+      chainProperties(point, parent),
+    );
+    await this.#addText(top, SUMMARY_NAME, encodeSummary(vm, point));
+    if (ovf !== undefined) await this.#addText(top, ovfItemName(vm.id), ovf);
+    for (const content of contents) await this.#addDisk(top, content);
+    await this.writer.commit();
+    await this.#storage.close();
+    return { ...point, fileBytes: this.writer.endBytes };
+  }
+
+  /** Removes what was not published. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#published) return;
+    await this.writer.settle().catch(() => {});
+    await this.#storage.close().catch(() => {});
+    // Where this fails, the next session deletes it.
+    await removeQuietly(this.#folder.partialPath(this.#fileName));
+  }
+
+  async #addText(top: FolderHandle, name: string, xml: string): Promise<void> {
+    const bytes = Buffer.from(xml, 'utf8');
+    const options = { name, sizeBytes: bytes.length, compress: false };
+    const { blockSizeBytes } = this.writer;
+    await this.writer.addContent(top, options, (index, lengthBytes) =>
+      bytes.subarray(index * blockSizeBytes, index * blockSizeBytes + lengthBytes),
+    );
+  }
+
+  async #addDisk(top: FolderHandle, content: DiskContent): Promise<void> {
+    const { diskId: name, virtualSizeBytes: sizeBytes } = content.task;
+    const properties = [LOGICAL_SECTOR];
+    if (content.blocks instanceof FileMap) {
+      this.writer.addFile(top, { name, sizeBytes, map: content.blocks, properties });
+    } else {
+      this.writer.addIncrement(top, { name, sizeBytes, patches: content.blocks, properties });
+    }
+    const disk = { diskId: name, sizeBytes };
+    await writeFingerprints(this.writer, top, disk, content.fingerprints);
+  }
+}

@@ -1,0 +1,202 @@
+/** Reports of sessions: one shape for the table, for --json and for embedders. Units are in the names. */
+import type { SessionMessage } from '../../core/messages.ts';
+import { createStageStats, type StageStats } from '../../core/stats.ts';
+import type { DiskMode } from '../../flow/records.ts';
+import type { RestorePoint, VmIdentity } from '../../repository/restorePoint.ts';
+
+/** Counters of one disk's chain, live while the session runs. */
+export interface DiskStages {
+  readonly extents: StageStats;
+  readonly read: StageStats;
+  readonly hash: StageStats;
+  readonly compress: StageStats;
+  readonly write: StageStats;
+}
+
+/** Seconds per stage: busy time of each, and the time the reader waited for the stages behind it. */
+export interface StageSeconds {
+  readonly extents: number;
+  readonly read: number;
+  readonly hash: number;
+  readonly compress: number;
+  readonly write: number;
+  readonly wait: number;
+}
+
+export interface DiskReport {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly mode: DiskMode;
+  readonly reason: string;
+  readonly sizeBytes: number;
+  /** Bytes that the extents call data; the rest was known to be zero or clean and was not read. */
+  readonly allocatedBytes: number;
+  readonly readBytes: number;
+  readonly zeroBytes: number;
+  readonly unchangedBytes: number;
+  /** Plain bytes of blocks recorded as data. */
+  readonly changedBytes: number;
+  readonly duplicateBlocks: number;
+  /** Bytes of their stored form, without padding to the cluster of 4096 bytes. */
+  readonly storedBytes: number;
+  /** changedBytes / storedBytes; 0 when nothing was stored. */
+  readonly reductionRatio: number;
+  readonly seconds: StageSeconds;
+  readonly wallSeconds: number;
+  /** Over bytes read, not over the size of the disk. */
+  readonly readBytesPerSecond: number;
+  /** Only for a disk whose change map was audited. */
+  readonly audit?: AuditReport | undefined;
+}
+
+/** Blocks that the engine calls unchanged, read and compared with the parent point. */
+export interface AuditReport {
+  readonly auditedBlocks: number;
+  readonly mismatchedBlocks: number;
+  /** Read on top of `readBytes`. */
+  readonly readBytes: number;
+  readonly seconds: number;
+}
+
+/** What a session over an engine adds; checkpoints and ids are empty where there is none. */
+export interface EngineReport {
+  readonly backupId: string;
+  readonly fromCheckpointId: string;
+  /** Base of the next session. */
+  readonly toCheckpointId: string;
+  /** 2 when the backup was started again without a checkpoint. */
+  readonly backupsStarted: number;
+  /** From the request of a backup until its frozen view was ready. */
+  readonly startSeconds: number;
+  readonly finalizeSeconds: number;
+  readonly leftOut: readonly {
+    readonly diskId: string;
+    readonly alias: string;
+    readonly cause: string;
+  }[];
+}
+
+/** What a session healed, and what it could not. */
+export interface HealingReport {
+  /** Blocks of disks that this point holds anew because their stored bytes were damaged. */
+  readonly blockCount: number;
+  /** Older restore points that stay damaged, oldest first. */
+  readonly damagedPointIds: readonly string[];
+}
+
+export interface SessionReport {
+  readonly type: 'backup';
+  readonly sessionId: string;
+  readonly vmName: string;
+  readonly vmId: string;
+  readonly repository: string;
+  readonly fileName: string;
+  readonly fileBytes: number;
+  readonly pointId: string;
+  readonly pointType: 'full' | 'increment';
+  readonly pointNumber: number;
+  readonly parentPointId: string;
+  readonly startedAt: string;
+  readonly durationSeconds: number;
+  /** Time outside the disks' pipelines: opening, checking the parent, metadata, commit. */
+  readonly overheadSeconds: number;
+  readonly commitSeconds: number;
+  /** The stage that was busiest, with its share of the pipeline's wall time. */
+  readonly bottleneck: { readonly stage: string; readonly busyRatio: number };
+  readonly disks: readonly DiskReport[];
+  readonly messages: readonly SessionMessage[];
+  /** Only for VMs of an engine. */
+  readonly engine?: EngineReport | undefined;
+  /** Only where damage of the chain is recorded. */
+  readonly healing?: HealingReport | undefined;
+}
+
+export function createDiskStages(): DiskStages {
+  return {
+    extents: createStageStats(),
+    read: createStageStats(),
+    hash: createStageStats(),
+    compress: createStageStats(),
+    write: createStageStats(),
+  };
+}
+
+const MS = 1000;
+
+export function stageSeconds(stages: DiskStages): StageSeconds {
+  return {
+    extents: stages.extents.busyMs / MS,
+    read: stages.read.busyMs / MS,
+    hash: stages.hash.busyMs / MS,
+    compress: stages.compress.busyMs / MS,
+    write: stages.write.busyMs / MS,
+    wait: stages.read.waitSlotMs / MS,
+  };
+}
+
+/**
+ * Names the busiest of source, CPU and repository over the wall time of the pipelines. Source and repository
+ * have as many lanes as disks run at once.
+ */
+export function findBottleneck(
+  disks: readonly DiskReport[],
+  wallSeconds: number,
+  parallelDisks: number,
+): SessionReport['bottleneck'] {
+  const lanes = Math.max(1, Math.min(parallelDisks, disks.length));
+  const sum = (pick: (seconds: StageSeconds) => number): number =>
+    disks.reduce((total, disk) => total + pick(disk.seconds), 0);
+  const busy = {
+    'source (extents, read)': sum((s) => s.extents + s.read) / lanes,
+    'cpu (hash, compress)': sum((s) => s.hash + s.compress),
+    'repository (write)': sum((s) => s.write) / lanes,
+  };
+  const [stage, seconds] = Object.entries(busy).reduce((a, b) => (b[1] > a[1] ? b : a));
+  return { stage, busyRatio: wallSeconds > 0 ? Math.min(1, seconds / wallSeconds) : 0 };
+}
+
+export interface SessionFacts {
+  readonly sessionId: string;
+  readonly vm: VmIdentity;
+  readonly repository: string;
+  readonly startedAt: Date;
+  readonly startedAtMs: number;
+  readonly pipelineSeconds: number;
+  readonly commitSeconds: number;
+  readonly parallelDisks: number;
+  readonly messages: readonly SessionMessage[];
+  readonly engine?: EngineReport | undefined;
+  readonly healing?: HealingReport | undefined;
+}
+
+/** The report of a session that has committed `point`. */
+export function reportSession(
+  facts: SessionFacts,
+  point: RestorePoint,
+  disks: readonly DiskReport[],
+): SessionReport {
+  const { sessionId, vm, repository, commitSeconds, messages, engine, healing } = facts;
+  const durationSeconds = (performance.now() - facts.startedAtMs) / MS;
+  return {
+    type: 'backup',
+    sessionId,
+    vmName: vm.name,
+    vmId: vm.id,
+    repository,
+    fileName: point.fileName,
+    fileBytes: point.fileBytes,
+    pointId: point.pointId,
+    pointType: point.type,
+    pointNumber: point.number,
+    parentPointId: point.parentPointId,
+    startedAt: facts.startedAt.toISOString(),
+    durationSeconds,
+    overheadSeconds: durationSeconds - facts.pipelineSeconds,
+    commitSeconds,
+    bottleneck: findBottleneck(disks, facts.pipelineSeconds, facts.parallelDisks),
+    disks,
+    messages,
+    ...(engine ? { engine } : {}),
+    ...(healing ? { healing } : {}),
+  };
+}

@@ -1,0 +1,292 @@
+/** Checks one container of a chain: structure, every stored block, the fingerprint index, the link to its parent. */
+import { Readable } from 'node:stream';
+import {
+  createBlockFetcher,
+  createBlockUnpacker,
+  type BlockToFetch,
+} from '../../container/read/restoreStages.ts';
+import { ZERO_BLOCK_ID } from '../../container/format/records.ts';
+import { checkStructure } from '../../container/read/structureCheck.ts';
+import { BackupError } from '../../core/errors.ts';
+import { createStageStats } from '../../core/stats.ts';
+import { blockCountOf } from '../../core/units.ts';
+import type { BlockCodecs } from '../../compute/blockCodecs.ts';
+import { FingerprintMap } from '../../flow/fingerprintMap.ts';
+import { nullSink } from '../../flow/sinks/plainSinks.ts';
+import { connect } from '../../flow/connect.ts';
+import { PointReader } from '../../repository/pointReader.ts';
+import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
+import {
+  type DamagedBlock,
+  type FileIdentity,
+  MAX_RECORDED_BLOCKS,
+  MAX_RECORDED_PROBLEMS,
+  type Problem,
+  type VerifiedContainer,
+} from '../../repository/damage/verifyRecord.ts';
+import { metadataDifferences } from './containerFacts.ts';
+import type { PipelineResources } from '../shared/pipelineResources.ts';
+
+/** What a check found, bounded; counts are of everything. */
+export type ContainerCheck = Omit<
+  VerifiedContainer,
+  keyof FileIdentity | 'fileName' | 'pointId' | 'verifiedAt' | 'sampleRatio'
+>;
+
+export interface CheckContext {
+  readonly folder: string;
+  readonly vmId: string;
+  /** The parent as the chain metadata lists it. */
+  readonly parentPoint: RestorePoint | undefined;
+  readonly resources: PipelineResources;
+  readonly codecs: BlockCodecs;
+  /** Part of the stored blocks to read, 0 to 1; metadata is always checked whole. */
+  readonly sampleRatio: number;
+  /** Random numbers 0 to 1 that choose the sample. */
+  readonly random: () => number;
+  /** Stored blocks that were damaged before: part of every sample. */
+  readonly knownDamage: ReadonlySet<number>;
+  /** Fingerprints of the parent point; undefined for a full or when it could not be read. */
+  readonly parent: FingerprintsById | undefined;
+  readonly onProgress?: ((checkedBlocks: number, totalBlocks: number) => void) | undefined;
+}
+
+const MAX_MESSAGE_CHARS = 2000;
+
+export type FingerprintsById = ReadonlyMap<string, FingerprintMap>;
+
+class ContainerVerifier {
+  readonly problems: Problem[] = [];
+  readonly damagedBlocks = new Map<number, DamagedBlock>();
+  findingCount = 0;
+  isTruncated = false;
+  readonly fetch = createStageStats();
+  readonly unpack = createStageStats();
+  skippedBlocks = 0;
+  readonly #opened: PointReader;
+  readonly #context: CheckContext;
+  /** By block id: fingerprint that the disks expect, 0n where none does. */
+  readonly #expected: BigUint64Array;
+
+  constructor(opened: PointReader, context: CheckContext) {
+    this.#opened = opened;
+    this.#context = context;
+    this.#expected = new BigUint64Array(opened.reader.store.count);
+  }
+
+  async run(): Promise<void> {
+    const { reader, items, point } = this.#opened;
+    const { snapshot } = reader;
+    const { vmId, parentPoint, codecs } = this.#context;
+    for (const line of snapshot.damage) this.#report('INTEGRITY_CRC_MISMATCH', line);
+    if (snapshot.fileBytes !== reader.endBytes) {
+      this.#report('FORMAT_TRUNCATED', `file has ${snapshot.fileBytes} of ${reader.endBytes} B`);
+    }
+    for (const line of await checkStructure(reader, items)) this.#report('FORMAT_STRUCTURE', line);
+    await this.#guard(async () => {
+      const lines = await metadataDifferences(this.#opened, vmId, parentPoint, codecs);
+      for (const line of lines) this.#report('INTEGRITY_METADATA_MISMATCH', line);
+    });
+    for (const disk of point.disks) await this.#guard(() => this.#disk(disk));
+    await this.#blocks();
+  }
+
+  /** A stored block counts once, however many ways its damage shows. */
+  #report(code: string, text: string, details: BackupError['details'] = {}): void {
+    const { blockId, offsetBytes } = details;
+    const message = text.slice(0, MAX_MESSAGE_CHARS);
+    if (typeof blockId !== 'number') {
+      this.findingCount++;
+      if (this.problems.length < MAX_RECORDED_PROBLEMS) this.problems.push({ code, message });
+      return;
+    }
+    if (this.damagedBlocks.has(blockId)) return;
+    this.findingCount++;
+    this.isTruncated ||= this.damagedBlocks.size >= MAX_RECORDED_BLOCKS;
+    if (this.isTruncated) return;
+    const known = typeof offsetBytes === 'number' ? { offsetBytes } : {};
+    this.damagedBlocks.set(blockId, { blockId, ...known, code, message });
+  }
+
+  async #guard(work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof BackupError) || error.code === 'CANCELLED') throw error;
+      this.#report(error.code, error.message, error.details);
+    }
+  }
+
+  /** Ties the fingerprint index of a disk to its blocks here, and to the parent for blocks not here. */
+  async #disk(disk: DiskPoint): Promise<void> {
+    const { reader } = this.#opened;
+    const fingerprints = await this.#opened.fingerprints(disk, this.#context.codecs);
+    const inherited = this.#inherited(disk).clone();
+    for await (const { index, blockId } of reader.references(this.#opened.diskItem(disk))) {
+      const fingerprint = fingerprints.get(index);
+      inherited.set(index, fingerprint);
+      const isZero = blockId === ZERO_BLOCK_ID;
+      const known = isZero ? 0n : (this.#expected[blockId] ?? 0n);
+      const agrees = isZero ? fingerprint === 0n : fingerprint !== 0n;
+      if (!agrees || (known !== 0n && known !== fingerprint)) {
+        this.#report(
+          'INTEGRITY_FINGERPRINT_MISMATCH',
+          `disk ${disk.alias} block ${index}: map and fingerprint index disagree`,
+        );
+      }
+      if (!isZero) this.#expected[blockId] = fingerprint;
+    }
+    this.#compareWithParent(disk, fingerprints, inherited);
+  }
+
+  #inherited(disk: DiskPoint): FingerprintMap {
+    const { parent } = this.#context;
+    const known = disk.content === 'increment' && parent?.get(disk.diskId);
+    return known || new FingerprintMap();
+  }
+
+  #compareWithParent(disk: DiskPoint, own: FingerprintMap, inherited: FingerprintMap): void {
+    // What is wrong with the parent is reported there; here nothing can be compared with it.
+    if (disk.content === 'increment' && !this.#context.parent?.has(disk.diskId)) return;
+    const end = blockCountOf(disk.sizeBytes, this.#opened.reader.blockSizeBytes);
+    for (const index of differences(own, inherited, end)) {
+      this.#report(
+        'INTEGRITY_FINGERPRINT_MISMATCH',
+        `disk ${disk.alias} block ${index}: is neither in this file nor as in the parent point`,
+      );
+      return;
+    }
+  }
+
+  async #blocks(): Promise<void> {
+    const { signal, pool } = this.#context.resources;
+    // What cannot be read at all is a damaged block as well, and does not know which one.
+    const onDamage = ({ extent }: BlockToFetch, { code, message }: BackupError): void => {
+      const { blockId, offsetBytes } = extent;
+      this.#report(code, message, { blockId, offsetBytes });
+    };
+    const { fingerprint } = this.#context.codecs;
+    await this.#context.resources.withLease((lease) =>
+      connect(
+        Readable.from(this.#storedBlocks(), { objectMode: true, highWaterMark: 1 }),
+        [
+          createBlockFetcher({ lease, stats: this.fetch, onDamage }),
+          createBlockUnpacker({ lease, stats: this.unpack, pool, fingerprint, onDamage }),
+        ],
+        nullSink(),
+        { signal },
+      ),
+    );
+  }
+
+  async *#storedBlocks(): AsyncGenerator<BlockToFetch> {
+    const { reader } = this.#opened;
+    const { sampleRatio, random, knownDamage, onProgress } = this.#context;
+    const total = reader.store.count;
+    for (let blockId = 0; blockId < total; blockId++) {
+      onProgress?.(blockId + 1, total);
+      if (sampleRatio < 1 && random() >= sampleRatio && !knownDamage.has(blockId)) {
+        this.skippedBlocks++;
+        continue;
+      }
+      let block: BlockToFetch | undefined;
+      await this.#guard(async () => {
+        block = await this.#storedBlock(blockId);
+      });
+      if (block) yield block;
+    }
+  }
+
+  async #storedBlock(blockId: number): Promise<BlockToFetch | undefined> {
+    const { reader } = this.#opened;
+    if ((await reader.storeBlock(blockId)).usageCount === 0) return undefined;
+    const extent = await reader.storedExtent(blockId);
+    const expected = this.#expected[blockId] ?? 0n;
+    return {
+      kind: 'stored',
+      diskId: '',
+      index: 0,
+      offsetBytes: 0,
+      lengthBytes: extent.sourceBytes,
+      validBytes: extent.sourceBytes,
+      reader,
+      extent,
+      fingerprint: expected === 0n ? undefined : expected,
+    };
+  }
+}
+
+/** Indexes below `end` where two maps differ. */
+function* differences(a: FingerprintMap, b: FingerprintMap, end: number): Generator<number> {
+  for (const index of a.nonZeroIn(0, end)) if (a.get(index) !== b.get(index)) yield index;
+  for (const index of b.nonZeroIn(0, end)) if (a.get(index) === 0n) yield index;
+}
+
+/** What is found of a container that cannot be opened. */
+function unreadable({ code, message }: BackupError): ContainerCheck {
+  return {
+    checkedBlocks: 0,
+    skippedBlocks: 0,
+    storedBytesRead: 0,
+    plainBytes: 0,
+    findingCount: 1,
+    problems: [{ code, message }],
+    damagedBlocks: [],
+    isTruncated: false,
+  };
+}
+
+/** Checks the container of a point. Damage is returned, not thrown. */
+export async function verifyContainer(
+  point: RestorePoint,
+  context: CheckContext,
+): Promise<ContainerCheck> {
+  let opened: PointReader;
+  try {
+    opened = await PointReader.open(context.folder, point);
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error;
+    return unreadable(error);
+  }
+  try {
+    const verifier = new ContainerVerifier(opened, context);
+    await verifier.run();
+    return {
+      checkedBlocks: verifier.unpack.blocks,
+      skippedBlocks: verifier.skippedBlocks,
+      storedBytesRead: verifier.fetch.bytes,
+      plainBytes: verifier.unpack.bytes,
+      findingCount: verifier.findingCount,
+      problems: verifier.problems,
+      damagedBlocks: [...verifier.damagedBlocks.values()].toSorted((a, b) => a.blockId - b.blockId),
+      isTruncated: verifier.isTruncated,
+    };
+  } finally {
+    await opened.close();
+  }
+}
+
+/** Fingerprints of a point for the check of an increment on it; disks whose index cannot be read are left out. */
+export async function readAllFingerprints(
+  folder: string,
+  point: RestorePoint,
+  codecs: BlockCodecs,
+): Promise<FingerprintsById> {
+  const fingerprints = new Map<string, FingerprintMap>();
+  const opened = await PointReader.open(folder, point).catch(ignoreDamage);
+  if (!opened) return fingerprints;
+  try {
+    for (const disk of point.disks) {
+      const known = await opened.fingerprints(disk, codecs).catch(ignoreDamage);
+      if (known) fingerprints.set(disk.diskId, known);
+    }
+  } finally {
+    await opened.close();
+  }
+  return fingerprints;
+}
+
+/** What is wrong with another container is found where that one is checked. */
+function ignoreDamage(error: unknown): undefined {
+  if (!(error instanceof BackupError)) throw error;
+}

@@ -1,0 +1,175 @@
+/** Health check of a repository: all containers that the chosen restore points need, a few at once. */
+import { toFailure, UsageError } from '../../core/errors.ts';
+import { type Logger, silentLogger } from '../../core/log.ts';
+import { createBlockCodecs } from '../../compute/blockCodecs.ts';
+import { Repository } from '../../repository/repository.ts';
+import { type FolderFailure, forEachFolder } from '../shared/folderFailures.ts';
+import {
+  checkRatio,
+  forEachLimited,
+  resolveWorkers,
+  PipelineResources,
+} from '../shared/pipelineResources.ts';
+import {
+  type FoundDamage,
+  MAX_LISTED_DAMAGE,
+  reportVm,
+  type VerifiedFile,
+  type VerifiedPoint,
+  type VmReport,
+} from './verifyReport.ts';
+import { ALL_VMS, VmCheck } from './verifyVm.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+
+export interface VerifyOptions {
+  readonly repository: string;
+  /** VM name or id. @defaultValue every VM */
+  readonly vm?: string | undefined;
+  /** Point id, its beginning, `latest` or `all`. @defaultValue latest */
+  readonly point?: string | undefined;
+  /** Part of the stored blocks to read, above 0 and at most 1; blocks known to be damaged are always read. @defaultValue 1 */
+  readonly sampleRatio?: number | undefined;
+  /** Leave out containers that an interrupted run has finished and that have not changed since. @defaultValue false */
+  readonly resume?: boolean | undefined;
+  readonly workers?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly logger?: Logger | undefined;
+  readonly onProgress?:
+    | ((fileName: string, checkedBlocks: number, totalBlocks: number) => void)
+    | undefined;
+}
+
+export interface VerifyReport {
+  readonly type: 'verify';
+  readonly repository: string;
+  readonly durationSeconds: number;
+  /** `damaged` when a restore point that was asked for is. */
+  readonly outcome: 'ok' | 'damaged';
+  readonly files: readonly VerifiedFile[];
+  /** Points that were asked for, and all that are damaged. */
+  readonly points: readonly VerifiedPoint[];
+  /** The first 1000 findings in the containers that were read, also those that no point needs any more. */
+  readonly damage: readonly FoundDamage[];
+  readonly damageCount: number;
+  /** Containers beside a chain that its metadata does not name. */
+  readonly unlistedFiles: readonly { readonly vmName: string; readonly fileName: string }[];
+  /** VM folders that could not be checked. */
+  readonly failures: readonly FolderFailure[];
+  /** False when the result could not be written into every VM folder. */
+  readonly isRecorded: boolean;
+}
+
+/** Containers that are read at once; their metadata is checked on this thread, which leaves workers idle. */
+const MAX_PARALLEL_CONTAINERS = 4;
+
+class RepositoryCheck {
+  readonly failures: FolderFailure[] = [];
+  readonly reports: VmReport[] = [];
+  readonly #options: VerifyOptions;
+  readonly #checks = new Map<VmFolder, VmCheck>();
+
+  constructor(options: VerifyOptions) {
+    this.#options = options;
+  }
+
+  async run(folders: readonly VmFolder[]): Promise<void> {
+    await this.#eachFolder(folders, (folder) => this.#plan(folder));
+    await this.#checkAll();
+    await this.#eachFolder([...this.#checks.keys()], async (folder) => {
+      const findings = await this.#checks.get(folder)?.finish();
+      if (findings) this.reports.push(reportVm(findings));
+    });
+  }
+
+  async #eachFolder(
+    folders: readonly VmFolder[],
+    work: (folder: VmFolder) => Promise<void>,
+  ): Promise<void> {
+    this.failures.push(...(await forEachFolder(folders, work)));
+  }
+
+  async #plan(folder: VmFolder): Promise<void> {
+    const { vm, point = 'latest', sampleRatio = 1, resume = false } = this.#options;
+    const { logger: log = silentLogger, onProgress = () => {} } = this.#options;
+    const isNamed = vm !== undefined;
+    const options = { isNamed, point, sampleRatio, resume, log, onProgress };
+    const check = await VmCheck.plan(folder, options);
+    if (check) this.#checks.set(folder, check);
+  }
+
+  /** One slab and one pool serve all containers, whatever the block sizes of their chains. */
+  async #checkAll(): Promise<void> {
+    const { workers, signal } = this.#options;
+    const checks = [...this.#checks.values()];
+    const jobs = checks.flatMap((check) => check.points.map((point) => ({ check, point })));
+    if (jobs.length === 0) return;
+    const codecs = await createBlockCodecs();
+    const blockSizeBytes = Math.max(...jobs.map(({ point }) => point.blockSizeBytes));
+    await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
+    resources.start();
+    const parallel = Math.min(MAX_PARALLEL_CONTAINERS, Math.max(1, resolveWorkers(workers)));
+    try {
+      await forEachLimited(jobs, parallel, async ({ check, point }) => {
+        resources.signal.throwIfAborted();
+        await check.check(point, resources, codecs);
+      });
+    } catch (error) {
+      for (const check of checks) await check.save();
+      throw error;
+    }
+  }
+}
+
+/**
+ * Verifies restore points: structure, what containers say of themselves against the chain metadata, every stored
+ * block (bounds, CRC-32C, MD5, fingerprint) and every link of the chain. Damage is reported, not thrown, and
+ * recorded in the folder of its VM, for `list` and for the next session, which heals what it can.
+ *
+ * Takes no lock: containers never change, and points that come or go meanwhile are taken as they are at the end.
+ *
+ * @throws a {@link BackupError} when the repository, the VM or its chain metadata cannot be opened
+ */
+export async function verifyRepository(options: VerifyOptions): Promise<VerifyReport> {
+  checkRatio('sample', options.sampleRatio ?? 1);
+  const startedAtMs = performance.now();
+  try {
+    const repository = await Repository.open(options.repository);
+    const folders = options.vm
+      ? [await repository.requireVm(options.vm)]
+      : await repository.vmFolders();
+    const check = new RepositoryCheck(options);
+    await check.run(folders);
+    const report = toReport(check, repository.root, startedAtMs);
+    const { vm, point = 'latest' } = options;
+    const isEmpty = report.files.length === 0 && report.failures.length === 0;
+    if (!vm && isEmpty && !ALL_VMS.has(point)) {
+      throw new UsageError('USAGE_NOT_FOUND', `restore point "${point}" does not exist`, {
+        hint: 'run "ovirt-cbt list"',
+      });
+    }
+    const { outcome, damageCount } = report;
+    options.logger?.info({ files: report.files.length, damageCount, outcome }, 'verified');
+    return report;
+  } catch (error) {
+    throw toFailure(error, options.signal);
+  }
+}
+
+function toReport(check: RepositoryCheck, repository: string, startedAtMs: number): VerifyReport {
+  const { reports, failures } = check;
+  const points = reports.flatMap((report) => report.points);
+  const isDamaged = points.some((point) => point.isSelected && point.isDamaged);
+  return {
+    type: 'verify',
+    repository,
+    durationSeconds: (performance.now() - startedAtMs) / 1000,
+    outcome: isDamaged ? 'damaged' : 'ok',
+    files: reports.flatMap((report) => report.files),
+    points,
+    damage: reports.flatMap((report) => report.damage).slice(0, MAX_LISTED_DAMAGE),
+    damageCount: reports.reduce((sum, report) => sum + report.damageCount, 0),
+    unlistedFiles: reports.flatMap((report) => report.unlistedFiles),
+    failures,
+    isRecorded: reports.every((report) => report.recordFailure === ''),
+  };
+}

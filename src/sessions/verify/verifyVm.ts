@@ -1,0 +1,251 @@
+/** Health check of one VM: which containers are to be read, what the last run has done, and what is recorded. */
+import { randomBytes } from 'node:crypto';
+import { RepositoryError } from '../../core/errors.ts';
+import type { Logger } from '../../core/log.ts';
+import type { BlockCodecs } from '../../compute/blockCodecs.ts';
+import { type DamageTrace, traceDamage } from '../../repository/damage/damageTrace.ts';
+import {
+  damagedIds,
+  healthOfPoints,
+  type PointHealth,
+  withDependents,
+} from '../../repository/damage/pointHealth.ts';
+import type { ChainMetadata } from '../../repository/pointXml.ts';
+import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
+import {
+  currentContainers,
+  identifyFile,
+  readVerifyRecord,
+  updateVerifyRecord,
+  type VerifiedContainer,
+  type VerifyRecord,
+  type VerifyRun,
+} from '../../repository/damage/verifyRecord.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import type { PipelineResources } from '../shared/pipelineResources.ts';
+import { selectPoint } from '../shared/selectPoint.ts';
+import { readAllFingerprints, verifyContainer } from './verifyContainer.ts';
+
+export interface VmCheckOptions {
+  /** A VM was asked for by name, so that a point that it does not have is an error. */
+  readonly isNamed: boolean;
+  /** Point id, its beginning, `latest` or `all`. */
+  readonly point: string;
+  readonly sampleRatio: number;
+  readonly resume: boolean;
+  readonly log: Logger;
+  readonly onProgress: (fileName: string, checkedBlocks: number, totalBlocks: number) => void;
+}
+
+/** What was found of one VM. Containers are those of this run, in the order of their points. */
+export interface VmFindings {
+  readonly metadata: ChainMetadata;
+  readonly containers: readonly VerifiedContainer[];
+  /** Containers that the interrupted run had finished and this one did not read. */
+  readonly resumedFiles: ReadonlySet<string>;
+  readonly trace: DamageTrace;
+  readonly health: ReadonlyMap<string, PointHealth>;
+  readonly selectedIds: ReadonlySet<string>;
+  readonly unlistedFiles: readonly string[];
+  /** Why the result could not be recorded; empty when it was. */
+  readonly recordFailure: string;
+}
+
+/** A run that is killed loses no more than this, and the container that it was reading. */
+const SAVE_EVERY_MS = 5000;
+
+/** Selectors that fit every VM. */
+export const ALL_VMS: ReadonlySet<string> = new Set(['latest', 'all']);
+
+/** Without a VM name a point's id picks the VM. */
+function hasPoint(metadata: ChainMetadata, selector: string): boolean {
+  return (
+    ALL_VMS.has(selector) || metadata.points.some((point) => point.pointId.startsWith(selector))
+  );
+}
+
+/** Uniform numbers from the system's generator; a sample that could be foreseen would be no check. */
+function random(): number {
+  return randomBytes(4).readUInt32LE() / 2 ** 32;
+}
+
+function byFile(entries: Iterable<VerifiedContainer>): Map<string, VerifiedContainer> {
+  return new Map([...entries].map((entry) => [entry.fileName, entry]));
+}
+
+export class VmCheck {
+  /** Points whose containers are read. */
+  readonly points: readonly RestorePoint[];
+  readonly #folder: VmFolder;
+  readonly #metadata: ChainMetadata;
+  readonly #selected: readonly RestorePoint[];
+  readonly #options: VmCheckOptions;
+  readonly #known: ReadonlyMap<string, VerifiedContainer>;
+  /** What need not be read again. */
+  readonly #resumable: ReadonlyMap<string, VerifiedContainer>;
+  readonly #run: VerifyRun;
+  readonly #results = new Map<string, VerifiedContainer>();
+  readonly #resumedFiles = new Set<string>();
+  #savedAtMs = performance.now();
+  #recordFailure = '';
+  #recording: Promise<void> = Promise.resolve();
+
+  private constructor(
+    folder: VmFolder,
+    metadata: ChainMetadata,
+    selected: readonly RestorePoint[],
+    options: VmCheckOptions,
+    record: VerifyRecord,
+    known: ReadonlyMap<string, VerifiedContainer>,
+  ) {
+    this.#folder = folder;
+    this.#metadata = metadata;
+    this.#selected = selected;
+    this.#options = options;
+    this.#known = known;
+    const { point, sampleRatio, resume } = options;
+    const interrupted = resume && !record.run?.finishedAt ? record.run : undefined;
+    const startedAt = interrupted?.startedAt ?? new Date().toISOString();
+    this.#run = { startedAt, point, sampleRatio };
+    const isDone = (entry: VerifiedContainer): boolean =>
+      entry.verifiedAt >= startedAt && entry.sampleRatio >= sampleRatio;
+    this.#resumable = interrupted ? byFile([...known.values()].filter(isDone)) : new Map();
+    const isAll = point === 'all';
+    this.points = isAll ? selected : selected.flatMap((one) => chainTo(metadata.points, one));
+  }
+
+  /**
+   * Plans the check of a folder; undefined when it holds nothing that was asked for.
+   *
+   * @throws a {@link BackupError}: `USAGE_NOT_FOUND`, `REPOSITORY_METADATA_INVALID`, `CHAIN_PARENT_MISSING`
+   */
+  static async plan(folder: VmFolder, options: VmCheckOptions): Promise<VmCheck | undefined> {
+    const metadata = await folder.readMetadata();
+    if (!metadata || metadata.points.length === 0) return undefined;
+    const { isNamed, point } = options;
+    if (!isNamed && !hasPoint(metadata, point)) return undefined;
+    const selected = point === 'all' ? metadata.points : [selectPoint(metadata, point)];
+    const record = await readVerifyRecord(folder.folder);
+    const known = await currentContainers(folder.folder, record);
+    return new VmCheck(folder, metadata, selected, options, record, known);
+  }
+
+  /** Records what was finished, for a run that goes on with it. */
+  async save(): Promise<void> {
+    this.#savedAtMs = performance.now();
+    await this.#record((record) => ({
+      ...record,
+      run: this.#run,
+      containers: [...byFile([...record.containers, ...this.#results.values()]).values()],
+    }));
+  }
+
+  /** Checks the container of one of {@link points}, and records what was found now and then. */
+  async check(
+    point: RestorePoint,
+    resources: PipelineResources,
+    codecs: BlockCodecs,
+  ): Promise<void> {
+    const { fileName, pointId } = point;
+    const done = this.#resumable.get(fileName);
+    if (done?.pointId === pointId) {
+      this.#results.set(fileName, done);
+      this.#resumedFiles.add(fileName);
+      return;
+    }
+    const { folder } = this.#folder;
+    const identity = await identifyFile(folder, fileName);
+    const found = await this.#verify(point, resources, codecs);
+    const { sampleRatio } = this.#options;
+    const verifiedAt = new Date().toISOString();
+    // A sample does not see the damage that there was no room to record.
+    const wasTruncated = sampleRatio < 1 && this.#known.get(fileName)?.isTruncated === true;
+    this.#results.set(fileName, {
+      fileName,
+      pointId,
+      ...identity,
+      verifiedAt,
+      sampleRatio,
+      ...found,
+      isTruncated: found.isTruncated || wasTruncated,
+    });
+    if (performance.now() - this.#savedAtMs >= SAVE_EVERY_MS) await this.save();
+  }
+
+  async #verify(
+    point: RestorePoint,
+    resources: PipelineResources,
+    codecs: BlockCodecs,
+  ): ReturnType<typeof verifyContainer> {
+    const { folder } = this.#folder;
+    const { sampleRatio, onProgress } = this.#options;
+    const { vm, points } = this.#metadata;
+    const parentPoint = points.find((other) => other.pointId === point.parentPointId);
+    const known = this.#known.get(point.fileName)?.damagedBlocks ?? [];
+    return await verifyContainer(point, {
+      folder,
+      vmId: vm.id,
+      parentPoint,
+      resources,
+      codecs,
+      sampleRatio,
+      random,
+      knownDamage: new Set(known.map((block) => block.blockId)),
+      parent: parentPoint && (await readAllFingerprints(folder, parentPoint, codecs)),
+      onProgress: (checked, total) => onProgress(point.fileName, checked, total),
+    });
+  }
+
+  /** Looks which points need what is damaged, and records that the run has ended. */
+  async finish(): Promise<VmFindings> {
+    const { folder } = this.#folder;
+    // Meanwhile sessions may have added points, and others may have been removed.
+    const metadata = (await this.#folder.readMetadata()) ?? this.#metadata;
+    const { points } = metadata;
+    const listed = new Set(points.map((point) => point.fileName));
+    const merged = [...byFile([...this.#known.values(), ...this.#results.values()]).values()];
+    const checked = merged.filter((entry) => listed.has(entry.fileName));
+    const trace = await traceDamage(folder, points, damagedIds(checked));
+    const entries = byFile(withDependents(checked, points, trace));
+    const health = healthOfPoints(points, entries);
+    const selectedIds = new Set(this.#selected.map((point) => point.pointId));
+    const isDamaged = [...selectedIds].some((pointId) => health.get(pointId)?.isDamaged);
+    const outcome = isDamaged ? 'damaged' : 'ok';
+    const run = { ...this.#run, finishedAt: new Date().toISOString(), outcome } as const;
+    await this.#record((record) => {
+      const kept = record.containers.filter((entry) => listed.has(entry.fileName));
+      // Another run may have checked a container later than this one.
+      const isOld = (entry: VerifiedContainer): boolean =>
+        entry.verifiedAt <= (entries.get(entry.fileName)?.verifiedAt ?? '');
+      const newer = kept.filter((entry) => !isOld(entry));
+      return { ...record, run, containers: [...byFile([...entries.values(), ...newer]).values()] };
+    });
+    const unlistedFiles = (await this.#folder.containerNames()).filter((name) => !listed.has(name));
+    return {
+      metadata,
+      containers: this.points.flatMap(({ fileName }) =>
+        this.#results.has(fileName) ? (entries.get(fileName) ?? []) : [],
+      ),
+      resumedFiles: this.#resumedFiles,
+      trace,
+      health,
+      selectedIds,
+      unlistedFiles,
+      recordFailure: this.#recordFailure,
+    };
+  }
+
+  /** One update at a time. A repository that cannot be written can be verified all the same. */
+  async #record(change: (record: VerifyRecord) => VerifyRecord): Promise<void> {
+    this.#recording = this.#recording.then(async () => {
+      try {
+        await updateVerifyRecord(this.#folder.folder, change);
+      } catch (error) {
+        if (!(error instanceof RepositoryError)) throw error;
+        this.#recordFailure = error.message;
+        this.#options.log.warn({ code: error.code }, 'what was verified could not be recorded');
+      }
+    });
+    await this.#recording;
+  }
+}

@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest';
+import { JobQueue, type QueuedJob } from '../../../src/compute/jobQueue.ts';
+import {
+  JOB_HASH,
+  JOB_PACK,
+  JOB_FINGERPRINT_RANGE,
+  JOB_READ,
+  type WorkerJob,
+} from '../../../src/compute/workerJobs.ts';
+
+function nothing(): void {}
+
+function jobOf(verb: WorkerJob['verb'], resultIndex: number): QueuedJob {
+  const job = { verb, resultIndex, sourceOffset: 0, sourceBytes: 0, targetOffset: 0 };
+  return {
+    job: { ...job, targetBytes: 0, isLz4: 0, fileDescriptor: -1, blockSizeBytes: 0 },
+    resolve: nothing,
+    reject: nothing,
+  };
+}
+
+const VERBS: Readonly<Record<string, WorkerJob['verb']>> = {
+  h: JOB_HASH,
+  r: JOB_READ,
+  l: JOB_FINGERPRINT_RANGE,
+};
+
+/** A queue with jobs 0, 1, 2 …, in the order of the letters: h for fingerprints, r for reads, l for looks, p for packing. */
+function queueOf(letters: string): JobQueue {
+  const queue = new JobQueue();
+  for (const [index, letter] of Array.from(letters).entries()) {
+    queue.push(jobOf(VERBS[letter] ?? JOB_PACK, index));
+  }
+  return queue;
+}
+
+function indexes(batch: readonly QueuedJob[]): number[] {
+  return batch.map((queued) => queued.job.resultIndex);
+}
+
+describe('a job queue', () => {
+  test.each([
+    ['an idle thread all of a few jobs', 'ppp', true, 1, [0, 1, 2]],
+    ['an idle thread no more than four short jobs', 'rhrhr', true, 1, [0, 1, 2, 3]],
+    ['an idle thread no more than eight', 'pppppppppp', true, 1, [0, 1, 2, 3, 4, 5, 6, 7]],
+    ['each of two idle threads half', 'ppppp', true, 2, [0, 1, 2]],
+    ['a busy thread a full batch', 'ppppppppp', false, 0, [0, 1, 2, 3, 4, 5, 6, 7]],
+    ['a busy thread no part of a batch of digests', 'ppppppp', false, 0, []],
+    ['a busy thread any number of fingerprints', 'hh', false, 0, [0, 1]],
+    ['fingerprints first, since packing waits for them', 'pphp', true, 1, [2]],
+    ['looks one by one, also to a busy thread', 'lll', false, 0, [0]],
+    ['reads before looks, since what was found has to leave', 'llr', true, 1, [2]],
+    ['nothing when there is nothing', '', true, 1, []],
+  ])('gives %s', (_title, letters, isIdle, idleCount, expected) => {
+    expect(indexes(queueOf(letters).take(isIdle, idleCount))).toEqual(expected);
+  });
+
+  test('gives every job once', () => {
+    const queue = queueOf('phplpppppppppph');
+    const batches = Array.from({ length: 5 }, () => indexes(queue.take(true, 1)));
+
+    expect(batches.flat().toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: 15 }).map((_, k) => k),
+    );
+  });
+
+  test('is empty after it was drained', () => {
+    const queue = queueOf('hlp');
+
+    expect(indexes(queue.drain())).toEqual([0, 1, 2]);
+    expect(queue.take(true, 1)).toEqual([]);
+  });
+
+  test.each(['h', 'l', 'p'])('gives back a job of kind %s while it waits', (letter) => {
+    const queue = new JobQueue();
+    const [first, second] = [
+      jobOf(VERBS[letter] ?? JOB_PACK, 0),
+      jobOf(VERBS[letter] ?? JOB_PACK, 1),
+    ];
+    queue.push(first);
+    queue.push(second);
+
+    expect(queue.remove(first)).toBe(true);
+    expect(indexes(queue.take(true, 1))).toEqual([1]);
+    expect(queue.remove(second)).toBe(false);
+  });
+});

@@ -1,0 +1,39 @@
+import { describe, expect, test } from 'vitest';
+import { selectDisks, selectPoint } from '../../../src/sessions/shared/selectPoint.ts';
+import { diskPoint, restorePoint } from '../../helpers/points.ts';
+
+const NOT_FOUND = expect.objectContaining({ code: 'USAGE_NOT_FOUND' });
+const points = ['aaaa-1', 'aaaa-2', 'bbbb-3'].map((pointId) => restorePoint({ pointId }));
+const metadata = { vm: { id: 'i', name: 'vm' }, points };
+
+describe('selectPoint', () => {
+  test.each([
+    ['latest', 'bbbb-3'],
+    ['aaaa-1', 'aaaa-1'],
+    ['bbbb', 'bbbb-3'],
+  ])('takes %j for %s', (selector, pointId) => {
+    expect(selectPoint(metadata, selector).pointId).toBe(pointId);
+  });
+
+  test.each(['aaaa', 'bbb', 'cccc', '', 'all'])('refuses %j', (selector) => {
+    expect(() => selectPoint(metadata, selector)).toThrow(NOT_FOUND);
+  });
+
+  test('finds no latest point where there is none', () => {
+    expect(() => selectPoint({ ...metadata, points: [] }, 'latest')).toThrow(NOT_FOUND);
+  });
+});
+
+describe('selectDisks', () => {
+  const disks = [diskPoint(), diskPoint({ diskId: 'd2', alias: 'b.raw' })];
+  const point = restorePoint({ disks });
+
+  test('takes all without names, else those named by id or alias', () => {
+    expect(selectDisks(point, [])).toEqual(disks);
+    expect(selectDisks(point, ['b.raw', 'd1'])).toEqual(disks.toReversed());
+  });
+
+  test('refuses a disk that the point does not hold', () => {
+    expect(() => selectDisks(point, ['a.raw', 'c.raw'])).toThrow(NOT_FOUND);
+  });
+});
