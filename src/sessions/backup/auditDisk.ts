@@ -12,7 +12,7 @@ import type { ParentDisk } from '../../flow/fingerprintMap.ts';
 import { createHashComparer } from '../../flow/stages/hashComparer.ts';
 import { callbackSink } from '../../flow/sinks/plainSinks.ts';
 import { connect } from '../../flow/connect.ts';
-import type { DiskRun } from './backupDisk.ts';
+import type { DiskInput } from './backupDisk.ts';
 import type { AuditReport } from '../shared/report.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
@@ -54,13 +54,13 @@ export function* sampleBlocks(
   }
 }
 
-export interface AuditRun extends DiskRun {
+export interface AuditInput extends DiskInput {
   readonly parent: ParentDisk;
 }
 
 /** Clean blocks, without those that both sides know to be zero: reading these would show nothing. */
-async function cleanSpans(run: AuditRun, resources: PipelineResources): Promise<BlockSpan[]> {
-  const { task, device, parent } = run;
+async function cleanSpans(input: AuditInput, resources: PipelineResources): Promise<BlockSpan[]> {
+  const { task, device, parent } = input;
   const spans: BlockSpan[] = [];
   for await (const planned of planBlocks(task, device.extents('dirty', resources.signal))) {
     if (planned.dirty) continue;
@@ -79,28 +79,28 @@ async function cleanSpans(run: AuditRun, resources: PipelineResources): Promise<
 /**
  * Reads the sample and compares it. Nothing is stored.
  *
- * @param run - its device gives dirty extents, its parent is the point that the change map begins at.
+ * @param input - its device gives dirty extents, its parent is the point that the change map begins at.
  * @throws what the device and the workers throw, as a backup of the disk would
  */
 export async function auditDisk(
-  run: AuditRun,
+  input: AuditInput,
   resources: PipelineResources,
   ratio: number,
 ): Promise<AuditReport> {
-  const { task, device, readers, attempts, retryDelayMs } = run;
+  const { task, device, readers, attempts, retryDelayMs } = input;
   const { pool, signal } = resources;
   const startedAtMs = performance.now();
-  const spans = await cleanSpans(run, resources);
+  const spans = await cleanSpans(input, resources);
   const read = createStageStats();
   const stats = createStageStats();
   let mismatchedBlocks = 0;
   const sink = callbackSink((record: HashedBlock | ZeroRun | UnchangedRun) => {
     if (record.kind !== 'unchanged') mismatchedBlocks++;
   });
-  const parent = { sizeBytes: run.parent.sizeBytes, fingerprints: run.parent.fingerprints };
+  const parent = { sizeBytes: input.parent.sizeBytes, fingerprints: input.parent.fingerprints };
   await resources.withLease((lease) =>
     connect(
-      Readable.from(wantedBlocks(run, spans, ratio), { objectMode: true, highWaterMark: 1 }),
+      Readable.from(wantedBlocks(input, spans, ratio), { objectMode: true, highWaterMark: 1 }),
       [
         createBlockReader({ task, device, lease, stats: read, readers, attempts, retryDelayMs }),
         createHashComparer({ task, pool, stats, parent }),
@@ -114,11 +114,11 @@ export async function auditDisk(
 }
 
 function* wantedBlocks(
-  run: AuditRun,
+  input: AuditInput,
   spans: readonly BlockSpan[],
   ratio: number,
 ): Generator<WantedBlock> {
-  const { diskId, blockSizeBytes, virtualSizeBytes } = run.task;
+  const { diskId, blockSizeBytes, virtualSizeBytes } = input.task;
   for (const index of sampleBlocks(spans, ratio, Math.random)) {
     const offsetBytes = index * blockSizeBytes;
     const lengthBytes = blockLengthAt(index, virtualSizeBytes, blockSizeBytes);

@@ -27,7 +27,7 @@ import type { SlabLease } from '../../flow/slab.ts';
 import { connect, type Sink } from '../../flow/connect.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
-export interface DiskRun {
+export interface DiskInput {
   readonly task: DiskTask;
   readonly reason: string;
   readonly device: BlockDevice;
@@ -51,11 +51,11 @@ export interface DiskResult {
 }
 
 /** The parent's fingerprints as a start for this disk: blocks beyond its end are forgotten. */
-function inheritFingerprints(run: DiskRun): FingerprintMap {
-  if (!run.parent) return new FingerprintMap();
-  const { blockSizeBytes, virtualSizeBytes } = run.task;
-  const inherited = run.parent.fingerprints.clone();
-  const end = blockCountOf(run.parent.sizeBytes, blockSizeBytes);
+function inheritFingerprints(input: DiskInput): FingerprintMap {
+  if (!input.parent) return new FingerprintMap();
+  const { blockSizeBytes, virtualSizeBytes } = input.task;
+  const inherited = input.parent.fingerprints.clone();
+  const end = blockCountOf(input.parent.sizeBytes, blockSizeBytes);
   inherited.clear(blockCountOf(virtualSizeBytes, blockSizeBytes), end);
   return inherited;
 }
@@ -67,14 +67,14 @@ function inheritFingerprints(run: DiskRun): FingerprintMap {
  * @throws what the device, the workers or the storage throw; `CANCELLED` on abort
  */
 export async function backupDisk(
-  run: DiskRun,
+  input: DiskInput,
   resources: PipelineResources,
   onStart: (progress: DiskProgress) => void,
 ): Promise<DiskResult> {
-  const { task, writer, isIncrement } = run;
+  const { task, writer, isIncrement } = input;
   const stages = createDiskStages();
   const filter = createFilterCounts();
-  const fingerprints = inheritFingerprints(run);
+  const fingerprints = inheritFingerprints(input);
   const sink = createContainerSink({
     task,
     writer,
@@ -88,18 +88,18 @@ export async function backupDisk(
     sizeBytes: task.virtualSizeBytes,
     doneBytes: () =>
       filter.cleanBytes + counts.zeroBytes + counts.unchangedBytes + counts.changedBytes,
-    readBytes: run.readBytes ?? (() => stages.read.bytes),
+    readBytes: input.readBytes ?? (() => stages.read.bytes),
   });
   const startedAtMs = performance.now();
   await resources.withLease((lease) =>
-    runChain(run, resources, { lease, stages, counts: filter, sink }),
+    connectStages(input, resources, { lease, stages, counts: filter, sink }),
   );
-  stages.extents.busyMs += run.extentsMs ?? 0;
+  stages.extents.busyMs += input.extentsMs ?? 0;
   const wallSeconds = (performance.now() - startedAtMs) / 1000;
   const allocatedBytes = filter.wantedBytes;
   return {
     content: sink.content,
-    report: reportDisk(run, stages, sink.content, allocatedBytes, wallSeconds),
+    report: reportDisk(input, stages, sink.content, allocatedBytes, wallSeconds),
   };
 }
 
@@ -114,8 +114,12 @@ interface ChainParts {
  * Worker threads read what is a file, and look for changes first where there is a parent; everything else is asked
  * of its device.
  */
-function runChain(run: DiskRun, resources: PipelineResources, parts: ChainParts): Promise<void> {
-  const { task, device, parent, attempts, retryDelayMs } = run;
+function connectStages(
+  input: DiskInput,
+  resources: PipelineResources,
+  parts: ChainParts,
+): Promise<void> {
+  const { task, device, parent, attempts, retryDelayMs } = input;
   const { pool, fileReadPool, signal } = resources;
   const { lease, stages, counts, sink } = parts;
   const source = createExtentSource({ task, device, stats: stages.extents });
@@ -125,7 +129,7 @@ function runChain(run: DiskRun, resources: PipelineResources, parts: ChainParts)
   const { fileDescriptor } = device;
   if (!fileReadPool || fileDescriptor === undefined) {
     const filter = createDirtyZeroFilter(task, counts);
-    const reader = createBlockReader({ ...reading, readers: run.readers });
+    const reader = createBlockReader({ ...reading, readers: input.readers });
     return connect(source, [filter, reader, comparer, compressor], sink, { signal });
   }
   const reader = createFileReader({ ...reading, fileDescriptor, fileReadPool });
@@ -139,20 +143,20 @@ function runChain(run: DiskRun, resources: PipelineResources, parts: ChainParts)
 }
 
 function reportDisk(
-  run: DiskRun,
+  input: DiskInput,
   stages: DiskStages,
   content: DiskContent,
   allocatedBytes: number,
   wallSeconds: number,
 ): DiskReport {
-  const { diskId, alias, mode, virtualSizeBytes } = run.task;
+  const { diskId, alias, mode, virtualSizeBytes } = input.task;
   const { zeroBytes, unchangedBytes, changedBytes, duplicateBlocks, storedBytes } = content.counts;
-  const readBytes = run.readBytes?.() ?? stages.read.bytes;
+  const readBytes = input.readBytes?.() ?? stages.read.bytes;
   return {
     diskId,
     alias,
     mode,
-    reason: run.reason,
+    reason: input.reason,
     sizeBytes: virtualSizeBytes,
     allocatedBytes,
     readBytes,

@@ -1,4 +1,5 @@
 /** Backup sessions over the VMs of an engine: one login, a few sessions at once, a result for each. */
+import type { BackupVmOptions } from './vm/vmContext.ts';
 import { checkBlockSize } from '../../container/write/containerWriter.ts';
 import { BackupError, type ErrorCode, toFailure, UsageError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
@@ -10,7 +11,7 @@ import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { DiskProgress } from '../shared/progress.ts';
-import { VmSession } from './vm/vmSession.ts';
+import { backupVm } from './vm/vmSession.ts';
 import type { SessionMode } from './parent/parentChoice.ts';
 import type { SessionReport } from '../shared/report.ts';
 import {
@@ -128,7 +129,7 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
     const failures: FailedSession[] = [];
     const { parallelVms = DEFAULT_PARALLEL_VMS } = options;
     await forEachLimited([...new Set(options.vms)], parallelVms, async (vm) => {
-      const session = new VmSession({
+      const session: BackupVmOptions = {
         ...options,
         engine,
         repository,
@@ -140,9 +141,9 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
         requireConsistency: options.requireConsistency ?? false,
         partialReads: options.partialReads ?? false,
         signal,
-      });
+      };
       try {
-        sessions.push(await session.run());
+        sessions.push(await backupVm(session));
       } catch (error) {
         const failure = toFailure(error, signal);
         // What was committed is reported, whatever ended the rest.
