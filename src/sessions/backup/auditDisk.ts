@@ -1,6 +1,6 @@
 /**
- * Audit of a change map: some of the blocks that the engine calls unchanged are read through the same transfer
- * and compared with the fingerprint index of the parent point, before the map is relied on.
+ * Audit of a change map, before anything relies on it. A sample of the blocks that the engine calls
+ * unchanged is read and compared with the fingerprint index of the parent point.
  */
 import { Readable } from 'node:stream';
 import { createStageStats } from '../../core/stats.ts';
@@ -23,10 +23,11 @@ export interface BlockSpan {
 }
 
 /**
- * Picks about `ratio` of the blocks, at least one: one at random out of each of so many equal parts, so that the
- * sample reaches everywhere and ascends.
+ * Picks about `ratio` of the blocks, at least one, in ascending order. The blocks are cut into
+ * equal parts and one block is picked at random from each, so that the sample covers the whole
+ * disk.
  *
- * @param random - numbers from 0 to below 1.
+ * @param random - gives numbers from 0 to below 1.
  */
 export function* sampleBlocks(
   spans: readonly BlockSpan[],
@@ -38,7 +39,7 @@ export function* sampleBlocks(
   let span = 0;
   let passed = 0;
   for (let pick = 0; pick < picks; pick++) {
-    // Parts begin at whole blocks, so that no block is picked twice.
+    // Parts begin at whole blocks. Otherwise a block could be picked twice.
     const from = Math.floor((pick * total) / picks);
     const to = Math.floor(((pick + 1) * total) / picks);
     const position = from + Math.floor(random() * (to - from));
@@ -58,7 +59,7 @@ export interface AuditInput extends DiskInput {
   readonly parent: ParentDisk;
 }
 
-/** Clean blocks, without those that both sides know to be zero: reading these would show nothing. */
+/** Clean blocks, except those that are zero on both sides: reading them would show nothing. */
 async function cleanSpans(input: AuditInput, resources: PipelineResources): Promise<BlockSpan[]> {
   const { task, device, parent } = input;
   const spans: BlockSpan[] = [];
@@ -79,8 +80,8 @@ async function cleanSpans(input: AuditInput, resources: PipelineResources): Prom
 /**
  * Reads the sample and compares it. Nothing is stored.
  *
- * @param input - its device gives dirty extents, its parent is the point that the change map begins at.
- * @throws what the device and the workers throw, as a backup of the disk would
+ * @param input - its device gives dirty extents; its parent is the point where the map begins.
+ * @throws the same errors as a backup of the disk
  */
 export async function auditDisk(
   input: AuditInput,

@@ -34,14 +34,14 @@ export interface DiskInput {
   readonly isIncrement: boolean;
   readonly parent: ParentDisk | undefined;
   readonly writer: ContainerWriter;
-  /** Reads in flight. @defaultValue that of the block reader */
+  /** Reads in flight. @defaultValue as the block reader */
   readonly readers?: number | undefined;
-  /** Tries per block, and the pause before the second one. @defaultValue those of the block reader */
+  /** Tries per block, and the pause before the second try. @defaultValue as the block reader */
   readonly attempts?: number | undefined;
   readonly retryDelayMs?: number | undefined;
-  /** Bytes read so far, where the device reads less than whole blocks. */
+  /** Bytes read so far, for a device that reads parts of blocks. */
   readonly readBytes?: (() => number) | undefined;
-  /** Time that the device took to name its extents before the pipeline began. */
+  /** Time that the extents took before the pipeline began. */
   readonly extentsMs?: number | undefined;
 }
 
@@ -50,7 +50,7 @@ export interface DiskResult {
   readonly report: DiskReport;
 }
 
-/** The parent's fingerprints as a start for this disk: blocks beyond its end are forgotten. */
+/** The parent's fingerprints, without blocks beyond the end of this disk. */
 function inheritFingerprints(input: DiskInput): FingerprintMap {
   if (!input.parent) return new FingerprintMap();
   const { blockSizeBytes, virtualSizeBytes } = input.task;
@@ -64,7 +64,7 @@ function inheritFingerprints(input: DiskInput): FingerprintMap {
  * Backs up one disk into the writer's container.
  *
  * @param onStart - called with live counts before the first byte is read.
- * @throws what the device, the workers or the storage throw; `CANCELLED` on abort
+ * @throws errors of the device, the workers and the storage; `CANCELLED` on abort
  */
 export async function backupDisk(
   input: DiskInput,
@@ -111,8 +111,8 @@ interface ChainParts {
 }
 
 /**
- * Worker threads read what is a file, and look for changes first where there is a parent; everything else is asked
- * of its device.
+ * Threads read local files. With a parent they first find the blocks that changed. All other disks
+ * are read through their device.
  */
 function connectStages(
   input: DiskInput,

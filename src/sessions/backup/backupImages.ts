@@ -1,4 +1,4 @@
-/** A backup session over local raw images: first a full, then increments by comparison. Wiring only. */
+/** A backup session over local raw images: first a full, then increments by comparison. */
 import {
   type ReadDisk,
   type ReadDisks,
@@ -33,17 +33,17 @@ import { PipelineResources } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
 export interface BackupImagesOptions {
-  /** Raw images or block devices; each is one disk of the VM, told apart by file name. */
+  /** Raw images or block devices. Each is one disk of the VM; its file name identifies it. */
   readonly images: readonly string[];
   readonly vmName: string;
-  /** Repository folder; made when it is new or empty. */
+  /** Repository folder. A folder that is new or empty becomes a repository. */
   readonly repository: string;
-  /** @defaultValue auto: a full when there is no restore point to build on, else an increment */
+  /** @defaultValue auto: an increment, or a full when there is no restore point to build on */
   readonly mode?: SessionMode | undefined;
-  /** @defaultValue that of the chain; for a full 1 MiB, or 4 MiB above 128 GiB of allocated data */
+  /** @defaultValue as in the chain; for a full 1 MiB, or 4 MiB above 128 GiB of allocated data */
   readonly blockSizeBytes?: number | undefined;
   readonly workers?: number | undefined;
-  /** Makes the missing native LZ4 build an error. */
+  /** Fails when the native LZ4 build is missing. */
   readonly strict?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
@@ -170,8 +170,9 @@ class ImageSession {
 /**
  * Backs up local images as the disks of one VM.
  *
- * A failed or cancelled session leaves the restore points before it as they were. Should the very last step
- * fail, the listing of a container that is complete and named, the next session adds it to the chain.
+ * A failed or cancelled session leaves the restore points before it as they were. The last step
+ * lists a complete container in the chain metadata. When only that step fails, the next session
+ * does it.
  *
  * @throws a {@link BackupError}; see docs/errors.md
  */

@@ -45,7 +45,9 @@ export class BackupAttempt {
     this.#number = number;
   }
 
-  /** @throws a {@link BackupError} or a `ChangeMapBroken`; nothing of it is left on the engine then */
+  /**
+   * @throws a {@link BackupError} or a `ChangeMapBroken`; nothing of it is left on the engine then
+   */
   async run(): Promise<StoredPoint> {
     const { options } = this.#context;
     const { metadata, vm } = this.#chain;
@@ -165,8 +167,8 @@ export class BackupAttempt {
   }
 
   /**
-   * Ends the backup and checks that its snapshot is gone. All data is here by now, so an engine that
-   * does not end its backup costs no restore point. The journal keeps what is left.
+   * Ends the backup and checks that its snapshot is gone. All data is here by now, so an engine
+   * that does not end its backup costs no restore point. The journal keeps what is left.
    */
   async #release(backup: EngineBackup): Promise<AttemptEnd> {
     const { options, session } = this.#context;
@@ -202,8 +204,8 @@ export class BackupAttempt {
   }
 
   /**
-   * The checkpoint that the next session may start from; empty when there is none. It must exist and
-   * hold a disk. A backup that ended as failed gives none.
+   * The checkpoint that the next session may start from; empty when there is none. It must exist
+   * and hold a disk. A backup that ended as failed gives none.
    */
   async #nextBase(backup: EngineBackup, end: AttemptEnd): Promise<string> {
     const { engine, session } = this.#context;

@@ -1,6 +1,7 @@
 /**
- * The engine backup of a session and the transfers that read its frozen view. Each step is written to
- * the journal before it is done. After a failure or a cancel, the backup is ended on its own clock.
+ * The engine backup of a session and the transfers that read its frozen view. Each step is written
+ * to the journal before it is done. After a failure or a cancel, the backup is ended on its own
+ * clock.
  */
 import { BackupError, EngineError, invariant } from '../../../core/errors.ts';
 import {
@@ -27,7 +28,7 @@ export interface EngineBackupOptions {
   readonly journal: Journal;
   readonly connections: number;
   readonly signal: AbortSignal;
-  /** Says what is waited for, for people. */
+  /** Gets a text that says what the session waits for. */
   readonly onStatus: (text: string) => void;
 }
 
@@ -54,8 +55,8 @@ export class EngineBackup {
   }
 
   /**
-   * Starts a backup and waits until it can be read. After a failure nothing of it is left, or the
-   * journal knows what is.
+   * Starts a backup and waits until it can be read. After a failure nothing of it is left on the
+   * engine, or the journal lists it.
    */
   static async start(start: StartBackup, options: EngineBackupOptions): Promise<EngineBackup> {
     const { engine, vm, journal, signal, onStatus } = options;
@@ -117,7 +118,9 @@ export class EngineBackup {
     return transfer;
   }
 
-  /** Ends the transfer of a disk that was read. One that does not end in time ends with the backup. */
+  /**
+   * Ends the transfer of a disk that was read. One that does not end in time ends with the backup.
+   */
   async closeDisk(transfer: DiskTransfer): Promise<void> {
     this.#transfers.delete(transfer);
     try {
@@ -141,7 +144,7 @@ export class EngineBackup {
   }
 
   /**
-   * Gives the VM back after a failure, on a clock of its own. Never throws: the journal knows what
+   * Ends everything after a failure, on its own clock. Never throws: the journal lists whatever
    * could not be ended in time.
    */
   async abandon(): Promise<void> {
@@ -169,7 +172,9 @@ export class EngineBackup {
     await journal.append({ step: 'backup-ready', backupId: this.id, toCheckpointId, snapshotId });
   }
 
-  /** Downloads that came up since the start keep the engine from ending the backup: they are ours. */
+  /**
+   * Downloads that came up since the start keep the engine from ending the backup: they are ours.
+   */
   async #end(signal: AbortSignal): Promise<BackupEnd> {
     const { vm, session } = this.#options;
     const engine = this.#options.engine.withSignal(signal);
@@ -180,7 +185,9 @@ export class EngineBackup {
     return await endBackup(options, this.id, signal);
   }
 
-  /** Ends the backup of a failed session and looks for its snapshot. The journal keeps what is left. */
+  /**
+   * Ends the backup of a failed session and looks for its snapshot. The journal keeps what is left.
+   */
   async #endLeft(clock: AbortSignal): Promise<void> {
     const { vm, session, journal, onStatus } = this.#options;
     const { note } = session;
@@ -209,7 +216,7 @@ export class EngineBackup {
     const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
     const engine = options.engine.withSignal(clock);
     const late = await awaitBackup(engine, options.vm.id, start.description, clock);
-    // The journal remembers the description of a backup that does not show up.
+    // Without an answer the journal keeps the description for the next session.
     if (!late) return;
     await options.journal.append({ step: 'backup', backupId: late.id });
     await new EngineBackup(late, start, options).#endLeft(clock);
@@ -225,7 +232,7 @@ export class EngineBackup {
       if (mayExist) await EngineBackup.#endLost(start, options);
       else await options.journal.append({ step: 'backup-refused' });
     } catch {
-      // The engine cannot be asked.
+      // The engine does not answer. The journal has the start of the backup.
     }
   }
 }

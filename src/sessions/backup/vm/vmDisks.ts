@@ -51,8 +51,8 @@ export class ChangeMapBroken extends Error {
 /**
  * Reads one disk.
  *
- * @throws {@link ChangeMapBroken} when an incremental disk cannot be opened; errors of the transfer,
- *   the pipeline and the storage
+ * @throws {@link ChangeMapBroken} when an incremental disk cannot be opened; errors of the
+ *   transfer, the pipeline and the storage
  */
 export async function readVmDisk(wanted: PlannedDisk, context: VmDisksContext): Promise<ReadDisk> {
   const { backup, session } = context;

@@ -1,4 +1,6 @@
-/** A backup session of one VM of an engine. The order of its steps is that of docs/ovirt-flow.md. */
+/**
+ * A backup session of one VM of an engine. The order of its steps is that of docs/ovirt-flow.md.
+ */
 import type { BackupVmOptions, VmChain, VmContext, VmTask } from './vmContext.ts';
 import type { StoredPoint } from '../storePoint.ts';
 import { isOutdated, taskWithoutCheckpoint } from './replan.ts';
