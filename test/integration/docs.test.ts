@@ -1,4 +1,4 @@
-/** What the documents say is run or compared here, so that they cannot go stale. */
+/** Runs the commands and compares the facts of the documents, so that they stay true. */
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
