@@ -2,8 +2,8 @@
  * Third stage: ranged reads into raw slots, several at once. Content that is all zero becomes a zero run
  * while it is still in cache; short reads are errors; a failed block is read again into the same slot.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { BackupError, TransferError } from '../../core/errors.ts';
+import { retry } from '../../core/retry.ts';
 import { type BusyClock, clockOf, type StageStats } from '../../core/stats.ts';
 import type {
   BlockDevice,
@@ -53,17 +53,19 @@ function shortRead(task: DiskTask, block: WantedBlock, actualBytes: number): Tra
   );
 }
 
-/** What a disk's reads have in common, whoever makes them. */
+function isRetryable(error: unknown): boolean {
+  return error instanceof BackupError && error.retryable;
+}
+
+/** Reads blocks of one disk into raw slots, for every stage that does so. */
 export class BlockReads {
   readonly #options: BlockReaderOptions;
-  readonly #attempts: number;
   readonly #clock: BusyClock;
   readonly #slotWait: BusyClock;
   readonly #zeros: Buffer;
 
   constructor(options: BlockReaderOptions) {
     this.#options = options;
-    this.#attempts = options.attempts ?? 3;
     this.#clock = clockOf(options.stats);
     this.#slotWait = clockOf(options.stats, 'waitSlotMs');
     this.#zeros = Buffer.alloc(options.task.blockSizeBytes);
@@ -97,18 +99,11 @@ export class BlockReads {
   }
 
   async #fill(bytes: Buffer, block: WantedBlock, signal: AbortSignal): Promise<void> {
-    const { device, retryDelayMs = 200, task } = this.#options;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const actualBytes = await device.readInto(bytes, block.offsetBytes, signal);
-        if (actualBytes !== bytes.length) throw shortRead(task, block, actualBytes);
-        return;
-      } catch (error) {
-        const retryable = error instanceof BackupError && error.retryable;
-        if (!retryable || attempt >= this.#attempts) throw error;
-        await delay(retryDelayMs * 2 ** (attempt - 1), undefined, { signal });
-      }
-    }
+    const { attempts = 3, device, retryDelayMs: firstDelayMs = 200, task } = this.#options;
+    await retry({ attempts, firstDelayMs, shouldRetry: isRetryable, signal }, async () => {
+      const actualBytes = await device.readInto(bytes, block.offsetBytes, signal);
+      if (actualBytes !== bytes.length) throw shortRead(task, block, actualBytes);
+    });
   }
 }
 

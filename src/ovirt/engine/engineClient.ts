@@ -14,7 +14,7 @@ import { faultDetail, parseJson } from './engineAnswers.ts';
 import { authRefused, EngineFaultError, EngineLostError, isUnsent } from './engineErrors.ts';
 import { classifyFault } from './faults.ts';
 import { createAgent, isAbort, readBody } from '../http.ts';
-import { isAwayOrUnsure, isAwayOrOnceServerError, retryWhileAway } from './enginePatience.ts';
+import { isAwayOrUnsure, isAwayOrOnceServerError, retryWhileAway } from './engineRetry.ts';
 import { untilAborted } from '../poll.ts';
 import { requestToken, revokeToken } from './sso.ts';
 import type { OvirtTimings } from '../timings.ts';

@@ -6,10 +6,11 @@
 import { TransferError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
-import { retryUntilReady } from './earlyTransfer.ts';
+import { retry } from '../../core/retry.ts';
 import type { EngineApi } from '../engine/engineApi.ts';
 import { faultKind, isOutcomeUnknown } from '../engine/engineErrors.ts';
 import type { ImageTransfer } from '../engine/entities.ts';
+import { isBusy } from '../engine/faults.ts';
 import { deferAbort } from './deferAbort.ts';
 import { pollUntil, pollWhile } from '../poll.ts';
 import { cancelLeftover, isEnding } from './transferEnd.ts';
@@ -38,7 +39,7 @@ const TRANSFER_INITIATED = 1031;
 export async function createReady(options: TransferOptions): Promise<ImageTransfer> {
   const { journal, engine } = options;
   await journal('transfer-starting');
-  const created = await retryUntilReady(engine, options.signal, () => createOrAdopt(options));
+  const created = await createWhenReady(options);
   await journal('transfer', created.id);
   try {
     return await waitTransferring(options, created.id);
@@ -46,6 +47,27 @@ export async function createReady(options: TransferOptions): Promise<ImageTransf
     await cancelLeftover(engine, created.id);
     throw error;
   }
+}
+
+/**
+ * Creates a transfer. While the backup is not ready or the disk is in use, it is tried again, for as
+ * long as a transfer may take to get ready.
+ */
+async function createWhenReady(options: TransferOptions): Promise<ImageTransfer> {
+  const { timings } = options.engine;
+  const retrying = {
+    windowMs: timings.transferReadyMs,
+    firstDelayMs: timings.pollMinMs,
+    maxDelayMs: timings.pollMaxMs,
+    shouldRetry: isTooEarly,
+    signal: options.signal,
+  };
+  return await retry(retrying, () => createOrAdopt(options));
+}
+
+function isTooEarly(error: unknown): boolean {
+  const kind = faultKind(error);
+  return kind !== undefined && (kind === 'backup-not-ready' || isBusy(kind));
 }
 
 /**

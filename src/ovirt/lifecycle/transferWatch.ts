@@ -4,7 +4,7 @@
  *
  * @see oVirt contract: `extend` does not keep a transfer alive on modern imageio; I/O or OPTIONS does
  */
-import { pause } from '../poll.ts';
+import { pause } from '../../core/retry.ts';
 import type { OvirtTimings } from '../timings.ts';
 
 export interface Watched {
