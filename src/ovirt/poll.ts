@@ -3,6 +3,7 @@ import { EngineError } from '../core/errors.ts';
 import { pause } from '../core/retry.ts';
 import type { OvirtTimings } from './timings.ts';
 
+/** For backupPhases.ts. */
 export { pause } from '../core/retry.ts';
 
 export interface PollOptions {
@@ -17,7 +18,7 @@ export interface PollOptions {
 
 const GROWTH = 1.5;
 
-export function phaseTimeout(what: string, deadlineMs: number, hint?: string): EngineError {
+function phaseTimeout(what: string, deadlineMs: number, hint?: string): EngineError {
   return new EngineError(
     'ENGINE_PHASE_TIMEOUT',
     `${what}: not reached within ${Math.round(deadlineMs / 1000)} s`,
@@ -28,7 +29,7 @@ export function phaseTimeout(what: string, deadlineMs: number, hint?: string): E
 /**
  * Asks until the answer is not undefined. At least one question is asked.
  *
- * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT`; the reason of the signal on abort; errors of `ask`
+ * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT`; the reason of the signal; errors of `ask`
  */
 export async function pollUntil<T>(
   ask: () => Promise<T | undefined>,

@@ -1,6 +1,6 @@
 /**
- * Third stage: ranged reads into raw slots, several at once. Content that is all zero becomes a zero run
- * while it is still in cache; short reads are errors; a failed block is read again into the same slot.
+ * Third stage: ranged reads into raw slots, several at once. A block that is all zero becomes a
+ * zero run. Short reads are errors. A failed block is read again into the same slot.
  */
 import { BackupError, TransferError } from '../../core/errors.ts';
 import { retry } from '../../core/retry.ts';
@@ -22,15 +22,15 @@ export interface BlockReaderOptions {
   readonly device: BlockDevice;
   readonly lease: SlabLease;
   readonly stats: StageStats;
-  /** Reads in flight. @defaultValue 4 */
+  /** Most reads at once. @defaultValue 4 */
   readonly readers?: number | undefined;
-  /** Tries per block for errors that are marked retryable, and for short reads. @defaultValue 3 */
+  /** Tries per block for retryable errors; short reads are among them. @defaultValue 3 */
   readonly attempts?: number | undefined;
-  /** Pause before the second try; doubles with each further one. @defaultValue 200 */
+  /** Pause before the second try. Each further one is twice as long. @defaultValue 200 */
   readonly retryDelayMs?: number | undefined;
 }
 
-/** A block that was read and is all zero. */
+/** The record of a block that was read and is all zero. */
 export function zeroBlock(block: WantedBlock): ZeroRun {
   const { diskId, index, offsetBytes, lengthBytes } = block;
   return { kind: 'zero', diskId, index, offsetBytes, lengthBytes, blockCount: 1 };
@@ -72,8 +72,8 @@ export class BlockReads {
   }
 
   /**
-   * Waits for a slot and gives it to `work`, which makes a record of the block: with the slot, or without,
-   * and then it is released here.
+   * Waits for a slot and gives it to `work`, which makes the record of the block. The slot is
+   * released here when the record does not carry it.
    */
   async withSlot<Out extends DataBlock | HashedBlock | ZeroRun>(
     block: WantedBlock,
@@ -89,7 +89,7 @@ export class BlockReads {
     return [record];
   }
 
-  /** Has the device read the block into the slot, repeatedly where that makes sense. */
+  /** Reads the block from the device into the slot. Retryable errors are repeated. */
   async read(block: WantedBlock, slot: Slot, signal: AbortSignal): Promise<DataBlock | ZeroRun> {
     const { diskId, index, offsetBytes, lengthBytes } = block;
     const bytes = slot.bytes.subarray(0, lengthBytes);
@@ -110,8 +110,8 @@ export class BlockReads {
 /**
  * Makes the reader of one disk.
  *
- * Ownership: acquires one raw slot per wanted block, in record order, keeps it across retries, and passes
- * it on in the {@link DataBlock} or releases it for a zero block.
+ * Ownership: acquires one raw slot per wanted block, in record order, and keeps it across retries.
+ * Passes it on in the {@link DataBlock}, or releases it for a zero block.
  */
 export function createBlockReader(
   options: BlockReaderOptions,

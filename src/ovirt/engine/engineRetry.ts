@@ -49,7 +49,7 @@ export function isAwayOrUnsure(): (error: unknown) => boolean {
   };
 }
 
-/** Makes the rule for one login. SSO's own error is repeated once; an SSO that is away may be starting. */
+/** Makes the rule for one login: SSO's own error is repeated once. */
 export function isAwayOrOnceServerError(): (error: unknown) => boolean {
   return isAwayOrOnce(isSsoServerError);
 }

@@ -7,7 +7,7 @@ interface PauseOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Pauses that were made, in milliseconds. None of them lasts; the clock goes on by each. */
+/** Pauses that were made, in milliseconds. None of them lasts; the clock advances by each. */
 const pauses = vi.hoisted((): number[] => []);
 const onPause = vi.hoisted((): { do: () => void } => ({ do: () => {} }));
 vi.mock('node:timers/promises', () => ({
