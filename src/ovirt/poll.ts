@@ -4,7 +4,6 @@ import { pause } from '../core/retry.ts';
 import type { OvirtTimings } from './timings.ts';
 
 /** For backupPhases.ts. */
-export { pause } from '../core/retry.ts';
 
 export interface PollOptions {
   /** Gives the first and the longest pause between two questions. */

@@ -6,6 +6,7 @@
  */
 import { type BackupError, EngineError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import { retry } from '../../core/retry.ts';
 import { formatDuration } from '../../core/units.ts';
 import type { EngineApi } from '../engine/engineApi.ts';
 import type { StartBackup } from '../engine/engineRequests.ts';
@@ -14,7 +15,7 @@ import type { Backup } from '../engine/entities.ts';
 import { withEvents } from '../engine/eventTexts.ts';
 import { type FaultKind, isBusy } from '../engine/faults.ts';
 import { deferAbort } from './deferAbort.ts';
-import { pause, pollUntil, pollWhile } from '../poll.ts';
+import { pollUntil, pollWhile } from '../poll.ts';
 
 export interface StartBackupOptions {
   readonly engine: EngineApi;
@@ -63,19 +64,23 @@ export async function startBackup(
   options: StartBackupOptions,
 ): Promise<Backup> {
   const { engine, signal } = options;
-  const { startRetryWindowMs, startRetryEveryMs } = engine.timings;
-  const startedAtMs = performance.now();
-  for (;;) {
-    try {
+  const { startRetryWindowMs: windowMs, startRetryEveryMs: delayMs } = engine.timings;
+  const rule = {
+    windowMs,
+    firstDelayMs: delayMs,
+    maxDelayMs: delayMs,
+    shouldRetry: mayPass,
+    signal,
+  };
+  try {
+    return await retry(rule, async () => {
       const backup = await startOrAdopt(start, options);
       await options.journal(backup.id);
       return backup;
-    } catch (error) {
-      signal.throwIfAborted();
-      const mayWait = performance.now() - startedAtMs < startRetryWindowMs;
-      if (!mayPass(error) || !mayWait) throw await explain(error, start, options);
-    }
-    await pause(startRetryEveryMs, signal);
+    });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw await explain(error, start, options);
   }
 }
 
