@@ -1,14 +1,19 @@
 /**
- * Session-log messages: degraded or notable outcomes of a session, each with a stable code, one text
- * and one resolution. They are events, not errors; warnings change the exit code only under `--strict`.
+ * Messages of a session: outcomes that the operator should know, each with a stable code, one text
+ * and one resolution. They are events, not errors. Warnings change the exit code only under
+ * `--strict`.
  */
 
 export type MessageLevel = 'info' | 'warn' | 'error';
 
+/** One message of a session, with its fields filled in. */
 export interface SessionMessage {
+  /** One of {@link MESSAGE_CODES}. */
   readonly code: string;
   readonly level: MessageLevel;
+  /** What happened, in one line. */
   readonly text: string;
+  /** What to do about it, in one line; `None.` when there is nothing to do. */
   readonly resolution: string;
 }
 
