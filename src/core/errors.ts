@@ -88,9 +88,9 @@ const FAMILY_HINTS: readonly (readonly [string, string])[] = [
   ['REPOSITORY_', 'check the repository volume and its permissions'],
   ['CHAIN_', 'run "ovirt-cbt list" and "ovirt-cbt verify"'],
   ['OUTPUT_', 'check the output folder and its permissions'],
-  ['FORMAT_', 'run "ovirt-cbt inspect" on the file; restore it from a copy if there is one'],
+  ['FORMAT_', 'run "ovirt-cbt inspect" on the file; restore the file from a copy if there is one'],
   ['INTEGRITY_', 'run "ovirt-cbt verify"; restore the file from a copy if there is one'],
-  ['CANCELLED', 'run it again; nothing was lost'],
+  ['CANCELLED', 'run the command again; nothing was lost'],
 ];
 const BUG_HINT = 'this is a bug: please report it with the output of --log-level debug';
 
@@ -225,7 +225,7 @@ export function toOutputError(target: string, error: unknown): BackupError {
   if (isOutOfSpace(error)) {
     return new OutputError('OUTPUT_FULL', `write ${target}: no space left`, {
       cause: error,
-      hint: 'free space in the output folder or name another one',
+      hint: 'free space in the output folder, or name another folder',
     });
   }
   return new OutputError('OUTPUT_IO', `write ${target}: ${errnoOf(error) ?? String(error)}`, {
@@ -245,7 +245,7 @@ export function toFailure(error: unknown, signal?: AbortSignal): BackupError {
   if (aborted || (signal?.aborted && error === signal.reason)) {
     const reason: unknown = signal?.reason;
     if (reason instanceof BackupError) return reason;
-    return new CancelledError('CANCELLED', 'the run was cancelled', { cause: error });
+    return new CancelledError('CANCELLED', 'the session was cancelled', { cause: error });
   }
   const text = error instanceof Error ? error.message : String(error);
   return new InternalError('INTERNAL_INVARIANT', text, { cause: error });
