@@ -62,7 +62,7 @@ export class SyncAhead {
     this.#unsyncedBytes += writtenBytes;
     if (this.#running || this.#unsyncedBytes < SYNC_INTERVAL_BYTES) return;
     this.#unsyncedBytes = 0;
-    this.#running = this.#run();
+    this.#running = this.#syncOnce();
   }
 
   /** Waits for the sync that is under way. Rejects with the first error of any sync. */
@@ -71,7 +71,7 @@ export class SyncAhead {
     if (this.#failure) throw this.#failure;
   }
 
-  async #run(): Promise<void> {
+  async #syncOnce(): Promise<void> {
     try {
       await this.#sync();
     } catch (error) {
