@@ -7,7 +7,6 @@ import { KIB } from '../core/units.ts';
 import type { StoredCodec } from './lz4Frame.ts';
 import { JobQueue } from './jobQueue.ts';
 import { InlineRunner, type JobRunner, rejectAll } from './jobRunner.ts';
-import type { SharedWasmMemory } from './kernels/wasm.ts';
 import {
   readRangeFingerprints,
   MAX_RANGE_BLOCKS,
@@ -15,6 +14,15 @@ import {
   type JobResult,
 } from './resultRecord.ts';
 import { compileSlabKernels, type SlabKernels } from './kernels/slabKernels.ts';
+import type {
+  FileRange,
+  HashResult,
+  JobMemory,
+  JobSlot,
+  PackResult,
+  ReadResult,
+  UnpackResult,
+} from './poolTypes.ts';
 import { ThreadRunner } from './threadRunner.ts';
 import {
   JOB_HASH,
@@ -40,65 +48,6 @@ const JOB_DEFAULTS = {
   fileDescriptor: -1,
   blockSizeBytes: 0,
 } as const;
-
-/**
- * The shared memory that a pool works on; a `Slab` has this shape. Its result records lie at its
- * start.
- */
-export interface JobMemory {
-  readonly memory: SharedWasmMemory;
-  /** Bytes of each slot, a multiple of 4096. */
-  readonly slotBytes: number;
-}
-
-/** Room for one block in that memory; a `Slot` of a slab has this shape. */
-export interface JobSlot {
-  /** Number of the slot, which is also the number of its result record. */
-  readonly slotIndex: number;
-  readonly bytes: Uint8Array;
-}
-
-/** Result of {@link WorkerPool.hash}. */
-export interface HashResult {
-  readonly fingerprint: bigint;
-  /** CPU time of the job. The other results have the same field. */
-  readonly workMs: number;
-}
-
-/** A byte range of a file that this process has open. */
-export interface FileRange {
-  readonly fileDescriptor: number;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-}
-
-/** Result of {@link WorkerPool.read}. */
-export interface ReadResult {
-  /** False when not all of the range could be read. The content of the slot is then undefined. */
-  readonly isWhole: boolean;
-  /** xxHash64 with seed 0; 0 for a block of zeros. */
-  readonly fingerprint: bigint;
-}
-
-/** Result of {@link WorkerPool.pack}. */
-export interface PackResult {
-  readonly workMs: number;
-  readonly codec: StoredCodec;
-  readonly storedBytes: number;
-  readonly digest: Uint8Array;
-}
-
-/** Result of {@link WorkerPool.unpack}. */
-export interface UnpackResult {
-  readonly workMs: number;
-  /**
-   * 0, or one of the UNPACK_ values of lz4Frame.ts. After another value than 0, digest and
-   * fingerprint are not valid.
-   */
-  readonly status: number;
-  readonly digest: Uint8Array;
-  readonly fingerprint: bigint;
-}
 
 /** What a pool is made of; see {@link loadPoolParts}. */
 export interface PoolParts {
@@ -177,8 +126,7 @@ export class WorkerPool {
    *
    * @param range - at most {@link MAX_RANGE_BLOCKS} blocks of `blockSizeBytes`. The last one may
    *   be shorter.
-   * @param signal - an abort takes back a job that waits. A job that a thread has begun is waited
-   *   for.
+   * @param signal - an abort takes back a waiting job. A job that has begun is waited for.
    * @returns undefined when not all of the range could be read
    */
   async fingerprintRange(

@@ -51,7 +51,7 @@ describe('a container with a bad sector', () => {
     const reader = await ContainerReader.open(worn);
 
     expect(reader.snapshot.slotNumber).toBe(2);
-    expect(reader.snapshot.damage).toEqual(['slot 1: unreadable']);
+    expect(reader.snapshot.damage).toEqual(['snapshot slot 1: unreadable']);
   });
 
   it('in a bank is read by the copy of the bank', async () => {
