@@ -153,9 +153,9 @@ function groupOf(index: number): Group {
 }
 
 /**
- * `advance4` and `advance8`: (chunks, state0, source0, state1, source1, …), all 32-bit. For each
- * lane it hashes `chunks` chunks (at least 1) at the source address into the 16-byte state at the
- * state address.
+ * `advance4` and `advance8`: (chunks, state0, source0, state1, source1, …), all 32-bit. They hash
+ * `chunks` chunks, at least 1, of every lane. A lane reads its chunks at the source address; its
+ * 16-byte state is at the state address.
  */
 function kernelFunction(groupCount: number): string {
   const groups = Array.from({ length: groupCount }, (_, index) => groupOf(index));

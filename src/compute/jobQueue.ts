@@ -13,8 +13,8 @@ import { JOB_HASH, JOB_FINGERPRINT_RANGE, JOB_READ, type WorkerJob } from './wor
 /** Most jobs of one message. The MD5 kernel hashes the same number of blocks at a time. */
 const MAX_BATCH_JOBS = MAX_LANES;
 /**
- * Most short jobs of one message. Half a batch, so that a thread already has its next batch while
- * the answer to the last one is on its way.
+ * Most short jobs of one message: half a batch. A thread then has its next batch already while the
+ * answer to the last one is on its way.
  */
 const MAX_SHORT_JOBS = MAX_BATCH_JOBS / 2;
 

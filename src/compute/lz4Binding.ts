@@ -100,7 +100,7 @@ export function requireNativeLz4(lz4: Lz4): void {
     'USAGE_CODEC_NOT_NATIVE',
     `lz4 runs without its native build: ${lz4.reason}`,
     {
-      hint: 'run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js, or leave --strict out',
+      hint: 'run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js, or leave out --strict',
     },
   );
 }

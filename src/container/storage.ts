@@ -84,8 +84,8 @@ class FileStorage implements Storage {
   }
 
   async close(): Promise<void> {
-    // A file that was only read has nothing to lose, and an error of its close must not hide an
-    // earlier one.
+    // A file that was only read has nothing to lose. An error of its close must not hide an earlier
+    // one.
     if (this.#mode === 'read') await this.#file.close().catch(() => {});
     else await this.#guard('close', () => this.#file.close());
   }

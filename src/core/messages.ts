@@ -4,6 +4,7 @@
  * `--strict`.
  */
 
+/** `error` gives exit code 3; `warn` does so only under `--strict`; `info` never does. */
 export type MessageLevel = 'info' | 'warn' | 'error';
 
 /** One message of a session, with its fields filled in. */

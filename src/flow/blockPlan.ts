@@ -1,10 +1,10 @@
 /**
  * Pure planning: turns the extents of a disk into runs of container blocks.
  *
- * Every byte belongs to exactly one block. A block that mixes zero and data counts as data, and a
- * block that is dirty in any part counts as dirty. Only a block that is zero in every part counts
- * as zero. Neighbouring blocks of one state form a run, so the cost follows the number of extents,
- * not the size of the disk.
+ * Every byte belongs to exactly one block. A block that mixes zero and data counts as data. A block
+ * that is dirty in any part counts as dirty. Only a block that is zero in every part counts as
+ * zero. Neighbouring blocks of one state form a run. So the cost follows the number of extents, not
+ * the size of the disk.
  */
 import { TransferError } from '../core/errors.ts';
 import type { DiskTask, Extent, PlannedRun } from './records.ts';

@@ -121,8 +121,8 @@ export interface ParentDisk {
 }
 
 /**
- * True when the parent point already gives the right bytes for a block, so that the block need not
- * be stored. That is so when both are zero, or when fingerprint and length are equal. A block whose
+ * True when the parent point already gives the right bytes for a block. Then the block need not be
+ * stored. That is so when both are zero, or when fingerprint and length are equal. A block whose
  * stored bytes are damaged is never unchanged.
  *
  * @param fingerprint - 0n for a block that is zero now.

@@ -1,10 +1,10 @@
 /**
  * MD5 of up to eight blocks at the same time, in place. The kernel (kernels/md5.ts) imports the
- * memory of the slab and advances one state per block. The padding of RFC 1321, section 3, is built
- * in a separate tail, so no byte after the block is touched.
+ * memory of the slab and advances one state for each block. The padding of RFC 1321, section 3, is
+ * built in a separate tail. No byte after the block is touched.
  *
- * `node:crypto` does the work in two cases: where the kernel cannot be compiled, and where the
- * lanes do not pay because there are too few blocks or their lengths differ too much.
+ * `node:crypto` does the work where the kernel cannot be compiled. It also does so where the lanes
+ * do not pay: there are too few blocks, or their lengths differ too much.
  */
 import { createHash } from 'node:crypto';
 import { invariant } from '../../core/errors.ts';
@@ -22,9 +22,9 @@ const LENGTH_BYTES = 8;
  */
 const INITIAL_STATE: Buffer = Buffer.from('0123456789abcdeffedcba9876543210', 'hex');
 /**
- * For up to four blocks, four lanes take 1.17 times as long as node:crypto takes for one block of
- * the same length (bench/RESULTS.md). So the kernel pays when the total length exceeds this many
- * times the longest block.
+ * The kernel pays when the total length exceeds this many times the longest block. For up to four
+ * blocks of one length, four lanes take 1.17 times as long as node:crypto for one of them
+ * (bench/RESULTS.md).
  */
 const BREAK_EVEN_BLOCKS = 1.2;
 

@@ -65,8 +65,8 @@ function* groupIdsOf(table: number, tableIds: readonly number[]): Generator<[num
 }
 
 /**
- * Encodes one table page: the id of the next page, its own id or group ids, data page ids, and -1
- * in the other words.
+ * Encodes one table page. It holds the id of the next page, then its own id or group ids, then data
+ * page ids. All other words are -1.
  */
 export function encodeTablePage(
   table: number,
@@ -86,8 +86,7 @@ export function encodeTablePage(
 }
 
 /**
- * Data pages that table page `table` names by the ×4 rule, as pairs of data page and word in the
- * page.
+ * Data pages that table page `table` names by the ×4 rule. Each comes with its word in the page.
  */
 function* dataWordsOf(table: number, dataPages: number): Generator<[number, number]> {
   for (let index = firstDataPageOf(table); index < dataPages; index++) {

@@ -1,8 +1,7 @@
 /**
  * Opens the newest readable snapshot of a container: header, snapshot slots, banks with their
- * checksums. When a snapshot slot or a bank is damaged, the copy of the other snapshot slot is
- * used, if it holds the same snapshot. Otherwise the older snapshot is used. Damage is reported,
- * not hidden.
+ * checksums. A damaged snapshot slot or bank is replaced by the other snapshot slot's copy, if that
+ * holds the same snapshot. Otherwise the older snapshot is used. Damage is reported, not hidden.
  */
 import { crc32c } from '../../core/crc32.ts';
 import { BackupError, FormatError, IntegrityError } from '../../core/errors.ts';
@@ -121,8 +120,8 @@ async function openBank(
 }
 
 /**
- * True when both snapshot slots describe the same snapshot, so that the banks of one can replace
- * those of the other.
+ * True when both snapshot slots describe the same snapshot. Then the banks of one can replace those
+ * of the other.
  */
 function isTwin(a: SnapshotSlot, b: SnapshotSlot): boolean {
   return (

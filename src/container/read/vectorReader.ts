@@ -36,8 +36,9 @@ export class VectorReader {
    * Opens a vector of `count` records of `recordBytes` each.
    *
    * @param what - name of the vector for error texts.
-   * @throws {@link FormatError} `FORMAT_BOUNDS` when the count needs more pages than there are,
-   *   `FORMAT_STRUCTURE` for a wrong root, or a chain of table pages that loops or ends early.
+   * @throws {@link FormatError} `FORMAT_BOUNDS` when the count needs more pages than there are
+   * @throws {@link FormatError} `FORMAT_STRUCTURE` for a wrong root, or a chain of table pages
+   *   that loops or ends early
    */
   static async open(
     pages: PageReader,

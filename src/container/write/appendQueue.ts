@@ -1,7 +1,7 @@
 /**
  * Sequential appends to a container, with few, large writes. Pieces that arrive while writes are
- * under way leave together in one vectored write. At most two writes and one sync are in flight, so
- * that the thread pool of libuv stays free for reads.
+ * under way leave together in one vectored write. At most two writes and one sync are in flight.
+ * The other threads of libuv's pool stay free for reads.
  */
 import { SyncAhead } from '../../core/fileWrites.ts';
 import { type BusyClock, clockOf, type StageStats } from '../../core/stats.ts';

@@ -1,6 +1,6 @@
 /**
- * Last stage of a backup. It appends the blocks of one disk to an open container, and keeps the map
- * and the fingerprints of the disk. Several sinks may share one writer.
+ * Last stage of a backup. It appends the blocks of one disk to an open container. It also keeps the
+ * map and the fingerprints of the disk. Several sinks may share one writer.
  */
 import { Writable } from 'node:stream';
 import { assertNever } from '../../core/errors.ts';

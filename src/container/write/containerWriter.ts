@@ -122,8 +122,9 @@ export class ContainerWriter {
   }
 
   /**
-   * Takes one packed block with its slot of the slab, and releases the slot. That is when the bytes
-   * are written, or at once when an equal block (MD5, fingerprint and length) is already stored.
+   * Takes one packed block with its slot of the slab. The slot is released when its bytes are
+   * written. When an equal block (MD5, fingerprint and length) is already stored, it is released
+   * immediately.
    *
    * @param onWritten - called when the slot is free again.
    * @returns the block id, and whether the block is new in this container.
@@ -161,7 +162,7 @@ export class ContainerWriter {
     return { blockId, isNew: true };
   }
 
-  /** Adds a folder at the top of the tree. @throws `FORMAT_BOUNDS` for a name that cannot be kept */
+  /** Adds a folder at the top of the tree. @throws `FORMAT_BOUNDS` for a bad name */
   addFolder(name: string, properties: readonly Property[]): FolderHandle {
     checkName(name);
     const items: WriterItem[] = [];

@@ -1,5 +1,5 @@
 /**
- * Second stage, before any byte is read. It drops clean ranges, keeps known zeros as records, and
+ * Second stage, before any byte is read. It drops clean ranges and keeps known zeros as records. It
  * cuts data into wanted blocks, or into short runs for the change finder.
  */
 import { MIB } from '../../core/units.ts';
@@ -72,8 +72,8 @@ export function createDirtyZeroFilter(
 }
 
 /**
- * Bytes of one fingerprint range. That is long enough to be worth a message to a thread, and short
- * enough to be waited for after an abort.
+ * Bytes of one fingerprint range. That is long enough to be worth a message to a thread. It is
+ * short enough to be waited for after an abort.
  */
 const RANGE_BYTES = 8 * MIB;
 

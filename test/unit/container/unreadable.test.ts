@@ -1,4 +1,4 @@
-/** Bad sectors: a place that cannot be read must not hide the copy elsewhere. */
+/** Bad sectors: when one place cannot be read, the copy elsewhere must still be used. */
 import { describe, expect, it } from 'vitest';
 import { ContainerReader } from '../../../src/container/read/containerReader.ts';
 import { PAGE_BYTES, slotOffsetOf } from '../../../src/container/format/layout.ts';
