@@ -3,8 +3,6 @@ import { EngineError } from '../core/errors.ts';
 import { pause } from '../core/retry.ts';
 import type { OvirtTimings } from './timings.ts';
 
-/** For backupPhases.ts. */
-
 export interface PollOptions {
   /** Gives the first and the longest pause between two questions. */
   readonly timings: OvirtTimings;
