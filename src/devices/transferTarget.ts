@@ -7,8 +7,8 @@ import type { ImageChecksum, ImageioClient } from '../ovirt/imageio/imageioClien
 import { retryData } from '../ovirt/imageio/dataRetry.ts';
 import type { DiskTransfer } from '../ovirt/lifecycle/transfer.ts';
 import type { DataBlock } from '../flow/records.ts';
-import { OrderedStage } from '../flow/orderedStage.ts';
-import type { Stage } from '../flow/connect.ts';
+import { ConcurrentSink } from '../flow/concurrentSink.ts';
+import type { Sink } from '../flow/connect.ts';
 import { createStageStats, type StageStats } from '../core/stats.ts';
 
 export interface TransferTargetOptions {
@@ -51,12 +51,14 @@ export class TransferTarget {
     return this.#zeroedBytes;
   }
 
-  /** Uploads blocks, several at once; takes them in ascending order and releases their slots. */
-  stage(): Stage<DataBlock, never> {
-    return new OrderedStage<DataBlock, never>({
+  /**
+   * Makes the sink of the disk: one upload per connection at the same time. Blocks have to come in ascending
+   * order. A slot is released when its upload has ended.
+   */
+  sink(): Sink<DataBlock> {
+    return new ConcurrentSink<DataBlock>({
       concurrency: this.#options.transfer.client.connections,
-      stats: this.stats,
-      run: (block) => this.#put(block),
+      consume: (block) => this.#put(block),
     });
   }
 
@@ -97,7 +99,7 @@ export class TransferTarget {
     }
   }
 
-  async #put(block: DataBlock): Promise<never[]> {
+  async #put(block: DataBlock): Promise<void> {
     const { offsetBytes, lengthBytes, slot } = block;
     const { signal } = this.#options;
     const bytes = slot.bytes.subarray(0, lengthBytes);
@@ -107,10 +109,8 @@ export class TransferTarget {
     this.#endBytes = offsetBytes + lengthBytes;
     await gap;
     await this.#try((client) => client.write(bytes, offsetBytes, signal));
-    slot.release();
     this.stats.blocks++;
     this.stats.bytes += lengthBytes;
-    return [];
   }
 
   async #zeroGap(untilBytes: number): Promise<void> {

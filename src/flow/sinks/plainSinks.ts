@@ -14,33 +14,25 @@ import {
   type ZeroRun,
   releaseSlot,
 } from '../records.ts';
+import { ConcurrentSink, type ConcurrentSinkOptions } from '../concurrentSink.ts';
 import type { Sink } from '../connect.ts';
 
 type Callback = (error?: Error | null) => void;
-type Consume<In> = (record: In) => Promise<void> | void;
 
-/** Wraps an async consumer as a Writable that releases each record's slot, also when the consumer fails. */
+/**
+ * Wraps a consumer as a sink. Records come one at a time, in order.
+ *
+ * Ownership: the slot of a record is released when `consume` ends, also when it fails.
+ *
+ * @param consume - its `signal` is aborted when the chain ends early. The chain rejects only after
+ *   `consume` has ended, so a wait in it has to honour `signal`.
+ * @param finish - called after the last record.
+ */
 export function callbackSink<In extends PipelineRecord>(
-  consume: Consume<In>,
+  consume: ConcurrentSinkOptions<In>['consume'],
   finish?: () => Promise<void> | void,
 ): Sink<In> {
-  async function take(record: In): Promise<void> {
-    try {
-      await consume(record);
-    } finally {
-      releaseSlot(record);
-    }
-  }
-  return new Writable({
-    objectMode: true,
-    highWaterMark: 1,
-    write(record: In, _encoding, done) {
-      take(record).then(() => done(), done);
-    },
-    final(done) {
-      Promise.resolve(finish?.()).then(() => done(), done);
-    },
-  });
+  return new ConcurrentSink<In>({ concurrency: 1, consume, finish });
 }
 
 /** Releases everything. For benchmarks and dry runs. */
@@ -62,8 +54,9 @@ export function describeRecord(record: PipelineRecord): Record<string, unknown> 
 
 /** Writes one line per record to `output`, honouring its back-pressure; `output` is not ended. */
 export function ndjsonSink<In extends PipelineRecord>(output: Writable): Sink<In> {
-  return callbackSink<In>(async (record) => {
-    if (!output.write(`${JSON.stringify(describeRecord(record))}\n`)) await once(output, 'drain');
+  return callbackSink<In>(async (record, signal) => {
+    const line = `${JSON.stringify(describeRecord(record))}\n`;
+    if (!output.write(line)) await once(output, 'drain', { signal });
   });
 }
 

@@ -1,4 +1,4 @@
-/** The way back of one disk, from its containers to whatever takes its blocks. */
+/** Reads the blocks of one disk from its containers, checks them, and passes them to a sink. */
 import { Readable } from 'node:stream';
 import {
   createBlockFetcher,
@@ -12,7 +12,7 @@ import { blockCountOf } from '../../core/units.ts';
 import type { DataBlock } from '../../flow/records.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
-import { connect, type Sink, type Source, type Stage } from '../../flow/connect.ts';
+import { connect, type Sink, type Source } from '../../flow/connect.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
 import type { DiskView, RestorePointView } from '../../repository/restorePointView.ts';
 import type { DiskProgress } from '../shared/progress.ts';
@@ -30,15 +30,15 @@ export interface RestoreBlocksOptions {
 }
 
 /**
- * Sends every block of a disk that is not zero to `sink`, ascending, checked by CRC, MD5 and, where the
- * fingerprint index can be read, at its place; at most one stage lies in between.
+ * Sends every block of a disk that is not zero to `sink`, in ascending order.
+ *
+ * Each block is checked by CRC and MD5, and by the fingerprint index where that can be read.
  *
  * @throws {@link IntegrityError} for a damaged or missing block
  */
-export async function restoreBlocks<Out>(
+export async function restoreBlocks(
   options: RestoreBlocksOptions,
-  stages: readonly [] | readonly [Stage<DataBlock, Out>],
-  sink: Sink<DataBlock> | Sink<Out>,
+  sink: Sink<DataBlock>,
 ): Promise<void> {
   const { disk, view: point, resources, codecs, fetch, unpack, onDiskStart } = options;
   const { signal, pool } = resources;
@@ -56,9 +56,7 @@ export async function restoreBlocks<Out>(
     const source = blockSource(view, fingerprints);
     const fetcher = createBlockFetcher({ lease, stats: fetch });
     const unpacker = createBlockUnpacker({ lease, stats: unpack, pool, fingerprint });
-    const [stage] = stages;
-    if (stage) await connect(source, [fetcher, unpacker, stage], sink as Sink<Out>, { signal });
-    else await connect(source, [fetcher, unpacker], sink as Sink<DataBlock>, { signal });
+    await connect(source, [fetcher, unpacker], sink, { signal });
   });
   if (fingerprints) checkComplete(view, fingerprints, unpack.blocks);
 }

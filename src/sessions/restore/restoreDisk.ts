@@ -89,7 +89,6 @@ export class DiskRestore {
     const { resources, codecs, view, onMessage, onDiskStart } = this.#options;
     await restoreBlocks(
       { disk, view, resources, codecs, fetch, unpack, onMessage, onDiskStart },
-      [],
       rawFileSink(file, target),
     );
   }

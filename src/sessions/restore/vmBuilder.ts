@@ -9,7 +9,6 @@ import { deferAbort } from '../../ovirt/lifecycle/deferAbort.ts';
 import { pollWhile } from '../../ovirt/poll.ts';
 import { DiskTransfer } from '../../ovirt/lifecycle/transfer.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
-import { nullSink } from '../../flow/sinks/plainSinks.ts';
 import type { Journal, JournalEntry } from '../../repository/journal.ts';
 import { readOvf } from '../../repository/pointReader.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
@@ -271,7 +270,7 @@ export class VmBuilder {
       onDiskStart: this.#options.onDiskStart ?? (() => {}),
     };
     this.#targets.push(target);
-    await restoreBlocks(options, [target.stage()], nullSink<never>());
+    await restoreBlocks(options, target.sink());
     await target.finish();
     return target;
   }

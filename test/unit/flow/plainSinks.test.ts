@@ -82,6 +82,29 @@ describe('callbackSink', () => {
     );
   });
 
+  test('keeps the slot of an aborted chain until the consumer is done', async () => {
+    const controller = new AbortController();
+    let release: (() => void) | undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const sink = callbackSink<DataBlock>(() => held);
+    const record = await dataBlock(lease, 0, blockContent('A'));
+    const failed = expectCode(
+      connect(sourceOf([record]), [], sink, { signal: controller.signal }),
+      'CANCELLED',
+    );
+    let isOver = false;
+    void failed.then(() => (isOver = true));
+    await new Promise(setImmediate);
+
+    controller.abort();
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    const early = [isOver, slab.inUseCount];
+    release?.();
+    await failed;
+
+    expect(early).toEqual([false, 1]);
+  });
+
   test('runs the finisher after the last record', async () => {
     const calls: string[] = [];
     const sink = callbackSink<DataBlock | ZeroRun>(
@@ -147,6 +170,21 @@ describe('ndjsonSink', () => {
     await feed(ndjsonSink(output), 'A'.repeat(20));
 
     expect([overlaps, output.writableLength]).toEqual([0, 0]);
+  });
+
+  test('ends with an abort while its output takes nothing', { timeout: 2_000 }, async () => {
+    const controller = new AbortController();
+    const output = new PassThrough({ highWaterMark: 1 });
+    const records = sourceOf(readerRecords(lease, '000'));
+    const done = connect(records, [], ndjsonSink<DataBlock | ZeroRun>(output), {
+      signal: controller.signal,
+    });
+    const failed = expectCode(done, 'CANCELLED');
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+
+    controller.abort();
+
+    await failed;
   });
 
   test('leaves its output open', async () => {
