@@ -38,7 +38,7 @@ export interface FetchedBlock {
 export type OnDamage = (block: BlockToFetch, error: BackupError) => void;
 
 interface CommonOptions {
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'unpack'>;
   readonly stats: StageStats;
   readonly onDamage?: OnDamage | undefined;
 }

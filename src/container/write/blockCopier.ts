@@ -23,7 +23,11 @@ export interface CopiedBlock extends BlockToFetch {
 
 export interface BlockCopierOptions {
   readonly pool: WorkerPool;
-  readonly lease: SlabLease;
+  /**
+   * Stored bytes go from packed slot to packed slot, but the lease is `unpack`: a block holds its packed
+   * slot while it waits for the raw one in which it is checked.
+   */
+  readonly lease: SlabLease<'unpack'>;
   /** Blocks and their stored bytes. */
   readonly stats: StageStats;
 }

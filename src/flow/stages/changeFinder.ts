@@ -28,7 +28,7 @@ export interface ChangeFinderOptions {
   readonly fileReadPool: WorkerPool;
   /** The disk at the parent restore point. Must not change meanwhile. */
   readonly parent: ParentDisk;
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'pack'>;
   /** Counts the blocks that need not be read any more; may be those of the reader behind. */
   readonly stats: StageStats;
 }

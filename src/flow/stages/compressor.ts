@@ -11,7 +11,7 @@ import type { WorkerPool } from '../../compute/workerPool.ts';
 
 export interface CompressorOptions {
   readonly pool: WorkerPool;
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'pack'>;
   readonly stats: StageStats;
 }
 

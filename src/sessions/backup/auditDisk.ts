@@ -98,7 +98,7 @@ export async function auditDisk(
     if (record.kind !== 'unchanged') mismatchedBlocks++;
   });
   const parent = { sizeBytes: run.parent.sizeBytes, fingerprints: run.parent.fingerprints };
-  await resources.withLease((lease) =>
+  await resources.withLease('pack', (lease) =>
     connect(
       Readable.from(wantedBlocks(run, spans, ratio), { objectMode: true, highWaterMark: 1 }),
       [

@@ -52,7 +52,7 @@ export async function restoreBlocks(
     readBytes: () => fetch.bytes,
   });
   const { fingerprint } = codecs;
-  await resources.withLease(async (lease) => {
+  await resources.withLease('unpack', async (lease) => {
     const source = blockSource(view, fingerprints);
     const fetcher = createBlockFetcher({ lease, stats: fetch });
     const unpacker = createBlockUnpacker({ lease, stats: unpack, pool, fingerprint });

@@ -209,7 +209,7 @@ class RunMerger {
       fingerprints: inherited,
       stats: createStageStats(),
     });
-    await resources.withLease(async (lease) => {
+    await resources.withLease('unpack', async (lease) => {
       const copier = createBlockCopier({ lease, pool, stats });
       await connect(sourceOf(merged, task), [copier], sink, { signal });
     });

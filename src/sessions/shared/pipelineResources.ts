@@ -1,7 +1,7 @@
 /** What a run holds besides files: slab, workers, one abort signal. Disposed when the run ends. */
 import { availableParallelism } from 'node:os';
 import { UsageError } from '../../core/errors.ts';
-import { createSlab, type Slab, type SlabLease } from '../../flow/slab.ts';
+import { createSlab, type Slab, type SlabDirection, type SlabLease } from '../../flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../compute/workerPool.ts';
 
 const MAX_WORKERS = 64;
@@ -103,11 +103,16 @@ export class PipelineResources {
   }
 
   /**
-   * Runs one chain with its own lease; the first failing chain stops the others of the run. The lease ends
-   * after the chain is torn down, so that its slots serve other chains.
+   * Runs one chain with its own lease. The first chain that fails stops the others of the session. The
+   * lease ends after the chain is torn down, so that its slots serve other chains.
+   *
+   * @throws what `work` throws; {@link InternalError} while a chain of the other direction runs
    */
-  async withLease<T>(work: (lease: SlabLease) => Promise<T>): Promise<T> {
-    const lease = this.slab.lease();
+  async withLease<Direction extends SlabDirection, T>(
+    direction: Direction,
+    work: (lease: SlabLease<Direction>) => Promise<T>,
+  ): Promise<T> {
+    const lease = this.slab.lease(direction);
     try {
       return await work(lease);
     } catch (error) {

@@ -56,7 +56,7 @@ class Upload {
   readonly transfer = new FakeTransfer();
   readonly controller = new AbortController();
   readonly slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 40 * BLOCK_BYTES });
-  readonly lease: SlabLease = this.slab.lease();
+  readonly lease: SlabLease = this.slab.lease('unpack');
   readonly target: TransferTarget;
 
   constructor(mustZero = false) {

@@ -44,7 +44,7 @@ let events: string[];
 
 beforeEach(() => {
   slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 64 * BLOCK_BYTES });
-  lease = slab.lease();
+  lease = slab.lease('pack');
   work = new ManualWork();
   events = [];
 });

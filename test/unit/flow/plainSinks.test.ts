@@ -26,7 +26,7 @@ let lease: SlabLease;
 
 beforeEach(() => {
   slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 6 * BLOCK_BYTES });
-  lease = slab.lease();
+  lease = slab.lease('pack');
 });
 
 afterEach(() => {
@@ -293,7 +293,7 @@ describe('rawFileSink', () => {
   test('takes eight blocks while others are written, and not one more', async () => {
     lease.end();
     const bigSlab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 64 * BLOCK_BYTES });
-    const bigLease = bigSlab.lease();
+    const bigLease = bigSlab.lease('pack');
     const file = new WatchedFile();
     file.isSlow = true;
     const sink = file.sink();
@@ -348,7 +348,7 @@ describe('rawFileSink', () => {
 
   test('reports a sync along the way that failed', async () => {
     const bigSlab = createSlab({ blockSizeBytes: 32 * MIB, slabBytes: 96 * MIB });
-    const bigLease = bigSlab.lease();
+    const bigLease = bigSlab.lease('pack');
     const file = new WatchedFile();
     file.syncError = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
     const lengthBytes = 32 * MIB;
