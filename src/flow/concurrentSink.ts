@@ -1,8 +1,9 @@
 /**
  * Base of sinks that work on several records at the same time.
  *
- * The next record is accepted while fewer than `concurrency` are in flight. `destroy` waits for the work
- * in flight before the sink closes. Otherwise work would use slots after their lease has ended.
+ * The next record is accepted while fewer than `concurrency` are in flight. `destroy` waits for the
+ * work in flight before the sink closes. Otherwise work would use slots after their lease has
+ * ended.
  */
 import { Writable } from 'node:stream';
 import { type PipelineRecord, releaseSlot } from './records.ts';
@@ -11,12 +12,14 @@ export interface ConcurrentSinkOptions<In> {
   /** Records in flight at the same time, at least 1. */
   readonly concurrency: number;
   /**
-   * Work on one record; called in record order. The slot of the record is released when the work ends,
-   * also when it fails. A rejection or a throw ends the stream with that error. `signal` is aborted when
-   * the sink is destroyed or has finished.
+   * Work on one record; called in record order. The slot of the record is released when the work
+   * ends, also when it fails. A rejection or a throw ends the stream with that error. `signal` is
+   * aborted when the sink is destroyed; every wait in the work has to honour it.
    */
   readonly consume: (record: In, signal: AbortSignal) => Promise<void> | void;
-  /** Work after all records; not called when the sink was destroyed before. */
+  /**
+   * Called after the work on all records has ended; not called when the sink was destroyed before.
+   */
   readonly finish?: (() => Promise<void> | void) | undefined;
 }
 
@@ -24,7 +27,7 @@ type Callback = (error?: Error | null) => void;
 
 export class ConcurrentSink<In extends PipelineRecord> extends Writable {
   readonly #options: ConcurrentSinkOptions<In>;
-  /** Never reject. */
+  /** Work that has not ended. None of it rejects. */
   readonly #inFlight = new Set<Promise<void>>();
   readonly #stop = new AbortController();
   #accept: Callback | undefined;
@@ -88,7 +91,10 @@ export class ConcurrentSink<In extends PipelineRecord> extends Writable {
     await this.#finishing?.catch(() => {});
   }
 
-  /** A sink that is destroyed while it takes a record gets that record's work a moment later. */
+  /**
+   * When `consume` destroys the sink, the work of that record is added a moment later. Hence the
+   * loop.
+   */
   async #settle(): Promise<void> {
     do {
       await Promise.all(this.#inFlight);

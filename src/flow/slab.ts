@@ -1,13 +1,16 @@
 /**
  * The slab: all slots for the block bytes of a session, in shared memory, in two classes.
  *
- * Raw slots hold plain blocks, packed slots hold stored forms. A slot has exactly one owner; passing its
- * record on passes it. A block takes its slots in one of two orders, see {@link SlabDirection}. Whoever
- * holds the first slot waits at most for the second; whoever holds the second waits for none. So one slot of
- * each class is enough to finish. This holds for one direction at a time only: a block that holds raw and waits
- * for packed would meet one that holds packed and waits for raw, and both would wait for ever.
+ * Raw slots hold plain blocks, packed slots hold stored forms. A slot has exactly one owner.
+ * Passing its record on passes the slot.
  *
- * The memory is a shared `WebAssembly.Memory`, so that worker threads and wasm kernels see the same bytes.
+ * A block takes its two slots in the order of the {@link SlabDirection}. The owner of the first
+ * slot waits at most for the second. The owner of the second waits for no slot. So one slot of each
+ * class is enough to finish every chain. This holds only while all chains have the same direction.
+ * Otherwise two blocks could each hold the slot that the other one waits for.
+ *
+ * The memory is a shared `WebAssembly.Memory`, so that worker threads and wasm kernels see the same
+ * bytes.
  */
 import { InternalError, invariant, UsageError } from '../core/errors.ts';
 import { MIB, roundUp } from '../core/units.ts';
@@ -25,9 +28,10 @@ export type SlotClass = 'raw' | 'packed';
 /**
  * The order in which a chain takes the two slots of a block.
  *
- * - `pack`: first raw, then packed. A backup reads into a raw slot and compresses into a packed one.
- * - `unpack`: first packed, then raw. Restore, verify and merge read stored bytes into a packed slot and
- *   expand them into a raw one.
+ * - `pack`: first raw, then packed. A backup reads into a raw slot and compresses into a packed
+ *   one.
+ * - `unpack`: first packed, then raw. Restore, verify and merge read stored bytes into a packed
+ *   slot and expand them into a raw one.
  */
 export type SlabDirection = 'pack' | 'unpack';
 
@@ -73,7 +77,7 @@ interface Waiter {
   readonly onAbort: () => void;
 }
 
-/** Slots of one class: a free list and waiters served in order. */
+/** Slots of one class: a list of free ones, and waiters that are served in order. */
 class Arena {
   readonly #slotClass: SlotClass;
   readonly #firstIndex: number;
@@ -140,11 +144,11 @@ class Arena {
 }
 
 /**
- * One chain's right to slots. Several leases of one direction share a slab. Ending a lease gives back the
- * slots that its chain lost in stream buffers when it was torn down.
+ * One chain's right to slots. Several leases of one direction share a slab. Ending a lease gives
+ * back the slots that its chain lost in stream buffers when it was torn down.
  *
- * A stage takes the lease of its direction, so a compressor on the lease of a restore does not compile.
- * `SlabLease` without a direction can give out slots, but no stage takes it.
+ * A stage takes the lease of its direction, so a compressor on the lease of a restore does not
+ * compile. `SlabLease` without a direction can give out slots, but no stage takes it.
  */
 export class SlabLease<Direction extends SlabDirection = SlabDirection> {
   readonly direction: Direction;
@@ -166,14 +170,15 @@ export class SlabLease<Direction extends SlabDirection = SlabDirection> {
   }
 
   /**
-   * Waits for a raw slot; waiters are served in the order of their calls. Rejects with the reason of
-   * `signal`, and without one when the lease ends.
+   * Waits for a raw slot. Waiters of all leases are served in the order of their calls. Rejects
+   * with the reason of `signal` when that is aborted, and with `INTERNAL_INVARIANT` when the lease
+   * ends.
    */
   async acquireRaw(signal?: AbortSignal): Promise<Slot> {
     return await this.#acquire(this.#raw, signal);
   }
 
-  /** Waits for a packed slot; as {@link acquireRaw}. */
+  /** Waits for a packed slot, as {@link acquireRaw} does for a raw one. */
   async acquirePacked(signal?: AbortSignal): Promise<Slot> {
     return await this.#acquire(this.#packed, signal);
   }
@@ -187,8 +192,8 @@ export class SlabLease<Direction extends SlabDirection = SlabDirection> {
   }
 
   /**
-   * Takes back every slot still out. Call it only when all streams of the chain are closed and no worker
-   * has a job of it left.
+   * Takes back every slot that is still out. Call it only when all streams of the chain are closed
+   * and no worker has a job of the chain. Otherwise they would use slots of the next owner.
    *
    * @returns how many slots were still out; 0 after a chain that succeeded.
    */
@@ -248,7 +253,7 @@ export class Slab {
     this.#packed = new Arena('packed', this.rawCount, views.slice(this.rawCount));
   }
 
-  /** Slots that are out at this moment, over all leases. */
+  /** Slots that are out now, over all leases. */
   get inUseCount(): number {
     return this.#raw.inUseCount + this.#packed.inUseCount;
   }

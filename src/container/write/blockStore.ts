@@ -1,6 +1,6 @@
 /**
- * The block store of a container that is being written: one row per stored block, and a hash table that
- * finds equal blocks. A block costs 48 bytes of row and at most 24 bytes of table.
+ * The block store of a container that is being written: one row per stored block, and a hash table
+ * that finds equal blocks. A block costs 48 bytes of row and at most 24 bytes of table.
  */
 import { invariant } from '../../core/errors.ts';
 import { roundUp } from '../../core/units.ts';
@@ -122,7 +122,8 @@ export class BlockStore {
     }
     for (let k = 0; k + 1 < buckets.length; k++) {
       const [from, to] = [buckets[k] ?? 0, buckets[k + 1] ?? 0];
-      // A small container has few ids. A view of each of the 65,536 buckets would cost more than the rest.
+      // A small container has few ids. A view of each of the 65,536 buckets would cost more than
+      // the rest.
       if (to - from < 2) continue;
       ids.subarray(from, to).sort((a, b) => this.digestOf(a).compare(this.digestOf(b)) || a - b);
     }

@@ -1,6 +1,6 @@
 /**
- * Sinks that need no container: to a raw file, to NDJSON, to a callback, to nowhere. They are also the
- * examples for sinks of your own: an object-mode Writable that releases the slots it gets.
+ * Sinks that need no container: to a raw file, to NDJSON, to a callback, to nowhere. They also show
+ * how to write a sink of your own: an object-mode Writable that releases the slots it gets.
  */
 import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
@@ -52,7 +52,7 @@ export function describeRecord(record: PipelineRecord): Record<string, unknown> 
   return line;
 }
 
-/** Writes one line per record to `output`, honouring its back-pressure; `output` is not ended. */
+/** Writes one line per record to `output` and waits while that is full. `output` is not ended. */
 export function ndjsonSink<In extends PipelineRecord>(output: Writable): Sink<In> {
   return callbackSink<In>(async (record, signal) => {
     const line = `${JSON.stringify(describeRecord(record))}\n`;
@@ -60,12 +60,12 @@ export function ndjsonSink<In extends PipelineRecord>(output: Writable): Sink<In
   });
 }
 
-/** Blocks that wait while others are written; neighbours among them leave in one write. */
+/** Blocks that are taken while others are written. Neighbours among them leave in one write. */
 const MAX_WAITING = 8;
 
 type FileRecord = DataBlock | HashedBlock | ZeroRun;
 
-/** Bytes of blocks that follow each other in the disk. */
+/** Bytes of data blocks without a gap between them in the disk. */
 interface Stretch {
   readonly offsetBytes: number;
   endBytes: number;
@@ -87,15 +87,18 @@ function stretchesOf(records: readonly FileRecord[]): Stretch[] {
   return stretches;
 }
 
-/** Node counts a record as taken when its callback is called, which is at once while few wait. */
+/**
+ * Accepts records at once while fewer than {@link MAX_WAITING} wait. It is no {@link ConcurrentSink},
+ * because that works on each record alone, and neighbours leave in one write here.
+ */
 class RawFileSink extends Writable {
   readonly #file: FileHandle;
   readonly #name: string;
   readonly #syncs: SyncAhead;
   #waiting: FileRecord[] = [];
-  /** Of the last record that was taken while too many waited. */
+  /** Accepts the last record, which came while too many waited. */
   #accept: Callback | undefined;
-  /** The last writes. Never rejects. */
+  /** Ends with the writes that are under way. Never rejects. */
   #work: Promise<void> = Promise.resolve();
   #isWriting = false;
 
@@ -117,14 +120,14 @@ class RawFileSink extends Writable {
     this.#settle().then(() => done(), done);
   }
 
-  /** Waits for what is under way, so that nothing touches a slot or the file after `close`. */
+  /** Waits for writes under way: after `close` the caller closes the file and ends the lease. */
   override _destroy(error: Error | null, done: Callback): void {
     for (const record of this.#waiting.splice(0)) releaseSlot(record);
     const end = (): void => done(error);
     this.#settle().then(end, end);
   }
 
-  /** Writes what waits until nothing does. */
+  /** Writes the waiting records, and those that come meanwhile. */
   async #pump(): Promise<void> {
     this.#isWriting = true;
     try {
@@ -170,9 +173,9 @@ class RawFileSink extends Writable {
 }
 
 /**
- * Writes blocks at their place in a raw file that is new and has its full size already, so that zero runs
- * stay holes. What has been written is synced along the way; the last sync is the caller's, as is the file,
- * which is not closed here. Errors of the stream: `OUTPUT_FULL`, `OUTPUT_IO`.
+ * Writes blocks at their place in a raw file. The file has to be new and of its full size, so that
+ * zero runs stay holes. Written bytes are synced every 64 MiB. The caller makes the last sync and
+ * closes the file. Errors of the stream: `OUTPUT_FULL`, `OUTPUT_IO`.
  *
  * @param name - the file's name for messages.
  */

@@ -98,7 +98,7 @@ function blockSource(
   return Readable.from(blocks(), { objectMode: true, highWaterMark: 1 });
 }
 
-/** Every block that the fingerprint index calls non-zero has to have been written. */
+/** A block that the fingerprint index calls non-zero must not be missing in the containers. */
 function checkComplete(view: DiskView, fingerprints: FingerprintMap, writtenBlocks: number): void {
   const end = blockCountOf(view.sizeBytes, view.blockSizeBytes);
   let expected = 0;
