@@ -27,7 +27,7 @@ export interface CeilingArgument {
 interface Parts {
   readonly pool: WorkerPool;
   readonly fileReadPool: WorkerPool;
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'pack'>;
   readonly signal: AbortSignal;
 }
 
@@ -66,7 +66,7 @@ async function timed(
   }
   const { pool, fileReadPool, slab } = shared;
   const { signal } = new AbortController();
-  const lease = slab.lease();
+  const lease = slab.lease('pack');
   const sum = new Checksum();
   const startedAtMs = performance.now();
   await work({ pool, fileReadPool, lease, signal }, sum);

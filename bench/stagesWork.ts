@@ -48,7 +48,7 @@ interface Blocks {
 }
 
 async function fillSlots(slab: Slab, file: string): Promise<Blocks> {
-  const lease = slab.lease();
+  const lease = slab.lease('pack');
   const content = await readFile(file);
   const slots = await Promise.all(Array.from({ length: MAX_LANES }, () => lease.acquireRaw()));
   const packed = await Promise.all(slots.map(() => lease.acquirePacked()));

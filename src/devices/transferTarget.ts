@@ -1,4 +1,7 @@
-/** Writes a disk of an engine through an upload transfer: data ranges, zeros where they matter, flush, checksum. */
+/**
+ * Writes a disk of an engine through an upload transfer: blocks, zeros where needed, flush,
+ * checksum.
+ */
 import { BackupError, TransferError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
 import { GIB } from '../core/units.ts';
@@ -7,8 +10,8 @@ import type { ImageChecksum, ImageioClient } from '../ovirt/imageio/imageioClien
 import { retryData } from '../ovirt/imageio/dataRetry.ts';
 import type { DiskTransfer } from '../ovirt/lifecycle/transfer.ts';
 import type { DataBlock } from '../flow/records.ts';
-import { OrderedStage } from '../flow/orderedStage.ts';
-import type { Stage } from '../flow/connect.ts';
+import { ConcurrentSink } from '../flow/concurrentSink.ts';
+import type { Sink } from '../flow/connect.ts';
 import { createStageStats, type StageStats } from '../core/stats.ts';
 
 export interface TransferTargetOptions {
@@ -16,15 +19,15 @@ export interface TransferTargetOptions {
   readonly diskId: string;
   readonly alias: string;
   readonly virtualSizeBytes: number;
-  /** The new disk may hold old bytes of its storage, so that gaps have to be zeroed. */
+  /** Whether gaps have to be zeroed, because the new disk may hold old bytes of its storage. */
   readonly mustZero: boolean;
-  /** First pause between tries of a request; doubles with each further one. */
+  /** Pause before the second try of a request; doubles with each further one. */
   readonly retryDelayMs: number;
   readonly signal: AbortSignal;
   readonly note: (message: SessionMessage) => void;
 }
 
-/** The server zeroes in steps of 128 MiB; a longer request would outlast its patience. */
+/** The server zeroes in steps of 128 MiB. A much longer request would end in a timeout. */
 const MAX_ZERO_BYTES = GIB;
 
 export class TransferTarget {
@@ -42,7 +45,7 @@ export class TransferTarget {
     this.#isVerified = isOffered;
   }
 
-  /** Whether {@link finish} compared, or will compare, what arrived with what was sent. */
+  /** Whether {@link finish} compares checksums; false after the server could not compute one. */
   get isVerified(): boolean {
     return this.#isVerified;
   }
@@ -51,12 +54,14 @@ export class TransferTarget {
     return this.#zeroedBytes;
   }
 
-  /** Uploads blocks, several at once; takes them in ascending order and releases their slots. */
-  stage(): Stage<DataBlock, never> {
-    return new OrderedStage<DataBlock, never>({
+  /**
+   * Makes the sink of the disk, with one request per connection in flight. Blocks have to come in
+   * ascending order. A slot is released when its request has ended.
+   */
+  sink(): Sink<DataBlock> {
+    return new ConcurrentSink<DataBlock>({
       concurrency: this.#options.transfer.client.connections,
-      stats: this.stats,
-      run: (block) => this.#put(block),
+      consume: (block) => this.#put(block),
     });
   }
 
@@ -80,7 +85,9 @@ export class TransferTarget {
     );
   }
 
-  /** The upload is whole and durable by now: a server that cannot compute a checksum does not undo it. */
+  /**
+   * The upload is whole and durable by now, so a server without a checksum is no reason to fail.
+   */
   async #askChecksum(): Promise<string | undefined> {
     const { transfer, alias, signal, note, diskId: id } = this.#options;
     try {
@@ -97,20 +104,18 @@ export class TransferTarget {
     }
   }
 
-  async #put(block: DataBlock): Promise<never[]> {
+  async #put(block: DataBlock): Promise<void> {
     const { offsetBytes, lengthBytes, slot } = block;
     const { signal } = this.#options;
     const bytes = slot.bytes.subarray(0, lengthBytes);
-    // In the order of the blocks, because nothing was awaited yet.
+    // Before the first await, so that the checksum gets the blocks in their order.
     this.#checksum?.update(offsetBytes, bytes);
     const gap = this.#zeroGap(offsetBytes);
     this.#endBytes = offsetBytes + lengthBytes;
     await gap;
     await this.#try((client) => client.write(bytes, offsetBytes, signal));
-    slot.release();
     this.stats.blocks++;
     this.stats.bytes += lengthBytes;
-    return [];
   }
 
   async #zeroGap(untilBytes: number): Promise<void> {
@@ -125,7 +130,9 @@ export class TransferTarget {
     }
   }
 
-  /** Repeats a request, which has the same effect however often it is carried out. */
+  /**
+   * Repeats a request that failed on its way. Repeating is safe: it writes the same bytes again.
+   */
   async #try(work: (client: ImageioClient) => Promise<void>): Promise<void> {
     const { transfer } = this.#options;
     await retryData(this.#options, () => transfer.use(work));

@@ -1,6 +1,7 @@
 /**
- * Typed wiring: sources, stages and sinks are Node streams with phantom types, and `connect` is the one
- * place where they are composed (stream-chain) and run (`pipeline`).
+ * Typed wiring. Sources, stages and sinks are Node streams; types alone say which records they take
+ * and give. `connect` is the one place that composes them (stream-chain) and runs them
+ * (`pipeline`).
  */
 import { setMaxListeners } from 'node:events';
 import type { Duplex, Readable, Writable } from 'node:stream';
@@ -18,12 +19,15 @@ export type Stage<In, Out> = Duplex & {
   readonly [IN]?: (block: In) => void;
   readonly [OUT]?: Out;
 };
-/** An object-mode Writable of `In`. Any Writable of the user's fits; it has to release the slots it gets. */
+/**
+ * An object-mode Writable of `In`. A Writable of your own fits too; it has to release the slots it
+ * gets.
+ */
 export type Sink<In> = Writable & { readonly [IN]?: (block: In) => void };
 
 /**
- * A stage without resources: stream-chain fuses neighbours into one stream. Returns the next record,
- * `undefined` to drop, or a generator for several.
+ * A stage without resources; stream-chain fuses neighbours into one stream. Returns the next
+ * record, `undefined` to drop the record, or a generator for several records.
  */
 export type StageFunction<In, Out> = (block: In) => Out | undefined | Generator<Out>;
 export type StageLike<In, Out> = Stage<In, Out> | StageFunction<In, Out>;
@@ -43,10 +47,10 @@ function isStream(part: unknown): part is Duplex {
   return typeof part === 'object';
 }
 
-/** Streams of the process itself stay open; `pipeline` does not end them either. */
+/** These stay open: they belong to the process, and `pipeline` does not end them either. */
 const STANDARD_STREAMS: readonly unknown[] = [process.stdout, process.stderr];
 
-/** Destroys a stream that is still open and waits until its resources are gone. */
+/** Waits until a stream is closed. With `error`, a stream that is still open is destroyed first. */
 async function closeStream(
   stream: Readable | Writable,
   isSink: boolean,
@@ -58,6 +62,7 @@ async function closeStream(
   await finished(stream, { readable: !isSink }).catch(() => {});
 }
 
+/** Codes of errors that streams report because a neighbour of theirs has failed. */
 const CONSEQUENCES: readonly unknown[] = ['ERR_STREAM_DESTROYED', 'ERR_STREAM_PREMATURE_CLOSE'];
 
 function isConsequence(error: unknown): boolean {
@@ -67,9 +72,10 @@ function isConsequence(error: unknown): boolean {
 /**
  * Runs a chain to its end.
  *
- * The types refuse a wrong order of stages. Resolves when the sink has finished and every stage is closed.
- * Rejects with the first error, after every stage is closed, so that slots, files and workers of the chain
- * are idle in either case. An abort of `signal` rejects with `CANCELLED` or with the error given as reason.
+ * A wrong order of stages does not compile. The call settles after every stream of the chain is
+ * closed. Nothing uses the slots, files and workers of the chain any more then. It rejects with the
+ * first error. After an abort of `signal` that is the error given as reason, or one with the code
+ * `CANCELLED`.
  *
  * @throws an error of the {@link BackupError} family
  */
@@ -124,7 +130,8 @@ export async function connect(
   const { signal } = options;
   setMaxListeners(0, signal);
   const inner = stages.filter(isStream);
-  // A source that ends just when a stage fails meets a chain that is destroyed, before the stage tells why.
+  // When a source ends just as a stage fails, `pipeline` rejects with the consequence. The cause
+  // comes later.
   const causes: unknown[] = [];
   for (const part of [source, ...inner, sink]) part.once('error', (error) => causes.push(error));
   const closeAll = async (error: Error | undefined): Promise<void> => {

@@ -1,21 +1,24 @@
 /**
- * Base of stages that work on several records at once: results leave in the order of the records.
+ * Base of stages that work on several records at the same time. Results leave in the order of the
+ * records.
  *
- * A record is accepted while fewer than `concurrency` are inside; a finished head leaves as soon as the
- * reader of this stage wants it. `destroy` aborts work that waits and waits for the rest, so that nothing
- * touches a slot after `close`.
+ * The next record is accepted while fewer than `concurrency` are inside. The oldest record leaves
+ * when its work is done and the reader of this stage wants it. `destroy` aborts work that waits for
+ * something, and waits for all work before the stage closes. Otherwise work would use slots after
+ * their lease has ended.
  */
 import { setMaxListeners } from 'node:events';
 import { Duplex } from 'node:stream';
 import type { StageStats } from '../core/stats.ts';
 
 export interface OrderedStageOptions<In, Out> {
-  /** Records inside at once, at least 1. */
+  /** Records inside at the same time, at least 1. */
   readonly concurrency: number;
   /**
-   * Work on one record; called in record order. Returns what takes the record's place: nothing, one or
-   * several records; a generator is pulled only as fast as the reader of the stage takes them. A rejection ends the stream. `signal` is aborted when the stage is destroyed, for
-   * whatever reason: everything that waits has to honour it.
+   * Work on one record; called in record order. Returns the records that take its place: none, one
+   * or several. A generator is pulled only as fast as the reader of the stage takes records. A
+   * rejection ends the stream. `signal` is aborted when the stage is destroyed; every wait in the
+   * work has to honour it.
    */
   readonly run: (record: In, signal: AbortSignal) => Iterable<Out> | Promise<Iterable<Out>>;
   readonly stats: StageStats;
@@ -71,7 +74,9 @@ export class OrderedStage<In, Out> extends Duplex {
     void this.#settleWindow().then(() => done(error));
   }
 
-  /** A stage that is destroyed while it takes a record gets that record's work a moment later. */
+  /**
+   * When `run` destroys the stage, the work of that record is added a moment later. Hence the loop.
+   */
   async #settleWindow(): Promise<void> {
     do {
       await Promise.allSettled(this.#window.splice(0).map((entry) => entry.work));
@@ -109,7 +114,10 @@ export class OrderedStage<In, Out> extends Duplex {
     }
   }
 
-  /** Pushes the next result of the head; without one the head is done. */
+  /**
+   * Pushes the next result of the oldest record. A record without further results leaves the
+   * window.
+   */
   #emitOne(head: Entry<Out>): void {
     const next = head.results?.next();
     if (head.settledAtMs > 0) {

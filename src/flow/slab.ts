@@ -1,11 +1,16 @@
 /**
- * The slab: all places for block bytes of a run, in shared memory, in two classes.
+ * The slab: all slots for the block bytes of a session, in shared memory, in two classes.
  *
- * Raw slots hold plain blocks, packed slots hold stored forms. A raw slot is held by stages that wait at
- * most for a packed one, and a packed slot only by a sink, which waits for none, so 1 + 1 slots are enough
- * to finish any run. A slot has exactly one owner; passing its record on passes it.
+ * Raw slots hold plain blocks, packed slots hold stored forms. A slot has exactly one owner.
+ * Passing its record on passes the slot.
  *
- * The memory is a shared `WebAssembly.Memory`, so that worker threads and wasm kernels see the same bytes.
+ * A block takes its two slots in the order of the {@link SlabDirection}. The owner of the first
+ * slot waits at most for the second. The owner of the second waits for no slot. So one slot of each
+ * class is enough to finish every chain. This holds only while all chains have the same direction.
+ * Otherwise two blocks could each hold the slot that the other one waits for.
+ *
+ * The memory is a shared `WebAssembly.Memory`, so that worker threads and wasm kernels see the same
+ * bytes.
  */
 import { InternalError, invariant, UsageError } from '../core/errors.ts';
 import { MIB, roundUp } from '../core/units.ts';
@@ -15,15 +20,25 @@ import { type SharedWasmMemory, wasm } from '../compute/kernels/wasm.ts';
 const WASM_PAGE_BYTES = 65_536;
 const SLOT_ALIGN_BYTES = 4096;
 const MAX_SLAB_BYTES = 2048 * MIB;
-/** Part of the budget for raw slots: blocks wait longer before the compressor than behind it. */
+/** Part of the budget for raw slots: blocks wait longer before the compressor than after it. */
 const RAW_SHARE = 0.6;
 
 export type SlotClass = 'raw' | 'packed';
 
-/** One acquired slot. The handle dies with `release`; using it afterwards throws `INTERNAL_INVARIANT`. */
+/**
+ * The order in which a chain takes the two slots of a block.
+ *
+ * - `pack`: first raw, then packed. A backup reads into a raw slot and compresses into a packed
+ *   one.
+ * - `unpack`: first packed, then raw. Restore, verify and merge read stored bytes into a packed
+ *   slot and expand them into a raw one.
+ */
+export type SlabDirection = 'pack' | 'unpack';
+
+/** One acquired slot. Using it after `release` throws `INTERNAL_INVARIANT`. */
 export class Slot {
   readonly slotClass: SlotClass;
-  /** Position within all slots of the slab; names the result record. */
+  /** Position within all slots of the slab; also that of the slot's result record. */
   readonly slotIndex: number;
   readonly #bytes: Buffer;
   readonly #onRelease: (slot: Slot) => void;
@@ -62,7 +77,7 @@ interface Waiter {
   readonly onAbort: () => void;
 }
 
-/** Slots of one class: a free list and waiters served in order. */
+/** Slots of one class: a list of free ones, and waiters that are served in order. */
 class Arena {
   readonly #slotClass: SlotClass;
   readonly #firstIndex: number;
@@ -129,29 +144,41 @@ class Arena {
 }
 
 /**
- * One chain's right to slots. Several leases share a slab; ending a lease gives back whatever its chain
- * lost in stream buffers when it was torn down.
+ * One chain's right to slots. Several leases of one direction share a slab. Ending a lease gives
+ * back the slots that its chain lost in stream buffers when it was torn down.
+ *
+ * A stage takes the lease of its direction, so a compressor on the lease of a restore does not
+ * compile. `SlabLease` without a direction can give out slots, but no stage takes it.
  */
-export class SlabLease {
+export class SlabLease<Direction extends SlabDirection = SlabDirection> {
+  readonly direction: Direction;
   readonly #raw: Arena;
   readonly #packed: Arena;
+  readonly #onEnd: () => void;
   readonly #outstanding = new Set<Slot>();
   #ended = false;
 
-  constructor(raw: Arena, packed: Arena) {
-    this.#raw = raw;
-    this.#packed = packed;
+  constructor(
+    direction: Direction,
+    arenas: { readonly raw: Arena; readonly packed: Arena },
+    onEnd: () => void,
+  ) {
+    this.direction = direction;
+    this.#raw = arenas.raw;
+    this.#packed = arenas.packed;
+    this.#onEnd = onEnd;
   }
 
   /**
-   * Waits for a raw slot; waiters are served in the order of their calls. Rejects with the reason of
-   * `signal`, and without one when the lease ends.
+   * Waits for a raw slot. Waiters of all leases are served in the order of their calls. Rejects
+   * with the reason of `signal` when that is aborted, and with `INTERNAL_INVARIANT` when the lease
+   * ends.
    */
   async acquireRaw(signal?: AbortSignal): Promise<Slot> {
     return await this.#acquire(this.#raw, signal);
   }
 
-  /** Waits for a packed slot; as {@link acquireRaw}. */
+  /** Waits for a packed slot, as {@link acquireRaw} does for a raw one. */
   async acquirePacked(signal?: AbortSignal): Promise<Slot> {
     return await this.#acquire(this.#packed, signal);
   }
@@ -165,10 +192,10 @@ export class SlabLease {
   }
 
   /**
-   * Takes back every slot still out. Call it only when all streams of the chain are closed and no worker
-   * has a job of it left.
+   * Takes back every slot that is still out. Call it only when all streams of the chain are closed
+   * and no worker has a job of the chain. Otherwise they would use slots of the next owner.
    *
-   * @returns how many slots were still out; 0 after a successful run.
+   * @returns how many slots were still out; 0 after a chain that succeeded.
    */
   end(): number {
     this.#ended = true;
@@ -177,6 +204,7 @@ export class SlabLease {
     this.#packed.rejectWaiters(this, reason);
     const lost = [...this.#outstanding];
     for (const slot of lost) slot.release();
+    this.#onEnd();
     return lost.length;
   }
 
@@ -202,6 +230,7 @@ export class Slab {
   readonly slotBytes: number;
   readonly #raw: Arena;
   readonly #packed: Arena;
+  readonly #openLeases = new Set<SlabLease>();
 
   constructor(options: SlabOptions) {
     const { blockSizeBytes, slabBytes = 64 * MIB } = options;
@@ -224,19 +253,29 @@ export class Slab {
     this.#packed = new Arena('packed', this.rawCount, views.slice(this.rawCount));
   }
 
-  /** Slots that are out at this moment, over all leases. */
+  /** Slots that are out now, over all leases. */
   get inUseCount(): number {
     return this.#raw.inUseCount + this.#packed.inUseCount;
   }
 
-  /** Opens a lease for one chain. */
-  lease(): SlabLease {
-    return new SlabLease(this.#raw, this.#packed);
+  /**
+   * Opens a lease for one chain.
+   *
+   * @throws {@link InternalError} `INTERNAL_INVARIANT` while a lease of the other direction is open
+   */
+  lease<Direction extends SlabDirection>(direction: Direction): SlabLease<Direction> {
+    for (const open of this.#openLeases) {
+      invariant(open.direction === direction, `a lease to ${open.direction} uses the slab`);
+    }
+    const arenas = { raw: this.#raw, packed: this.#packed };
+    const lease = new SlabLease(direction, arenas, () => this.#openLeases.delete(lease));
+    this.#openLeases.add(lease);
+    return lease;
   }
 }
 
 /**
- * Makes the slab of a run. Memory: `slabBytes`, whatever the size of the disks.
+ * Makes the slab of a session. Memory: `slabBytes`, whatever the size of the disks.
  *
  * @throws {@link UsageError} `USAGE_INVALID_OPTION`
  */

@@ -47,7 +47,7 @@ class TappedPool extends WorkerPool {
 
   /** Waits until a thread works, by a job that no tap sees. */
   async warmUp(): Promise<void> {
-    const lease = this.#slab.lease();
+    const lease = this.#slab.lease('pack');
     await super.hash(await lease.acquireRaw(), 0);
     lease.end();
   }
@@ -106,7 +106,7 @@ export interface PipelineRunOptions {
 export class PipelineRun {
   readonly controller: AbortController = new AbortController();
   readonly slab: Slab;
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'pack'>;
   readonly source: Readable;
   readonly filter: StageFunction<PlannedRun, WantedBlock | ZeroRun>;
   readonly reader: ReturnType<typeof createBlockReader>;
@@ -127,7 +127,7 @@ export class PipelineRun {
     this.threads = parts.watch.threads;
     this.#watch = parts.watch;
     this.#pool = pool;
-    this.lease = slab.lease();
+    this.lease = slab.lease('pack');
     const device = tappedDevice(options.device, tap);
     const { lease } = this;
     this.source = createExtentSource({ task, device, stats: createStageStats() });

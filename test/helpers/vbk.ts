@@ -59,7 +59,7 @@ export interface Packer {
 /** Does by hand what the pipeline does to a block in front of the sink. */
 export async function createPacker(blockSizeBytes: number): Promise<Packer> {
   const slab = createSlab({ blockSizeBytes, slabBytes: 4 * blockSizeBytes });
-  const lease = slab.lease();
+  const lease = slab.lease('pack');
   const codecs = await createBlockCodecs();
   const pack = async (index: number, plain: Buffer): Promise<PackedBlock> => {
     const [raw, packed] = [await lease.acquireRaw(), await lease.acquirePacked()];

@@ -18,6 +18,8 @@ import type { createBlockReader } from '../../src/flow/stages/blockReader.ts';
 import type { createCompressor } from '../../src/flow/stages/compressor.ts';
 import type { createDirtyZeroFilter } from '../../src/flow/stages/dirtyZeroFilter.ts';
 import type { createExtentSource } from '../../src/flow/stages/extentSource.ts';
+import type { createFileReader } from '../../src/flow/stages/fileReader.ts';
+import type { createChangeFinder } from '../../src/flow/stages/changeFinder.ts';
 import type { createHashComparer } from '../../src/flow/stages/hashComparer.ts';
 import {
   callbackSink,
@@ -25,6 +27,13 @@ import {
   nullSink,
   rawFileSink,
 } from '../../src/flow/sinks/plainSinks.ts';
+import type {
+  createBlockFetcher,
+  createBlockUnpacker,
+} from '../../src/container/read/restoreStages.ts';
+import type { createBlockCopier } from '../../src/container/write/blockCopier.ts';
+import type { Slab, SlabDirection, SlabLease } from '../../src/flow/slab.ts';
+import type { PipelineResources } from '../../src/sessions/shared/pipelineResources.ts';
 import { connect, type Sink, type Source, type StageFunction } from '../../src/flow/connect.ts';
 
 declare const source: ReturnType<typeof createExtentSource>;
@@ -125,4 +134,63 @@ export async function ownSource(own: Source<DataBlock | ZeroRun>): Promise<void>
   await connect(own, [comparer, compressor], containerSink, options);
   // @ts-expect-error the source emits data blocks
   await connect(own, [filter, reader, comparer, compressor], containerSink, options);
+}
+
+type LeaseOf<Make extends (options: never) => unknown> = Parameters<Make>[0] extends {
+  readonly lease: infer Lease;
+}
+  ? Lease
+  : never;
+
+declare const slab: Slab;
+declare function readFrom(lease: LeaseOf<typeof createBlockReader>): void;
+declare function readFileFrom(lease: LeaseOf<typeof createFileReader>): void;
+declare function findFrom(lease: LeaseOf<typeof createChangeFinder>): void;
+declare function compressOn(lease: LeaseOf<typeof createCompressor>): void;
+declare function fetchOn(lease: LeaseOf<typeof createBlockFetcher>): void;
+declare function unpackOn(lease: LeaseOf<typeof createBlockUnpacker>): void;
+declare function copyOn(lease: LeaseOf<typeof createBlockCopier>): void;
+
+/** A backup takes raw slots first. */
+export function packLeases(pack: SlabLease<'pack'>): void {
+  readFrom(pack);
+  readFileFrom(pack);
+  findFrom(pack);
+  compressOn(pack);
+  // @ts-expect-error the stage takes packed slots first
+  fetchOn(pack);
+  // @ts-expect-error the stage takes packed slots first
+  unpackOn(pack);
+  // @ts-expect-error the stage takes packed slots first
+  copyOn(pack);
+}
+
+/** A restore takes packed slots first. */
+export function unpackLeases(unpack: SlabLease<'unpack'>): void {
+  fetchOn(unpack);
+  unpackOn(unpack);
+  copyOn(unpack);
+  // @ts-expect-error the stage takes raw slots first
+  readFrom(unpack);
+  // @ts-expect-error the stage takes raw slots first
+  readFileFrom(unpack);
+  // @ts-expect-error the stage takes raw slots first
+  findFrom(unpack);
+  // @ts-expect-error the stage takes raw slots first
+  compressOn(unpack);
+}
+
+export function leasesOfUnknownDirection(lease: SlabLease, direction: SlabDirection): void {
+  // @ts-expect-error the lease may be one to unpack
+  compressOn(lease);
+  // @ts-expect-error the direction is known only when the program runs
+  unpackOn(slab.lease(direction));
+  // @ts-expect-error a lease has a direction
+  slab.lease();
+}
+
+export async function leasesOfSessions(resources: PipelineResources): Promise<void> {
+  await resources.withLease('pack', async (lease) => compressOn(lease));
+  // @ts-expect-error the chain unpacks
+  await resources.withLease('unpack', async (lease) => compressOn(lease));
 }

@@ -1,7 +1,7 @@
 /**
- * The way back, for restore and verify: stored blocks are fetched into packed slots, expanded and checked in
- * worker threads into raw slots. Here packed slots are held by a stage that waits for a raw one, and raw
- * slots by the sink, which waits for none; hence a slab of its own, never one that a backup uses.
+ * Stages of restore and verify. Stored blocks are fetched into packed slots. Worker threads expand
+ * them into raw slots and check them. The direction of the lease is `unpack`, see
+ * {@link SlabDirection}.
  */
 import { BackupError, FormatError, IntegrityError } from '../../core/errors.ts';
 import { clockOf, countCpu, type StageStats } from '../../core/stats.ts';
@@ -13,7 +13,9 @@ import type { WorkerPool } from '../../compute/workerPool.ts';
 import { blockDamage } from './blockCheck.ts';
 import type { ContainerReader, StoredExtent } from './containerReader.ts';
 
-/** A stored block to fetch. Where it goes is part of the record; `verify` leaves the disk fields at 0. */
+/**
+ * A stored block to fetch, and its place in the disk. `verify` leaves the fields of the place at 0.
+ */
 export interface BlockToFetch {
   readonly kind: 'stored';
   readonly diskId: string;
@@ -24,7 +26,7 @@ export interface BlockToFetch {
   readonly validBytes: number;
   readonly reader: ContainerReader;
   readonly extent: StoredExtent;
-  /** What the fingerprint index says of the block as it lies in the disk; undefined when unknown. */
+  /** Fingerprint of the block as it lies in the disk, from the index; undefined when unknown. */
   readonly fingerprint: bigint | undefined;
 }
 
@@ -34,11 +36,13 @@ export interface FetchedBlock {
   readonly slot: Slot;
 }
 
-/** Called for each damaged block instead of ending the run; the block is dropped from the stream. */
+/**
+ * Called for each damaged block, which is then dropped. Without it, a damaged block ends the chain.
+ */
 export type OnDamage = (block: BlockToFetch, error: BackupError) => void;
 
 interface CommonOptions {
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'unpack'>;
   readonly stats: StageStats;
   readonly onDamage?: OnDamage | undefined;
 }
@@ -50,7 +54,12 @@ function isDamage(error: unknown): error is BackupError {
   return error instanceof BackupError && error.code !== 'CANCELLED';
 }
 
-/** Reads stored bytes, several blocks at once. */
+/**
+ * Reads stored bytes, eight blocks at the same time.
+ *
+ * Ownership: acquires one packed slot per block, in record order, which goes on in the
+ * {@link FetchedBlock}.
+ */
 export function createBlockFetcher(options: CommonOptions): Stage<BlockToFetch, FetchedBlock> {
   const { lease, stats, onDamage } = options;
   const clock = clockOf(stats);
@@ -76,7 +85,10 @@ export function createBlockFetcher(options: CommonOptions): Stage<BlockToFetch, 
   return new OrderedStage<BlockToFetch, FetchedBlock>({ concurrency: FETCHES, stats, run: fetch });
 }
 
-/** @throws {@link FormatError} `FORMAT_BOUNDS` for a block that does not fit a slot, or is shorter than what counts of it */
+/**
+ * @throws {@link FormatError} `FORMAT_BOUNDS` for a block that is larger than a slot or shorter
+ *   than its `validBytes`
+ */
 export function checkRoom(block: BlockToFetch, slot: Slot): void {
   const { extent } = block;
   if (extent.storedBytes <= slot.bytes.length && extent.sourceBytes >= block.validBytes) return;
@@ -92,7 +104,12 @@ export interface UnpackerOptions extends CommonOptions {
   readonly fingerprint: (bytes: Buffer) => bigint;
 }
 
-/** Expands and checks blocks; passes them on as data blocks in raw slots. */
+/**
+ * Expands and checks blocks.
+ *
+ * Ownership: acquires one raw slot per block, in record order, which goes on in the
+ * {@link DataBlock}. The packed slot is released when the block is expanded.
+ */
 export function createBlockUnpacker(options: UnpackerOptions): Stage<FetchedBlock, DataBlock> {
   const { lease, stats, pool, onDamage } = options;
   const slotWait = clockOf(stats, 'waitSlotMs');
@@ -123,7 +140,7 @@ export function createBlockUnpacker(options: UnpackerOptions): Stage<FetchedBloc
   });
 }
 
-/** Brings the block into its form in the disk and compares it with the fingerprint index. */
+/** Zeroes the bytes of the block that do not count in the disk, and compares the fingerprint. */
 function fingerprintDamage(
   options: UnpackerOptions,
   block: BlockToFetch,
@@ -140,12 +157,12 @@ function fingerprintDamage(
   return actual === block.fingerprint ? undefined : fingerprintError(block);
 }
 
-/** A sound block that is not the one that belongs to its place. */
+/** The error for a sound block that is not the one of its place. */
 export function fingerprintError(block: BlockToFetch): IntegrityError {
   const { blockId, offsetBytes } = block.extent;
   return new IntegrityError(
     'INTEGRITY_FINGERPRINT_MISMATCH',
-    `${block.reader.name}: stored block ${blockId} at ${offsetBytes} B: is not what the fingerprint index says of block ${block.index}`,
+    `${block.reader.name}: stored block ${blockId} at ${offsetBytes} B: differs from the fingerprint index at block ${block.index}`,
     { hint: 'run "ovirt-cbt verify"', details: { blockId, offsetBytes, index: block.index } },
   );
 }

@@ -1,9 +1,8 @@
 /**
- * Copies stored blocks of older containers as they are: bytes, codec and digest. Every block is expanded and checked
- * on the way (LZ4, CRC-32C, MD5, fingerprint at its place), so that a copy cannot hide damage. Only a block that does
- * not fill its place, because the disk was cut or grew since, is made anew.
- *
- * A block holds one packed slot from its turn on and a raw one only while it is checked, so 1 + 1 slots are enough.
+ * Copies stored blocks of older containers as they are: bytes, codec and digest. Every block is
+ * expanded and checked (LZ4, CRC-32C, MD5, fingerprint at its place), so that a copy cannot hide
+ * damage. A block that does not fill its place is packed again, because the disk was cut or grew
+ * since.
  */
 import { type BusyClock, clockOf, countCpu, type StageStats } from '../../core/stats.ts';
 import { roundUp } from '../../core/units.ts';
@@ -16,14 +15,18 @@ import type { WorkerPool } from '../../compute/workerPool.ts';
 import { checkPlainBlock } from '../read/blockCheck.ts';
 import { checkRoom, fingerprintError, type BlockToFetch } from '../read/restoreStages.ts';
 
-/** A block to copy; its fingerprint at its place is known. */
+/** A block to copy, with the fingerprint that its place has in the index. */
 export interface CopiedBlock extends BlockToFetch {
   readonly fingerprint: bigint;
 }
 
 export interface BlockCopierOptions {
   readonly pool: WorkerPool;
-  readonly lease: SlabLease;
+  /**
+   * Stored bytes go from packed slot to packed slot, but the lease is `unpack`: a block holds its
+   * packed slot while it waits for the raw one in which it is checked.
+   */
+  readonly lease: SlabLease<'unpack'>;
   /** Blocks and their stored bytes. */
   readonly stats: StageStats;
 }
@@ -67,7 +70,9 @@ class BlockCopier {
     slot.bytes.fill(0, storedBytes, roundUp(storedBytes, CLUSTER_BYTES));
   }
 
-  /** Checks the block in `slot`; leaves it there, or what is made of it. Releases `raw`. */
+  /**
+   * Checks the block in `slot`. Packs it again into `slot` where that is needed. Releases `raw`.
+   */
   async #form(block: CopiedBlock, slot: Slot, raw: Slot): Promise<Form> {
     const { pool, stats } = this.#options;
     const { extent, reader, lengthBytes, validBytes } = block;
@@ -101,10 +106,12 @@ class BlockCopier {
 /**
  * Makes the copier of one disk. Zero runs pass in their order.
  *
- * Ownership: acquires one packed slot per block, in record order, which goes on in the {@link PackedBlock}.
+ * Ownership: acquires one packed slot per block, in record order, which goes on in the
+ * {@link PackedBlock}. While it holds that one, it acquires a raw slot for the check and releases
+ * it again.
  *
- * @throws (by ending the chain) {@link IntegrityError}, {@link FormatError} for a block that is damaged or not in
- *   its place
+ * @throws (by ending the chain) {@link IntegrityError}, {@link FormatError} for a block that is
+ *   damaged or not the one of its place
  */
 export function createBlockCopier(
   options: BlockCopierOptions,

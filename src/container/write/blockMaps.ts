@@ -34,11 +34,6 @@ export class FileMap {
     const id = this.#tables.get(Math.floor(index / TABLE_BLOCKS))?.[index % TABLE_BLOCKS] ?? 0;
     return id === 0 ? ZERO_BLOCK_ID : id - 1;
   }
-
-  /** Ids of all stored blocks, one for each reference to them. */
-  *blockIds(): Generator<number> {
-    for (const ids of this.#tables.values()) for (const id of ids) if (id > 0) yield id - 1;
-  }
 }
 
 const CHUNK_RECORDS = 4096;
@@ -79,11 +74,5 @@ export class PatchList {
   /** Block id of a record, or -1 for zeros. */
   blockIdOf(record: number): number {
     return (this.#ids[Math.floor(record / CHUNK_RECORDS)]?.[record % CHUNK_RECORDS] ?? 0) - 1;
-  }
-
-  *blockIds(): Generator<number> {
-    for (let k = 0; k < this.#count; k++) {
-      if (this.blockIdOf(k) !== ZERO_BLOCK_ID) yield this.blockIdOf(k);
-    }
   }
 }

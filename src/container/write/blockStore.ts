@@ -1,7 +1,6 @@
 /**
- * The block store of a container that is being written: one compact row per stored block, and the table
- * that finds equal blocks. About 48 bytes a row and at most 24 bytes of table, so that metadata stays far
- * below 200 bytes per stored block.
+ * The block store of a container that is being written: one row per stored block, and a hash table
+ * that finds equal blocks. A block costs 48 bytes of row and at most 24 bytes of table.
  */
 import { invariant } from '../../core/errors.ts';
 import { roundUp } from '../../core/units.ts';
@@ -18,10 +17,9 @@ const AT_SOURCE = 36;
 const AT_USAGE = 40;
 const AT_COMPRESSION = 44;
 const AT_DEDUP = 45;
-const MIN_TABLE_SLOTS = 1024;
-const ZERO_DIGEST = new Uint8Array(DIGEST_BYTES);
+const MIN_BUCKETS = 1024;
 
-/** What makes two blocks the same block: all three have to agree. */
+/** Two blocks are equal when all three agree. */
 export interface BlockKey {
   readonly digest: Uint8Array;
   readonly fingerprint: bigint;
@@ -39,7 +37,7 @@ export class BlockStore {
   readonly #chunks: Buffer[] = [];
   #count = 0;
   /** Open addressing over block id + 1; 0 is empty. */
-  #table: Uint32Array = new Uint32Array(MIN_TABLE_SLOTS);
+  #table: Uint32Array = new Uint32Array(MIN_BUCKETS);
   #tableUsed = 0;
 
   get count(): number {
@@ -62,58 +60,42 @@ export class BlockStore {
     return blockId;
   }
 
-  /** A live block with equal digest, fingerprint and length; its usage is not changed. */
+  /** An equal block of the deduplication index, or undefined. Counts no reference. */
   find(key: BlockKey): number | undefined {
-    for (let at = this.#slotOf(key.digest); ; at = (at + 1) % this.#table.length) {
+    for (let at = this.#bucketOf(key.digest); ; at = (at + 1) % this.#table.length) {
       const entry = this.#table[at] ?? 0;
       if (entry === 0) return undefined;
       if (this.#matches(entry - 1, key)) return entry - 1;
     }
   }
 
-  /** Counts one more reference. */
+  /** Counts one more reference to a block. */
   use(blockId: number): void {
     const row = this.#row(blockId);
     row.writeUInt32LE(row.readUInt32LE(AT_USAGE) + 1, AT_USAGE);
   }
 
-  /** Takes one reference back; at none the block becomes a free extent that is not used again here. */
-  drop(blockId: number): void {
-    const row = this.#row(blockId);
-    const usage = row.readUInt32LE(AT_USAGE);
-    invariant(usage > 0, `block ${blockId} dropped more often than used`);
-    row.writeUInt32LE(usage - 1, AT_USAGE);
-  }
-
-  isLive(blockId: number): boolean {
-    return this.#row(blockId).readUInt32LE(AT_USAGE) > 0;
-  }
-
   isInDedupIndex(blockId: number): boolean {
-    return this.isLive(blockId) && this.#row(blockId)[AT_DEDUP] === 1;
+    return this.#row(blockId)[AT_DEDUP] === 1;
   }
 
   digestOf(blockId: number): Buffer {
     return this.#row(blockId).subarray(0, DIGEST_BYTES);
   }
 
-  allocatedBytesOf(blockId: number): number {
-    return roundUp(this.#row(blockId).readUInt32LE(AT_STORED), CLUSTER_BYTES);
-  }
-
-  /** The record as the container keeps it; a free extent shows place and size only. */
+  /** The record as the container keeps it. */
   record(blockId: number): BlockStoreRow {
     const row = this.#row(blockId);
-    const isLive = this.isLive(blockId);
+    const storedBytes = row.readUInt32LE(AT_STORED);
     return {
       usageCount: row.readUInt32LE(AT_USAGE),
       offsetBytes: row.readDoubleLE(AT_OFFSET),
-      allocatedBytes: this.allocatedBytesOf(blockId),
-      isDeduplicated: isLive && row[AT_DEDUP] === 1,
-      digest: isLive ? row.subarray(0, DIGEST_BYTES) : ZERO_DIGEST,
-      compression: isLive ? row.readInt8(AT_COMPRESSION) : 0,
-      storedBytes: isLive ? row.readUInt32LE(AT_STORED) : 0,
-      sourceBytes: isLive ? row.readUInt32LE(AT_SOURCE) : 0,
+      allocatedBytes: roundUp(storedBytes, CLUSTER_BYTES),
+      isDeduplicated: this.isInDedupIndex(blockId),
+      digest: row.subarray(0, DIGEST_BYTES),
+      compression: row.readInt8(AT_COMPRESSION),
+      storedBytes,
+      sourceBytes: row.readUInt32LE(AT_SOURCE),
     };
   }
 
@@ -140,18 +122,12 @@ export class BlockStore {
     }
     for (let k = 0; k + 1 < buckets.length; k++) {
       const [from, to] = [buckets[k] ?? 0, buckets[k + 1] ?? 0];
-      // A view of each bucket of a small container costs more than all the rest of it.
+      // A small container has few ids. A view of each of the 65,536 buckets would cost more than
+      // the rest.
       if (to - from < 2) continue;
       ids.subarray(from, to).sort((a, b) => this.digestOf(a).compare(this.digestOf(b)) || a - b);
     }
     return ids;
-  }
-
-  /** Ids of free extents, ordered by allocated size, then id. */
-  freeIds(): number[] {
-    const ids: number[] = [];
-    for (let id = 0; id < this.#count; id++) if (!this.isLive(id)) ids.push(id);
-    return ids.sort((a, b) => this.allocatedBytesOf(a) - this.allocatedBytesOf(b) || a - b);
   }
 
   #row(blockId: number): Buffer {
@@ -164,15 +140,14 @@ export class BlockStore {
   #matches(blockId: number, key: BlockKey): boolean {
     const row = this.#row(blockId);
     return (
-      row.readUInt32LE(AT_USAGE) > 0 &&
       row.readUInt32LE(AT_SOURCE) === key.sourceBytes &&
       row.readBigUInt64LE(AT_FINGERPRINT) === key.fingerprint &&
       row.subarray(0, DIGEST_BYTES).equals(key.digest)
     );
   }
 
-  /** MD5 bytes are spread evenly already. */
-  #slotOf(digest: Uint8Array): number {
+  /** MD5 bytes are spread evenly, so they need no further hash. */
+  #bucketOf(digest: Uint8Array): number {
     return Buffer.from(digest.buffer, digest.byteOffset, 4).readUInt32LE(0) % this.#table.length;
   }
 
@@ -183,7 +158,7 @@ export class BlockStore {
   }
 
   #insert(blockId: number): void {
-    let at = this.#slotOf(this.digestOf(blockId));
+    let at = this.#bucketOf(this.digestOf(blockId));
     while (this.#table[at] !== 0) at = (at + 1) % this.#table.length;
     this.#table[at] = blockId + 1;
   }

@@ -191,19 +191,8 @@ export async function writeSnapshot(
     (blockId, out) => encodeStoreBlock(store.record(blockId), out),
     STORE_PAGE,
   );
-  const free = store.freeIds();
-  const encodeFree = (k: number, out: Buffer): void => {
-    const blockId = free[k] ?? 0;
-    out.writeUInt32LE(store.allocatedBytesOf(blockId), 0);
-    writeSize(viewOf(out), 4, blockId);
-  };
-  const freeRoot = await writeIndex(
-    metadata,
-    FREE_RECORD_BYTES,
-    free.length,
-    encodeFree,
-    FREE_PAGE,
-  );
+  // This writer never frees a block. Readers expect the empty index on its fixed page.
+  const freeRoot = await writeIndex(metadata, FREE_RECORD_BYTES, 0, () => {}, FREE_PAGE);
   const byDigest = store.idsByDigest();
   const encodeDedup = (k: number, out: Buffer): void => {
     const blockId = byDigest[k] ?? 0;

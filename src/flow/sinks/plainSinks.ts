@@ -1,6 +1,6 @@
 /**
- * Sinks that need no container: to a raw file, to NDJSON, to a callback, to nowhere. They are also the
- * examples for sinks of your own: an object-mode Writable that releases the slots it gets.
+ * Sinks that need no container: to a raw file, to NDJSON, to a callback, to nowhere. They also show
+ * how to write a sink of your own: an object-mode Writable that releases the slots it gets.
  */
 import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
@@ -14,33 +14,25 @@ import {
   type ZeroRun,
   releaseSlot,
 } from '../records.ts';
+import { ConcurrentSink, type ConcurrentSinkOptions } from '../concurrentSink.ts';
 import type { Sink } from '../connect.ts';
 
 type Callback = (error?: Error | null) => void;
-type Consume<In> = (record: In) => Promise<void> | void;
 
-/** Wraps an async consumer as a Writable that releases each record's slot, also when the consumer fails. */
+/**
+ * Wraps a consumer as a sink. Records come one at a time, in order.
+ *
+ * Ownership: the slot of a record is released when `consume` ends, also when it fails.
+ *
+ * @param consume - its `signal` is aborted when the chain ends early. The chain rejects only after
+ *   `consume` has ended, so a wait in it has to honour `signal`.
+ * @param finish - called after the last record.
+ */
 export function callbackSink<In extends PipelineRecord>(
-  consume: Consume<In>,
+  consume: ConcurrentSinkOptions<In>['consume'],
   finish?: () => Promise<void> | void,
 ): Sink<In> {
-  async function take(record: In): Promise<void> {
-    try {
-      await consume(record);
-    } finally {
-      releaseSlot(record);
-    }
-  }
-  return new Writable({
-    objectMode: true,
-    highWaterMark: 1,
-    write(record: In, _encoding, done) {
-      take(record).then(() => done(), done);
-    },
-    final(done) {
-      Promise.resolve(finish?.()).then(() => done(), done);
-    },
-  });
+  return new ConcurrentSink<In>({ concurrency: 1, consume, finish });
 }
 
 /** Releases everything. For benchmarks and dry runs. */
@@ -60,19 +52,20 @@ export function describeRecord(record: PipelineRecord): Record<string, unknown> 
   return line;
 }
 
-/** Writes one line per record to `output`, honouring its back-pressure; `output` is not ended. */
+/** Writes one line per record to `output` and waits while that is full. `output` is not ended. */
 export function ndjsonSink<In extends PipelineRecord>(output: Writable): Sink<In> {
-  return callbackSink<In>(async (record) => {
-    if (!output.write(`${JSON.stringify(describeRecord(record))}\n`)) await once(output, 'drain');
+  return callbackSink<In>(async (record, signal) => {
+    const line = `${JSON.stringify(describeRecord(record))}\n`;
+    if (!output.write(line)) await once(output, 'drain', { signal });
   });
 }
 
-/** Blocks that wait while others are written; neighbours among them leave in one write. */
+/** Blocks that are taken while others are written. Neighbours among them leave in one write. */
 const MAX_WAITING = 8;
 
 type FileRecord = DataBlock | HashedBlock | ZeroRun;
 
-/** Bytes of blocks that follow each other in the disk. */
+/** Bytes of data blocks without a gap between them in the disk. */
 interface Stretch {
   readonly offsetBytes: number;
   endBytes: number;
@@ -94,15 +87,18 @@ function stretchesOf(records: readonly FileRecord[]): Stretch[] {
   return stretches;
 }
 
-/** Node counts a record as taken when its callback is called, which is at once while few wait. */
+/**
+ * Accepts records at once while fewer than {@link MAX_WAITING} wait. It is no {@link ConcurrentSink},
+ * because that works on each record alone, and neighbours leave in one write here.
+ */
 class RawFileSink extends Writable {
   readonly #file: FileHandle;
   readonly #name: string;
   readonly #syncs: SyncAhead;
   #waiting: FileRecord[] = [];
-  /** Of the last record that was taken while too many waited. */
+  /** Accepts the last record, which came while too many waited. */
   #accept: Callback | undefined;
-  /** The last writes. Never rejects. */
+  /** Ends with the writes that are under way. Never rejects. */
   #work: Promise<void> = Promise.resolve();
   #isWriting = false;
 
@@ -124,14 +120,14 @@ class RawFileSink extends Writable {
     this.#settle().then(() => done(), done);
   }
 
-  /** Waits for what is under way, so that nothing touches a slot or the file after `close`. */
+  /** Waits for writes under way: after `close` the caller closes the file and ends the lease. */
   override _destroy(error: Error | null, done: Callback): void {
     for (const record of this.#waiting.splice(0)) releaseSlot(record);
     const end = (): void => done(error);
     this.#settle().then(end, end);
   }
 
-  /** Writes what waits until nothing does. */
+  /** Writes the waiting records, and those that come meanwhile. */
   async #pump(): Promise<void> {
     this.#isWriting = true;
     try {
@@ -177,9 +173,9 @@ class RawFileSink extends Writable {
 }
 
 /**
- * Writes blocks at their place in a raw file that is new and has its full size already, so that zero runs
- * stay holes. What has been written is synced along the way; the last sync is the caller's, as is the file,
- * which is not closed here. Errors of the stream: `OUTPUT_FULL`, `OUTPUT_IO`.
+ * Writes blocks at their place in a raw file. The file has to be new and of its full size, so that
+ * zero runs stay holes. Written bytes are synced every 64 MiB. The caller makes the last sync and
+ * closes the file. Errors of the stream: `OUTPUT_FULL`, `OUTPUT_IO`.
  *
  * @param name - the file's name for messages.
  */

@@ -20,7 +20,7 @@ import type { Stage } from '../connect.ts';
 export interface BlockReaderOptions {
   readonly task: DiskTask;
   readonly device: BlockDevice;
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'pack'>;
   readonly stats: StageStats;
   /** Most reads at once. @defaultValue 4 */
   readonly readers?: number | undefined;

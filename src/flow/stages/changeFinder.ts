@@ -30,7 +30,7 @@ export interface ChangeFinderOptions {
   /** The disk at the parent restore point. It must not change while the stage works. */
   readonly parent: ParentDisk;
   /** Gives the raw slots that the threads read through. */
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'pack'>;
   /**
    * Counts the blocks that need not be read any more. The reader after this stage may share them.
    */

@@ -13,7 +13,7 @@ import type { WorkerPool } from '../../compute/workerPool.ts';
 /** Options of {@link createCompressor}. */
 export interface CompressorOptions {
   readonly pool: WorkerPool;
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'pack'>;
   readonly stats: StageStats;
 }
 

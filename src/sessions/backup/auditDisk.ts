@@ -99,7 +99,7 @@ export async function auditDisk(
     if (record.kind !== 'unchanged') mismatchedBlocks++;
   });
   const parent = { sizeBytes: input.parent.sizeBytes, fingerprints: input.parent.fingerprints };
-  await resources.withLease((lease) =>
+  await resources.withLease('pack', (lease) =>
     connect(
       Readable.from(wantedBlocks(input, spans, ratio), { objectMode: true, highWaterMark: 1 }),
       [

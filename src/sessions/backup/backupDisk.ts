@@ -91,7 +91,7 @@ export async function backupDisk(
     readBytes: input.readBytes ?? (() => stages.read.bytes),
   });
   const startedAtMs = performance.now();
-  await resources.withLease((lease) =>
+  await resources.withLease('pack', (lease) =>
     connectStages(input, resources, { lease, stages, counts: filter, sink }),
   );
   stages.extents.busyMs += input.extentsMs ?? 0;
@@ -104,7 +104,7 @@ export async function backupDisk(
 }
 
 interface ChainParts {
-  readonly lease: SlabLease;
+  readonly lease: SlabLease<'pack'>;
   readonly stages: DiskStages;
   readonly counts: FilterCounts;
   readonly sink: Sink<SinkBlock>;

@@ -1,11 +1,12 @@
-/** A disk that a restore makes: its name before, its state afterwards. */
+/** Checks for a disk that a restore makes: its name before it is made, its state after that. */
 import { type BackupError, EngineError } from '../../core/errors.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { withEvents } from '../../ovirt/engine/eventTexts.ts';
 import { pollUntil } from '../../ovirt/poll.ts';
 
 /**
- * Names of disks need not be unique, but people and the clean-up tell ours by name.
+ * Refuses a name that a disk has. The engine allows it, but people and the clean-up find our disks
+ * by name.
  *
  * @throws {@link EngineError} `ENGINE_FAULT`
  */
@@ -17,7 +18,11 @@ export async function checkDiskNameFree(engine: EngineApi, name: string): Promis
   });
 }
 
-/** Waits until a disk can be used. @throws {@link EngineError} `ENGINE_FAULT`, `ENGINE_PHASE_TIMEOUT` */
+/**
+ * Waits until a disk can be used.
+ *
+ * @throws {@link EngineError} `ENGINE_FAULT`, `ENGINE_PHASE_TIMEOUT`
+ */
 export async function awaitDisk(
   engine: EngineApi,
   diskId: string,

@@ -1,4 +1,4 @@
-/** qemu-img, for image formats that are not ours to write. */
+/** Calls qemu-img, which writes the image formats that this program does not. */
 import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -18,7 +18,12 @@ export async function requireQemuImg(): Promise<void> {
   }
 }
 
-/** Converts a raw file to qcow2, into a file that exists. Absolute paths cannot be taken for options or protocols. @throws {@link OutputError} `TOOL_FAILED` */
+/**
+ * Converts a raw file to qcow2, into a file that exists. Paths are made absolute: qemu-img would
+ * take a name like `-x` for an option, and `nbd:x` for a protocol.
+ *
+ * @throws {@link OutputError} `TOOL_FAILED`; {@link CancelledError} `CANCELLED`
+ */
 export async function convertToQcow2(
   rawPath: string,
   qcow2Path: string,
@@ -38,7 +43,7 @@ export async function convertToQcow2(
       { signal },
     );
   } catch (error) {
-    if (signal.aborted) throw new CancelledError('CANCELLED', 'the run was cancelled');
+    if (signal.aborted) throw new CancelledError('CANCELLED', 'the session was cancelled');
     const stderr = (error as { stderr?: string }).stderr?.trim().split('\n').at(-1);
     throw new OutputError('TOOL_FAILED', `qemu-img convert: ${stderr || errnoOf(error)}`, {
       cause: error,

@@ -1,4 +1,4 @@
-/** The way back of one disk, from its containers to whatever takes its blocks. */
+/** Reads the blocks of one disk from its containers, checks them, and passes them to a sink. */
 import { Readable } from 'node:stream';
 import {
   createBlockFetcher,
@@ -12,7 +12,7 @@ import { blockCountOf } from '../../core/units.ts';
 import type { DataBlock } from '../../flow/records.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
-import { connect, type Sink, type Source, type Stage } from '../../flow/connect.ts';
+import { connect, type Sink, type Source } from '../../flow/connect.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
 import type { DiskView, RestorePointView } from '../../repository/restorePointView.ts';
 import type { DiskProgress } from '../shared/progress.ts';
@@ -30,15 +30,15 @@ export interface RestoreBlocksOptions {
 }
 
 /**
- * Sends every block of a disk that is not zero to `sink`, ascending, checked by CRC, MD5 and, where the
- * fingerprint index can be read, at its place; at most one stage lies in between.
+ * Sends every block of a disk that is not zero to `sink`, in ascending order.
+ *
+ * Each block is checked by CRC and MD5, and by the fingerprint index where that can be read.
  *
  * @throws {@link IntegrityError} for a damaged or missing block
  */
-export async function restoreBlocks<Out>(
+export async function restoreBlocks(
   options: RestoreBlocksOptions,
-  stages: readonly [] | readonly [Stage<DataBlock, Out>],
-  sink: Sink<DataBlock> | Sink<Out>,
+  sink: Sink<DataBlock>,
 ): Promise<void> {
   const { disk, view: point, resources, codecs, fetch, unpack, onDiskStart } = options;
   const { signal, pool } = resources;
@@ -52,13 +52,11 @@ export async function restoreBlocks<Out>(
     readBytes: () => fetch.bytes,
   });
   const { fingerprint } = codecs;
-  await resources.withLease(async (lease) => {
+  await resources.withLease('unpack', async (lease) => {
     const source = blockSource(view, fingerprints);
     const fetcher = createBlockFetcher({ lease, stats: fetch });
     const unpacker = createBlockUnpacker({ lease, stats: unpack, pool, fingerprint });
-    const [stage] = stages;
-    if (stage) await connect(source, [fetcher, unpacker, stage], sink as Sink<Out>, { signal });
-    else await connect(source, [fetcher, unpacker], sink as Sink<DataBlock>, { signal });
+    await connect(source, [fetcher, unpacker], sink, { signal });
   });
   if (fingerprints) checkComplete(view, fingerprints, unpack.blocks);
 }
@@ -100,7 +98,7 @@ function blockSource(
   return Readable.from(blocks(), { objectMode: true, highWaterMark: 1 });
 }
 
-/** Every block that the fingerprint index calls non-zero has to have been written. */
+/** A block that the fingerprint index calls non-zero must not be missing in the containers. */
 function checkComplete(view: DiskView, fingerprints: FingerprintMap, writtenBlocks: number): void {
   const end = blockCountOf(view.sizeBytes, view.blockSizeBytes);
   let expected = 0;

@@ -27,7 +27,7 @@ export interface RestoredDisk {
   readonly alias: string;
   readonly path: string;
   readonly sizeBytes: number;
-  /** Bytes written; the rest of the image is holes. */
+  /** Bytes written. The rest of the image is holes. */
   readonly writtenBytes: number;
   readonly storedBytesRead: number;
   readonly wallSeconds: number;
@@ -89,7 +89,6 @@ export class DiskRestore {
     const { resources, codecs, view, onMessage, onDiskStart } = this.#options;
     await restoreBlocks(
       { disk, view, resources, codecs, fetch, unpack, onMessage, onDiskStart },
-      [],
       rawFileSink(file, target),
     );
   }
@@ -101,7 +100,8 @@ export class DiskRestore {
     }
     const converted = partialName(target);
     try {
-      // Made here, so that qemu-img writes into a new file with our mode and follows no link.
+      // The new file is made here: it gets our mode, and qemu-img cannot follow a link of that
+      // name.
       await (await open(converted, 'wx', 0o600)).close();
       await convertToQcow2(partial, converted, this.#options.resources.signal);
       await publishImage(converted, target);
@@ -112,14 +112,14 @@ export class DiskRestore {
   }
 }
 
-/** A name beside the target that no other run uses. */
+/** A name in the folder of the target that no other session uses. */
 function partialName(target: string): string {
   return `${target}.${randomBytes(6).toString('hex')}.partial`;
 }
 
 const NO_LINK_ERRNOS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
-/** Gives a finished image its name, which nobody else may have taken meanwhile. */
+/** Gives a finished image its name. Fails when another file has taken the name meanwhile. */
 async function publishImage(partial: string, target: string): Promise<void> {
   try {
     await link(partial, target);
@@ -127,14 +127,14 @@ async function publishImage(partial: string, target: string): Promise<void> {
     const errno = errnoOf(error) ?? '';
     if (errno === 'EEXIST') throw outputExists(target);
     if (!NO_LINK_ERRNOS.has(errno)) throw error;
-    // The file system has no links, so that a name taken in this moment would be replaced.
+    // The file system has no links. A file that takes the name at this moment is replaced.
     await rename(partial, target);
     return;
   }
   await rm(partial);
 }
 
-/** Existing files are never overwritten. */
+/** The error for a target that exists: files are never overwritten. */
 export function outputExists(target: string): UsageError {
   return new UsageError('USAGE_OUTPUT_EXISTS', `${target} exists already`, {
     hint: 'name another output folder, or move the file away',

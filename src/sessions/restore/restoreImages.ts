@@ -1,4 +1,4 @@
-/** Restores the disks of a restore point to image files: raw and sparse, or qcow2 by qemu-img. Wiring only. */
+/** Restores the disks of a restore point to image files: raw and sparse, or qcow2 by qemu-img. */
 import { mkdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { toFailure, toOutputError } from '../../core/errors.ts';
@@ -58,7 +58,10 @@ async function exists(file: string): Promise<boolean> {
   );
 }
 
-/** Names the image files; aliases come from the repository and cannot lead out of the folder. */
+/**
+ * Names the image files. Aliases come from the repository, so a name must not lead out of the
+ * folder.
+ */
 async function planTargets(
   disks: readonly DiskPoint[],
   folder: string,
@@ -108,8 +111,9 @@ async function restorePoint(
 }
 
 /**
- * Restores a point's disks to image files. Every block is checked by CRC, MD5 and, at its place, by the
- * fingerprint index; a damaged block ends the restore and leaves no image of that disk.
+ * Restores the disks of a point to image files. Every block is checked by CRC and MD5, and by the
+ * fingerprint index where that can be read. A damaged block ends the restore; that disk gets no
+ * image.
  *
  * @throws a {@link BackupError}; see docs/errors.md
  */

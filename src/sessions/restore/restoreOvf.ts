@@ -1,13 +1,13 @@
 /**
- * Prepares a saved VM configuration for an import: without disks and snapshots. An engine attaches floating disks
- * whose ids are in the configuration, which would give the new VM the old one's disks.
+ * Prepares a saved VM configuration for an import: removes disks and snapshots. The engine attaches
+ * floating disks whose ids are in the configuration. So the new VM would get disks of the old one.
  *
  * @see ovirt-engine ImportVmFromConfigurationCommand
  */
 import { XMLBuilder, XMLParser } from 'fast-xml-parser';
 import { isSafeXml, type XmlLimits } from '../../core/xmlShape.ts';
 
-/** A configuration has some 50 KiB; scripts and icons are texts in it. */
+/** A configuration has about 50 KiB. Scripts and icons are texts in it, so it can be larger. */
 const LIMITS: XmlLimits = { maxChars: 16 * 1024 * 1024, maxTagChars: 1024 * 1024 };
 const ATTRIBUTES = ':@';
 const PREFIX = '@';
@@ -23,7 +23,7 @@ const FORMAT = {
   attributeNamePrefix: PREFIX,
   suppressEmptyNode: true,
   suppressBooleanAttributes: false,
-  // What is kept stays as it was written, references to characters too.
+  // Keeps references to characters (`&#10;`) as they were written.
   processEntities: false,
 } as const;
 const parser = new XMLParser({
@@ -83,7 +83,7 @@ function strip(node: Node): Node {
   return { ...node, [tag]: childrenOf(node).filter(isKept).map(strip) };
 }
 
-/** The configuration without its disks; undefined for a text that is no OVF. */
+/** The configuration without disks and snapshots; undefined for a text that is no OVF. */
 export function withoutDisks(ovf: string): string | undefined {
   if (!isSafeXml(ovf, LIMITS)) return undefined;
   try {
@@ -91,7 +91,7 @@ export function withoutDisks(ovf: string): string | undefined {
     if (!nodes.some((node) => localName(tagOf(node)) === 'Envelope')) return undefined;
     return builder.build(nodes.map(strip));
   } catch {
-    // What the validator lets pass is not always what the parser takes, and elements may be nested without end.
+    // The parser refuses some texts that pass `isSafeXml`. Deep nesting can exhaust the stack.
     return undefined;
   }
 }

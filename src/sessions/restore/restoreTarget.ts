@@ -1,9 +1,12 @@
-/** Where a restore to an engine goes: storage domain, cluster, and a name that is free. */
+/**
+ * Finds the storage domain and the cluster of a restore, and checks that the name of the VM is
+ * free.
+ */
 import { UsageError } from '../../core/errors.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import type { Cluster, StorageDomain } from '../../ovirt/engine/entities.ts';
 
-/** Where a restore goes. */
+/** Storage domain of the new disks and cluster of the new VM. */
 export interface RestoreTarget {
   readonly domain: StorageDomain;
   readonly cluster: Cluster;
@@ -29,6 +32,10 @@ function pickNamed<T extends { readonly id: string; readonly name: string }>(
   });
 }
 
+/**
+ * @throws {@link UsageError} `USAGE_NOT_FOUND`; `USAGE_INVALID_OPTION` when a cluster has to be
+ *   chosen
+ */
 export async function findTarget(engine: EngineApi, options: WantedTarget): Promise<RestoreTarget> {
   const domains = (await engine.storageDomains()).filter((domain) => domain.type === 'data');
   const domain = pickNamed(domains, options.storageDomain, 'storage domain');

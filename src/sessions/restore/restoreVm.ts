@@ -1,4 +1,7 @@
-/** Restore of a point to a new VM of an engine: disks, uploads, configuration. Nothing that was there is changed. */
+/**
+ * Restores a point to a new VM of an engine: disks, uploads, configuration. Other VMs and disks
+ * stay as they are.
+ */
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { toFailure } from '../../core/errors.ts';
@@ -39,7 +42,7 @@ export interface RestoreVmOptions {
   /** @defaultValue same */
   readonly format?: TargetFormat | undefined;
   readonly workers?: number | undefined;
-  /** Data requests at once per disk. @defaultValue 4 */
+  /** Data requests per disk at the same time. @defaultValue 4 */
   readonly connections?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
@@ -55,7 +58,7 @@ export interface RestoreVmReport {
   readonly pointNumber: number;
   readonly newVmName: string;
   readonly newVmId: string;
-  /** Whether the saved configuration was imported; else the VM has default hardware. */
+  /** Whether the saved configuration was imported. Otherwise the VM has default hardware. */
   readonly hasConfiguration: boolean;
   readonly durationSeconds: number;
   readonly disks: readonly UploadedDisk[];
@@ -63,8 +66,9 @@ export interface RestoreVmReport {
 }
 
 /**
- * Restores a point to a new VM, which stays powered off. Every block is checked on its way, and the engine's
- * checksum of each new disk is compared. After a failure everything that was made is removed again.
+ * Restores a point to a new VM, which stays powered off. Every block is checked before it is sent.
+ * The server's checksum of each new disk is compared, where it offers one. After a failure all new
+ * disks and the new VM are removed; the journal keeps what could not be removed.
  *
  * @throws a {@link BackupError}; see docs/errors.md
  */

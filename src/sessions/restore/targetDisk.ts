@@ -1,4 +1,6 @@
-/** Pure: the disk that a restore asks the engine for, in a combination that its storage allows. */
+/**
+ * Plans the disk that a restore asks the engine for. Format and allocation fit the storage domain.
+ */
 import { roundUp } from '../../core/units.ts';
 import type { CreateDisk } from '../../ovirt/engine/engineRequests.ts';
 import type { StorageDomain } from '../../ovirt/engine/entities.ts';
@@ -8,9 +10,9 @@ import type { DiskPoint } from '../../repository/restorePoint.ts';
 export type TargetFormat = 'same' | 'cow' | 'raw';
 
 const CLUSTER_BYTES = 65_536;
-/** Reference counts in a cluster. */
+/** Reference counts of 16 bits in a cluster. */
 const COUNTS_PER_BLOCK = CLUSTER_BYTES / 2;
-/** One table of 8192 entries maps this much. */
+/** Bytes of disk that one table of 8192 entries maps. */
 const TABLE_REACH_BYTES = (CLUSTER_BYTES / 8) * CLUSTER_BYTES;
 const BLOCK_STORAGE = new Set(['iscsi', 'fcp']);
 
@@ -19,9 +21,10 @@ export function isBlockStorage(domain: StorageDomain): boolean {
 }
 
 /**
- * Upper bound of the space that a qcow2 image needs for `dataBytes` of guest data: clusters, mapping tables,
- * header, and reference counts of 16 bits, for which it counts as full, as qemu does. On block storage a thin disk
- * does not grow during an upload.
+ * Upper bound of the bytes of a qcow2 image with `dataBytes` of guest data: clusters, mapping
+ * tables, header and reference counts. The reference counts are those of a full image, as qemu
+ * computes them. A thin disk on block storage is made with this size: it does not grow during an
+ * upload.
  *
  * @see qemu docs/interop/qcow2.txt; `qemu-img measure` answers the same question
  */
@@ -30,15 +33,15 @@ export function qcow2SizeBytes(virtualSizeBytes: number, dataBytes: number): num
   const firstTable = roundUp(tables * 8, CLUSTER_BYTES);
   const mapBytes = CLUSTER_BYTES + firstTable + tables * CLUSTER_BYTES;
   const clusters = (roundUp(virtualSizeBytes, CLUSTER_BYTES) + mapBytes) / CLUSTER_BYTES;
-  // One block more counts the blocks themselves.
+  // One more, because the clusters of reference counts are counted as well.
   const countBlocks = Math.ceil(clusters / COUNTS_PER_BLOCK) + 1;
   const countBytes = countBlocks * CLUSTER_BYTES + roundUp(countBlocks * 8, CLUSTER_BYTES);
   return roundUp(dataBytes, CLUSTER_BYTES) + mapBytes + countBytes;
 }
 
 /**
- * Plans a disk. qcow2 is thin and tracked, RAW is thin on file storage and preallocated on block storage, where
- * nothing else is allowed.
+ * Plans a disk. qcow2 is thin, with incremental backup enabled. RAW is thin on file storage and
+ * preallocated on block storage, where the engine allows nothing else.
  *
  * @see ovirt-engine AddDiskCommand: allowed combinations of format, sparse and backup
  */

@@ -1,10 +1,15 @@
-/** Room on the storage domain of a restore: asked for before, and looked at again when an upload fails. */
+/**
+ * Free space of the storage domain of a restore: checked before, and again when an upload fails.
+ */
 import { BackupError, type ErrorCode, TransferError } from '../../core/errors.ts';
 import { formatBytes } from '../../core/units.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import type { StorageDomain } from '../../ovirt/engine/entities.ts';
 
-/** How an upload ends whose storage is full: the server says no more than that it failed, then it is paused. */
+/**
+ * Errors of an upload when its storage is full. The server only says that a write failed; after
+ * that the engine pauses the transfer, and the ticket is gone.
+ */
 const FULL_CODES = new Set<ErrorCode>(['TRANSFER_WRITE_FAILED', 'TRANSFER_TICKET_GONE']);
 
 function findShortage(
@@ -27,7 +32,10 @@ export function checkTargetSpace(domain: StorageDomain, needBytes: number): void
   if (shortage) throw shortage;
 }
 
-/** The same error, or `TRANSFER_TARGET_FULL` when what was still to be written does not fit any more. */
+/**
+ * Returns `TRANSFER_TARGET_FULL` when `leftBytes`, which were still to be written, do not fit the
+ * storage domain now. Otherwise returns `error`.
+ */
 export async function explainUploadFailure(
   engine: EngineApi,
   domain: StorageDomain,

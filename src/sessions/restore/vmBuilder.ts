@@ -1,19 +1,20 @@
-/** The steps of a restore on the engine: make each disk and fill it, then the VM, then attach. */
+/**
+ * The steps of a restore on the engine: make each disk and fill it, make the VM, attach the disks.
+ *
+ * The VM comes after all uploads, so that a restore that fails leaves no VM without disks.
+ */
 import { createStageStats } from '../../core/stats.ts';
 import { TransferTarget } from '../../devices/transferTarget.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import type { CreateDisk } from '../../ovirt/engine/engineRequests.ts';
-import { isOutcomeUnknown, isRefusal } from '../../ovirt/engine/engineErrors.ts';
-import type { Vm } from '../../ovirt/engine/entities.ts';
-import { deferAbort } from '../../ovirt/lifecycle/deferAbort.ts';
-import { pollWhile } from '../../ovirt/poll.ts';
+import type { Disk, Vm } from '../../ovirt/engine/entities.ts';
 import { DiskTransfer } from '../../ovirt/lifecycle/transfer.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
-import { nullSink } from '../../flow/sinks/plainSinks.ts';
 import type { Journal, JournalEntry } from '../../repository/journal.ts';
 import { readOvf } from '../../repository/pointReader.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
 import type { RestorePointView } from '../../repository/restorePointView.ts';
+import { makeOnEngine } from './makeOnEngine.ts';
 import { awaitDisk, checkDiskNameFree } from './newDisk.ts';
 import { restoreDescription } from '../cleanup/ownership.ts';
 import { restoreBlocks } from './restoreBlocks.ts';
@@ -29,11 +30,11 @@ import type { SessionLog } from '../shared/sessionLog.ts';
 import { isBlockStorage, planTargetDisk, type TargetFormat } from './targetDisk.ts';
 import { checkTargetSpace, explainUploadFailure } from './targetSpace.ts';
 
-/** A disk of the point and the disk that it becomes. */
+/** A disk of the point and the new disk that takes its content. */
 interface PlannedUpload {
   readonly disk: DiskPoint;
   readonly wanted: CreateDisk;
-  /** Room that it takes in the storage domain. */
+  /** Space that the upload takes in the storage domain. */
   readonly needBytes: number;
 }
 
@@ -67,7 +68,7 @@ export interface UploadedDisk {
   readonly format: 'cow' | 'raw';
   readonly sizeBytes: number;
   readonly uploadedBytes: number;
-  /** Bytes that were zeroed because the new disk might have held old data. */
+  /** Bytes that were zeroed because the new disk could hold old data. */
   readonly zeroedBytes: number;
   /** Whether the server's checksum over the new disk was compared. */
   readonly isVerified: boolean;
@@ -122,7 +123,7 @@ export class VmBuilder {
     return { newVmId: vm.id, hasConfiguration: ovf !== undefined, disks: uploaded };
   }
 
-  /** Cancels uploads that are open, which makes the engine delete their disks. */
+  /** Cancels the open uploads. The engine then deletes their disks. Never rejects. */
   async settle(): Promise<void> {
     const clock = AbortSignal.timeout(this.#context.engine.timings.cleanupMs);
     for (const transfer of this.#transfers) await transfer.cancel(clock).catch(() => {});
@@ -132,13 +133,10 @@ export class VmBuilder {
     await this.#context.journal.append(entry);
   }
 
-  /** What the engine has clearly refused to make bears its name for somebody else. */
-  async #refused(name: string, error: unknown): Promise<unknown> {
-    if (isRefusal(error)) await this.#record({ step: 'refused', name });
-    return error;
-  }
-
-  /** The first failure is the reason; a storage domain that has run full is told by its room. */
+  /**
+   * The error of a restore whose upload failed. A full storage domain shows only in its free space,
+   * so that is read again here.
+   */
   async #explain(needBytes: number, reason: unknown): Promise<unknown> {
     const { engine, target } = this.#context;
     const doneBytes = this.#targets.reduce((sum, { stats }) => sum + stats.bytes, 0);
@@ -194,32 +192,16 @@ export class VmBuilder {
     const { engine, signal } = this.#context;
     await checkDiskNameFree(engine, wanted.name);
     await this.#record({ step: 'disk-starting', name: wanted.name });
-    let id: string;
-    try {
-      id = await deferAbort(signal, engine.timings.cleanupMs / 3, async (late) => {
-        return (await engine.withSignal(late).createDisk(wanted)).id;
-      });
-    } catch (error) {
-      const made = await this.#lookUp(error, () => engine.findDisks(wanted.name));
-      if (!made) throw await this.#refused(wanted.name, error);
-      id = made.id;
-    }
+    const { id } = await makeOnEngine<Disk>({
+      ...this.#context,
+      name: wanted.name,
+      description: wanted.description,
+      create: (late) => late.createDisk(wanted),
+      find: () => engine.findDisks(wanted.name),
+    });
     await this.#record({ step: 'disk', diskId: id, name: wanted.name });
     await awaitDisk(engine, id, wanted.name, signal);
     return id;
-  }
-
-  /** What a request whose answer was lost has made: it bears the mark of this restore. */
-  async #lookUp<T extends { readonly description: string }>(
-    error: unknown,
-    find: () => Promise<readonly T[]>,
-  ): Promise<T | undefined> {
-    if (!isOutcomeUnknown(error)) return undefined;
-    const { engine, signal } = this.#context;
-    const { timings } = engine;
-    return await pollWhile(timings.lostAnswerMs, timings, signal, async () =>
-      (await find()).find((one) => one.description === this.#marker),
-    );
   }
 
   async #openUpload(newDiskId: string, disk: DiskPoint): Promise<DiskTransfer> {
@@ -254,7 +236,7 @@ export class VmBuilder {
       diskId: disk.diskId,
       alias: disk.alias,
       virtualSizeBytes: disk.sizeBytes,
-      // A preallocated volume of block storage shows what was there before.
+      // A preallocated volume on block storage still shows the bytes of its former owner.
       mustZero: wanted.format === 'raw' && isBlockStorage(place.domain),
       retryDelayMs: engine.timings.blockRetryMs,
       signal: resources.signal,
@@ -271,28 +253,25 @@ export class VmBuilder {
       onDiskStart: this.#options.onDiskStart ?? (() => {}),
     };
     this.#targets.push(target);
-    await restoreBlocks(options, [target.stage()], nullSink<never>());
+    await restoreBlocks(options, target.sink());
     await target.finish();
     return target;
   }
 
   async #createVm(ovf: string | undefined): Promise<Vm> {
-    const { engine, signal, target } = this.#context;
+    const { engine, target } = this.#context;
     const { asVm, onStatus } = this.#options;
     onStatus?.(`creating VM ${asVm}`);
     await this.#record({ step: 'vm-starting', name: asVm });
-    let vm: Vm;
-    try {
-      vm = await deferAbort(signal, engine.timings.cleanupMs / 3, async (late) => {
-        const { id: clusterId } = target.cluster;
-        const wanted = { name: asVm, description: this.#marker, clusterId, ovf };
-        return await engine.withSignal(late).createVm(wanted);
-      });
-    } catch (error) {
-      const made = await this.#lookUp(error, () => engine.findVms(asVm));
-      if (!made) throw await this.#refused(asVm, error);
-      vm = made;
-    }
+    const { id: clusterId } = target.cluster;
+    const wanted = { name: asVm, description: this.#marker, clusterId, ovf };
+    const vm = await makeOnEngine<Vm>({
+      ...this.#context,
+      name: asVm,
+      description: this.#marker,
+      create: (late) => late.createVm(wanted),
+      find: () => engine.findVms(asVm),
+    });
     await this.#record({ step: 'vm', vmId: vm.id, name: asVm });
     return vm;
   }

@@ -1,6 +1,7 @@
 /**
- * Merges a run of restore points into one container for the last of them. Stored blocks are copied as they are,
- * and checked while they are; damage fails the merge and leaves everything as it was.
+ * Merges a range of restore points into one container for the last of them. Stored blocks are
+ * copied as they are, and each is checked. Damage fails the merge; nothing in the repository is
+ * changed then.
  */
 import { Readable } from 'node:stream';
 import { type CopiedBlock, createBlockCopier } from '../../container/write/blockCopier.ts';
@@ -38,7 +39,10 @@ export interface MergeContext {
 }
 
 export interface MergeOptions {
-  /** Points whose containers go when the new one is in place: the run, or only its last point. */
+  /**
+   * Points whose containers are deleted after the new one is in place: the range, or only its last
+   * point.
+   */
   readonly removed: readonly RestorePoint[];
   /** Chain of the merged point. */
   readonly chainId: string;
@@ -56,16 +60,16 @@ async function openDisks(view: MergedView, codecs: BlockCodecs): Promise<MergedD
 }
 
 /**
- * Size of the container that a merge would write; reads metadata only.
+ * Bytes of the container that a merge would write. Reads metadata only.
  *
- * @throws a {@link BackupError}: what would keep the merge from starting
+ * @throws a {@link BackupError} for anything that would keep the merge from starting
  */
 export async function sizeOfMerge(
   folder: VmFolder,
-  run: MergeRange,
+  range: MergeRange,
   options: { readonly codecs: BlockCodecs; readonly signal: AbortSignal },
 ): Promise<number> {
-  await using view = await MergedView.open(folder.folder, run);
+  await using view = await MergedView.open(folder.folder, range);
   const disks = await openDisks(view, options.codecs);
   return (await measureMerge(disks, options.signal)).fileBytes;
 }
@@ -77,7 +81,7 @@ async function requireSpace(folder: VmFolder, needBytes: number): Promise<void> 
   const [need, free] = [formatBytes(needBytes), formatBytes(freeBytes)];
   throw new RepositoryError(
     'REPOSITORY_FULL',
-    `${folder.folder}: a merge writes its new container beside the old ones; about ${need} are needed, ${free} are free`,
+    `${folder.folder}: a merge needs room for its new container before it deletes the old ones: about ${need} are needed, ${free} are free`,
     {
       hint: 'free space, or keep fewer points: whole chains that go are deleted before anything is merged',
       details: { needBytes, freeBytes },
@@ -85,9 +89,9 @@ async function requireSpace(folder: VmFolder, needBytes: number): Promise<void> 
   );
 }
 
-/** The last point of a run as it is after the merge; what its session reported stays. */
+/** The last point of a range as it is after the merge. The facts of its session stay. */
 function mergedPoint(
-  run: MergeRange,
+  range: MergeRange,
   last: RestorePoint,
   disks: readonly MergedDisk[],
   facts: Pick<RestorePoint, 'chainId' | 'fileName'>,
@@ -95,8 +99,8 @@ function mergedPoint(
   return {
     ...last,
     ...facts,
-    type: run.parent ? 'increment' : 'full',
-    parentPointId: run.parent?.pointId ?? '',
+    type: range.parent ? 'increment' : 'full',
+    parentPointId: range.parent?.pointId ?? '',
     fileBytes: 0,
     disks: disks.map(({ disk, content }) => ({ ...disk, content })),
   };
@@ -121,7 +125,7 @@ function sourceOf(merged: MergedDisk, task: DiskTask): Source<CopiedBlock | Zero
   return Readable.from(blocks(), { objectMode: true, highWaterMark: 1 });
 }
 
-/** What was copied, on top of what is inherited, has to be the disk as its fingerprint index says it is. */
+/** Inherited plus copied blocks must match the fingerprint index. */
 function checkFingerprints(merged: MergedDisk, copied: FingerprintMap, end: number): void {
   const { disk, fingerprints: wanted } = merged;
   const differs = (index: number): boolean => copied.get(index) !== wanted.get(index);
@@ -130,32 +134,32 @@ function checkFingerprints(merged: MergedDisk, copied: FingerprintMap, end: numb
       if (!differs(index)) continue;
       throw new IntegrityError(
         'INTEGRITY_FINGERPRINT_MISMATCH',
-        `disk ${disk.alias} (${disk.diskId}) block ${index}: the chain does not hold what the fingerprint index says`,
+        `disk ${disk.alias} (${disk.diskId}) block ${index}: the chain differs from the fingerprint index`,
         { hint: 'run "ovirt-cbt verify"; the points are kept as they are', details: { index } },
       );
     }
   }
 }
 
-class RunMerger {
+class RangeMerger {
   readonly #context: MergeContext;
-  readonly #run: MergeRange;
+  readonly #range: MergeRange;
   readonly #last: RestorePoint;
 
-  constructor(context: MergeContext, run: MergeRange) {
-    const last = run.points.at(-1);
-    if (!last) throw new RepositoryError('CHAIN_PARENT_MISSING', 'an empty run cannot be merged');
+  constructor(context: MergeContext, range: MergeRange) {
+    const last = range.points.at(-1);
+    if (!last) throw new RepositoryError('CHAIN_PARENT_MISSING', 'an empty range cannot be merged');
     this.#context = context;
-    this.#run = run;
+    this.#range = range;
     this.#last = last;
   }
 
-  async run(metadata: ChainMetadata, options: MergeOptions): Promise<Merged> {
+  async merge(metadata: ChainMetadata, options: MergeOptions): Promise<Merged> {
     const { folder, lock, session } = this.#context;
     const { blockSizeBytes, createdAt, pointId } = this.#last;
-    const type = this.#run.parent ? 'increment' : 'full';
+    const type = this.#range.parent ? 'increment' : 'full';
     const fileName = await folder.unusedContainerName(type, new Date(createdAt));
-    session.log.info({ pointId, points: this.#run.points.length, fileName }, 'merge started');
+    session.log.info({ pointId, points: this.#range.points.length, fileName }, 'merge started');
     await using target = await PointWriter.create(folder, fileName, blockSizeBytes);
     const facts = { chainId: options.chainId, fileName };
     const point = await this.#build(metadata, target, facts);
@@ -167,7 +171,10 @@ class RunMerger {
     return { metadata: replaced.metadata, point };
   }
 
-  /** Fills and commits the new container. The old ones are closed again before any of them is deleted. */
+  /**
+   * Fills and commits the new container. The old ones are closed again before any of them is
+   * deleted.
+   */
   async #build(
     metadata: ChainMetadata,
     target: PointWriter,
@@ -175,7 +182,7 @@ class RunMerger {
   ): Promise<RestorePoint> {
     const { folder, codecs, signal, workers } = this.#context;
     const { blockSizeBytes } = this.#last;
-    await using view = await MergedView.open(folder.folder, this.#run);
+    await using view = await MergedView.open(folder.folder, this.#range);
     const disks = await openDisks(view, codecs);
     const size = await measureMerge(disks, signal);
     await requireSpace(folder, size.fileBytes);
@@ -185,8 +192,8 @@ class RunMerger {
     for (const disk of disks) contents.push(await this.#copy(disk, size, target, resources));
     const { vm } = metadata;
     const ovf = await readOvf(view.last, vm.id, codecs);
-    const point = mergedPoint(this.#run, this.#last, disks, facts);
-    return await target.complete(vm, point, contents, { parent: this.#run.parent, ovf });
+    const point = mergedPoint(this.#range, this.#last, disks, facts);
+    return await target.complete(vm, point, contents, { parent: this.#range.parent, ovf });
   }
 
   async #copy(
@@ -209,7 +216,7 @@ class RunMerger {
       fingerprints: inherited,
       stats: createStageStats(),
     });
-    await resources.withLease(async (lease) => {
+    await resources.withLease('unpack', async (lease) => {
       const copier = createBlockCopier({ lease, pool, stats });
       await connect(sourceOf(merged, task), [copier], sink, { signal });
     });
@@ -218,25 +225,26 @@ class RunMerger {
   }
 }
 
-/** Progress counts stored bytes here: that is what a merge reads. */
+/** Progress counts stored bytes, because a merge reads those. */
 function progressOf(alias: string, sizeBytes: number, stats: StageStats): DiskProgress {
   return { alias, sizeBytes, doneBytes: () => stats.bytes, readBytes: () => stats.bytes };
 }
 
 /**
- * Merges a run of points of `metadata` into one container for its last point, and puts it in place of `removed`.
+ * Merges a range of points of `metadata` into one container for its last point. The new container
+ * replaces those of `removed`.
  *
- * The last point keeps id, time, checkpoint, configuration and fingerprints, so that points which build on it stay
- * valid. Memory: the metadata of the run, and the slab.
+ * The last point keeps id, time, checkpoint, configuration and fingerprints, so that points which
+ * build on it stay valid. Memory: the metadata of the range, and the slab.
  *
- * @throws a {@link BackupError}: damage by its code, `REPOSITORY_FULL`, `REPOSITORY_IO`, `CANCELLED`; the points
- *   are then as they were
+ * @throws a {@link BackupError}: damage by its code, `REPOSITORY_FULL`, `REPOSITORY_IO`,
+ *   `CANCELLED`; the points are not changed then
  */
 export async function mergeRun(
   metadata: ChainMetadata,
-  run: MergeRange,
+  range: MergeRange,
   options: MergeOptions,
   context: MergeContext,
 ): Promise<Merged> {
-  return await new RunMerger(context, run).run(metadata, options);
+  return await new RangeMerger(context, range).merge(metadata, options);
 }

@@ -1,18 +1,22 @@
-/** What a run holds besides files: slab, workers, one abort signal. Disposed when the run ends. */
+/** Slab, worker threads and abort signal of a session. Disposed when the session ends. */
 import { availableParallelism } from 'node:os';
 import { UsageError } from '../../core/errors.ts';
-import { createSlab, type Slab, type SlabLease } from '../../flow/slab.ts';
+import { createSlab, type Slab, type SlabDirection, type SlabLease } from '../../flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../compute/workerPool.ts';
 
 const MAX_WORKERS = 64;
-/** Each reads several GiB a second from the page cache. */
+/** Four are enough: each reads several GiB a second from the page cache. */
 const MAX_INTAKE_THREADS = 4;
 
 export interface ResourceOptions {
   readonly blockSizeBytes: number;
-  /** Worker threads. @defaultValue the number of CPUs, at most 8; 0 runs inline */
+  /**
+   * Worker threads; 0 computes on the calling thread.
+   *
+   * @defaultValue the number of CPUs, at most 8
+   */
   readonly workers?: number | undefined;
-  /** Whether the run reads local images. @defaultValue false */
+  /** Whether the session reads local images. @defaultValue false */
   readonly readsImages?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -33,13 +37,15 @@ export function checkRange(name: string, value: number, most: number): void {
   );
 }
 
-/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for anything but a part of a whole */
+/**
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a ratio that is not above 0 and at most 1
+ */
 export function checkRatio(name: string, ratio: number): void {
   if (ratio > 0 && ratio <= 1) return;
   throw new UsageError('USAGE_INVALID_OPTION', `${name} ${ratio}: above 0 and at most 100 %`);
 }
 
-/** Data requests at once per disk, when nothing else is asked for. */
+/** Data requests per disk at the same time, unless the options give another number. */
 export const DEFAULT_CONNECTIONS = 4;
 
 /** @throws as {@link checkRange} */
@@ -48,8 +54,8 @@ export function checkConnections(connections: number = DEFAULT_CONNECTIONS): voi
 }
 
 /**
- * The slab of the run before, unless it was collected. A process that runs many sessions would else hold as many
- * slabs as the collector, which does not see their size, lets it.
+ * The slab of an earlier session, unless it was collected. It is used again, because the collector
+ * does not see the size of a slab: a process with many sessions would hold many of them.
  */
 let spare: WeakRef<Slab> | undefined;
 
@@ -62,7 +68,7 @@ function takeSlab(blockSizeBytes: number): Slab {
 export class PipelineResources {
   readonly slab: Slab;
   readonly pool: WorkerPool;
-  /** Threads that read local images; undefined for runs that read none. */
+  /** Threads that read local images; undefined for sessions that read none. */
   readonly fileReadPool: WorkerPool | undefined;
   readonly signal: AbortSignal;
   readonly #abort = new AbortController();
@@ -82,7 +88,7 @@ export class PipelineResources {
     const slab = takeSlab(options.blockSizeBytes);
     const workers = resolveWorkers(options.workers);
     const pool = await createWorkerPool({ slab, workers });
-    // They wait for the disk where the others compute.
+    // A pool of its own, so that no thread that waits for a disk holds up compression.
     const readers = options.readsImages ? Math.min(MAX_INTAKE_THREADS, workers) : 0;
     const fileReadPool =
       readers > 0 ? await createWorkerPool({ slab, workers: readers }) : undefined;
@@ -90,24 +96,29 @@ export class PipelineResources {
   }
 
   /**
-   * Starts the threads that get the first blocks, beside what has to be done before them. The others wait for their
-   * first job: a comparison without changes has no use for compressors.
+   * Starts the threads that get the first blocks, so that they are ready when files are open. All
+   * other threads start with their first job: a comparison without changes needs no compressors.
    */
   start(): void {
     (this.fileReadPool ?? this.pool).start();
   }
 
-  /** Stops all chains of the run. */
+  /** Stops all chains of the session. */
   stop(reason: unknown): void {
     this.#abort.abort(reason);
   }
 
   /**
-   * Runs one chain with its own lease; the first failing chain stops the others of the run. The lease ends
-   * after the chain is torn down, so that its slots serve other chains.
+   * Runs one chain with its own lease. The first chain that fails stops the others of the session.
+   * The lease ends after the chain is torn down, so that its slots serve other chains.
+   *
+   * @throws what `work` throws; {@link InternalError} while a chain of the other direction runs
    */
-  async withLease<T>(work: (lease: SlabLease) => Promise<T>): Promise<T> {
-    const lease = this.slab.lease();
+  async withLease<Direction extends SlabDirection, T>(
+    direction: Direction,
+    work: (lease: SlabLease<Direction>) => Promise<T>,
+  ): Promise<T> {
+    const lease = this.slab.lease(direction);
     try {
       return await work(lease);
     } catch (error) {
@@ -124,7 +135,12 @@ export class PipelineResources {
   }
 }
 
-/** Runs `work` on all items, at most `limit` at once; waits for all, then throws the first error. */
+/**
+ * Runs `work` on all items, at most `limit` at the same time. A failure ends only the runner that
+ * met it.
+ *
+ * @throws an error of `work`, after all runners have ended
+ */
 export async function forEachLimited<T>(
   items: readonly T[],
   limit: number,

@@ -166,7 +166,7 @@ class ContainerVerifier {
       this.#report(code, message, { blockId, offsetBytes });
     };
     const { fingerprint } = this.#context.codecs;
-    await this.#context.resources.withLease((lease) =>
+    await this.#context.resources.withLease('unpack', (lease) =>
       connect(
         Readable.from(this.#storedBlocks(), { objectMode: true, highWaterMark: 1 }),
         [

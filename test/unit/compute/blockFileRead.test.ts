@@ -31,7 +31,7 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
   beforeEach(async () => {
     file = undefined;
     const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 2 * BLOCK_BYTES });
-    slot = await slab.lease().acquireRaw();
+    slot = await slab.lease('pack').acquireRaw();
     pool = await createWorkerPool({ slab, workers });
   });
   afterEach(async () => {

@@ -32,7 +32,7 @@ async function digestsOf(workers: number, kernels?: SlabKernels): Promise<Digest
   const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 40 * BLOCK_BYTES });
   const pool = await createWorkerPool({ slab, workers, kernels });
   open.push(pool);
-  const lease = slab.lease();
+  const lease = slab.lease('pack');
   const raws = await Promise.all(LENGTHS.map(() => lease.acquireRaw()));
   const packs = await Promise.all(LENGTHS.map(() => lease.acquirePacked()));
   const contents = LENGTHS.map((lengthBytes, k) => noise(k + 1, lengthBytes));

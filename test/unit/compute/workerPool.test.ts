@@ -25,7 +25,7 @@ afterEach(async () => {
 /** A pool and slots with the blocks of the picture. */
 async function benchOf(workers: number): Promise<Bench> {
   const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 30 * BLOCK_BYTES });
-  const lease = slab.lease();
+  const lease = slab.lease('pack');
   const letters = Array.from(PICTURE);
   const raw = await Promise.all(letters.map(() => lease.acquireRaw()));
   const packed = await Promise.all(letters.map(() => lease.acquirePacked()));

@@ -40,7 +40,7 @@ async function slotOf(workers: number, room: number, kernels?: SlabKernels): Pro
   Object.assign(threads, { started: 0, ended: 0, room });
   const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 4 * BLOCK_BYTES });
   pool = await createWorkerPool({ slab, workers, kernels });
-  return await slab.lease().acquireRaw();
+  return await slab.lease('pack').acquireRaw();
 }
 
 test('a pool that can start no thread fails its jobs', async () => {

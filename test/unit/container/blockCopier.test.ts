@@ -57,7 +57,7 @@ interface Copied {
 /** Copies the records with one slot of each class. */
 async function copy(records: readonly (CopiedBlock | ZeroRun)[], slab: Slab): Promise<Copied[]> {
   await using pool = await createWorkerPool({ slab, workers: 0 });
-  const lease = slab.lease();
+  const lease = slab.lease('unpack');
   const copied: Copied[] = [];
   const sink = new Writable({
     objectMode: true,

@@ -30,15 +30,6 @@ describe('FileMap', () => {
 
     expect([0, 1, 2].map((table) => map.isSparseTable(table))).toEqual([true, false, true]);
   });
-
-  it('lists a block id once per reference', () => {
-    const map = new FileMap();
-    map.set(0, 4);
-    map.set(1, 4);
-    map.set(2000, 0);
-
-    expect([...map.blockIds()].toSorted((a, b) => a - b)).toEqual([0, 4, 4]);
-  });
 });
 
 describe('PatchList', () => {
@@ -67,15 +58,6 @@ describe('PatchList', () => {
 
     expect([0, 1, 2].map((k) => patches.indexOf(k))).toEqual([5, 6, 7]);
     expect([0, 1, 2].map((k) => patches.blockIdOf(k))).toEqual(Array(3).fill(ZERO_BLOCK_ID));
-  });
-
-  it('lists stored blocks only', () => {
-    const patches = new PatchList();
-    patches.set(0, 9);
-    patches.setZero(1, 1);
-    patches.set(2, 9);
-
-    expect([...patches.blockIds()]).toEqual([9, 9]);
   });
 
   it.each([4, 5])('refuses index %i behind index 5', async (index) => {

@@ -2,58 +2,17 @@ import { describe, expect, it } from 'vitest';
 import { FileMap, PatchList } from '../../../src/container/write/blockMaps.ts';
 import { ContainerReader } from '../../../src/container/read/containerReader.ts';
 import { checkBlockSize, ContainerWriter } from '../../../src/container/write/containerWriter.ts';
-import { walkIndex } from '../../../src/container/format/indexTree.ts';
-import {
-  dataStartOf,
-  FREE_RECORD_BYTES,
-  slotOffsetOf,
-} from '../../../src/container/format/layout.ts';
+import { dataStartOf, slotOffsetOf } from '../../../src/container/format/layout.ts';
 import { RepositoryError } from '../../../src/core/errors.ts';
 import { KIB, MIB } from '../../../src/core/units.ts';
 import { expectCode } from '../../helpers/errors.ts';
 import { MemoryStorage } from '../../helpers/memoryStorage.ts';
 import { noise } from '../../helpers/random.ts';
-import { addDisk, createPacker, fileOf, FOLDER, openBytes } from '../../helpers/vbk.ts';
+import { addDisk, createPacker, fileOf, FOLDER } from '../../helpers/vbk.ts';
 
 const BLOCK = 4096;
 
 describe('commits', () => {
-  it('list dropped blocks in the free index', async () => {
-    const storage = new MemoryStorage();
-    const writer = await ContainerWriter.create(storage, { blockSizeBytes: BLOCK, slotFormat: 0 });
-    const packer = await createPacker(BLOCK);
-    const disk = fileOf('disk', Buffer.concat([1, 2, 3].map((k) => noise(k, BLOCK))), BLOCK);
-    await addDisk(writer, writer.addFolder(FOLDER, []), packer, disk);
-    const dropped = writer.append(await packer.pack(0, noise(9, BLOCK))).blockId;
-    writer.store.drop(dropped);
-
-    await writer.commit();
-
-    const reader = await openBytes(storage.content);
-    const { pages, slot } = reader.snapshot;
-    const free: Buffer[] = [];
-    const readPage = (id: number) => pages.read(id);
-    for await (const record of walkIndex(readPage, slot.roots.freeRoot, FREE_RECORD_BYTES)) {
-      free.push(record);
-    }
-    expect(
-      free.map((record) => [record.readUInt32LE(0), Number(record.readBigUInt64LE(4))]),
-    ).toEqual([[BLOCK, dropped]]);
-  });
-
-  it('refuse to read a dropped block', async () => {
-    const storage = new MemoryStorage();
-    const writer = await ContainerWriter.create(storage, { blockSizeBytes: BLOCK, slotFormat: 0 });
-    const packer = await createPacker(BLOCK);
-    const dropped = writer.append(await packer.pack(0, noise(9, BLOCK))).blockId;
-    writer.store.drop(dropped);
-    await writer.commit();
-
-    const reader = await openBytes(storage.content);
-
-    await expectCode(reader.storedExtent(dropped), 'FORMAT_BOUNDS');
-  });
-
   it('raise the version and keep what was there', async () => {
     const storage = new MemoryStorage();
     const writer = await ContainerWriter.create(storage, { blockSizeBytes: BLOCK, slotFormat: 0 });

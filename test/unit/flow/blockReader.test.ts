@@ -43,7 +43,7 @@ function benchOf(
   const options: BlockReaderOptions = {
     task,
     device,
-    lease: slab.lease(),
+    lease: slab.lease('pack'),
     stats: createStageStats(),
     retryDelayMs: 1,
     ...more,

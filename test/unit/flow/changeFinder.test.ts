@@ -62,7 +62,7 @@ async function find(
       yield* filter(run) as Generator<CandidateRun | ZeroRun>;
     }
   }
-  const lease = slab.lease();
+  const lease = slab.lease('pack');
   const disk = { task, fileDescriptor, lease, fileReadPool, stats };
   try {
     return await runStage(
@@ -130,7 +130,10 @@ test('counts what need not be read any more', async () => {
 });
 
 /** A change finder with one candidate run in it. */
-function startFinder(lease: SlabLease, pool: WorkerPool): Stage<CandidateRun | ZeroRun, unknown> {
+function startFinder(
+  lease: SlabLease<'pack'>,
+  pool: WorkerPool,
+): Stage<CandidateRun | ZeroRun, unknown> {
   const image = diskImage('AB');
   const file = imageFile(image.content);
   files.push(file);
@@ -156,7 +159,7 @@ async function destroyed(finder: Stage<CandidateRun | ZeroRun, unknown>): Promis
 }
 
 test('stops while it waits for a slot', async () => {
-  const lease = slab.lease();
+  const lease = slab.lease('pack');
   const held = await Promise.all([lease.acquireRaw(), lease.acquireRaw(), lease.acquireRaw()]);
 
   await destroyed(startFinder(lease, fileReadPool));
@@ -166,7 +169,7 @@ test('stops while it waits for a slot', async () => {
 });
 
 test('ends with the error of a pool that is closed under a look', async () => {
-  const lease = slab.lease();
+  const lease = slab.lease('pack');
   const finder = startFinder(lease, fileReadPool);
   const failed = new Promise<unknown>((resolve) => finder.once('error', resolve));
 

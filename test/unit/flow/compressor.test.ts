@@ -16,12 +16,12 @@ const BLOCK_BYTES = 4 * CLUSTER_BYTES;
 
 let slab: Slab;
 let pool: WorkerPool;
-let lease: SlabLease;
+let lease: SlabLease<'pack'>;
 
 beforeEach(async () => {
   slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 10 * BLOCK_BYTES });
   pool = await createWorkerPool({ slab, workers: 0 });
-  lease = slab.lease();
+  lease = slab.lease('pack');
 });
 
 afterEach(() => {

@@ -65,7 +65,7 @@ async function read(picture: string, options: Case = {}): Promise<Collector<File
       return shortBytes ?? (await image.device.readInto(target, offsetBytes, signal));
     },
   };
-  const lease = slab.lease();
+  const lease = slab.lease('pack');
   const disk = { task, device, fileDescriptor, lease, fileReadPool, stats, retryDelayMs: 1 };
   try {
     return await runStage(createFileReader(disk), wanted());
@@ -112,7 +112,7 @@ describe('a file reader', () => {
     const image = diskImage('AB');
     file = imageFile(image.content);
     const { device } = image;
-    const lease = slab.lease();
+    const lease = slab.lease('pack');
     const task = image.task('compare');
     const { fileDescriptor } = file;
     const reader = createFileReader({ task, device, fileDescriptor, lease, fileReadPool, stats });

@@ -20,7 +20,7 @@ let lease: SlabLease;
 beforeEach(async () => {
   slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 40 * BLOCK_BYTES });
   pool = await createWorkerPool({ slab, workers: 0 });
-  lease = slab.lease();
+  lease = slab.lease('pack');
 });
 
 afterEach(() => {

@@ -26,7 +26,7 @@ let lease: SlabLease;
 
 beforeEach(() => {
   slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 6 * BLOCK_BYTES });
-  lease = slab.lease();
+  lease = slab.lease('pack');
 });
 
 afterEach(() => {
@@ -80,6 +80,29 @@ describe('callbackSink', () => {
       connect(sourceOf([record]), [], callbackSink<DataBlock>(consume), { signal }),
       'INTERNAL_INVARIANT',
     );
+  });
+
+  test('keeps the slot of an aborted chain until the consumer is done', async () => {
+    const controller = new AbortController();
+    let release: (() => void) | undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const sink = callbackSink<DataBlock>(() => held);
+    const record = await dataBlock(lease, 0, blockContent('A'));
+    const failed = expectCode(
+      connect(sourceOf([record]), [], sink, { signal: controller.signal }),
+      'CANCELLED',
+    );
+    let isOver = false;
+    void failed.then(() => (isOver = true));
+    await new Promise(setImmediate);
+
+    controller.abort();
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    const early = [isOver, slab.inUseCount];
+    release?.();
+    await failed;
+
+    expect(early).toEqual([false, 1]);
   });
 
   test('runs the finisher after the last record', async () => {
@@ -147,6 +170,21 @@ describe('ndjsonSink', () => {
     await feed(ndjsonSink(output), 'A'.repeat(20));
 
     expect([overlaps, output.writableLength]).toEqual([0, 0]);
+  });
+
+  test('ends with an abort while its output takes nothing', { timeout: 2_000 }, async () => {
+    const controller = new AbortController();
+    const output = new PassThrough({ highWaterMark: 1 });
+    const records = sourceOf(readerRecords(lease, '000'));
+    const done = connect(records, [], ndjsonSink<DataBlock | ZeroRun>(output), {
+      signal: controller.signal,
+    });
+    const failed = expectCode(done, 'CANCELLED');
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+
+    controller.abort();
+
+    await failed;
   });
 
   test('leaves its output open', async () => {
@@ -255,7 +293,7 @@ describe('rawFileSink', () => {
   test('takes eight blocks while others are written, and not one more', async () => {
     lease.end();
     const bigSlab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 64 * BLOCK_BYTES });
-    const bigLease = bigSlab.lease();
+    const bigLease = bigSlab.lease('pack');
     const file = new WatchedFile();
     file.isSlow = true;
     const sink = file.sink();
@@ -310,7 +348,7 @@ describe('rawFileSink', () => {
 
   test('reports a sync along the way that failed', async () => {
     const bigSlab = createSlab({ blockSizeBytes: 32 * MIB, slabBytes: 96 * MIB });
-    const bigLease = bigSlab.lease();
+    const bigLease = bigSlab.lease('pack');
     const file = new WatchedFile();
     file.syncError = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
     const lengthBytes = 32 * MIB;

@@ -11,7 +11,7 @@ function slabOf(slotCount: number): Slab {
 }
 
 function leaseOf(slab: Slab): SlabLease {
-  return slab.lease();
+  return slab.lease('pack');
 }
 
 /** True when `promise` is settled after the callbacks that are due now. */
@@ -186,6 +186,31 @@ describe('waiting for a slot', () => {
 
     await expectCode(aborted, 'CANCELLED');
     expect((await other).slotClass).toBe('raw');
+  });
+});
+
+describe('the direction of a lease', () => {
+  test.each([
+    ['pack', 'unpack'],
+    ['unpack', 'pack'],
+  ] as const)('is that of all leases of a slab at one time: no %s with %s', (first, second) => {
+    const slab = slabOf(2);
+    slab.lease(first);
+    slab.lease(first).end();
+
+    expectCodeSync(() => slab.lease(second), 'INTERNAL_INVARIANT');
+    expect(slab.lease(first).direction).toBe(first);
+  });
+
+  test('may be another one when all leases have ended', async () => {
+    const slab = slabOf(2);
+    const leases = [slab.lease('pack'), slab.lease('pack')];
+    for (const lease of leases) lease.end();
+
+    const lease = slab.lease('unpack');
+
+    expect((await lease.acquirePacked()).slotClass).toBe('packed');
+    expectCodeSync(() => slab.lease('pack'), 'INTERNAL_INVARIANT');
   });
 });
 
