@@ -1,7 +1,7 @@
 /** Rows 71 to 73 of the fault table: answers that look different, `follow` that fails, events that are refused. */
 import { describe, expect, it } from 'vitest';
 import { decode, wire } from '../../src/ovirt/engine/decoders.ts';
-import { expectCodeSync } from '../helpers/errors.ts';
+import { expectCodeSync } from '../helpers/codes.ts';
 import {
   addVm,
   codesOf,
@@ -9,8 +9,8 @@ import {
   expectFrozenView,
   makeScene,
   TRANSFER_LOOKS,
-} from '../helpers/faultScene.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const DISK = {
   id: 'd1',

@@ -1,7 +1,12 @@
 /** Rows 66 and 67 of the fault table: checkpoints that cannot be removed. */
 import { describe, expect, it } from 'vitest';
-import { codesOf, countRequests, expectFrozenView, makeScene } from '../helpers/faultScene.ts';
-import { useLab } from '../helpers/lab.ts';
+import {
+  codesOf,
+  countRequests,
+  expectFrozenView,
+  makeScene,
+} from '../helpers/faults/sessionFaults.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const DELETE_CHECKPOINT = {
   server: 'engine',

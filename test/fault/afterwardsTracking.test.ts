@@ -1,11 +1,11 @@
 /** Rows 68 to 70 of the fault table: what happens between sessions, so that the change map is of no use. */
 import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { codesOf, expectFrozenView, makeScene } from '../helpers/faultScene.ts';
-import { KIB, MIB } from '../helpers/images.ts';
-import { type LabBench, useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { codesOf, expectFrozenView, makeScene } from '../helpers/faults/sessionFaults.ts';
+import { KIB, MIB } from '../helpers/bytes/images.ts';
+import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 /** The session after the loss of its base: compared, small, and the base of an incremental one. */
 async function expectCompared(bench: LabBench, vm: LabVm, changedBytes: number): Promise<void> {

@@ -4,8 +4,8 @@ import path from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { BackupError, EXIT_CODES } from '../../src/core/errors.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { runCli } from '../helpers/cli.ts';
-import { firstExtent } from '../helpers/containers.ts';
+import { runCli } from '../helpers/cli/cli.ts';
+import { firstExtent } from '../helpers/repository/containers.ts';
 import {
   blocks,
   flipBit,
@@ -15,9 +15,9 @@ import {
   sha256,
   sha256OfFile,
   writeImage,
-} from '../helpers/images.ts';
+} from '../helpers/bytes/images.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { backup, onlyFileOf, restore } from '../helpers/repositories.ts';
+import { backup, onlyFileOf, restore } from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -1,7 +1,7 @@
 /** Faults of the contract's table, rows 6 and 7: an engine that is away for a while, and answers that get lost. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { expectCode } from '../helpers/codes.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
@@ -12,8 +12,8 @@ import {
   messageCodes,
   PATHS,
   statuses,
-} from '../helpers/engineFaults.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/engineFaults.ts';
+import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const LOST = { cutAfterBytes: 0 };

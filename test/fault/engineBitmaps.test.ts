@@ -15,10 +15,10 @@ import {
   refusal,
   statuses,
   touch,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { BLOCK_BYTES, MIB, noise } from '../helpers/images.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/engineFaults.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { BLOCK_BYTES, MIB, noise } from '../helpers/bytes/images.ts';
+import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const DATA = { name: 'data', sizeBytes: 2 * MIB };

@@ -7,8 +7,8 @@ import type { LabVm } from '../../lab/src/index.ts';
 import { BACKUP_JOURNAL, Journal } from '../../src/repository/journal.ts';
 import { Repository } from '../../src/repository/repository.ts';
 import { backupDescription } from '../../src/sessions/cleanup/ownership.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { diskRefs, openDownload, type ReadyBackup } from '../helpers/engineFlows.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { diskRefs, openDownload, type ReadyBackup } from '../helpers/lab/engineFlows.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
@@ -18,9 +18,9 @@ import {
   messageCodes,
   PATHS,
   statuses,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/engineFaults.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 /** Windows of waiting that are over soon. */

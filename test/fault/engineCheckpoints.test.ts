@@ -13,10 +13,10 @@ import {
   refusal,
   statuses,
   touch,
-} from '../helpers/engineFaults.ts';
-import { failureOf } from '../helpers/errors.ts';
-import { BLOCK_BYTES, MIB, noise } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/engineFaults.ts';
+import { failureOf } from '../helpers/codes.ts';
+import { BLOCK_BYTES, MIB, noise } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 

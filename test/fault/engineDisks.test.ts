@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
@@ -14,10 +14,10 @@ import {
   refusal,
   statuses,
   touch,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { BLOCK_BYTES, MIB, noise } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/engineFaults.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { BLOCK_BYTES, MIB, noise } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 /** A backup of a VM that is off meets disks as a running one does. */

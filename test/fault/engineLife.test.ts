@@ -4,8 +4,8 @@ import { exitCodeOf } from '../../src/core/errors.ts';
 import { endBackup } from '../../src/ovirt/lifecycle/backupPhases.ts';
 import { EngineApi } from '../../src/ovirt/engine/engineApi.ts';
 import { cancelDownloads } from '../../src/sessions/cleanup/downloads.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { openDownload, readyBackup, startBackup } from '../helpers/engineFlows.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { openDownload, readyBackup, startBackup } from '../helpers/lab/engineFlows.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
@@ -17,9 +17,9 @@ import {
   refusal,
   statuses,
   touch,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/engineFaults.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const LEGACY = BACKUP_KINDS.filter(([kind]) => kind !== 'hybrid');

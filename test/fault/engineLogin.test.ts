@@ -1,8 +1,8 @@
 /** Faults of the contract's table, rows 1 to 5: who may log in and do what. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { failureOf, expectCode } from '../helpers/errors.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
+import { failureOf, expectCode } from '../helpers/codes.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
@@ -11,9 +11,9 @@ import {
   expectStored,
   PATHS,
   statuses,
-} from '../helpers/engineFaults.ts';
-import { useLab } from '../helpers/lab.ts';
-import { MIB } from '../helpers/images.ts';
+} from '../helpers/faults/engineFaults.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { MIB } from '../helpers/bytes/images.ts';
 
 const bench = useLab();
 const REFUSED_LOGIN = {

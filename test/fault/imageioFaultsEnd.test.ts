@@ -9,10 +9,10 @@ import {
   makeScene,
   READS,
   TRANSFER_LOOKS,
-} from '../helpers/faultScene.ts';
-import { MIB } from '../helpers/images.ts';
-import { type LabBench, useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { MIB } from '../helpers/bytes/images.ts';
+import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 const FINALIZE = {
   server: 'engine',

@@ -1,7 +1,7 @@
 /** Rows 49 to 52 of the fault table: lists of extents that are refused, slow, old or wrong. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { expectCode } from '../helpers/codes.ts';
 import {
   addVm,
   codesOf,
@@ -12,9 +12,9 @@ import {
   EXTENTS,
   filesOf,
   makeScene,
-} from '../helpers/faultScene.ts';
-import { KIB } from '../helpers/images.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { KIB } from '../helpers/bytes/images.ts';
+import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
 
 interface WireExtent {
   readonly start: number;

@@ -1,7 +1,7 @@
 /** Rows 38 to 40, 48 and 55 of the fault table: image servers that cannot be reached, trusted, crowded or are old. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { expectCode } from '../helpers/codes.ts';
 import {
   addVm,
   codesOf,
@@ -10,10 +10,10 @@ import {
   expectUncommitted,
   makeScene,
   READS,
-} from '../helpers/faultScene.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { startTlsFront } from '../helpers/tlsFront.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { startTlsFront } from '../helpers/lab/tlsFront.ts';
 
 const CREATES = { server: 'engine', method: 'POST', path: /\/imagetransfers$/ } as const;
 const CANCELS = { method: 'POST', path: /\/imagetransfers\/[^/]+\/cancel$/ } as const;

@@ -8,10 +8,10 @@ import {
   expectUncommitted,
   makeScene,
   READS,
-} from '../helpers/faultScene.ts';
-import { BLOCK_BYTES, KIB, MIB } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { BLOCK_BYTES, KIB, MIB } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 /** Blocks that a session asks for; a request has one of them or, when they had to wait, several. */
 const CHANGED_BLOCKS = 3;

@@ -9,9 +9,9 @@ import {
   makeScene,
   READS,
   TRANSFER_LOOKS,
-} from '../helpers/faultScene.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const CREATES = { server: 'engine', method: 'POST', path: /\/imagetransfers$/ } as const;
 

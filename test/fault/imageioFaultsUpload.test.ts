@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { RestoreVmReport } from '../../src/sessions/restore/restoreVm.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { expectCode } from '../helpers/codes.ts';
 import {
   addVm,
   codesOf,
@@ -12,8 +12,8 @@ import {
   filesOf,
   TRANSFER_LOOKS,
   WRITES,
-} from '../helpers/faultScene.ts';
-import { type LabBench, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 
 const CREATES = { server: 'engine', method: 'POST', path: /\/imagetransfers$/ } as const;
 

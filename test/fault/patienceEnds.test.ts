@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
 import { EngineApi } from '../../src/ovirt/engine/engineApi.ts';
 import { backupVms } from '../../src/sessions/backup/backupVms.ts';
-import { EngineClient, waitUntil } from '../helpers/engineClient.ts';
+import { EngineClient, waitUntil } from '../helpers/lab/engineClient.ts';
 import {
   addSmallVm,
   calls,
@@ -14,11 +14,11 @@ import {
   PATHS,
   refusal,
   statuses,
-} from '../helpers/engineFaults.ts';
-import { diskRefs } from '../helpers/engineFlows.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { backupSteps } from '../helpers/journals.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/engineFaults.ts';
+import { diskRefs } from '../helpers/lab/engineFlows.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { backupSteps } from '../helpers/repository/journals.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const PAGE_404 = {

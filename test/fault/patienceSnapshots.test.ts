@@ -7,10 +7,10 @@ import {
   PATHS,
   refusal,
   touch,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { backupSteps, cleanUp } from '../helpers/journals.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/engineFaults.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { backupSteps, cleanUp } from '../helpers/repository/journals.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 /** A live backup with a broken change map is refused at once, so that there is no first backup to be ended. */

@@ -2,10 +2,15 @@
 import { cpSync, rmSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { runCli, startCli, until } from '../helpers/cli.ts';
-import { BLOCK_BYTES, noise, seededRandom } from '../helpers/images.ts';
-import { chainOf, type Contents, expectPoints, type Pictured } from '../helpers/prunes.ts';
-import { expectRestored, filesOf, pointsOf } from '../helpers/repositories.ts';
+import { runCli, startCli, until } from '../helpers/cli/cli.ts';
+import { BLOCK_BYTES, noise, seededRandom } from '../helpers/bytes/images.ts';
+import {
+  chainOf,
+  type Contents,
+  expectPoints,
+  type Pictured,
+} from '../helpers/repository/prunes.ts';
+import { expectRestored, filesOf, pointsOf } from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -2,8 +2,8 @@
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
-import { blocks, MIB, noise, writeImage } from '../helpers/images.ts';
-import { backup, expectClean, filesOf, pointsOf } from '../helpers/repositories.ts';
+import { blocks, MIB, noise, writeImage } from '../helpers/bytes/images.ts';
+import { backup, expectClean, filesOf, pointsOf } from '../helpers/repository/repositories.ts';
 import { canMountVolumes, inSmallVolume } from '../helpers/smallVolume.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 

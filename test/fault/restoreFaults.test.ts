@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { type ErrorCode, exitCodeOf } from '../../src/core/errors.ts';
 import type { RestoreVmOptions } from '../../src/sessions/restore/restoreVm.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { expectCode } from '../helpers/codes.ts';
 import {
   addVm,
   codesOf,
@@ -11,9 +11,9 @@ import {
   diskNames,
   filesOf,
   WRITES,
-} from '../helpers/faultScene.ts';
-import { BLOCK_BYTES, GIB_BYTES, MIB } from '../helpers/images.ts';
-import { type LabBench, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { BLOCK_BYTES, GIB_BYTES, MIB } from '../helpers/bytes/images.ts';
+import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 
 const CREATE_DISK = { server: 'engine', method: 'POST', path: /\/disks$/ } as const;
 const CANCELS = { method: 'POST', path: /\/imagetransfers\/[^/]+\/cancel$/ } as const;

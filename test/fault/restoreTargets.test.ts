@@ -1,12 +1,12 @@
 /** Rows 63 to 65 of the fault table, and names that are taken: where a restore goes, and what is not its own. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { addVm, countRequests, diskNames, filesOf } from '../helpers/faultScene.ts';
-import { MIB } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { addVm, countRequests, diskNames, filesOf } from '../helpers/faults/sessionFaults.ts';
+import { MIB } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 const CREATE_DISK = { server: 'engine', method: 'POST', path: /\/disks$/ } as const;
 const CREATE_VM = { server: 'engine', method: 'POST', path: /\/vms$/ } as const;

@@ -4,10 +4,10 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { expectCode, failureOf } from '../helpers/errors.ts';
-import { FaultyFiles } from '../helpers/faultyFiles.ts';
-import { blocks, writeImage } from '../helpers/images.ts';
-import { contentOf } from '../helpers/plainRepository.ts';
+import { expectCode, failureOf } from '../helpers/codes.ts';
+import { FaultyFiles } from '../helpers/faults/faultyFiles.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { contentOf } from '../helpers/repository/imageSessions.ts';
 import {
   backup,
   expectClean,
@@ -15,7 +15,7 @@ import {
   filesOf,
   onlyFileOf,
   pointsOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

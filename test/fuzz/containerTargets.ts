@@ -21,11 +21,11 @@ import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { makeFastFolder } from '../helpers/fastFolder.ts';
-import { blocks, writeImage } from '../helpers/images.ts';
-import { MemoryStorage } from '../helpers/memoryStorage.ts';
-import { backupFull, backupImage } from '../helpers/plainRepository.ts';
-import { noise, prose } from '../helpers/random.ts';
-import { fileOf, incrementOf, writeContainer } from '../helpers/vbk.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { MemoryStorage } from '../helpers/bytes/memoryStorage.ts';
+import { backupFull, backupImage } from '../helpers/repository/imageSessions.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
+import { fileOf, incrementOf, writeContainer } from '../helpers/bytes/smallContainers.ts';
 import { mutateXml } from './mutate.ts';
 import { mutateContainer } from './mutateContainer.ts';
 import { type FuzzTarget, rootFolder } from './target.ts';

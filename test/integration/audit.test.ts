@@ -4,11 +4,11 @@ import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { jobOf, useCliLab } from '../helpers/cliLab.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { noise, prose } from '../helpers/random.ts';
-import { codesOf } from '../helpers/vmScene.ts';
+import { jobOf, useCliLab } from '../helpers/cli/cliLab.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
+import { codesOf } from '../helpers/lab/vmScene.ts';
 
 const BLOCKS = 40;
 const DATA_BLOCKS = 20;

@@ -3,11 +3,11 @@ import { mkdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } 
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { expectFailure, runCli } from '../helpers/cli.ts';
-import { SECOND, useCliChain } from '../helpers/cliChain.ts';
-import { firstExtent } from '../helpers/containers.ts';
-import { flipBit, noise, writeImage } from '../helpers/images.ts';
-import { expectRestored, pointsOf } from '../helpers/repositories.ts';
+import { expectFailure, runCli } from '../helpers/cli/cli.ts';
+import { SECOND, useCliChain } from '../helpers/cli/cliChain.ts';
+import { firstExtent } from '../helpers/repository/containers.ts';
+import { flipBit, noise, writeImage } from '../helpers/bytes/images.ts';
+import { expectRestored, pointsOf } from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

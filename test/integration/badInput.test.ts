@@ -5,10 +5,16 @@ import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
-import { expectFailure, runCli, startCli, until } from '../helpers/cli.ts';
-import { FIRST, useCliChain } from '../helpers/cliChain.ts';
-import { MIB, noise, writeImage, writeSparseImage } from '../helpers/images.ts';
-import { backup, expectClean, filesOf, onlyFileOf, vmFolderOf } from '../helpers/repositories.ts';
+import { expectFailure, runCli, startCli, until } from '../helpers/cli/cli.ts';
+import { FIRST, useCliChain } from '../helpers/cli/cliChain.ts';
+import { MIB, noise, writeImage, writeSparseImage } from '../helpers/bytes/images.ts';
+import {
+  backup,
+  expectClean,
+  filesOf,
+  onlyFileOf,
+  vmFolderOf,
+} from '../helpers/repository/repositories.ts';
 import { canMountVolumes, inSmallVolume } from '../helpers/smallVolume.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 

@@ -5,7 +5,14 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { backupArgs, exitErrorOf, expectFailure, runCli, startCli, until } from '../helpers/cli.ts';
+import {
+  backupArgs,
+  exitErrorOf,
+  expectFailure,
+  runCli,
+  startCli,
+  until,
+} from '../helpers/cli/cli.ts';
 import {
   blocks,
   MIB,
@@ -13,7 +20,7 @@ import {
   sha256OfFile,
   writeImage,
   writeSparseImage,
-} from '../helpers/images.ts';
+} from '../helpers/bytes/images.ts';
 import { inTurn } from '../helpers/longForm.ts';
 import {
   backup,
@@ -23,7 +30,7 @@ import {
   onlyFileOf,
   pointsOf,
   VM,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabMatch, LabVm } from '../../lab/src/index.ts';
 import { type CleanupReport, cleanupVm } from '../../src/sessions/cleanup/cleanupVm.ts';
-import { type CliResult, expectFailure, until } from '../helpers/cli.ts';
-import { changesOf, messageCodesOf, useCliLab } from '../helpers/cliLab.ts';
-import { EngineClient, type Json } from '../helpers/engineClient.ts';
-import { fileTree } from '../helpers/fileTree.ts';
-import { noise } from '../helpers/random.ts';
-import { filesOf } from '../helpers/repositories.ts';
+import { type CliResult, expectFailure, until } from '../helpers/cli/cli.ts';
+import { changesOf, messageCodesOf, useCliLab } from '../helpers/cli/cliLab.ts';
+import { EngineClient, type Json } from '../helpers/lab/engineClient.ts';
+import { fileTree } from '../helpers/repository/fileTree.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { filesOf } from '../helpers/repository/repositories.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();

@@ -1,7 +1,7 @@
 /** Names of containers where the clock was set back and the random part comes again. */
 import { afterEach, expect, test, vi } from 'vitest';
-import { blocks, writeImage } from '../helpers/images.ts';
-import { backup, expectRestored, pointsOf } from '../helpers/repositories.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { backup, expectRestored, pointsOf } from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

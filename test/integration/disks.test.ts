@@ -1,13 +1,13 @@
 /** Disks that change their size, come and go between the restore points of a chain. */
 import { describe, expect, test } from 'vitest';
-import { BLOCK_BYTES, blocks, noise, writeImage } from '../helpers/images.ts';
+import { BLOCK_BYTES, blocks, noise, writeImage } from '../helpers/bytes/images.ts';
 import {
   backup,
   expectClean,
   expectRestored,
   messageCodes,
   pointsOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

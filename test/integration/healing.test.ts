@@ -16,10 +16,10 @@ import {
   linesOf,
   rot,
   rotSome,
-} from '../helpers/bitRot.ts';
-import { BLOCK_BYTES, prose, sha256, sha256OfFile, writeImage } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { createRandom, type Random } from '../helpers/random.ts';
+} from '../helpers/faults/bitRot.ts';
+import { BLOCK_BYTES, prose, sha256, sha256OfFile, writeImage } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { createRandom, type Random } from '../helpers/bytes/random.ts';
 import {
   backup,
   expectRestored,
@@ -27,7 +27,7 @@ import {
   pointsOf,
   restore,
   vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const FLIPS = 100;

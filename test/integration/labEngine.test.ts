@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
 import { type Lab, startLab } from '../../lab/src/index.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
 import {
   dirtyOffsets,
   endBackup,
@@ -10,7 +10,7 @@ import {
   openDownload,
   readyBackup,
   wholeBackup,
-} from '../helpers/engineFlows.ts';
+} from '../helpers/lab/engineFlows.ts';
 
 const GRANULE_BYTES = 64 * KIB;
 

@@ -8,8 +8,8 @@ import {
   readyBackup,
   startBackup,
   wholeBackup,
-} from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+} from '../helpers/lab/engineFlows.ts';
+import { useLab } from '../helpers/lab/labFixture.ts';
 
 const LEGACY = { compatibility: [4, 6] } as const;
 const COLD = { ...LEGACY, status: 'down' } as const;

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
 import type { LabVm } from '../../lab/src/index.ts';
-import type { Json } from '../helpers/engineClient.ts';
+import type { Json } from '../helpers/lab/engineClient.ts';
 import {
   dirtyOffsets,
   endBackup,
@@ -12,8 +12,8 @@ import {
   type ReadyBackup,
   readyBackup,
   wholeBackup,
-} from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+} from '../helpers/lab/engineFlows.ts';
+import { useLab } from '../helpers/lab/labFixture.ts';
 
 const GRANULE_BYTES = 64 * KIB;
 

@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
 import { type Lab, startLab } from '../../lab/src/index.ts';
-import { type Answer, EngineClient } from '../helpers/engineClient.ts';
-import { readyBackup, wholeBackup } from '../helpers/engineFlows.ts';
+import { type Answer, EngineClient } from '../helpers/lab/engineClient.ts';
+import { readyBackup, wholeBackup } from '../helpers/lab/engineFlows.ts';
 
 let lab: Lab;
 let client: EngineClient;

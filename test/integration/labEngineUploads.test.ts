@@ -2,15 +2,15 @@
 import { describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
 import type { LabVm } from '../../lab/src/index.ts';
-import type { Answer, Json } from '../helpers/engineClient.ts';
+import type { Answer, Json } from '../helpers/lab/engineClient.ts';
 import {
   endBackup,
   endTransfer,
   eventCodes,
   openDownload,
   readyBackup,
-} from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+} from '../helpers/lab/engineFlows.ts';
+import { useLab } from '../helpers/lab/labFixture.ts';
 
 const fixture = useLab();
 

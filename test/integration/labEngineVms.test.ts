@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GIB, MIB } from '../../src/core/units.ts';
 import { type Lab, type LabVm, startLab } from '../../lab/src/index.ts';
-import { EngineClient, type Json } from '../helpers/engineClient.ts';
+import { EngineClient, type Json } from '../helpers/lab/engineClient.ts';
 
 let lab: Lab;
 let client: EngineClient;

@@ -13,12 +13,12 @@ import { Repository } from '../../src/repository/repository.ts';
 import type { VmFolder } from '../../src/repository/vmFolder.ts';
 import { PointWriter } from '../../src/sessions/shared/pointWriter.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
-import { BLOCK_BYTES, noise, prose } from '../helpers/images.ts';
-import { diskPoint, restorePoint } from '../helpers/points.ts';
-import { prune } from '../helpers/prunes.ts';
-import { expectRestored, pointsOf, VM } from '../helpers/repositories.ts';
+import { BLOCK_BYTES, noise, prose } from '../helpers/bytes/images.ts';
+import { diskPoint, restorePoint } from '../helpers/repository/madeUp.ts';
+import { prune } from '../helpers/repository/prunes.ts';
+import { expectRestored, pointsOf, VM } from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
-import { createPacker } from '../helpers/vbk.ts';
+import { createPacker } from '../helpers/bytes/smallContainers.ts';
 
 const temp = useTempFolder();
 const DISK_ID = 'aaaaaaaa-0000-4000-8000-000000000001';

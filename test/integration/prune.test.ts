@@ -6,8 +6,8 @@ import { ChainLock } from '../../src/repository/chainLock.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { blocks, flipBit, KIB, writeImage } from '../helpers/images.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { blocks, flipBit, KIB, writeImage } from '../helpers/bytes/images.ts';
 import {
   backUpState,
   chainOf,
@@ -15,7 +15,7 @@ import {
   prune,
   pruneTo,
   synthesize,
-} from '../helpers/prunes.ts';
+} from '../helpers/repository/prunes.ts';
 import {
   backup,
   expectRestored,
@@ -23,7 +23,7 @@ import {
   messageCodes,
   pointsOf,
   vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

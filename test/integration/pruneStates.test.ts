@@ -10,8 +10,8 @@ import { type ChainMetadata, decodeVbm, encodeVbm } from '../../src/repository/p
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { blocks, writeImage } from '../helpers/images.ts';
-import { chainOf, expectPoints, type Pictured, prune, vmOf } from '../helpers/prunes.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { chainOf, expectPoints, type Pictured, prune, vmOf } from '../helpers/repository/prunes.ts';
 import {
   backup,
   expectRestored,
@@ -20,7 +20,7 @@ import {
   onlyFileOf,
   pointsOf,
   vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositories.ts';
 import { useSharedTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useSharedTempFolder();

@@ -10,7 +10,7 @@ import {
 import path from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
-import { blocks, flipBit, writeImage } from '../helpers/images.ts';
+import { blocks, flipBit, writeImage } from '../helpers/bytes/images.ts';
 import {
   backup,
   expectClean,
@@ -20,7 +20,7 @@ import {
   onlyFileOf,
   pointsOf,
   vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { BackupError } from '../../src/core/errors.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
-import { blocks, writeImage } from '../helpers/images.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
 import {
   backup,
   filesOf,
@@ -12,7 +12,7 @@ import {
   VM,
   vmFolderOf,
   vmFoldersOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -11,8 +11,16 @@ import {
   messageCodes,
   pointsOf,
   restore,
-} from '../helpers/repositories.ts';
-import { BLOCK_BYTES, blocks, KIB, MIB, noise, prose, writeImage } from '../helpers/images.ts';
+} from '../helpers/repository/repositories.ts';
+import {
+  BLOCK_BYTES,
+  blocks,
+  KIB,
+  MIB,
+  noise,
+  prose,
+  writeImage,
+} from '../helpers/bytes/images.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -14,9 +14,9 @@ import {
   verifyRepository,
   type VerifyReport,
 } from '../../src/sessions/verify/verifyRepository.ts';
-import { composeAll, rot } from '../helpers/bitRot.ts';
-import { runCli } from '../helpers/cli.ts';
-import { BLOCK_BYTES, blocks, flipBit, prose, writeImage } from '../helpers/images.ts';
+import { composeAll, rot } from '../helpers/faults/bitRot.ts';
+import { runCli } from '../helpers/cli/cli.ts';
+import { BLOCK_BYTES, blocks, flipBit, prose, writeImage } from '../helpers/bytes/images.ts';
 import {
   backup,
   expectRestored,
@@ -26,7 +26,7 @@ import {
   onlyFileOf,
   pointsOf,
   vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -5,8 +5,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { LabMatch } from '../../lab/src/index.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 import { IS_LONG_FORM } from '../helpers/longForm.ts';
 import {
   changedOf,
@@ -17,7 +17,7 @@ import {
   VM_KINDS,
   type VmKind,
   VmScene,
-} from '../helpers/vmScene.ts';
+} from '../helpers/lab/vmScene.ts';
 
 const DIRTY_EXTENTS: LabMatch = {
   server: 'imageio',

@@ -2,12 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import type { LabVmSpec } from '../../lab/src/index.ts';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
-import { codesOf, EDITED_BYTES, modesOf, VM_KINDS, VmScene } from '../helpers/vmScene.ts';
+import { codesOf, EDITED_BYTES, modesOf, VM_KINDS, VmScene } from '../helpers/lab/vmScene.ts';
 
 const bench = useLab();
 const [HYBRID, LIVE, COLD] = VM_KINDS as [

@@ -1,7 +1,7 @@
 /** Sessions over VMs of an engine: each mode, with guest writes while it runs. */
 import { describe, expect, it } from 'vitest';
-import { noise } from '../helpers/random.ts';
-import { useLab } from '../helpers/lab.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const MIB = 1024 * 1024;
 

@@ -20,7 +20,7 @@ import { formatBytes } from '../../src/core/units.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
-import { noise, prose } from '../helpers/images.ts';
+import { noise, prose } from '../helpers/bytes/images.ts';
 import { env } from './bench.ts';
 import { qemuImg } from './qemu.ts';
 import {

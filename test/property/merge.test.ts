@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import * as fc from 'fast-check';
 import { test } from 'vitest';
-import { BLOCK_BYTES, noise, prose } from '../helpers/images.ts';
+import { BLOCK_BYTES, noise, prose } from '../helpers/bytes/images.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { chainOf, type Contents, expectPoints, pruneTo } from '../helpers/prunes.ts';
+import { chainOf, type Contents, expectPoints, pruneTo } from '../helpers/repository/prunes.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const MAX_BLOCKS = 4;

@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { planBlocks } from '../../src/flow/blockPlan.ts';
 import type { DiskMode, Extent, PlannedRun, SinkBlock } from '../../src/flow/records.ts';
 import { createMemoryDevice } from '../../src/devices/memoryDevice.ts';
-import { Collector, plainBytesOf } from '../helpers/collect.ts';
-import { BLOCK_BYTES, diskImage } from '../helpers/diskImage.ts';
-import { openPipelineRun } from '../helpers/pipelineRun.ts';
+import { Collector, plainBytesOf } from '../helpers/pipeline/collect.ts';
+import { BLOCK_BYTES, diskImage } from '../helpers/pipeline/diskPicture.ts';
+import { openPipelineRun } from '../helpers/pipeline/pipelineRun.ts';
 
 const SECTOR_BYTES = 512;
 

@@ -3,9 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BLOCK_BYTES, noise, prose, writeImage } from '../helpers/images.ts';
+import { BLOCK_BYTES, noise, prose, writeImage } from '../helpers/bytes/images.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { backup, expectClean, expectRestored, pointsOf } from '../helpers/repositories.ts';
+import {
+  backup,
+  expectClean,
+  expectRestored,
+  pointsOf,
+} from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const MAX_BLOCKS = 5;

@@ -3,13 +3,13 @@ import { deepStrictEqual, ok } from 'node:assert';
 import { isDeepStrictEqual } from 'node:util';
 import { BackupError } from '../../src/core/errors.ts';
 import type { LabDisk, LabVm } from '../../lab/src/index.ts';
-import { contentOf, type PointContent, pointIdsOf } from '../helpers/plainRepository.ts';
-import type { PlainLab } from '../helpers/plainLab.ts';
+import { contentOf, type PointContent, pointIdsOf } from '../helpers/repository/imageSessions.ts';
+import type { PlainLab } from '../helpers/lab/plainLab.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import type { Random } from '../helpers/random.ts';
-import { applyEdit, FILLS } from '../helpers/vmTroubles.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import type { Random } from '../helpers/bytes/random.ts';
+import { applyEdit, FILLS } from '../helpers/lab/troubles.ts';
 import type { Soak } from './soak.ts';
 
 const MAX_DISKS = 4;

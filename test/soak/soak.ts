@@ -10,12 +10,12 @@ import { BackupError } from '../../src/core/errors.ts';
 import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { makeFastFolder } from '../helpers/fastFolder.ts';
-import { FaultyFiles, FILE_FAULTS } from '../helpers/faultyFiles.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { PlainLab } from '../helpers/plainLab.ts';
-import { checkContainersListed } from '../helpers/plainRepository.ts';
-import { createRandom, type Random } from '../helpers/random.ts';
-import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/randomFaults.ts';
+import { FaultyFiles, FILE_FAULTS } from '../helpers/faults/faultyFiles.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { PlainLab } from '../helpers/lab/plainLab.ts';
+import { checkContainersListed } from '../helpers/repository/imageSessions.ts';
+import { createRandom, type Random } from '../helpers/bytes/random.ts';
+import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/lab/randomFaults.ts';
 import { ACTIONS, type SoakAction } from './actions.ts';
 import { SoakVm } from './model.ts';
 

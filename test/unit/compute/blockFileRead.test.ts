@@ -3,9 +3,9 @@ import { KIB } from '../../../src/core/units.ts';
 import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { createSlab, type Slot } from '../../../src/flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { noise } from '../../helpers/diskImage.ts';
-import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { noise } from '../../helpers/pipeline/diskPicture.ts';
+import { type ImageFile, imageFile } from '../../helpers/bytes/imageFile.ts';
 
 const BLOCK_BYTES = 1024 * KIB;
 const codecs = await createBlockCodecs();

@@ -2,8 +2,8 @@ import type { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createSlab, type Slab, type Slot } from '../../../src/flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { blockContent } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { blockContent } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 const BLOCK_BYTES = 16_384;
 const PICTURE = 'AB1C2DE3F4';

@@ -4,7 +4,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { createSlab, type Slot } from '../../../src/flow/slab.ts';
 import type { SlabKernels } from '../../../src/compute/kernels/slabKernels.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 const BLOCK_BYTES = 16_384;
 

@@ -9,8 +9,8 @@ import {
   type TableRule,
   wordOf,
 } from '../../../src/container/format/vectorTables.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { pagesOf } from '../../helpers/metadata.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { pagesOf } from '../../helpers/bytes/metadataPages.ts';
 
 /** Words as a page; missing ones are -1. */
 function wordPage(words: readonly (number | undefined)[]): Buffer {

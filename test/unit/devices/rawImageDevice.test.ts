@@ -3,8 +3,8 @@ import { appendFile, chmod, mkdir, open, truncate, utimes, writeFile } from 'nod
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openRawImage, type RawImage } from '../../../src/devices/rawImageDevice.ts';
-import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { BLOCK_BYTES, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 import { tempDir } from '../../helpers/tempDir.ts';
 
 const { signal } = new AbortController();

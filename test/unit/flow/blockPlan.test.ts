@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { planBlocks } from '../../../src/flow/blockPlan.ts';
 import type { DiskTask, Extent, PlannedRun } from '../../../src/flow/records.ts';
-import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { BLOCK_BYTES, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 async function plan(task: DiskTask, extents: readonly Extent[]): Promise<PlannedRun[]> {
   const runs: PlannedRun[] = [];

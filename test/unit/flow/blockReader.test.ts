@@ -9,9 +9,9 @@ import {
 } from '../../../src/flow/stages/blockReader.ts';
 import { createDirtyZeroFilter } from '../../../src/flow/stages/dirtyZeroFilter.ts';
 import { createSlab } from '../../../src/flow/slab.ts';
-import { type Collector, plainBytesOf, runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, diskImage, type DiskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { type Collector, plainBytesOf, runStage } from '../../helpers/pipeline/collect.ts';
+import { BLOCK_BYTES, diskImage, type DiskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 type ReadInto = BlockDevice['readInto'];
 type Result = Collector<DataBlock | ZeroRun>;

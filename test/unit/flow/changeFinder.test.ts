@@ -13,10 +13,10 @@ import { createCandidateFilter } from '../../../src/flow/stages/dirtyZeroFilter.
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import type { Stage } from '../../../src/flow/connect.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { type Collector, runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
-import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
-import { parentDisk } from '../../helpers/parentDisk.ts';
+import { type Collector, runStage } from '../../helpers/pipeline/collect.ts';
+import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { type ImageFile, imageFile } from '../../helpers/bytes/imageFile.ts';
+import { parentDisk } from '../../helpers/pipeline/parentDisk.ts';
 
 let slab: Slab;
 let fileReadPool: WorkerPool;

@@ -7,8 +7,8 @@ import {
   createDirtyZeroFilter,
   createFilterCounts,
 } from '../../../src/flow/stages/dirtyZeroFilter.ts';
-import { runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, diskImage, type DiskImage } from '../../helpers/diskImage.ts';
+import { runStage } from '../../helpers/pipeline/collect.ts';
+import { BLOCK_BYTES, diskImage, type DiskImage } from '../../helpers/pipeline/diskPicture.ts';
 
 async function filtered(
   image: DiskImage,

@@ -3,8 +3,8 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { createStageStats } from '../../../src/core/stats.ts';
 import type { BlockDevice, DiskMode, PlannedRun } from '../../../src/flow/records.ts';
 import { createExtentSource } from '../../../src/flow/stages/extentSource.ts';
-import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { BLOCK_BYTES, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 async function runsOf(
   device: BlockDevice,

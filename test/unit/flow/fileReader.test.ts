@@ -7,10 +7,10 @@ import { createDirtyZeroFilter } from '../../../src/flow/stages/dirtyZeroFilter.
 import { createFileReader, type FileRecord } from '../../../src/flow/stages/fileReader.ts';
 import { createSlab, type Slab } from '../../../src/flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { type Collector, runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
+import { type Collector, runStage } from '../../helpers/pipeline/collect.ts';
+import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { type ImageFile, imageFile } from '../../helpers/bytes/imageFile.ts';
 
 const codecs = await createBlockCodecs();
 

@@ -6,10 +6,10 @@ import type { ParentDisk } from '../../../src/flow/fingerprintMap.ts';
 import { createHashComparer } from '../../../src/flow/stages/hashComparer.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { type Collector, runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
-import { parentDisk } from '../../helpers/parentDisk.ts';
-import { dataBlock, readerRecords, zeroRun } from '../../helpers/slotRecords.ts';
+import { type Collector, runStage } from '../../helpers/pipeline/collect.ts';
+import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { parentDisk } from '../../helpers/pipeline/parentDisk.ts';
+import { dataBlock, readerRecords, zeroRun } from '../../helpers/pipeline/slotRecords.ts';
 
 const codecs = await createBlockCodecs();
 

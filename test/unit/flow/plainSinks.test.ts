@@ -13,10 +13,10 @@ import {
 } from '../../../src/flow/sinks/plainSinks.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import { connect, type Sink } from '../../../src/flow/connect.ts';
-import { sourceOf } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { dataBlock, readerRecords, zeroRun } from '../../helpers/slotRecords.ts';
+import { sourceOf } from '../../helpers/pipeline/collect.ts';
+import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { dataBlock, readerRecords, zeroRun } from '../../helpers/pipeline/slotRecords.ts';
 import { tempDir } from '../../helpers/tempDir.ts';
 
 const { signal } = new AbortController();

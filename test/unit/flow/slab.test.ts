@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { CancelledError } from '../../../src/core/errors.ts';
 import { GIB } from '../../../src/core/units.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
-import { expectCode, expectCodeSync } from '../../helpers/errors.ts';
+import { expectCode, expectCodeSync } from '../../helpers/codes.ts';
 
 const BLOCK_BYTES = 4096;
 

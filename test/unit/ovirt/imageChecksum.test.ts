@@ -5,8 +5,8 @@ import {
   CHECKSUM_BLOCK_BYTES,
   ImageChecksumBuilder,
 } from '../../../src/ovirt/imageio/imageChecksum.ts';
-import { KIB, MIB } from '../../helpers/images.ts';
-import { noise } from '../../helpers/random.ts';
+import { KIB, MIB } from '../../helpers/bytes/images.ts';
+import { noise } from '../../helpers/bytes/random.ts';
 
 /** As imageio does it: read the image block by block, hash each block, hash the hashes. */
 function naiveChecksum(image: Uint8Array): string {

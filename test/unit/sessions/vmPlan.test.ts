@@ -9,7 +9,7 @@ import {
   type VmPlan,
   withoutCheckpoint,
 } from '../../../src/sessions/backup/vm/vmPlan.ts';
-import { diskPoint, restorePoint } from '../../helpers/points.ts';
+import { diskPoint, restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const SIZE_BYTES = 1000;
 

@@ -1,0 +1,159 @@
+/** Scenarios of the fault sweep over image files: sessions and a restore. */
+import { deepStrictEqual, ok } from 'node:assert';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { BackupError } from '../../../src/core/errors.ts';
+import type { SessionReport } from '../../../src/sessions/shared/report.ts';
+import { restoreImages } from '../../../src/sessions/restore/restoreImages.ts';
+import { blocks, sha256, writeImage } from '../bytes/images.ts';
+import {
+  backupFull,
+  backupImage,
+  checkNoStrays,
+  checkPoints,
+  checkVerifies,
+  contentOf,
+  digestsIn,
+  pointIdsOf,
+  type PointContent,
+} from '../repository/imageSessions.ts';
+import type { SweepScenario } from './sweep.ts';
+
+const VM = 'vm';
+const [FIRST, SECOND, THIRD, FOURTH] = ['Aa0', 'Ba0', 'BCx', '0Dx'].map((letters) =>
+  blocks(letters),
+) as [Buffer, Buffer, Buffer, Buffer];
+
+function repositoryIn(root: string): string {
+  return path.join(root, 'repository');
+}
+
+function contentOfImage(image: Uint8Array): PointContent {
+  return { image: sha256(image) };
+}
+
+function putImage(root: string, content: Uint8Array): string {
+  return writeImage(path.join(root, 'image'), content);
+}
+
+/** The contents of a chain as the sessions stored them, oldest first. */
+async function pointsWith(
+  root: string,
+  images: readonly Uint8Array[],
+): Promise<Map<string, PointContent>> {
+  const ids = await pointIdsOf(repositoryIn(root), VM);
+  return new Map(ids.map((id, k) => [id, contentOfImage(images[k] ?? new Uint8Array())]));
+}
+
+/** One more session works, and everything restores. */
+async function checkContinued(
+  root: string,
+  points: ReadonlyMap<string, PointContent>,
+): Promise<void> {
+  const repository = repositoryIn(root);
+  const isNew = (await pointIdsOf(repository, VM).catch(() => [])).length === 0;
+  const image = putImage(root, FOURTH);
+  const report = await (isNew ? backupFull(repository, image) : backupImage(repository, image));
+  const all = new Map([...points, [report.pointId, contentOfImage(FOURTH)]]);
+  await checkVerifies(repository);
+  await checkPoints(repository, VM, all);
+  checkNoStrays(repository);
+}
+
+/** A session that stores `content`, after the points of `before`. */
+function sessionOf(before: readonly Uint8Array[], content: Uint8Array): SweepScenario {
+  const isFull = before.length === 0;
+  return {
+    title: isFull ? 'image session, full' : 'image session, increment',
+    async build(base) {
+      for (const [k, image] of before.entries()) {
+        const store = k === 0 ? backupFull : backupImage;
+        await store(repositoryIn(base), putImage(base, image));
+      }
+    },
+    async prepare(root) {
+      const repository = repositoryIn(root);
+      const known = isFull ? new Map<string, PointContent>() : await pointsWith(root, before);
+      const image = putImage(root, content);
+      let report: SessionReport | undefined;
+      return {
+        run: async () => {
+          report = await (isFull ? backupFull : backupImage)(repository, image);
+        },
+        check: async (failure) => {
+          if (!failure) known.set(report?.pointId ?? '', contentOfImage(content));
+          await checkCommitted(root, known, content);
+          await checkContinued(root, known);
+        },
+      };
+    },
+  };
+}
+
+/** What was there is there; at most the new point came on top, and then it is whole. */
+async function checkCommitted(
+  root: string,
+  known: ReadonlyMap<string, PointContent>,
+  content: Uint8Array,
+): Promise<void> {
+  const repository = repositoryIn(root);
+  if (known.size === 0 && !existsSync(path.join(repository, 'ovirt-cbt.json'))) return;
+  if (known.size > 0) {
+    await checkVerifies(repository);
+    await checkPoints(repository, VM, known);
+  }
+  const others = (await pointIdsOf(repository, VM)).filter((id) => !known.has(id));
+  for (const id of others) {
+    deepStrictEqual(await contentOf(repository, VM, id), contentOfImage(content));
+  }
+}
+
+function checkOutput(
+  output: string,
+  expected: PointContent,
+  failure: BackupError | undefined,
+): void {
+  if (failure && !existsSync(output)) return;
+  const restored = digestsIn(output);
+  // What lies there under a disk's name is whole; a cut-off image has a name that says so.
+  for (const [name, digest] of Object.entries(restored)) {
+    if (name === 'image') deepStrictEqual(digest, expected['image']);
+    else ok(failure && name.endsWith('.partial'), `${name} in the output`);
+  }
+  if (!failure) deepStrictEqual(restored, expected);
+}
+
+const RESTORE: SweepScenario = {
+  title: 'restore to files',
+  async build(base) {
+    await backupFull(repositoryIn(base), putImage(base, FIRST));
+    await backupImage(repositoryIn(base), putImage(base, SECOND));
+  },
+  async prepare(root) {
+    const repository = repositoryIn(root);
+    const known = await pointsWith(root, [FIRST, SECOND]);
+    const before = filesOf(repository);
+    const output = path.join(root, 'output');
+    return {
+      run: () => restoreImages({ repository, vm: VM, output, workers: 0 }),
+      check: async (failure) => {
+        checkOutput(output, contentOfImage(SECOND), failure);
+        deepStrictEqual(filesOf(repository), before, 'a restore changes nothing');
+        await checkPoints(repository, VM, known);
+      },
+    };
+  },
+};
+
+function filesOf(repository: string): string[] {
+  return readdirSync(repository, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => `${name} ${sha256(readFileSync(path.join(parentPath, name)))}`)
+    .toSorted();
+}
+
+export const IMAGE_SCENARIOS: readonly SweepScenario[] = [
+  sessionOf([], FIRST),
+  sessionOf([FIRST, SECOND], THIRD),
+  RESTORE,
+];

@@ -1,0 +1,133 @@
+/** What may happen to a VM between its sessions, by name, so that tests can draw it at random. */
+import type { Lab, LabDisk, LabFault, LabView, LabVm } from '../../../lab/src/index.ts';
+import type { SessionMode } from '../../../src/sessions/backup/parent/parentChoice.ts';
+import { noise, prose } from '../bytes/random.ts';
+
+export const TROUBLES = [
+  'none',
+  'full requested',
+  'checkpoint removed',
+  'checkpoint invalid',
+  'bitmaps broken',
+  'checkpoint refused',
+  'change map refused',
+  'attached again',
+  'grown',
+  'cut',
+  'added',
+  'removed',
+] as const;
+
+export type Trouble = (typeof TROUBLES)[number];
+
+/** A trouble that has been made, and how it ends. */
+export interface MadeTrouble {
+  readonly mode: SessionMode;
+  /** Undoes what would otherwise last beyond the next session. */
+  readonly end: () => void;
+}
+
+const ENDED: MadeTrouble = { mode: 'auto', end: () => {} };
+const GROWTH_BYTES = 300_032;
+const SMALLEST_BYTES = 2 * GROWTH_BYTES;
+
+/** Makes a trouble; where it concerns one disk, `disk` is the one. */
+export function makeTrouble(trouble: Trouble, lab: Lab, vm: LabVm, disk: LabDisk): MadeTrouble {
+  if (trouble === 'full requested') return { mode: 'full', end: () => {} };
+  if (trouble === 'checkpoint refused') {
+    lab.behaviour.redefineFails = true;
+    return { mode: 'auto', end: () => void (lab.behaviour.redefineFails = false) };
+  }
+  if (trouble === 'change map refused') {
+    const fault = refuseChangeMap(lab, disk);
+    return { mode: 'auto', end: () => lab.faults.remove(fault) };
+  }
+  if (trouble === 'checkpoint removed') vm.revertSnapshot('removed');
+  if (trouble === 'checkpoint invalid') vm.revertSnapshot('invalid');
+  if (trouble === 'bitmaps broken') disk.breakBitmaps();
+  if (trouble === 'attached again' || trouble === 'removed') vm.detachDisk(disk.id);
+  if (trouble === 'attached again') vm.attachDisk(disk.id);
+  if (trouble === 'grown') disk.resize(disk.sizeBytes + GROWTH_BYTES);
+  if (trouble === 'cut' && disk.sizeBytes > SMALLEST_BYTES) {
+    disk.resize(disk.sizeBytes - GROWTH_BYTES);
+  }
+  if (trouble === 'added') addDisk(vm);
+  return ENDED;
+}
+
+function refuseChangeMap(lab: Lab, disk: LabDisk): LabFault {
+  const path = /extents\?context=dirty/;
+  const body = 'Ticket does not support dirty extents';
+  return lab.faults.add({ server: 'imageio', path, diskId: disk.id }, { status: 404, body });
+}
+
+function addDisk(vm: LabVm): void {
+  const name = `disk${vm.disks.length}-${vm.disks.at(-1)?.id.slice(0, 4) ?? 'first'}`;
+  vm.addDisk({ name, sizeBytes: SMALLEST_BYTES }).write(1000, noise(1, 100_000));
+}
+
+export const FILLS = ['noise', 'prose', 'zero', 'same'] as const;
+
+/** A guest's write; beyond the end of the disk it is cut. */
+export interface Edit {
+  readonly fill: (typeof FILLS)[number];
+  readonly seed: number;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
+/** @returns the range that was written, empty beyond the end of the disk. */
+export function applyEdit(disk: LabDisk, edit: Edit): Range {
+  const { fill, seed, offsetBytes } = edit;
+  const lengthBytes = Math.max(0, Math.min(edit.lengthBytes, disk.sizeBytes - offsetBytes));
+  if (lengthBytes === 0) return { offsetBytes, lengthBytes };
+  if (fill === 'zero') disk.zero(offsetBytes, lengthBytes);
+  if (fill === 'same') disk.write(offsetBytes, disk.read(offsetBytes, lengthBytes));
+  if (fill === 'noise') disk.write(offsetBytes, noise(seed, lengthBytes));
+  if (fill === 'prose') disk.write(offsetBytes, prose(seed, lengthBytes));
+  return { offsetBytes, lengthBytes };
+}
+
+export interface Range {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
+const BITMAP_GRANULE_BYTES = 64 * 1024;
+
+/** Bytes of the container blocks of a view that hold any data, and that `isWanted`. */
+function sumBlocks(
+  view: LabView,
+  blockBytes: number,
+  isWanted: (offsetBytes: number, endBytes: number) => boolean,
+): number {
+  let sum = 0;
+  for (let at = 0; at < view.sizeBytes; at += blockBytes) {
+    const lengthBytes = Math.min(blockBytes, view.sizeBytes - at);
+    const hasData = view.read(at, lengthBytes).some((byte) => byte !== 0);
+    if (hasData && isWanted(at, at + lengthBytes)) sum += lengthBytes;
+  }
+  return sum;
+}
+
+/** Bytes of written data, rounded to blocks: what reading a disk in full may cost. */
+export function writtenBlockBytes(view: LabView, blockBytes: number): number {
+  return sumBlocks(view, blockBytes, () => true);
+}
+
+/** Bytes of blocks with data that a bitmap over `writes` calls dirty: what an increment may cost. */
+export function dirtyBlockBytes(
+  view: LabView,
+  blockBytes: number,
+  writes: readonly Range[],
+): number {
+  const granules = writes
+    .filter(({ lengthBytes }) => lengthBytes > 0)
+    .map(({ offsetBytes, lengthBytes }) => ({
+      from: Math.floor(offsetBytes / BITMAP_GRANULE_BYTES) * BITMAP_GRANULE_BYTES,
+      to: Math.ceil((offsetBytes + lengthBytes) / BITMAP_GRANULE_BYTES) * BITMAP_GRANULE_BYTES,
+    }));
+  return sumBlocks(view, blockBytes, (offsetBytes, endBytes) =>
+    granules.some(({ from, to }) => from < endBytes && to > offsetBytes),
+  );
+}

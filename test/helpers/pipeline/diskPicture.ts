@@ -1,0 +1,81 @@
+/**
+ * Small disks written as strings, one character a block:
+ *
+ * - a letter: a block filled with that letter in lower case; upper case is dirty, lower case clean
+ * - a digit 1 to 9: a dirty block of noise that LZ4 cannot compress, different per digit
+ * - `0`: zeros that were written since the checkpoint (dirty zero)
+ * - `-`: a hole that nobody wrote (clean zero)
+ */
+import { createMemoryDevice } from '../../../src/devices/memoryDevice.ts';
+import type { BlockDevice, DiskMode, DiskTask, Extent } from '../../../src/flow/records.ts';
+
+export const BLOCK_BYTES = 4096;
+
+export interface DiskImageOptions {
+  /** @defaultValue 4096 */
+  readonly blockSizeBytes?: number | undefined;
+  /** Length of the last block. @defaultValue a whole block */
+  readonly tailBytes?: number | undefined;
+}
+
+export interface DiskImage {
+  readonly content: Buffer;
+  /** One extent a character, with `zero` and `dirty` set. */
+  readonly extents: readonly Extent[];
+  readonly device: BlockDevice;
+  task(mode?: DiskMode): DiskTask;
+}
+
+/** `lengthBytes` of bytes without any pattern, the same for the same seed (xorshift32). */
+export function noise(seed: number, lengthBytes: number): Buffer {
+  const bytes = Buffer.alloc(lengthBytes);
+  let state = (seed + 1) * 0x9e3779b1;
+  for (let at = 0; at < lengthBytes; at++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes[at] = state & 0xff;
+  }
+  return bytes;
+}
+
+/** Content of one block of the alphabet. */
+export function blockContent(letter: string, lengthBytes: number = BLOCK_BYTES): Buffer {
+  if (/[1-9]/.test(letter)) return noise(Number(letter), lengthBytes);
+  if (/[a-z]/i.test(letter)) return Buffer.alloc(lengthBytes, letter.toLowerCase());
+  if (/[0-]/.test(letter)) return Buffer.alloc(lengthBytes);
+  throw new Error(`"${letter}" is not in the image alphabet`);
+}
+
+/** The character that stands for this content, with case and kind of zero left out. */
+export function letterOf(bytes: Uint8Array): string {
+  const text = 'abcdefghijklmnopqrstuvwxyz1234567890';
+  const found = Array.from(text).find((letter) => blockContent(letter, bytes.length).equals(bytes));
+  return found ?? '?';
+}
+
+export function diskImage(picture: string, options: DiskImageOptions = {}): DiskImage {
+  const { blockSizeBytes = BLOCK_BYTES, tailBytes = blockSizeBytes } = options;
+  const letters = Array.from(picture);
+  const lengthAt = (index: number): number =>
+    index === letters.length - 1 ? tailBytes : blockSizeBytes;
+  const content = Buffer.concat(letters.map((letter, k) => blockContent(letter, lengthAt(k))));
+  const extents = letters.map((letter, k) => ({
+    offsetBytes: k * blockSizeBytes,
+    lengthBytes: lengthAt(k),
+    zero: letter === '0' || letter === '-',
+    dirty: /[0-9A-Z]/.test(letter),
+  }));
+  return {
+    content,
+    extents,
+    device: createMemoryDevice({ content, extents: { zero: extents, dirty: extents } }),
+    task: (mode = 'full') => ({
+      diskId: 'disk-1',
+      alias: 'data',
+      virtualSizeBytes: content.length,
+      blockSizeBytes,
+      mode,
+    }),
+  };
+}
