@@ -3,8 +3,13 @@ import { ContainerReader } from '../../src/container/read/containerReader.ts';
 import { ContainerWriter } from '../../src/container/write/containerWriter.ts';
 import { dataStartOf } from '../../src/container/format/layout.ts';
 import { BackupError } from '../../src/core/errors.ts';
-import { type Crash, type CrashModel, prefixCrashes, randomCrash } from '../helpers/bytes/crash.ts';
-import { MemoryStorage } from '../helpers/bytes/memoryStorage.ts';
+import {
+  type Crash,
+  type CrashModel,
+  prefixCrashes,
+  randomCrash,
+  MemoryStorage,
+} from '../helpers/bytes/memoryStorage.ts';
 import { createRandom, noise, prose } from '../helpers/bytes/random.ts';
 import {
   addDisk,

@@ -17,7 +17,8 @@ import {
   touch,
 } from '../helpers/faults/engineFaults.ts';
 import { expectCode } from '../helpers/codes.ts';
-import { BLOCK_BYTES, MIB, noise } from '../helpers/bytes/images.ts';
+import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
 import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
@@ -154,7 +155,7 @@ describe('row 36: a broken bitmap', () => {
 
   it('of one disk has all disks compared, each of them small', async () => {
     const vm = addSmallVm(bench.lab, {}, [DATA]);
-    vm.disk('data').write(0, noise(MIB, 'data'));
+    vm.disk('data').write(0, noise('data', MIB));
 
     const report = await backUpBroken(vm, () => {
       touch(vm, 'the guest', 'data');

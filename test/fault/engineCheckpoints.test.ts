@@ -15,7 +15,8 @@ import {
   touch,
 } from '../helpers/faults/engineFaults.ts';
 import { failureOf } from '../helpers/codes.ts';
-import { BLOCK_BYTES, MIB, noise } from '../helpers/bytes/images.ts';
+import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
@@ -130,7 +131,7 @@ describe.each([
     const { lab } = bench;
     const disks = [{ name: 'sys', sizeBytes: MIB, format: 'raw' as const }];
     const vm = lab.addVm({ name: 'raw01', compatibility, disks });
-    vm.disk('sys').write(0, noise(MIB, 'raw'));
+    vm.disk('sys').write(0, noise('raw', MIB));
 
     const full = await bench.backup(vm);
     touch(vm, 'the guest');

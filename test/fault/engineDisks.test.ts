@@ -16,7 +16,8 @@ import {
   touch,
 } from '../helpers/faults/engineFaults.ts';
 import { expectCode } from '../helpers/codes.ts';
-import { BLOCK_BYTES, MIB, noise } from '../helpers/bytes/images.ts';
+import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
@@ -138,7 +139,7 @@ describe.each(KINDS)('row 18: a RAW disk in an incremental %s backup', (_kind, s
   it('is read in full and compared, and the others stay incremental', async () => {
     const { lab } = bench;
     const vm = addSmallVm(lab, spec, [{ ...DATA, format: 'raw' }]);
-    vm.disk('data').write(0, noise(MIB, 'data'));
+    vm.disk('data').write(0, noise('data', MIB));
     await bench.backup(vm);
     touch(vm, 'the guest');
     touch(vm, 'the guest', 'data');
@@ -160,7 +161,7 @@ describe.each(KINDS)('row 19: a disk that is new in a %s backup', (_kind, spec) 
     const { lab } = bench;
     const vm = addSmallVm(lab, spec);
     await bench.backup(vm);
-    vm.addDisk(DATA).write(0, noise(MIB, 'data'));
+    vm.addDisk(DATA).write(0, noise('data', MIB));
     touch(vm, 'the guest');
 
     const report = await bench.backup(vm);

@@ -4,7 +4,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { backupArgs, runCli, type RunningCli, startCli, until } from '../helpers/cli/cli.ts';
-import { MIB, noise, prose, seededRandom, writeImage } from '../helpers/bytes/images.ts';
+import { MIB, writeImage } from '../helpers/bytes/images.ts';
+import { noise, prose, createRandom } from '../helpers/bytes/random.ts';
 import { longOr } from '../helpers/longForm.ts';
 import {
   backup,
@@ -22,7 +23,7 @@ const KILLS = longOr(10, 3);
 
 /** Long enough to read and store that most moments fall into the pipeline and the commit. */
 function content(seed: number): Buffer {
-  return Buffer.concat([noise(12 * MIB, seed), Buffer.alloc(4 * MIB), prose(4 * MIB, seed)]);
+  return Buffer.concat([noise(seed, 12 * MIB), Buffer.alloc(4 * MIB), prose(seed, 4 * MIB)]);
 }
 
 function startBackup(repository: string, image: string): RunningCli {
@@ -57,8 +58,11 @@ async function verifyExit(repository: string): Promise<number | null> {
 
 /** One random moment in each of {@link KILLS} equal parts of a session. */
 function moments(durationMs: number): number[] {
-  const random = seededRandom(SEED);
-  return Array.from({ length: KILLS }, (_, part) => ((part + random()) / KILLS) * durationMs);
+  const random = createRandom(SEED);
+  return Array.from(
+    { length: KILLS },
+    (_, part) => ((part + random.fraction()) / KILLS) * durationMs,
+  );
 }
 
 test('a first session that is killed leaves nothing that stops the next one', async () => {
@@ -124,7 +128,7 @@ test('an increment that is killed leaves the points before it, and the next sess
 });
 
 test('the check fails where a container lost its end', async () => {
-  const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), noise(MIB, 1))];
+  const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), noise(1, MIB))];
   await backup(repository, image);
   const container = onlyFileOf(repository, '.vbk');
   const sound = readFileSync(container);

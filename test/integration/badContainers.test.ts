@@ -6,7 +6,8 @@ import { EXIT_CODES } from '../../src/core/errors.ts';
 import { expectFailure, runCli } from '../helpers/cli/cli.ts';
 import { SECOND, useCliChain } from '../helpers/cli/cliChain.ts';
 import { firstExtent } from '../helpers/repository/containers.ts';
-import { flipBit, noise, writeImage } from '../helpers/bytes/images.ts';
+import { flipBit, writeImage } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
 import { expectRestored, pointsOf } from '../helpers/repository/repositories.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
@@ -52,8 +53,8 @@ describe('a container', () => {
   });
 
   test.each([
-    ['of plain text', () => noise(10_000, 1), 'FORMAT_BAD_MAGIC'],
-    ['of a few bytes', () => noise(10, 1), 'FORMAT_TRUNCATED'],
+    ['of plain text', () => noise(1, 10_000), 'FORMAT_BAD_MAGIC'],
+    ['of a few bytes', () => noise(1, 10), 'FORMAT_TRUNCATED'],
     ['of no bytes', () => Buffer.alloc(0), 'FORMAT_TRUNCATED'],
   ])('%s cannot be inspected', async (_name, content, code) => {
     const file = writeImage(temp.path('x.vbk'), content());

@@ -7,7 +7,8 @@ import { ChainLock } from '../../src/repository/chainLock.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import { expectFailure, runCli, startCli, until } from '../helpers/cli/cli.ts';
 import { FIRST, useCliChain } from '../helpers/cli/cliChain.ts';
-import { MIB, noise, writeImage, writeSparseImage } from '../helpers/bytes/images.ts';
+import { MIB, writeImage, writeSparseImage } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
 import {
   backup,
   expectClean,
@@ -136,7 +137,7 @@ describe('no space left', async () => {
       chain.repository = path.join(folder, 'repo');
       writeImage(chain.image, FIRST);
       chain.firstPoint = (await backup(chain.repository, chain.image)).pointId;
-      writeImage(chain.image, noise(10 * MIB, 1));
+      writeImage(chain.image, noise(1, 10 * MIB));
 
       const result = await runCli(chain.backupArgs());
 
@@ -151,7 +152,7 @@ describe('no space left', async () => {
   test.runIf(canMount)('for a full is foretold', async () => {
     await inSmallVolume(4, async (folder) => {
       chain.repository = path.join(folder, 'repo');
-      writeImage(chain.image, noise(10 * MIB, 1));
+      writeImage(chain.image, noise(1, 10 * MIB));
 
       const result = await runCli(chain.backupArgs());
 
@@ -161,7 +162,7 @@ describe('no space left', async () => {
   });
 
   test.runIf(canMount)('for a restored image', async () => {
-    await backup(chain.repository, writeImage(chain.image, noise(3 * MIB, 1)));
+    await backup(chain.repository, writeImage(chain.image, noise(1, 3 * MIB)));
     await inSmallVolume(1, async (folder) => {
       const result = await runCli(chain.restoreArgs('--output', folder));
 

@@ -1,6 +1,5 @@
 /** What the documents say is run or compared here, so that they cannot go stale. */
 import { execFile, execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -10,6 +9,7 @@ import { createProgram } from '../../src/cli/program.ts';
 import { ERROR_CODES, EXIT_CODES } from '../../src/core/errors.ts';
 import { MESSAGE_CODES, sessionMessage } from '../../src/core/messages.ts';
 import { addSampleVms, startLab } from '../../lab/src/index.ts';
+import { noise } from '../helpers/bytes/random.ts';
 import { tempDir } from '../helpers/tempDir.ts';
 
 const run = promisify(execFile);
@@ -36,7 +36,7 @@ function withoutComment(line: string): string {
 
 function folderWithDisk(): string {
   const folder = tempDir();
-  const content = Buffer.concat([Buffer.alloc(2 << 20, 'text '), randomBytes(99_999)]);
+  const content = Buffer.concat([Buffer.alloc(2 << 20, 'text '), noise(1, 99_999)]);
   writeFileSync(path.join(folder, 'disk.raw'), content);
   return folder;
 }

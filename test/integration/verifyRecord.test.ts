@@ -16,7 +16,8 @@ import {
 } from '../../src/sessions/verify/verifyRepository.ts';
 import { composeAll, rot } from '../helpers/faults/bitRot.ts';
 import { runCli } from '../helpers/cli/cli.ts';
-import { BLOCK_BYTES, blocks, flipBit, prose, writeImage } from '../helpers/bytes/images.ts';
+import { BLOCK_BYTES, blocks, flipBit, writeImage } from '../helpers/bytes/images.ts';
+import { prose } from '../helpers/bytes/random.ts';
 import {
   backup,
   expectRestored,
@@ -276,7 +277,7 @@ test('a rotten item that is no disk is named, and harms its own point alone', as
 
 test('a stored block that rots is counted once, however many are', async () => {
   const sized = temp.path('sized');
-  const letters = Array.from({ length: 40 }, (_, k) => prose(BLOCK_BYTES, `block ${k}`));
+  const letters = Array.from({ length: 40 }, (_, k) => prose(`block ${k}`, BLOCK_BYTES));
   await backup(sized, writeImage(temp.path('b'), Buffer.concat(letters)));
   const where = vmFolderOf(sized);
   const { stored } = await composeAll(where);

@@ -3,39 +3,22 @@ import { createHash } from 'node:crypto';
 import {
   closeSync,
   ftruncateSync,
+  mkdtempSync,
   openSync,
   readFileSync,
+  rmSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { noise, prose } from './random.ts';
 
 export const KIB = 1024;
 export const MIB: number = 1024 * KIB;
 export const GIB_BYTES: number = 1024 * MIB;
 /** The smallest block size of a container: keeps images of several blocks small. */
 export const BLOCK_BYTES: number = 256 * KIB;
-
-/** Uniform numbers from 0 to below 1 that depend on the seed only (mulberry32). */
-export function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = Math.trunc(state + 0x6d2b79f5);
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Bytes that do not compress and depend on the seed only. */
-export function noise(lengthBytes: number, seed: number | string): Buffer {
-  const hash = createHash('shake256', { outputLength: lengthBytes });
-  return hash.update(`noise ${seed}`).digest();
-}
-
-/** Bytes that compress well and depend on the seed only. */
-export function prose(lengthBytes: number, seed: number | string): Buffer {
-  return Buffer.alloc(lengthBytes, `line of ${seed}, over and over;\n`);
-}
 
 /**
  * Content of an image, one letter a block: `0` is zeros, an upper case letter is noise, a lower case letter is
@@ -46,8 +29,8 @@ export function blocks(letters: string, blockBytes: number = BLOCK_BYTES): Buffe
     Array.from(letters, (letter) => {
       if (letter === '0') return Buffer.alloc(blockBytes);
       return letter === letter.toUpperCase()
-        ? noise(blockBytes, letter)
-        : prose(blockBytes, letter);
+        ? noise(letter, blockBytes)
+        : prose(letter, blockBytes);
     }),
   );
 }
@@ -82,4 +65,27 @@ export function flipBit(file: string, offsetBytes: number, bit = 0): void {
   const content = readFileSync(file);
   content[offsetBytes] = (content[offsetBytes] ?? 0) ^ (1 << bit);
   writeFileSync(file, content);
+}
+
+/** An image file that is open, as the devices of local images are. */
+export interface ImageFile {
+  readonly path: string;
+  readonly fileDescriptor: number;
+  close(): void;
+}
+
+/** Writes `content` to a temporary file and opens it. The caller closes it, which deletes it. */
+export function imageFile(content: Uint8Array): ImageFile {
+  const folder = mkdtempSync(path.join(tmpdir(), 'cbt-'));
+  const file = path.join(folder, 'disk.raw');
+  writeFileSync(file, content);
+  const fileDescriptor = openSync(file, 'r');
+  return {
+    path: file,
+    fileDescriptor,
+    close: () => {
+      closeSync(fileDescriptor);
+      rmSync(folder, { recursive: true });
+    },
+  };
 }

@@ -1,5 +1,4 @@
 /** Writes small containers through the product's writer and reads everything back through its reader. */
-import { createHash } from 'node:crypto';
 import { FileMap, PatchList } from '../../../src/container/write/blockMaps.ts';
 import { ContainerReader } from '../../../src/container/read/containerReader.ts';
 import {
@@ -14,6 +13,7 @@ import { blockCountOf } from '../../../src/core/units.ts';
 import type { PackedBlock } from '../../../src/flow/records.ts';
 import { type BlockCodecs, createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { createSlab, type Slab } from '../../../src/flow/slab.ts';
+import { sha256 } from './images.ts';
 import { MemoryStorage } from './memoryStorage.ts';
 
 export const FOLDER = '6a0f0f7e-0000-4000-8000-00000000000a (6a0f0f7e-0000-4000-8000-00000000000b)';
@@ -159,10 +159,6 @@ export async function readRange(
   }
   const skipBytes = range.offsetBytes - first * blockSizeBytes;
   return Buffer.concat(parts).subarray(skipBytes, skipBytes + range.lengthBytes);
-}
-
-export function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
 
 /** Blocks in a form that compares fast and prints short. */

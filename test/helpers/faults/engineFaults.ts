@@ -2,7 +2,8 @@
 import { expect } from 'vitest';
 import type { Lab, LabDiskSpec, LabRequest, LabVm, LabVmSpec } from '../../../lab/src/index.ts';
 import type { SessionReport } from '../../../src/sessions/shared/report.ts';
-import { BLOCK_BYTES, MIB, noise } from '../bytes/images.ts';
+import { BLOCK_BYTES, MIB } from '../bytes/images.ts';
+import { noise } from '../bytes/random.ts';
 import type { LabBench } from '../lab/useLab.ts';
 
 /** Paths of the engine's calls, for faults and for counting. */
@@ -36,7 +37,7 @@ export function addSmallVm(
   others: readonly LabDiskSpec[] = [],
 ): LabVm {
   const vm = lab.addVm({ name: 'web01', disks: [SYSTEM_DISK, ...others], ...spec });
-  vm.disk('sys').write(0, noise(2 * BLOCK_BYTES, 'sys'));
+  vm.disk('sys').write(0, noise('sys', 2 * BLOCK_BYTES));
   return vm;
 }
 

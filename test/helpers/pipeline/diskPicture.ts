@@ -6,10 +6,14 @@
  * - `0`: zeros that were written since the checkpoint (dirty zero)
  * - `-`: a hole that nobody wrote (clean zero)
  */
+import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { createMemoryDevice } from '../../../src/devices/memoryDevice.ts';
+import { FingerprintMap, type ParentDisk } from '../../../src/flow/fingerprintMap.ts';
 import type { BlockDevice, DiskMode, DiskTask, Extent } from '../../../src/flow/records.ts';
+import { noise } from '../bytes/random.ts';
 
-export const BLOCK_BYTES = 4096;
+/** Block size of pictures, unless told otherwise. */
+export const PICTURE_BLOCK_BYTES = 4096;
 
 export interface DiskImageOptions {
   /** @defaultValue 4096 */
@@ -26,21 +30,8 @@ export interface DiskImage {
   task(mode?: DiskMode): DiskTask;
 }
 
-/** `lengthBytes` of bytes without any pattern, the same for the same seed (xorshift32). */
-export function noise(seed: number, lengthBytes: number): Buffer {
-  const bytes = Buffer.alloc(lengthBytes);
-  let state = (seed + 1) * 0x9e3779b1;
-  for (let at = 0; at < lengthBytes; at++) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    bytes[at] = state & 0xff;
-  }
-  return bytes;
-}
-
 /** Content of one block of the alphabet. */
-export function blockContent(letter: string, lengthBytes: number = BLOCK_BYTES): Buffer {
+export function blockContent(letter: string, lengthBytes: number = PICTURE_BLOCK_BYTES): Buffer {
   if (/[1-9]/.test(letter)) return noise(Number(letter), lengthBytes);
   if (/[a-z]/i.test(letter)) return Buffer.alloc(lengthBytes, letter.toLowerCase());
   if (/[0-]/.test(letter)) return Buffer.alloc(lengthBytes);
@@ -55,7 +46,7 @@ export function letterOf(bytes: Uint8Array): string {
 }
 
 export function diskImage(picture: string, options: DiskImageOptions = {}): DiskImage {
-  const { blockSizeBytes = BLOCK_BYTES, tailBytes = blockSizeBytes } = options;
+  const { blockSizeBytes = PICTURE_BLOCK_BYTES, tailBytes = blockSizeBytes } = options;
   const letters = Array.from(picture);
   const lengthAt = (index: number): number =>
     index === letters.length - 1 ? tailBytes : blockSizeBytes;
@@ -78,4 +69,29 @@ export function diskImage(picture: string, options: DiskImageOptions = {}): Disk
       mode,
     }),
   };
+}
+
+const codecs = await createBlockCodecs();
+
+/** The disk of a picture as its parent restore point describes it. */
+export function parentDisk(
+  picture: string,
+  { tailBytes = PICTURE_BLOCK_BYTES, damaged = [] }: ParentDiskOptions = {},
+): ParentDisk {
+  const fingerprints = new FingerprintMap();
+  const last = picture.length - 1;
+  for (const [index, letter] of Array.from(picture).entries()) {
+    if (letter === '0' || letter === '-') continue;
+    const content = blockContent(letter, index === last ? tailBytes : PICTURE_BLOCK_BYTES);
+    fingerprints.set(index, codecs.fingerprint(content));
+  }
+  const sizeBytes = last * PICTURE_BLOCK_BYTES + tailBytes;
+  return { sizeBytes, fingerprints, damaged: new Set(damaged) };
+}
+
+export interface ParentDiskOptions {
+  /** Length of the last block. @defaultValue a whole block */
+  readonly tailBytes?: number | undefined;
+  /** Blocks whose stored bytes are damaged. @defaultValue none */
+  readonly damaged?: readonly number[] | undefined;
 }

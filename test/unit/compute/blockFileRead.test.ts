@@ -4,8 +4,8 @@ import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { createSlab, type Slot } from '../../../src/flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
 import { expectCode } from '../../helpers/codes.ts';
-import { noise } from '../../helpers/pipeline/diskPicture.ts';
-import { type ImageFile, imageFile } from '../../helpers/bytes/imageFile.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { type ImageFile, imageFile } from '../../helpers/bytes/images.ts';
 
 const BLOCK_BYTES = 1024 * KIB;
 const codecs = await createBlockCodecs();

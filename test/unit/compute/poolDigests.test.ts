@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { createSlab, type Slot } from '../../../src/flow/slab.ts';
 import type { SlabKernels } from '../../../src/compute/kernels/slabKernels.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { noise } from '../../helpers/pipeline/diskPicture.ts';
+import { noise } from '../../helpers/bytes/random.ts';
 import { brokenKernel, md5 } from '../../helpers/bytes/kernels.ts';
 
 const BLOCK_BYTES = 65_536;

@@ -3,7 +3,7 @@ import { appendFile, chmod, mkdir, open, truncate, utimes, writeFile } from 'nod
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openRawImage, type RawImage } from '../../../src/devices/rawImageDevice.ts';
-import { BLOCK_BYTES, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { PICTURE_BLOCK_BYTES, diskImage } from '../../helpers/pipeline/diskPicture.ts';
 import { expectCode } from '../../helpers/codes.ts';
 import { tempDir } from '../../helpers/tempDir.ts';
 
@@ -88,23 +88,27 @@ describe('a raw image', () => {
   test('has the size of its file', async () => {
     const image = await opened(await imageFile('AB0'));
 
-    expect(image.virtualSizeBytes).toBe(3 * BLOCK_BYTES);
+    expect(image.virtualSizeBytes).toBe(3 * PICTURE_BLOCK_BYTES);
   });
 
   test('gives the bytes at an offset', async () => {
     const image = await opened(await imageFile('AB0'));
-    const target = Buffer.alloc(BLOCK_BYTES);
+    const target = Buffer.alloc(PICTURE_BLOCK_BYTES);
 
-    const bytesRead = await image.readInto(target, BLOCK_BYTES - 1, signal);
+    const bytesRead = await image.readInto(target, PICTURE_BLOCK_BYTES - 1, signal);
 
-    expect(bytesRead).toBe(BLOCK_BYTES);
-    expect(target.toString('latin1')).toBe(`a${'b'.repeat(BLOCK_BYTES - 1)}`);
+    expect(bytesRead).toBe(PICTURE_BLOCK_BYTES);
+    expect(target.toString('latin1')).toBe(`a${'b'.repeat(PICTURE_BLOCK_BYTES - 1)}`);
   });
 
   test('reads short at its end', async () => {
     const image = await opened(await imageFile('AB'));
 
-    const bytesRead = await image.readInto(Buffer.alloc(BLOCK_BYTES), 2 * BLOCK_BYTES - 10, signal);
+    const bytesRead = await image.readInto(
+      Buffer.alloc(PICTURE_BLOCK_BYTES),
+      2 * PICTURE_BLOCK_BYTES - 10,
+      signal,
+    );
 
     expect(bytesRead).toBe(10);
   });
@@ -114,7 +118,9 @@ describe('a raw image', () => {
 
     const extents = [...(image.extents('zero', signal) as Iterable<unknown>)];
 
-    expect(extents).toEqual([{ offsetBytes: 0, lengthBytes: 3 * BLOCK_BYTES, zero: false }]);
+    expect(extents).toEqual([
+      { offsetBytes: 0, lengthBytes: 3 * PICTURE_BLOCK_BYTES, zero: false },
+    ]);
   });
 
   test('is read even when the file system says that nothing is allocated', async () => {

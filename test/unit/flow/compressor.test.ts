@@ -8,9 +8,14 @@ import { createCompressor } from '../../../src/flow/stages/compressor.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import { CLUSTER_BYTES, LZ4_MAGIC } from '../../../src/compute/lz4Frame.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { type Collected, plainBytesOf, runStage } from '../../helpers/pipeline/collect.ts';
-import { noise } from '../../helpers/pipeline/diskPicture.ts';
-import { hashedBlock, zeroRun } from '../../helpers/pipeline/slotRecords.ts';
+import {
+  type Collected,
+  plainBytesOf,
+  runStage,
+  hashedBlock,
+  zeroRun,
+} from '../../helpers/pipeline/records.ts';
+import { noise } from '../../helpers/bytes/random.ts';
 
 const BLOCK_BYTES = 4 * CLUSTER_BYTES;
 

@@ -1,11 +1,12 @@
-/** A sink that copies what it gets and releases the slots, and a way to run one stage alone. */
+/** Records of the pipeline: made for one stage alone, and collected behind it. */
 import { Readable, type Writable } from 'node:stream';
-import type { PipelineRecord } from '../../../src/flow/records.ts';
+import type { DataBlock, HashedBlock, PipelineRecord, ZeroRun } from '../../../src/flow/records.ts';
+import type { SlabLease } from '../../../src/flow/slab.ts';
 import { loadLz4 } from '../../../src/compute/lz4Binding.ts';
 import { callbackSink } from '../../../src/flow/sinks/plainSinks.ts';
 import { connect, type Sink, type StageLike } from '../../../src/flow/connect.ts';
 import { LZ4_HEADER_BYTES } from '../../../src/compute/lz4Frame.ts';
-import { letterOf } from './diskPicture.ts';
+import { blockContent, letterOf, PICTURE_BLOCK_BYTES } from './diskPicture.ts';
 
 /** A record and a copy of its whole slot; no bytes for records without a slot. */
 export interface Collected<In extends PipelineRecord> {
@@ -66,4 +67,49 @@ export async function runStage<In, Out extends PipelineRecord>(
   const collector = new Collector<Out>();
   await connect<In, Out>(sourceOf(input), [stage], collector.sink as Writable, { signal });
   return collector;
+}
+
+export function zeroRun(index: number, blockCount: number, lengthBytes?: number): ZeroRun {
+  return {
+    kind: 'zero',
+    diskId: 'disk-1',
+    index,
+    blockCount,
+    offsetBytes: index * PICTURE_BLOCK_BYTES,
+    lengthBytes: lengthBytes ?? blockCount * PICTURE_BLOCK_BYTES,
+  };
+}
+
+/** A data block in a raw slot; the rest of the slot is filled with 0xff, as an earlier block may leave it. */
+export async function dataBlock(
+  lease: SlabLease,
+  index: number,
+  content: Uint8Array,
+): Promise<DataBlock> {
+  const slot = await lease.acquireRaw();
+  slot.bytes.fill(0xff);
+  slot.bytes.set(content);
+  const offsetBytes = index * PICTURE_BLOCK_BYTES;
+  return { kind: 'data', diskId: 'disk-1', index, offsetBytes, lengthBytes: content.length, slot };
+}
+
+export async function hashedBlock(
+  lease: SlabLease,
+  index: number,
+  content: Uint8Array,
+  fingerprint = 1n,
+): Promise<HashedBlock> {
+  const { diskId, offsetBytes, lengthBytes, slot } = await dataBlock(lease, index, content);
+  return { kind: 'hashed', diskId, index, offsetBytes, lengthBytes, slot, fingerprint };
+}
+
+/** What a reader makes of a picture: data blocks and zero runs of one block. */
+export async function* readerRecords(
+  lease: SlabLease,
+  picture: string,
+): AsyncGenerator<DataBlock | ZeroRun> {
+  for (const [index, letter] of Array.from(picture).entries()) {
+    if (letter === '0' || letter === '-') yield zeroRun(index, 1);
+    else yield await dataBlock(lease, index, blockContent(letter));
+  }
 }
