@@ -1,10 +1,9 @@
 /** Rows 71 to 73 of the fault table: answers that look different, `follow` that fails, events that are refused. */
 import { describe, expect, it } from 'vitest';
 import { decode, wire } from '../../src/ovirt/engine/decoders.ts';
-import { expectCodeSync } from '../helpers/codes.ts';
+import { expectCodeSync, messageCodes } from '../helpers/codes.ts';
 import {
   addVm,
-  codesOf,
   countRequests,
   expectFrozenView,
   makeScene,
@@ -110,7 +109,7 @@ describe('row 73: an event of a session', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
     expect(countRequests(bench.lab, EVENTS)).toBe(1);
     await expectFrozenView(bench, vm, report);
   });

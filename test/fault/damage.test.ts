@@ -5,11 +5,11 @@ import { beforeEach, expect, test } from 'vitest';
 import { BackupError, EXIT_CODES } from '../../src/core/errors.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
 import { runCli } from '../helpers/cli/cli.ts';
-import { firstExtent } from '../helpers/repository/containers.ts';
+import { firstExtent, onlyFileOf } from '../helpers/repository/repositoryFiles.ts';
 import { blocks, flipBit, sha256, sha256OfFile, writeImage } from '../helpers/bytes/images.ts';
 import { noise, prose, createRandom } from '../helpers/bytes/random.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { backup, onlyFileOf, restore } from '../helpers/repository/repositories.ts';
+import { backup, restore } from '../helpers/repository/imageSessions.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -9,14 +9,13 @@ import {
   BACKUP_KINDS,
   calls,
   expectNextIncremental,
-  expectStored,
-  messageCodes,
+  expectFrozenView,
   PATHS,
   refusal,
   statuses,
   touch,
-} from '../helpers/faults/engineFaults.ts';
-import { expectCode } from '../helpers/codes.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
 import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
@@ -36,7 +35,7 @@ describe('row 33: a transfer that is asked for before the backup is ready', () =
 
     expect(statuses(lab, 'POST', PATHS.transfers)).toEqual([409, 409, 201]);
     expect(messageCodes(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('fails the disk after the time that a transfer may take', async () => {
@@ -65,7 +64,7 @@ describe('row 34: the format of a transfer', () => {
 
     expect(exitCodeOf(error)).toBe(1);
     expect(lab.faults.fired(fault)).toBe(1);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -103,7 +102,7 @@ async function expectRestarted(vm: LabVm, report: SessionReport): Promise<void> 
   expect(report.engine?.fromCheckpointId).toBe('');
   expect(report.disks[0]).toMatchObject({ mode: 'compare', changedBytes: BLOCK_BYTES });
   expect(vm.checkpointIds()).toEqual([report.engine?.toCheckpointId]);
-  await expectStored(bench, vm, report);
+  await expectFrozenView(bench, vm, report);
   await expectNextIncremental(bench, vm);
 }
 
@@ -217,7 +216,7 @@ describe.each(REFUSALS)('row 37: a transfer without change map that %s', (_how, 
     expect(calls(lab, 'POST', PATHS.transfers)).toHaveLength(2);
     expect(report.engine?.backupsStarted).toBe(1);
     expect(messageCodes(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('fails the session after the second time', async () => {
@@ -232,6 +231,6 @@ describe.each(REFUSALS)('row 37: a transfer without change map that %s', (_how, 
     expect(calls(lab, 'POST', PATHS.transfers)).toHaveLength(2);
     lab.faults.clear();
     lab.behaviour.transferHangs = false;
-    await expectStored(bench, vm, await bench.backup(vm));
+    await expectFrozenView(bench, vm, await bench.backup(vm));
   });
 });

@@ -8,14 +8,13 @@ import {
   BACKUP_KINDS,
   calls,
   expectNextIncremental,
-  expectStored,
-  messageCodes,
+  expectFrozenView,
   PATHS,
   refusal,
   statuses,
   touch,
-} from '../helpers/faults/engineFaults.ts';
-import { expectCode } from '../helpers/codes.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
 import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
@@ -39,7 +38,7 @@ describe('row 13: a disk that is not plugged', () => {
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([201]);
     expect(messageCodes(bench)).toEqual(['JOB-601']);
     expect(report.engine?.leftOut.map(({ alias }) => alias)).toEqual(['data']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it.each(KINDS)(
@@ -62,7 +61,7 @@ describe('row 13: a disk that is not plugged', () => {
       expect(messageCodes(bench)).toEqual(['JOB-601']);
       expect(aliases(report)).toEqual(['sys']);
       expect(report.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: BLOCK_BYTES });
-      await expectStored(bench, vm, report);
+      await expectFrozenView(bench, vm, report);
     },
   );
 });
@@ -84,7 +83,7 @@ describe('row 14: a disk that was deleted right before its backup started', () =
 
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([400, 201]);
     expect(aliases(report)).toEqual(['sys']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('is asked for once more only', async () => {
@@ -115,7 +114,7 @@ describe('row 15: a disk that went to another VM right before its backup started
 
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([500, 201]);
     expect(aliases(report)).toEqual(['sys']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('is asked for once more only', async () => {
@@ -152,7 +151,7 @@ describe.each(KINDS)('row 18: a RAW disk in an incremental %s backup', (_kind, s
     ]);
     expect(changeMapRequests()).toBe(1);
     expect(messageCodes(bench)).toEqual(['CBT-101']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -172,7 +171,7 @@ describe.each(KINDS)('row 19: a disk that is new in a %s backup', (_kind, spec) 
     ]);
     expect(changeMapRequests()).toBe(1);
     expect(messageCodes(bench)).toEqual(['CBT-106']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     const next = await expectNextIncremental(bench, vm);
     expect(next.disks.map(({ mode }) => mode)).toEqual(['incremental', 'incremental']);
   });
@@ -209,7 +208,7 @@ describe('row 23: a snapshot that cannot be made', () => {
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([201]);
     expect(messageCodes(bench)).toEqual(['JOB-601', 'JOB-601']);
     expect(report.engine?.leftOut.map(({ alias }) => alias)).toEqual(['lun', 'shared']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('fails the session with the events of its correlation id, and the next one works', async () => {
@@ -224,6 +223,6 @@ describe('row 23: a snapshot that cannot be made', () => {
     const asked = calls(lab, 'GET', PATHS.events).map((call) => decodeURIComponent(call.path));
     expect(asked[0]).toContain(`correlation_id=${start?.correlationId}`);
     expect(calls(lab, 'POST', PATHS.backups)).toHaveLength(1);
-    await expectStored(bench, vm, await bench.backup(vm));
+    await expectFrozenView(bench, vm, await bench.backup(vm));
   });
 });

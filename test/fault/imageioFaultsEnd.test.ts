@@ -2,14 +2,14 @@
 import { describe, expect, it } from 'vitest';
 import {
   addVm,
-  codesOf,
   countRequests,
   expectFrozenView,
-  filesOf,
+  fileKindsOf,
   makeScene,
   READS,
   TRANSFER_LOOKS,
 } from '../helpers/faults/sessionFaults.ts';
+import { messageCodes } from '../helpers/codes.ts';
 import { MIB } from '../helpers/bytes/images.ts';
 import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 import { noise } from '../helpers/bytes/random.ts';
@@ -75,15 +75,15 @@ describe('row 56: a transfer that finalizes for long', () => {
     );
     const engine = bench.settings({ transferDoneMs: 100, backupDoneMs: 200, cleanupMs: 200 });
     const unended = await bench.backup(vm, { engine });
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full', 'increment', 'journal.ndjson']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full', 'increment', 'journal.ndjson']);
     bench.lab.faults.clear();
 
     const next = await bench.backup(vm);
 
-    expect(codesOf(bench)).toContain('JOB-606');
+    expect(messageCodes(bench)).toContain('JOB-606');
     expect(next.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: 0 });
     expect(next.engine?.fromCheckpointId).toBe(unended.engine?.toCheckpointId);
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full', 'increment', 'increment']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full', 'increment', 'increment']);
     await expectFrozenView(bench, vm, unended);
     await expectFrozenView(bench, vm, next);
   });
@@ -120,7 +120,7 @@ describe('row 58: a transfer that the engine ends by itself', () => {
     const report = await bench.backup(vm, { engine });
 
     expect(countRequests(lab, FINALIZE)).toBe(0);
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
     await expectFrozenView(bench, vm, report);
   });
 
@@ -135,7 +135,7 @@ describe('row 58: a transfer that the engine ends by itself', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-305']);
+    expect(messageCodes(bench)).toEqual(['XFER-305']);
     await expectFrozenView(bench, vm, report);
   });
 

@@ -1,16 +1,15 @@
 /** Rows 49 to 52 of the fault table: lists of extents that are refused, slow, old or wrong. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { expectCode } from '../helpers/codes.ts';
+import { expectCode, messageCodes } from '../helpers/codes.ts';
 import {
   addVm,
-  codesOf,
   countRequests,
   DIRTY_EXTENTS,
   expectFrozenView,
   expectUncommitted,
   EXTENTS,
-  filesOf,
+  fileKindsOf,
   makeScene,
 } from '../helpers/faults/sessionFaults.ts';
 import { KIB } from '../helpers/bytes/images.ts';
@@ -56,7 +55,7 @@ describe('row 49: a change map that is refused', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['CBT-107']);
+    expect(messageCodes(bench)).toEqual(['CBT-107']);
     expect(report.disks[0]).toMatchObject({ mode: 'compare', changedBytes });
     await expectFrozenView(bench, vm, report);
   });
@@ -78,7 +77,7 @@ describe('row 50: extents that take longer than a transfer may be idle', () => {
     const report = await bench.backup(vm, { engine: bench.settings({ pingEveryMs: 20 }) });
 
     expect(report.disks[0]).toMatchObject({ mode: 'incremental' });
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
     await expectFrozenView(bench, vm, report);
   });
 
@@ -128,7 +127,7 @@ describe('row 52: a list of extents', () => {
     const error = await expectCode(bench.backup(vm), 'TRANSFER_BAD_EXTENTS');
 
     expect(exitCodeOf(error)).toBe(1);
-    expect(filesOf(bench)).toEqual(['chain metadata']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata']);
     expect(bench.lab.traffic.readBytes.size).toBe(0);
   });
 
@@ -139,7 +138,7 @@ describe('row 52: a list of extents', () => {
 
     await expectCode(bench.backup(vm), 'TRANSFER_BAD_EXTENTS');
 
-    expect(filesOf(bench)).toEqual(['chain metadata']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata']);
   });
 
   it('of changes that is too short leaves the old base', async () => {

@@ -3,13 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { RestoreVmReport } from '../../src/sessions/restore/restoreVm.ts';
-import { expectCode } from '../helpers/codes.ts';
+import { expectCode, messageCodes } from '../helpers/codes.ts';
 import {
   addVm,
-  codesOf,
   countRequests,
   diskNames,
-  filesOf,
+  fileKindsOf,
   TRANSFER_LOOKS,
   WRITES,
 } from '../helpers/faults/sessionFaults.ts';
@@ -46,7 +45,7 @@ describe('row 43: an upload that the engine pauses', () => {
 
     const restored = await bench.restore(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-302']);
+    expect(messageCodes(bench)).toEqual(['XFER-302']);
     expect(countRequests(bench.lab, CREATES)).toBe(created + 1);
     expect(restored.disks[0]?.isVerified).toBe(true);
     expectCopy(bench, vm, restored);
@@ -68,9 +67,9 @@ describe('row 43: an upload that the engine pauses', () => {
     const error = await expectCode(restoring, 'TRANSFER_TICKET_GONE');
 
     expect(exitCodeOf(error)).toBe(1);
-    expect(codesOf(bench)).toEqual(['XFER-302', 'XFER-302', 'XFER-302']);
+    expect(messageCodes(bench)).toEqual(['XFER-302', 'XFER-302', 'XFER-302']);
     expect(await diskNames(bench.lab)).toEqual(known);
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full']);
   });
 });
 
@@ -84,7 +83,7 @@ describe('row 44: an image server that is restarted during an upload', () => {
 
     const restored = await bench.restore(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-302']);
+    expect(messageCodes(bench)).toEqual(['XFER-302']);
     expectCopy(bench, vm, restored);
   });
 

@@ -8,19 +8,19 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import type { SessionMode } from '../../src/sessions/backup/parent/parentChoice.ts';
 import { backupArgs, runCli } from '../helpers/cli/cli.ts';
-import { makeFastFolder } from '../helpers/fastFolder.ts';
+import { makeFastFolder } from '../helpers/folders.ts';
 import { BLOCK_BYTES, blocks, sha256OfFile, writeImage } from '../helpers/bytes/images.ts';
 import { IS_LONG_FORM } from '../helpers/longForm.ts';
 import {
-  backupImage,
+  backup,
   checkContainersListed,
   checkNoStrays,
   checkPoints,
-  checkVerifies,
+  expectClean,
   contentOf,
   type PointContent,
-  pointIdsOf,
 } from '../helpers/repository/imageSessions.ts';
+import { pointIdsOf } from '../helpers/repository/repositoryFiles.ts';
 import { createRandom, type Random } from '../helpers/bytes/random.ts';
 
 const SEED = Number(process.env['KILL_SEED'] ?? 20_261_126);
@@ -59,9 +59,8 @@ class KillScene {
 
   async session(mode: SessionMode = 'auto'): Promise<void> {
     const { image, content } = this.putImage();
-    const isFull = mode === 'full' || this.known.size === 0;
-    const options = isFull ? { mode, blockSizeBytes: BLOCK_BYTES } : {};
-    const { pointId } = await backupImage(this.repository, image, options);
+    const options = mode === 'full' ? { mode, blockSizeBytes: BLOCK_BYTES } : {};
+    const { pointId } = await backup(this.repository, image, options);
     this.known.set(pointId, content);
   }
 
@@ -101,7 +100,7 @@ class KillScene {
 
   /** Nothing is lost, and what is new is the whole image. */
   async check(title: string, content?: PointContent): Promise<void> {
-    await checkVerifies(this.repository);
+    await expectClean(this.repository);
     await checkPoints(this.repository, 'vm', this.known);
     for (const id of await pointIdsOf(this.repository, 'vm')) {
       if (this.known.has(id)) continue;

@@ -7,14 +7,13 @@ import { backupArgs, runCli, type RunningCli, startCli, until } from '../helpers
 import { MIB, writeImage } from '../helpers/bytes/images.ts';
 import { noise, prose, createRandom } from '../helpers/bytes/random.ts';
 import { longOr } from '../helpers/longForm.ts';
+import { backup, expectRestored } from '../helpers/repository/imageSessions.ts';
 import {
-  backup,
-  expectRestored,
   filesOf,
   onlyFileOf,
   pointsOf,
   vmFoldersOf,
-} from '../helpers/repository/repositories.ts';
+} from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

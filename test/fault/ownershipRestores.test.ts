@@ -2,8 +2,8 @@
 import { expect, describe, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { JournalEntry } from '../../src/repository/journal.ts';
-import { addSmallVm, gateway, messageCodes } from '../helpers/faults/engineFaults.ts';
-import { expectCode } from '../helpers/codes.ts';
+import { addSmallVm, gateway } from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
 import {
   cleanUp,
   leaveRestoreJournal,

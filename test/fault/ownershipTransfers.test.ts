@@ -8,7 +8,7 @@ import {
   PATHS,
   refusal,
   touch,
-} from '../helpers/faults/engineFaults.ts';
+} from '../helpers/faults/sessionFaults.ts';
 import { endTransfer } from '../helpers/lab/engineFlows.ts';
 import { expectCode } from '../helpers/codes.ts';
 import { downloadSnapshot, phaseOf, takeSnapshot } from '../helpers/lab/foreignWork.ts';

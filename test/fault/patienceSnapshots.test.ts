@@ -3,12 +3,11 @@ import { describe, expect, it } from 'vitest';
 import {
   BACKUP_KINDS,
   addSmallVm,
-  messageCodes,
   PATHS,
   refusal,
   touch,
-} from '../helpers/faults/engineFaults.ts';
-import { expectCode } from '../helpers/codes.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
 import { backupSteps, cleanUp } from '../helpers/repository/journals.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 

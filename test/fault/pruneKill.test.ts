@@ -11,7 +11,8 @@ import {
   expectPoints,
   type Pictured,
 } from '../helpers/repository/prunes.ts';
-import { expectRestored, filesOf, pointsOf } from '../helpers/repository/repositories.ts';
+import { expectRestored } from '../helpers/repository/imageSessions.ts';
+import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

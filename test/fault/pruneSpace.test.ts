@@ -4,8 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { blocks, MIB, writeImage } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import { backup, expectClean, filesOf, pointsOf } from '../helpers/repository/repositories.ts';
-import { canMountVolumes, inSmallVolume } from '../helpers/smallVolume.ts';
+import { backup, expectClean } from '../helpers/repository/imageSessions.ts';
+import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
+import { canMountVolumes, inSmallVolume } from '../helpers/folders.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

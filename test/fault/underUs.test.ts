@@ -7,15 +7,13 @@ import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts'
 import { expectCode, failureOf } from '../helpers/codes.ts';
 import { FaultyFiles } from '../helpers/faults/faultyFiles.ts';
 import { blocks, writeImage } from '../helpers/bytes/images.ts';
-import { contentOf } from '../helpers/repository/imageSessions.ts';
 import {
+  contentOf,
   backup,
   expectClean,
   expectRestored,
-  filesOf,
-  onlyFileOf,
-  pointsOf,
-} from '../helpers/repository/repositories.ts';
+} from '../helpers/repository/imageSessions.ts';
+import { filesOf, onlyFileOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -12,7 +12,7 @@ import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { expectCode } from '../helpers/codes.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { vmFoldersOf } from '../helpers/repository/repositories.ts';
+import { vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
 
 const bench = useLab();

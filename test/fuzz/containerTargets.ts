@@ -20,10 +20,10 @@ import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { makeFastFolder } from '../helpers/fastFolder.ts';
+import { makeFastFolder } from '../helpers/folders.ts';
 import { blocks, writeImage } from '../helpers/bytes/images.ts';
 import { MemoryStorage } from '../helpers/bytes/memoryStorage.ts';
-import { backupFull, backupImage } from '../helpers/repository/imageSessions.ts';
+import { backup } from '../helpers/repository/imageSessions.ts';
 import { noise, prose } from '../helpers/bytes/random.ts';
 import { fileOf, incrementOf, writeContainer } from '../helpers/bytes/smallContainers.ts';
 import { mutateXml } from './mutate.ts';
@@ -137,9 +137,9 @@ class ChainScene {
   }
 
   async build(): Promise<void> {
-    for (const [k, letters] of ['Aa0', 'Ba0', 'BCx'].entries()) {
+    for (const letters of ['Aa0', 'Ba0', 'BCx']) {
       const image = writeImage(path.join(this.folder, 'image'), blocks(letters));
-      await (k === 0 ? backupFull : backupImage)(this.repository, image);
+      await backup(this.repository, image);
     }
     rmSync(path.join(this.folder, 'image'));
     cpSync(this.repository, path.join(this.folder, 'sound'), { recursive: true });

@@ -5,7 +5,7 @@ import { rmSync } from 'node:fs';
 import { BackupError } from '../../src/core/errors.ts';
 import { ImageioClient } from '../../src/ovirt/imageio/imageioClient.ts';
 import { scaleTimings } from '../../src/ovirt/timings.ts';
-import { makeFastFolder } from '../helpers/fastFolder.ts';
+import { makeFastFolder } from '../helpers/folders.ts';
 import type { Random } from '../helpers/bytes/random.ts';
 import { mutateBytes, mutateJson, pick } from './mutate.ts';
 import { IMAGE_ANSWERS } from './samples.ts';

@@ -12,7 +12,7 @@ import { decodeSummary, encodeSummary } from '../../src/repository/pointXml.ts';
 import { Repository } from '../../src/repository/repository.ts';
 import type { RestorePoint } from '../../src/repository/restorePoint.ts';
 import { withoutDisks } from '../../src/sessions/restore/restoreOvf.ts';
-import { makeFastFolder } from '../helpers/fastFolder.ts';
+import { makeFastFolder } from '../helpers/folders.ts';
 import type { Random } from '../helpers/bytes/random.ts';
 import { ANSWERS, EXTENTS, JOURNAL, LOCK, OVF } from './samples.ts';
 import { mutateBytes, mutateJson, mutateLines, mutateXml, pick } from './mutate.ts';

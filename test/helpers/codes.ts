@@ -1,6 +1,7 @@
-/** Expectations on errors: by code, never by text. */
+/** Codes of errors and of messages: tests tell both by code, never by text. */
 import { expect } from 'vitest';
 import { BackupError, type ErrorCode } from '../../src/core/errors.ts';
+import type { SessionMessage } from '../../src/core/messages.ts';
 
 /** Runs `work` and returns the error of the family that it ends with; anything else fails the test. */
 export async function failureOf(work: Promise<unknown> | (() => unknown)): Promise<BackupError> {
@@ -33,4 +34,11 @@ export function expectCodeSync(work: () => unknown, code: ErrorCode): BackupErro
     return error as BackupError;
   }
   return expect.unreachable(`no error, expected ${code}`);
+}
+
+/** Codes of the messages of a report, or of all sessions of a lab, in order. */
+export function messageCodes(source: {
+  readonly messages: readonly Pick<SessionMessage, 'code'>[];
+}): string[] {
+  return source.messages.map(({ code }) => code);
 }

@@ -5,10 +5,10 @@ import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { expectFailure, runCli } from '../helpers/cli/cli.ts';
 import { SECOND, useCliChain } from '../helpers/cli/cliChain.ts';
-import { firstExtent } from '../helpers/repository/containers.ts';
+import { firstExtent, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { flipBit, writeImage } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import { expectRestored, pointsOf } from '../helpers/repository/repositories.ts';
+import { expectRestored } from '../helpers/repository/imageSessions.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -9,14 +9,9 @@ import { expectFailure, runCli, startCli, until } from '../helpers/cli/cli.ts';
 import { FIRST, useCliChain } from '../helpers/cli/cliChain.ts';
 import { MIB, writeImage, writeSparseImage } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import {
-  backup,
-  expectClean,
-  filesOf,
-  onlyFileOf,
-  vmFolderOf,
-} from '../helpers/repository/repositories.ts';
-import { canMountVolumes, inSmallVolume } from '../helpers/smallVolume.ts';
+import { backup, expectClean } from '../helpers/repository/imageSessions.ts';
+import { filesOf, onlyFileOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
+import { canMountVolumes, inSmallVolume } from '../helpers/folders.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

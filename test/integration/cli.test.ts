@@ -22,15 +22,8 @@ import {
   writeSparseImage,
 } from '../helpers/bytes/images.ts';
 import { inTurn } from '../helpers/longForm.ts';
-import {
-  backup,
-  expectClean,
-  expectRestored,
-  filesOf,
-  onlyFileOf,
-  pointsOf,
-  VM,
-} from '../helpers/repository/repositories.ts';
+import { backup, expectClean, expectRestored, VM } from '../helpers/repository/imageSessions.ts';
+import { filesOf, onlyFileOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -6,7 +6,7 @@ import { exitErrorOf, expectFailure } from '../helpers/cli/cli.ts';
 import { changesOf, jobOf, messageCodesOf, useCliLab } from '../helpers/cli/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import { pointsOf, vmFoldersOf } from '../helpers/repository/repositories.ts';
+import { pointsOf, vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();

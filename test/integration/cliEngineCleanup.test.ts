@@ -6,9 +6,9 @@ import { type CleanupReport, cleanupVm } from '../../src/sessions/cleanup/cleanu
 import { type CliResult, expectFailure, until } from '../helpers/cli/cli.ts';
 import { changesOf, messageCodesOf, useCliLab } from '../helpers/cli/cliLab.ts';
 import { EngineClient, type Json } from '../helpers/lab/engineClient.ts';
-import { fileTree } from '../helpers/repository/fileTree.ts';
+import { fileTree, filesOf } from '../helpers/repository/repositoryFiles.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import { filesOf } from '../helpers/repository/repositories.ts';
+import { messageCodes } from '../helpers/codes.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();
@@ -165,7 +165,7 @@ describe('cleanup of a VM', () => {
     bench.lab.behaviour.mergeFails = true;
     const vm = await addVm();
     bench.lab.behaviour.mergeFails = false;
-    expect(bench.messages.map(({ code }) => code)).toEqual(['SNP-201']);
+    expect(messageCodes(bench)).toEqual(['SNP-201']);
     const { repository } = bench;
 
     // In this process, because a snapshot that may still vanish is waited for.

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { expectFailure, type RunningCli, runCli, startCli } from '../helpers/cli/cli.ts';
-import { modeOf } from '../helpers/repository/repositories.ts';
+import { modeOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

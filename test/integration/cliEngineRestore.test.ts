@@ -7,7 +7,7 @@ import { type CliResult, exitErrorOf, expectFailure } from '../helpers/cli/cli.t
 import { changesOf, useCliLab } from '../helpers/cli/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import { filesOf } from '../helpers/repository/repositories.ts';
+import { filesOf } from '../helpers/repository/repositoryFiles.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();

@@ -6,7 +6,7 @@ import { type RunningCli, until } from '../helpers/cli/cli.ts';
 import { useCliLab } from '../helpers/cli/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import { filesOf, pointsOf } from '../helpers/repository/repositories.ts';
+import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();

@@ -1,7 +1,8 @@
 /** Names of containers where the clock was set back and the random part comes again. */
 import { afterEach, expect, test, vi } from 'vitest';
 import { blocks, writeImage } from '../helpers/bytes/images.ts';
-import { backup, expectRestored, pointsOf } from '../helpers/repository/repositories.ts';
+import { backup, expectRestored } from '../helpers/repository/imageSessions.ts';
+import { pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -2,13 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { BLOCK_BYTES, blocks, writeImage } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import {
-  backup,
-  expectClean,
-  expectRestored,
-  messageCodes,
-  pointsOf,
-} from '../helpers/repository/repositories.ts';
+import { backup, expectClean, expectRestored } from '../helpers/repository/imageSessions.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

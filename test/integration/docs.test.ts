@@ -10,7 +10,7 @@ import { ERROR_CODES, EXIT_CODES } from '../../src/core/errors.ts';
 import { MESSAGE_CODES, sessionMessage } from '../../src/core/messages.ts';
 import { addSampleVms, startLab } from '../../lab/src/index.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import { tempDir } from '../helpers/tempDir.ts';
+import { tempFolderOfTest } from '../helpers/tempFolder.ts';
 
 const run = promisify(execFile);
 
@@ -35,7 +35,7 @@ function withoutComment(line: string): string {
 }
 
 function folderWithDisk(): string {
-  const folder = tempDir();
+  const folder = tempFolderOfTest();
   const content = Buffer.concat([Buffer.alloc(2 << 20, 'text '), noise(1, 99_999)]);
   writeFileSync(path.join(folder, 'disk.raw'), content);
   return folder;
@@ -128,7 +128,7 @@ describe('docs/library.md', () => {
   const outputs = fenced('docs/library.md', 'text');
 
   it.each(examples.map((_, k) => k))('has example %d, which prints what it says', (k) => {
-    expect(runExample(examples[k] ?? '', tempDir())).toBe(outputs[k]);
+    expect(runExample(examples[k] ?? '', tempFolderOfTest())).toBe(outputs[k]);
   });
 });
 

@@ -20,14 +20,9 @@ import {
 import { BLOCK_BYTES, sha256, sha256OfFile, writeImage } from '../helpers/bytes/images.ts';
 import { prose, createRandom, type Random } from '../helpers/bytes/random.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
-import {
-  backup,
-  expectRestored,
-  messageCodes,
-  pointsOf,
-  restore,
-  vmFolderOf,
-} from '../helpers/repository/repositories.ts';
+import { backup, expectRestored, restore } from '../helpers/repository/imageSessions.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { pointsOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const FLIPS = 100;

@@ -17,7 +17,8 @@ import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { noise, prose } from '../helpers/bytes/random.ts';
 import { diskPoint, restorePoint } from '../helpers/repository/madeUp.ts';
 import { prune } from '../helpers/repository/prunes.ts';
-import { expectRestored, pointsOf, VM } from '../helpers/repository/repositories.ts';
+import { expectRestored, VM } from '../helpers/repository/imageSessions.ts';
+import { pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 import { createPacker } from '../helpers/bytes/smallContainers.ts';
 

@@ -7,11 +7,10 @@ import {
   backup,
   expectClean,
   expectRestored,
-  filesOf,
-  messageCodes,
-  pointsOf,
   restore,
-} from '../helpers/repository/repositories.ts';
+} from '../helpers/repository/imageSessions.ts';
+import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
+import { messageCodes } from '../helpers/codes.ts';
 import { BLOCK_BYTES, blocks, KIB, MIB, writeImage } from '../helpers/bytes/images.ts';
 import { noise, prose } from '../helpers/bytes/random.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';

@@ -18,16 +18,15 @@ import { composeAll, rot } from '../helpers/faults/bitRot.ts';
 import { runCli } from '../helpers/cli/cli.ts';
 import { BLOCK_BYTES, blocks, flipBit, writeImage } from '../helpers/bytes/images.ts';
 import { prose } from '../helpers/bytes/random.ts';
+import { backup, expectRestored } from '../helpers/repository/imageSessions.ts';
 import {
-  backup,
-  expectRestored,
   filesOf,
-  messageCodes,
   modeOf,
   onlyFileOf,
   pointsOf,
   vmFolderOf,
-} from '../helpers/repository/repositories.ts';
+} from '../helpers/repository/repositoryFiles.ts';
+import { messageCodes } from '../helpers/codes.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

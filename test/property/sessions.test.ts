@@ -6,12 +6,8 @@ import { expect, test } from 'vitest';
 import { BLOCK_BYTES, writeImage } from '../helpers/bytes/images.ts';
 import { noise, prose } from '../helpers/bytes/random.ts';
 import { longOr } from '../helpers/longForm.ts';
-import {
-  backup,
-  expectClean,
-  expectRestored,
-  pointsOf,
-} from '../helpers/repository/repositories.ts';
+import { backup, expectClean, expectRestored } from '../helpers/repository/imageSessions.ts';
+import { pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const MAX_BLOCKS = 5;

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { BackupError } from '../../src/core/errors.ts';
 import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { makeFastFolder } from '../helpers/fastFolder.ts';
+import { makeFastFolder } from '../helpers/folders.ts';
 import { FaultyFiles, FILE_FAULTS } from '../helpers/faults/faultyFiles.ts';
 import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { PlainLab } from '../helpers/lab/plainLab.ts';

@@ -4,7 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { runInHost } from './cliHost.ts';
 import { IS_LONG_FORM } from '../longForm.ts';
-import { VM } from '../repository/repositories.ts';
+import { VM } from '../repository/imageSessions.ts';
 
 const ENTRY = 'dist/cli/launch.cjs';
 const POLL_MS = 2;

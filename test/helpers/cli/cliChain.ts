@@ -2,7 +2,8 @@
 import { beforeEach } from 'vitest';
 import { backupArgs } from './cli.ts';
 import { blocks, writeImage } from '../bytes/images.ts';
-import { backup, expectRestored, onlyFileOf, VM } from '../repository/repositories.ts';
+import { backup, expectRestored, VM } from '../repository/imageSessions.ts';
+import { onlyFileOf } from '../repository/repositoryFiles.ts';
 import type { TempFolder } from '../tempFolder.ts';
 
 export const FIRST: Buffer = blocks('AbC0');

@@ -17,7 +17,7 @@ import { FingerprintMap } from '../../../src/flow/fingerprintMap.ts';
 import { diskImage } from '../pipeline/diskPicture.ts';
 import { activeResources, newResources, openFilesIn } from './leaks.ts';
 import { openPipelineRun, type PipelineRun, type Place } from '../pipeline/pipelineRun.ts';
-import { tempDir } from '../tempDir.ts';
+import { tempFolderOfTest } from '../tempFolder.ts';
 
 /** 35 different data blocks with zeros between them: 26 that LZ4 packs, 9 that stay plain. */
 const PICTURE = 'A0B0C0D0E0F0G0H0I0J0K0L0M0N0O0P0Q0R0S0T0U0V0W0X0Y0Z01020304050607080900';
@@ -70,7 +70,7 @@ async function untilGone(before: ReadonlyMap<string, number>): Promise<void> {
 const HEADER_WRITES = 2;
 
 export async function openFaultRun(fault: Fault | undefined, workers: number): Promise<FaultRun> {
-  const directory = tempDir();
+  const directory = tempFolderOfTest();
   const before = activeResources();
   const image = diskImage(PICTURE, { blockSizeBytes: BLOCK_SIZE_BYTES });
   const path = join(directory, 'disk.raw');

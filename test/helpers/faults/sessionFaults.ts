@@ -1,13 +1,24 @@
-/** A VM with a full restore point and guest writes since then: the scene in which a session meets a fault. */
+/**
+ * For tests of faults of engine and imageio: VMs to back up, kinds of requests, canned refusals, and checks of the
+ * failed session and of the next one.
+ */
 import { existsSync, readdirSync } from 'node:fs';
 import { expect } from 'vitest';
 import type { BackupError, ErrorCode } from '../../../src/core/errors.ts';
-import type { Lab, LabDisk, LabDiskSpec, LabMatch, LabVm } from '../../../lab/src/index.ts';
+import type {
+  Lab,
+  LabDisk,
+  LabDiskSpec,
+  LabMatch,
+  LabRequest,
+  LabVm,
+  LabVmSpec,
+} from '../../../lab/src/index.ts';
 import type { BackupVmsOptions } from '../../../src/sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../../src/sessions/shared/report.ts';
 import { EngineClient } from '../lab/engineClient.ts';
 import { expectCode } from '../codes.ts';
-import { KIB, MIB } from '../bytes/images.ts';
+import { BLOCK_BYTES, KIB, MIB } from '../bytes/images.ts';
 import type { LabBench } from '../lab/useLab.ts';
 import { noise } from '../bytes/random.ts';
 
@@ -48,14 +59,17 @@ export async function makeScene(bench: LabBench, spec: Partial<LabDiskSpec> = {}
   return { vm, disk, full, changedBytes: 768 * KIB };
 }
 
-/** The frozen view that a session has read. */
+/** The point of a session restores to the view that was frozen for it, disk by disk. */
 export async function expectFrozenView(
   bench: LabBench,
   vm: LabVm,
   report: SessionReport,
 ): Promise<void> {
-  const view = vm.frozenView(report.engine?.backupId ?? '', 'sys');
-  await bench.expectRestored(vm, { sys: view }, report.pointId);
+  const views = report.disks.map(({ alias, diskId }) => [
+    alias,
+    vm.frozenView(report.engine?.backupId ?? '', diskId),
+  ]);
+  await bench.expectRestored(vm, Object.fromEntries(views), report.pointId);
 }
 
 /**
@@ -70,7 +84,7 @@ export async function expectUncommitted(
 ): Promise<BackupError> {
   const { vm, full } = scene;
   const error = await expectCode(bench.backup(vm, options), code);
-  expect(filesOf(bench)).toEqual(['chain metadata', 'full']);
+  expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full']);
   bench.lab.faults.clear();
 
   const next = await bench.backup(vm);
@@ -89,7 +103,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** What lies in the repository, by kind; a file of no known kind shows by its name. */
-export function filesOf(bench: LabBench): string[] {
+export function fileKindsOf(bench: LabBench): string[] {
   if (!existsSync(bench.repository)) return [];
   return readdirSync(bench.repository, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name !== 'ovirt-cbt.json')
@@ -97,21 +111,30 @@ export function filesOf(bench: LabBench): string[] {
     .toSorted();
 }
 
-export function codesOf(bench: LabBench): string[] {
-  return bench.messages.map((message) => message.code);
-}
+type RequestKind = Pick<LabMatch, 'server' | 'method' | 'path'>;
 
-/** Requests that the lab has answered. */
-export function countRequests(
-  lab: Lab,
-  match: Pick<LabMatch, 'server' | 'method' | 'path'>,
-): number {
+function requestsOf(lab: Lab, kind: RequestKind): LabRequest[] {
   return lab.requests.filter(
     ({ server, method, path }) =>
-      (match.server === undefined || server === match.server) &&
-      (match.method === undefined || method === match.method) &&
-      (match.path === undefined || match.path.test(path)),
-  ).length;
+      (kind.server === undefined || server === kind.server) &&
+      (kind.method === undefined || method === kind.method) &&
+      (kind.path === undefined || kind.path.test(path)),
+  );
+}
+
+/** Number of requests of a kind that the lab has answered. */
+export function countRequests(lab: Lab, kind: RequestKind): number {
+  return requestsOf(lab, kind).length;
+}
+
+/** Requests to the engine, in order. */
+export function calls(lab: Lab, method: string, path: RegExp): LabRequest[] {
+  return requestsOf(lab, { server: 'engine', method, path });
+}
+
+/** Their HTTP statuses; 0 for requests that got no answer. */
+export function statuses(lab: Lab, method: string, path: RegExp): number[] {
+  return calls(lab, method, path).map(({ status }) => status);
 }
 
 /** All disks of the engine, attached or not. */
@@ -120,4 +143,75 @@ export async function diskNames(lab: Lab): Promise<string[]> {
   const answer = await client.get('/disks');
   const disks = (answer['disk'] ?? []) as { readonly name: string }[];
   return disks.map(({ name }) => name).toSorted();
+}
+
+/** Paths of the engine's calls, for faults and for counting. */
+export const PATHS = {
+  token: /\/sso\/oauth\/token$/,
+  logout: /\/services\/sso-logout$/,
+  api: /\/ovirt-engine\/api/,
+  backups: /\/backups(?:\?.*)?$/,
+  backup: /\/backups\/[^/]+$/,
+  finalizeBackup: /\/backups\/[^/]+\/finalize$/,
+  transfers: /\/imagetransfers$/,
+  transfer: /\/imagetransfers\/[^/]+$/,
+  finalizeTransfer: /\/imagetransfers\/[^/]+\/finalize$/,
+  cancelTransfer: /\/imagetransfers\/[^/]+\/cancel$/,
+  events: /\/events\?/,
+} as const;
+
+/** Kinds of machines behind backups: by snapshot, pulled from QEMU, from the disks of a VM that is off. */
+export const BACKUP_KINDS: readonly (readonly [string, Partial<LabVmSpec>])[] = [
+  ['hybrid', { compatibility: [4, 7] }],
+  ['live', { compatibility: [4, 6], status: 'up' }],
+  ['cold', { compatibility: [4, 6], status: 'down' }],
+];
+
+const SYSTEM_DISK: LabDiskSpec = { name: 'sys', sizeBytes: 2 * MIB, bootable: true };
+
+/** A VM whose disk `sys` of 2 MiB holds two blocks of data. */
+export function addSmallVm(
+  lab: Lab,
+  spec: Partial<LabVmSpec> = {},
+  others: readonly LabDiskSpec[] = [],
+): LabVm {
+  const vm = lab.addVm({ name: 'web01', disks: [SYSTEM_DISK, ...others], ...spec });
+  vm.disk('sys').write(0, noise('sys', 2 * BLOCK_BYTES));
+  return vm;
+}
+
+/** A guest write inside one block, always another one's content. */
+export function touch(vm: LabVm, mark: string, disk = 'sys'): void {
+  vm.disk(disk).write(BLOCK_BYTES, Buffer.from(`changed by ${mark}`));
+}
+
+/** An answer of the engine that refuses: `F(status, "text")` of the contract. */
+export function refusal(
+  status: number,
+  text = '',
+): { readonly status: number; readonly body: object } {
+  return { status, body: { reason: 'Operation Failed', detail: `[${text}]` } };
+}
+
+/** What Apache answers while the engine behind it restarts. */
+export function gateway(status: number): { readonly status: number; readonly body: string } {
+  return { status, body: '<html><body>Service Unavailable</body></html>' };
+}
+
+/**
+ * After whatever happened: a write of the guest is in the next session, which reads incrementally from what that
+ * session or the one before has stored, and restores.
+ */
+export async function expectNextIncremental(
+  bench: LabBench,
+  vm: LabVm,
+  mark = 'the next session',
+): Promise<SessionReport> {
+  touch(vm, mark);
+  const next = await bench.backup(vm);
+  const modes = next.disks.map(({ mode, reason }) => ({ mode, reason }));
+  expect(next.disks[0]?.mode, JSON.stringify(modes)).toBe('incremental');
+  expect(next.disks[0]?.changedBytes).toBe(BLOCK_BYTES);
+  await expectFrozenView(bench, vm, next);
+  return next;
 }

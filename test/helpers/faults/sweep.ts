@@ -5,7 +5,7 @@
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { BackupError } from '../../../src/core/errors.ts';
-import { makeFastFolder } from '../fastFolder.ts';
+import { makeFastFolder } from '../folders.ts';
 import { FaultyFiles, type FileFault } from './faultyFiles.ts';
 import { openFilesIn } from './leaks.ts';
 

@@ -8,7 +8,7 @@ import type { PlainLab } from '../lab/plainLab.ts';
 import {
   checkNoStrays,
   checkPoints,
-  checkVerifies,
+  expectClean,
   type PointContent,
 } from '../repository/imageSessions.ts';
 import { noise } from '../bytes/random.ts';
@@ -52,7 +52,7 @@ class EngineWork implements SweepWork {
     await checkPoints(this.#repository, id, this.#known);
     this.#edit(3);
     this.#remember(await this.#lab.backup(this.#vm, this.#repository));
-    await checkVerifies(this.#repository);
+    await expectClean(this.#repository);
     await checkPoints(this.#repository, id, this.#known);
     checkNoStrays(this.#repository);
     this.#lab.checkNothingLeft();

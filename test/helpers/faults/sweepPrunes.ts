@@ -9,17 +9,17 @@ import { synthesizeFull } from '../../../src/sessions/retention/synthesizeFull.t
 import { FILE_FAULTS } from './faultyFiles.ts';
 import { BLOCK_BYTES, blocks, sha256, writeImage } from '../bytes/images.ts';
 import {
-  backupImage,
+  backup,
   checkContainersListed,
   checkNoStrays,
   checkPoints,
-  checkVerifies,
-  pointIdsOf,
+  expectClean,
   type PointContent,
+  VM,
 } from '../repository/imageSessions.ts';
+import { pointIdsOf } from '../repository/repositoryFiles.ts';
 import type { SweepScenario, SweepWork } from './sweep.ts';
 
-const VM = 'vm';
 /** What the session after the work stores. */
 const NEXT = blocks('0Dx');
 
@@ -137,7 +137,7 @@ class ChainWork implements SweepWork {
 
   /** What has to stay is there, and what is there is whole. */
   async #checkKept(): Promise<void> {
-    await checkVerifies(this.#repository);
+    await expectClean(this.#repository);
     const listed = await pointIdsOf(this.#repository, VM);
     for (const id of this.#kept) ok(listed.includes(id), `point ${id} stays`);
     const points = listed.map((id): [string, PointContent] => [id, this.#known.get(id) ?? {}]);
@@ -147,7 +147,7 @@ class ChainWork implements SweepWork {
   /** One more session, with which the policy keeps other points. */
   async #session(): Promise<void> {
     const image = writeImage(path.join(this.#root, 'image'), NEXT);
-    const report = await backupImage(this.#repository, image);
+    const report = await backup(this.#repository, image);
     this.#known.set(report.pointId, { image: sha256(NEXT) });
     const { keep, kept } = this.#case;
     if (!keep) this.#kept = [...this.#known.keys()];
@@ -167,7 +167,7 @@ function scenarioOf(chainCase: ChainCase): SweepScenario {
       for (const [letters, mode] of chainCase.sessions) {
         const image = writeImage(path.join(base, 'image'), blocks(letters));
         const blockSizeBytes = mode === 'full' ? BLOCK_BYTES : undefined;
-        await backupImage(path.join(base, 'repository'), image, { mode, blockSizeBytes });
+        await backup(path.join(base, 'repository'), image, { mode, blockSizeBytes });
       }
     },
     async prepare(root) {

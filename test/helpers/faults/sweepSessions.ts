@@ -1,25 +1,24 @@
 /** Scenarios of the fault sweep over image files: sessions and a restore. */
 import { deepStrictEqual, ok } from 'node:assert';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { BackupError } from '../../../src/core/errors.ts';
 import type { SessionReport } from '../../../src/sessions/shared/report.ts';
 import { restoreImages } from '../../../src/sessions/restore/restoreImages.ts';
 import { blocks, sha256, writeImage } from '../bytes/images.ts';
 import {
-  backupFull,
-  backupImage,
+  backup,
   checkNoStrays,
   checkPoints,
-  checkVerifies,
+  expectClean,
   contentOf,
   digestsIn,
-  pointIdsOf,
   type PointContent,
+  VM,
 } from '../repository/imageSessions.ts';
+import { fileTree, pointIdsOf } from '../repository/repositoryFiles.ts';
 import type { SweepScenario } from './sweep.ts';
 
-const VM = 'vm';
 const [FIRST, SECOND, THIRD, FOURTH] = ['Aa0', 'Ba0', 'BCx', '0Dx'].map((letters) =>
   blocks(letters),
 ) as [Buffer, Buffer, Buffer, Buffer];
@@ -51,11 +50,9 @@ async function checkContinued(
   points: ReadonlyMap<string, PointContent>,
 ): Promise<void> {
   const repository = repositoryIn(root);
-  const isNew = (await pointIdsOf(repository, VM).catch(() => [])).length === 0;
-  const image = putImage(root, FOURTH);
-  const report = await (isNew ? backupFull(repository, image) : backupImage(repository, image));
+  const report = await backup(repository, putImage(root, FOURTH));
   const all = new Map([...points, [report.pointId, contentOfImage(FOURTH)]]);
-  await checkVerifies(repository);
+  await expectClean(repository);
   await checkPoints(repository, VM, all);
   checkNoStrays(repository);
 }
@@ -66,9 +63,8 @@ function sessionOf(before: readonly Uint8Array[], content: Uint8Array): SweepSce
   return {
     title: isFull ? 'image session, full' : 'image session, increment',
     async build(base) {
-      for (const [k, image] of before.entries()) {
-        const store = k === 0 ? backupFull : backupImage;
-        await store(repositoryIn(base), putImage(base, image));
+      for (const image of before) {
+        await backup(repositoryIn(base), putImage(base, image));
       }
     },
     async prepare(root) {
@@ -78,7 +74,7 @@ function sessionOf(before: readonly Uint8Array[], content: Uint8Array): SweepSce
       let report: SessionReport | undefined;
       return {
         run: async () => {
-          report = await (isFull ? backupFull : backupImage)(repository, image);
+          report = await backup(repository, image);
         },
         check: async (failure) => {
           if (!failure) known.set(report?.pointId ?? '', contentOfImage(content));
@@ -99,7 +95,7 @@ async function checkCommitted(
   const repository = repositoryIn(root);
   if (known.size === 0 && !existsSync(path.join(repository, 'ovirt-cbt.json'))) return;
   if (known.size > 0) {
-    await checkVerifies(repository);
+    await expectClean(repository);
     await checkPoints(repository, VM, known);
   }
   const others = (await pointIdsOf(repository, VM)).filter((id) => !known.has(id));
@@ -126,31 +122,24 @@ function checkOutput(
 const RESTORE: SweepScenario = {
   title: 'restore to files',
   async build(base) {
-    await backupFull(repositoryIn(base), putImage(base, FIRST));
-    await backupImage(repositoryIn(base), putImage(base, SECOND));
+    await backup(repositoryIn(base), putImage(base, FIRST));
+    await backup(repositoryIn(base), putImage(base, SECOND));
   },
   async prepare(root) {
     const repository = repositoryIn(root);
     const known = await pointsWith(root, [FIRST, SECOND]);
-    const before = filesOf(repository);
+    const before = fileTree(repository);
     const output = path.join(root, 'output');
     return {
       run: () => restoreImages({ repository, vm: VM, output, workers: 0 }),
       check: async (failure) => {
         checkOutput(output, contentOfImage(SECOND), failure);
-        deepStrictEqual(filesOf(repository), before, 'a restore changes nothing');
+        deepStrictEqual(fileTree(repository), before, 'a restore changes nothing');
         await checkPoints(repository, VM, known);
       },
     };
   },
 };
-
-function filesOf(repository: string): string[] {
-  return readdirSync(repository, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map(({ parentPath, name }) => `${name} ${sha256(readFileSync(path.join(parentPath, name)))}`)
-    .toSorted();
-}
 
 export const IMAGE_SCENARIOS: readonly SweepScenario[] = [
   sessionOf([], FIRST),

@@ -177,7 +177,3 @@ export function reasonsOf(report: SessionReport): Record<string, string> {
 export function changedOf(report: SessionReport): Record<string, number> {
   return Object.fromEntries(report.disks.map(({ alias, changedBytes }) => [alias, changedBytes]));
 }
-
-export function codesOf(report: SessionReport): string[] {
-  return report.messages.map((message) => message.code).toSorted();
-}

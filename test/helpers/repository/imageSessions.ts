@@ -1,4 +1,7 @@
-/** Sessions over small images and checks of what they leave, for scripts too: no test framework in here. */
+/**
+ * Sessions over small images on the main thread, and checks of the repository that they leave. Scripts use them
+ * too: no test framework in here.
+ */
 import { deepStrictEqual, ok } from 'node:assert';
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -10,27 +13,46 @@ import { listRepository } from '../../../src/sessions/inspect/listRepository.ts'
 import type { SessionReport } from '../../../src/sessions/shared/report.ts';
 import { restoreImages } from '../../../src/sessions/restore/restoreImages.ts';
 import { verifyRepository } from '../../../src/sessions/verify/verifyRepository.ts';
-import { makeFastFolder } from '../fastFolder.ts';
-import { BLOCK_BYTES, sha256OfFile } from '../bytes/images.ts';
+import { BLOCK_BYTES, sha256, sha256OfFile } from '../bytes/images.ts';
+import { makeFastFolder } from '../folders.ts';
+import { containersOf, pointIdsOf, pointsOf, strayFilesOf } from './repositoryFiles.ts';
 
-/** Digests of a point's disks, by alias. */
+/** Name of the VM whose disks the images are. */
+export const VM = 'vm';
+
+/** SHA-256 of a point's disks, by file name; that is the alias of a disk. */
 export type PointContent = Readonly<Record<string, string>>;
 
-/** Backs one image up on the main thread. */
-export async function backupImage(
+/** Backs images up as {@link VM}. A first session gets the smallest block size, unless told otherwise. */
+export async function backup(
   repository: string,
-  image: string,
+  images: string | readonly string[],
   options: Partial<BackupImagesOptions> = {},
 ): Promise<SessionReport> {
-  return await backupImages({ repository, images: [image], vmName: 'vm', workers: 0, ...options });
+  const isFirst = pointsOf(repository).length === 0;
+  return await backupImages({
+    repository,
+    images: typeof images === 'string' ? [images] : images,
+    vmName: VM,
+    workers: 0,
+    ...(isFirst && { blockSizeBytes: BLOCK_BYTES }),
+    ...options,
+  });
 }
 
-/** As {@link backupImage}, with the smallest blocks, for the first session. */
-export async function backupFull(repository: string, image: string): Promise<SessionReport> {
-  return await backupImage(repository, image, { blockSizeBytes: BLOCK_BYTES });
+let restoreCount = 0;
+
+/** Restores a point to a new folder next to the repository. @returns that folder. */
+export async function restore(
+  repository: string,
+  options: { readonly point?: string; readonly disks?: readonly string[]; workers?: number } = {},
+): Promise<string> {
+  const output = `${repository}.restored.${restoreCount++}`;
+  await restoreImages({ repository, vm: VM, output, workers: 0, ...options });
+  return output;
 }
 
-/** Restores a point and returns what it is. */
+/** Restores a point to a temporary folder. @returns its content. */
 export async function contentOf(
   repository: string,
   vm: string,
@@ -51,17 +73,21 @@ export function digestsIn(folder: string): PointContent {
   return Object.fromEntries(names.map((name) => [name, sha256OfFile(path.join(folder, name))]));
 }
 
-/** Every block and link verifies. */
-export async function checkVerifies(repository: string): Promise<void> {
-  const { damage } = await verifyRepository({ repository, point: 'all', workers: 0 });
-  deepStrictEqual(damage, [], 'the repository verifies');
+/** A point restores to exactly these images, by file name. */
+export async function expectRestored(
+  repository: string,
+  images: Readonly<Record<string, Uint8Array>>,
+  options: { readonly point?: string; workers?: number } = {},
+): Promise<void> {
+  const output = await restore(repository, options);
+  const expected = Object.entries(images).map(([name, bytes]) => [name, sha256(bytes)]);
+  deepStrictEqual(digestsIn(output), Object.fromEntries(expected), 'the restored images');
 }
 
-/** Ids of a VM's points, oldest first; none for a VM that is not there. */
-export async function pointIdsOf(repository: string, vm: string): Promise<string[]> {
-  const { vms } = await listRepository(repository);
-  const found = vms.find(({ vmId, vmName }) => vmId === vm || vmName === vm);
-  return found?.points.map(({ pointId }) => pointId) ?? [];
+/** Every stored block and link of the repository verifies. */
+export async function expectClean(repository: string): Promise<void> {
+  const { damage } = await verifyRepository({ repository, point: 'all', workers: 0 });
+  deepStrictEqual(damage, [], 'the repository verifies');
 }
 
 /** Each of the points is listed and restores to its content. */
@@ -77,19 +103,6 @@ export async function checkPoints(
   }
 }
 
-/**
- * Names below the repository that are no part of it at rest. A marker that could not be deleted when the repository
- * was made may stay: nobody holds a lock of the whole repository.
- */
-export function strayFilesOf(repository: string): string[] {
-  return readdirSync(repository, { recursive: true, withFileTypes: true })
-    .filter(
-      (entry) =>
-        entry.isFile() && !/\.(vbk|vib|vbm)$|^ovirt-cbt\.json|^verify\.json$/.test(entry.name),
-    )
-    .map(({ name }) => name);
-}
-
 export function checkNoStrays(repository: string): void {
   deepStrictEqual(strayFilesOf(repository), [], 'nothing is left over in the repository');
 }
@@ -98,8 +111,6 @@ export function checkNoStrays(repository: string): void {
 export async function checkContainersListed(repository: string): Promise<void> {
   const { vms } = await listRepository(repository);
   const listed = vms.flatMap(({ points }) => points.map((point) => point.fileName));
-  const there = readdirSync(repository, { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.(vbk|vib)$/.test(name))
-    .map((name) => path.basename(name));
-  deepStrictEqual(there.toSorted(), listed.toSorted(), 'containers on disk are those of points');
+  const there = containersOf(repository);
+  deepStrictEqual(there, listed.toSorted(), 'containers on disk are those of points');
 }

@@ -9,7 +9,7 @@ import {
 } from '../../../src/repository/journal.ts';
 import { type CleanupReport, cleanupVm } from '../../../src/sessions/cleanup/cleanupVm.ts';
 import type { LabBench } from '../lab/useLab.ts';
-import { vmFoldersOf } from './repositories.ts';
+import { vmFoldersOf } from './repositoryFiles.ts';
 
 const GONE_PID = 4_194_304;
 

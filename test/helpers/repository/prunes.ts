@@ -10,7 +10,8 @@ import {
   type SynthesizeReport,
 } from '../../../src/sessions/retention/synthesizeFull.ts';
 import { writeImage } from '../bytes/images.ts';
-import { backup, expectClean, expectRestored, pointsOf, VM, vmFolderOf } from './repositories.ts';
+import { backup, expectClean, expectRestored, VM } from './imageSessions.ts';
+import { pointsOf, vmFolderOf } from './repositoryFiles.ts';
 import type { TempFolder } from '../tempFolder.ts';
 
 /** Contents of all images at one point, by file name. */

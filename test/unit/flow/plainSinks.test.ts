@@ -20,7 +20,7 @@ import {
   diskImage,
 } from '../../helpers/pipeline/diskPicture.ts';
 import { expectCode } from '../../helpers/codes.ts';
-import { tempDir } from '../../helpers/tempDir.ts';
+import { tempFolderOfTest } from '../../helpers/tempFolder.ts';
 
 const { signal } = new AbortController();
 
@@ -187,7 +187,7 @@ describe('ndjsonSink', () => {
 
 /** Restores a picture into a new file of its full size. */
 async function restored(picture: string): Promise<string> {
-  const path = join(tempDir(), 'disk.raw');
+  const path = join(tempFolderOfTest(), 'disk.raw');
   const file = await open(path, 'wx');
   try {
     await file.truncate(picture.length * PICTURE_BLOCK_BYTES);
@@ -354,7 +354,7 @@ describe('rawFileSink', () => {
   });
 
   test('leaves the file open', async () => {
-    const file = await open(join(tempDir(), 'disk.raw'), 'wx');
+    const file = await open(join(tempFolderOfTest(), 'disk.raw'), 'wx');
 
     await feed(rawFileSink(file, 'disk.raw') as Sink<DataBlock | ZeroRun>, 'A');
 
