@@ -4,7 +4,7 @@ import type { LabVm } from '../../lab/src/index.ts';
 import { EngineClient } from '../helpers/lab/engineClient.ts';
 import { messageCodes } from '../helpers/codes.ts';
 import { expectFrozenView, makeScene } from '../helpers/faults/sessionFaults.ts';
-import { KIB, MIB } from '../helpers/bytes/images.ts';
+import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
 import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 import { noise } from '../helpers/bytes/random.ts';
 
@@ -20,7 +20,7 @@ async function expectCompared(bench: LabBench, vm: LabVm, changedBytes: number):
 async function expectIncremental(bench: LabBench, vm: LabVm): Promise<void> {
   vm.disk('sys').write(0, Buffer.from('later'));
   const next = await bench.backup(vm);
-  expect(next.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: 256 * KIB });
+  expect(next.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: BLOCK_BYTES });
   expect(vm.checkpointIds()).toEqual([next.engine?.toCheckpointId]);
   await expectFrozenView(bench, vm, next);
 }

@@ -12,7 +12,8 @@ import {
   PATHS,
   statuses,
 } from '../helpers/faults/sessionFaults.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const LOST = { cutAfterBytes: 0 };

@@ -18,7 +18,8 @@ import {
 import { messageCodes, expectCode } from '../helpers/codes.ts';
 import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const DATA = { name: 'data', sizeBytes: 2 * MIB };

@@ -19,7 +19,8 @@ import {
   statuses,
 } from '../helpers/faults/sessionFaults.ts';
 import { messageCodes, expectCode } from '../helpers/codes.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 /** Windows of waiting that are over soon. */

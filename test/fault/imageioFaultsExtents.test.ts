@@ -13,7 +13,8 @@ import {
   makeScene,
 } from '../helpers/faults/sessionFaults.ts';
 import { KIB } from '../helpers/bytes/images.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 interface WireExtent {
   readonly start: number;

@@ -9,7 +9,7 @@ import {
   leaveRestoreJournal,
   leaveRestoreSteps,
   restoreJournal,
-} from '../helpers/repository/journals.ts';
+} from '../helpers/faults/killedVmWork.ts';
 import { MIB } from '../helpers/bytes/images.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 

@@ -9,9 +9,13 @@ import {
   refusal,
   touch,
 } from '../helpers/faults/sessionFaults.ts';
-import { endTransfer } from '../helpers/lab/engineFlows.ts';
+import {
+  endTransfer,
+  downloadSnapshot,
+  phaseOf,
+  takeSnapshot,
+} from '../helpers/lab/engineFlows.ts';
 import { expectCode } from '../helpers/codes.ts';
-import { downloadSnapshot, phaseOf, takeSnapshot } from '../helpers/lab/foreignWork.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();

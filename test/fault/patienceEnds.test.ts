@@ -16,7 +16,7 @@ import {
 } from '../helpers/faults/sessionFaults.ts';
 import { messageCodes, expectCode } from '../helpers/codes.ts';
 import { diskRefs } from '../helpers/lab/engineFlows.ts';
-import { backupSteps } from '../helpers/repository/journals.ts';
+import { backupSteps } from '../helpers/faults/killedVmWork.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();

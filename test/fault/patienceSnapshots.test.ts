@@ -8,7 +8,7 @@ import {
   touch,
 } from '../helpers/faults/sessionFaults.ts';
 import { messageCodes, expectCode } from '../helpers/codes.ts';
-import { backupSteps, cleanUp } from '../helpers/repository/journals.ts';
+import { backupSteps, cleanUp } from '../helpers/faults/killedVmWork.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();

@@ -5,10 +5,15 @@
 import { describe, expect, it } from 'vitest';
 import type { LabAction, LabDiskSpec, LabMatch } from '../../lab/src/index.ts';
 import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
-import { Evidence } from '../helpers/faults/evidence.ts';
+import {
+  Evidence,
+  leak,
+  LEAKY_SERVERS,
+  WRONG_PASSWORD,
+  WRONG_SETTINGS,
+} from '../helpers/faults/secrets.ts';
 import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
-import { leak, LEAKY_SERVERS, WRONG_PASSWORD, WRONG_SETTINGS } from '../helpers/faults/secrets.ts';
 import { inTurn } from '../helpers/longForm.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
 

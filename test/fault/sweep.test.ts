@@ -8,8 +8,7 @@ import { FILE_FAULTS, type FileFault } from '../helpers/faults/faultyFiles.ts';
 import { IS_LONG_FORM } from '../helpers/longForm.ts';
 import { PlainLab } from '../helpers/lab/plainLab.ts';
 import { sweep, type SweepScenario } from '../helpers/faults/sweep.ts';
-import { engineScenario } from '../helpers/faults/sweepEngine.ts';
-import { IMAGE_SCENARIOS } from '../helpers/faults/sweepSessions.ts';
+import { engineScenario, IMAGE_SCENARIOS } from '../helpers/faults/sweepSessions.ts';
 import { CHAIN_SCENARIOS } from '../helpers/faults/sweepPrunes.ts';
 
 const LIMIT_MS = 3_600_000;

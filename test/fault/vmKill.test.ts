@@ -8,11 +8,12 @@ import type { LabMatch } from '../../lab/src/index.ts';
 import { cleanupVm } from '../../src/sessions/cleanup/cleanupVm.ts';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab/useLab.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
 import { createRandom } from '../helpers/bytes/random.ts';
 import { vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
-import { killAt, type KillResult, type VmWork } from '../helpers/faults/vmKill.ts';
+import { killAt, type KillResult, type VmWork } from '../helpers/faults/killedVmWork.ts';
 import { messageCodes } from '../helpers/codes.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
 

@@ -1,7 +1,7 @@
 /** The command line prints no secret of an engine, however a session ends and however much it is asked to tell. */
 import { expect, it } from 'vitest';
 import { useCliLab } from '../helpers/cli/cliLab.ts';
-import { Evidence } from '../helpers/faults/evidence.ts';
+import { Evidence } from '../helpers/faults/secrets.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
 
 const bench = useCliLab();

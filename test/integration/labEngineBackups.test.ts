@@ -9,12 +9,12 @@ import {
   startBackup,
   wholeBackup,
 } from '../helpers/lab/engineFlows.ts';
-import { useLab } from '../helpers/lab/labFixture.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
 const LEGACY = { compatibility: [4, 6] } as const;
 const COLD = { ...LEGACY, status: 'down' } as const;
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 describe('a backup', () => {
   it.each([

@@ -13,11 +13,11 @@ import {
   readyBackup,
   wholeBackup,
 } from '../helpers/lab/engineFlows.ts';
-import { useLab } from '../helpers/lab/labFixture.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
 const GRANULE_BYTES = 64 * KIB;
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 /** Three backups, with a write to granule 2, 4, 6 after each. @returns their checkpoints. */
 async function threeBackups(vm: LabVm): Promise<[string, string, string]> {

@@ -4,9 +4,9 @@ import { MIB } from '../../src/core/units.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { Answer } from '../helpers/lab/engineClient.ts';
 import { diskRefs, endBackup, readyBackup } from '../helpers/lab/engineFlows.ts';
-import { useLab } from '../helpers/lab/labFixture.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 async function backupWithId(vm: LabVm, correlationId: string): Promise<string> {
   const { json } = await fixture.client.call(

@@ -11,11 +11,11 @@ import {
   readyBackup,
   startBackup,
 } from '../helpers/lab/engineFlows.ts';
-import { useLab } from '../helpers/lab/labFixture.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
 const UNKNOWN_ID = '11111111-2222-4333-8444-555555555555';
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 async function createTransfer(body: object): Promise<Answer> {
   return await fixture.client.call('POST', '/imagetransfers', {

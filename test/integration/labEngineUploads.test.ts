@@ -10,9 +10,9 @@ import {
   openDownload,
   readyBackup,
 } from '../helpers/lab/engineFlows.ts';
-import { useLab } from '../helpers/lab/labFixture.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 async function createTransfer(body: object): Promise<Answer> {
   return await fixture.client.call('POST', '/imagetransfers', {

@@ -14,8 +14,15 @@ import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 import { activeResources, newResources } from '../helpers/faults/leaks.ts';
 import { longOr } from '../helpers/longForm.ts';
 import { createRandom, type Random } from '../helpers/bytes/random.ts';
-import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/lab/randomFaults.ts';
-import { applyEdit, type Edit, FILLS, makeTrouble, type Trouble } from '../helpers/lab/troubles.ts';
+import {
+  FAULTY_TIMINGS,
+  RANDOM_FAULTS,
+  applyEdit,
+  type Edit,
+  FILLS,
+  makeTrouble,
+  type Trouble,
+} from '../helpers/lab/troubles.ts';
 
 const SESSIONS = longOr(200, 12);
 /** Sessions after which caches are warm. */

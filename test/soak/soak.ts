@@ -15,7 +15,7 @@ import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { PlainLab } from '../helpers/lab/plainLab.ts';
 import { checkContainersListed } from '../helpers/repository/imageSessions.ts';
 import { createRandom, type Random } from '../helpers/bytes/random.ts';
-import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/lab/randomFaults.ts';
+import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/lab/troubles.ts';
 import { ACTIONS, type SoakAction } from './actions.ts';
 import { SoakVm } from './model.ts';
 

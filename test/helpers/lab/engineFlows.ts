@@ -1,7 +1,7 @@
-/** The usual steps of a backup client, for tests that are about something else. */
+/** The usual steps of a backup client, and of other people on the same engine, for tests about something else. */
 import { expect } from 'vitest';
-import type { Lab, LabVm } from '../../../lab/src/index.ts';
-import type { EngineClient, Json } from './engineClient.ts';
+import type { Lab, LabDisk, LabVm } from '../../../lab/src/index.ts';
+import { type EngineClient, type Json, waitUntil } from './engineClient.ts';
 
 export interface BackupWish {
   readonly from?: string;
@@ -98,4 +98,38 @@ export async function dirtyOffsets(
 
 export function eventCodes(lab: Lab): number[] {
   return lab.events().map(({ code }) => code);
+}
+
+/** A user's snapshot of a VM. @returns the id of the volume of `disk` in it. */
+export async function takeSnapshot(
+  client: EngineClient,
+  vm: LabVm,
+  disk: LabDisk,
+): Promise<string> {
+  await client.post(`/vms/${vm.id}/snapshots`, {
+    description: 'before an upgrade',
+    persist_memorystate: false,
+  });
+  return await waitUntil('volume of the snapshot', async () => {
+    const { disk_snapshot: volumes = [] } = await client.get(`/disks/${disk.id}/disksnapshots`);
+    const [volume] = volumes as { readonly id: string }[];
+    const { status } = await client.get(`/disks/${disk.id}`);
+    return status === 'ok' ? volume?.id : undefined;
+  });
+}
+
+/** Another product reads an old snapshot of a disk. @returns the id of its transfer. */
+export async function downloadSnapshot(client: EngineClient, volumeId: string): Promise<string> {
+  const { id } = await client.post('/imagetransfers', {
+    snapshot: { id: volumeId },
+    direction: 'download',
+    format: 'raw',
+    inactivity_timeout: 3600,
+  });
+  await client.waitFor(`/imagetransfers/${id}`, 'phase', 'transferring');
+  return id as string;
+}
+
+export async function phaseOf(client: EngineClient, transferId: string): Promise<Json[string]> {
+  return (await client.get(`/imagetransfers/${transferId}`))['phase'];
 }

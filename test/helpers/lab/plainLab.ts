@@ -1,4 +1,4 @@
-/** A lab and sessions against it, for scripts too: no test framework in here. */
+/** A lab and sessions against it. Scripts use it too: no test framework in here. */
 import { deepStrictEqual } from 'node:assert';
 import { type Lab, type LabOptions, type LabVm, startLab } from '../../../lab/src/index.ts';
 import type { EngineSettings } from '../../../src/ovirt/connection.ts';
@@ -8,8 +8,11 @@ import type { SessionReport } from '../../../src/sessions/shared/report.ts';
 import { BLOCK_BYTES } from '../bytes/images.ts';
 import type { PointContent } from '../repository/imageSessions.ts';
 
-/** The client's times against a lab that is quicker than an engine; deadlines as they were, for busy machines. */
-const TIMINGS: OvirtTimings = {
+/**
+ * Times of the client. The lab scales the engine's times by 0.002; the client's are scaled by 0.01, so that nothing
+ * ends early. A busy machine does not reach the deadlines of connections and of the clean-up.
+ */
+export const LAB_TIMINGS: OvirtTimings = {
   ...scaleTimings(0.01),
   pollMaxMs: 8,
   connectMs: 10_000,
@@ -29,10 +32,10 @@ export class PlainLab {
 
   settings(timings: Partial<OvirtTimings> = {}): EngineSettings {
     const { url, username, password, caPem } = this.lab;
-    return { url, username, password, caPem, timings: { ...TIMINGS, ...timings } };
+    return { url, username, password, caPem, timings: { ...LAB_TIMINGS, ...timings } };
   }
 
-  /** Backs one VM up on the main thread; throws what its session ended with. */
+  /** Backs one VM up on the main thread. Throws the error of its session. */
   async backup(
     vm: LabVm,
     repository: string,
@@ -51,7 +54,7 @@ export class PlainLab {
     return await this.backup(vm, repository, { blockSizeBytes: BLOCK_BYTES });
   }
 
-  /** What a session froze: the digest of each disk, by alias. */
+  /** The view that the engine froze for a session: the digest of each disk, by alias. */
   frozenContent(vm: LabVm, report: SessionReport): PointContent {
     const id = report.engine?.backupId ?? '';
     // By id, since several VMs may have disks of the same name.
@@ -62,6 +65,7 @@ export class PlainLab {
     return Object.fromEntries(digests);
   }
 
+  /** Neither backups, transfers, snapshots nor locks are left on the engine. */
   checkNothingLeft(): void {
     deepStrictEqual(this.lab.leftovers(), [], 'nothing is left over on the engine');
   }

@@ -1,39 +1,29 @@
-/** A lab per test, sessions against it, and the check that no session left anything on its engine. */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import path from 'node:path';
-import { afterEach, beforeEach, expect } from 'vitest';
+/** Labs that begin and end with tests: {@link useLab} for sessions, {@link useLabClient} for raw requests. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import type { SessionMessage } from '../../../src/core/messages.ts';
+import { MIB } from '../../../src/core/units.ts';
 import {
   type Lab,
   type LabOptions,
   type LabView,
   type LabVm,
+  type LabVmSpec,
   startLab,
 } from '../../../lab/src/index.ts';
 import type { EngineSettings } from '../../../src/ovirt/connection.ts';
-import { type OvirtTimings, scaleTimings } from '../../../src/ovirt/timings.ts';
-import { backupVms, type BackupVmsOptions } from '../../../src/sessions/backup/backupVms.ts';
+import type { OvirtTimings } from '../../../src/ovirt/timings.ts';
+import type { BackupVmsOptions } from '../../../src/sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../../src/sessions/shared/report.ts';
-import { restoreImages } from '../../../src/sessions/restore/restoreImages.ts';
 import {
   restoreVm,
   type RestoreVmOptions,
   type RestoreVmReport,
 } from '../../../src/sessions/restore/restoreVm.ts';
 import { BLOCK_BYTES } from '../bytes/images.ts';
+import { contentOf } from '../repository/imageSessions.ts';
 import { useTempFolder } from '../tempFolder.ts';
-
-/**
- * The lab scales the engine's times by 0.002, the client's are scaled alike but for some air. The deadlines of
- * connections and of the clean-up are such that a busy machine does not reach them.
- */
-export const LAB_TIMINGS: OvirtTimings = {
-  ...scaleTimings(0.01),
-  connectMs: 10_000,
-  cleanupMs: 10_000,
-};
+import { EngineClient } from './engineClient.ts';
+import { PlainLab } from './plainLab.ts';
 
 export interface LabBench {
   readonly lab: Lab;
@@ -42,49 +32,44 @@ export interface LabBench {
   /** Messages of all sessions of the test, in order. */
   readonly messages: readonly SessionMessage[];
   settings(timings?: Partial<OvirtTimings>): EngineSettings;
-  /** Backs one VM up; on the main thread, with the smallest block size for a full. */
+  /** Backs one VM up on the main thread. The first session of the test gets the smallest block size. */
   backup(vm: LabVm, options?: Partial<BackupVmsOptions>): Promise<SessionReport>;
   /** Restores to the engine, into the NFS domain and the cluster of hybrid VMs. */
   restore(vm: LabVm, options?: Partial<RestoreVmOptions>): Promise<RestoreVmReport>;
-  /** Restores a point to files and compares each disk, by alias, with what it has to be. */
+  /** Restores a point to files and compares each disk, by alias, with its view. @defaultValue the newest point */
   expectRestored(
     vm: LabVm,
     expected: Readonly<Record<string, LabView>>,
     point?: string,
   ): Promise<void>;
-  /** For tests whose subject is what is left over: the check after the test is not made. */
+  /** Switches off the check after the test, for tests that leave something on the engine on purpose. */
   allowLeftovers(): void;
 }
 
-async function sha256(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const piece of createReadStream(file)) hash.update(piece as Buffer);
-  return hash.digest('hex');
-}
-
-/** Gives each test a lab and a repository; after it, the engine has to be as it should be. */
+/** Gives each test a lab and a repository. After the test, nothing of a session may be left on the engine. */
 export function useLab(options: LabOptions = {}): LabBench {
   const folder = useTempFolder();
-  let lab: Lab;
+  let plain: PlainLab;
   let messages: SessionMessage[] = [];
   let mayLeave = false;
   let hasPoint = false;
 
   beforeEach(async () => {
-    lab = await startLab(options);
+    plain = await PlainLab.start(options);
     messages = [];
     mayLeave = false;
     hasPoint = false;
   });
   afterEach(async () => {
-    const leftovers = lab.leftovers();
-    await lab.close();
+    const leftovers = plain.lab.leftovers();
+    await plain.close();
     if (!mayLeave) expect(leftovers).toEqual([]);
   });
 
+  const onMessage = (message: SessionMessage): void => void messages.push(message);
   const bench: LabBench = {
     get lab() {
-      return lab;
+      return plain.lab;
     },
     get repository() {
       return folder.path('repository');
@@ -92,27 +77,13 @@ export function useLab(options: LabOptions = {}): LabBench {
     get messages() {
       return messages;
     },
-    settings: (timings = {}) => ({
-      url: lab.url,
-      username: lab.username,
-      password: lab.password,
-      caPem: lab.caPem,
-      timings: { ...LAB_TIMINGS, ...timings },
-    }),
+    settings: (timings) => plain.settings(timings),
     async backup(vm, given = {}) {
-      const report = await backupVms({
-        engine: bench.settings(),
-        vms: [vm.id],
-        repository: bench.repository,
-        workers: 0,
-        onMessage: (message) => messages.push(message),
-        ...(hasPoint ? {} : { blockSizeBytes: BLOCK_BYTES }),
-        ...given,
-      });
+      const blockSizeBytes = hasPoint ? undefined : BLOCK_BYTES;
+      const wanted = { onMessage, blockSizeBytes, ...given };
+      const report = await plain.backup(vm, bench.repository, wanted);
       hasPoint = true;
-      const [session] = report.sessions;
-      if (!session) throw new Error(`no session: ${JSON.stringify(report.failures)}`);
-      return session;
+      return report;
     },
     async restore(vm, given = {}) {
       return await restoreVm({
@@ -123,23 +94,61 @@ export function useLab(options: LabOptions = {}): LabBench {
         storageDomain: 'data',
         cluster: 'Default',
         workers: 0,
-        onMessage: (message) => messages.push(message),
+        onMessage,
         ...given,
       });
     },
     async expectRestored(vm, expected, point = 'latest') {
-      const output = await mkdtemp(path.join(folder.make('restored'), 'r-'));
-      const { repository } = bench;
-      const report = await restoreImages({ repository, vm: vm.id, point, output, workers: 0 });
-      const actual: Record<string, string> = {};
-      for (const disk of report.disks) actual[disk.alias] = await sha256(disk.path);
       const wanted = Object.entries(expected).map(([alias, view]) => [alias, view.digest()]);
-      await rm(output, { recursive: true });
-      expect(actual).toEqual(Object.fromEntries(wanted));
+      const content = await contentOf(bench.repository, vm.id, point);
+      expect(content).toEqual(Object.fromEntries(wanted));
     },
     allowLeftovers: () => {
       mayLeave = true;
     },
   };
   return bench;
+}
+
+/** A lab with a client that is logged in. What tests leave on the engine is not checked. */
+export interface LabClient {
+  readonly lab: Lab;
+  readonly client: EngineClient;
+  /** A VM with one small disk `root`, unless told otherwise. */
+  addVm(spec?: Partial<LabVmSpec>): LabVm;
+}
+
+/** Gives each test a lab and a client. */
+export function useLabClient(options: LabOptions = {}): LabClient {
+  return labClientWithin(beforeEach, afterEach, options);
+}
+
+/** Gives all tests of the file one lab and one client together. */
+export function useSharedLabClient(options: LabOptions = {}): LabClient {
+  return labClientWithin(beforeAll, afterAll, options);
+}
+
+type Hook = (work: () => Promise<void>) => void;
+
+function labClientWithin(before: Hook, after: Hook, options: LabOptions): LabClient {
+  let lab: Lab;
+  let client: EngineClient;
+  before(async () => {
+    lab = await startLab(options);
+    client = await EngineClient.login(lab);
+  });
+  after(async () => {
+    await client.close();
+    await lab.close();
+  });
+  return {
+    get lab() {
+      return lab;
+    },
+    get client() {
+      return client;
+    },
+    addVm: (spec = {}) =>
+      lab.addVm({ name: 'vm', disks: [{ name: 'root', sizeBytes: MIB }], ...spec }),
+  };
 }

@@ -39,9 +39,6 @@ export const EDITED_BYTES: number = 2 * BLOCK_BYTES;
 /** The same without an edit. */
 export const BUSY_BYTES: number = BLOCK_BYTES;
 
-/** The lab is quicker than the engines that the client's pace is made for. */
-const POLL_MAX_MS = 10;
-
 /** Requests that come after the view was frozen. */
 const DURING: readonly LabMatch[] = [
   { server: 'imageio', method: 'GET', path: /\/extents/ },
@@ -88,8 +85,7 @@ export class VmScene {
 
   async session(options: Partial<BackupVmsOptions> = {}): Promise<SessionReport> {
     const writes = this.#writes;
-    const engine = this.#bench.settings({ pollMaxMs: POLL_MAX_MS });
-    const report = await this.#bench.backup(this.vm, { engine, ...options });
+    const report = await this.#bench.backup(this.vm, options);
     expect(this.#writes, 'the guest wrote during the session').toBeGreaterThan(writes);
     this.reports.push(report);
     return report;

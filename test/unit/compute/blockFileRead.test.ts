@@ -7,14 +7,14 @@ import { expectCode } from '../../helpers/codes.ts';
 import { noise } from '../../helpers/bytes/random.ts';
 import { type ImageFile, imageFile } from '../../helpers/bytes/images.ts';
 
-const BLOCK_BYTES = 1024 * KIB;
+const DEFAULT_BLOCK_BYTES = 1024 * KIB;
 const codecs = await createBlockCodecs();
 
 /** Pieces are of 128 and 256 KiB: content starts in the first, in the middle, at the very end. */
 const CONTENTS: readonly (readonly [title: string, content: Buffer])[] = [
-  ['data from the first byte on', noise(1, BLOCK_BYTES)],
+  ['data from the first byte on', noise(1, DEFAULT_BLOCK_BYTES)],
   ['data behind 600 KiB of zeros', Buffer.concat([Buffer.alloc(600 * KIB), noise(2, 424 * KIB)])],
-  ['one byte at the end', Buffer.concat([Buffer.alloc(BLOCK_BYTES - 1), Buffer.from([7])])],
+  ['one byte at the end', Buffer.concat([Buffer.alloc(DEFAULT_BLOCK_BYTES - 1), Buffer.from([7])])],
   ['zeros behind data', Buffer.concat([noise(3, 140 * KIB), Buffer.alloc(884 * KIB)])],
   ['a length that is no multiple of 32', noise(4, 300 * KIB + 13)],
   ['a few bytes', noise(5, 5)],
@@ -27,7 +27,10 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
 
   beforeEach(async () => {
     file = undefined;
-    const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 2 * BLOCK_BYTES });
+    const slab = createSlab({
+      blockSizeBytes: DEFAULT_BLOCK_BYTES,
+      slabBytes: 2 * DEFAULT_BLOCK_BYTES,
+    });
     slot = await slab.lease().acquireRaw();
     pool = await createWorkerPool({ slab, workers });
   });
@@ -51,7 +54,7 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
   });
 
   test.each(CONTENTS)('looks at the fingerprint of %s', async (_title, content) => {
-    const fingerprints = await pool.fingerprintRange(rangeOf(content), BLOCK_BYTES, slot);
+    const fingerprints = await pool.fingerprintRange(rangeOf(content), DEFAULT_BLOCK_BYTES, slot);
 
     expect(fingerprints).toEqual([codecs.fingerprint(content)]);
   });
@@ -104,14 +107,14 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
     const range = rangeOf(Buffer.alloc(700 * KIB + 3));
 
     expect(await pool.read(range, slot)).toEqual({ isWhole: true, fingerprint: 0n });
-    expect(await pool.fingerprintRange(range, BLOCK_BYTES, slot)).toEqual([0n]);
+    expect(await pool.fingerprintRange(range, DEFAULT_BLOCK_BYTES, slot)).toEqual([0n]);
   });
 
   test('says so when the file ends early', async () => {
     const range = { ...rangeOf(noise(6, 300 * KIB)), lengthBytes: 400 * KIB };
 
     expect((await pool.read(range, slot)).isWhole).toBe(false);
-    expect(await pool.fingerprintRange(range, BLOCK_BYTES, slot)).toBeUndefined();
+    expect(await pool.fingerprintRange(range, DEFAULT_BLOCK_BYTES, slot)).toBeUndefined();
     expect(await pool.fingerprintRange(range, 128 * KIB, slot)).toBeUndefined();
   });
 
@@ -119,6 +122,6 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
     const range = { fileDescriptor: 9999, offsetBytes: 0, lengthBytes: 9 };
 
     expect((await pool.read(range, slot)).isWhole).toBe(false);
-    expect(await pool.fingerprintRange(range, BLOCK_BYTES, slot)).toBeUndefined();
+    expect(await pool.fingerprintRange(range, DEFAULT_BLOCK_BYTES, slot)).toBeUndefined();
   });
 });

@@ -4,7 +4,7 @@ import { bankOf, makePageId, PAGE_BYTES, pageOf } from '../../../src/container/f
 import { copyBanks } from '../../../src/container/write/metadataWriter.ts';
 import { readBlob, VectorReader } from '../../../src/container/read/vectorReader.ts';
 import { expectCode } from '../../helpers/codes.ts';
-import { METADATA_START, writeMetadata } from '../../helpers/bytes/metadataPages.ts';
+import { METADATA_START, writeMetadata } from '../../helpers/bytes/smallContainers.ts';
 import { noise } from '../../helpers/bytes/random.ts';
 
 const RECORD_BYTES = 1000;

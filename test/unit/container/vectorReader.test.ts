@@ -10,7 +10,7 @@ import {
   wordOf,
 } from '../../../src/container/format/vectorTables.ts';
 import { expectCode } from '../../helpers/codes.ts';
-import { pagesOf } from '../../helpers/bytes/metadataPages.ts';
+import { pagesOf } from '../../helpers/bytes/smallContainers.ts';
 
 /** Words as a page; missing ones are -1. */
 function wordPage(words: readonly (number | undefined)[]): Buffer {
