@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import { BackupError, type ErrorCode } from '../../src/core/errors.ts';
 import type { SessionMessage } from '../../src/core/messages.ts';
 
-/** Runs `work` and returns the error of the family that it ends with; anything else fails the test. */
+/** Runs `work` and returns its BackupError. Success and other errors fail the test. */
 export async function failureOf(work: Promise<unknown> | (() => unknown)): Promise<BackupError> {
   try {
     await (typeof work === 'function' ? work() : work);

@@ -1,4 +1,7 @@
-/** Temporary folders, in memory where possible, and small volumes. Scripts use them too: no test framework in here. */
+/**
+ * Temporary folders, in memory where possible, and small volumes. Scripts use them too: no test
+ * framework in here.
+ */
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +23,9 @@ export function makeFolder(purpose: string): string {
   return mkdtempSync(path.join(tmpdir(), `ovirt-cbt-${purpose}-`));
 }
 
-/** The same, in memory where the system has a folder for it: for work that syncs often and needs no disk. */
+/**
+ * A new folder in memory, if the system has one: for work that syncs often. The caller deletes it.
+ */
 export function makeFastFolder(purpose: string): string {
   return mkdtempSync(path.join(fastParent(), `ovirt-cbt-${purpose}-`));
 }
@@ -30,7 +35,9 @@ function mount(folder: string, sizeMib: number): void {
   execFileSync('mount', args, { stdio: 'ignore' });
 }
 
-/** Runs `work` in a folder with room for `sizeMib` MiB. Throws when this user cannot mount a tmpfs. */
+/**
+ * Runs `work` in a folder with room for `sizeMib` MiB. Throws when this user cannot mount a tmpfs.
+ */
 export async function inSmallVolume(
   sizeMib: number,
   work: (folder: string) => Promise<void>,

@@ -1,4 +1,4 @@
-/** Temporary folders that are deleted after the test, or after the tests, that they were made for. */
+/** Temporary folders of tests, deleted when their tests have ended. */
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, onTestFinished } from 'vitest';

@@ -1,4 +1,4 @@
-/** Changes metadata of a container and seals it again, so that only the content of a field is wrong. */
+/** Changes metadata of a container and computes its checksums again: only one field is wrong. */
 import { crc32c } from '@node-rs/crc32';
 import {
   bankOf,
@@ -24,7 +24,7 @@ export class Forgery {
   readonly #slotFormat: number;
   #slots: SnapshotSlot[];
 
-  /** @param content - a sound container with both slots at rest; copied. */
+  /** @param content - a sound container with two valid snapshot slots; copied. */
   constructor(content: Uint8Array) {
     this.bytes = Buffer.from(content);
     this.#slotFormat = decodeHeader(this.bytes, 'forgery').slotFormat;
@@ -54,7 +54,7 @@ export class Forgery {
     return this.#page(this.slot, pageId);
   }
 
-  /** Lets `edit` change a page in both copies of its bank. */
+  /** Changes a page in both copies of its bank. */
   editPage(pageId: number, edit: (page: Buffer) => void): this {
     for (const slot of this.#slots) edit(this.#page(slot, pageId));
     return this;
@@ -69,7 +69,7 @@ export class Forgery {
     return this.editSlots((slot) => ({ ...slot, roots: { ...slot.roots, ...change } }));
   }
 
-  /** Computes all checksums anew. */
+  /** Computes all checksums again. */
   seal(): MemoryStorage {
     for (const [index, slot] of this.#slots.entries()) {
       const banks = slot.banks.map((bank) => {

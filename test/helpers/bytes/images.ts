@@ -1,4 +1,4 @@
-/** Contents for raw images: reproducible, and readable as a string of blocks. */
+/** Raw images: contents written as strings of blocks, digests, files. */
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -21,8 +21,8 @@ export const GIB_BYTES: number = 1024 * MIB;
 export const BLOCK_BYTES: number = 256 * KIB;
 
 /**
- * Content of an image, one letter a block: `0` is zeros, an upper case letter is noise, a lower case letter is
- * compressible text. Equal letters are equal blocks.
+ * Content of an image, one letter a block: `0` is zeros, an upper case letter is noise, a lower
+ * case letter is compressible text. Equal letters are equal blocks.
  */
 export function blocks(letters: string, blockBytes: number = BLOCK_BYTES): Buffer {
   return Buffer.concat(
@@ -48,7 +48,7 @@ export function writeImage(file: string, content: Uint8Array): string {
   return file;
 }
 
-/** A file of `sizeBytes` that is a hole but for `head` at its start: long to read, cheap to keep. */
+/** A file of `sizeBytes`: `head` and then a hole. It takes long to read and little space. */
 export function writeSparseImage(file: string, sizeBytes: number, head: Uint8Array): string {
   const handle = openSync(file, 'w');
   try {

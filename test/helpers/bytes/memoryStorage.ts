@@ -1,4 +1,4 @@
-/** A container's file in memory. It keeps a log of writes and barriers, from which crashes are simulated. */
+/** A container's file in memory, and crashes simulated from its log of writes and barriers. */
 import type { Storage } from '../../../src/container/storage.ts';
 import { FormatError } from '../../../src/core/errors.ts';
 import type { Random } from './random.ts';
@@ -63,20 +63,20 @@ export class MemoryStorage implements Storage {
 }
 
 export interface CrashModel {
-  /** What lay on stable storage before the log begins. */
+  /** Content of stable storage before the first event. */
   readonly base: Buffer;
   readonly events: readonly StorageEvent[];
   /** Bytes that reach the disk together or not at all. */
   readonly sectorBytes: number;
-  /** False for a barrier (counted from 0) that the disk only pretends to keep. */
+  /** False for a barrier (counted from 0) that the disk acknowledges and ignores. */
   readonly isEffective: (barrier: number) => boolean;
-  /** Random crashes come after at least so many events. @defaultValue 1 */
+  /** Fewest events before a random crash. @defaultValue 1 */
   readonly minEvents?: number;
 }
 
 export interface Crash {
   readonly image: Buffer;
-  /** Barriers that had returned to the writer. */
+  /** Barriers that the disk had acknowledged. */
   readonly barriers: number;
   readonly title: string;
 }
@@ -94,7 +94,7 @@ class Image {
     this.#sizeBytes = Math.max(this.#sizeBytes, sizeBytes);
   }
 
-  /** Lays the sectors of a write over the image for which `lands` is true. */
+  /** Writes the sectors for which `lands` is true. */
   apply(event: StorageEvent, sectorBytes: number, lands: () => boolean): void {
     if (event.kind === 'sync') return;
     const { offsetBytes, bytes } = event;
@@ -123,7 +123,7 @@ function countBarriers(events: readonly StorageEvent[]): number {
   return events.filter((event) => event.kind === 'sync').length;
 }
 
-/** The state after every event, as if each write were on disk at once. */
+/** Crashes after every number of events, with all writes so far on disk. */
 export function* prefixCrashes(model: CrashModel): Generator<Crash> {
   const image = newImage(model);
   for (let count = 0; count <= model.events.length; count++) {
@@ -134,7 +134,7 @@ export function* prefixCrashes(model: CrashModel): Generator<Crash> {
   }
 }
 
-/** Events up to the last effective barrier of `events`. */
+/** Number of events before the last effective barrier. */
 function durableCount(model: CrashModel, events: readonly StorageEvent[]): number {
   let [barrier, durable] = [0, 0];
   for (const [index, event] of events.entries()) {
@@ -143,7 +143,11 @@ function durableCount(model: CrashModel, events: readonly StorageEvent[]): numbe
   return durable;
 }
 
-/** One crash at a random point: each pending write lands whole, not at all, or in part. */
+/**
+ * A crash after a random number of events. Of the writes since the last effective barrier each
+ * lands whole, not at all, or with some of its sectors. The file may be as long as if all had
+ * landed.
+ */
 export function randomCrash(model: CrashModel, random: Random, title: string): Crash {
   const { minEvents = 1 } = model;
   const count = minEvents + random.below(model.events.length + 1 - minEvents);

@@ -1,4 +1,6 @@
-/** Small containers and metadata pages: written by the product's writer, read back by its reader. */
+/**
+ * Small containers and metadata pages, made by the product's writer and read back by its reader.
+ */
 import { MetadataWriter } from '../../../src/container/write/metadataWriter.ts';
 import { PAGE_BYTES } from '../../../src/container/format/layout.ts';
 import { PageReader } from '../../../src/container/read/pageReader.ts';
@@ -63,7 +65,7 @@ export interface Packer {
   pack(index: number, plain: Buffer): Promise<PackedBlock>;
 }
 
-/** Does by hand what the pipeline does to a block in front of the sink. */
+/** Makes packed blocks for the sink without a pipeline. */
 export async function createPacker(blockSizeBytes: number): Promise<Packer> {
   const slab = createSlab({ blockSizeBytes, slabBytes: 4 * blockSizeBytes });
   const lease = slab.lease();
@@ -129,7 +131,7 @@ export async function itemAt(reader: ContainerReader, path: string): Promise<Con
   return found;
 }
 
-/** Every block that the item names, read and checked; zeros come as `zero`. */
+/** Every block of an item by index, read and checked. A block of zeros is `zero`. */
 export async function readBlocks(
   reader: ContainerReader,
   item: ContainerItem,
@@ -165,14 +167,14 @@ export async function readRange(
   return Buffer.concat(parts).subarray(skipBytes, skipBytes + range.lengthBytes);
 }
 
-/** Blocks in a form that compares fast and prints short. */
+/** Blocks as short lines: index and SHA-256, or `zero`. */
 export function hashesOf(blocks: ReadonlyMap<number, Buffer | 'zero'>): string[] {
   return Array.from(blocks, ([index, bytes]) =>
     bytes === 'zero' ? `${index}:zero` : `${index}:${sha256(bytes)}`,
   );
 }
 
-/** Everything that a container says, in a form that compares: one line an item, every block read. */
+/** Items, properties and blocks of a container, one line an item. Reads every block. */
 export async function contentsOf(storage: Storage): Promise<string[]> {
   const reader = await ContainerReader.open(storage);
   const codecs = await createBlockCodecs();
@@ -197,7 +199,7 @@ export interface WrittenMetadata<T> {
   readonly endBytes: number;
 }
 
-/** Lets `work` write metadata, finishes the banks and opens their pages. */
+/** Writes metadata by `work`, finishes the banks and opens their pages. */
 export async function writeMetadata<T>(
   work: (writer: MetadataWriter) => Promise<T>,
   options: { readonly maxBanks?: number; readonly reservedPages?: number } = {},
@@ -215,7 +217,7 @@ export async function writeMetadata<T>(
   return { result, storage, banks, pages: new PageReader(storage, open), endBytes };
 }
 
-/** Pages as they are, in one bank with any number of them. */
+/** A reader of these pages, in one bank without a limit of pages. */
 export function pagesOf(images: readonly Buffer[]): PageReader {
   const storage = new MemoryStorage(Buffer.concat([Buffer.alloc(PAGE_BYTES), ...images]));
   const pageCount = images.length;

@@ -10,7 +10,7 @@ import { VM } from '../repository/imageSessions.ts';
 
 const ENTRY = 'dist/cli/launch.cjs';
 const HOST = 'test/helpers/cli/cliHost.mjs';
-/** As launch.cts sets it. */
+/** As launch.cts sets UV_THREADPOOL_SIZE. */
 const HOST_THREADS = '16';
 const POLL_MS = 2;
 
@@ -85,7 +85,7 @@ class CliHost {
     const died = once(this.#child, 'close').then(() => {
       throw new Error('the host of commands did not start');
     });
-    // Also when the process ends long after its start.
+    // Nobody awaits it when the process ends long after its start.
     died.catch(() => {});
     await Promise.race([once(this.#child, 'message'), died]);
     return this;
@@ -95,7 +95,7 @@ class CliHost {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
-  /** A command that ends the process, or that it does not survive, has the exit code of the process. */
+  /** A command that ends the process has the exit code of the process. */
   async run(args: readonly string[], env: NodeJS.ProcessEnv): Promise<CliResult> {
     this.isBusy = true;
     const mark = `\n${randomUUID()}\n`;
@@ -121,7 +121,7 @@ class CliHost {
 
 let hosts: CliHost[] = [];
 
-/** Runs a command in a process of its own or in one that ran others before. */
+/** Runs a command in an idle host, or in a new one. */
 async function runInHost(args: readonly string[], env: NodeJS.ProcessEnv): Promise<CliResult> {
   hosts = hosts.filter((host) => !host.hasEnded);
   const idle = hosts.find((host) => !host.isBusy);
@@ -131,7 +131,10 @@ async function runInHost(args: readonly string[], env: NodeJS.ProcessEnv): Promi
   return await (await host.started()).run(args, env);
 }
 
-/** Runs a command to its end; in the long form, and with options for Node, in a process of its own. */
+/**
+ * Runs a command to its end. It has a process of its own in the long form and with options for
+ * Node; otherwise a host runs one command after another, which saves the start of Node.
+ */
 export async function runCli(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
@@ -140,7 +143,7 @@ export async function runCli(
   return await runInHost(args, { ...process.env, ...env });
 }
 
-/** Waits until `condition` holds; false when the process ended before. */
+/** Waits until `condition` holds. @returns false when the process ended first. */
 export async function until(running: RunningCli, condition: () => boolean): Promise<boolean> {
   while (!condition()) {
     if (running.child.exitCode !== null || running.child.signalCode !== null) return false;
@@ -151,7 +154,7 @@ export async function until(running: RunningCli, condition: () => boolean): Prom
 
 const ERROR_LINE = /^error: .+ \(([A-Z0-9_]+)\) hint: .+$/;
 
-/** Lines of stderr that are no session messages. */
+/** Lines of stderr except session messages. */
 function errorLines(result: CliResult): string[] {
   return result.stderr
     .trimEnd()
@@ -159,7 +162,7 @@ function errorLines(result: CliResult): string[] {
     .filter((line) => !/^(info|warn|error): [A-Z]+-\d+ /.test(line));
 }
 
-/** Expects a command to have failed as it has to: this code, one line with a hint, no stack, no result. */
+/** A command failed as it has to: this code, one line with a hint, no stack, no result. */
 export function expectFailure(result: CliResult, code: string, exitCode: number): void {
   const lines = errorLines(result);
   expect.soft(lines).toHaveLength(1);

@@ -1,4 +1,4 @@
-/** A chain of two points for tests of the command line, and the arguments to work on it. */
+/** A chain of two points for tests of the command line, and the arguments of its commands. */
 import { beforeEach } from 'vitest';
 import { backupArgs } from './cli.ts';
 import { blocks, writeImage } from '../bytes/images.ts';
@@ -12,7 +12,7 @@ export const SECOND: Buffer = blocks('Axy0');
 const COMMON = ['--workers', '0'];
 
 export interface CliChain {
-  /** Tests may point the arguments at another repository or image. */
+  /** Tests may set another repository or image for the arguments. */
   repository: string;
   image: string;
   /** Id of the full, which holds {@link FIRST}; the increment on it holds {@link SECOND}. */

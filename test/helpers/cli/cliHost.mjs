@@ -1,6 +1,7 @@
 /**
- * Runs commands of the compiled command line one after another: starting Node and loading the modules takes most
- * of a short command. Each ends with the mark of its request on both outputs, and with its exit code.
+ * Runs commands of the compiled command line one after another. Starting Node and loading the
+ * modules takes most of the time of a short command. After each command comes the mark of its
+ * request on both outputs, and a message with its exit code.
  */
 import { once } from 'node:events';
 import { runCommandLine } from '../../../dist/cli/commandLine.js';

@@ -1,4 +1,7 @@
-/** The compiled command line against a lab in the test process; whatever it prints or is called with holds no secret. */
+/**
+ * The compiled command line against a lab in the test process. After each test, arguments and
+ * output are searched for secrets.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { LabOptions, LabRequest } from '../../../lab/src/index.ts';
@@ -9,7 +12,7 @@ import { type TempFolder, useTempFolder } from '../tempFolder.ts';
 
 export interface CliBench extends LabBench {
   readonly temp: TempFolder;
-  /** Files as an administrator would have them. */
+  /** Files of an administrator. */
   readonly caFile: string;
   readonly passwordFile: string;
   /** Connection settings for the environment. */
@@ -19,7 +22,7 @@ export interface CliBench extends LabBench {
   run(args: readonly string[], env?: NodeJS.ProcessEnv): Promise<CliResult>;
   /** Arguments of `backup` of these VMs, on the main thread. */
   backupArgs(vms: readonly string[], ...more: readonly string[]): string[];
-  /** `--vm` and `--repo` behind a command. */
+  /** A command with `--vm` and `--repo`. */
   vmArgs(command: string, vm: string, ...more: readonly string[]): string[];
 }
 
@@ -29,7 +32,7 @@ interface Started {
   readonly kill?: () => void;
 }
 
-/** What `ps` shows of a process. */
+/** The command line of a process, as `ps` shows it. */
 function commandLineOf(running: RunningCli): string {
   return readFileSync(`/proc/${running.child.pid}/cmdline`, 'utf8');
 }
@@ -39,7 +42,7 @@ async function expectNoSecrets(
   started: readonly Started[],
 ): Promise<void> {
   for (const { commandLine, ended, kill } of started) {
-    // Of a test that failed while it was running.
+    // A test that failed may have left it running.
     kill?.();
     const { stdout, stderr } = await ended;
     const shown = secrets.filter((secret) => `${commandLine}${stdout}${stderr}`.includes(secret));
@@ -48,11 +51,13 @@ async function expectNoSecrets(
 }
 
 /**
- * Idle transfers and tickets of the lab live by its clock, but the command line waits as it does against a real
- * engine: they have to outlive its pauses, also on a machine that is busy.
+ * The command line waits as long as with a real engine. Idle transfers and tickets of the lab must
+ * outlive its pauses, also on a busy machine.
  */
 const TIME_SCALE = 0.05;
-/** For sessions in this process that prepare something: nothing is lost because the machine is busy. */
+/**
+ * For sessions in this process that prepare a test: long deadlines, since the machine may be busy.
+ */
 const PATIENT = {
   connectMs: 30_000,
   restReadMs: 60_000,
@@ -126,7 +131,7 @@ export function jobOf(result: CliResult): JobReport {
   return JSON.parse(result.stdout) as JobReport;
 }
 
-/** Codes of the session messages on stderr, as lines of text or of JSON. */
+/** Codes of the session messages on stderr, which are lines of text or of JSON. */
 export function messageCodesOf(result: CliResult): string[] {
   return result.stderr
     .split('\n')
@@ -140,7 +145,7 @@ function jsonCode(line: string): string | undefined {
   return type === 'session_message' ? code : undefined;
 }
 
-/** Requests to the engine that change something, but for logins and their ends. */
+/** Requests to the engine that change something, except logins and logouts. */
 export function changesOf(requests: readonly LabRequest[]): string[] {
   return requests
     .filter(({ server, method, path }) => server === 'engine' && method !== 'GET' && !isLogin(path))

@@ -1,4 +1,4 @@
-/** Bit rot: stored blocks that are damaged on purpose, and a model of which points need them. */
+/** Bit rot: stored blocks damaged on purpose, and the points that need them. */
 import { closeSync, openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { decodeVbm } from '../../../src/repository/pointXml.ts';
@@ -6,7 +6,7 @@ import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
 import { RestorePointView } from '../../../src/repository/restorePointView.ts';
 import { createRandom } from '../bytes/random.ts';
 
-/** A block of a disk at a restore point, and the stored block that it comes from. */
+/** A block of a disk at a restore point, with its stored block. */
 export interface Place {
   readonly pointId: string;
   readonly alias: string;
@@ -22,7 +22,7 @@ interface BlockToFetch {
   readonly storedBytes: number;
 }
 
-/** What every point of a VM folder is composed of, as a restore sees it. */
+/** The stored blocks of every point of a VM folder, as a restore finds them. */
 export interface Composition {
   readonly points: readonly RestorePoint[];
   readonly places: readonly Place[];
@@ -69,7 +69,7 @@ export function rot(folder: string, blocks: Iterable<BlockToFetch>, seed: number
   }
 }
 
-/** Rots `count` random blocks of all that disks need; returns their keys. */
+/** Damages `count` random blocks among those that disks need. @returns their keys. */
 export function rotSome(
   folder: string,
   { stored }: Composition,

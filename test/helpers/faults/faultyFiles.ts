@@ -1,24 +1,26 @@
 /**
- * A layer under the product's file-system work that counts operations below one folder and lets one of them, or
- * all from one on, go wrong. It patches `node:fs/promises` and `FileHandle`, so that the product needs no seam.
- * No test framework in here: scripts use it as well.
+ * Counts the product's file-system operations below one folder, and makes one of them fail, or all
+ * from one on. It patches `node:fs/promises` and `FileHandle`, so the product needs no code for it.
+ * Scripts use it too: no test framework in here.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
-/** How an operation goes wrong. */
+/** Ways in which an operation fails. */
 export const FILE_FAULTS = [
-  /** It is not carried out, once. */
+  /** One operation is not carried out. */
   'EIO',
-  /** The volume is full from here on: nothing can be made or written, after part of the data. */
+  /**
+   * The volume is full from here on: files cannot be made, and writes store a part of their data.
+   */
   'ENOSPC',
-  /** Nothing that changes the volume works from here on. */
+  /** Every operation that changes the volume fails from here on. */
   'EPERM',
-  /** It is carried out, but reported as failed. */
+  /** One operation is carried out, but reported as failed. */
   'late EIO',
-  /** Every operation from here on fails, reads too: the volume is gone. */
+  /** The volume is gone: every operation fails from here on, reads too. */
   'gone',
-  /** Reads and writes move part of the data and say so; other operations are not touched. */
+  /** One read or write moves a part of its data and says so. Other operations are not changed. */
   'short',
 ] as const;
 
@@ -54,12 +56,12 @@ const METHODS = [
 ] as const;
 const READ_ONLY = new Set(['access', 'close', 'read', 'readFile', 'readdir', 'stat', 'statfs']);
 
-/** One operation on its way, with what it would do. */
+/** One operation before it begins. */
 interface Call {
   readonly name: string;
   readonly path: string;
   readonly args: unknown[];
-  /** Whether it is one of a handle, which takes no path. */
+  /** True for an operation of a handle, which takes no path. */
   readonly isMethod?: boolean;
   readonly run: (args: unknown[]) => Promise<unknown>;
 }
@@ -85,7 +87,9 @@ function isChange(call: Call): boolean {
   return !READ_ONLY.has(call.name);
 }
 
-/** A file can be deleted on a full volume, and what has its place can be synced and named. */
+/**
+ * On a full volume files can be deleted, and files that have their space can be synced and renamed.
+ */
 function needsSpace(call: Call): boolean {
   return isChange(call) && !['rename', 'rm', 'sync', 'datasync', 'unlink'].includes(call.name);
 }
@@ -94,7 +98,7 @@ function half(lengthBytes: number): number {
   return Math.max(1, Math.floor(lengthBytes / 2));
 }
 
-/** Arguments that move about half of the bytes, or undefined where there is nothing to divide. */
+/** Arguments that move about half of the bytes, or undefined when no bytes are moved. */
 function partArgs({ name, args, isMethod }: Call): unknown[] | undefined {
   if (name === 'writev') {
     const pieces = (args[0] as Uint8Array[]).filter((piece) => piece.length > 0);
@@ -144,20 +148,24 @@ export class FaultyFiles {
     syncBuiltinESMExports();
   }
 
-  /** Counts from 0 again, with this fault on its way; without one it only counts. */
+  /** Counts from 0 again, with this fault planned. Without a plan it only counts. */
   arm(plan?: PlannedFault): void {
     this.#plan = plan;
     this.#count = 0;
     this.#struck = undefined;
   }
 
-  /** From now on nothing fails. @returns operations since {@link arm}, and the first that failed. */
+  /**
+   * Cancels the fault.
+   *
+   * @returns the number of operations since {@link arm}, and the first that failed.
+   */
   disarm(): { readonly operations: number; readonly struck: string | undefined } {
     this.#plan = undefined;
     return { operations: this.#count, struck: this.#struck };
   }
 
-  /** Is told of every operation before it begins. */
+  /** Calls `onCall` before every operation. */
   watch(onCall: (name: string, count: number) => void): void {
     this.#onCall = (call) => onCall(call.name, this.#count);
   }
@@ -231,7 +239,7 @@ export class FaultyFiles {
   }
 
   async #fail(call: Call, fault: Exclude<FileFault, 'short'>): Promise<never> {
-    // A handle is gone after a close that failed.
+    // A close that fails closes the handle as well.
     const isDone = fault === 'late EIO' || call.name === 'close';
     if (isDone) {
       const result = await call.run(call.args);

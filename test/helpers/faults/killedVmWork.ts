@@ -1,6 +1,6 @@
 /**
- * Backups and restores of VMs that are killed: in a process of their own at a chosen request, or made up by a journal
- * as a killed process leaves it.
+ * Backups and restores of VMs that are killed: in a process of their own at a chosen request, or as
+ * a journal that is written as a killed process leaves it.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -25,15 +25,18 @@ export type VmWork =
   | { readonly action: 'backupVms'; readonly options: BackupVmsOptions }
   | { readonly action: 'restoreVm'; readonly options: RestoreVmOptions };
 
-/** What a process that was to be killed came to. */
+/** How the process ended. */
 export interface KillResult {
   readonly wasKilled: boolean;
   readonly output: string;
-  /** What was open on the engine right after the kill. */
+  /** Open on the engine right after the kill. */
   readonly leftovers: readonly string[];
 }
 
-/** Runs `work` and kills it with the request that matches, which the engine still carries out. */
+/**
+ * Runs `work` and kills its process at the matching request. The engine still carries that request
+ * out.
+ */
 export async function killAt(bench: LabBench, match: LabMatch, work: VmWork): Promise<KillResult> {
   const { lab } = bench;
   const child = spawn(process.execPath, [SCRIPT], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -51,7 +54,7 @@ export async function killAt(bench: LabBench, match: LabMatch, work: VmWork): Pr
   );
   child.stdin.end(JSON.stringify(work));
   await closed;
-  // The engine's answer to the last request.
+  // The engine still handles the last request.
   await new Promise(setImmediate);
   lab.faults.remove(fault);
   return { wasKilled: child.signalCode === 'SIGKILL', output, leftovers: lab.leftovers() };
@@ -65,7 +68,7 @@ function folderOf(bench: LabBench): string {
   return folder;
 }
 
-/** Steps of the backup journal that is there now. */
+/** Steps of the backup journal now. */
 export async function backupSteps(bench: LabBench): Promise<readonly JournalEntry[]> {
   return (await leftBackupJournal(folderOf(bench)))?.entries ?? [];
 }
@@ -84,7 +87,7 @@ export function leaveRestoreJournal(bench: LabBench, name: string, text: string)
   writeFileSync(path.join(folderOf(bench), name), dead);
 }
 
-/** The journal of a restore that was killed after these steps. */
+/** Writes the journal of a restore that was killed after these steps. */
 export function leaveRestoreSteps(
   bench: LabBench,
   source: { readonly text: string },

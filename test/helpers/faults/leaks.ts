@@ -1,4 +1,4 @@
-/** What a run may leave behind in the process: open files, threads, timers, requests. */
+/** Resources that work may leave in the process: open files, threads, timers, requests. */
 import { readdirSync, readlinkSync } from 'node:fs';
 
 /** Paths below `directory` that this process has open. */
@@ -23,7 +23,7 @@ export function activeResources(): Map<string, number> {
   return counts;
 }
 
-/** Kinds of which there are more than in `before`, with the surplus. */
+/** Kinds of resources of which there are more than `before`, with the surplus. */
 export function newResources(before: ReadonlyMap<string, number>): string[] {
   return [...activeResources()]
     .filter(([kind, count]) => count > (before.get(kind) ?? 0))

@@ -1,6 +1,6 @@
 /**
- * A backup from a real image file into a real container, with a fault at one exact moment, and the check of
- * what it left behind.
+ * A backup from a real image file into a real container, with a fault at one exact moment, and the
+ * check that nothing of it is left.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ import { activeResources, newResources, openFilesIn } from './leaks.ts';
 import { openPipelineRun, type PipelineRun, type Place } from '../pipeline/pipelineRun.ts';
 import { tempFolderOfTest } from '../tempFolder.ts';
 
-/** 35 different data blocks with zeros between them: 26 that LZ4 packs, 9 that stay plain. */
+/** 35 different data blocks with zeros between them: LZ4 packs 26, and 9 stay plain. */
 const PICTURE = 'A0B0C0D0E0F0G0H0I0J0K0L0M0N0O0P0Q0R0S0T0U0V0W0X0Y0Z01020304050607080900';
 const BLOCK_SIZE_BYTES = 16_384;
 
@@ -29,7 +29,7 @@ export interface Fault {
   readonly place: FaultPlace;
   /** Number of the piece of work before which it happens, from 1. */
   readonly count: number;
-  /** What happens; a rejection is the error of that piece of work. */
+  /** The fault. A rejection becomes the error of that piece of work. */
   readonly strike: (run: PipelineRun) => Promise<void> | void;
 }
 
@@ -40,9 +40,9 @@ export interface FaultRun {
   readonly storage: Storage;
   readonly hasStruck: () => boolean;
   backup(): Promise<void>;
-  /** Closes everything that the caller of a chain has to close. */
+  /** Closes everything that the caller of a pipeline has to close. */
   close(): Promise<void>;
-  /** Fails when anything of the run is left. */
+  /** Fails when a stream, job, slot, thread, file or other resource is left. */
   expectNothingLeft(): Promise<void>;
 }
 
@@ -61,7 +61,7 @@ function tappedStorage(storage: Storage, tap: (place: 'write', count: number) =>
   };
 }
 
-/** Gives handles that are closing some turns to go away. */
+/** Waits some turns of the event loop for handles that are closing. */
 async function untilGone(before: ReadonlyMap<string, number>): Promise<void> {
   for (let turn = 0; turn < 1_000 && newResources(before).length > 0; turn++) await nextTurn();
 }

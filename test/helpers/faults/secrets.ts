@@ -1,6 +1,6 @@
 /**
- * Secrets: servers whose answers repeat them, as real ones may, logins that are wrong, and the search for secrets in
- * everything that a session shows or leaves behind.
+ * For tests of secrets: servers that repeat them, as real ones may, wrong logins, and the search in
+ * everything that a session prints or stores.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -105,7 +105,10 @@ export const LEAKY_SERVERS: readonly LeakyServer[] = [
   { title: 'the login is answered with a page', match: LOGIN, status: 200, wrap: page },
 ];
 
-/** The answer is made when it is sent. An image server knows no secret but the ticket that it is asked for. */
+/**
+ * A fault that makes the server answer with its secrets. The answer is made when it is sent. An
+ * image server knows only the newest ticket.
+ */
 export function leak(lab: Lab, { match, status, wrap }: LeakyServer): LabAction {
   const known = match.server === 'imageio' ? -1 : 0;
   return {
@@ -135,14 +138,14 @@ export const WRONG_SETTINGS: readonly WrongSettings[] = [
   { title: 'another CA is trusted', settings: () => ({ caPem: createLabAuthority().caPem }) },
 ];
 
-/** A secret as it is, and as headers, URLs and dumps of memory would show it. */
+/** A secret as plain text, and as in headers, URLs and dumps of memory. */
 function formsOf(secret: string): string[] {
   const bytes = Buffer.from(secret);
   const isAnyCase = [secret, secret.toUpperCase(), bytes.toString('hex')];
   return [...new Set([...isAnyCase, bytes.toString('base64'), encodeURIComponent(secret)])];
 }
 
-/** Texts of an error that somebody may see: itself, its causes, what a log or a crash prints of it. */
+/** All texts of an error and its causes that a log or a crash may print. */
 function textsOf(error: unknown): string[] {
   const texts = [inspect(error, { depth: 20, showHidden: true }), JSON.stringify(error) ?? ''];
   for (let one = error; one instanceof Error; one = one.cause) {
@@ -154,13 +157,13 @@ function textsOf(error: unknown): string[] {
 }
 
 export class Evidence {
-  /** Keeps what it is told, at every level. */
+  /** Keeps all lines, of every level. */
   readonly logger: Logger;
   readonly #pieces = new Map<string, Buffer[]>();
 
   constructor() {
     const write = (line: string): void => this.add('log', line);
-    // Without the redaction of the command line: embedders bring loggers of their own.
+    // Without the redaction of the command line: programs bring their own loggers.
     this.logger = pino({ level: 'trace' }, { write });
   }
 
@@ -174,7 +177,7 @@ export class Evidence {
     for (const text of textsOf(error)) this.add('error', text);
   }
 
-  /** All files below a folder; one that is gone meanwhile is no evidence. */
+  /** All files below a folder. A file that is gone meanwhile is left out. */
   addFiles(folder: string, source: string): void {
     for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
       try {
@@ -186,7 +189,7 @@ export class Evidence {
     }
   }
 
-  /** Where evidence came from. */
+  /** Names of the sources. */
   get sources(): string[] {
     return [...this.#pieces.keys()].toSorted();
   }

@@ -1,6 +1,6 @@
 /**
- * Preloaded into a process: kills it without a warning at file operation KILL_AT below KILL_ROOT, a write after half
- * of its bytes. Not TypeScript, since the process is started as users start it.
+ * Preloaded into a process: kills it at file operation number KILL_AT below KILL_ROOT. A `writev`
+ * stores 999 bytes first. Not TypeScript, since the process starts as users start it.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
@@ -14,7 +14,7 @@ async function dieIfItIsTime(half) {
   if (++count !== killAt) return;
   await half?.().catch(() => {});
   process.kill(process.pid, 'SIGKILL');
-  // The signal comes in a moment; nothing may go on until then.
+  // The signal takes a moment to arrive. No work may go on until then.
   await new Promise(() => {});
 }
 

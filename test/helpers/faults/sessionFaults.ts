@@ -1,6 +1,6 @@
 /**
- * For tests of faults of engine and imageio: VMs to back up, kinds of requests, canned refusals, and checks of the
- * failed session and of the next one.
+ * For tests of faults of engine and imageio: VMs to back up, kinds of requests, refusals, and
+ * checks of the failed session and of the next one.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { expect } from 'vitest';
@@ -27,7 +27,7 @@ export const READS: LabMatch = { server: 'imageio', method: 'GET', path: /^\/ima
 export const WRITES: LabMatch = { server: 'imageio', method: 'PUT' };
 export const EXTENTS: LabMatch = { server: 'imageio', path: /\/extents\?/ };
 export const DIRTY_EXTENTS: LabMatch = { server: 'imageio', path: /\/extents\?context=dirty/ };
-/** The engine is asked for one transfer. */
+/** Requests for the state of a transfer. */
 export const TRANSFER_LOOKS: LabMatch = {
   server: 'engine',
   method: 'GET',
@@ -73,8 +73,8 @@ export async function expectFrozenView(
 }
 
 /**
- * Runs a session that has to fail with `code`, then one without faults, which has to be incremental from the base
- * before the failure.
+ * Runs a session that has to fail with `code`, and one without faults. The second has to be an
+ * increment on the point before the failure.
  */
 export async function expectUncommitted(
   bench: LabBench,
@@ -102,7 +102,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/\.vib$/, 'increment'],
 ];
 
-/** What lies in the repository, by kind; a file of no known kind shows by its name. */
+/** Kinds of the files of the repository, sorted. A file of no known kind is shown by its name. */
 export function fileKindsOf(bench: LabBench): string[] {
   if (!existsSync(bench.repository)) return [];
   return readdirSync(bench.repository, { recursive: true, withFileTypes: true })
@@ -145,7 +145,7 @@ export async function diskNames(lab: Lab): Promise<string[]> {
   return disks.map(({ name }) => name).toSorted();
 }
 
-/** Paths of the engine's calls, for faults and for counting. */
+/** Paths of requests to the engine. */
 export const PATHS = {
   token: /\/sso\/oauth\/token$/,
   logout: /\/services\/sso-logout$/,
@@ -160,7 +160,7 @@ export const PATHS = {
   events: /\/events\?/,
 } as const;
 
-/** Kinds of machines behind backups: by snapshot, pulled from QEMU, from the disks of a VM that is off. */
+/** Kinds of backups: by snapshot, pulled from QEMU, from the disks of a VM that is off. */
 export const BACKUP_KINDS: readonly (readonly [string, Partial<LabVmSpec>])[] = [
   ['hybrid', { compatibility: [4, 7] }],
   ['live', { compatibility: [4, 6], status: 'up' }],
@@ -180,12 +180,12 @@ export function addSmallVm(
   return vm;
 }
 
-/** A guest write inside one block, always another one's content. */
+/** A guest write inside the second block. Another mark gives other content. */
 export function touch(vm: LabVm, mark: string, disk = 'sys'): void {
   vm.disk(disk).write(BLOCK_BYTES, Buffer.from(`changed by ${mark}`));
 }
 
-/** An answer of the engine that refuses: `F(status, "text")` of the contract. */
+/** A refusal by the engine: `F(status, "text")` of the contract. */
 export function refusal(
   status: number,
   text = '',
@@ -193,14 +193,14 @@ export function refusal(
   return { status, body: { reason: 'Operation Failed', detail: `[${text}]` } };
 }
 
-/** What Apache answers while the engine behind it restarts. */
+/** The answer of Apache while the engine restarts. */
 export function gateway(status: number): { readonly status: number; readonly body: string } {
   return { status, body: '<html><body>Service Unavailable</body></html>' };
 }
 
 /**
- * After whatever happened: a write of the guest is in the next session, which reads incrementally from what that
- * session or the one before has stored, and restores.
+ * The guest writes to one block, and the next session is an increment of that block. Its point
+ * restores.
  */
 export async function expectNextIncremental(
   bench: LabBench,

@@ -1,6 +1,6 @@
 /**
- * Runs one piece of work again and again, each time with another file-system operation failing, and checks what is
- * left. A scenario says how to prepare the work and what has to hold afterwards; the rest is here.
+ * Repeats one piece of work. Each time another file-system operation fails, and the result is
+ * checked. A scenario prepares the work and checks the result.
  */
 import { cpSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -11,30 +11,30 @@ import { openFilesIn } from './leaks.ts';
 
 /** Work on a folder that was prepared for it. */
 export interface SweepWork {
-  /** Runs under the fault. */
+  /** Does the work, with the fault. */
   run(): Promise<unknown>;
   /**
-   * Runs when nothing fails any more; throws when something is lost.
+   * Checks the result, without faults. Throws when something is lost.
    *
-   * @param failure - what the work ended with; undefined when it says that all went well.
+   * @param failure - the error of the work, or undefined when it ended well.
    */
   check(failure: BackupError | undefined): Promise<void>;
 }
 
 export interface SweepScenario {
   readonly title: string;
-  /** Fills `base` once; each run works on a copy. */
+  /** Fills `base` once. Each try works on a copy. */
   readonly build: (base: string) => Promise<void>;
   readonly prepare: (root: string) => Promise<SweepWork>;
 }
 
 export interface SweepFigures {
   readonly operations: number;
-  /** Runs in which a fault struck. */
+  /** Tries in which a fault struck. */
   faultPoints: number;
-  /** Of these, runs whose work failed; the others went on without what failed. */
+  /** Tries among these whose work failed. The others did without the operation. */
   failures: number;
-  /** What does not hold, with the fault that led there. */
+  /** Checks that failed, each with its fault. */
   readonly problems: string[];
 }
 
@@ -64,7 +64,7 @@ class Sweep {
     this.#folder = folder;
   }
 
-  /** Operations of the work when nothing fails, which has to succeed. */
+  /** Number of operations of the work without faults. It has to succeed. */
   async count(): Promise<number> {
     return await this.#withWork(async (work) => {
       this.#files.arm();

@@ -20,15 +20,15 @@ import {
 import { pointIdsOf } from '../repository/repositoryFiles.ts';
 import type { SweepScenario, SweepWork } from './sweep.ts';
 
-/** What the session after the work stores. */
+/** Content for the session after the work. */
 const NEXT = blocks('0Dx');
 
-/** A chain, what is done to it, and what has to stay. */
+/** A chain, the work on it, and the points that have to stay. */
 interface ChainCase {
   readonly title: string;
   /** Sessions that build it: blocks as letters, and the mode. */
   readonly sessions: readonly (readonly [letters: string, mode: SessionMode])[];
-  /** Of the prune; none for a synthetic full. */
+  /** Policy of the prune; undefined for a synthetic full. */
   readonly keep: RetentionPolicy | undefined;
   /** Positions of the points that stay. */
   readonly kept: readonly number[];
@@ -79,7 +79,7 @@ const CASES: readonly ChainCase[] = [
   },
 ];
 
-/** Prunes the only VM; what stopped it is thrown. */
+/** Prunes the only VM. Throws its failure. */
 async function prune(repository: string, keep: RetentionPolicy): Promise<void> {
   const { vms } = await pruneRepository({ repository, keep, workers: 0 });
   const failure = vms[0]?.failure;
@@ -96,7 +96,9 @@ class ChainWork implements SweepWork {
   readonly #known = new Map<string, PointContent>();
   #kept: readonly string[] = [];
 
-  /** @param isPruneNext - whether the work is done again before the next session, or behind it. */
+  /**
+   * @param isPruneNext - true to repeat the work before the next session too, not only after it.
+   */
   constructor(chainCase: ChainCase, root: string, isPruneNext: boolean) {
     this.#case = chainCase;
     this.#root = root;
@@ -135,7 +137,7 @@ class ChainWork implements SweepWork {
     checkNoStrays(this.#repository);
   }
 
-  /** What has to stay is there, and what is there is whole. */
+  /** The points that have to stay are there, and all points are whole. */
   async #checkKept(): Promise<void> {
     await expectClean(this.#repository);
     const listed = await pointIdsOf(this.#repository, VM);
@@ -171,7 +173,7 @@ function scenarioOf(chainCase: ChainCase): SweepScenario {
       }
     },
     async prepare(root) {
-      // Either order with every fault, whether each operation has one of them or all.
+      // Every fault meets both orders, whether each operation gets one fault or all of them.
       const turn = runs++;
       const isPruneNext = (turn + Math.floor(turn / FILE_FAULTS.length)) % 2 === 0;
       const work = new ChainWork(chainCase, root, isPruneNext);

@@ -47,7 +47,7 @@ async function pointsWith(
   return new Map(ids.map((id, k) => [id, contentOfImage(images[k] ?? new Uint8Array())]));
 }
 
-/** One more session works, and everything restores. */
+/** One more session works, and every point restores. */
 async function checkContinued(
   root: string,
   points: ReadonlyMap<string, PointContent>,
@@ -89,7 +89,7 @@ function sessionOf(before: readonly Uint8Array[], content: Uint8Array): SweepSce
   };
 }
 
-/** What was there is there; at most the new point came on top, and then it is whole. */
+/** All known points are there. At most one new point is there too, and it is whole. */
 async function checkCommitted(
   root: string,
   known: ReadonlyMap<string, PointContent>,
@@ -114,7 +114,7 @@ function checkOutput(
 ): void {
   if (failure && !existsSync(output)) return;
   const restored = digestsIn(output);
-  // What lies there under a disk's name is whole; a cut-off image has a name that says so.
+  // An image with a disk's name is whole. An incomplete one is named `.partial`.
   for (const [name, digest] of Object.entries(restored)) {
     if (name === 'image') deepStrictEqual(digest, expected['image']);
     else ok(failure && name.endsWith('.partial'), `${name} in the output`);
@@ -159,7 +159,10 @@ function addVm(lab: PlainLab): LabVm {
   return vm;
 }
 
-/** A session of a VM that has one point; each run gets a VM of its own, since its checkpoints move on. */
+/**
+ * A session of a VM that has one point. Each try gets its own VM, since a session changes
+ * checkpoints.
+ */
 class EngineWork implements SweepWork {
   readonly #lab: PlainLab;
   readonly #vm: LabVm;

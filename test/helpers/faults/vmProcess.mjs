@@ -1,6 +1,6 @@
 /**
- * A process of its own that does one thing to an engine or a repository, so that a test can kill it. What to do comes over
- * standard input, secrets included; what became of it leaves over standard output.
+ * One action on an engine or a repository, in a process that a test can kill. Standard input has
+ * the action and its options, secrets included. Standard output gets the result.
  */
 import { backupVms, pruneRepository, restoreVm, synthesizeFull } from '../../../dist/index.js';
 

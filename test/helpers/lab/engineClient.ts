@@ -1,4 +1,4 @@
-/** A bare HTTP client of the lab's engine: wire shapes as they come, nothing converted. */
+/** An HTTP client of the lab's engine that converts nothing. */
 import { setTimeout as sleepMs } from 'node:timers/promises';
 import { Agent, type Dispatcher, request } from 'undici';
 import { expect } from 'vitest';
@@ -7,7 +7,7 @@ import type { Lab } from '../../../lab/src/index.ts';
 const POLL_MS = 2;
 const DEADLINE_MS = 20_000;
 
-/** JSON of the engine; the tests look into it freely. */
+/** JSON of the engine. */
 // oxlint-disable-next-line typescript/no-explicit-any -- wire data, asserted on by every test that touches it
 export type Json = { readonly [name: string]: any };
 
@@ -15,11 +15,11 @@ export interface Answer {
   readonly status: number;
   readonly headers: Dispatcher.ResponseData['headers'];
   readonly text: string;
-  /** Empty when the body is none. */
+  /** Empty when the body is no JSON. */
   readonly json: Json;
 }
 
-/** Waits for something that timers of the lab bring about. */
+/** Repeats `look` until it finds something. Throws after 20 s. */
 export async function waitUntil<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
   const endMs = performance.now() + DEADLINE_MS;
   while (performance.now() < endMs) {

@@ -1,4 +1,4 @@
-/** The usual steps of a backup client, and of other people on the same engine, for tests about something else. */
+/** Steps of a backup client, and of others on the same engine, for tests about something else. */
 import { expect } from 'vitest';
 import type { Lab, LabDisk, LabVm } from '../../../lab/src/index.ts';
 import { type EngineClient, type Json, waitUntil } from './engineClient.ts';
@@ -12,7 +12,7 @@ export interface BackupWish {
 export interface ReadyBackup {
   readonly id: string;
   readonly path: string;
-  /** The entity when it was ready. */
+  /** The entity in phase `ready`. */
   readonly entity: Json;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The lab's engine without network and under a clock of the test: for phases that last too short to be seen
- * over HTTPS. Needs fake timers.
+ * The lab's engine without a network, with the clock of the test: for phases that are too short to
+ * be seen over HTTPS. Needs fake timers.
  */
 import { PassThrough } from 'node:stream';
 import { vi } from 'vitest';
@@ -98,7 +98,7 @@ export class EngineBench {
     return new EngineLabVm(this.engine, addLabVm(this.engine, { name: 'vm', disks, ...spec }));
   }
 
-  /** Lets the engine live for some of its seconds. */
+  /** Moves the engine's clock on. */
   async pass(seconds: number): Promise<void> {
     await vi.advanceTimersByTimeAsync(seconds * 1000);
   }
@@ -116,7 +116,7 @@ export class EngineBench {
     return json;
   }
 
-  /** Phases of an entity as somebody sees them who looks every quarter of a second. */
+  /** Phases of an entity, read every quarter of a second. */
   async phasesUntil(path: string, last: string): Promise<string[]> {
     const seen: string[] = [];
     for (let look = 0; look < 1000; look++) {

@@ -1,4 +1,4 @@
-/** An imageio of the lab with one disk, and requests to it through undici. */
+/** The lab's imageio without an engine: one disk, tickets, and requests through undici. */
 import { once } from 'node:events';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { Agent, request } from 'undici';
@@ -34,21 +34,24 @@ export interface ImageioRig {
   readonly records: readonly LabRequest[];
   readonly behaviour: { oldImageio: boolean };
   readonly caPem: string;
-  /** One that keeps a single connection; closed with the rig. */
+  /** An agent with a single connection. The rig closes it. */
   agent(): Agent;
   /** A ticket `t1` of transfer `tr1`, unless said otherwise. */
   addTicket(ticket?: Partial<Ticket>): Promise<void>;
   addUpload(ticket?: Partial<Ticket>): Promise<void>;
-  /** What a raw client gets that ends its side after `text`. */
+  /** Sends `text` on a raw connection and ends that side. @returns the answer. */
   talk(text: string): Promise<string>;
-  /** Begins to read ticket `t1` on a connection of its own and takes nothing; for large images. */
+  /**
+   * Asks for the image of ticket `t1` on a new connection and reads nothing of it. For large
+   * images.
+   */
   stalledRead(): Promise<TLSSocket>;
-  /** To a path below /images. */
+  /** A request to a path below /images. */
   call(path: string, call?: ImageioCall): Promise<ImageioAnswer>;
   close(): Promise<void>;
 }
 
-/** Its signatures are what takes longest. */
+/** Made once, since signatures take longest. */
 const AUTHORITY = createLabAuthority();
 const IDENTITY = AUTHORITY.issue();
 

@@ -1,9 +1,9 @@
-/** Small disks of the lab and what their extents say. */
+/** Small disks of the lab, and flags of their extents. */
 import { KIB, TIB } from '../../../src/core/units.ts';
 import type { ViewExtent } from '../../../lab/src/dataPlane.ts';
 import { type LabDiskOptions, LabDiskState, LabStorage } from '../../../lab/src/disks/labDisk.ts';
 
-/** A granule. */
+/** Bytes of a granule, the unit of a bitmap. */
 export const G: number = 64 * KIB;
 
 /** Eight granules, qcow2, on a large storage. */

@@ -9,8 +9,9 @@ import { BLOCK_BYTES } from '../bytes/images.ts';
 import type { PointContent } from '../repository/imageSessions.ts';
 
 /**
- * Times of the client. The lab scales the engine's times by 0.002; the client's are scaled by 0.01, so that nothing
- * ends early. A busy machine does not reach the deadlines of connections and of the clean-up.
+ * Times of the client. The lab scales the engine's times by 0.002. The client's are scaled by 0.01,
+ * so that it does not give up early. A busy machine does not reach the deadlines of connections and
+ * of the clean-up.
  */
 export const LAB_TIMINGS: OvirtTimings = {
   ...scaleTimings(0.01),
@@ -65,7 +66,7 @@ export class PlainLab {
     return Object.fromEntries(digests);
   }
 
-  /** Neither backups, transfers, snapshots nor locks are left on the engine. */
+  /** Nothing of a session is left on the engine. */
   checkNothingLeft(): void {
     deepStrictEqual(this.lab.leftovers(), [], 'nothing is left over on the engine');
   }

@@ -1,4 +1,7 @@
-/** A TLS server in front of an engine with a certificate of its own, as administrators put one on port 443. */
+/**
+ * A TLS server with its own certificate in front of an engine, as administrators put one on port
+ * 443.
+ */
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
@@ -7,7 +10,7 @@ import type { Lab } from '../../../lab/src/index.ts';
 
 export interface TlsFront extends AsyncDisposable {
   readonly url: string;
-  /** Signs the front, and nothing behind it. */
+  /** Signs the certificate of the front, not that of the engine. */
   readonly caPem: string;
 }
 

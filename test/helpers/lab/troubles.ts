@@ -1,4 +1,7 @@
-/** Things that tests draw at random: troubles of a VM between its sessions, guest writes, faults of servers. */
+/**
+ * For tests that draw at random: troubles of a VM between sessions, guest writes, faults of
+ * servers.
+ */
 import type {
   Lab,
   LabAction,
@@ -29,10 +32,10 @@ export const TROUBLES = [
 
 export type Trouble = (typeof TROUBLES)[number];
 
-/** A trouble that has been made, and how it ends. */
+/** A trouble that has been made. */
 export interface MadeTrouble {
   readonly mode: SessionMode;
-  /** Undoes what would otherwise last beyond the next session. */
+  /** Ends a trouble that would last longer than the next session. */
   readonly end: () => void;
 }
 
@@ -40,7 +43,7 @@ const ENDED: MadeTrouble = { mode: 'auto', end: () => {} };
 const GROWTH_BYTES = 300_032;
 const SMALLEST_BYTES = 2 * GROWTH_BYTES;
 
-/** Makes a trouble; where it concerns one disk, `disk` is the one. */
+/** Makes a trouble. `disk` is the disk of a trouble that concerns one disk. */
 export function makeTrouble(trouble: Trouble, lab: Lab, vm: LabVm, disk: LabDisk): MadeTrouble {
   if (trouble === 'full requested') return { mode: 'full', end: () => {} };
   if (trouble === 'checkpoint refused') {
@@ -77,7 +80,7 @@ function addDisk(vm: LabVm): void {
 
 export const FILLS = ['noise', 'prose', 'zero', 'same'] as const;
 
-/** A guest's write; beyond the end of the disk it is cut. */
+/** A guest's write. The part beyond the end of the disk is left out. */
 export interface Edit {
   readonly fill: (typeof FILLS)[number];
   readonly seed: number;
@@ -104,7 +107,7 @@ export interface Range {
 
 const BITMAP_GRANULE_BYTES = 64 * 1024;
 
-/** Bytes of the container blocks of a view that hold any data, and that `isWanted`. */
+/** Bytes of the wanted container blocks of a view that hold any data. */
 function sumBlocks(
   view: LabView,
   blockBytes: number,
@@ -119,12 +122,14 @@ function sumBlocks(
   return sum;
 }
 
-/** Bytes of written data, rounded to blocks: what reading a disk in full may cost. */
+/** Bytes of written data, rounded to blocks: the most that a full may read. */
 export function writtenBlockBytes(view: LabView, blockBytes: number): number {
   return sumBlocks(view, blockBytes, () => true);
 }
 
-/** Bytes of blocks with data that a bitmap over `writes` calls dirty: what an increment may cost. */
+/**
+ * Bytes of data blocks that a bitmap of `writes` has dirty: the most that an increment may read.
+ */
 export function dirtyBlockBytes(
   view: LabView,
   blockBytes: number,
@@ -146,7 +151,7 @@ const READ = { server: 'engine', method: 'GET' } as const;
 const CHANGE = { server: 'engine', method: 'POST', path: /\/(backups|imagetransfers)\b/ } as const;
 const STORAGE_ERROR = 'Server failed to perform the request, check logs for details.';
 
-/** Faults with the chance of each to meet a request. */
+/** Faults, each with its chance to meet a request. */
 export const RANDOM_FAULTS: readonly (readonly [LabMatch, LabAction, number])[] = [
   [IMAGE, { reset: true }, 0.02],
   [IMAGE, { status: 500, body: STORAGE_ERROR }, 0.02],

@@ -1,4 +1,4 @@
-/** Labs that begin and end with tests: {@link useLab} for sessions, {@link useLabClient} for raw requests. */
+/** Labs of tests: {@link useLab} for sessions, {@link useLabClient} for requests to the engine. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import type { SessionMessage } from '../../../src/core/messages.ts';
 import { MIB } from '../../../src/core/units.ts';
@@ -32,21 +32,21 @@ export interface LabBench {
   /** Messages of all sessions of the test, in order. */
   readonly messages: readonly SessionMessage[];
   settings(timings?: Partial<OvirtTimings>): EngineSettings;
-  /** Backs one VM up on the main thread. The first session of the test gets the smallest block size. */
+  /** Backs one VM up on the main thread. The test's first session gets the smallest block size. */
   backup(vm: LabVm, options?: Partial<BackupVmsOptions>): Promise<SessionReport>;
   /** Restores to the engine, into the NFS domain and the cluster of hybrid VMs. */
   restore(vm: LabVm, options?: Partial<RestoreVmOptions>): Promise<RestoreVmReport>;
-  /** Restores a point to files and compares each disk, by alias, with its view. @defaultValue the newest point */
+  /** Restores a point (the newest, unless told otherwise) to files and compares disks by alias. */
   expectRestored(
     vm: LabVm,
     expected: Readonly<Record<string, LabView>>,
     point?: string,
   ): Promise<void>;
-  /** Switches off the check after the test, for tests that leave something on the engine on purpose. */
+  /** For tests that leave something on the engine on purpose: skips the check after the test. */
   allowLeftovers(): void;
 }
 
-/** Gives each test a lab and a repository. After the test, nothing of a session may be left on the engine. */
+/** Gives each test a lab and a repository. Fails a test that leaves something on the engine. */
 export function useLab(options: LabOptions = {}): LabBench {
   const folder = useTempFolder();
   let plain: PlainLab;

@@ -1,6 +1,6 @@
 /**
- * A VM of the lab that is backed up again and again while its guest writes. Every session's point is compared
- * with the view that the engine froze for it, never with what came later.
+ * A VM of the lab whose guest writes during its sessions. Every point is compared with the view
+ * that the engine froze for its session, not with later writes.
  */
 import { expect } from 'vitest';
 import type {
@@ -18,7 +18,7 @@ import { BLOCK_BYTES, KIB } from '../bytes/images.ts';
 import type { LabBench } from './useLab.ts';
 import { noise, prose } from '../bytes/random.ts';
 
-/** How an engine backs a VM up, with what makes it do so. */
+/** The kind of an engine's backup, and the VM that gets it. */
 export interface VmKind {
   readonly kind: 'hybrid' | 'live' | 'cold';
   readonly spec: Pick<LabVmSpec, 'compatibility' | 'status'>;
@@ -34,10 +34,10 @@ export const VM_KINDS: readonly VmKind[] = [
 export const DISK_BYTES: number = 5 * BLOCK_BYTES + 5 * 512;
 /** Blocks that {@link VmScene.edit} changes, and the one that the guest writes during sessions. */
 const [EDITED_BLOCK, BUSY_BLOCK, ZEROED_BLOCK] = [0, 3, 4];
-/** Blocks with data once an increment has seen one edit and what was written during the session before. */
+/** Bytes of an increment after one edit. They include the writes during the session before. */
 export const EDITED_BYTES: number = 2 * BLOCK_BYTES;
-/** The same without an edit. */
-export const BUSY_BYTES: number = BLOCK_BYTES;
+/** Bytes of an increment without an edit. */
+const BUSY_BYTES: number = BLOCK_BYTES;
 
 /** Requests that come after the view was frozen. */
 const DURING: readonly LabMatch[] = [
@@ -74,7 +74,7 @@ export class VmScene {
     }
   }
 
-  /** What a guest does between sessions: one block gets other data, another becomes zeros. */
+  /** A guest's writes between sessions: one block gets other data, another becomes zeros. */
   edit(disks: readonly LabDisk[] = this.vm.disks): void {
     for (const disk of disks) {
       this.#writes++;
@@ -91,7 +91,7 @@ export class VmScene {
     return report;
   }
 
-  /** A full, then one session after an edit; `between` is what makes it interesting. */
+  /** A full, an edit, `between`, and one more session. @returns the report of the last. */
   async fullThen(between: () => void = () => {}): Promise<SessionReport> {
     await this.session();
     this.edit();
@@ -113,7 +113,7 @@ export class VmScene {
   }
 
   /**
-   * One more session, without an edit: it holds what was written during the one before, and nothing else. Then
+   * One more session, without an edit. It holds only the writes during the session before. Then
    * every point is restored.
    */
   async expectContinued(modes: Readonly<Record<string, DiskReport['mode']>>): Promise<void> {
@@ -128,14 +128,14 @@ export class VmScene {
     this.expectOneCheckpoint();
   }
 
-  /** The chain metadata tells the mode and the reason of each disk as the reports did. */
+  /** The chain metadata has the same mode and reason of each disk as the reports. */
   async expectListed(): Promise<void> {
     const { vms } = await listRepository(this.#bench.repository, this.vm.id);
     const listed = vms[0]?.points.map(({ disks }) => disks.map(factsOf));
     expect(listed).toEqual(this.reports.map(({ disks }) => disks.map(factsOf)));
   }
 
-  /** At most that of the newest point is left of all the sessions' checkpoints. */
+  /** Only the checkpoint of the newest point may be left. */
   expectOneCheckpoint(): void {
     const newest = this.reports.at(-1)?.engine?.toCheckpointId ?? '';
     const left = this.vm.checkpointIds().filter((id) => id !== newest);

@@ -30,7 +30,7 @@ export interface DiskImage {
   task(mode?: DiskMode): DiskTask;
 }
 
-/** Content of one block of the alphabet. */
+/** Content of one block, by its character. */
 export function blockContent(letter: string, lengthBytes: number = PICTURE_BLOCK_BYTES): Buffer {
   if (/[1-9]/.test(letter)) return noise(Number(letter), lengthBytes);
   if (/[a-z]/i.test(letter)) return Buffer.alloc(lengthBytes, letter.toLowerCase());
@@ -38,7 +38,7 @@ export function blockContent(letter: string, lengthBytes: number = PICTURE_BLOCK
   throw new Error(`"${letter}" is not in the image alphabet`);
 }
 
-/** The character that stands for this content, with case and kind of zero left out. */
+/** The character for this content: lower case, and `0` for any zeros. */
 export function letterOf(bytes: Uint8Array): string {
   const text = 'abcdefghijklmnopqrstuvwxyz1234567890';
   const found = Array.from(text).find((letter) => blockContent(letter, bytes.length).equals(bytes));

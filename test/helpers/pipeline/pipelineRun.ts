@@ -1,8 +1,8 @@
 /**
- * The whole chain of one disk with everything around it: slab, lease, worker pool, stages.
+ * The pipeline of one disk with its slab, lease and worker pool.
  *
- * A tap sees every place that a block passes before the work there starts; it may wait, throw, abort the run
- * or end threads. That makes faults at an exact moment possible without sleeping.
+ * A tap is called before each piece of work on a block. It may wait, throw, abort the pipeline or
+ * end threads. So faults come at an exact moment, without sleeping.
  */
 import type { Duplex, Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -35,7 +35,7 @@ export type Place = 'extents' | 'read' | 'hash' | 'pack';
 /** Called before the `count`-th piece of work (from 1) at `place`. */
 export type Tap = (place: Place, count: number) => Promise<void> | void;
 
-/** A pool that tells the tap about its jobs and counts those not settled. */
+/** A pool that calls the tap before its jobs, and counts the jobs that are not settled. */
 class TappedPool extends WorkerPool {
   pendingJobs = 0;
   readonly #tap: Tap;
@@ -49,7 +49,7 @@ class TappedPool extends WorkerPool {
     this.#slab = rest[0] as Slab;
   }
 
-  /** Waits until a thread works, by a job that no tap sees. */
+  /** Waits until a thread has done a job, of which the tap is not told. */
   async warmUp(): Promise<void> {
     const lease = this.#slab.lease();
     await super.hash(await lease.acquireRaw(), 0);
@@ -142,7 +142,7 @@ export class PipelineRun {
     this.compressor = createCompressor({ pool, lease, stats: createStageStats() });
   }
 
-  /** Jobs handed to the pool that are not settled. */
+  /** Jobs of the pool that are not settled. */
   get pendingJobs(): number {
     return this.#pool.pendingJobs;
   }
@@ -162,13 +162,15 @@ export class PipelineRun {
     this.#watch.stop();
   }
 
-  /** One more chain over the same slab and threads. */
+  /** One more pipeline over the same slab and threads. */
   besides(options: PipelineRunOptions): PipelineRun {
     return new PipelineRun(options, { slab: this.slab, pool: this.#pool, watch: this.#watch });
   }
 }
 
-/** Threads that are started from now on until `stop`, each until it ends. The first job starts those of a pool. */
+/**
+ * Running threads among those started before `stop`. The first job of a pool starts its threads.
+ */
 function watchThreads(): { readonly threads: ReadonlySet<Worker>; stop(): void } {
   const threads = new Set<Worker>();
   const keep = (worker: Worker): void => {
@@ -179,7 +181,7 @@ function watchThreads(): { readonly threads: ReadonlySet<Worker>; stop(): void }
   return { threads, stop: () => void process.off('worker', keep) };
 }
 
-/** Makes a run; close it when its chain has ended. */
+/** Makes a pipeline. The caller closes it after it has ended. */
 export async function openPipelineRun(options: PipelineRunOptions): Promise<PipelineRun> {
   const { task, tap = () => {}, workers = 0, slabBytes = 5 * task.blockSizeBytes } = options;
   const slab = createSlab({ blockSizeBytes: task.blockSizeBytes, slabBytes });

@@ -1,4 +1,4 @@
-/** Records of the pipeline: made for one stage alone, and collected behind it. */
+/** Records of the pipeline: made as the input of one stage, and collected as its output. */
 import { Readable, type Writable } from 'node:stream';
 import type { DataBlock, HashedBlock, PipelineRecord, ZeroRun } from '../../../src/flow/records.ts';
 import type { SlabLease } from '../../../src/flow/slab.ts';
@@ -47,7 +47,10 @@ export class Collector<In extends PipelineRecord> {
     return this.items.map((item) => item.record);
   }
 
-  /** The records in order of arrival: content letters, `0` zero, `=` unchanged, `x` no bytes yet. */
+  /**
+   * The records in order of arrival: letters for content, `0` zero, `=` unchanged, `x` no bytes
+   * yet.
+   */
   get picture(): string {
     return this.items.map(lettersOf).join('');
   }
@@ -80,7 +83,7 @@ export function zeroRun(index: number, blockCount: number, lengthBytes?: number)
   };
 }
 
-/** A data block in a raw slot; the rest of the slot is filled with 0xff, as an earlier block may leave it. */
+/** A data block in a raw slot. The rest of the slot is 0xff, as an earlier block may leave it. */
 export async function dataBlock(
   lease: SlabLease,
   index: number,
@@ -103,7 +106,7 @@ export async function hashedBlock(
   return { kind: 'hashed', diskId, index, offsetBytes, lengthBytes, slot, fingerprint };
 }
 
-/** What a reader makes of a picture: data blocks and zero runs of one block. */
+/** Records of a reader for a picture: data blocks, and zero runs of one block. */
 export async function* readerRecords(
   lease: SlabLease,
   picture: string,

@@ -1,5 +1,5 @@
 /**
- * Sessions over small images on the main thread, and checks of the repository that they leave. Scripts use them
+ * Sessions over small images on the main thread, and checks of their repository. Scripts use them
  * too: no test framework in here.
  */
 import { deepStrictEqual, ok } from 'node:assert';
@@ -23,7 +23,7 @@ export const VM = 'vm';
 /** SHA-256 of a point's disks, by file name; that is the alias of a disk. */
 export type PointContent = Readonly<Record<string, string>>;
 
-/** Backs images up as {@link VM}. A first session gets the smallest block size, unless told otherwise. */
+/** Backs images up as {@link VM}. The default block size of a first session is the smallest. */
 export async function backup(
   repository: string,
   images: string | readonly string[],

@@ -1,4 +1,4 @@
-/** Prunes over repositories of small images, and chains to prune. */
+/** Chains of small images, and prunes of them. */
 import path from 'node:path';
 import { expect } from 'vitest';
 import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
@@ -62,7 +62,7 @@ export function vmOf(repository: string): VmFolder {
   return new VmFolder(folder, VM, path.basename(folder).slice(VM.length + 1));
 }
 
-/** Prunes so that the points at these positions are left: each of them ends a year of its own. */
+/** Prunes all points except those at these positions: each of them is the last of a year. */
 export async function pruneTo(repository: string, positions: readonly number[]): Promise<PrunedVm> {
   const before = (await vmOf(repository).requireMetadata()).points;
   await setTimes(repository, (_point, k) => {
@@ -70,13 +70,13 @@ export async function pruneTo(repository: string, positions: readonly number[]):
     return new Date(Date.UTC(year, 0, 1, 0, k)).toISOString();
   });
   const pruned = await prune(repository, { yearly: positions.length });
-  // Containers that stayed bear their own time.
+  // Containers that stayed hold their own time.
   const timeOf = new Map(before.map((point) => [point.fileName, point.createdAt]));
   await setTimes(repository, (point) => timeOf.get(point.fileName) ?? point.createdAt);
   return pruned;
 }
 
-/** Gives the points of the chain metadata other times. */
+/** Changes the times of the points in the chain metadata. */
 async function setTimes(
   repository: string,
   timeOf: (point: RestorePoint, position: number) => string,
@@ -91,7 +91,7 @@ export async function synthesize(repository: string): Promise<SynthesizeReport> 
   return await synthesizeFull({ repository, vm: VM, workers: 0 });
 }
 
-/** Expects the points with these positions among the sessions, restored to the byte, and a sound repository. */
+/** The points of these sessions are there and restore to the byte, and the repository verifies. */
 export async function expectPoints(chain: Pictured, positions: readonly number[]): Promise<void> {
   const { repository, contents, pointIds } = chain;
   const expected = positions.map((position) => pointIds.at(position) ?? '');

@@ -66,8 +66,8 @@ export function containersOf(repository: string): string[] {
 }
 
 /**
- * Names below the repository that do not belong to it while no session runs. A marker that could not be deleted
- * when the repository was made may stay: nobody holds a lock of the whole repository.
+ * Names of files that do not belong in a repository while no session runs. Temporary files of the
+ * marker may stay when they could not be deleted: nobody locks the whole repository.
  */
 export function strayFilesOf(repository: string): string[] {
   return readdirSync(repository, { recursive: true, withFileTypes: true })
