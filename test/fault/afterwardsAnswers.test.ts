@@ -7,7 +7,7 @@ import {
   countRequests,
   expectFrozenView,
   makeScene,
-  TRANSFER_LOOKS,
+  TRANSFER_POLLS,
 } from '../helpers/faults/sessionFaults.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
@@ -71,7 +71,7 @@ describe('row 71: a phase', () => {
       { status: 200, body: { id: 'b', phase: 'creating_scratch_disks' } },
     );
     const transfer = bench.lab.faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 1 },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 1 },
       { status: 200, body: { id: 't', phase: 'warming_up' } },
     );
 

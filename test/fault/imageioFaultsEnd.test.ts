@@ -7,7 +7,7 @@ import {
   fileKindsOf,
   makeScene,
   READS,
-  TRANSFER_LOOKS,
+  TRANSFER_POLLS,
 } from '../helpers/faults/sessionFaults.ts';
 import { messageCodes } from '../helpers/codes.ts';
 import { MIB } from '../helpers/bytes/images.ts';
@@ -26,7 +26,7 @@ function finalizeSlowly({ lab }: LabBench, times: number): void {
   lab.faults.add(FINALIZE, {
     run: () => {
       const body = { id: 'any', phase: 'finalizing_success' };
-      lab.faults.add({ ...TRANSFER_LOOKS, times }, { status: 200, body });
+      lab.faults.add({ ...TRANSFER_POLLS, times }, { status: 200, body });
     },
   });
 }
@@ -40,7 +40,7 @@ describe('row 56: a transfer that finalizes for long', () => {
 
     const report = await bench.backup(vm);
 
-    expect(countRequests(bench.lab, TRANSFER_LOOKS)).toBeGreaterThan(10);
+    expect(countRequests(bench.lab, TRANSFER_POLLS)).toBeGreaterThan(10);
     expect(countRequests(bench.lab, FINALIZE)).toBe(1);
     await expectFrozenView(bench, vm, report);
   });
@@ -112,7 +112,7 @@ describe('row 58: a transfer that the engine ends by itself', () => {
     vm.disk('sys').write(0, noise(7, 2 * MIB));
     const isDone = (): boolean => lab.events().some(({ code }) => code === TRANSFER_SUCCEEDED);
     lab.faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 2 },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 2 },
       { run: () => expect.poll(isDone, { interval: 2 }).toBe(true) },
     );
 
@@ -128,7 +128,7 @@ describe('row 58: a transfer that the engine ends by itself', () => {
     const vm = addVm(bench.lab);
     const { faults } = bench.lab;
     const end = faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 2 },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 2 },
       { flipPhase: 'finished_success' },
     );
     faults.add({ ...READS, nth: 3 }, { run: () => expect.poll(() => faults.fired(end)).toBe(1) });

@@ -8,7 +8,7 @@ import {
   expectUncommitted,
   makeScene,
   READS,
-  TRANSFER_LOOKS,
+  TRANSFER_POLLS,
 } from '../helpers/faults/sessionFaults.ts';
 import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
@@ -66,7 +66,7 @@ describe('row 42: a transfer that the engine cancels for inactivity', () => {
     const { vm } = await makeScene(bench);
     const { faults } = bench.lab;
     const cancel = faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 2 },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 2 },
       { flipPhase: 'cancelled_system' },
     );
     faults.add(

@@ -9,7 +9,7 @@ import {
   countRequests,
   diskNames,
   fileKindsOf,
-  TRANSFER_LOOKS,
+  TRANSFER_POLLS,
   WRITES,
 } from '../helpers/faults/sessionFaults.ts';
 import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
@@ -21,7 +21,7 @@ function pauseUploads({ lab }: LabBench, times: number): void {
   const { faults } = lab;
   for (let k = 0; k < times; k++) {
     const pause = faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 2 + 3 * k },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 2 + 3 * k },
       { flipPhase: 'paused_system' },
     );
     const isPaused = (): number => faults.fired(pause);
@@ -57,7 +57,7 @@ describe('row 43: an upload that the engine pauses', () => {
     const { faults } = bench.lab;
     const known = await diskNames(bench.lab);
     const pauseNext = (): void => {
-      faults.add({ ...TRANSFER_LOOKS, nth: 1 }, { flipPhase: 'paused_system' });
+      faults.add({ ...TRANSFER_POLLS, nth: 1 }, { flipPhase: 'paused_system' });
     };
     for (const nth of [1, 3, 5, 7]) {
       faults.add({ ...WRITES, nth }, { status: 403, body: 'Not allowed', run: pauseNext });

@@ -28,7 +28,7 @@ export const WRITES: LabMatch = { server: 'imageio', method: 'PUT' };
 export const EXTENTS: LabMatch = { server: 'imageio', path: /\/extents\?/ };
 export const DIRTY_EXTENTS: LabMatch = { server: 'imageio', path: /\/extents\?context=dirty/ };
 /** Requests for the state of a transfer. */
-export const TRANSFER_LOOKS: LabMatch = {
+export const TRANSFER_POLLS: LabMatch = {
   server: 'engine',
   method: 'GET',
   path: /\/imagetransfers\/[^/]+$/,
