@@ -9,9 +9,9 @@ import {
   type ErrorCode,
 } from '../../src/core/errors.ts';
 import type { SinkBlock } from '../../src/flow/records.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { type Fault, type FaultPlace, openFaultRun } from '../helpers/faultRun.ts';
-import type { PipelineRun } from '../helpers/pipelineRun.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { type Fault, type FaultPlace, openFaultRun } from '../helpers/faults/pipelineFault.ts';
+import type { PipelineRun } from '../helpers/pipeline/pipelineRun.ts';
 
 const TIMEOUT_MS = 3_000;
 const PLACES: readonly FaultPlace[] = ['extents', 'read', 'hash', 'pack', 'write'];

@@ -1,16 +1,15 @@
 /** Rows 71 to 73 of the fault table: answers that look different, `follow` that fails, events that are refused. */
 import { describe, expect, it } from 'vitest';
 import { decode, wire } from '../../src/ovirt/engine/decoders.ts';
-import { expectCodeSync } from '../helpers/errors.ts';
+import { expectCodeSync, messageCodes } from '../helpers/codes.ts';
 import {
   addVm,
-  codesOf,
   countRequests,
   expectFrozenView,
   makeScene,
-  TRANSFER_LOOKS,
-} from '../helpers/faultScene.ts';
-import { useLab } from '../helpers/lab.ts';
+  TRANSFER_POLLS,
+} from '../helpers/faults/sessionFaults.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const DISK = {
   id: 'd1',
@@ -72,7 +71,7 @@ describe('row 71: a phase', () => {
       { status: 200, body: { id: 'b', phase: 'creating_scratch_disks' } },
     );
     const transfer = bench.lab.faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 1 },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 1 },
       { status: 200, body: { id: 't', phase: 'warming_up' } },
     );
 
@@ -110,7 +109,7 @@ describe('row 73: an event of a session', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
     expect(countRequests(bench.lab, EVENTS)).toBe(1);
     await expectFrozenView(bench, vm, report);
   });

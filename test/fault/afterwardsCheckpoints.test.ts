@@ -1,7 +1,8 @@
 /** Rows 66 and 67 of the fault table: checkpoints that cannot be removed. */
 import { describe, expect, it } from 'vitest';
-import { codesOf, countRequests, expectFrozenView, makeScene } from '../helpers/faultScene.ts';
-import { useLab } from '../helpers/lab.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { countRequests, expectFrozenView, makeScene } from '../helpers/faults/sessionFaults.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const DELETE_CHECKPOINT = {
   server: 'engine',
@@ -34,7 +35,7 @@ describe('row 66: a checkpoint that is removed during a backup', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['SNP-204']);
+    expect(messageCodes(bench)).toEqual(['SNP-204']);
     expect(vm.checkpointIds()).toContain(report.engine?.fromCheckpointId);
     vm.endForeignBackup(foreignId);
     const foreignCheckpoint = (): readonly string[] => vm.checkpointIds();
@@ -53,7 +54,7 @@ describe('row 67: a checkpoint whose removal fails', () => {
     const { vm } = await makeScene(bench);
     bench.lab.behaviour.checkpointRemoveFails = true;
     const second = await bench.backup(vm);
-    expect(codesOf(bench)).toEqual(['SNP-204']);
+    expect(messageCodes(bench)).toEqual(['SNP-204']);
     bench.lab.behaviour.checkpointRemoveFails = false;
 
     const third = await bench.backup(vm);

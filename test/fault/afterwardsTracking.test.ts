@@ -1,11 +1,12 @@
 /** Rows 68 to 70 of the fault table: what happens between sessions, so that the change map is of no use. */
 import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { codesOf, expectFrozenView, makeScene } from '../helpers/faultScene.ts';
-import { KIB, MIB } from '../helpers/images.ts';
-import { type LabBench, useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { expectFrozenView, makeScene } from '../helpers/faults/sessionFaults.ts';
+import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
+import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 /** The session after the loss of its base: compared, small, and the base of an incremental one. */
 async function expectCompared(bench: LabBench, vm: LabVm, changedBytes: number): Promise<void> {
@@ -19,7 +20,7 @@ async function expectCompared(bench: LabBench, vm: LabVm, changedBytes: number):
 async function expectIncremental(bench: LabBench, vm: LabVm): Promise<void> {
   vm.disk('sys').write(0, Buffer.from('later'));
   const next = await bench.backup(vm);
-  expect(next.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: 256 * KIB });
+  expect(next.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: BLOCK_BYTES });
   expect(vm.checkpointIds()).toEqual([next.engine?.toCheckpointId]);
   await expectFrozenView(bench, vm, next);
 }
@@ -33,7 +34,7 @@ describe('row 68: a snapshot that is restored between sessions', () => {
 
     await expectCompared(bench, vm, changedBytes);
 
-    expect(codesOf(bench)).toEqual(['CBT-103']);
+    expect(messageCodes(bench)).toEqual(['CBT-103']);
     await expectIncremental(bench, vm);
   });
 
@@ -43,7 +44,7 @@ describe('row 68: a snapshot that is restored between sessions', () => {
 
     await expectCompared(bench, vm, changedBytes);
 
-    expect(codesOf(bench)).toEqual(['CBT-104']);
+    expect(messageCodes(bench)).toEqual(['CBT-104']);
     await expectIncremental(bench, vm);
   });
 });
@@ -57,7 +58,7 @@ describe('row 69: a disk that is resized between sessions', () => {
 
     await expectCompared(bench, vm, changedBytes);
 
-    expect(codesOf(bench)).toEqual(['DSK-110']);
+    expect(messageCodes(bench)).toEqual(['DSK-110']);
     await expectIncremental(bench, vm);
   });
 
@@ -92,7 +93,7 @@ describe('row 70: a disk that has left its checkpoint', () => {
     await expectCompared(bench, vm, changedBytes);
 
     // The engine drops a checkpoint that holds no disk any more.
-    expect(codesOf(bench)).toEqual(['CBT-103']);
+    expect(messageCodes(bench)).toEqual(['CBT-103']);
     await expectIncremental(bench, vm);
   });
 
@@ -107,7 +108,7 @@ describe('row 70: a disk that has left its checkpoint', () => {
 
     const modes = new Map(report.disks.map(({ alias, mode }) => [alias, mode]));
     expect([modes.get('sys'), modes.get('data')]).toEqual(['compare', 'incremental']);
-    expect(codesOf(bench)).toEqual(['CBT-106', 'CBT-109']);
+    expect(messageCodes(bench)).toEqual(['CBT-106', 'CBT-109']);
   });
 
   it('by a conversion to RAW is compared from then on', async () => {
@@ -121,7 +122,7 @@ describe('row 70: a disk that has left its checkpoint', () => {
     await expectCompared(bench, vm, changedBytes);
     const next = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['CBT-101', 'CBT-101']);
+    expect(messageCodes(bench)).toEqual(['CBT-101', 'CBT-101']);
     expect(next.disks[0]).toMatchObject({ mode: 'compare', changedBytes: 0 });
     await expectFrozenView(bench, vm, next);
   });

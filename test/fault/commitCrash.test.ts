@@ -3,10 +3,21 @@ import { ContainerReader } from '../../src/container/read/containerReader.ts';
 import { ContainerWriter } from '../../src/container/write/containerWriter.ts';
 import { dataStartOf } from '../../src/container/format/layout.ts';
 import { BackupError } from '../../src/core/errors.ts';
-import { type Crash, type CrashModel, prefixCrashes, randomCrash } from '../helpers/crash.ts';
-import { MemoryStorage } from '../helpers/memoryStorage.ts';
-import { createRandom, noise, prose } from '../helpers/random.ts';
-import { addDisk, contentsOf, createPacker, fileOf, FOLDER } from '../helpers/vbk.ts';
+import {
+  type Crash,
+  type CrashModel,
+  prefixCrashes,
+  randomCrash,
+  MemoryStorage,
+} from '../helpers/bytes/memoryStorage.ts';
+import { createRandom, noise, prose } from '../helpers/bytes/random.ts';
+import {
+  addDisk,
+  contentsOf,
+  createPacker,
+  fileOf,
+  FOLDER,
+} from '../helpers/bytes/smallContainers.ts';
 
 const BLOCK = 4096;
 const SEED = Number(process.env['CRASH_SEED'] ?? 20_261_122);

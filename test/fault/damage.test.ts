@@ -4,27 +4,19 @@ import path from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import { BackupError, EXIT_CODES } from '../../src/core/errors.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { runCli } from '../helpers/cli.ts';
-import { firstExtent } from '../helpers/containers.ts';
-import {
-  blocks,
-  flipBit,
-  noise,
-  prose,
-  seededRandom,
-  sha256,
-  sha256OfFile,
-  writeImage,
-} from '../helpers/images.ts';
+import { runCli } from '../helpers/cli/cli.ts';
+import { firstExtent, onlyFileOf } from '../helpers/repository/repositoryFiles.ts';
+import { blocks, flipBit, sha256, sha256OfFile, writeImage } from '../helpers/bytes/images.ts';
+import { noise, prose, createRandom } from '../helpers/bytes/random.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { backup, onlyFileOf, restore } from '../helpers/repositories.ts';
+import { backup, restore } from '../helpers/repository/imageSessions.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
 const FLIPS = longOr(60, 15);
 const SEED = 20_261_122;
-const FIRST = Buffer.concat([blocks('AbC0dE'), prose(5000, 1)]);
-const SECOND = Buffer.concat([blocks('AxC0yF'), noise(5000, 2)]);
+const FIRST = Buffer.concat([blocks('AbC0dE'), prose(1, 5000)]);
+const SECOND = Buffer.concat([blocks('AxC0yF'), noise(2, 5000)]);
 
 let repository = '';
 beforeEach(async () => {
@@ -55,11 +47,11 @@ async function check(): Promise<Outcome> {
 
 /** One random bit in each of so many equal parts of a file. */
 function* flipsOf(file: string): Generator<{ readonly offsetBytes: number; readonly bit: number }> {
-  const random = seededRandom(SEED);
+  const random = createRandom(SEED);
   const partBytes = readFileSync(file).length / FLIPS;
   for (let part = 0; part < FLIPS; part++) {
-    const offsetBytes = Math.floor((part + random()) * partBytes);
-    yield { offsetBytes, bit: Math.floor(random() * 8) };
+    const offsetBytes = Math.floor((part + random.fraction()) * partBytes);
+    yield { offsetBytes, bit: random.below(8) };
   }
 }
 
@@ -86,9 +78,9 @@ test.each(['.vbk', '.vib'])(
 test('a container that was cut anywhere is found and never restored wrongly', async () => {
   const file = onlyFileOf(repository, '.vib');
   const sound = readFileSync(file);
-  const random = seededRandom(SEED);
+  const random = createRandom(SEED);
   for (let round = 0; round < 20; round++) {
-    truncateSync(file, Math.floor(random() * sound.length));
+    truncateSync(file, random.below(sound.length));
     const { isDamageFound, restored } = await check();
     writeFileSync(file, sound);
 

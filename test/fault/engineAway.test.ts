@@ -1,19 +1,19 @@
 /** Faults of the contract's table, rows 6 and 7: an engine that is away for a while, and answers that get lost. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { expectCode, messageCodes } from '../helpers/codes.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
   calls,
   expectNextIncremental,
-  expectStored,
+  expectFrozenView,
   gateway,
-  messageCodes,
   PATHS,
   statuses,
-} from '../helpers/engineFaults.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const LOST = { cutAfterBytes: 0 };
@@ -35,7 +35,7 @@ describe('row 6: an engine that is away for a while', () => {
     expect(lab.faults.fired(away)).toBe(3);
     expect(calls(lab, 'POST', PATHS.backups)).toHaveLength(1);
     expect(report.messages).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -50,7 +50,7 @@ describe.each(AWAY.slice(0, 2))('row 6: an engine that %s for a while', (_how, a
 
     expect(statuses(lab, 'POST', PATHS.finalizeTransfer).at(-1)).toBe(200);
     expect(statuses(lab, 'POST', PATHS.finalizeBackup).at(-1)).toBe(200);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 
@@ -63,7 +63,7 @@ describe.each(AWAY.slice(0, 2))('row 6: an engine that %s for a while', (_how, a
 
     expect(exitCodeOf(error)).toBe(14);
     expect(calls(lab, 'POST', PATHS.backups)).toHaveLength(1);
-    await expectStored(bench, vm, await bench.backup(vm));
+    await expectFrozenView(bench, vm, await bench.backup(vm));
   });
 
   it('is no reason to give a checkpoint up', async () => {
@@ -114,7 +114,7 @@ describe('row 6: an engine that restarts', () => {
 
     const report = await bench.backup(vm);
 
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 
@@ -130,8 +130,8 @@ describe('row 6: an engine that restarts', () => {
     const report = await bench.backup(vm);
 
     expect(exitCodeOf(error)).toBe(14);
-    expect(report.messages.map(({ code }) => code)).toEqual(['JOB-606']);
-    await expectStored(bench, vm, report);
+    expect(messageCodes(report)).toEqual(['JOB-606']);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 
@@ -147,7 +147,7 @@ describe('row 6: an engine that restarts', () => {
 
     expect(exitCodeOf(error)).toBe(1);
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([201, 500]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -162,7 +162,7 @@ describe.each(BACKUP_KINDS)('row 7: answers of a %s backup that get lost', (_kin
     expect(calls(lab, 'POST', PATHS.backups)).toHaveLength(1);
     expect(report.engine?.backupsStarted).toBe(1);
     expect(messageCodes(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 
@@ -175,7 +175,7 @@ describe.each(BACKUP_KINDS)('row 7: answers of a %s backup that get lost', (_kin
 
     expect(calls(lab, 'POST', PATHS.transfers)).toHaveLength(1);
     expect(messageCodes(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 
@@ -188,7 +188,7 @@ describe.each(BACKUP_KINDS)('row 7: answers of a %s backup that get lost', (_kin
     const report = await bench.backup(vm);
 
     expect(messageCodes(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 });

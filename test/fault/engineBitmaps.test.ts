@@ -9,16 +9,17 @@ import {
   BACKUP_KINDS,
   calls,
   expectNextIncremental,
-  expectStored,
-  messageCodes,
+  expectFrozenView,
   PATHS,
   refusal,
   statuses,
   touch,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { BLOCK_BYTES, MIB, noise } from '../helpers/images.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
+import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const DATA = { name: 'data', sizeBytes: 2 * MIB };
@@ -35,7 +36,7 @@ describe('row 33: a transfer that is asked for before the backup is ready', () =
 
     expect(statuses(lab, 'POST', PATHS.transfers)).toEqual([409, 409, 201]);
     expect(messageCodes(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('fails the disk after the time that a transfer may take', async () => {
@@ -64,7 +65,7 @@ describe('row 34: the format of a transfer', () => {
 
     expect(exitCodeOf(error)).toBe(1);
     expect(lab.faults.fired(fault)).toBe(1);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -102,7 +103,7 @@ async function expectRestarted(vm: LabVm, report: SessionReport): Promise<void> 
   expect(report.engine?.fromCheckpointId).toBe('');
   expect(report.disks[0]).toMatchObject({ mode: 'compare', changedBytes: BLOCK_BYTES });
   expect(vm.checkpointIds()).toEqual([report.engine?.toCheckpointId]);
-  await expectStored(bench, vm, report);
+  await expectFrozenView(bench, vm, report);
   await expectNextIncremental(bench, vm);
 }
 
@@ -154,7 +155,7 @@ describe('row 36: a broken bitmap', () => {
 
   it('of one disk has all disks compared, each of them small', async () => {
     const vm = addSmallVm(bench.lab, {}, [DATA]);
-    vm.disk('data').write(0, noise(MIB, 'data'));
+    vm.disk('data').write(0, noise('data', MIB));
 
     const report = await backUpBroken(vm, () => {
       touch(vm, 'the guest', 'data');
@@ -216,7 +217,7 @@ describe.each(REFUSALS)('row 37: a transfer without change map that %s', (_how, 
     expect(calls(lab, 'POST', PATHS.transfers)).toHaveLength(2);
     expect(report.engine?.backupsStarted).toBe(1);
     expect(messageCodes(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('fails the session after the second time', async () => {
@@ -231,6 +232,6 @@ describe.each(REFUSALS)('row 37: a transfer without change map that %s', (_how, 
     expect(calls(lab, 'POST', PATHS.transfers)).toHaveLength(2);
     lab.faults.clear();
     lab.behaviour.transferHangs = false;
-    await expectStored(bench, vm, await bench.backup(vm));
+    await expectFrozenView(bench, vm, await bench.backup(vm));
   });
 });

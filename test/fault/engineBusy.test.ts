@@ -7,20 +7,20 @@ import type { LabVm } from '../../lab/src/index.ts';
 import { BACKUP_JOURNAL, Journal } from '../../src/repository/journal.ts';
 import { Repository } from '../../src/repository/repository.ts';
 import { backupDescription } from '../../src/sessions/cleanup/ownership.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { diskRefs, openDownload, type ReadyBackup } from '../helpers/engineFlows.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { diskRefs, openDownload, type ReadyBackup } from '../helpers/lab/engineFlows.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
   calls,
   expectNextIncremental,
-  expectStored,
-  messageCodes,
+  expectFrozenView,
   PATHS,
   statuses,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 /** Windows of waiting that are over soon. */
@@ -67,7 +67,7 @@ describe('row 9: a VM', () => {
 
     expect(messageCodes(bench)).toEqual([]);
     expect(calls(lab, 'POST', PATHS.backups)).toHaveLength(1);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it.each(['migrating', 'paused', 'suspended'] as const)(
@@ -95,7 +95,7 @@ describe('row 9: a VM', () => {
     const report = await bench.backup(vm, { engine: bench.settings(PATIENT) });
 
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([409, 409, 201]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('that begins to migrate and does not arrive fails the session after the window', async () => {
@@ -128,7 +128,7 @@ describe.each(BACKUP_KINDS)('row 10: a foreign %s backup', (_kind, spec) => {
     expect(calls(lab, 'POST', /\/finalize$/).some(({ path: p }) => p.includes(foreign))).toBe(
       false,
     );
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('that does not end is named and never touched', async () => {
@@ -211,7 +211,7 @@ describe.each(BACKUP_KINDS)('row 11: an own %s backup that a crash left', (_kind
 
     const report = await expectNextIncremental(bench, vm);
 
-    expect(report.messages.map(({ code }) => code)).toEqual(['JOB-606', 'JOB-606']);
+    expect(messageCodes(report)).toEqual(['JOB-606', 'JOB-606']);
     const orders = calls(lab, 'POST', /\/(?:cancel|finalize)$/).map((call) => call.path);
     const cancelled = orders.findIndex((order) => order.includes(transferId));
     const finalized = orders.findIndex((order) => order.includes(left.backup.id));
@@ -230,7 +230,7 @@ describe.each(BACKUP_KINDS)('row 11: an own %s backup that a crash left', (_kind
 
     const report = await expectNextIncremental(bench, vm);
 
-    expect(report.messages.map(({ code }) => code)).toEqual(['JOB-606']);
+    expect(messageCodes(report)).toEqual(['JOB-606']);
     expect(vm.checkpointIds()).toEqual([report.engine?.toCheckpointId]);
   });
 
@@ -241,7 +241,7 @@ describe.each(BACKUP_KINDS)('row 11: an own %s backup that a crash left', (_kind
 
     const report = await expectNextIncremental(bench, vm);
 
-    expect(report.messages.map(({ code }) => code)).toEqual(['JOB-606']);
+    expect(messageCodes(report)).toEqual(['JOB-606']);
     expect(vm.checkpointIds()).toEqual([report.engine?.toCheckpointId]);
   });
 });
@@ -265,7 +265,7 @@ describe.each(BACKUP_KINDS.filter(([kind]) => kind !== 'live'))(
       const report = await bench.backup(vm, { engine: bench.settings(PATIENT) });
 
       expect(statuses(lab, 'POST', PATHS.backups)).toEqual([409, 409, 201]);
-      await expectStored(bench, vm, report);
+      await expectFrozenView(bench, vm, report);
     });
   },
 );

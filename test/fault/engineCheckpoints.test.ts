@@ -7,16 +7,16 @@ import {
   BACKUP_KINDS,
   calls,
   expectNextIncremental,
-  expectStored,
-  messageCodes,
+  expectFrozenView,
   PATHS,
   refusal,
   statuses,
   touch,
-} from '../helpers/engineFaults.ts';
-import { failureOf } from '../helpers/errors.ts';
-import { BLOCK_BYTES, MIB, noise } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, failureOf } from '../helpers/codes.ts';
+import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 
@@ -30,7 +30,7 @@ async function expectCompared(
   expect(report.disks).toMatchObject([{ mode: 'compare', changedBytes: BLOCK_BYTES }]);
   expect(report.engine).toMatchObject({ fromCheckpointId: '', backupsStarted });
   expect(report.engine?.toCheckpointId).not.toBe('');
-  await expectStored(bench, vm, report);
+  await expectFrozenView(bench, vm, report);
   await expectNextIncremental(bench, vm);
 }
 
@@ -130,7 +130,7 @@ describe.each([
     const { lab } = bench;
     const disks = [{ name: 'sys', sizeBytes: MIB, format: 'raw' as const }];
     const vm = lab.addVm({ name: 'raw01', compatibility, disks });
-    vm.disk('sys').write(0, noise(MIB, 'raw'));
+    vm.disk('sys').write(0, noise('raw', MIB));
 
     const full = await bench.backup(vm);
     touch(vm, 'the guest');
@@ -141,8 +141,8 @@ describe.each([
     expect(increment.disks).toMatchObject([{ mode: 'compare', changedBytes: BLOCK_BYTES }]);
     expect(vm.checkpointIds()).toEqual([]);
     expect(messageCodes(bench)).toEqual(['CBT-101']);
-    await expectStored(bench, vm, full);
-    await expectStored(bench, vm, increment);
+    await expectFrozenView(bench, vm, full);
+    await expectFrozenView(bench, vm, increment);
   });
 });
 

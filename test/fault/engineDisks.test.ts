@@ -2,22 +2,22 @@
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
   calls,
   expectNextIncremental,
-  expectStored,
-  messageCodes,
+  expectFrozenView,
   PATHS,
   refusal,
   statuses,
   touch,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { BLOCK_BYTES, MIB, noise } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
+import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 /** A backup of a VM that is off meets disks as a running one does. */
@@ -38,7 +38,7 @@ describe('row 13: a disk that is not plugged', () => {
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([201]);
     expect(messageCodes(bench)).toEqual(['JOB-601']);
     expect(report.engine?.leftOut.map(({ alias }) => alias)).toEqual(['data']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it.each(KINDS)(
@@ -61,7 +61,7 @@ describe('row 13: a disk that is not plugged', () => {
       expect(messageCodes(bench)).toEqual(['JOB-601']);
       expect(aliases(report)).toEqual(['sys']);
       expect(report.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: BLOCK_BYTES });
-      await expectStored(bench, vm, report);
+      await expectFrozenView(bench, vm, report);
     },
   );
 });
@@ -83,7 +83,7 @@ describe('row 14: a disk that was deleted right before its backup started', () =
 
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([400, 201]);
     expect(aliases(report)).toEqual(['sys']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('is asked for once more only', async () => {
@@ -114,7 +114,7 @@ describe('row 15: a disk that went to another VM right before its backup started
 
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([500, 201]);
     expect(aliases(report)).toEqual(['sys']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('is asked for once more only', async () => {
@@ -138,7 +138,7 @@ describe.each(KINDS)('row 18: a RAW disk in an incremental %s backup', (_kind, s
   it('is read in full and compared, and the others stay incremental', async () => {
     const { lab } = bench;
     const vm = addSmallVm(lab, spec, [{ ...DATA, format: 'raw' }]);
-    vm.disk('data').write(0, noise(MIB, 'data'));
+    vm.disk('data').write(0, noise('data', MIB));
     await bench.backup(vm);
     touch(vm, 'the guest');
     touch(vm, 'the guest', 'data');
@@ -151,7 +151,7 @@ describe.each(KINDS)('row 18: a RAW disk in an incremental %s backup', (_kind, s
     ]);
     expect(changeMapRequests()).toBe(1);
     expect(messageCodes(bench)).toEqual(['CBT-101']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -160,7 +160,7 @@ describe.each(KINDS)('row 19: a disk that is new in a %s backup', (_kind, spec) 
     const { lab } = bench;
     const vm = addSmallVm(lab, spec);
     await bench.backup(vm);
-    vm.addDisk(DATA).write(0, noise(MIB, 'data'));
+    vm.addDisk(DATA).write(0, noise('data', MIB));
     touch(vm, 'the guest');
 
     const report = await bench.backup(vm);
@@ -171,7 +171,7 @@ describe.each(KINDS)('row 19: a disk that is new in a %s backup', (_kind, spec) 
     ]);
     expect(changeMapRequests()).toBe(1);
     expect(messageCodes(bench)).toEqual(['CBT-106']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     const next = await expectNextIncremental(bench, vm);
     expect(next.disks.map(({ mode }) => mode)).toEqual(['incremental', 'incremental']);
   });
@@ -208,7 +208,7 @@ describe('row 23: a snapshot that cannot be made', () => {
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([201]);
     expect(messageCodes(bench)).toEqual(['JOB-601', 'JOB-601']);
     expect(report.engine?.leftOut.map(({ alias }) => alias)).toEqual(['lun', 'shared']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('fails the session with the events of its correlation id, and the next one works', async () => {
@@ -223,6 +223,6 @@ describe('row 23: a snapshot that cannot be made', () => {
     const asked = calls(lab, 'GET', PATHS.events).map((call) => decodeURIComponent(call.path));
     expect(asked[0]).toContain(`correlation_id=${start?.correlationId}`);
     expect(calls(lab, 'POST', PATHS.backups)).toHaveLength(1);
-    await expectStored(bench, vm, await bench.backup(vm));
+    await expectFrozenView(bench, vm, await bench.backup(vm));
   });
 });

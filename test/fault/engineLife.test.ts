@@ -4,22 +4,21 @@ import { exitCodeOf } from '../../src/core/errors.ts';
 import { endBackup } from '../../src/ovirt/lifecycle/backupPhases.ts';
 import { EngineApi } from '../../src/ovirt/engine/engineApi.ts';
 import { cancelDownloads } from '../../src/sessions/cleanup/downloads.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { openDownload, readyBackup, startBackup } from '../helpers/engineFlows.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { openDownload, readyBackup, startBackup } from '../helpers/lab/engineFlows.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
   calls,
   expectNextIncremental,
-  expectStored,
-  messageCodes,
+  expectFrozenView,
   PATHS,
   refusal,
   statuses,
   touch,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const LEGACY = BACKUP_KINDS.filter(([kind]) => kind !== 'hybrid');
@@ -62,7 +61,7 @@ describe('row 25: a guest that cannot be frozen', () => {
     const report = await bench.backup(vm);
 
     expect(messageCodes(bench)).toEqual(['FRZ-401']);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -131,7 +130,7 @@ describe('row 28: a backup with an open transfer', () => {
     const report = await bench.backup(vm);
 
     expect(statuses(lab, 'POST', PATHS.finalizeBackup)).toEqual([409, 409, 200]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -155,7 +154,7 @@ describe.each(BACKUP_KINDS)('row 29: a %s backup that is finalized twice', (_kin
 
     expect(statuses(lab, 'POST', PATHS.finalizeBackup)).toEqual([200, 400]);
     expect(messageCodes(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 });
@@ -174,7 +173,7 @@ describe('row 30: a merge that is slow', () => {
     const looks = lab.requests.slice(end).filter(({ path }) => PATHS.backup.test(path));
     expect(looks.length).toBeGreaterThan(2);
     expect(messageCodes(slow)).toEqual([]);
-    await expectStored(slow, vm, report);
+    await expectFrozenView(slow, vm, report);
   });
 
   it('is worth a message when it takes very long', async () => {
@@ -186,7 +185,7 @@ describe('row 30: a merge that is slow', () => {
 
     expect(messageCodes(slow)).toEqual(['XFER-304']);
     expect(statuses(lab, 'POST', PATHS.finalizeBackup)).toEqual([200]);
-    await expectStored(slow, vm, report);
+    await expectFrozenView(slow, vm, report);
   });
 });
 
@@ -201,11 +200,11 @@ describe('row 31: a merge that fails', () => {
 
     const second = await bench.backup(vm);
 
-    expect(first.messages.map(({ code }) => code)).toEqual(['SNP-201']);
-    expect(second.messages.map(({ code }) => code)).toContain('SNP-201');
+    expect(messageCodes(first)).toEqual(['SNP-201']);
+    expect(messageCodes(second)).toContain('SNP-201');
     expect(calls(lab, 'DELETE', /\/snapshots\//)).toEqual([]);
-    await expectStored(bench, vm, first);
-    await expectStored(bench, vm, second);
+    await expectFrozenView(bench, vm, first);
+    await expectFrozenView(bench, vm, second);
     const left = /automatic snapshot (\S+)/.exec(lab.leftovers()[0] ?? '')?.[1] ?? '';
     await admin.call('DELETE', `/vms/${vm.id}/snapshots/${left}`);
     await admin.waitGone(`/vms/${vm.id}/snapshots/${left}`);
@@ -224,7 +223,7 @@ describe.each(BACKUP_KINDS)('row 32: a finished %s backup that is gone', (_kind,
 
     expect(messageCodes(bench)).toEqual([]);
     expect(report.engine?.toCheckpointId).not.toBe('');
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 
@@ -240,8 +239,8 @@ describe.each(BACKUP_KINDS)('row 32: a finished %s backup that is gone', (_kind,
 
     expect(report.engine?.toCheckpointId).toBe('');
     expect(next.disks).toMatchObject([{ mode: 'compare' }]);
-    await expectStored(bench, vm, report);
-    await expectStored(bench, vm, next);
+    await expectFrozenView(bench, vm, report);
+    await expectFrozenView(bench, vm, next);
   });
 });
 
@@ -255,7 +254,7 @@ describe('row 32: a backup', () => {
     await expectCode(bench.backup(vm), 'ENGINE_BACKUP_FAILED');
 
     lab.behaviour.backupFails = false;
-    await expectStored(bench, vm, await bench.backup(vm));
+    await expectFrozenView(bench, vm, await bench.backup(vm));
   });
 
   it('that ended as failed after all data was read keeps the point without a base', async () => {
@@ -268,10 +267,10 @@ describe('row 32: a backup', () => {
     const report = await bench.backup(vm);
     const next = await bench.backup(vm);
 
-    expect(report.messages.map(({ code }) => code)).toEqual(['SNP-205']);
+    expect(messageCodes(report)).toEqual(['SNP-205']);
     expect(report.engine?.toCheckpointId).toBe('');
     expect(next.disks).toMatchObject([{ mode: 'compare', changedBytes: 0 }]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 });

@@ -1,19 +1,19 @@
 /** Faults of the contract's table, rows 1 to 5: who may log in and do what. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { failureOf, expectCode } from '../helpers/errors.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
+import { failureOf, expectCode, messageCodes } from '../helpers/codes.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
 import {
   addSmallVm,
   BACKUP_KINDS,
   calls,
   expectNextIncremental,
-  expectStored,
+  expectFrozenView,
   PATHS,
   statuses,
-} from '../helpers/engineFaults.ts';
-import { useLab } from '../helpers/lab.ts';
-import { MIB } from '../helpers/images.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { MIB } from '../helpers/bytes/images.ts';
 
 const bench = useLab();
 const REFUSED_LOGIN = {
@@ -48,7 +48,7 @@ describe('row 1: a wrong password', () => {
 
     expect(report.messages).toMatchObject([{ code: 'XFER-306', level: 'error' }]);
     expect(statuses(lab, 'POST', PATHS.token)).toEqual([200, 400]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('leaves a journal behind when it was changed during a session, and the next session cleans up', async () => {
@@ -64,8 +64,8 @@ describe('row 1: a wrong password', () => {
 
     const report = await bench.backup(vm);
 
-    expect(report.messages.map(({ code }) => code)).toEqual(['JOB-606']);
-    await expectStored(bench, vm, report);
+    expect(messageCodes(report)).toEqual(['JOB-606']);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -99,7 +99,7 @@ describe('row 3: a token that died', () => {
     expect(statuses(lab, 'POST', PATHS.finalizeBackup)).toEqual([401, 200]);
     expect(statuses(lab, 'POST', PATHS.token)).toEqual([200, 200]);
     expect(report.messages).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
     await expectNextIncremental(bench, vm);
   });
 
@@ -128,7 +128,7 @@ describe('row 3: a token that died', () => {
     const report = await bench.backup(vm);
 
     expect(statuses(lab, 'POST', PATHS.token)).toEqual([200, 200]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('again at once is no reason to log in for ever', async () => {
@@ -167,7 +167,7 @@ describe('row 4: a user without the right to back up disks', () => {
     expect(error.hint).toContain('BACKUP_DISK');
     expect(statuses(lab, 'POST', PATHS.backups)).toEqual([403]);
     lab.behaviour.forbidsBackup = false;
-    await expectStored(bench, vm, await bench.backup(vm));
+    await expectFrozenView(bench, vm, await bench.backup(vm));
   });
 });
 
@@ -184,8 +184,8 @@ describe.each(BACKUP_KINDS)('row 5: a user who may not act on transfers (%s)', (
 
     expect(statuses(lab, 'POST', PATHS.finalizeTransfer)).toContain(403);
     expect(statuses(lab, 'POST', PATHS.finalizeBackup)).toEqual([200]);
-    expect(quick.messages.map(({ code }) => code)).toContain('XFER-307');
-    await expectStored(quick, vm, report);
+    expect(messageCodes(quick)).toContain('XFER-307');
+    await expectFrozenView(quick, vm, report);
   });
 });
 

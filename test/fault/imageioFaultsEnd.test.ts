@@ -2,17 +2,17 @@
 import { describe, expect, it } from 'vitest';
 import {
   addVm,
-  codesOf,
   countRequests,
   expectFrozenView,
-  filesOf,
+  fileKindsOf,
   makeScene,
   READS,
-  TRANSFER_LOOKS,
-} from '../helpers/faultScene.ts';
-import { MIB } from '../helpers/images.ts';
-import { type LabBench, useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+  TRANSFER_POLLS,
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { MIB } from '../helpers/bytes/images.ts';
+import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 const FINALIZE = {
   server: 'engine',
@@ -26,7 +26,7 @@ function finalizeSlowly({ lab }: LabBench, times: number): void {
   lab.faults.add(FINALIZE, {
     run: () => {
       const body = { id: 'any', phase: 'finalizing_success' };
-      lab.faults.add({ ...TRANSFER_LOOKS, times }, { status: 200, body });
+      lab.faults.add({ ...TRANSFER_POLLS, times }, { status: 200, body });
     },
   });
 }
@@ -40,7 +40,7 @@ describe('row 56: a transfer that finalizes for long', () => {
 
     const report = await bench.backup(vm);
 
-    expect(countRequests(bench.lab, TRANSFER_LOOKS)).toBeGreaterThan(10);
+    expect(countRequests(bench.lab, TRANSFER_POLLS)).toBeGreaterThan(10);
     expect(countRequests(bench.lab, FINALIZE)).toBe(1);
     await expectFrozenView(bench, vm, report);
   });
@@ -75,15 +75,15 @@ describe('row 56: a transfer that finalizes for long', () => {
     );
     const engine = bench.settings({ transferDoneMs: 100, backupDoneMs: 200, cleanupMs: 200 });
     const unended = await bench.backup(vm, { engine });
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full', 'increment', 'journal.ndjson']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full', 'increment', 'journal.ndjson']);
     bench.lab.faults.clear();
 
     const next = await bench.backup(vm);
 
-    expect(codesOf(bench)).toContain('JOB-606');
+    expect(messageCodes(bench)).toContain('JOB-606');
     expect(next.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: 0 });
     expect(next.engine?.fromCheckpointId).toBe(unended.engine?.toCheckpointId);
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full', 'increment', 'increment']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full', 'increment', 'increment']);
     await expectFrozenView(bench, vm, unended);
     await expectFrozenView(bench, vm, next);
   });
@@ -112,7 +112,7 @@ describe('row 58: a transfer that the engine ends by itself', () => {
     vm.disk('sys').write(0, noise(7, 2 * MIB));
     const isDone = (): boolean => lab.events().some(({ code }) => code === TRANSFER_SUCCEEDED);
     lab.faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 2 },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 2 },
       { run: () => expect.poll(isDone, { interval: 2 }).toBe(true) },
     );
 
@@ -120,7 +120,7 @@ describe('row 58: a transfer that the engine ends by itself', () => {
     const report = await bench.backup(vm, { engine });
 
     expect(countRequests(lab, FINALIZE)).toBe(0);
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
     await expectFrozenView(bench, vm, report);
   });
 
@@ -128,14 +128,14 @@ describe('row 58: a transfer that the engine ends by itself', () => {
     const vm = addVm(bench.lab);
     const { faults } = bench.lab;
     const end = faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 2 },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 2 },
       { flipPhase: 'finished_success' },
     );
     faults.add({ ...READS, nth: 3 }, { run: () => expect.poll(() => faults.fired(end)).toBe(1) });
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-305']);
+    expect(messageCodes(bench)).toEqual(['XFER-305']);
     await expectFrozenView(bench, vm, report);
   });
 

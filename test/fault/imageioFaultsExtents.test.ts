@@ -1,20 +1,20 @@
 /** Rows 49 to 52 of the fault table: lists of extents that are refused, slow, old or wrong. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { expectCode, messageCodes } from '../helpers/codes.ts';
 import {
   addVm,
-  codesOf,
   countRequests,
   DIRTY_EXTENTS,
   expectFrozenView,
   expectUncommitted,
   EXTENTS,
-  filesOf,
+  fileKindsOf,
   makeScene,
-} from '../helpers/faultScene.ts';
-import { KIB } from '../helpers/images.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { KIB } from '../helpers/bytes/images.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 interface WireExtent {
   readonly start: number;
@@ -56,7 +56,7 @@ describe('row 49: a change map that is refused', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['CBT-107']);
+    expect(messageCodes(bench)).toEqual(['CBT-107']);
     expect(report.disks[0]).toMatchObject({ mode: 'compare', changedBytes });
     await expectFrozenView(bench, vm, report);
   });
@@ -78,7 +78,7 @@ describe('row 50: extents that take longer than a transfer may be idle', () => {
     const report = await bench.backup(vm, { engine: bench.settings({ pingEveryMs: 20 }) });
 
     expect(report.disks[0]).toMatchObject({ mode: 'incremental' });
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
     await expectFrozenView(bench, vm, report);
   });
 
@@ -128,7 +128,7 @@ describe('row 52: a list of extents', () => {
     const error = await expectCode(bench.backup(vm), 'TRANSFER_BAD_EXTENTS');
 
     expect(exitCodeOf(error)).toBe(1);
-    expect(filesOf(bench)).toEqual(['chain metadata']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata']);
     expect(bench.lab.traffic.readBytes.size).toBe(0);
   });
 
@@ -139,7 +139,7 @@ describe('row 52: a list of extents', () => {
 
     await expectCode(bench.backup(vm), 'TRANSFER_BAD_EXTENTS');
 
-    expect(filesOf(bench)).toEqual(['chain metadata']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata']);
   });
 
   it('of changes that is too short leaves the old base', async () => {

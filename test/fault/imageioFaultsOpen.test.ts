@@ -1,19 +1,18 @@
 /** Rows 38 to 40, 48 and 55 of the fault table: image servers that cannot be reached, trusted, crowded or are old. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { expectCode, messageCodes } from '../helpers/codes.ts';
 import {
   addVm,
-  codesOf,
   countRequests,
   expectFrozenView,
   expectUncommitted,
   makeScene,
   READS,
-} from '../helpers/faultScene.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { startTlsFront } from '../helpers/tlsFront.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { startTlsFront } from '../helpers/lab/tlsFront.ts';
 
 const CREATES = { server: 'engine', method: 'POST', path: /\/imagetransfers$/ } as const;
 const CANCELS = { method: 'POST', path: /\/imagetransfers\/[^/]+\/cancel$/ } as const;
@@ -48,7 +47,7 @@ describe('row 39: a host whose port is closed', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-301']);
+    expect(messageCodes(bench)).toEqual(['XFER-301']);
     await expectFrozenView(bench, vm, report);
   });
 
@@ -59,7 +58,7 @@ describe('row 39: a host whose port is closed', () => {
 
     const restored = await bench.restore(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-301']);
+    expect(messageCodes(bench)).toEqual(['XFER-301']);
     const copy = bench.lab.disk(restored.disks[0]?.newDiskId ?? '');
     expect(copy.digest()).toBe(vm.disk('sys').digest());
   });
@@ -80,7 +79,7 @@ describe('row 40: an image server with a certificate of another CA', () => {
     expect(error.retryable).toBe(false);
     expect(countRequests(bench.lab, CREATES)).toBe(1);
     expect(countRequests(bench.lab, IMAGEIO)).toBe(0);
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
   });
 
   it('is read when both CAs are given', async () => {
@@ -142,7 +141,7 @@ describe('row 55: an imageio that knows neither OPTIONS nor extents', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['CBT-107']);
+    expect(messageCodes(bench)).toEqual(['CBT-107']);
     expect(report.disks[0]).toMatchObject({ mode: 'compare', changedBytes });
     await expectFrozenView(bench, vm, report);
   });
@@ -173,7 +172,7 @@ describe('row 44: a first request that is cut off', () => {
     const report = await bench.backup(vm);
 
     expect(bench.lab.faults.fired(reset)).toBe(1);
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
     await expectFrozenView(bench, vm, report);
   });
 

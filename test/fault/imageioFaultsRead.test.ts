@@ -3,15 +3,15 @@ import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import {
   addVm,
-  codesOf,
   expectFrozenView,
   expectUncommitted,
   makeScene,
   READS,
-} from '../helpers/faultScene.ts';
-import { BLOCK_BYTES, KIB, MIB } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { BLOCK_BYTES, KIB, MIB } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 /** Blocks that a session asks for; a request has one of them or, when they had to wait, several. */
 const CHANGED_BLOCKS = 3;
@@ -30,7 +30,7 @@ describe('row 45: an I/O error of the storage', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
     expect(report.disks[0]).toMatchObject({ mode: 'incremental', changedBytes });
     await expectFrozenView(bench, vm, report);
   });
@@ -81,7 +81,7 @@ describe('row 46: a body that is cut in the middle', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
     expect(bench.lab.traffic.readBytes.get(vm.disk('sys').id)).toBe(3 * MIB);
     await expectFrozenView(bench, vm, report);
   });

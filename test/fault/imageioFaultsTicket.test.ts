@@ -1,17 +1,17 @@
 /** Rows 41, 42, 44 of the fault table: the ticket of a download goes away while it is read. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
+import { messageCodes } from '../helpers/codes.ts';
 import {
-  codesOf,
   countRequests,
   expectFrozenView,
   expectUncommitted,
   makeScene,
   READS,
-  TRANSFER_LOOKS,
-} from '../helpers/faultScene.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+  TRANSFER_POLLS,
+} from '../helpers/faults/sessionFaults.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const CREATES = { server: 'engine', method: 'POST', path: /\/imagetransfers$/ } as const;
 
@@ -25,7 +25,7 @@ describe('row 41: a ticket that is dropped in the middle of reading', () => {
     const report = await bench.backup(vm);
 
     expect(bench.lab.faults.fired(drop)).toBe(1);
-    expect(codesOf(bench)).toEqual(['XFER-305']);
+    expect(messageCodes(bench)).toEqual(['XFER-305']);
     expect(report.disks[0]).toMatchObject({ mode: 'incremental' });
     await expectFrozenView(bench, vm, report);
   });
@@ -42,7 +42,7 @@ describe('row 41: a ticket that is dropped in the middle of reading', () => {
     });
 
     expect(countRequests(bench.lab, CREATES)).toBe(created + 2);
-    expect(codesOf(bench)).toEqual(['XFER-305']);
+    expect(messageCodes(bench)).toEqual(['XFER-305']);
     expect(bench.lab.traffic.maxConnections).toBeLessThanOrEqual(8);
     await expectFrozenView(bench, vm, report);
   });
@@ -55,7 +55,7 @@ describe('row 41: a ticket that is dropped in the middle of reading', () => {
     const error = await expectUncommitted(bench, scene, 'TRANSFER_TICKET_GONE');
 
     expect(exitCodeOf(error)).toBe(1);
-    expect(codesOf(bench)).toEqual(['XFER-305', 'XFER-303']);
+    expect(messageCodes(bench)).toEqual(['XFER-305', 'XFER-303']);
   });
 });
 
@@ -66,7 +66,7 @@ describe('row 42: a transfer that the engine cancels for inactivity', () => {
     const { vm } = await makeScene(bench);
     const { faults } = bench.lab;
     const cancel = faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 2 },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 2 },
       { flipPhase: 'cancelled_system' },
     );
     faults.add(
@@ -76,7 +76,7 @@ describe('row 42: a transfer that the engine cancels for inactivity', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-305']);
+    expect(messageCodes(bench)).toEqual(['XFER-305']);
     expect(report.disks[0]).toMatchObject({ mode: 'incremental' });
     await expectFrozenView(bench, vm, report);
   });
@@ -91,7 +91,7 @@ describe('row 44: an image server that is restarted in the middle of reading', (
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-305']);
+    expect(messageCodes(bench)).toEqual(['XFER-305']);
     await expectFrozenView(bench, vm, report);
   });
 
@@ -105,7 +105,7 @@ describe('row 44: an image server that is restarted in the middle of reading', (
 
     await expectUncommitted(bench, scene, 'TRANSFER_TICKET_GONE');
 
-    expect(codesOf(bench)).toContain('XFER-303');
+    expect(messageCodes(bench)).toContain('XFER-303');
   });
 
   it('while extents are asked for costs one more transfer', async () => {

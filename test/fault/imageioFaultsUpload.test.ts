@@ -3,17 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { RestoreVmReport } from '../../src/sessions/restore/restoreVm.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { expectCode, messageCodes } from '../helpers/codes.ts';
 import {
   addVm,
-  codesOf,
   countRequests,
   diskNames,
-  filesOf,
-  TRANSFER_LOOKS,
+  fileKindsOf,
+  TRANSFER_POLLS,
   WRITES,
-} from '../helpers/faultScene.ts';
-import { type LabBench, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 
 const CREATES = { server: 'engine', method: 'POST', path: /\/imagetransfers$/ } as const;
 
@@ -22,7 +21,7 @@ function pauseUploads({ lab }: LabBench, times: number): void {
   const { faults } = lab;
   for (let k = 0; k < times; k++) {
     const pause = faults.add(
-      { ...TRANSFER_LOOKS, phase: 'transferring', nth: 2 + 3 * k },
+      { ...TRANSFER_POLLS, phase: 'transferring', nth: 2 + 3 * k },
       { flipPhase: 'paused_system' },
     );
     const isPaused = (): number => faults.fired(pause);
@@ -46,7 +45,7 @@ describe('row 43: an upload that the engine pauses', () => {
 
     const restored = await bench.restore(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-302']);
+    expect(messageCodes(bench)).toEqual(['XFER-302']);
     expect(countRequests(bench.lab, CREATES)).toBe(created + 1);
     expect(restored.disks[0]?.isVerified).toBe(true);
     expectCopy(bench, vm, restored);
@@ -58,7 +57,7 @@ describe('row 43: an upload that the engine pauses', () => {
     const { faults } = bench.lab;
     const known = await diskNames(bench.lab);
     const pauseNext = (): void => {
-      faults.add({ ...TRANSFER_LOOKS, nth: 1 }, { flipPhase: 'paused_system' });
+      faults.add({ ...TRANSFER_POLLS, nth: 1 }, { flipPhase: 'paused_system' });
     };
     for (const nth of [1, 3, 5, 7]) {
       faults.add({ ...WRITES, nth }, { status: 403, body: 'Not allowed', run: pauseNext });
@@ -68,9 +67,9 @@ describe('row 43: an upload that the engine pauses', () => {
     const error = await expectCode(restoring, 'TRANSFER_TICKET_GONE');
 
     expect(exitCodeOf(error)).toBe(1);
-    expect(codesOf(bench)).toEqual(['XFER-302', 'XFER-302', 'XFER-302']);
+    expect(messageCodes(bench)).toEqual(['XFER-302', 'XFER-302', 'XFER-302']);
     expect(await diskNames(bench.lab)).toEqual(known);
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full']);
   });
 });
 
@@ -84,7 +83,7 @@ describe('row 44: an image server that is restarted during an upload', () => {
 
     const restored = await bench.restore(vm);
 
-    expect(codesOf(bench)).toEqual(['XFER-302']);
+    expect(messageCodes(bench)).toEqual(['XFER-302']);
     expectCopy(bench, vm, restored);
   });
 

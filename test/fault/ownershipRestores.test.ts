@@ -2,16 +2,16 @@
 import { expect, describe, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { JournalEntry } from '../../src/repository/journal.ts';
-import { addSmallVm, gateway, messageCodes } from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { addSmallVm, gateway } from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
 import {
   cleanUp,
   leaveRestoreJournal,
   leaveRestoreSteps,
   restoreJournal,
-} from '../helpers/journals.ts';
-import { MIB } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/killedVmWork.ts';
+import { MIB } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const POST_EVENT = { server: 'engine', method: 'POST', path: /\/events$/, nth: 1 } as const;

@@ -1,11 +1,22 @@
 /** Transfers of other products of the same disks: never taken for ours, never ended with a backup of ours. */
 import { describe, expect, it } from 'vitest';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { addSmallVm, calls, gateway, PATHS, refusal, touch } from '../helpers/engineFaults.ts';
-import { endTransfer } from '../helpers/engineFlows.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { downloadSnapshot, phaseOf, takeSnapshot } from '../helpers/foreignWork.ts';
-import { useLab } from '../helpers/lab.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import {
+  addSmallVm,
+  calls,
+  gateway,
+  PATHS,
+  refusal,
+  touch,
+} from '../helpers/faults/sessionFaults.ts';
+import {
+  endTransfer,
+  downloadSnapshot,
+  phaseOf,
+  takeSnapshot,
+} from '../helpers/lab/engineFlows.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 

@@ -4,21 +4,20 @@ import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
 import { EngineApi } from '../../src/ovirt/engine/engineApi.ts';
 import { backupVms } from '../../src/sessions/backup/backupVms.ts';
-import { EngineClient, waitUntil } from '../helpers/engineClient.ts';
+import { EngineClient, waitUntil } from '../helpers/lab/engineClient.ts';
 import {
   addSmallVm,
   calls,
-  expectStored,
+  expectFrozenView,
   gateway,
-  messageCodes,
   PATHS,
   refusal,
   statuses,
-} from '../helpers/engineFaults.ts';
-import { diskRefs } from '../helpers/engineFlows.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { backupSteps } from '../helpers/journals.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
+import { diskRefs } from '../helpers/lab/engineFlows.ts';
+import { backupSteps } from '../helpers/faults/killedVmWork.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 const PAGE_404 = {
@@ -54,7 +53,7 @@ describe.each([
 
     expect(statuses(lab, 'POST', path)).toEqual([action.status, 200]);
     expect(messageCodes(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -74,7 +73,7 @@ describe('a backup that appears only after its request was given up', () => {
     const report = await bench.backup(vm, { engine: bench.settings({ lostAnswerMs: 10_000 }) });
 
     expect(report.engine?.backupId).toBe(backupId);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 
   it('is ended by the next session, which knows it from the journal', async () => {
@@ -90,7 +89,7 @@ describe('a backup that appears only after its request was given up', () => {
 
     expect(messageCodes(bench)).toEqual(['JOB-606']);
     expect(await backupSteps(bench)).toEqual([]);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 
@@ -104,7 +103,7 @@ describe('a page that says 404 instead of the engine', () => {
 
     expect(statuses(lab, 'GET', PATHS.backup)[1]).toBe(404);
     expect(calls(lab, 'POST', PATHS.backups)).toHaveLength(1);
-    await expectStored(bench, vm, report);
+    await expectFrozenView(bench, vm, report);
   });
 });
 

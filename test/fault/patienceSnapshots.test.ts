@@ -3,14 +3,13 @@ import { describe, expect, it } from 'vitest';
 import {
   BACKUP_KINDS,
   addSmallVm,
-  messageCodes,
   PATHS,
   refusal,
   touch,
-} from '../helpers/engineFaults.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { backupSteps, cleanUp } from '../helpers/journals.ts';
-import { useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { messageCodes, expectCode } from '../helpers/codes.ts';
+import { backupSteps, cleanUp } from '../helpers/faults/killedVmWork.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 /** A live backup with a broken change map is refused at once, so that there is no first backup to be ended. */

@@ -2,10 +2,17 @@
 import { cpSync, rmSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { runCli, startCli, until } from '../helpers/cli.ts';
-import { BLOCK_BYTES, noise, seededRandom } from '../helpers/images.ts';
-import { chainOf, type Contents, expectPoints, type Pictured } from '../helpers/prunes.ts';
-import { expectRestored, filesOf, pointsOf } from '../helpers/repositories.ts';
+import { runCli, startCli, until } from '../helpers/cli/cli.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { noise, createRandom } from '../helpers/bytes/random.ts';
+import {
+  chainOf,
+  type Contents,
+  expectPoints,
+  type Pictured,
+} from '../helpers/repository/prunes.ts';
+import { expectRestored } from '../helpers/repository/imageSessions.ts';
+import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -17,12 +24,12 @@ const TIMEOUT_MS = 300_000;
 
 /** A disk of which each session changes one block and clears another. */
 function* states(): Generator<Contents> {
-  const random = seededRandom(SEED);
-  let a = noise(BLOCKS * BLOCK_BYTES, 'first');
-  const at = (): number => Math.floor(random() * BLOCKS) * BLOCK_BYTES;
+  const random = createRandom(SEED);
+  let a = noise('first', BLOCKS * BLOCK_BYTES);
+  const at = (): number => random.below(BLOCKS) * BLOCK_BYTES;
   for (let k = 0; k < POINTS; k++) {
     a = Buffer.from(a);
-    noise(BLOCK_BYTES, k).copy(a, at());
+    noise(k, BLOCK_BYTES).copy(a, at());
     if (k % 3 === 0) Buffer.alloc(BLOCK_BYTES).copy(a, at());
     yield { a };
   }
@@ -66,7 +73,7 @@ test(
     const [untouched, measured] = [temp.path('untouched'), temp.path('measured')];
     for (const copy of [untouched, measured]) cpSync(repository, copy, { recursive: true });
     const durationMs = await measurePrune(measured);
-    const random = seededRandom(SEED);
+    const random = createRandom(SEED);
     let killedCount = 0;
 
     for (let part = 0; part < KILLS; part++) {
@@ -75,7 +82,8 @@ test(
         rmSync(repository, { recursive: true });
         cpSync(untouched, repository, { recursive: true });
       }
-      if (await killPrune(repository, ((part + random()) / KILLS) * durationMs)) killedCount++;
+      if (await killPrune(repository, ((part + random.fraction()) / KILLS) * durationMs))
+        killedCount++;
       await expectKeptRestore(chain);
     }
     const last = await runCli(pruneArgs(repository));

@@ -2,9 +2,11 @@
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
-import { blocks, MIB, noise, writeImage } from '../helpers/images.ts';
-import { backup, expectClean, filesOf, pointsOf } from '../helpers/repositories.ts';
-import { canMountVolumes, inSmallVolume } from '../helpers/smallVolume.ts';
+import { blocks, MIB, writeImage } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { backup, expectClean } from '../helpers/repository/imageSessions.ts';
+import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
+import { canMountVolumes, inSmallVolume } from '../helpers/folders.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -15,7 +17,7 @@ describe.runIf(await canMountVolumes())('on a volume without room for another fu
       const repository = path.join(volume, 'repo');
       const image = writeImage(temp.path('a'), blocks('Ab'));
       await backup(repository, image);
-      const content = noise(3 * MIB, 1);
+      const content = noise(1, 3 * MIB);
       await backup(repository, writeImage(image, content), {
         mode: 'full',
         blockSizeBytes: undefined,

@@ -2,18 +2,17 @@
 import { describe, expect, it } from 'vitest';
 import { type ErrorCode, exitCodeOf } from '../../src/core/errors.ts';
 import type { RestoreVmOptions } from '../../src/sessions/restore/restoreVm.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { expectCode } from '../helpers/errors.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { expectCode, messageCodes } from '../helpers/codes.ts';
 import {
   addVm,
-  codesOf,
   countRequests,
   diskNames,
-  filesOf,
+  fileKindsOf,
   WRITES,
-} from '../helpers/faultScene.ts';
-import { BLOCK_BYTES, GIB_BYTES, MIB } from '../helpers/images.ts';
-import { type LabBench, useLab } from '../helpers/lab.ts';
+} from '../helpers/faults/sessionFaults.ts';
+import { BLOCK_BYTES, GIB_BYTES, MIB } from '../helpers/bytes/images.ts';
+import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 
 const CREATE_DISK = { server: 'engine', method: 'POST', path: /\/disks$/ } as const;
 const CANCELS = { method: 'POST', path: /\/imagetransfers\/[^/]+\/cancel$/ } as const;
@@ -26,7 +25,7 @@ async function expectUndone(
 ): Promise<void> {
   const { lab } = bench;
   const before = { disks: await diskNames(lab), vms: lab.vms.map(({ id }) => id) };
-  const files = filesOf(bench);
+  const files = fileKindsOf(bench);
   const [vm] = lab.vms;
   if (!vm) throw new Error('no VM');
 
@@ -35,7 +34,7 @@ async function expectUndone(
   expect(exitCodeOf(error)).toBe(1);
   expect(await diskNames(lab)).toEqual(before.disks);
   expect(lab.vms.map(({ id }) => id)).toEqual(before.vms);
-  expect(filesOf(bench)).toEqual(files);
+  expect(fileKindsOf(bench)).toEqual(files);
 }
 
 describe('row 59: an upload that the engine does not accept', () => {
@@ -107,7 +106,7 @@ describe('row 61: an upload that is cancelled', () => {
     await expectUndone(bench, 'TRANSFER_CHECKSUM_MISMATCH');
 
     expect(countRequests(bench.lab, CANCELS)).toBe(1);
-    expect(codesOf(bench)).toEqual([]);
+    expect(messageCodes(bench)).toEqual([]);
   });
 
   it('by a write that the server refuses is not tried again', async () => {

@@ -1,12 +1,12 @@
 /** Rows 63 to 65 of the fault table, and names that are taken: where a restore goes, and what is not its own. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { addVm, countRequests, diskNames, filesOf } from '../helpers/faultScene.ts';
-import { MIB } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { addVm, countRequests, diskNames, fileKindsOf } from '../helpers/faults/sessionFaults.ts';
+import { MIB } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 const CREATE_DISK = { server: 'engine', method: 'POST', path: /\/disks$/ } as const;
 const CREATE_VM = { server: 'engine', method: 'POST', path: /\/vms$/ } as const;
@@ -34,7 +34,7 @@ describe('row 63: a storage domain that the engine does not know', () => {
     const error = await expectCode(bench.restore(vm), 'ENGINE_NOT_FOUND');
 
     expect(exitCodeOf(error)).toBe(1);
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full']);
   });
 });
 
@@ -52,7 +52,7 @@ describe('row 64: a new disk that does not get ready', () => {
 
     expect(exitCodeOf(error)).toBe(1);
     const journal = expect.stringMatching(/^restore\..+\.ndjson$/) as unknown;
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full', journal]);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full', journal]);
   });
 
   it('in time for the clean-up is removed', async () => {
@@ -72,7 +72,7 @@ describe('row 64: a new disk that does not get ready', () => {
     await expectCode(bench.restore(vm, { engine, onStatus: heal }), 'ENGINE_PHASE_TIMEOUT');
 
     expect(await diskNames(lab)).toEqual(before);
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full']);
   });
 
   it('because the engine has removed it again ends the restore', async () => {
@@ -85,7 +85,7 @@ describe('row 64: a new disk that does not get ready', () => {
 
     await expectCode(bench.restore(vm), 'ENGINE_FAULT');
 
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full']);
   });
 });
 
@@ -136,7 +136,7 @@ describe('a name that is taken', () => {
 
     expect(lab.vms.map((one) => one.name)).toEqual([vm.name, name]);
     expect(await diskNames(lab)).toEqual(['other', 'sys']);
-    expect(filesOf(bench)).toEqual(['chain metadata', 'full']);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full']);
   });
 
   it('by a disk of another restore meanwhile leaves that disk alone', async () => {

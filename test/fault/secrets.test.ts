@@ -5,12 +5,17 @@
 import { describe, expect, it } from 'vitest';
 import type { LabAction, LabDiskSpec, LabMatch } from '../../lab/src/index.ts';
 import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
-import { Evidence } from '../helpers/evidence.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { leak, LEAKY_SERVERS, WRONG_PASSWORD, WRONG_SETTINGS } from '../helpers/leakyFailures.ts';
+import {
+  Evidence,
+  leak,
+  LEAKY_SERVERS,
+  WRONG_PASSWORD,
+  WRONG_SETTINGS,
+} from '../helpers/faults/secrets.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
-import { VM_KINDS, type VmKind, VmScene } from '../helpers/vmScene.ts';
+import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
 
 const bench = useLab();
 const [HYBRID] = VM_KINDS as [VmKind];

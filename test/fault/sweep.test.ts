@@ -4,13 +4,12 @@
  * fault at every operation; the suite tries each fault once, at operations spread over the work.
  */
 import { expect, test } from 'vitest';
-import { FILE_FAULTS, type FileFault } from '../helpers/faultyFiles.ts';
+import { FILE_FAULTS, type FileFault } from '../helpers/faults/faultyFiles.ts';
 import { IS_LONG_FORM } from '../helpers/longForm.ts';
-import { PlainLab } from '../helpers/plainLab.ts';
-import { sweep, type SweepScenario } from '../helpers/sweep.ts';
-import { engineScenario } from '../helpers/sweepEngine.ts';
-import { IMAGE_SCENARIOS } from '../helpers/sweepImages.ts';
-import { CHAIN_SCENARIOS } from '../helpers/sweepPrunes.ts';
+import { PlainLab } from '../helpers/lab/plainLab.ts';
+import { sweep, type SweepScenario } from '../helpers/faults/sweep.ts';
+import { engineScenario, IMAGE_SCENARIOS } from '../helpers/faults/sweepSessions.ts';
+import { CHAIN_SCENARIOS } from '../helpers/faults/sweepPrunes.ts';
 
 const LIMIT_MS = 3_600_000;
 

@@ -4,18 +4,16 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { expectCode, failureOf } from '../helpers/errors.ts';
-import { FaultyFiles } from '../helpers/faultyFiles.ts';
-import { blocks, writeImage } from '../helpers/images.ts';
-import { contentOf } from '../helpers/plainRepository.ts';
+import { expectCode, failureOf } from '../helpers/codes.ts';
+import { FaultyFiles } from '../helpers/faults/faultyFiles.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
 import {
+  contentOf,
   backup,
   expectClean,
   expectRestored,
-  filesOf,
-  onlyFileOf,
-  pointsOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/imageSessions.ts';
+import { filesOf, onlyFileOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -8,12 +8,12 @@ import { describe, expect, it } from 'vitest';
 import { toFailure } from '../../src/core/errors.ts';
 import type { LabAction } from '../../lab/src/index.ts';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { useLab } from '../helpers/lab.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { expectCode } from '../helpers/codes.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { vmFoldersOf } from '../helpers/repositories.ts';
-import { VM_KINDS, type VmKind, VmScene } from '../helpers/vmScene.ts';
+import { vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
+import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
 
 const bench = useLab();
 const MAX_REQUESTS = 200;

@@ -7,13 +7,15 @@ import { describe, expect, it } from 'vitest';
 import type { LabMatch } from '../../lab/src/index.ts';
 import { cleanupVm } from '../../src/sessions/cleanup/cleanupVm.ts';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { LAB_TIMINGS, useLab } from '../helpers/lab.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
-import { createRandom } from '../helpers/random.ts';
-import { vmFoldersOf } from '../helpers/repositories.ts';
-import { killAt, type KillResult, type VmWork } from '../helpers/vmKill.ts';
-import { codesOf, VM_KINDS, type VmKind, VmScene } from '../helpers/vmScene.ts';
+import { createRandom } from '../helpers/bytes/random.ts';
+import { vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
+import { killAt, type KillResult, type VmWork } from '../helpers/faults/killedVmWork.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
 
 const bench = useLab();
 const SEED = 20_261_122;
@@ -158,7 +160,7 @@ describe('a session that is killed', () => {
 
     const report = await scene.session({ blockSizeBytes: BLOCK_BYTES });
     expect(report).toMatchObject({ pointType: 'full', pointNumber: 1 });
-    expect(codesOf(report)).toContain('JOB-606');
+    expect(messageCodes(report)).toContain('JOB-606');
     expect(bench.lab.leftovers()).toEqual([]);
     await scene.expectContinued({ disk0: 'incremental' });
   });

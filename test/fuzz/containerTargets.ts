@@ -20,12 +20,12 @@ import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { makeFastFolder } from '../helpers/fastFolder.ts';
-import { blocks, writeImage } from '../helpers/images.ts';
-import { MemoryStorage } from '../helpers/memoryStorage.ts';
-import { backupFull, backupImage } from '../helpers/plainRepository.ts';
-import { noise, prose } from '../helpers/random.ts';
-import { fileOf, incrementOf, writeContainer } from '../helpers/vbk.ts';
+import { makeFastFolder } from '../helpers/folders.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { MemoryStorage } from '../helpers/bytes/memoryStorage.ts';
+import { backup } from '../helpers/repository/imageSessions.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
+import { fileOf, incrementOf, writeContainer } from '../helpers/bytes/smallContainers.ts';
 import { mutateXml } from './mutate.ts';
 import { mutateContainer } from './mutateContainer.ts';
 import { type FuzzTarget, rootFolder } from './target.ts';
@@ -37,7 +37,7 @@ const GOLDEN = [
   'g07-chain-1.vib',
   'g09-edges.vbk',
 ];
-const BLOCK_BYTES = 4096;
+const SMALL_BLOCK_BYTES = 4096;
 /** References that one page of metadata can hold. */
 const REFERENCES_PER_PAGE = 90;
 /** Reads and bytes that a file of a page may cost: metadata is walked several times, page by page. */
@@ -51,7 +51,7 @@ class CountingStorage extends MemoryStorage {
   #reads = 0;
 
   override async read(target: Uint8Array, offsetBytes: number): Promise<void> {
-    const limit = 10_000 + (this.content.length / BLOCK_BYTES) * READS_PER_PAGE;
+    const limit = 10_000 + (this.content.length / SMALL_BLOCK_BYTES) * READS_PER_PAGE;
     if (++this.#reads > limit) throw new Error(`more than ${limit} reads`);
     if (target.length > this.content.length + SLOT_BYTES)
       throw new Error(`a read of ${target.length} B`);
@@ -99,13 +99,17 @@ async function takeContainer(input: Buffer): Promise<void> {
 
 async function ownContainer(): Promise<Buffer> {
   const properties = [{ name: 'Text', type: 'AString', value: 'x'.repeat(5000) }] as const;
-  const content = Buffer.concat([prose(1, BLOCK_BYTES), noise(2, BLOCK_BYTES), noise(3, 100)]);
-  const patches = [0, 5].map((index) => [index, noise(index, BLOCK_BYTES)] as const);
+  const content = Buffer.concat([
+    prose(1, SMALL_BLOCK_BYTES),
+    noise(2, SMALL_BLOCK_BYTES),
+    noise(3, 100),
+  ]);
+  const patches = [0, 5].map((index) => [index, noise(index, SMALL_BLOCK_BYTES)] as const);
   const disks = [
-    { ...fileOf('disk', content, BLOCK_BYTES), properties },
-    incrementOf('changes', 9 * BLOCK_BYTES, patches),
+    { ...fileOf('disk', content, SMALL_BLOCK_BYTES), properties },
+    incrementOf('changes', 9 * SMALL_BLOCK_BYTES, patches),
   ];
-  return (await writeContainer({ blockSizeBytes: BLOCK_BYTES, disks })).content;
+  return (await writeContainer({ blockSizeBytes: SMALL_BLOCK_BYTES, disks })).content;
 }
 
 export async function containerTarget(): Promise<FuzzTarget> {
@@ -137,9 +141,9 @@ class ChainScene {
   }
 
   async build(): Promise<void> {
-    for (const [k, letters] of ['Aa0', 'Ba0', 'BCx'].entries()) {
+    for (const letters of ['Aa0', 'Ba0', 'BCx']) {
       const image = writeImage(path.join(this.folder, 'image'), blocks(letters));
-      await (k === 0 ? backupFull : backupImage)(this.repository, image);
+      await backup(this.repository, image);
     }
     rmSync(path.join(this.folder, 'image'));
     cpSync(this.repository, path.join(this.folder, 'sound'), { recursive: true });

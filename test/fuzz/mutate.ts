@@ -1,5 +1,5 @@
 /** Changes of inputs: raw bytes, texts, JSON trees, XML attributes. Reproducible from the random source alone. */
-import type { Random } from '../helpers/random.ts';
+import type { Random } from '../helpers/bytes/random.ts';
 
 /** Longer inputs take long for no other reason than their length. */
 export const MAX_INPUT_BYTES: number = 2 * 1024 * 1024;

@@ -4,8 +4,8 @@
  */
 import { PAGE_BYTES } from '../../src/container/format/layout.ts';
 import type { SnapshotSlot } from '../../src/container/format/snapshotSlots.ts';
-import { Forgery } from '../helpers/forge.ts';
-import type { Random } from '../helpers/random.ts';
+import { Forgery } from '../helpers/bytes/forgery.ts';
+import type { Random } from '../helpers/bytes/random.ts';
 import { interestingNumber, mutateBytes, pick } from './mutate.ts';
 
 /** Sizes of the records in vectors, and places of fields in them that hold links, counts, sizes and ids. */

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { BackupError } from '../../src/core/errors.ts';
-import { createRandom, type Random } from '../helpers/random.ts';
+import { createRandom, type Random } from '../helpers/bytes/random.ts';
 import { MAX_INPUT_BYTES } from './mutate.ts';
 
 /** One reader of input from outside. */

@@ -1,4 +1,7 @@
-/** Worker threads and the spawned command line run the compiled product, so it is compiled before the tests. */
+/**
+ * Compiles the product before the tests: worker threads and the spawned command line run the
+ * compiled files.
+ */
 import { execFileSync } from 'node:child_process';
 
 const TSC = 'node_modules/typescript/bin/tsc';

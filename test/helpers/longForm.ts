@@ -1,8 +1,11 @@
-/** What `npm test` leaves to `npm run sweep`. */
+/** Long tests: `npm run sweep` runs all of them, `npm test` a part. */
 
 export const IS_LONG_FORM: boolean = process.env['SWEEP'] === 'full';
 
-/** All rows in the long form, else every fifth: rows that start processes or whole sessions take seconds each. */
+/**
+ * All rows in the long form, otherwise every fifth. For rows that take seconds, since they start
+ * processes or whole sessions.
+ */
 export function inTurn<const T>(rows: readonly T[]): readonly T[] {
   return IS_LONG_FORM ? rows : rows.filter((_, k) => k % 5 === 0);
 }

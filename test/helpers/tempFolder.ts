@@ -1,8 +1,8 @@
-/** Temporary folders that vanish with the test that asked for them. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+/** Temporary folders of tests, deleted when their tests have ended. */
+import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, onTestFinished } from 'vitest';
+import { makeFolder } from './folders.ts';
 
 export interface TempFolder {
   /** Path of `name` inside the folder; nothing is made there. */
@@ -21,16 +21,25 @@ export function useSharedTempFolder(): TempFolder {
   return folderWithin(beforeAll, afterAll);
 }
 
+/** Makes a folder for the test that runs now. @returns its path. */
+export function tempFolderOfTest(): string {
+  const folder = makeFolder('test');
+  onTestFinished(() => remove(folder));
+  return folder;
+}
+
+function remove(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+}
+
 type Hook = (work: () => void) => void;
 
 function folderWithin(before: Hook, after: Hook): TempFolder {
   let root = '';
   before(() => {
-    root = mkdtempSync(path.join(tmpdir(), 'ovirt-cbt-test-'));
+    root = makeFolder('test');
   });
-  after(() => {
-    rmSync(root, { recursive: true, force: true });
-  });
+  after(() => remove(root));
   return {
     path: (...names) => path.join(root, ...names),
     make: (name) => {

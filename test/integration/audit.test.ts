@@ -4,11 +4,11 @@ import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { jobOf, useCliLab } from '../helpers/cliLab.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { noise, prose } from '../helpers/random.ts';
-import { codesOf } from '../helpers/vmScene.ts';
+import { jobOf, useCliLab } from '../helpers/cli/cliLab.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
+import { messageCodes } from '../helpers/codes.ts';
 
 const BLOCKS = 40;
 const DATA_BLOCKS = 20;
@@ -39,7 +39,7 @@ describe('an audit', () => {
 
     const report = await session(vm, 1);
 
-    expect(codesOf(report)).toEqual(['CBT-108']);
+    expect(messageCodes(report)).toEqual(['CBT-108']);
     expect(report.disks).toMatchObject([
       {
         mode: 'compare',
@@ -79,7 +79,7 @@ describe('an audit', () => {
 
     const report = await session(vm, 0.1);
 
-    expect(codesOf(report)).toEqual([]);
+    expect(messageCodes(report)).toEqual([]);
     expect(report.disks).toMatchObject([
       {
         mode: 'incremental',

@@ -3,11 +3,12 @@ import { mkdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } 
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { expectFailure, runCli } from '../helpers/cli.ts';
-import { SECOND, useCliChain } from '../helpers/cliChain.ts';
-import { firstExtent } from '../helpers/containers.ts';
-import { flipBit, noise, writeImage } from '../helpers/images.ts';
-import { expectRestored, pointsOf } from '../helpers/repositories.ts';
+import { expectFailure, runCli } from '../helpers/cli/cli.ts';
+import { SECOND, useCliChain } from '../helpers/cli/cliChain.ts';
+import { firstExtent, pointsOf } from '../helpers/repository/repositoryFiles.ts';
+import { flipBit, writeImage } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { expectRestored } from '../helpers/repository/imageSessions.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -52,8 +53,8 @@ describe('a container', () => {
   });
 
   test.each([
-    ['of plain text', () => noise(10_000, 1), 'FORMAT_BAD_MAGIC'],
-    ['of a few bytes', () => noise(10, 1), 'FORMAT_TRUNCATED'],
+    ['of plain text', () => noise(1, 10_000), 'FORMAT_BAD_MAGIC'],
+    ['of a few bytes', () => noise(1, 10), 'FORMAT_TRUNCATED'],
     ['of no bytes', () => Buffer.alloc(0), 'FORMAT_TRUNCATED'],
   ])('%s cannot be inspected', async (_name, content, code) => {
     const file = writeImage(temp.path('x.vbk'), content());

@@ -8,11 +8,13 @@ import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
-import { expectFailure, runCli, startCli, until } from '../helpers/cli.ts';
-import { FIRST, useCliChain } from '../helpers/cliChain.ts';
-import { MIB, noise, writeImage, writeSparseImage } from '../helpers/images.ts';
-import { backup, expectClean, filesOf, onlyFileOf, vmFolderOf } from '../helpers/repositories.ts';
-import { canMountVolumes, inSmallVolume } from '../helpers/smallVolume.ts';
+import { expectFailure, runCli, startCli, until } from '../helpers/cli/cli.ts';
+import { FIRST, useCliChain } from '../helpers/cli/cliChain.ts';
+import { MIB, writeImage, writeSparseImage } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { backup, expectClean } from '../helpers/repository/imageSessions.ts';
+import { filesOf, onlyFileOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
+import { canMountVolumes, inSmallVolume } from '../helpers/folders.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -133,7 +135,7 @@ describe('no space left', async () => {
       chain.repository = path.join(folder, 'repo');
       writeImage(chain.image, FIRST);
       chain.firstPoint = (await backup(chain.repository, chain.image)).pointId;
-      writeImage(chain.image, noise(10 * MIB, 1));
+      writeImage(chain.image, noise(1, 10 * MIB));
 
       const result = await runCli(chain.backupArgs());
 
@@ -148,7 +150,7 @@ describe('no space left', async () => {
   test.runIf(canMount)('for a full is foretold', async () => {
     await inSmallVolume(4, async (folder) => {
       chain.repository = path.join(folder, 'repo');
-      writeImage(chain.image, noise(10 * MIB, 1));
+      writeImage(chain.image, noise(1, 10 * MIB));
 
       const result = await runCli(chain.backupArgs());
 
@@ -158,7 +160,7 @@ describe('no space left', async () => {
   });
 
   test.runIf(canMount)('for a restored image', async () => {
-    await backup(chain.repository, writeImage(chain.image, noise(3 * MIB, 1)));
+    await backup(chain.repository, writeImage(chain.image, noise(1, 3 * MIB)));
     await inSmallVolume(1, async (folder) => {
       const result = await runCli(chain.restoreArgs('--output', folder));
 

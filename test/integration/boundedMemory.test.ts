@@ -6,8 +6,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { SinkBlock } from '../../src/flow/records.ts';
 import { callbackSink } from '../../src/flow/sinks/plainSinks.ts';
-import { diskImage } from '../helpers/diskImage.ts';
-import { openPipelineRun } from '../helpers/pipelineRun.ts';
+import { diskImage } from '../helpers/pipeline/diskPicture.ts';
+import { openPipelineRun } from '../helpers/pipeline/pipelineRun.ts';
 
 const BLOCK_COUNT = 400;
 const SLOT_COUNT = 5;

@@ -5,7 +5,14 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { backupArgs, exitErrorOf, expectFailure, runCli, startCli, until } from '../helpers/cli.ts';
+import {
+  backupArgs,
+  exitErrorOf,
+  expectFailure,
+  runCli,
+  startCli,
+  until,
+} from '../helpers/cli/cli.ts';
 import {
   blocks,
   MIB,
@@ -13,17 +20,10 @@ import {
   sha256OfFile,
   writeImage,
   writeSparseImage,
-} from '../helpers/images.ts';
+} from '../helpers/bytes/images.ts';
 import { inTurn } from '../helpers/longForm.ts';
-import {
-  backup,
-  expectClean,
-  expectRestored,
-  filesOf,
-  onlyFileOf,
-  pointsOf,
-  VM,
-} from '../helpers/repositories.ts';
+import { backup, expectClean, expectRestored, VM } from '../helpers/repository/imageSessions.ts';
+import { filesOf, onlyFileOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -2,11 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabDiskSpec, LabVm } from '../../lab/src/index.ts';
-import { exitErrorOf, expectFailure } from '../helpers/cli.ts';
-import { changesOf, jobOf, messageCodesOf, useCliLab } from '../helpers/cliLab.ts';
+import { exitErrorOf, expectFailure } from '../helpers/cli/cli.ts';
+import { changesOf, jobOf, messageCodesOf, useCliLab } from '../helpers/cli/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
-import { noise } from '../helpers/random.ts';
-import { pointsOf, vmFoldersOf } from '../helpers/repositories.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { pointsOf, vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();

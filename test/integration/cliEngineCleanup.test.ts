@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabMatch, LabVm } from '../../lab/src/index.ts';
 import { type CleanupReport, cleanupVm } from '../../src/sessions/cleanup/cleanupVm.ts';
-import { type CliResult, expectFailure, until } from '../helpers/cli.ts';
-import { changesOf, messageCodesOf, useCliLab } from '../helpers/cliLab.ts';
-import { EngineClient, type Json } from '../helpers/engineClient.ts';
-import { fileTree } from '../helpers/fileTree.ts';
-import { noise } from '../helpers/random.ts';
-import { filesOf } from '../helpers/repositories.ts';
+import { type CliResult, expectFailure, until } from '../helpers/cli/cli.ts';
+import { changesOf, messageCodesOf, useCliLab } from '../helpers/cli/cliLab.ts';
+import { EngineClient, type Json } from '../helpers/lab/engineClient.ts';
+import { fileTree, filesOf } from '../helpers/repository/repositoryFiles.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { messageCodes } from '../helpers/codes.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();
@@ -165,7 +165,7 @@ describe('cleanup of a VM', () => {
     bench.lab.behaviour.mergeFails = true;
     const vm = await addVm();
     bench.lab.behaviour.mergeFails = false;
-    expect(bench.messages.map(({ code }) => code)).toEqual(['SNP-201']);
+    expect(messageCodes(bench)).toEqual(['SNP-201']);
     const { repository } = bench;
 
     // Runs in this process, because it waits for a snapshot to vanish.

@@ -5,8 +5,8 @@ import path from 'node:path';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { expectFailure, type RunningCli, runCli, startCli } from '../helpers/cli.ts';
-import { modeOf } from '../helpers/repositories.ts';
+import { expectFailure, type RunningCli, runCli, startCli } from '../helpers/cli/cli.ts';
+import { modeOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

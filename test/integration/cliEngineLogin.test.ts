@@ -3,8 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { createLabAuthority } from '../../lab/src/http/certificates.ts';
-import { expectFailure, type RunningCli, startCli } from '../helpers/cli.ts';
-import { loginsOf, useCliLab } from '../helpers/cliLab.ts';
+import { expectFailure, type RunningCli, startCli } from '../helpers/cli/cli.ts';
+import { loginsOf, useCliLab } from '../helpers/cli/cliLab.ts';
 
 const MIB = 1024 * 1024;
 /** Nobody listens on port 1. */

@@ -4,9 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { PreflightReport } from '../../src/sessions/backup/vm/preflightVm.ts';
-import { type CliResult, expectFailure } from '../helpers/cli.ts';
-import { changesOf, messageCodesOf, useCliLab } from '../helpers/cliLab.ts';
-import { fileTree } from '../helpers/fileTree.ts';
+import { type CliResult, expectFailure } from '../helpers/cli/cli.ts';
+import { changesOf, messageCodesOf, useCliLab } from '../helpers/cli/cliLab.ts';
+import { fileTree } from '../helpers/repository/repositoryFiles.ts';
+import { messageCodes } from '../helpers/codes.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();
@@ -89,7 +90,7 @@ describe('preflight', () => {
       'sys',
       'grown',
     ]);
-    expect(report.messages.map(({ code }) => code)).toEqual(messageCodesOf(result));
+    expect(messageCodes(report)).toEqual(messageCodesOf(result));
   });
 
   it('says what the session then does', async () => {

@@ -5,11 +5,11 @@ import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { RestoreVmReport } from '../../src/sessions/restore/restoreVm.ts';
-import { type CliResult, exitErrorOf, expectFailure } from '../helpers/cli.ts';
-import { changesOf, useCliLab } from '../helpers/cliLab.ts';
+import { type CliResult, exitErrorOf, expectFailure } from '../helpers/cli/cli.ts';
+import { changesOf, useCliLab } from '../helpers/cli/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
-import { noise } from '../helpers/random.ts';
-import { filesOf } from '../helpers/repositories.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { filesOf } from '../helpers/repository/repositoryFiles.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();

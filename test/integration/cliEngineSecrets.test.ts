@@ -1,8 +1,8 @@
 /** The command line prints no secret of an engine, for any end of a session and any log level. */
 import { expect, it } from 'vitest';
-import { useCliLab } from '../helpers/cliLab.ts';
-import { Evidence } from '../helpers/evidence.ts';
-import { VM_KINDS, type VmKind, VmScene } from '../helpers/vmScene.ts';
+import { useCliLab } from '../helpers/cli/cliLab.ts';
+import { Evidence } from '../helpers/faults/secrets.ts';
+import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
 
 const bench = useCliLab();
 const [HYBRID] = VM_KINDS as [VmKind];

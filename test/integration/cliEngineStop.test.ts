@@ -2,11 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabAction, LabMatch, LabVm } from '../../lab/src/index.ts';
-import { type RunningCli, until } from '../helpers/cli.ts';
-import { useCliLab } from '../helpers/cliLab.ts';
+import { type RunningCli, until } from '../helpers/cli/cli.ts';
+import { useCliLab } from '../helpers/cli/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
-import { noise } from '../helpers/random.ts';
-import { filesOf, pointsOf } from '../helpers/repositories.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();

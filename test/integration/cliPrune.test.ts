@@ -2,10 +2,11 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { expectFailure, runCli } from '../helpers/cli.ts';
-import { blocks } from '../helpers/images.ts';
-import { chainOf, expectPoints, type Pictured } from '../helpers/prunes.ts';
-import { pointsOf, VM, vmFolderOf } from '../helpers/repositories.ts';
+import { expectFailure, runCli } from '../helpers/cli/cli.ts';
+import { blocks } from '../helpers/bytes/images.ts';
+import { chainOf, expectPoints, type Pictured } from '../helpers/repository/prunes.ts';
+import { pointsOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
+import { VM } from '../helpers/repository/imageSessions.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

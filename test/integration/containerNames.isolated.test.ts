@@ -1,7 +1,8 @@
 /** Names of containers when the clock was set back and the random part repeats. */
 import { afterEach, expect, test, vi } from 'vitest';
-import { blocks, writeImage } from '../helpers/images.ts';
-import { backup, expectRestored, pointsOf } from '../helpers/repositories.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { backup, expectRestored } from '../helpers/repository/imageSessions.ts';
+import { pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

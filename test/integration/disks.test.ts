@@ -1,13 +1,10 @@
 /** Disks that are resized, added and removed between the restore points of a chain. */
 import { describe, expect, test } from 'vitest';
-import { BLOCK_BYTES, blocks, noise, writeImage } from '../helpers/images.ts';
-import {
-  backup,
-  expectClean,
-  expectRestored,
-  messageCodes,
-  pointsOf,
-} from '../helpers/repositories.ts';
+import { BLOCK_BYTES, blocks, writeImage } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { backup, expectClean, expectRestored } from '../helpers/repository/imageSessions.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -35,7 +32,7 @@ describe('a resized image', () => {
     ['grown from a short last block', [content.subarray(0, -100), content]],
     [
       'grown by zeros from a short last block',
-      [noise(1000, 1), Buffer.concat([noise(1000, 1), Buffer.alloc(BLOCK_BYTES)])],
+      [noise(1, 1000), Buffer.concat([noise(1, 1000), Buffer.alloc(BLOCK_BYTES)])],
     ],
     ['shrunk by whole blocks', [content, content.subarray(0, 2 * BLOCK_BYTES)]],
     ['shrunk into a block', [content, content.subarray(0, 2 * BLOCK_BYTES + 777)]],
@@ -51,7 +48,7 @@ describe('a resized image', () => {
   test.each([
     ['the same data', content],
     ['zeros', Buffer.concat([content.subarray(0, 777), Buffer.alloc(3 * BLOCK_BYTES)])],
-    ['other data', Buffer.concat([content.subarray(0, 777), noise(3 * BLOCK_BYTES, 2)])],
+    ['other data', Buffer.concat([content.subarray(0, 777), noise(2, 3 * BLOCK_BYTES)])],
   ])('that was shrunk and grown again by %s keeps every state', async (_name, last) => {
     const codes = await expectHistoryKept([content, content.subarray(0, 777), last, last]);
 

@@ -1,6 +1,5 @@
 /** Runs the commands and compares the facts of the documents, so that they stay true. */
 import { execFile, execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -10,7 +9,8 @@ import { createProgram } from '../../src/cli/program.ts';
 import { ERROR_CODES, EXIT_CODES } from '../../src/core/errors.ts';
 import { MESSAGE_CODES, sessionMessage } from '../../src/core/messages.ts';
 import { addSampleVms, startLab } from '../../lab/src/index.ts';
-import { tempDir } from '../helpers/tempDir.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { tempFolderOfTest } from '../helpers/tempFolder.ts';
 
 const run = promisify(execFile);
 
@@ -35,8 +35,8 @@ function withoutComment(line: string): string {
 }
 
 function folderWithDisk(): string {
-  const folder = tempDir();
-  const content = Buffer.concat([Buffer.alloc(2 << 20, 'text '), randomBytes(99_999)]);
+  const folder = tempFolderOfTest();
+  const content = Buffer.concat([Buffer.alloc(2 << 20, 'text '), noise(1, 99_999)]);
   writeFileSync(path.join(folder, 'disk.raw'), content);
   return folder;
 }
@@ -128,7 +128,7 @@ describe('docs/library.md', () => {
   const outputs = fenced('docs/library.md', 'text');
 
   it.each(examples.map((_, k) => k))('has example %d, which prints what it says', (k) => {
-    expect(runExample(examples[k] ?? '', tempDir())).toBe(outputs[k]);
+    expect(runExample(examples[k] ?? '', tempFolderOfTest())).toBe(outputs[k]);
   });
 });
 

@@ -16,18 +16,13 @@ import {
   linesOf,
   rot,
   rotSome,
-} from '../helpers/bitRot.ts';
-import { BLOCK_BYTES, prose, sha256, sha256OfFile, writeImage } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { createRandom, type Random } from '../helpers/random.ts';
-import {
-  backup,
-  expectRestored,
-  messageCodes,
-  pointsOf,
-  restore,
-  vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/faults/bitRot.ts';
+import { BLOCK_BYTES, sha256, sha256OfFile, writeImage } from '../helpers/bytes/images.ts';
+import { prose, createRandom, type Random } from '../helpers/bytes/random.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { backup, expectRestored, restore } from '../helpers/repository/imageSessions.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { pointsOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const FLIPS = 100;
@@ -96,7 +91,7 @@ class BlockImage {
 
   constructor(blockCount: number, random: Random) {
     this.#random = random;
-    this.#blocks = Array.from({ length: blockCount }, (_, k) => prose(BLOCK_BYTES, `block ${k}`));
+    this.#blocks = Array.from({ length: blockCount }, (_, k) => prose(`block ${k}`, BLOCK_BYTES));
   }
 
   get content(): Buffer {
@@ -109,7 +104,7 @@ class BlockImage {
     for (let k = 0; k < count; k++) {
       const index = this.#random.below(this.#blocks.length);
       const text = `block ${index} of round ${this.#round}`;
-      this.#blocks[index] = k % 10 === 9 ? Buffer.alloc(BLOCK_BYTES) : prose(BLOCK_BYTES, text);
+      this.#blocks[index] = k % 10 === 9 ? Buffer.alloc(BLOCK_BYTES) : prose(text, BLOCK_BYTES);
     }
   }
 }
@@ -166,7 +161,7 @@ describe('a chain of images', () => {
     const repository = temp.path('repo');
     const folder = (): string => vmFolderOf(repository);
     const [first, second] = ['one', 'two'].map((text) =>
-      Buffer.concat([prose(BLOCK_BYTES, text), prose(BLOCK_BYTES, 'same')]),
+      Buffer.concat([prose(text, BLOCK_BYTES), prose('same', BLOCK_BYTES)]),
     );
     const full = await backup(repository, writeImage(temp.path('a'), first ?? Buffer.alloc(0)));
     const next = await backup(repository, writeImage(temp.path('a'), second ?? Buffer.alloc(0)));
@@ -197,7 +192,7 @@ describe('a chain of images', () => {
 
   test('stores a zero where a rotten block has become zero', async () => {
     const repository = temp.path('repo');
-    const content = Buffer.concat([prose(BLOCK_BYTES, 'one'), prose(BLOCK_BYTES, 'two')]);
+    const content = Buffer.concat([prose('one', BLOCK_BYTES), prose('two', BLOCK_BYTES)]);
     await backup(repository, writeImage(temp.path('a'), content));
     const { stored } = await composeAll(vmFolderOf(repository));
     rot(vmFolderOf(repository), stored.values(), SEED);
@@ -213,7 +208,7 @@ describe('a chain of images', () => {
 
   test('stores anew what cannot be read where the medium is bad', async () => {
     const repository = temp.path('repo');
-    const content = prose(3 * BLOCK_BYTES, 'three blocks');
+    const content = prose('three blocks', 3 * BLOCK_BYTES);
     await backup(repository, writeImage(temp.path('a'), content));
     const { stored } = await composeAll(vmFolderOf(repository));
     const bad = Math.max(...[...stored.values()].map(({ offsetBytes }) => offsetBytes));
@@ -229,7 +224,7 @@ describe('a chain of images', () => {
 
   test('is not healed by a record of another file', async () => {
     const repository = temp.path('repo');
-    await backup(repository, writeImage(temp.path('a'), prose(2 * BLOCK_BYTES, 'one')));
+    await backup(repository, writeImage(temp.path('a'), prose('one', 2 * BLOCK_BYTES)));
     const { stored } = await composeAll(vmFolderOf(repository));
     rot(vmFolderOf(repository), stored.values(), SEED);
     await verifyAll(repository);
@@ -239,7 +234,7 @@ describe('a chain of images', () => {
     const next = await backup(repository, temp.path('a'));
 
     expect(messageCodes(next)).not.toContain('REPO-502');
-    await expectRestored(repository, { a: prose(2 * BLOCK_BYTES, 'one') });
+    await expectRestored(repository, { a: prose('one', 2 * BLOCK_BYTES) });
   });
 });
 
@@ -252,7 +247,7 @@ describe('a chain of a VM', () => {
       for (let k = 0; k < count; k++) {
         const offsetBytes = random.below(BLOCKS) * BLOCK_BYTES;
         if (k % 5 === 4) disk.zero(offsetBytes, BLOCK_BYTES);
-        else disk.write(offsetBytes, prose(BLOCK_BYTES, `${disk.name} ${random.below(1 << 30)}`));
+        else disk.write(offsetBytes, prose(`${disk.name} ${random.below(1 << 30)}`, BLOCK_BYTES));
       }
     }
   }
@@ -268,7 +263,7 @@ describe('a chain of a VM', () => {
     const vm = bench.lab.addVm({ name: 'web01', disks });
     for (const disk of vm.disks) {
       for (let k = 0; k < BLOCKS; k++) {
-        disk.write(k * BLOCK_BYTES, prose(BLOCK_BYTES, `${disk.name} block ${k}`));
+        disk.write(k * BLOCK_BYTES, prose(`${disk.name} block ${k}`, BLOCK_BYTES));
       }
     }
     for (const edits of [0, 15, 15]) {
@@ -294,8 +289,8 @@ describe('a chain of a VM', () => {
       disks: [{ name: 'cow', sizeBytes: 8 * BLOCK_BYTES + 512 }],
     });
     const disk = vm.disk('cow');
-    disk.write(0, prose(6 * BLOCK_BYTES, 'a text of the guest'));
-    disk.write(2 * BLOCK_BYTES, prose(BLOCK_BYTES, 'another one'));
+    disk.write(0, prose('a text of the guest', 6 * BLOCK_BYTES));
+    disk.write(2 * BLOCK_BYTES, prose('another one', BLOCK_BYTES));
     disk.write(8 * BLOCK_BYTES, Buffer.alloc(512, 7));
     await bench.backup(vm);
     const folder = vmFolderOf(bench.repository);

@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
 import { type Lab, startLab } from '../../lab/src/index.ts';
-import { EngineClient, waitUntil } from '../helpers/engineClient.ts';
+import { EngineClient, waitUntil } from '../helpers/lab/engineClient.ts';
 
 const UNKNOWN_ID = '11111111-2222-4333-8444-555555555555';
 

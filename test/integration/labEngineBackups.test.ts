@@ -8,13 +8,13 @@ import {
   readyBackup,
   startBackup,
   wholeBackup,
-} from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+} from '../helpers/lab/engineFlows.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
 const LEGACY = { compatibility: [4, 6] } as const;
 const COLD = { ...LEGACY, status: 'down' } as const;
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 describe('a backup', () => {
   it.each([

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
 import type { LabVm } from '../../lab/src/index.ts';
-import type { Json } from '../helpers/engineClient.ts';
+import type { Json } from '../helpers/lab/engineClient.ts';
 import {
   dirtyOffsets,
   endBackup,
@@ -12,12 +12,12 @@ import {
   type ReadyBackup,
   readyBackup,
   wholeBackup,
-} from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+} from '../helpers/lab/engineFlows.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
 const GRANULE_BYTES = 64 * KIB;
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 /** Makes three backups and writes to granule 2, 4, 6 after each. @returns their checkpoints. */
 async function threeBackups(vm: LabVm): Promise<[string, string, string]> {

@@ -2,11 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { GIB, MIB } from '../../src/core/units.ts';
 import type { LabVm } from '../../lab/src/index.ts';
-import type { Answer, Json } from '../helpers/engineClient.ts';
-import { endBackup, readyBackup } from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+import type { Answer, Json } from '../helpers/lab/engineClient.ts';
+import { endBackup, readyBackup } from '../helpers/lab/engineFlows.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 async function nicsOf(vm: LabVm): Promise<string[]> {
   const { nic } = await fixture.client.get(`/vms/${vm.id}/nics`);

@@ -1,25 +1,14 @@
 /** Creating, changing, converting and deleting disks through the lab's engine. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
-import { type Lab, startLab } from '../../lab/src/index.ts';
-import { type Answer, EngineClient } from '../helpers/engineClient.ts';
-import { readyBackup, wholeBackup } from '../helpers/engineFlows.ts';
+import type { Answer } from '../helpers/lab/engineClient.ts';
+import { readyBackup, wholeBackup } from '../helpers/lab/engineFlows.ts';
+import { useSharedLabClient } from '../helpers/lab/useLab.ts';
 
-let lab: Lab;
-let client: EngineClient;
-
-beforeAll(async () => {
-  lab = await startLab();
-  client = await EngineClient.login(lab);
-});
-
-afterAll(async () => {
-  await client.close();
-  await lab.close();
-});
+const fixture = useSharedLabClient();
 
 async function create(fields: object, domain = 'data'): Promise<Answer> {
-  return await client.call('POST', '/disks', {
+  return await fixture.client.call('POST', '/disks', {
     name: 'made',
     provisioned_size: MIB,
     storage_domains: { storage_domain: [{ name: domain }] },
@@ -30,7 +19,7 @@ async function create(fields: object, domain = 'data'): Promise<Answer> {
 async function createOk(fields: object, domain = 'data'): Promise<string> {
   const { status, json, text } = await create(fields, domain);
   expect(status, text).toBe(202);
-  await client.waitFor(`/disks/${json['id']}`, 'status', 'ok');
+  await fixture.client.waitFor(`/disks/${json['id']}`, 'status', 'ok');
   return json['id'] as string;
 }
 
@@ -72,7 +61,7 @@ describe('a new disk', () => {
       initial_size: '4096',
       provisioned_size: String(MIB),
     });
-    await client.waitFor(`/disks/${id}`, 'status', 'ok');
+    await fixture.client.waitFor(`/disks/${id}`, 'status', 'ok');
     expect((await create({ id, format: 'cow' })).status).toBe(409);
   });
 
@@ -93,17 +82,17 @@ describe('a new disk', () => {
   });
 
   it('stays locked while creation hangs', async () => {
-    lab.behaviour.diskCreateHangs = true;
+    fixture.lab.behaviour.diskCreateHangs = true;
     const { json } = await create({ format: 'cow' });
     const path = `/disks/${json['id']}`;
     // A whole backup takes longer than the creation of a disk.
-    const vm = lab.addVm({ name: 'clock', disks: [{ name: 'tick', sizeBytes: MIB }] });
-    await wholeBackup(client, vm);
-    expect((await client.get(path))['status']).toBe('locked');
-    expect((await client.call('DELETE', path)).status).toBe(409);
-    expect(lab.leftovers()).toContainEqual(expect.stringContaining('is locked'));
-    lab.behaviour.diskCreateHangs = false;
-    await client.waitFor(path, 'status', 'ok');
+    const vm = fixture.lab.addVm({ name: 'clock', disks: [{ name: 'tick', sizeBytes: MIB }] });
+    await wholeBackup(fixture.client, vm);
+    expect((await fixture.client.get(path))['status']).toBe('locked');
+    expect((await fixture.client.call('DELETE', path)).status).toBe(409);
+    expect(fixture.lab.leftovers()).toContainEqual(expect.stringContaining('is locked'));
+    fixture.lab.behaviour.diskCreateHangs = false;
+    await fixture.client.waitFor(path, 'status', 'ok');
   });
 });
 
@@ -112,9 +101,9 @@ describe('changing a disk', () => {
     const cow = await createOk({ format: 'cow' });
     const raw = await createOk({ format: 'raw' });
 
-    const changed = await client.call('PUT', `/disks/${cow}`, { backup: 'incremental' });
+    const changed = await fixture.client.call('PUT', `/disks/${cow}`, { backup: 'incremental' });
     expect([changed.status, changed.json['backup']]).toEqual([200, 'incremental']);
-    const refused = await client.call('PUT', `/disks/${raw}`, { backup: 'incremental' });
+    const refused = await fixture.client.call('PUT', `/disks/${raw}`, { backup: 'incremental' });
     expect(refused.status).toBe(400);
     expect(refused.json['detail']).toContain(
       'Incremental backup is not supported for RAW format disks.',
@@ -122,28 +111,33 @@ describe('changing a disk', () => {
   });
 
   it('works through the attachment too', async () => {
-    const vm = lab.addVm({ name: 'put', disks: [{ name: 'p', sizeBytes: MIB, backup: 'none' }] });
+    const vm = fixture.lab.addVm({
+      name: 'put',
+      disks: [{ name: 'p', sizeBytes: MIB, backup: 'none' }],
+    });
     const path = `/vms/${vm.id}/diskattachments/${vm.disk('p').id}`;
-    const { status } = await client.call('PUT', path, { disk: { backup: 'incremental' } });
+    const { status } = await fixture.client.call('PUT', path, { disk: { backup: 'incremental' } });
 
     expect(status).toBe(200);
-    expect((await client.get(`/disks/${vm.disk('p').id}`))['backup']).toBe('incremental');
+    expect((await fixture.client.get(`/disks/${vm.disk('p').id}`))['backup']).toBe('incremental');
   });
 
   it('grows it and never shrinks it', async () => {
     const id = await createOk({ format: 'cow' });
 
-    expect((await client.call('PUT', `/disks/${id}`, { provisioned_size: 2 * MIB })).status).toBe(
-      200,
-    );
-    expect(lab.disk(id).sizeBytes).toBe(2 * MIB);
-    expect((await client.call('PUT', `/disks/${id}`, { provisioned_size: MIB })).status).toBe(400);
+    expect(
+      (await fixture.client.call('PUT', `/disks/${id}`, { provisioned_size: 2 * MIB })).status,
+    ).toBe(200);
+    expect(fixture.lab.disk(id).sizeBytes).toBe(2 * MIB);
+    expect(
+      (await fixture.client.call('PUT', `/disks/${id}`, { provisioned_size: MIB })).status,
+    ).toBe(400);
   });
 });
 
 describe('conversion', () => {
   it('turns raw into cow, which checkpoints then take in', async () => {
-    const vm = lab.addVm({
+    const vm = fixture.lab.addVm({
       name: 'convert',
       status: 'down',
       disks: [{ name: 'c', sizeBytes: MIB, format: 'raw' }],
@@ -151,31 +145,35 @@ describe('conversion', () => {
     const id = vm.disk('c').id;
     vm.disk('c').write(0, Buffer.from('kept'));
     const convert = (): Promise<Answer> =>
-      client.call('POST', `/disks/${id}/convert`, { disk: { format: 'cow' } });
+      fixture.client.call('POST', `/disks/${id}/convert`, { disk: { format: 'cow' } });
     vm.status = 'up';
     expect((await convert()).status).toBe(409);
     vm.status = 'down';
-    expect((await client.call('POST', `/disks/${id}/convert`, {})).status).toBe(400);
+    expect((await fixture.client.call('POST', `/disks/${id}/convert`, {})).status).toBe(400);
     const { status, json } = await convert();
 
     expect(status).toBe(200);
-    await client.waitFor(`/jobs/${json['job'].id}`, 'status', 'finished');
-    expect(await client.get(`/disks/${id}`)).toMatchObject({ format: 'cow', status: 'ok' });
+    await fixture.client.waitFor(`/jobs/${json['job'].id}`, 'status', 'finished');
+    expect(await fixture.client.get(`/disks/${id}`)).toMatchObject({ format: 'cow', status: 'ok' });
     expect(vm.disk('c').read(0, 4).toString()).toBe('kept');
-    const checkpoint = await wholeBackup(client, vm);
-    const disks = await client.get(`/vms/${vm.id}/checkpoints/${checkpoint}/disks`);
+    const checkpoint = await wholeBackup(fixture.client, vm);
+    const disks = await fixture.client.get(`/vms/${vm.id}/checkpoints/${checkpoint}/disks`);
     expect(disks['disk']).toHaveLength(1);
   });
 
   it('is refused for a disk with snapshots', async () => {
-    const vm = lab.addVm({
+    const vm = fixture.lab.addVm({
       name: 'chain',
       status: 'down',
       disks: [{ name: 'chain_disk', sizeBytes: MIB, rawBase: true }],
     });
-    const { status } = await client.call('POST', `/disks/${vm.disk('chain_disk').id}/convert`, {
-      disk: { format: 'raw' },
-    });
+    const { status } = await fixture.client.call(
+      'POST',
+      `/disks/${vm.disk('chain_disk').id}/convert`,
+      {
+        disk: { format: 'raw' },
+      },
+    );
 
     expect(status).toBe(409);
   });
@@ -183,54 +181,61 @@ describe('conversion', () => {
 
 describe('a cow disk over a raw base', () => {
   it('shows its base, and becomes raw without bitmaps with the last snapshot', async () => {
-    const vm = lab.addVm({
+    const vm = fixture.lab.addVm({
       name: 'trap',
       disks: [{ name: 'trap_disk', sizeBytes: MIB, rawBase: true }],
     });
     const id = vm.disk('trap_disk').id;
-    const checkpoint = await wholeBackup(client, vm);
+    const checkpoint = await wholeBackup(fixture.client, vm);
     const disks = `/vms/${vm.id}/checkpoints/${checkpoint}/disks`;
-    expect((await client.get(disks))['disk']).toHaveLength(1);
-    const volumes = await client.get(`/disks/${id}/disksnapshots`);
+    expect((await fixture.client.get(disks))['disk']).toHaveLength(1);
+    const volumes = await fixture.client.get(`/disks/${id}/disksnapshots`);
     expect(volumes['disk_snapshot']).toEqual([expect.objectContaining({ format: 'raw' })]);
-    expect(await client.get(`/disks/${id}`)).toMatchObject({
+    expect(await fixture.client.get(`/disks/${id}`)).toMatchObject({
       format: 'cow',
       backup: 'incremental',
     });
 
-    const snapshots = (await client.get(`/vms/${vm.id}/snapshots`))['snapshot'];
+    const snapshots = (await fixture.client.get(`/vms/${vm.id}/snapshots`))['snapshot'];
     const regular = snapshots.find(
       ({ snapshot_type }: { snapshot_type: string }) => snapshot_type === 'regular',
     );
-    await client.call('DELETE', `/vms/${vm.id}/snapshots/${regular.id}`);
-    await client.waitGone(`/vms/${vm.id}/snapshots/${regular.id}`);
+    await fixture.client.call('DELETE', `/vms/${vm.id}/snapshots/${regular.id}`);
+    await fixture.client.waitGone(`/vms/${vm.id}/snapshots/${regular.id}`);
 
-    expect(await client.get(`/disks/${id}`)).toMatchObject({ format: 'raw', backup: 'none' });
-    expect(await client.get(disks)).toEqual({});
-    expect(await client.get(`/disks/${id}/disksnapshots`)).toEqual({});
+    expect(await fixture.client.get(`/disks/${id}`)).toMatchObject({
+      format: 'raw',
+      backup: 'none',
+    });
+    expect(await fixture.client.get(disks)).toEqual({});
+    expect(await fixture.client.get(`/disks/${id}/disksnapshots`)).toEqual({});
   });
 });
 
 describe('deleting a disk', () => {
   it('takes it away from its VM a little later', async () => {
-    const vm = lab.addVm({ name: 'del', status: 'down', disks: [{ name: 'd', sizeBytes: MIB }] });
+    const vm = fixture.lab.addVm({
+      name: 'del',
+      status: 'down',
+      disks: [{ name: 'd', sizeBytes: MIB }],
+    });
     const id = vm.disk('d').id;
-    expect((await client.call('DELETE', `/disks/${id}`)).status).toBe(200);
-    await client.waitGone(`/disks/${id}`);
+    expect((await fixture.client.call('DELETE', `/disks/${id}`)).status).toBe(200);
+    await fixture.client.waitGone(`/disks/${id}`);
 
     expect(vm.disks).toEqual([]);
-    expect(lab.hasDisk('d')).toBe(false);
+    expect(fixture.lab.hasDisk('d')).toBe(false);
   });
 
   it('is refused for a disk that a backup locks or a running VM uses', async () => {
-    const vm = lab.addVm({ name: 'busy', disks: [{ name: 'b', sizeBytes: MIB }] });
+    const vm = fixture.lab.addVm({ name: 'busy', disks: [{ name: 'b', sizeBytes: MIB }] });
     const path = `/disks/${vm.disk('b').id}`;
-    expect((await client.call('DELETE', path)).status).toBe(409);
-    await readyBackup(client, vm);
+    expect((await fixture.client.call('DELETE', path)).status).toBe(409);
+    await readyBackup(fixture.client, vm);
     // The API shows a disk of a hybrid backup as free, the engine still holds its lock.
-    expect((await client.get(path))['status']).toBe('ok');
+    expect((await fixture.client.get(path))['status']).toBe('ok');
     vm.status = 'down';
-    const { status, json } = await client.call('DELETE', path);
+    const { status, json } = await fixture.client.call('DELETE', path);
     expect([status, json['detail']]).toEqual([409, expect.stringContaining('Disk is locked')]);
   });
 });

@@ -2,11 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
 import type { LabVm } from '../../lab/src/index.ts';
-import type { Answer } from '../helpers/engineClient.ts';
-import { diskRefs, endBackup, readyBackup } from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+import type { Answer } from '../helpers/lab/engineClient.ts';
+import { diskRefs, endBackup, readyBackup } from '../helpers/lab/engineFlows.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 async function backupWithId(vm: LabVm, correlationId: string): Promise<string> {
   const { json } = await fixture.client.call(

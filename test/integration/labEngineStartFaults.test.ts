@@ -8,13 +8,13 @@ import {
   readyBackup,
   startBackup,
   wholeBackup,
-} from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+} from '../helpers/lab/engineFlows.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
 const UNKNOWN_ID = '11111111-2222-4333-8444-555555555555';
 const LEGACY = { compatibility: [4, 6] } as const;
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 interface Refusal {
   readonly status: number;

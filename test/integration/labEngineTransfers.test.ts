@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
 import type { LabVm } from '../../lab/src/index.ts';
-import type { Answer } from '../helpers/engineClient.ts';
+import type { Answer } from '../helpers/lab/engineClient.ts';
 import {
   endBackup,
   endTransfer,
@@ -10,12 +10,12 @@ import {
   openDownload,
   readyBackup,
   startBackup,
-} from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+} from '../helpers/lab/engineFlows.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
 const UNKNOWN_ID = '11111111-2222-4333-8444-555555555555';
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 async function createTransfer(body: object): Promise<Answer> {
   return await fixture.client.call('POST', '/imagetransfers', {

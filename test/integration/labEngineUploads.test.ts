@@ -2,17 +2,17 @@
 import { describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
 import type { LabVm } from '../../lab/src/index.ts';
-import type { Answer, Json } from '../helpers/engineClient.ts';
+import type { Answer, Json } from '../helpers/lab/engineClient.ts';
 import {
   endBackup,
   endTransfer,
   eventCodes,
   openDownload,
   readyBackup,
-} from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+} from '../helpers/lab/engineFlows.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 async function createTransfer(body: object): Promise<Answer> {
   return await fixture.client.call('POST', '/imagetransfers', {

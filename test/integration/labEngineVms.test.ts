@@ -1,17 +1,15 @@
 /** VMs, their disks and cards, and the installation around them. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { GIB, MIB } from '../../src/core/units.ts';
-import { type Lab, type LabVm, startLab } from '../../lab/src/index.ts';
-import { EngineClient, type Json } from '../helpers/engineClient.ts';
+import type { LabVm } from '../../lab/src/index.ts';
+import type { Json } from '../helpers/lab/engineClient.ts';
+import { useSharedLabClient } from '../helpers/lab/useLab.ts';
 
-let lab: Lab;
-let client: EngineClient;
+const fixture = useSharedLabClient();
 let web: LabVm;
 
-beforeAll(async () => {
-  lab = await startLab();
-  client = await EngineClient.login(lab);
-  web = lab.addVm({
+beforeAll(() => {
+  web = fixture.lab.addVm({
     name: 'web1',
     nics: ['nic1'],
     disks: [
@@ -20,24 +18,19 @@ beforeAll(async () => {
       { name: 'web1_off', sizeBytes: 4 * MIB, active: false },
     ],
   });
-  lab.addVm({ name: 'web2', status: 'down', disks: [] });
-  lab.addVm({ name: 'db1', compatibility: [4, 6], disks: [] });
-  lab.addVm({ name: 'older', compatibility: [4, 4], disks: [] });
-});
-
-afterAll(async () => {
-  await client.close();
-  await lab.close();
+  fixture.lab.addVm({ name: 'web2', status: 'down', disks: [] });
+  fixture.lab.addVm({ name: 'db1', compatibility: [4, 6], disks: [] });
+  fixture.lab.addVm({ name: 'older', compatibility: [4, 4], disks: [] });
 });
 
 async function namesOf(path: string, list: string): Promise<string[]> {
-  const json = await client.get(path);
+  const json = await fixture.client.get(path);
   return ((json[list] ?? []) as { name: string }[]).map(({ name }) => name);
 }
 
 async function versionOf(name: string): Promise<unknown> {
-  const vm = await client.get(`/vms/${lab.vm(name).id}`);
-  const cluster = await client.get(`/clusters/${vm['cluster'].id}`);
+  const vm = await fixture.client.get(`/vms/${fixture.lab.vm(name).id}`);
+  const cluster = await fixture.client.get(`/clusters/${vm['cluster'].id}`);
   return vm['custom_compatibility_version'] ?? cluster['version'];
 }
 
@@ -57,7 +50,7 @@ describe('the list of VMs', () => {
   it('is searched by id, with regard to case when asked, and refuses an unknown field', async () => {
     expect(await namesOf(`/vms?search=id%3D${web.id}`, 'vm')).toEqual(['web1']);
     expect(await namesOf('/vms?search=name%3DWEB1&case_sensitive=true', 'vm')).toEqual([]);
-    expect((await client.call('GET', '/vms?search=colour%3Dred')).status).toBe(400);
+    expect((await fixture.client.call('GET', '/vms?search=colour%3Dred')).status).toBe(400);
   });
 
   it('comes in pages of max', async () => {
@@ -68,7 +61,7 @@ describe('the list of VMs', () => {
   });
 
   it('carries attachments and disks when they are followed', async () => {
-    const { vm: vms } = await client.get(
+    const { vm: vms } = await fixture.client.get(
       '/vms?search=name%3Dweb1&follow=DiskAttachments.disk,nics',
     );
     const [vm] = vms;
@@ -83,11 +76,11 @@ describe('the list of VMs', () => {
   });
 
   it('answers 500 to a link that cannot be followed', async () => {
-    expect((await client.call('GET', '/vms?follow=rainbow')).status).toBe(500);
-    lab.behaviour.followFails = true;
-    expect((await client.call('GET', '/vms?follow=nics')).status).toBe(500);
-    expect((await client.call('GET', '/vms')).status).toBe(200);
-    lab.behaviour.followFails = false;
+    expect((await fixture.client.call('GET', '/vms?follow=rainbow')).status).toBe(500);
+    fixture.lab.behaviour.followFails = true;
+    expect((await fixture.client.call('GET', '/vms?follow=nics')).status).toBe(500);
+    expect((await fixture.client.call('GET', '/vms')).status).toBe(200);
+    fixture.lab.behaviour.followFails = false;
   });
 });
 
@@ -99,28 +92,28 @@ describe('a VM', () => {
   });
 
   it('shows a host only while it runs', async () => {
-    expect((await client.get(`/vms/${web.id}`))['host'].id).toBeTypeOf('string');
-    expect((await client.get(`/vms/${lab.vm('web2').id}`))['host']).toBeUndefined();
+    expect((await fixture.client.get(`/vms/${web.id}`))['host'].id).toBeTypeOf('string');
+    expect((await fixture.client.get(`/vms/${fixture.lab.vm('web2').id}`))['host']).toBeUndefined();
   });
 
   it('starts and stops, with the fault of a refusal inside the action', async () => {
-    const path = `/vms/${lab.vm('web2').id}`;
-    await client.post(`${path}/start`);
-    expect((await client.get(path))['status']).toBe('up');
-    const again = await client.call('POST', `${path}/start`, {});
+    const path = `/vms/${fixture.lab.vm('web2').id}`;
+    await fixture.client.post(`${path}/start`);
+    expect((await fixture.client.get(path))['status']).toBe('up');
+    const again = await fixture.client.call('POST', `${path}/start`, {});
     expect(again.status).toBe(409);
     expect(again.json).toMatchObject({
       status: 'failed',
       fault: { reason: 'Operation Failed', detail: expect.stringContaining('web2') },
     });
-    await client.post(`${path}/stop`);
-    expect(lab.vm('web2').status).toBe('down');
+    await fixture.client.post(`${path}/stop`);
+    expect(fixture.lab.vm('web2').status).toBe('down');
   });
 });
 
 describe('a disk', () => {
   it('on a LUN has neither size nor format nor status nor storage domain', async () => {
-    const disk = await client.get(`/disks/${web.disk('web1_lun').id}`);
+    const disk = await fixture.client.get(`/disks/${web.disk('web1_lun').id}`);
 
     expect(disk).toMatchObject({
       storage_type: 'lun',
@@ -132,7 +125,7 @@ describe('a disk', () => {
   });
 
   it('that is unplugged says so in its attachment', async () => {
-    const attachments = await client.get(`/vms/${web.id}/diskattachments`);
+    const attachments = await fixture.client.get(`/vms/${web.id}/diskattachments`);
     const active = attachments['disk_attachment'].map((entry: { active: string }) => entry.active);
 
     expect(active).toEqual(['true', 'true', 'false']);
@@ -141,27 +134,29 @@ describe('a disk', () => {
 
 describe('attaching and detaching', () => {
   it('needs bootable and interface, leaves the disk inactive, and frees it again', async () => {
-    const vm = lab.addVm({ name: 'attach', disks: [{ name: 'attach_a', sizeBytes: MIB }] });
-    const path = `/vms/${lab.vm('web2').id}/diskattachments`;
+    const vm = fixture.lab.addVm({ name: 'attach', disks: [{ name: 'attach_a', sizeBytes: MIB }] });
+    const path = `/vms/${fixture.lab.vm('web2').id}/diskattachments`;
     const id = vm.disk('attach_a').id;
-    expect((await client.call('DELETE', `/vms/${vm.id}/diskattachments/${id}`)).status).toBe(200);
-    const incomplete = await client.call('POST', path, { disk: { id } });
+    expect(
+      (await fixture.client.call('DELETE', `/vms/${vm.id}/diskattachments/${id}`)).status,
+    ).toBe(200);
+    const incomplete = await fixture.client.call('POST', path, { disk: { id } });
     expect(incomplete.status).toBe(400);
     expect(incomplete.json['reason']).toBe('Incomplete parameters');
 
     const body = { disk: { id }, bootable: false, interface: 'virtio' };
-    const attachment = await client.post(path, body);
+    const attachment = await fixture.client.post(path, body);
     expect(attachment).toMatchObject({ id, active: 'false', interface: 'virtio' });
-    expect((await client.call('POST', path, body)).status).toBe(409);
-    const changed = await client.call('PUT', `${path}/${id}`, { active: 'true' });
+    expect((await fixture.client.call('POST', path, body)).status).toBe(409);
+    const changed = await fixture.client.call('PUT', `${path}/${id}`, { active: 'true' });
     expect(changed.json['active']).toBe('true');
-    await client.call('DELETE', `${path}/${id}?detach_only=false`);
-    await client.waitGone(`/disks/${id}`);
+    await fixture.client.call('DELETE', `${path}/${id}?detach_only=false`);
+    await fixture.client.waitGone(`/disks/${id}`);
   });
 
   it('creates a disk in place', async () => {
-    const path = `/vms/${lab.vm('web2').id}/diskattachments`;
-    const { status, json } = await client.call('POST', path, {
+    const path = `/vms/${fixture.lab.vm('web2').id}/diskattachments`;
+    const { status, json } = await fixture.client.call('POST', path, {
       bootable: true,
       interface: 'sata',
       disk: {
@@ -173,16 +168,16 @@ describe('attaching and detaching', () => {
     });
 
     expect(status).toBe(202);
-    await client.waitFor(`/disks/${json['id']}`, 'status', 'ok');
-    expect(lab.vm('web2').disk('fresh').sizeBytes).toBe(MIB);
+    await fixture.client.waitFor(`/disks/${json['id']}`, 'status', 'ok');
+    expect(fixture.lab.vm('web2').disk('fresh').sizeBytes).toBe(MIB);
   });
 });
 
 describe('the installation', () => {
   it('shows the status of storage domains only below their data center', async () => {
-    const all = await client.get('/storagedomains');
-    const [center] = (await client.get('/datacenters'))['data_center'];
-    const attached = await client.get(`/datacenters/${center.id}/storagedomains`);
+    const all = await fixture.client.get('/storagedomains');
+    const [center] = (await fixture.client.get('/datacenters'))['data_center'];
+    const attached = await fixture.client.get(`/datacenters/${center.id}/storagedomains`);
 
     expect(
       all['storage_domain'].map((domain: Json) => [domain['name'], domain['storage'].type]),
@@ -196,9 +191,9 @@ describe('the installation', () => {
   });
 
   it('finds a host by its hardware', async () => {
-    const [host] = (await client.get('/hosts'))['host'];
+    const [host] = (await fixture.client.get('/hosts'))['host'];
     const query = `hw_id=${host.hardware_information.uuid} and datacenter=Default and status=Up`;
-    const found = await client.get(`/hosts?search=${encodeURIComponent(query)}`);
+    const found = await fixture.client.get(`/hosts?search=${encodeURIComponent(query)}`);
 
     expect(found['host'].map(({ id }: { id: string }) => id)).toEqual([host.id]);
   });

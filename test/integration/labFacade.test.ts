@@ -3,11 +3,11 @@ import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { MIB, TIB } from '../../src/core/units.ts';
 import { addSampleVms, startLab } from '../../lab/src/index.ts';
-import { EngineClient, type Json, waitUntil } from '../helpers/engineClient.ts';
-import { readyBackup, startBackup } from '../helpers/engineFlows.ts';
-import { useLab } from '../helpers/labFixture.ts';
+import { EngineClient, type Json, waitUntil } from '../helpers/lab/engineClient.ts';
+import { readyBackup, startBackup } from '../helpers/lab/engineFlows.ts';
+import { useLabClient } from '../helpers/lab/useLab.ts';
 
-const fixture = useLab();
+const fixture = useLabClient();
 
 const PIECE_BYTES = 8 * MIB;
 

@@ -1,8 +1,8 @@
 /** Rules of imageio that the lab keeps: requests for data and their answers. */
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type ImageioRig, startImageio } from '../helpers/labImageio.ts';
-import { filled, G, labDisk } from '../helpers/labDisks.ts';
+import { type ImageioRig, startImageio } from '../helpers/lab/imageioRig.ts';
+import { filled, G, labDisk } from '../helpers/lab/labDisks.ts';
 
 const SIZE = 8 * G + 100;
 

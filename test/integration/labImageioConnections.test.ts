@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { type Agent, request } from 'undici';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
-import { type ImageioAnswer, type ImageioRig, startImageio } from '../helpers/labImageio.ts';
-import { labDisk } from '../helpers/labDisks.ts';
+import { type ImageioAnswer, type ImageioRig, startImageio } from '../helpers/lab/imageioRig.ts';
+import { labDisk } from '../helpers/lab/labDisks.ts';
 
 const FORBIDDEN = 'You are not allowed to access this resource: ';
 const FIRST = { headers: { range: 'bytes=0-99' } };

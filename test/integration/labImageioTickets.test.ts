@@ -1,8 +1,8 @@
 /** Life of tickets and connections in the lab's imageio. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
-import { type ImageioRig, startImageio } from '../helpers/labImageio.ts';
-import { filled, G, labDisk } from '../helpers/labDisks.ts';
+import { type ImageioRig, startImageio } from '../helpers/lab/imageioRig.ts';
+import { filled, G, labDisk } from '../helpers/lab/labDisks.ts';
 
 const FORBIDDEN = 'You are not allowed to access this resource: ';
 const FIRST = { headers: { range: 'bytes=0-99' } };

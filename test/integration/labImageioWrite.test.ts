@@ -1,8 +1,8 @@
 /** Writes to the lab's imageio: PUT, PATCH and refusals. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LabStorage } from '../../lab/src/disks/labDisk.ts';
-import { type ImageioRig, startImageio } from '../helpers/labImageio.ts';
-import { filled, G, labDisk } from '../helpers/labDisks.ts';
+import { type ImageioRig, startImageio } from '../helpers/lab/imageioRig.ts';
+import { filled, G, labDisk } from '../helpers/lab/labDisks.ts';
 
 const SIZE = 8 * G + 100;
 const JSON_TYPE = { 'content-type': 'application/json' };

@@ -13,12 +13,14 @@ import { Repository } from '../../src/repository/repository.ts';
 import type { VmFolder } from '../../src/repository/vmFolder.ts';
 import { PointWriter } from '../../src/sessions/shared/pointWriter.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
-import { BLOCK_BYTES, noise, prose } from '../helpers/images.ts';
-import { diskPoint, restorePoint } from '../helpers/points.ts';
-import { prune } from '../helpers/prunes.ts';
-import { expectRestored, pointsOf, VM } from '../helpers/repositories.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
+import { diskPoint, restorePoint } from '../helpers/repository/madeUp.ts';
+import { prune } from '../helpers/repository/prunes.ts';
+import { expectRestored, VM } from '../helpers/repository/imageSessions.ts';
+import { pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
-import { createPacker } from '../helpers/vbk.ts';
+import { createPacker } from '../helpers/bytes/smallContainers.ts';
 
 const temp = useTempFolder();
 const DISK_ID = 'aaaaaaaa-0000-4000-8000-000000000001';
@@ -124,8 +126,8 @@ function cut(content: Buffer, keptBytes: number, lengthBytes: number): Buffer {
 }
 
 describe.each([
-  ['noise', noise(3 * BLOCK_BYTES, 1)],
-  ['text', prose(3 * BLOCK_BYTES, 1)],
+  ['noise', noise(1, 3 * BLOCK_BYTES)],
+  ['text', prose(1, 3 * BLOCK_BYTES)],
 ])('a block of %s that does not fill its place', (_what, first) => {
   test.each([
     ['shorter', BLOCK_BYTES + HALF],
@@ -150,7 +152,7 @@ describe.each([
 
   test('is made anew in an increment', async () => {
     const repository = temp.path('repo');
-    const base = noise(3 * BLOCK_BYTES, 'base');
+    const base = noise('base', 3 * BLOCK_BYTES);
     const last = cut(first, BLOCK_BYTES + HALF, 3 * BLOCK_BYTES);
     await writeChain(repository, [
       { content: base, recorded: [0, 1, 2] },
@@ -182,7 +184,7 @@ async function keepFirstAndLast(repository: string): Promise<void> {
 
 test('a block of the point before the run that was cut within it, and is recorded nowhere, keeps the run as it is', async () => {
   const repository = temp.path('repo');
-  const base = noise(2 * BLOCK_BYTES, 'base');
+  const base = noise('base', 2 * BLOCK_BYTES);
   const last = cut(base, HALF, 2 * BLOCK_BYTES);
   await writeChain(repository, [
     { content: base, recorded: [0, 1] },

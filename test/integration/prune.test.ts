@@ -8,8 +8,8 @@ import { ChainLock } from '../../src/repository/chainLock.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { blocks, flipBit, KIB, writeImage } from '../helpers/images.ts';
+import { expectCode, messageCodes } from '../helpers/codes.ts';
+import { blocks, flipBit, KIB, writeImage } from '../helpers/bytes/images.ts';
 import {
   backUpState,
   chainOf,
@@ -17,15 +17,9 @@ import {
   prune,
   pruneTo,
   synthesize,
-} from '../helpers/prunes.ts';
-import {
-  backup,
-  expectRestored,
-  filesOf,
-  messageCodes,
-  pointsOf,
-  vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/prunes.ts';
+import { backup, expectRestored } from '../helpers/repository/imageSessions.ts';
+import { filesOf, pointsOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -11,17 +11,16 @@ import { type ChainMetadata, decodeVbm, encodeVbm } from '../../src/repository/p
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { blocks, writeImage } from '../helpers/images.ts';
-import { chainOf, expectPoints, type Pictured, prune, vmOf } from '../helpers/prunes.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { chainOf, expectPoints, type Pictured, prune, vmOf } from '../helpers/repository/prunes.ts';
+import { backup, expectRestored } from '../helpers/repository/imageSessions.ts';
 import {
-  backup,
-  expectRestored,
   filesOf,
-  messageCodes,
   onlyFileOf,
   pointsOf,
   vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositoryFiles.ts';
+import { messageCodes } from '../helpers/codes.ts';
 import { useSharedTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useSharedTempFolder();

@@ -6,8 +6,8 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { qcow2SizeBytes } from '../../src/sessions/restore/targetDisk.ts';
-import { GIB_BYTES, KIB, MIB } from '../helpers/images.ts';
-import { createRandom } from '../helpers/random.ts';
+import { GIB_BYTES, KIB, MIB } from '../helpers/bytes/images.ts';
+import { createRandom } from '../helpers/bytes/random.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const CLUSTER_BYTES = 64 * KIB;

@@ -10,17 +10,15 @@ import {
 import path from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
-import { blocks, flipBit, writeImage } from '../helpers/images.ts';
+import { blocks, flipBit, writeImage } from '../helpers/bytes/images.ts';
+import { backup, expectClean, expectRestored } from '../helpers/repository/imageSessions.ts';
 import {
-  backup,
-  expectClean,
-  expectRestored,
   filesOf,
-  messageCodes,
   onlyFileOf,
   pointsOf,
   vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositoryFiles.ts';
+import { messageCodes } from '../helpers/codes.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -150,7 +148,7 @@ describe('the session after a stopped one', () => {
 
     const { parentPointId, messages } = await backup(chain.repository, chain.image);
 
-    expect(messages.map((message) => message.code)).toContain('REPO-506');
+    expect(messageCodes({ messages })).toContain('REPO-506');
     expect(parentPointId).toBe(newFull);
     expect(
       pointsOf(chain.repository)

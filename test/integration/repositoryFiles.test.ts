@@ -3,16 +3,15 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { BackupError } from '../../src/core/errors.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
-import { blocks, writeImage } from '../helpers/images.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { backup, VM } from '../helpers/repository/imageSessions.ts';
 import {
-  backup,
   filesOf,
   modeOf,
   onlyFileOf,
-  VM,
   vmFolderOf,
   vmFoldersOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

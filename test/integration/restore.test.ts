@@ -5,8 +5,9 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
-import { blocks, sha256OfFile, writeImage } from '../helpers/images.ts';
-import { backup, modeOf, restore, VM } from '../helpers/repositories.ts';
+import { blocks, sha256OfFile, writeImage } from '../helpers/bytes/images.ts';
+import { backup, restore, VM } from '../helpers/repository/imageSessions.ts';
+import { modeOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

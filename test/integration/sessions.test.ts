@@ -7,12 +7,12 @@ import {
   backup,
   expectClean,
   expectRestored,
-  filesOf,
-  messageCodes,
-  pointsOf,
   restore,
-} from '../helpers/repositories.ts';
-import { BLOCK_BYTES, blocks, KIB, MIB, noise, prose, writeImage } from '../helpers/images.ts';
+} from '../helpers/repository/imageSessions.ts';
+import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
+import { messageCodes } from '../helpers/codes.ts';
+import { BLOCK_BYTES, blocks, KIB, MIB, writeImage } from '../helpers/bytes/images.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -45,7 +45,7 @@ describe('a chain', () => {
   test('holds several images as disks of their own', async () => {
     const repository = temp.path('repo');
     const images = ['a', 'b', 'c'].map((name) => temp.path(name));
-    const contents = { a: blocks('Ab'), b: blocks('0C0'), c: noise(70_001, 1) };
+    const contents = { a: blocks('Ab'), b: blocks('0C0'), c: noise(1, 70_001) };
     for (const [name, bytes] of Object.entries(contents)) writeImage(temp.path(name), bytes);
     const full = await backup(repository, images);
     writeImage(temp.path('b'), blocks('0CD'));
@@ -172,9 +172,9 @@ describe('a session that is cancelled', () => {
 describe('an image', () => {
   test.each([
     ['a single byte', Buffer.from([7])],
-    ['less than a sector', noise(100, 2)],
-    ['no multiple of a sector', noise(BLOCK_BYTES + 777, 3)],
-    ['a compressible short last block', prose(3 * BLOCK_BYTES + 4097, 4)],
+    ['less than a sector', noise(2, 100)],
+    ['no multiple of a sector', noise(3, BLOCK_BYTES + 777)],
+    ['a compressible short last block', prose(4, 3 * BLOCK_BYTES + 4097)],
     ['zeros only', Buffer.alloc(2 * BLOCK_BYTES + 5)],
   ])('of %s is restored to the byte, before and after a change', async (_name, content) => {
     const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), content)];
@@ -193,7 +193,7 @@ describe('an image', () => {
   test.each([256 * KIB, 512 * KIB, MIB, 2 * MIB, 4 * MIB, 8 * MIB])(
     'is restored from blocks of %i bytes',
     async (blockSizeBytes) => {
-      const content = Buffer.concat([noise(3 * MIB, 5), Buffer.alloc(6 * MIB), prose(MIB + 9, 6)]);
+      const content = Buffer.concat([noise(5, 3 * MIB), Buffer.alloc(6 * MIB), prose(6, MIB + 9)]);
       const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), content)];
       await backup(repository, image, { blockSizeBytes });
       content.fill(1, 2 * MIB, 2 * MIB + 10);
@@ -223,7 +223,7 @@ describe('an image', () => {
   );
 
   test.each([0, 1, 2])('is restored to the same bytes by %i workers', async (workers) => {
-    const content = Buffer.concat([blocks('AbC0dEAb'), noise(1234, 7)]);
+    const content = Buffer.concat([blocks('AbC0dEAb'), noise(7, 1234)]);
     const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), content)];
 
     await backup(repository, image, { workers });

@@ -3,8 +3,9 @@ import { rmSync } from 'node:fs';
 import { beforeEach, expect, test } from 'vitest';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { blocks, writeImage } from '../helpers/images.ts';
-import { backup, onlyFileOf } from '../helpers/repositories.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { backup } from '../helpers/repository/imageSessions.ts';
+import { onlyFileOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -14,19 +14,19 @@ import {
   verifyRepository,
   type VerifyReport,
 } from '../../src/sessions/verify/verifyRepository.ts';
-import { composeAll, rot } from '../helpers/bitRot.ts';
-import { runCli } from '../helpers/cli.ts';
-import { BLOCK_BYTES, blocks, flipBit, prose, writeImage } from '../helpers/images.ts';
+import { composeAll, rot } from '../helpers/faults/bitRot.ts';
+import { runCli } from '../helpers/cli/cli.ts';
+import { BLOCK_BYTES, blocks, flipBit, writeImage } from '../helpers/bytes/images.ts';
+import { prose } from '../helpers/bytes/random.ts';
+import { backup, expectRestored } from '../helpers/repository/imageSessions.ts';
 import {
-  backup,
-  expectRestored,
   filesOf,
-  messageCodes,
   modeOf,
   onlyFileOf,
   pointsOf,
   vmFolderOf,
-} from '../helpers/repositories.ts';
+} from '../helpers/repository/repositoryFiles.ts';
+import { messageCodes } from '../helpers/codes.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -276,7 +276,7 @@ test('a rotten item that is no disk is named, and harms its own point alone', as
 
 test('a stored block that rots is counted once, however many are', async () => {
   const sized = temp.path('sized');
-  const letters = Array.from({ length: 40 }, (_, k) => prose(BLOCK_BYTES, `block ${k}`));
+  const letters = Array.from({ length: 40 }, (_, k) => prose(`block ${k}`, BLOCK_BYTES));
   await backup(sized, writeImage(temp.path('b'), Buffer.concat(letters)));
   const where = vmFolderOf(sized);
   const { stored } = await composeAll(where);

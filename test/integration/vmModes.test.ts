@@ -5,19 +5,19 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { LabMatch } from '../../lab/src/index.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 import { IS_LONG_FORM } from '../helpers/longForm.ts';
 import {
   changedOf,
-  codesOf,
   EDITED_BYTES,
   modesOf,
   reasonsOf,
   VM_KINDS,
   type VmKind,
   VmScene,
-} from '../helpers/vmScene.ts';
+} from '../helpers/lab/vmScene.ts';
+import { messageCodes } from '../helpers/codes.ts';
 
 const DIRTY_EXTENTS: LabMatch = {
   server: 'imageio',
@@ -46,7 +46,7 @@ describe('a VM', () => {
     expect(modesOf(scene.reports[0] ?? increment)).toEqual({ disk0: 'full' });
     expect(modesOf(increment)).toEqual({ disk0: 'incremental' });
     expect(changedOf(increment)).toEqual({ disk0: EDITED_BYTES });
-    expect(codesOf(increment)).toEqual([]);
+    expect(messageCodes(increment)).toEqual([]);
     expect(increment.engine?.fromCheckpointId).toBe(scene.reports[0]?.engine?.toCheckpointId);
     await scene.expectContinued({ disk0: 'incremental' });
   });
@@ -70,7 +70,7 @@ describe('a VM', () => {
 
     expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
     expect(reasonsOf(report)).toMatchObject({ disk1: 'stored as RAW' });
-    expect(codesOf(report)).toEqual(['CBT-101']);
+    expect(messageCodes(report)).toEqual(['CBT-101']);
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
     await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
   });
@@ -82,7 +82,7 @@ describe('a VM', () => {
 
     expect(report.engine).toMatchObject({ fromCheckpointId: '', toCheckpointId: '' });
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES });
-    expect(codesOf(report)).toEqual(['CBT-101']);
+    expect(messageCodes(report)).toEqual(['CBT-101']);
     await scene.expectContinued({ disk0: 'compare' });
   });
 
@@ -93,7 +93,7 @@ describe('a VM', () => {
 
     expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
     expect(reasonsOf(report)).toMatchObject({ disk1: 'RAW below a snapshot' });
-    expect(codesOf(report)).toEqual(['CBT-101']);
+    expect(messageCodes(report)).toEqual(['CBT-101']);
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
     await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
   });
@@ -105,7 +105,7 @@ describe('a VM', () => {
 
     expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
     expect(reasonsOf(report)).toMatchObject({ disk1: 'change tracking is off' });
-    expect(codesOf(report)).toEqual(['CBT-102']);
+    expect(messageCodes(report)).toEqual(['CBT-102']);
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
     await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
   });
@@ -116,7 +116,7 @@ describe('a VM', () => {
     const report = await scene.fullThen();
 
     expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
-    expect(codesOf(report)).toEqual(['CBT-109']);
+    expect(messageCodes(report)).toEqual(['CBT-109']);
     await scene.expectContinued({ disk0: 'incremental', disk1: 'compare' });
   });
 
@@ -127,7 +127,7 @@ describe('a VM', () => {
 
     expect(modesOf(report)).toEqual({ disk0: 'compare', disk1: 'compare' });
     expect(reasonsOf(report)).toEqual({ disk0: 'checkpoint lost', disk1: 'checkpoint lost' });
-    expect(codesOf(report)).toEqual(['CBT-103']);
+    expect(messageCodes(report)).toEqual(['CBT-103']);
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
     expect(report.engine?.fromCheckpointId).toBe('');
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
@@ -139,7 +139,7 @@ describe('a VM', () => {
     const report = await scene.fullThen(() => scene.vm.revertSnapshot('invalid'));
 
     expect(modesOf(report)).toEqual({ disk0: 'compare', disk1: 'compare' });
-    expect(codesOf(report)).toEqual(['CBT-104']);
+    expect(messageCodes(report)).toEqual(['CBT-104']);
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
     expect(scene.vm.checkpointIds()).toEqual([report.engine?.toCheckpointId]);
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
@@ -151,7 +151,7 @@ describe('a VM', () => {
     const report = await scene.fullThen(() => scene.vm.disk('disk1').breakBitmaps());
 
     // The host of a running legacy VM checks the bitmaps itself and then loses the checkpoint.
-    expect(codesOf(report)).toEqual([kind.kind === 'live' ? 'CBT-103' : 'CBT-105']);
+    expect(messageCodes(report)).toEqual([kind.kind === 'live' ? 'CBT-103' : 'CBT-105']);
     expect(modesOf(report)).toEqual({ disk0: 'compare', disk1: 'compare' });
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
     expect(report.engine).toMatchObject({ backupsStarted: 2, fromCheckpointId: '' });
@@ -165,7 +165,7 @@ describe('a VM', () => {
     const report = await scene.fullThen(() => (behaviour.redefineFails = true));
 
     behaviour.redefineFails = false;
-    expect(codesOf(report)).toEqual(['CBT-103']);
+    expect(messageCodes(report)).toEqual(['CBT-103']);
     expect(modesOf(report)).toEqual({ disk0: 'compare' });
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES });
     await scene.expectContinued({ disk0: 'incremental' });
@@ -179,7 +179,7 @@ describe('a VM', () => {
 
     expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'full' });
     expect(report.pointType).toBe('increment');
-    expect(codesOf(report)).toEqual(['CBT-106']);
+    expect(messageCodes(report)).toEqual(['CBT-106']);
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
 
@@ -193,7 +193,7 @@ describe('a VM', () => {
     );
 
     expect(modesOf(report)).toEqual({ disk0: 'compare', disk1: 'incremental' });
-    expect(codesOf(report)).toEqual(['CBT-107']);
+    expect(messageCodes(report)).toEqual(['CBT-107']);
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
@@ -207,7 +207,7 @@ describe('a VM', () => {
     });
 
     expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
-    expect(codesOf(report)).toEqual(['CBT-109']);
+    expect(messageCodes(report)).toEqual(['CBT-109']);
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
@@ -223,7 +223,7 @@ describe('a VM', () => {
       const report = await scene.fullThen(() => scene.vm.disk('disk1').resize(sizeBytes));
 
       expect(modesOf(report)).toEqual({ disk0: 'incremental', disk1: 'compare' });
-      expect(codesOf(report)).toEqual(['DSK-110']);
+      expect(messageCodes(report)).toEqual(['DSK-110']);
       expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: changedBytes });
       await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
     });
@@ -235,7 +235,7 @@ describe('a VM', () => {
     const report = await scene.fullThen(() => scene.vm.detachDisk('disk1'));
 
     expect(modesOf(report)).toEqual({ disk0: 'incremental' });
-    expect(codesOf(report)).toEqual(['DSK-111']);
+    expect(messageCodes(report)).toEqual(['DSK-111']);
     await scene.expectContinued({ disk0: 'incremental' });
   });
 });

@@ -2,12 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import type { LabVmSpec } from '../../lab/src/index.ts';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
-import { EngineClient } from '../helpers/engineClient.ts';
-import { expectCode } from '../helpers/errors.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
+import { expectCode, messageCodes } from '../helpers/codes.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
-import { codesOf, EDITED_BYTES, modesOf, VM_KINDS, VmScene } from '../helpers/vmScene.ts';
+import { EDITED_BYTES, modesOf, VM_KINDS, VmScene } from '../helpers/lab/vmScene.ts';
 
 const bench = useLab();
 const [HYBRID, LIVE, COLD] = VM_KINDS as [
@@ -23,10 +23,6 @@ function addVm(spec: Partial<LabVmSpec>): ReturnType<typeof bench.lab.addVm> {
   return vm;
 }
 
-function noted(): string[] {
-  return bench.messages.map(({ code }) => code);
-}
-
 describe.each(inTurn(VM_KINDS))('disks that cannot be read, of a VM with $kind backups', (kind) => {
   it.each([
     ['a direct LUN', { storageType: 'lun' }],
@@ -38,7 +34,7 @@ describe.each(inTurn(VM_KINDS))('disks that cannot be read, of a VM with $kind b
     const report = await scene.fullThen();
 
     expect(modesOf(report)).toEqual({ disk0: 'incremental' });
-    expect(codesOf(report)).toEqual(['JOB-601']);
+    expect(messageCodes(report)).toEqual(['JOB-601']);
     expect(report.messages[0]?.text).toContain('odd');
     expect(report.engine?.leftOut.map(({ alias }) => alias)).toEqual(['odd']);
     await scene.expectEveryPoint();
@@ -49,7 +45,7 @@ describe.each(inTurn(VM_KINDS))('disks that cannot be read, of a VM with $kind b
 
     const report = await scene.session({ excludeDisks: ['odd'] });
 
-    expect(codesOf(report)).toEqual([]);
+    expect(messageCodes(report)).toEqual([]);
     expect(report.engine?.leftOut).toMatchObject([{ alias: 'odd', cause: 'excluded' }]);
   });
 });
@@ -60,7 +56,7 @@ describe('the state of a VM', () => {
 
     await expectCode(bench.backup(vm), 'ENGINE_VM_STATE');
 
-    expect(noted()).toEqual(['JOB-602']);
+    expect(messageCodes(bench)).toEqual(['JOB-602']);
     expect(bench.lab.requests.filter(({ path }) => path.endsWith('/backups'))).toMatchObject([
       { method: 'GET' },
     ]);
@@ -76,7 +72,7 @@ describe('the state of a VM', () => {
       const report = await bench.backup(vm);
 
       expect(modesOf(report)).toEqual({ disk0: 'full' });
-      expect(noted()).toEqual([]);
+      expect(messageCodes(bench)).toEqual([]);
     },
   );
 
@@ -86,7 +82,7 @@ describe('the state of a VM', () => {
 
     await expectCode(bench.backup(vm, { engine }), 'ENGINE_VM_STATE');
 
-    expect(noted()).toEqual(['JOB-602']);
+    expect(messageCodes(bench)).toEqual(['JOB-602']);
   });
 
   it.each(['hosted_engine', 'managed_hosted_engine'])('refuses origin %s', async (origin) => {
@@ -94,7 +90,7 @@ describe('the state of a VM', () => {
 
     await expectCode(bench.backup(vm), 'ENGINE_VM_STATE');
 
-    expect(noted()).toEqual(['JOB-604']);
+    expect(messageCodes(bench)).toEqual(['JOB-604']);
   });
 
   it('refuses a session while a snapshot is previewed', async () => {
@@ -102,7 +98,7 @@ describe('the state of a VM', () => {
 
     await expectCode(bench.backup(vm), 'ENGINE_VM_STATE');
 
-    expect(noted()).toEqual(['SNP-202']);
+    expect(messageCodes(bench)).toEqual(['SNP-202']);
   });
 
   it('may change from up to down between sessions without an end of the increments', async () => {
@@ -129,7 +125,7 @@ describe('a VM that was made anew under its old name', () => {
     const report = await bench.backup(vm, { vms: ['web01'], blockSizeBytes: BLOCK_BYTES });
 
     expect(report).toMatchObject({ vmId: vm.id, pointType: 'full', pointNumber: 1 });
-    expect(codesOf(report)).toEqual(['JOB-603']);
+    expect(messageCodes(report)).toEqual(['JOB-603']);
     const { vms } = await listRepository(bench.repository);
     expect(vms.map(({ vmId }) => vmId).toSorted()).toEqual([old.id, vm.id].toSorted());
     await bench.expectRestored(vm, {
@@ -153,7 +149,7 @@ describe('the engine', () => {
 
     const report = await bench.backup(vm);
 
-    expect(codesOf(report)).toEqual(codes);
+    expect(messageCodes(report)).toEqual(codes);
   });
 
   it('that says a guest could not be frozen gets a crash-consistent point', async () => {
@@ -162,7 +158,7 @@ describe('the engine', () => {
 
     const report = await scene.session();
 
-    expect(codesOf(report)).toEqual(['FRZ-401']);
+    expect(messageCodes(report)).toEqual(['FRZ-401']);
     await scene.expectEveryPoint();
   });
 
@@ -180,7 +176,7 @@ describe('the engine', () => {
     const scene = new VmScene(bench, COLD);
     bench.lab.behaviour.freezeFails = true;
 
-    expect(codesOf(await scene.session())).toEqual([]);
+    expect(messageCodes(await scene.session())).toEqual([]);
   });
 
   it('that keeps a checkpoint gets it removed by the next session', async () => {
@@ -191,8 +187,8 @@ describe('the engine', () => {
 
     const next = await scene.session();
 
-    expect(codesOf(report)).toEqual(['SNP-204']);
-    expect(codesOf(next)).toEqual([]);
+    expect(messageCodes(report)).toEqual(['SNP-204']);
+    expect(messageCodes(next)).toEqual([]);
     scene.expectOneCheckpoint();
     await scene.expectEveryPoint();
   });
@@ -217,9 +213,9 @@ describe('the merge of a snapshot that fails', () => {
     await client[Symbol.asyncDispose]();
     const last = await scene.session();
 
-    expect(codesOf(report)).toEqual(['SNP-201']);
-    expect(codesOf(next)).toEqual(['SNP-201']);
-    expect(codesOf(last)).toEqual([]);
+    expect(messageCodes(report)).toEqual(['SNP-201']);
+    expect(messageCodes(next)).toEqual(['SNP-201']);
+    expect(messageCodes(last)).toEqual([]);
     const modes = [report, next, last].map((one) => one.disks[0]?.mode);
     expect(modes).toEqual(['incremental', 'incremental', 'incremental']);
     await scene.expectEveryPoint();

@@ -5,9 +5,9 @@ import { describe, expect, it } from 'vitest';
 import { dataStartOf, PRODUCTION_SLOT_FORMAT } from '../../src/container/format/layout.ts';
 import type { LabDisk, LabVm } from '../../lab/src/index.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { BLOCK_BYTES, flipBit, KIB } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+import { BLOCK_BYTES, flipBit, KIB } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 const GRANULE_BYTES = 64 * KIB;
 const TAIL_BYTES = 5 * 512;

@@ -4,9 +4,9 @@ import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { synthesizeFull } from '../../src/sessions/retention/synthesizeFull.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
-import { noise } from '../helpers/random.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
+import { noise } from '../helpers/bytes/random.ts';
 
 const bench = useLab();
 

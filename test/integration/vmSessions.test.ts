@@ -1,7 +1,8 @@
 /** Sessions over VMs of an engine: each mode, with guest writes while it runs. */
 import { describe, expect, it } from 'vitest';
-import { noise } from '../helpers/random.ts';
-import { useLab } from '../helpers/lab.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { noise } from '../helpers/bytes/random.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 
 const MIB = 1024 * 1024;
 
@@ -29,7 +30,7 @@ describe.each([
     const [first, second] = [full, increment].map((report) => report.engine?.toCheckpointId ?? '');
     await bench.expectRestored(vm, { sys: vm.frozenView(first ?? '', 'sys') }, full.pointId);
     await bench.expectRestored(vm, { sys: vm.frozenView(second ?? '', 'sys') });
-    expect(increment.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: 256 * 1024 });
+    expect(increment.disks[0]).toMatchObject({ mode: 'incremental', changedBytes: BLOCK_BYTES });
     expect(disk.read(MIB, 5).toString()).toBe('while');
   });
 });

@@ -10,13 +10,20 @@ import { BackupError } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { BLOCK_BYTES, KIB } from '../helpers/images.ts';
-import { type LabBench, useLab } from '../helpers/lab.ts';
-import { activeResources, newResources } from '../helpers/leaks.ts';
+import { BLOCK_BYTES, KIB } from '../helpers/bytes/images.ts';
+import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
+import { activeResources, newResources } from '../helpers/faults/leaks.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { createRandom, type Random } from '../helpers/random.ts';
-import { FAULTY_TIMINGS, RANDOM_FAULTS } from '../helpers/randomFaults.ts';
-import { applyEdit, type Edit, FILLS, makeTrouble, type Trouble } from '../helpers/vmTroubles.ts';
+import { createRandom, type Random } from '../helpers/bytes/random.ts';
+import {
+  FAULTY_TIMINGS,
+  RANDOM_FAULTS,
+  applyEdit,
+  type Edit,
+  FILLS,
+  makeTrouble,
+  type Trouble,
+} from '../helpers/lab/troubles.ts';
 
 const SESSIONS = longOr(200, 12);
 /** Sessions after which caches are warm. */

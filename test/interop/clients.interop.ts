@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Lab, type LabVm, startLab } from '../../lab/src/index.ts';
-import { noise } from '../helpers/random.ts';
+import { noise } from '../helpers/bytes/random.ts';
 import { qemuImg } from './qemu.ts';
 
 const MIB = 1024 ** 2;

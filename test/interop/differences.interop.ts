@@ -11,7 +11,7 @@ import { downloadTarget } from '../../lab/src/disks/frozenView.ts';
 import { LabImageio } from '../../lab/src/imageio/imageio.ts';
 import { LabDiskState, LabStorage } from '../../lab/src/disks/labDisk.ts';
 import type { Lab } from '../../lab/src/types.ts';
-import { noise } from '../helpers/random.ts';
+import { noise } from '../helpers/bytes/random.ts';
 import { QemuDisk } from './qemuDisk.ts';
 import { RealImageio } from './realImageio.ts';
 

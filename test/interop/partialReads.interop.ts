@@ -1,6 +1,6 @@
 /** Reads of parts of blocks: what the real daemon serves against what QEMU's bitmap calls dirty. */
 import { describe, expect, it } from 'vitest';
-import { noise } from '../helpers/random.ts';
+import { noise } from '../helpers/bytes/random.ts';
 import { useInterop } from './bench.ts';
 
 const KIB = 1024;

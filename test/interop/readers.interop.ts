@@ -20,7 +20,7 @@ import { formatBytes } from '../../src/core/units.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
-import { noise, prose } from '../helpers/images.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
 import { env } from './bench.ts';
 import { qemuImg } from './qemu.ts';
 import {
@@ -148,19 +148,19 @@ describe('a chain with blocks of', () => {
   it.each(BLOCK_SIZES_BYTES.map((bytes) => [formatBytes(bytes), bytes] as const))(
     '%s is read by other software, item by item and byte by byte',
     async (name, blockBytes) => {
-      const twice = prose(blockBytes, 'twice');
-      const tail = noise(4321, 'tail');
+      const twice = prose('twice', blockBytes);
+      const tail = noise('tail', 4321);
       writeFileSync(image, '');
       truncateSync(image, 6 * blockBytes + tail.length);
-      write(0, noise(blockBytes + 5000, 'first'));
+      write(0, noise('first', blockBytes + 5000));
       write(3 * blockBytes, Buffer.concat([twice, twice]));
       write(6 * blockBytes, tail);
       await backup(blockBytes);
-      write(blockBytes + 100, prose(300, 'changed'));
+      write(blockBytes + 100, prose('changed', 300));
       write(3 * blockBytes, Buffer.alloc(blockBytes));
       await backup();
       truncateSync(image, 9 * blockBytes + 512);
-      write(8 * blockBytes - 5, noise(10, 'across two blocks'));
+      write(8 * blockBytes - 5, noise('across two blocks', 10));
       await backup();
 
       const read = readPoints();
@@ -215,12 +215,12 @@ describe('tables of a chain', () => {
   /** A full of distinct blocks; then almost all of it becomes zero, which is a record per block. */
   async function writeChain(blockCount: number): Promise<CheckedChain> {
     const sizeBytes = blockCount * SECTOR_BYTES;
-    writeFileSync(image, noise(sizeBytes, 'full'));
+    writeFileSync(image, noise('full', sizeBytes));
     await backup(SECTOR_BYTES);
     truncateSync(image, 0);
     truncateSync(image, sizeBytes);
     for (const at of [0, sizeBytes - 10 * SECTOR_BYTES]) {
-      write(at, noise(10 * SECTOR_BYTES, `changed at ${at}`));
+      write(at, noise(`changed at ${at}`, 10 * SECTOR_BYTES));
     }
     await backup();
     return readPoints();

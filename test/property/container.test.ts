@@ -31,7 +31,7 @@ import {
   encodeTableDescriptor,
 } from '../../src/container/format/records.ts';
 import { createBlockCodecs } from '../../src/compute/blockCodecs.ts';
-import { noise, prose } from '../helpers/random.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
 import {
   type DiskSpec,
   FOLDER,
@@ -39,7 +39,7 @@ import {
   itemAt,
   readBlocks,
   writeContainer,
-} from '../helpers/vbk.ts';
+} from '../helpers/bytes/smallContainers.ts';
 
 const u32 = fc.nat({ max: 0xffff_ffff });
 const size = fc.nat({ max: Number.MAX_SAFE_INTEGER });

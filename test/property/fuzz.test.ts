@@ -4,7 +4,7 @@
  */
 import { assert, asyncProperty, nat } from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createRandom } from '../helpers/random.ts';
+import { createRandom } from '../helpers/bytes/random.ts';
 import { corpusOf, type FuzzTarget, inputOf, tryInput } from '../fuzz/target.ts';
 import { openTargets } from '../fuzz/targets.ts';
 

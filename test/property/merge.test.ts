@@ -6,17 +6,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import * as fc from 'fast-check';
 import { test } from 'vitest';
-import { BLOCK_BYTES, noise, prose } from '../helpers/images.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { chainOf, type Contents, expectPoints, pruneTo } from '../helpers/prunes.ts';
+import { chainOf, type Contents, expectPoints, pruneTo } from '../helpers/repository/prunes.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const MAX_BLOCKS = 4;
-const FILLS = [
-  (lengthBytes: number) => Buffer.alloc(lengthBytes),
-  (lengthBytes: number, seed: number) => noise(lengthBytes, seed),
-  (lengthBytes: number, seed: number) => prose(lengthBytes, seed),
-];
+const FILLS = [(_seed: number, lengthBytes: number) => Buffer.alloc(lengthBytes), noise, prose];
 
 /** One disk at one point: its size, and the content that its blocks get. */
 interface Step {
@@ -54,14 +51,14 @@ function apply(before: Buffer, { sizeBytes, edits }: Step): Buffer {
   const content = Buffer.alloc(sizeBytes ?? before.length);
   before.copy(content);
   for (const { fill, seed, block } of edits) {
-    FILLS[fill]?.(BLOCK_BYTES, seed).copy(content, block * BLOCK_BYTES);
+    FILLS[fill]?.(seed, BLOCK_BYTES).copy(content, block * BLOCK_BYTES);
   }
   return content;
 }
 
 /** Two disks. The first one always exists. */
 function statesOf(steps: readonly (readonly [Step, Step])[]): Contents[] {
-  let [a, b] = [noise(MAX_BLOCKS * BLOCK_BYTES, 'a'), prose(MAX_BLOCKS * BLOCK_BYTES, 'b')];
+  let [a, b] = [noise('a', MAX_BLOCKS * BLOCK_BYTES), prose('b', MAX_BLOCKS * BLOCK_BYTES)];
   return steps.map(([first, second]) => {
     [a, b] = [apply(a, first), apply(b, second)];
     return second.isThere ? { a, b } : { a };

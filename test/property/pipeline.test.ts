@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { planBlocks } from '../../src/flow/blockPlan.ts';
 import type { DiskMode, Extent, PlannedRun, SinkBlock } from '../../src/flow/records.ts';
 import { createMemoryDevice } from '../../src/devices/memoryDevice.ts';
-import { Collector, plainBytesOf } from '../helpers/collect.ts';
-import { BLOCK_BYTES, diskImage } from '../helpers/diskImage.ts';
-import { openPipelineRun } from '../helpers/pipelineRun.ts';
+import { Collector, plainBytesOf } from '../helpers/pipeline/records.ts';
+import { PICTURE_BLOCK_BYTES, diskImage } from '../helpers/pipeline/diskPicture.ts';
+import { openPipelineRun } from '../helpers/pipeline/pipelineRun.ts';
 
 const SECTOR_BYTES = 512;
 
@@ -37,7 +37,7 @@ const anyPicture = fc.string({
   minLength: 1,
   maxLength: 60,
 });
-const anyTail = fc.integer({ min: 1, max: BLOCK_BYTES / SECTOR_BYTES });
+const anyTail = fc.integer({ min: 1, max: PICTURE_BLOCK_BYTES / SECTOR_BYTES });
 
 function sizeOf(extents: readonly Extent[]): number {
   return extents.reduce((sum, extent) => sum + extent.lengthBytes, 0);
@@ -145,10 +145,10 @@ describe.each([
     const anySlotCount = fc.integer({ min: 2, max: 40 });
     await fc.assert(
       fc.asyncProperty(anyPicture, anySlotCount, async (picture, slotCount) => {
-        const slabBytes = slotCount * BLOCK_BYTES;
+        const slabBytes = slotCount * PICTURE_BLOCK_BYTES;
 
         const { indexes } = await roundTrip(picture, {
-          tailBytes: BLOCK_BYTES,
+          tailBytes: PICTURE_BLOCK_BYTES,
           workers,
           slabBytes,
         });
@@ -165,7 +165,7 @@ test('an increment holds exactly the dirty blocks', async () => {
   await fc.assert(
     fc.asyncProperty(anyPicture, async (picture) => {
       const { indexes } = await roundTrip(picture, {
-        tailBytes: BLOCK_BYTES,
+        tailBytes: PICTURE_BLOCK_BYTES,
         workers: 0,
         slabBytes: 1,
         mode: 'incremental',

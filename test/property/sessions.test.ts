@@ -3,17 +3,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BLOCK_BYTES, noise, prose, writeImage } from '../helpers/images.ts';
+import { BLOCK_BYTES, writeImage } from '../helpers/bytes/images.ts';
+import { noise, prose } from '../helpers/bytes/random.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { backup, expectClean, expectRestored, pointsOf } from '../helpers/repositories.ts';
+import { backup, expectClean, expectRestored } from '../helpers/repository/imageSessions.ts';
+import { pointsOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const MAX_BLOCKS = 5;
 const MAX_BYTES = MAX_BLOCKS * BLOCK_BYTES;
 const FILLS = {
-  zero: (lengthBytes: number) => Buffer.alloc(lengthBytes),
-  noise: (lengthBytes: number, seed: number) => noise(lengthBytes, seed),
-  prose: (lengthBytes: number, seed: number) => prose(lengthBytes, seed),
+  zero: (_seed: number, lengthBytes: number) => Buffer.alloc(lengthBytes),
+  noise,
+  prose,
 };
 
 interface Edit {
@@ -55,7 +57,7 @@ function apply(before: Buffer, { sizeBytes, edits }: State): Buffer {
   const content = Buffer.alloc(sizeBytes ?? before.length);
   before.copy(content);
   for (const { fill, seed, atBytes, lengthBytes } of edits) {
-    FILLS[fill](lengthBytes, seed).copy(content, atBytes);
+    FILLS[fill](seed, lengthBytes).copy(content, atBytes);
   }
   return content;
 }
@@ -91,9 +93,9 @@ test('every restore point of a chain gives back its image', async () => {
 
 test('the check fails where a restore point does not give back its image', async () => {
   const repository = temp.path('repo');
-  await backup(repository, writeImage(temp.path('a'), noise(1000, 1)));
+  await backup(repository, writeImage(temp.path('a'), noise(1, 1000)));
 
-  const check = expectRestored(repository, { a: noise(1000, 2) });
+  const check = expectRestored(repository, { a: noise(2, 1000) });
 
   await expect(check).rejects.toThrow();
 });

@@ -8,10 +8,10 @@ import { expect, test } from 'vitest';
 import type { LabDisk, LabMatch, LabVm } from '../../lab/src/index.ts';
 import type { DiskReport, SessionReport } from '../../src/sessions/shared/report.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { BLOCK_BYTES } from '../helpers/images.ts';
-import { useLab } from '../helpers/lab.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
+import { useLab } from '../helpers/lab/useLab.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { VM_KINDS } from '../helpers/vmScene.ts';
+import { VM_KINDS } from '../helpers/lab/vmScene.ts';
 import {
   applyEdit,
   dirtyBlockBytes,
@@ -22,7 +22,7 @@ import {
   type Trouble,
   TROUBLES,
   writtenBlockBytes,
-} from '../helpers/vmTroubles.ts';
+} from '../helpers/lab/troubles.ts';
 
 const MAX_BLOCKS = 4;
 const RUNS = longOr(15, 5);

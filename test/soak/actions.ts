@@ -6,6 +6,7 @@ import { deepStrictEqual } from 'node:assert';
 import { BackupError } from '../../src/core/errors.ts';
 import type { LabFault } from '../../lab/src/index.ts';
 import { restoreVm } from '../../src/sessions/restore/restoreVm.ts';
+import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { CHAIN_ACTIONS } from './chainActions.ts';
 import { startChild } from './child.ts';
 import type { SoakVm } from './model.ts';
@@ -40,7 +41,7 @@ async function killedSession(soak: Soak, vm: SoakVm): Promise<void> {
     repository: soak.repository,
     workers: 0,
     partialReads: soak.random.below(2) === 0,
-    ...(vm.points.length === 0 && { blockSizeBytes: 262_144 }),
+    ...(vm.points.length === 0 && { blockSizeBytes: BLOCK_BYTES }),
   };
   vm.expectPerhaps();
   const child = startChild({ action: 'backupVms', options });

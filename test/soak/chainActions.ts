@@ -4,7 +4,7 @@ import type { RetentionPolicy } from '../../src/repository/retention/retention.t
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { synthesizeFull } from '../../src/sessions/retention/synthesizeFull.ts';
-import { composeAll, damagedPoints, rot } from '../helpers/bitRot.ts';
+import { composeAll, damagedPoints, rot } from '../helpers/faults/bitRot.ts';
 import type { SoakAction } from './actions.ts';
 import { startSelfKill } from './child.ts';
 import type { KnownPoint, SoakVm } from './model.ts';

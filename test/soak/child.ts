@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rootFolder } from '../fuzz/target.ts';
 
-/** What `test/helpers/vmProcess.mjs` understands. */
+/** What `test/helpers/faults/vmProcess.mjs` understands. */
 export interface ChildWork {
   readonly action: 'backupVms' | 'pruneRepository' | 'synthesizeFull';
   readonly options: object;
@@ -15,7 +15,7 @@ export interface Child {
 }
 
 export function startChild(work: ChildWork, env: NodeJS.ProcessEnv = {}): Child {
-  const script = `${rootFolder()}/test/helpers/vmProcess.mjs`;
+  const script = `${rootFolder()}/test/helpers/faults/vmProcess.mjs`;
   const child = spawn(process.execPath, [script], {
     stdio: ['pipe', 'ignore', 'inherit'],
     env: { ...process.env, ...env },
@@ -27,7 +27,7 @@ export function startChild(work: ChildWork, env: NodeJS.ProcessEnv = {}): Child 
 
 /** As {@link startChild}; the process kills itself at file operation `nth` below `folder`. */
 export function startSelfKill(work: ChildWork, folder: string, nth: number): Child {
-  const preload = `${rootFolder()}/test/helpers/selfKill.mjs`;
+  const preload = `${rootFolder()}/test/helpers/faults/selfKill.mjs`;
   return startChild(work, {
     NODE_OPTIONS: `--import ${preload}`,
     KILL_ROOT: folder,

@@ -9,8 +9,7 @@ import {
 } from '../../../src/cli/output/output.ts';
 import { formatVerify } from '../../../src/cli/output/verifyOutput.ts';
 import { sessionMessage } from '../../../src/core/messages.ts';
-import { increment, restorePoint } from '../../helpers/points.ts';
-import { sessionReport } from '../../helpers/reports.ts';
+import { increment, restorePoint, sessionReport } from '../../helpers/repository/madeUp.ts';
 
 describe('formatTable', () => {
   test('pads columns to their widest cell, numbers to the right', () => {

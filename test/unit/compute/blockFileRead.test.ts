@@ -3,11 +3,11 @@ import { KIB } from '../../../src/core/units.ts';
 import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { createSlab, type Slot } from '../../../src/flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { noise } from '../../helpers/diskImage.ts';
-import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { type ImageFile, imageFile } from '../../helpers/bytes/images.ts';
 
-const BLOCK_BYTES = 1024 * KIB;
+const DEFAULT_BLOCK_BYTES = 1024 * KIB;
 const codecs = await createBlockCodecs();
 
 /**
@@ -15,9 +15,9 @@ const codecs = await createBlockCodecs();
  * end.
  */
 const CONTENTS: readonly (readonly [title: string, content: Buffer])[] = [
-  ['data from the first byte on', noise(1, BLOCK_BYTES)],
+  ['data from the first byte on', noise(1, DEFAULT_BLOCK_BYTES)],
   ['data behind 600 KiB of zeros', Buffer.concat([Buffer.alloc(600 * KIB), noise(2, 424 * KIB)])],
-  ['one byte at the end', Buffer.concat([Buffer.alloc(BLOCK_BYTES - 1), Buffer.from([7])])],
+  ['one byte at the end', Buffer.concat([Buffer.alloc(DEFAULT_BLOCK_BYTES - 1), Buffer.from([7])])],
   ['zeros behind data', Buffer.concat([noise(3, 140 * KIB), Buffer.alloc(884 * KIB)])],
   ['a length that is no multiple of 32', noise(4, 300 * KIB + 13)],
   ['a few bytes', noise(5, 5)],
@@ -30,7 +30,10 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
 
   beforeEach(async () => {
     file = undefined;
-    const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 2 * BLOCK_BYTES });
+    const slab = createSlab({
+      blockSizeBytes: DEFAULT_BLOCK_BYTES,
+      slabBytes: 2 * DEFAULT_BLOCK_BYTES,
+    });
     slot = await slab.lease('pack').acquireRaw();
     pool = await createWorkerPool({ slab, workers });
   });
@@ -54,7 +57,7 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
   });
 
   test.each(CONTENTS)('looks at the fingerprint of %s', async (_title, content) => {
-    const fingerprints = await pool.fingerprintRange(rangeOf(content), BLOCK_BYTES, slot);
+    const fingerprints = await pool.fingerprintRange(rangeOf(content), DEFAULT_BLOCK_BYTES, slot);
 
     expect(fingerprints).toEqual([codecs.fingerprint(content)]);
   });
@@ -107,14 +110,14 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
     const range = rangeOf(Buffer.alloc(700 * KIB + 3));
 
     expect(await pool.read(range, slot)).toEqual({ isWhole: true, fingerprint: 0n });
-    expect(await pool.fingerprintRange(range, BLOCK_BYTES, slot)).toEqual([0n]);
+    expect(await pool.fingerprintRange(range, DEFAULT_BLOCK_BYTES, slot)).toEqual([0n]);
   });
 
   test('says so when the file ends early', async () => {
     const range = { ...rangeOf(noise(6, 300 * KIB)), lengthBytes: 400 * KIB };
 
     expect((await pool.read(range, slot)).isWhole).toBe(false);
-    expect(await pool.fingerprintRange(range, BLOCK_BYTES, slot)).toBeUndefined();
+    expect(await pool.fingerprintRange(range, DEFAULT_BLOCK_BYTES, slot)).toBeUndefined();
     expect(await pool.fingerprintRange(range, 128 * KIB, slot)).toBeUndefined();
   });
 
@@ -122,6 +125,6 @@ describe.each([0, 1])('a pool with %d threads that reads a file', (workers) => {
     const range = { fileDescriptor: 9999, offsetBytes: 0, lengthBytes: 9 };
 
     expect((await pool.read(range, slot)).isWhole).toBe(false);
-    expect(await pool.fingerprintRange(range, BLOCK_BYTES, slot)).toBeUndefined();
+    expect(await pool.fingerprintRange(range, DEFAULT_BLOCK_BYTES, slot)).toBeUndefined();
   });
 });

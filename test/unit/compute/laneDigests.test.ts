@@ -9,8 +9,8 @@ import {
 } from '../../../src/compute/kernels/laneDigests.ts';
 import { compileSlabKernels } from '../../../src/compute/kernels/slabKernels.ts';
 import { wasm } from '../../../src/compute/kernels/wasm.ts';
-import { noise } from '../../helpers/diskImage.ts';
-import { brokenKernel, md5 } from '../../helpers/kernels.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { brokenKernel, md5 } from '../../helpers/bytes/kernels.ts';
 
 const DIGEST_BYTES = 16;
 const RECORD_BYTES = DIGEST_BYTES + TAIL_BYTES;

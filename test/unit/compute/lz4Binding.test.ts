@@ -1,8 +1,8 @@
 import { createRequire } from 'node:module';
 import { describe, expect, test } from 'vitest';
 import { type Lz4, loadLz4, requireNativeLz4 } from '../../../src/compute/lz4Binding.ts';
-import { noise } from '../../helpers/diskImage.ts';
-import { expectCodeSync } from '../../helpers/errors.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { expectCodeSync } from '../../helpers/codes.ts';
 
 const require = createRequire(import.meta.url);
 

@@ -2,10 +2,10 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { createSlab, type Slot } from '../../../src/flow/slab.ts';
 import type { SlabKernels } from '../../../src/compute/kernels/slabKernels.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { noise } from '../../helpers/diskImage.ts';
-import { brokenKernel, md5 } from '../../helpers/kernels.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { brokenKernel, md5 } from '../../helpers/bytes/kernels.ts';
 
-const BLOCK_BYTES = 65_536;
+const PAGE_BLOCK_BYTES = 65_536;
 const LENGTHS = [
   65_536, 65_536, 65_536, 1, 65_536, 55, 65_536, 64, 40_001, 65_536, 65_536, 0, 65_536,
 ];
@@ -29,7 +29,7 @@ function hex(result: { readonly digest: Uint8Array }): string {
 
 /** Packs blocks of all lengths at the same time, and expands them again. */
 async function digestsOf(workers: number, kernels?: SlabKernels): Promise<Digests> {
-  const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 40 * BLOCK_BYTES });
+  const slab = createSlab({ blockSizeBytes: PAGE_BLOCK_BYTES, slabBytes: 40 * PAGE_BLOCK_BYTES });
   const pool = await createWorkerPool({ slab, workers, kernels });
   open.push(pool);
   const lease = slab.lease('pack');

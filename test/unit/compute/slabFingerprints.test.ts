@@ -7,7 +7,7 @@ import {
 } from '../../../src/compute/kernels/slabFingerprints.ts';
 import { compileSlabKernels } from '../../../src/compute/kernels/slabKernels.ts';
 import { wasm } from '../../../src/compute/kernels/wasm.ts';
-import { noise } from '../../helpers/diskImage.ts';
+import { noise } from '../../helpers/bytes/random.ts';
 
 const PAGES = 4;
 const MEMORY_BYTES = PAGES * 65_536;

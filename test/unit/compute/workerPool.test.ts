@@ -2,10 +2,10 @@ import type { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createSlab, type Slab, type Slot } from '../../../src/flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { blockContent } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { blockContent } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
-const BLOCK_BYTES = 16_384;
+const SMALL_BLOCK_BYTES = 16_384;
 const PICTURE = 'AB1C2DE3F4';
 
 interface Bench {
@@ -24,13 +24,13 @@ afterEach(async () => {
 
 /** A pool and slots with the blocks of the picture. */
 async function benchOf(workers: number): Promise<Bench> {
-  const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 30 * BLOCK_BYTES });
+  const slab = createSlab({ blockSizeBytes: SMALL_BLOCK_BYTES, slabBytes: 30 * SMALL_BLOCK_BYTES });
   const lease = slab.lease('pack');
   const letters = Array.from(PICTURE);
   const raw = await Promise.all(letters.map(() => lease.acquireRaw()));
   const packed = await Promise.all(letters.map(() => lease.acquirePacked()));
   for (const [k, letter] of letters.entries()) {
-    raw[k]?.bytes.set(blockContent(letter, BLOCK_BYTES));
+    raw[k]?.bytes.set(blockContent(letter, SMALL_BLOCK_BYTES));
   }
   const threads: Worker[] = [];
   const remember = (worker: Worker): unknown => threads.push(worker);
@@ -45,9 +45,9 @@ async function benchOf(workers: number): Promise<Bench> {
 
 /** Results of hash, pack and unpack for every block, as text. */
 async function resultsOf({ pool, raw, packed }: Bench): Promise<string[]> {
-  const hashes = await Promise.all(raw.map((slot) => pool.hash(slot, BLOCK_BYTES)));
+  const hashes = await Promise.all(raw.map((slot) => pool.hash(slot, SMALL_BLOCK_BYTES)));
   const forms = await Promise.all(
-    raw.map((slot, k) => pool.pack(slot, BLOCK_BYTES, packed[k] as Slot)),
+    raw.map((slot, k) => pool.pack(slot, SMALL_BLOCK_BYTES, packed[k] as Slot)),
   );
   const stored = forms.map(({ codec, storedBytes }, k) => {
     const slot = (codec === 'plain' ? raw : packed)[k] as Slot;
@@ -56,7 +56,7 @@ async function resultsOf({ pool, raw, packed }: Bench): Promise<string[]> {
   const plain = await Promise.all(
     forms.map((form, k) => {
       if (form.codec === 'plain') packed[k]?.bytes.set(raw[k]?.bytes ?? []);
-      return pool.unpack(packed[k] as Slot, form, raw[k] as Slot, BLOCK_BYTES);
+      return pool.unpack(packed[k] as Slot, form, raw[k] as Slot, SMALL_BLOCK_BYTES);
     }),
   );
   return [hashes, forms, stored, plain].map((part) =>
@@ -82,8 +82,8 @@ describe('a worker pool', () => {
   test.each([0, 2])('tells the time of its verbs with %d threads', async (workers) => {
     const { pool, raw, packed } = await benchOf(workers);
 
-    const hashed = await pool.hash(raw[0] as Slot, BLOCK_BYTES);
-    const stored = await pool.pack(raw[0] as Slot, BLOCK_BYTES, packed[0] as Slot);
+    const hashed = await pool.hash(raw[0] as Slot, SMALL_BLOCK_BYTES);
+    const stored = await pool.pack(raw[0] as Slot, SMALL_BLOCK_BYTES, packed[0] as Slot);
 
     expect([hashed.workMs, stored.workMs].every((ms) => ms > 0)).toBe(true);
   });
@@ -92,7 +92,9 @@ describe('a worker pool', () => {
 describe('a crash', () => {
   test('of the only thread fails the jobs that it had', async () => {
     const { pool, raw, threads } = await benchOf(1);
-    const jobs = raw.map((slot) => expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED'));
+    const jobs = raw.map((slot) =>
+      expectCode(pool.hash(slot, SMALL_BLOCK_BYTES), 'WORKER_CRASHED'),
+    );
 
     await threads[0]?.terminate();
 
@@ -103,14 +105,14 @@ describe('a crash', () => {
     const { pool, raw, threads } = await benchOf(2);
     await Promise.all(threads.map((thread) => thread.terminate()));
 
-    await expectCode(pool.hash(raw[0] as Slot, BLOCK_BYTES), 'WORKER_CRASHED');
+    await expectCode(pool.hash(raw[0] as Slot, SMALL_BLOCK_BYTES), 'WORKER_CRASHED');
   });
 
   test('of one thread leaves later jobs to the other', async () => {
     const { pool, raw, threads } = await benchOf(2);
     await threads[0]?.terminate();
 
-    const hashes = await Promise.all(raw.map((slot) => pool.hash(slot, BLOCK_BYTES)));
+    const hashes = await Promise.all(raw.map((slot) => pool.hash(slot, SMALL_BLOCK_BYTES)));
 
     expect(hashes.every((hash) => hash.fingerprint !== 0n)).toBe(true);
   });
@@ -121,14 +123,14 @@ describe('a crash', () => {
 
     await expectCode(pool.hash(raw[0] as Slot, beyondTheSlab), 'WORKER_CRASHED');
 
-    expect(await pool.hash(raw[0] as Slot, BLOCK_BYTES)).not.toBe(0n);
+    expect(await pool.hash(raw[0] as Slot, SMALL_BLOCK_BYTES)).not.toBe(0n);
   });
 });
 
 describe('closing', () => {
   test('rejects jobs still queued', async () => {
     const { pool, raw } = await benchOf(1);
-    const outcomes = Promise.allSettled(raw.map((slot) => pool.hash(slot, BLOCK_BYTES)));
+    const outcomes = Promise.allSettled(raw.map((slot) => pool.hash(slot, SMALL_BLOCK_BYTES)));
 
     await pool.close();
 
@@ -140,7 +142,7 @@ describe('closing', () => {
     const { pool, raw } = await benchOf(workers);
     await pool.close();
 
-    await expectCode(pool.hash(raw[0] as Slot, BLOCK_BYTES), 'INTERNAL_INVARIANT');
+    await expectCode(pool.hash(raw[0] as Slot, SMALL_BLOCK_BYTES), 'INTERNAL_INVARIANT');
   });
 
   test('twice is allowed', async () => {

@@ -7,9 +7,9 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { createSlab, type Slot } from '../../../src/flow/slab.ts';
 import type { SlabKernels } from '../../../src/compute/kernels/slabKernels.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
-const BLOCK_BYTES = 16_384;
+const SMALL_BLOCK_BYTES = 16_384;
 
 const threads = vi.hoisted(() => ({ started: 0, ended: 0, room: 0 }));
 
@@ -38,7 +38,7 @@ afterEach(async () => {
 
 async function slotOf(workers: number, room: number, kernels?: SlabKernels): Promise<Slot> {
   Object.assign(threads, { started: 0, ended: 0, room });
-  const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 4 * BLOCK_BYTES });
+  const slab = createSlab({ blockSizeBytes: SMALL_BLOCK_BYTES, slabBytes: 4 * SMALL_BLOCK_BYTES });
   pool = await createWorkerPool({ slab, workers, kernels });
   return await slab.lease('pack').acquireRaw();
 }
@@ -46,19 +46,19 @@ async function slotOf(workers: number, room: number, kernels?: SlabKernels): Pro
 test('a pool that can start no thread fails its jobs', async () => {
   const slot = await slotOf(2, 0);
 
-  await expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED');
-  await expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED');
+  await expectCode(pool.hash(slot, SMALL_BLOCK_BYTES), 'WORKER_CRASHED');
+  await expectCode(pool.hash(slot, SMALL_BLOCK_BYTES), 'WORKER_CRASHED');
 });
 
 test('a pool goes on with the threads that could be started', async () => {
   const slot = await slotOf(3, 1);
 
-  expect((await pool.hash(slot, BLOCK_BYTES)).fingerprint).not.toBe(0n);
+  expect((await pool.hash(slot, SMALL_BLOCK_BYTES)).fingerprint).not.toBe(0n);
 });
 
 test('a pool that is closed before its first job left starts no thread', async () => {
   const slot = await slotOf(2, 2);
-  const hashed = expectCode(pool.hash(slot, BLOCK_BYTES), 'INTERNAL_INVARIANT');
+  const hashed = expectCode(pool.hash(slot, SMALL_BLOCK_BYTES), 'INTERNAL_INVARIANT');
 
   await pool.close();
   await nextTurn();
@@ -73,7 +73,7 @@ test('threads that were started before are those that work', async () => {
 
   pool.start();
   pool.start();
-  await pool.hash(slot, BLOCK_BYTES);
+  await pool.hash(slot, SMALL_BLOCK_BYTES);
 
   expect(threads.started).toBe(2);
 });
@@ -91,7 +91,7 @@ test('a start that fails is told to the first job', async () => {
 
   pool.start();
 
-  await expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED');
+  await expectCode(pool.hash(slot, SMALL_BLOCK_BYTES), 'WORKER_CRASHED');
 });
 
 test('a thread that dies before the first job tells it why', async () => {
@@ -100,7 +100,7 @@ test('a thread that dies before the first job tells it why', async () => {
   pool.start();
   await vi.waitFor(() => expect(threads.ended).toBe(1), { timeout: 20_000 });
 
-  const { message } = await expectCode(pool.hash(slot, BLOCK_BYTES), 'WORKER_CRASHED');
+  const { message } = await expectCode(pool.hash(slot, SMALL_BLOCK_BYTES), 'WORKER_CRASHED');
   expect(message).toMatch(/the last one ended: .*WebAssembly/);
 });
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { AppendQueue } from '../../../src/container/write/appendQueue.ts';
 import { createStageStats } from '../../../src/core/stats.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { MemoryStorage } from '../../helpers/memoryStorage.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { MemoryStorage } from '../../helpers/bytes/memoryStorage.ts';
 import { RepositoryError } from '../../../src/core/errors.ts';
 
 /** A storage whose writes end one by one, when the test tells them to. */

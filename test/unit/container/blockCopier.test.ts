@@ -7,9 +7,15 @@ import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { createSlab, type Slab } from '../../../src/flow/slab.ts';
 import { connect } from '../../../src/flow/connect.ts';
 import { createWorkerPool } from '../../../src/compute/workerPool.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { noise, prose } from '../../helpers/random.ts';
-import { fileOf, FOLDER, itemAt, openBytes, writeContainer } from '../../helpers/vbk.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { noise, prose } from '../../helpers/bytes/random.ts';
+import {
+  fileOf,
+  FOLDER,
+  itemAt,
+  openBytes,
+  writeContainer,
+} from '../../helpers/bytes/smallContainers.ts';
 
 const BLOCK = 16_384;
 const HALF = BLOCK / 2 + 100;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FileMap, PatchList } from '../../../src/container/write/blockMaps.ts';
 import { ZERO_BLOCK_ID } from '../../../src/container/format/records.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 describe('FileMap', () => {
   it('gives the block id that was set', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { BlockStore, type NewBlock } from '../../../src/container/write/blockStore.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { createRandom, noise } from '../../helpers/random.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { createRandom, noise } from '../../helpers/bytes/random.ts';
 
 function newBlock(change: Partial<NewBlock> = {}): NewBlock {
   return {

@@ -5,10 +5,10 @@ import { checkBlockSize, ContainerWriter } from '../../../src/container/write/co
 import { dataStartOf, slotOffsetOf } from '../../../src/container/format/layout.ts';
 import { RepositoryError } from '../../../src/core/errors.ts';
 import { KIB, MIB } from '../../../src/core/units.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { MemoryStorage } from '../../helpers/memoryStorage.ts';
-import { noise } from '../../helpers/random.ts';
-import { addDisk, createPacker, fileOf, FOLDER } from '../../helpers/vbk.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { MemoryStorage } from '../../helpers/bytes/memoryStorage.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { addDisk, createPacker, fileOf, FOLDER } from '../../helpers/bytes/smallContainers.ts';
 
 const BLOCK = 4096;
 

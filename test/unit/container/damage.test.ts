@@ -2,11 +2,17 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { ContainerReader } from '../../../src/container/read/containerReader.ts';
 import { PAGE_BYTES, slotOffsetOf } from '../../../src/container/format/layout.ts';
 import { BackupError } from '../../../src/core/errors.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { Forgery } from '../../helpers/forge.ts';
-import { MemoryStorage } from '../../helpers/memoryStorage.ts';
-import { createRandom, noise, prose } from '../../helpers/random.ts';
-import { contentsOf, fileOf, incrementOf, openBytes, writeContainer } from '../../helpers/vbk.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { Forgery } from '../../helpers/bytes/forgery.ts';
+import { MemoryStorage } from '../../helpers/bytes/memoryStorage.ts';
+import { createRandom, noise, prose } from '../../helpers/bytes/random.ts';
+import {
+  contentsOf,
+  fileOf,
+  incrementOf,
+  openBytes,
+  writeContainer,
+} from '../../helpers/bytes/smallContainers.ts';
 
 const BLOCK = 16_384;
 let sound: Buffer;

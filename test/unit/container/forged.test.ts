@@ -7,16 +7,16 @@ import {
 } from '../../../src/container/format/records.ts';
 import { checkStructure } from '../../../src/container/read/structureCheck.ts';
 import type { ErrorCode } from '../../../src/core/errors.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { Forgery } from '../../helpers/forge.ts';
-import { noise, prose } from '../../helpers/random.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { Forgery } from '../../helpers/bytes/forgery.ts';
+import { noise, prose } from '../../helpers/bytes/random.ts';
 import {
   contentsOf,
   type DiskSpec,
   fileOf,
   incrementOf,
   writeContainer,
-} from '../../helpers/vbk.ts';
+} from '../../helpers/bytes/smallContainers.ts';
 
 const PROMPT = { timeout: 5000 };
 const BLOCK = 16_384;

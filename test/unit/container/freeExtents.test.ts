@@ -4,11 +4,11 @@ import { encodeStoreBlock } from '../../../src/container/format/records.ts';
 import { ContainerReader } from '../../../src/container/read/containerReader.ts';
 import { checkStructure } from '../../../src/container/read/structureCheck.ts';
 import { ContainerWriter } from '../../../src/container/write/containerWriter.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { Forgery } from '../../helpers/forge.ts';
-import { MemoryStorage } from '../../helpers/memoryStorage.ts';
-import { noise } from '../../helpers/random.ts';
-import { addDisk, createPacker, fileOf, FOLDER } from '../../helpers/vbk.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { Forgery } from '../../helpers/bytes/forgery.ts';
+import { MemoryStorage } from '../../helpers/bytes/memoryStorage.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { addDisk, createPacker, fileOf, FOLDER } from '../../helpers/bytes/smallContainers.ts';
 
 const BLOCK = 4096;
 /** Stored block that becomes free. */

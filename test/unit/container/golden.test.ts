@@ -5,8 +5,9 @@ import { DEDUP_RECORD_BYTES, FREE_RECORD_BYTES } from '../../../src/container/fo
 import { ZERO_BLOCK_ID } from '../../../src/container/format/records.ts';
 import { blockCountOf, blockLengthAt } from '../../../src/core/units.ts';
 import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
-import { GOLDEN, GOLDEN_KINDS, goldenBytes, goldenProperty } from '../../helpers/golden.ts';
-import { itemAt, openBytes, readBlocks, readRange, sha256 } from '../../helpers/vbk.ts';
+import { GOLDEN, GOLDEN_KINDS, goldenBytes, goldenProperty } from '../../helpers/bytes/golden.ts';
+import { itemAt, openBytes, readBlocks, readRange } from '../../helpers/bytes/smallContainers.ts';
+import { sha256 } from '../../helpers/bytes/images.ts';
 
 async function openGolden(file: string): Promise<ContainerReader> {
   return await openBytes(goldenBytes(file));

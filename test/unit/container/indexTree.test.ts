@@ -6,8 +6,8 @@ import {
   PAGE_BYTES,
 } from '../../../src/container/format/layout.ts';
 import type { PageReader } from '../../../src/container/read/pageReader.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { pagesOf, writeMetadata } from '../../helpers/metadata.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { pagesOf, writeMetadata } from '../../helpers/bytes/smallContainers.ts';
 
 async function writeNumbers(count: number, recordBytes: number, reservedRoot?: number) {
   return await writeMetadata(

@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { bankOf, makePageId, PAGE_BYTES, pageOf } from '../../../src/container/format/layout.ts';
 import { copyBanks } from '../../../src/container/write/metadataWriter.ts';
 import { readBlob, VectorReader } from '../../../src/container/read/vectorReader.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { METADATA_START, writeMetadata } from '../../helpers/metadata.ts';
-import { noise } from '../../helpers/random.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { METADATA_START, writeMetadata } from '../../helpers/bytes/smallContainers.ts';
+import { noise } from '../../helpers/bytes/random.ts';
 
 const RECORD_BYTES = 1000;
 const PER_PAGE = 4;

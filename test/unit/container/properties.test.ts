@@ -5,7 +5,7 @@ import {
   type Property,
   textProperty,
 } from '../../../src/container/format/properties.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 const ALL_TYPES: readonly Property[] = [
   { name: 'Number', type: 'UInt32', value: 0xffff_ffff },

@@ -4,9 +4,9 @@ import { ContainerWriter } from '../../../src/container/write/containerWriter.ts
 import { PAGE_BYTES, TABLE_BLOCKS } from '../../../src/container/format/layout.ts';
 import { KIB, MIB } from '../../../src/core/units.ts';
 import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { MemoryStorage } from '../../helpers/memoryStorage.ts';
-import { noise, prose } from '../../helpers/random.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { MemoryStorage } from '../../helpers/bytes/memoryStorage.ts';
+import { noise, prose } from '../../helpers/bytes/random.ts';
 import {
   addDisk,
   createPacker,
@@ -19,7 +19,7 @@ import {
   readBlocks,
   readRange,
   writeContainer,
-} from '../../helpers/vbk.ts';
+} from '../../helpers/bytes/smallContainers.ts';
 
 const BLOCK = 4096;
 const DISK = `${FOLDER}/disk`;

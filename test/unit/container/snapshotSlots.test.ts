@@ -15,7 +15,7 @@ import {
   type SnapshotSlot,
   slotReadBytes,
 } from '../../../src/container/format/snapshotSlots.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 const SLOT: SnapshotSlot = {
   version: 7,

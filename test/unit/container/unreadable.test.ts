@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { ContainerReader } from '../../../src/container/read/containerReader.ts';
 import { PAGE_BYTES, slotOffsetOf } from '../../../src/container/format/layout.ts';
 import { RepositoryError } from '../../../src/core/errors.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { MemoryStorage } from '../../helpers/memoryStorage.ts';
-import { contentsOf, fileOf, writeContainer } from '../../helpers/vbk.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { MemoryStorage } from '../../helpers/bytes/memoryStorage.ts';
+import { contentsOf, fileOf, writeContainer } from '../../helpers/bytes/smallContainers.ts';
 
 const BLOCK_SIZE_BYTES = 4096;
 

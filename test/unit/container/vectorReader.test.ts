@@ -9,8 +9,8 @@ import {
   type TableRule,
   wordOf,
 } from '../../../src/container/format/vectorTables.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { pagesOf } from '../../helpers/metadata.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { pagesOf } from '../../helpers/bytes/smallContainers.ts';
 
 /** A page of words. Missing words are -1. */
 function wordPage(words: readonly (number | undefined)[]): Buffer {

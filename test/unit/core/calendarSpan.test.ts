@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseSpan, timeBefore } from '../../../src/core/calendarSpan.ts';
-import { expectCodeSync } from '../../helpers/errors.ts';
+import { expectCodeSync } from '../../helpers/codes.ts';
 
 describe('a span of time', () => {
   test('has years, months, days and hours', () => {

@@ -18,7 +18,7 @@ import {
   TransferError,
   UsageError,
 } from '../../../src/core/errors.ts';
-import { expectCodeSync } from '../../helpers/errors.ts';
+import { expectCodeSync } from '../../helpers/codes.ts';
 
 function errnoError(code: string): Error {
   return Object.assign(new Error(code), { code });

@@ -11,7 +11,7 @@ import {
   roundUp,
   TIB,
 } from '../../../src/core/units.ts';
-import { expectCodeSync } from '../../helpers/errors.ts';
+import { expectCodeSync } from '../../helpers/codes.ts';
 
 describe('parseBytes', () => {
   test.each([

@@ -3,15 +3,15 @@ import { appendFile, chmod, mkdir, open, truncate, utimes, writeFile } from 'nod
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openRawImage, type RawImage } from '../../../src/devices/rawImageDevice.ts';
-import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { tempDir } from '../../helpers/tempDir.ts';
+import { PICTURE_BLOCK_BYTES, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { tempFolderOfTest } from '../../helpers/tempFolder.ts';
 
 const { signal } = new AbortController();
 const NOBODY_UID = 65_534;
 
 async function imageFile(picture: string): Promise<string> {
-  const path = join(tempDir(), 'disk.raw');
+  const path = join(tempFolderOfTest(), 'disk.raw');
   await writeFile(path, diskImage(picture).content);
   return path;
 }
@@ -36,15 +36,15 @@ async function opened(path: string): Promise<RawImage> {
 
 describe('an image that cannot be used', () => {
   test('is a file that is missing', async () => {
-    await expectCode(openRawImage(join(tempDir(), 'none.raw')), 'USAGE_IMAGE_UNREADABLE');
+    await expectCode(openRawImage(join(tempFolderOfTest(), 'none.raw')), 'USAGE_IMAGE_UNREADABLE');
   });
 
   test('is a directory', async () => {
-    await expectCode(openRawImage(tempDir()), 'USAGE_IMAGE_UNREADABLE');
+    await expectCode(openRawImage(tempFolderOfTest()), 'USAGE_IMAGE_UNREADABLE');
   });
 
   test('is an empty file', async () => {
-    const path = join(tempDir(), 'disk.raw');
+    const path = join(tempFolderOfTest(), 'disk.raw');
     await writeFile(path, '');
 
     await expectCode(openRawImage(path), 'USAGE_IMAGE_UNREADABLE');
@@ -60,7 +60,7 @@ describe('an image that cannot be used', () => {
   });
 
   test('is a pipe that nobody writes to', { timeout: 5_000 }, async () => {
-    const path = join(tempDir(), 'pipe');
+    const path = join(tempFolderOfTest(), 'pipe');
     execFileSync('mkfifo', [path]);
 
     await expectCode(openRawImage(path), 'USAGE_IMAGE_UNREADABLE');
@@ -75,7 +75,7 @@ describe('an image that cannot be used', () => {
   });
 
   test('names its path and what to do', async () => {
-    const path = join(tempDir(), 'none.raw');
+    const path = join(tempFolderOfTest(), 'none.raw');
 
     const error = await expectCode(openRawImage(path), 'USAGE_IMAGE_UNREADABLE');
 
@@ -88,23 +88,27 @@ describe('a raw image', () => {
   test('has the size of its file', async () => {
     const image = await opened(await imageFile('AB0'));
 
-    expect(image.virtualSizeBytes).toBe(3 * BLOCK_BYTES);
+    expect(image.virtualSizeBytes).toBe(3 * PICTURE_BLOCK_BYTES);
   });
 
   test('gives the bytes at an offset', async () => {
     const image = await opened(await imageFile('AB0'));
-    const target = Buffer.alloc(BLOCK_BYTES);
+    const target = Buffer.alloc(PICTURE_BLOCK_BYTES);
 
-    const bytesRead = await image.readInto(target, BLOCK_BYTES - 1, signal);
+    const bytesRead = await image.readInto(target, PICTURE_BLOCK_BYTES - 1, signal);
 
-    expect(bytesRead).toBe(BLOCK_BYTES);
-    expect(target.toString('latin1')).toBe(`a${'b'.repeat(BLOCK_BYTES - 1)}`);
+    expect(bytesRead).toBe(PICTURE_BLOCK_BYTES);
+    expect(target.toString('latin1')).toBe(`a${'b'.repeat(PICTURE_BLOCK_BYTES - 1)}`);
   });
 
   test('reads short at its end', async () => {
     const image = await opened(await imageFile('AB'));
 
-    const bytesRead = await image.readInto(Buffer.alloc(BLOCK_BYTES), 2 * BLOCK_BYTES - 10, signal);
+    const bytesRead = await image.readInto(
+      Buffer.alloc(PICTURE_BLOCK_BYTES),
+      2 * PICTURE_BLOCK_BYTES - 10,
+      signal,
+    );
 
     expect(bytesRead).toBe(10);
   });
@@ -114,11 +118,13 @@ describe('a raw image', () => {
 
     const extents = [...(image.extents('zero', signal) as Iterable<unknown>)];
 
-    expect(extents).toEqual([{ offsetBytes: 0, lengthBytes: 3 * BLOCK_BYTES, zero: false }]);
+    expect(extents).toEqual([
+      { offsetBytes: 0, lengthBytes: 3 * PICTURE_BLOCK_BYTES, zero: false },
+    ]);
   });
 
   test('is read even when the file system says that nothing is allocated', async () => {
-    const path = join(tempDir(), 'disk.raw');
+    const path = join(tempFolderOfTest(), 'disk.raw');
     await writeFile(path, '');
     await truncate(path, 1024 * 1024);
     const image = await opened(path);
@@ -141,7 +147,7 @@ describe('a raw image', () => {
   });
 
   test('is opened through a symbolic name of its directory', async () => {
-    const directory = join(tempDir(), 'a');
+    const directory = join(tempFolderOfTest(), 'a');
     await mkdir(directory);
     await writeFile(join(directory, 'disk.raw'), 'x');
 

@@ -7,10 +7,10 @@ import type { DataBlock } from '../../../src/flow/records.ts';
 import { createSlab, type SlabLease } from '../../../src/flow/slab.ts';
 import type { ImageioClient } from '../../../src/ovirt/imageio/imageioClient.ts';
 import type { DiskTransfer } from '../../../src/ovirt/lifecycle/transfer.ts';
-import { sourceOf } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, blockContent } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { dataBlock } from '../../helpers/slotRecords.ts';
+import { sourceOf, dataBlock } from '../../helpers/pipeline/records.ts';
+import { BLOCK_BYTES } from '../../helpers/diskImage.ts';
+import { blockContent } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 const CONNECTIONS = 3;
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { planBlocks } from '../../../src/flow/blockPlan.ts';
 import type { DiskTask, Extent, PlannedRun } from '../../../src/flow/records.ts';
-import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { PICTURE_BLOCK_BYTES, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 async function plan(task: DiskTask, extents: readonly Extent[]): Promise<PlannedRun[]> {
   const runs: PlannedRun[] = [];
@@ -27,8 +27,8 @@ async function planOf(picture: string): Promise<PlannedRun[]> {
 
 /** A disk in quarters of a block: four characters for each block; spaces do not count. */
 async function planOfQuarters(picture: string): Promise<string> {
-  const image = diskImage(picture.replaceAll(' ', ''), { blockSizeBytes: BLOCK_BYTES / 4 });
-  const task = { ...image.task(), blockSizeBytes: BLOCK_BYTES };
+  const image = diskImage(picture.replaceAll(' ', ''), { blockSizeBytes: PICTURE_BLOCK_BYTES / 4 });
+  const task = { ...image.task(), blockSizeBytes: PICTURE_BLOCK_BYTES };
   return pictureOf(await plan(task, image.extents));
 }
 
@@ -52,8 +52,8 @@ describe('a plan', () => {
     const runs = await plan(image.task(), image.extents);
 
     expect(runs.map((run) => [run.offsetBytes, run.lengthBytes])).toEqual([
-      [0, BLOCK_BYTES],
-      [BLOCK_BYTES, 512],
+      [0, PICTURE_BLOCK_BYTES],
+      [PICTURE_BLOCK_BYTES, 512],
     ]);
   });
 

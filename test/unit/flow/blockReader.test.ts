@@ -9,9 +9,13 @@ import {
 } from '../../../src/flow/stages/blockReader.ts';
 import { createDirtyZeroFilter } from '../../../src/flow/stages/dirtyZeroFilter.ts';
 import { createSlab } from '../../../src/flow/slab.ts';
-import { type Collector, plainBytesOf, runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, diskImage, type DiskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { type Collector, plainBytesOf, runStage } from '../../helpers/pipeline/records.ts';
+import {
+  PICTURE_BLOCK_BYTES,
+  diskImage,
+  type DiskImage,
+} from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 type ReadInto = BlockDevice['readInto'];
 type Result = Collector<DataBlock | ZeroRun>;
@@ -39,7 +43,10 @@ function benchOf(
     readInto: readInto ? (...args) => readInto(read, ...args) : read,
   };
   const controller = new AbortController();
-  const slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 10 * BLOCK_BYTES });
+  const slab = createSlab({
+    blockSizeBytes: PICTURE_BLOCK_BYTES,
+    slabBytes: 10 * PICTURE_BLOCK_BYTES,
+  });
   const options: BlockReaderOptions = {
     task,
     device,
@@ -98,18 +105,18 @@ describe('a block reader', () => {
 
     const { picture } = await bench.read();
 
-    expect([picture, offsets]).toEqual(['a00b', [0, 3 * BLOCK_BYTES]]);
+    expect([picture, offsets]).toEqual(['a00b', [0, 3 * PICTURE_BLOCK_BYTES]]);
   });
 
   test('reads a short last block at its length', async () => {
     const { items } = await benchOf('AB', undefined, { tailBytes: 512 }).read();
 
-    expect(items.map((item) => plainBytesOf(item).length)).toEqual([BLOCK_BYTES, 512]);
+    expect(items.map((item) => plainBytesOf(item).length)).toEqual([PICTURE_BLOCK_BYTES, 512]);
   });
 
   test('keeps the order when reads end in another one', async () => {
     const bench = benchOf('ABCDEFGH', async (read, target, offsetBytes, signal) => {
-      const turns = (offsetBytes / BLOCK_BYTES) % 2 === 0 ? 5 : 0;
+      const turns = (offsetBytes / PICTURE_BLOCK_BYTES) % 2 === 0 ? 5 : 0;
       for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
       return await read(target, offsetBytes, signal);
     });
@@ -140,7 +147,7 @@ describe('a block reader', () => {
 
     expect([bench.options.stats.blocks, bench.options.stats.bytes]).toEqual([
       3,
-      2 * BLOCK_BYTES + 512,
+      2 * PICTURE_BLOCK_BYTES + 512,
     ]);
   });
 
@@ -166,7 +173,7 @@ describe('a read that fails', () => {
     expect(tries).toBe(3);
     expect(error.details).toMatchObject({
       offsetBytes: 0,
-      expectedBytes: BLOCK_BYTES,
+      expectedBytes: PICTURE_BLOCK_BYTES,
       actualBytes: 100,
     });
   });

@@ -13,10 +13,14 @@ import { createCandidateFilter } from '../../../src/flow/stages/dirtyZeroFilter.
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import type { Stage } from '../../../src/flow/connect.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { type Collector, runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
-import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
-import { parentDisk } from '../../helpers/parentDisk.ts';
+import { type Collector, runStage } from '../../helpers/pipeline/records.ts';
+import {
+  PICTURE_BLOCK_BYTES,
+  blockContent,
+  diskImage,
+  parentDisk,
+} from '../../helpers/pipeline/diskPicture.ts';
+import { type ImageFile, imageFile } from '../../helpers/bytes/images.ts';
 
 let slab: Slab;
 let fileReadPool: WorkerPool;
@@ -24,7 +28,7 @@ let stats: StageStats;
 let files: ImageFile[];
 
 beforeEach(async () => {
-  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 4 * BLOCK_BYTES });
+  slab = createSlab({ blockSizeBytes: PICTURE_BLOCK_BYTES, slabBytes: 4 * PICTURE_BLOCK_BYTES });
   fileReadPool = await createWorkerPool({ slab, workers: 2 });
   stats = createStageStats();
   files = [];
@@ -48,7 +52,7 @@ interface Case {
 async function find(
   picture: string,
   parent: string,
-  { content, damaged = [], tailBytes = BLOCK_BYTES }: Case = {},
+  { content, damaged = [], tailBytes = PICTURE_BLOCK_BYTES }: Case = {},
 ): Promise<Collector<WantedBlock | ZeroRun | UnchangedRun>> {
   const image = diskImage(picture, { tailBytes });
   const file = imageFile(content ?? image.content);
@@ -102,7 +106,7 @@ test('settles a run of which nothing changed with one record', async () => {
       diskId: 'disk-1',
       index: 0,
       offsetBytes: 0,
-      lengthBytes: 8 * BLOCK_BYTES,
+      lengthBytes: 8 * PICTURE_BLOCK_BYTES,
       blockCount: 8,
     },
   ]);
@@ -126,7 +130,7 @@ test('wants all of a run that could not be read', async () => {
 test('counts what need not be read any more', async () => {
   await find('AB-X', 'ABCD');
 
-  expect(stats).toMatchObject({ blocks: 3, bytes: 3 * BLOCK_BYTES });
+  expect(stats).toMatchObject({ blocks: 3, bytes: 3 * PICTURE_BLOCK_BYTES });
 });
 
 /** A change finder with one candidate run in it. */
@@ -183,7 +187,7 @@ test('ends with the error of a pool that is closed under a look', async () => {
 });
 
 test('finds changes of two disks with one slot of each kind', async () => {
-  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 2 * BLOCK_BYTES });
+  slab = createSlab({ blockSizeBytes: PICTURE_BLOCK_BYTES, slabBytes: 2 * PICTURE_BLOCK_BYTES });
   await fileReadPool.close();
   fileReadPool = await createWorkerPool({ slab, workers: 0 });
   const letters = 'ABCDEFGHIJKL'.repeat(3);

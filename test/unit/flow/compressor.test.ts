@@ -8,18 +8,26 @@ import { createCompressor } from '../../../src/flow/stages/compressor.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import { CLUSTER_BYTES, LZ4_MAGIC } from '../../../src/compute/lz4Frame.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { type Collected, plainBytesOf, runStage } from '../../helpers/collect.ts';
-import { noise } from '../../helpers/diskImage.ts';
-import { hashedBlock, zeroRun } from '../../helpers/slotRecords.ts';
+import {
+  type Collected,
+  plainBytesOf,
+  runStage,
+  hashedBlock,
+  zeroRun,
+} from '../../helpers/pipeline/records.ts';
+import { noise } from '../../helpers/bytes/random.ts';
 
-const BLOCK_BYTES = 4 * CLUSTER_BYTES;
+const CLUSTERED_BLOCK_BYTES = 4 * CLUSTER_BYTES;
 
 let slab: Slab;
 let pool: WorkerPool;
 let lease: SlabLease<'pack'>;
 
 beforeEach(async () => {
-  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 10 * BLOCK_BYTES });
+  slab = createSlab({
+    blockSizeBytes: CLUSTERED_BLOCK_BYTES,
+    slabBytes: 10 * CLUSTERED_BLOCK_BYTES,
+  });
   pool = await createWorkerPool({ slab, workers: 0 });
   lease = slab.lease('pack');
 });
@@ -41,16 +49,16 @@ async function packed(content: Buffer): Promise<Collected<PackedBlock>> {
 }
 
 /** Content of which LZ4 saves everything after the noise: noise, then a constant. */
-function partlyNoise(noiseBytes: number, lengthBytes: number = BLOCK_BYTES): Buffer {
+function partlyNoise(noiseBytes: number, lengthBytes: number = CLUSTERED_BLOCK_BYTES): Buffer {
   return Buffer.concat([noise(1, noiseBytes), Buffer.alloc(lengthBytes - noiseBytes, 'x')]);
 }
 
 describe('a compressor', () => {
   test.each([
-    ['text', Buffer.alloc(BLOCK_BYTES, 'lz4 likes this '), 'lz4'],
-    ['noise', noise(1, BLOCK_BYTES), 'plain'],
+    ['text', Buffer.alloc(CLUSTERED_BLOCK_BYTES, 'lz4 likes this '), 'lz4'],
+    ['noise', noise(1, CLUSTERED_BLOCK_BYTES), 'plain'],
     ['content that saves two clusters', partlyNoise(2 * CLUSTER_BYTES), 'lz4'],
-    ['content that saves less than a cluster', partlyNoise(BLOCK_BYTES - 2000), 'plain'],
+    ['content that saves less than a cluster', partlyNoise(CLUSTERED_BLOCK_BYTES - 2000), 'plain'],
     ['text that fits one cluster', Buffer.alloc(CLUSTER_BYTES, 'x'), 'plain'],
     ['a tail of one byte', Buffer.from('x'), 'plain'],
     ['a tail of text', Buffer.alloc(2 * CLUSTER_BYTES + 1, 'x'), 'lz4'],
@@ -64,11 +72,11 @@ describe('a compressor', () => {
   test('saves at least one cluster with LZ4', async () => {
     const { record } = await packed(partlyNoise(2 * CLUSTER_BYTES));
 
-    expect(roundUp(record.storedBytes, CLUSTER_BYTES)).toBeLessThan(BLOCK_BYTES);
+    expect(roundUp(record.storedBytes, CLUSTER_BYTES)).toBeLessThan(CLUSTERED_BLOCK_BYTES);
   });
 
   test('writes the header of an LZ4 block: magic, CRC-32C and length of the plain bytes', async () => {
-    const content = Buffer.alloc(BLOCK_BYTES - 100, 'header ');
+    const content = Buffer.alloc(CLUSTERED_BLOCK_BYTES - 100, 'header ');
 
     const { bytes } = await packed(content);
 
@@ -80,8 +88,8 @@ describe('a compressor', () => {
   });
 
   test.each([
-    ['LZ4', Buffer.alloc(BLOCK_BYTES - 100, 'x')],
-    ['plain', noise(1, BLOCK_BYTES - 100)],
+    ['LZ4', Buffer.alloc(CLUSTERED_BLOCK_BYTES - 100, 'x')],
+    ['plain', noise(1, CLUSTERED_BLOCK_BYTES - 100)],
   ])('fills the last cluster of a %s block with zeros', async (_title, content) => {
     const { record, bytes } = await packed(content);
 
@@ -91,8 +99,8 @@ describe('a compressor', () => {
   });
 
   test.each([
-    ['LZ4', Buffer.alloc(BLOCK_BYTES - 100, 'x')],
-    ['plain', noise(1, BLOCK_BYTES - 100)],
+    ['LZ4', Buffer.alloc(CLUSTERED_BLOCK_BYTES - 100, 'x')],
+    ['plain', noise(1, CLUSTERED_BLOCK_BYTES - 100)],
   ])('keeps the MD5 of the plain bytes of a %s block', async (_title, content) => {
     const { record } = await packed(content);
 
@@ -100,14 +108,18 @@ describe('a compressor', () => {
   });
 
   test('passes place and fingerprint on', async () => {
-    const { record } = await packed(noise(1, BLOCK_BYTES - 100));
+    const { record } = await packed(noise(1, CLUSTERED_BLOCK_BYTES - 100));
 
-    expect(record).toMatchObject({ index: 3, fingerprint: 77n, lengthBytes: BLOCK_BYTES - 100 });
+    expect(record).toMatchObject({
+      index: 3,
+      fingerprint: 77n,
+      lengthBytes: CLUSTERED_BLOCK_BYTES - 100,
+    });
   });
 
   test('passes zero runs and unchanged runs in their place', async () => {
     const unchanged = { ...zeroRun(4, 2), kind: 'unchanged' } as const;
-    const block = await hashedBlock(lease, 3, noise(1, BLOCK_BYTES));
+    const block = await hashedBlock(lease, 3, noise(1, CLUSTERED_BLOCK_BYTES));
 
     const { records } = await runStage(newCompressor(), [zeroRun(0, 3), block, unchanged]);
 
@@ -117,8 +129,8 @@ describe('a compressor', () => {
 
 describe('the slots of a compressor', () => {
   test.each([
-    ['LZ4', Buffer.alloc(BLOCK_BYTES, 'x'), 'packed'],
-    ['plain', noise(1, BLOCK_BYTES), 'raw'],
+    ['LZ4', Buffer.alloc(CLUSTERED_BLOCK_BYTES, 'x'), 'packed'],
+    ['plain', noise(1, CLUSTERED_BLOCK_BYTES), 'raw'],
   ])('pass on one slot of a %s block and release the other', async (_title, content, slotClass) => {
     const inUse: number[] = [];
     const classes: string[] = [];
@@ -137,7 +149,7 @@ describe('the slots of a compressor', () => {
   });
 
   test('give an LZ4 block and a plain one each its own digest', async () => {
-    const contents = [Buffer.alloc(BLOCK_BYTES, 'x'), noise(1, BLOCK_BYTES)];
+    const contents = [Buffer.alloc(CLUSTERED_BLOCK_BYTES, 'x'), noise(1, CLUSTERED_BLOCK_BYTES)];
     const blocks: HashedBlock[] = [];
     for (const [index, content] of contents.entries()) {
       blocks.push(await hashedBlock(lease, index, content));

@@ -3,10 +3,9 @@ import { ConcurrentSink } from '../../../src/flow/concurrentSink.ts';
 import { connect } from '../../../src/flow/connect.ts';
 import type { DataBlock, ZeroRun } from '../../../src/flow/records.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
-import { sourceOf } from '../../helpers/collect.ts';
+import { sourceOf, readerRecords } from '../../helpers/pipeline/records.ts';
 import { BLOCK_BYTES } from '../../helpers/diskImage.ts';
-import { failureOf } from '../../helpers/errors.ts';
-import { readerRecords } from '../../helpers/slotRecords.ts';
+import { failureOf } from '../../helpers/codes.ts';
 
 const PICTURE = 'ABCDEFGHIJ';
 const STOP = new Error('stop');

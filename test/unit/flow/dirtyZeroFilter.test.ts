@@ -7,8 +7,12 @@ import {
   createDirtyZeroFilter,
   createFilterCounts,
 } from '../../../src/flow/stages/dirtyZeroFilter.ts';
-import { runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, diskImage, type DiskImage } from '../../helpers/diskImage.ts';
+import { runStage } from '../../helpers/pipeline/records.ts';
+import {
+  PICTURE_BLOCK_BYTES,
+  diskImage,
+  type DiskImage,
+} from '../../helpers/pipeline/diskPicture.ts';
 
 async function filtered(
   image: DiskImage,
@@ -27,8 +31,8 @@ test('keeps a dirty zero in an increment', async () => {
     diskId: 'disk-1',
     index: 1,
     blockCount: 2,
-    offsetBytes: BLOCK_BYTES,
-    lengthBytes: 2 * BLOCK_BYTES,
+    offsetBytes: PICTURE_BLOCK_BYTES,
+    lengthBytes: 2 * PICTURE_BLOCK_BYTES,
   });
 });
 
@@ -48,13 +52,13 @@ test('cuts dirty data into single blocks', async () => {
 test('gives a short last block its length', async () => {
   const records = await filtered(diskImage('AB', { tailBytes: 512 }));
 
-  expect(records.map((record) => record.lengthBytes)).toEqual([BLOCK_BYTES, 512]);
+  expect(records.map((record) => record.lengthBytes)).toEqual([PICTURE_BLOCK_BYTES, 512]);
 });
 
 test('gives a zero run at the end of the disk its length', async () => {
   const [record] = await filtered(diskImage('00', { tailBytes: 512 }));
 
-  expect(record?.lengthBytes).toBe(BLOCK_BYTES + 512);
+  expect(record?.lengthBytes).toBe(PICTURE_BLOCK_BYTES + 512);
 });
 
 test('counts every byte of the disk once', async () => {
@@ -63,9 +67,9 @@ test('counts every byte of the disk once', async () => {
   await filtered(diskImage('ABc0-', { tailBytes: 512 }), counts);
 
   expect(counts).toEqual({
-    wantedBytes: 2 * BLOCK_BYTES,
-    cleanBytes: BLOCK_BYTES + 512,
-    knownZeroBytes: BLOCK_BYTES,
+    wantedBytes: 2 * PICTURE_BLOCK_BYTES,
+    cleanBytes: PICTURE_BLOCK_BYTES + 512,
+    knownZeroBytes: PICTURE_BLOCK_BYTES,
   });
 });
 
@@ -92,12 +96,12 @@ test('cuts data into runs of eight blocks for the change finder, and nothing els
   const runs = await candidates(diskImage('ABCDEFGHIJ0KL', { tailBytes: 512 }), counts);
 
   expect(runs).toEqual([
-    ['candidate', 0, 8, 8 * BLOCK_BYTES],
-    ['candidate', 8, 2, 2 * BLOCK_BYTES],
-    ['zero', 10, 1, BLOCK_BYTES],
-    ['candidate', 11, 2, BLOCK_BYTES + 512],
+    ['candidate', 0, 8, 8 * PICTURE_BLOCK_BYTES],
+    ['candidate', 8, 2, 2 * PICTURE_BLOCK_BYTES],
+    ['zero', 10, 1, PICTURE_BLOCK_BYTES],
+    ['candidate', 11, 2, PICTURE_BLOCK_BYTES + 512],
   ]);
-  expect(counts).toMatchObject({ wantedBytes: 11 * BLOCK_BYTES + 512, cleanBytes: 0 });
+  expect(counts).toMatchObject({ wantedBytes: 11 * PICTURE_BLOCK_BYTES + 512, cleanBytes: 0 });
 });
 
 test.each([

@@ -3,8 +3,8 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import { createStageStats } from '../../../src/core/stats.ts';
 import type { BlockDevice, DiskMode, PlannedRun } from '../../../src/flow/records.ts';
 import { createExtentSource } from '../../../src/flow/stages/extentSource.ts';
-import { BLOCK_BYTES, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { PICTURE_BLOCK_BYTES, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 async function runsOf(
   device: BlockDevice,
@@ -54,7 +54,7 @@ test('counts extents and their bytes', async () => {
 
   await runsOf(diskImage('AB0-').device, 'full', stats);
 
-  expect([stats.blocks, stats.bytes]).toEqual([4, 4 * BLOCK_BYTES]);
+  expect([stats.blocks, stats.bytes]).toEqual([4, 4 * PICTURE_BLOCK_BYTES]);
 });
 
 test('never counts more busy time than the run took', async () => {

@@ -7,10 +7,14 @@ import { createDirtyZeroFilter } from '../../../src/flow/stages/dirtyZeroFilter.
 import { createFileReader, type FileRecord } from '../../../src/flow/stages/fileReader.ts';
 import { createSlab, type Slab } from '../../../src/flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { type Collector, runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
+import { type Collector, runStage } from '../../helpers/pipeline/records.ts';
+import {
+  PICTURE_BLOCK_BYTES,
+  blockContent,
+  diskImage,
+} from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { type ImageFile, imageFile } from '../../helpers/bytes/images.ts';
 
 const codecs = await createBlockCodecs();
 
@@ -22,7 +26,7 @@ let file: ImageFile | undefined;
 let asked: number[];
 
 beforeEach(async () => {
-  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 8 * BLOCK_BYTES });
+  slab = createSlab({ blockSizeBytes: PICTURE_BLOCK_BYTES, slabBytes: 8 * PICTURE_BLOCK_BYTES });
   fileReadPool = await createWorkerPool({ slab, workers: 1 });
   stats = createStageStats();
   asked = [];
@@ -61,7 +65,7 @@ async function read(picture: string, options: Case = {}): Promise<Collector<File
     ...image.device,
     virtualSizeBytes: image.content.length,
     readInto: async (target, offsetBytes, signal) => {
-      asked.push(offsetBytes / BLOCK_BYTES);
+      asked.push(offsetBytes / PICTURE_BLOCK_BYTES);
       return shortBytes ?? (await image.device.readInto(target, offsetBytes, signal));
     },
   };
@@ -108,7 +112,12 @@ describe('a file reader', () => {
   });
 
   test('passes what needs no reading', async () => {
-    const run = { diskId: 'disk-1', index: 0, offsetBytes: 0, lengthBytes: 2 * BLOCK_BYTES };
+    const run = {
+      diskId: 'disk-1',
+      index: 0,
+      offsetBytes: 0,
+      lengthBytes: 2 * PICTURE_BLOCK_BYTES,
+    };
     const image = diskImage('AB');
     file = imageFile(image.content);
     const { device } = image;
@@ -129,6 +138,6 @@ describe('a file reader', () => {
   test('counts each block once', async () => {
     await read('ABX-');
 
-    expect(stats).toMatchObject({ blocks: 4, bytes: 4 * BLOCK_BYTES });
+    expect(stats).toMatchObject({ blocks: 4, bytes: 4 * PICTURE_BLOCK_BYTES });
   });
 });

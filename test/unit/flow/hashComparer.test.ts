@@ -6,10 +6,19 @@ import type { ParentDisk } from '../../../src/flow/fingerprintMap.ts';
 import { createHashComparer } from '../../../src/flow/stages/hashComparer.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
-import { type Collector, runStage } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
-import { parentDisk } from '../../helpers/parentDisk.ts';
-import { dataBlock, readerRecords, zeroRun } from '../../helpers/slotRecords.ts';
+import {
+  type Collector,
+  runStage,
+  dataBlock,
+  readerRecords,
+  zeroRun,
+} from '../../helpers/pipeline/records.ts';
+import {
+  PICTURE_BLOCK_BYTES,
+  blockContent,
+  diskImage,
+  parentDisk,
+} from '../../helpers/pipeline/diskPicture.ts';
 
 const codecs = await createBlockCodecs();
 
@@ -18,7 +27,7 @@ let pool: WorkerPool;
 let lease: SlabLease;
 
 beforeEach(async () => {
-  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 40 * BLOCK_BYTES });
+  slab = createSlab({ blockSizeBytes: PICTURE_BLOCK_BYTES, slabBytes: 40 * PICTURE_BLOCK_BYTES });
   pool = await createWorkerPool({ slab, workers: 0 });
   lease = slab.lease('pack');
 });
@@ -95,7 +104,9 @@ describe('a zero run', () => {
   test('is split into runs that cover it without gap', async () => {
     const { records } = await compare([zeroRun(1, 8)], parentDisk('AA--BB---A'));
 
-    expect(records.map((part) => [part.kind, part.index, part.offsetBytes / BLOCK_BYTES])).toEqual([
+    expect(
+      records.map((part) => [part.kind, part.index, part.offsetBytes / PICTURE_BLOCK_BYTES]),
+    ).toEqual([
       ['zero', 1, 1],
       ['unchanged', 2, 2],
       ['zero', 4, 4],
@@ -104,7 +115,7 @@ describe('a zero run', () => {
   });
 
   test('keeps the length of a short tail', async () => {
-    const run = zeroRun(8, 2, BLOCK_BYTES + 512);
+    const run = zeroRun(8, 2, PICTURE_BLOCK_BYTES + 512);
 
     const { records } = await compare([run], parentDisk('--------AB'), 512);
 

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { createStageStats } from '../../../src/core/stats.ts';
 import { OrderedStage, type OrderedStageOptions } from '../../../src/flow/orderedStage.ts';
-import { sourceOf } from '../../helpers/collect.ts';
+import { sourceOf } from '../../helpers/pipeline/records.ts';
 
 type Run = OrderedStageOptions<number, number>['run'];
 

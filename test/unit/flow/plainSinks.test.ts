@@ -13,11 +13,14 @@ import {
 } from '../../../src/flow/sinks/plainSinks.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import { connect, type Sink } from '../../../src/flow/connect.ts';
-import { sourceOf } from '../../helpers/collect.ts';
-import { BLOCK_BYTES, blockContent, diskImage } from '../../helpers/diskImage.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { dataBlock, readerRecords, zeroRun } from '../../helpers/slotRecords.ts';
-import { tempDir } from '../../helpers/tempDir.ts';
+import { sourceOf, dataBlock, readerRecords, zeroRun } from '../../helpers/pipeline/records.ts';
+import {
+  PICTURE_BLOCK_BYTES,
+  blockContent,
+  diskImage,
+} from '../../helpers/pipeline/diskPicture.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { tempFolderOfTest } from '../../helpers/tempFolder.ts';
 
 const { signal } = new AbortController();
 
@@ -25,7 +28,7 @@ let slab: Slab;
 let lease: SlabLease;
 
 beforeEach(() => {
-  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 6 * BLOCK_BYTES });
+  slab = createSlab({ blockSizeBytes: PICTURE_BLOCK_BYTES, slabBytes: 6 * PICTURE_BLOCK_BYTES });
   lease = slab.lease('pack');
 });
 
@@ -147,7 +150,13 @@ describe('ndjsonSink', () => {
 
     const lines = String(output.read()).trimEnd().split('\n');
     expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([
-      { kind: 'data', diskId: 'disk-1', index: 0, offsetBytes: 0, lengthBytes: BLOCK_BYTES },
+      {
+        kind: 'data',
+        diskId: 'disk-1',
+        index: 0,
+        offsetBytes: 0,
+        lengthBytes: PICTURE_BLOCK_BYTES,
+      },
       zeroRun(1, 1),
     ]);
   });
@@ -216,10 +225,10 @@ describe('ndjsonSink', () => {
 
 /** Restores a picture into a new file of its full size. */
 async function restored(picture: string): Promise<string> {
-  const path = join(tempDir(), 'disk.raw');
+  const path = join(tempFolderOfTest(), 'disk.raw');
   const file = await open(path, 'wx');
   try {
-    await file.truncate(picture.length * BLOCK_BYTES);
+    await file.truncate(picture.length * PICTURE_BLOCK_BYTES);
     await feed(rawFileSink(file, 'disk.raw') as Sink<DataBlock | ZeroRun>, picture);
   } finally {
     await file.close();
@@ -235,7 +244,7 @@ class WatchedFile {
   syncError: Error | undefined;
 
   async writev(pieces: readonly Uint8Array[], offsetBytes: number): Promise<unknown> {
-    this.writes.push([offsetBytes / BLOCK_BYTES, pieces.length]);
+    this.writes.push([offsetBytes / PICTURE_BLOCK_BYTES, pieces.length]);
     if (this.isSlow) await new Promise<void>((resolve) => this.gates.push(resolve));
     return { bytesWritten: pieces.reduce((sum, piece) => sum + piece.length, 0) };
   }
@@ -292,7 +301,10 @@ describe('rawFileSink', () => {
 
   test('takes eight blocks while others are written, and not one more', async () => {
     lease.end();
-    const bigSlab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 64 * BLOCK_BYTES });
+    const bigSlab = createSlab({
+      blockSizeBytes: PICTURE_BLOCK_BYTES,
+      slabBytes: 64 * PICTURE_BLOCK_BYTES,
+    });
     const bigLease = bigSlab.lease('pack');
     const file = new WatchedFile();
     file.isSlow = true;
@@ -375,16 +387,16 @@ describe('rawFileSink', () => {
     const path = await restored(`A${'0'.repeat(255)}`);
 
     const { size, blocks } = await stat(path);
-    expect(size).toBe(256 * BLOCK_BYTES);
-    expect(blocks * 512).toBeLessThan(16 * BLOCK_BYTES);
+    expect(size).toBe(256 * PICTURE_BLOCK_BYTES);
+    expect(blocks * 512).toBeLessThan(16 * PICTURE_BLOCK_BYTES);
   });
 
   test('leaves the file open', async () => {
-    const file = await open(join(tempDir(), 'disk.raw'), 'wx');
+    const file = await open(join(tempFolderOfTest(), 'disk.raw'), 'wx');
 
     await feed(rawFileSink(file, 'disk.raw') as Sink<DataBlock | ZeroRun>, 'A');
 
-    expect((await file.stat()).size).toBe(BLOCK_BYTES);
+    expect((await file.stat()).size).toBe(PICTURE_BLOCK_BYTES);
     await file.close();
   });
 

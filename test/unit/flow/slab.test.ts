@@ -2,12 +2,15 @@ import { describe, expect, test } from 'vitest';
 import { CancelledError } from '../../../src/core/errors.ts';
 import { GIB } from '../../../src/core/units.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
-import { expectCode, expectCodeSync } from '../../helpers/errors.ts';
+import { expectCode, expectCodeSync } from '../../helpers/codes.ts';
 
-const BLOCK_BYTES = 4096;
+const SMALL_BLOCK_BYTES = 4096;
 
 function slabOf(slotCount: number): Slab {
-  return createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: slotCount * BLOCK_BYTES });
+  return createSlab({
+    blockSizeBytes: SMALL_BLOCK_BYTES,
+    slabBytes: slotCount * SMALL_BLOCK_BYTES,
+  });
 }
 
 function leaseOf(slab: Slab): SlabLease {
@@ -27,7 +30,10 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 
 describe('the size of a slab', () => {
   test('never falls below one slot of each class', () => {
-    const { rawCount, packedCount } = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 1 });
+    const { rawCount, packedCount } = createSlab({
+      blockSizeBytes: SMALL_BLOCK_BYTES,
+      slabBytes: 1,
+    });
 
     expect([rawCount, packedCount]).toEqual([1, 1]);
   });
@@ -50,7 +56,7 @@ describe('the size of a slab', () => {
 
   test('is refused above 2 GiB', () => {
     expectCodeSync(
-      () => createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 2 * GIB }),
+      () => createSlab({ blockSizeBytes: SMALL_BLOCK_BYTES, slabBytes: 2 * GIB }),
       'USAGE_INVALID_OPTION',
     );
   });
@@ -241,7 +247,7 @@ describe('the end of a lease', () => {
     leaseOf(slab).end();
 
     expect(slab.inUseCount).toBe(1);
-    expect(slot.bytes.length).toBe(BLOCK_BYTES);
+    expect(slot.bytes.length).toBe(SMALL_BLOCK_BYTES);
   });
 
   test('makes slots that it takes back unusable for their former owner', async () => {

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { MIB } from '../../../src/core/units.ts';
 import type { LabVm } from '../../../lab/src/index.ts';
-import { type BenchAnswer, EngineBench } from '../../helpers/engineBench.ts';
+import { type BenchAnswer, EngineBench } from '../../helpers/lab/engineWithoutNetwork.ts';
 
 const LEGACY = { compatibility: [4, 6] } as const;
 const COLD = { ...LEGACY, status: 'down' } as const;

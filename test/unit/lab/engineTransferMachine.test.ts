@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { MIB } from '../../../src/core/units.ts';
 import type { TicketStatus } from '../../../lab/src/dataPlane.ts';
 import type { TransferRow } from '../../../lab/src/state/rows.ts';
-import { EngineBench } from '../../helpers/engineBench.ts';
+import { EngineBench } from '../../helpers/lab/engineWithoutNetwork.ts';
 
 const IDLE: TicketStatus = { active: false, idleMs: 0, transferredBytes: 0 };
 

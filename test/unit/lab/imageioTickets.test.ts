@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { downloadTarget } from '../../../lab/src/disks/frozenView.ts';
 import { TicketState } from '../../../lab/src/imageio/tickets.ts';
-import { labDisk } from '../../helpers/labDisks.ts';
+import { labDisk } from '../../helpers/lab/labDisks.ts';
 
 const LIFE_MS = 300_000;
 

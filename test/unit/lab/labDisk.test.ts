@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { MIB, TIB } from '../../../src/core/units.ts';
 import { downloadTarget } from '../../../lab/src/disks/frozenView.ts';
-import { filled, G, granulesWith, labDisk } from '../../helpers/labDisks.ts';
+import { filled, G, granulesWith, labDisk } from '../../helpers/lab/labDisks.ts';
 
 function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');

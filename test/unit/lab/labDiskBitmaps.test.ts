@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { LabStorage, type LabDiskState } from '../../../lab/src/disks/labDisk.ts';
-import { filled, G, granulesWith, labDisk } from '../../helpers/labDisks.ts';
+import { filled, G, granulesWith, labDisk } from '../../helpers/lab/labDisks.ts';
 
 /** Granule 0 dirty in a, 1 in b, 2 in c. */
 function chain(): LabDiskState {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../../src/core/errors.ts';
 import { type EngineSettings, resolveSettings } from '../../../src/ovirt/connection.ts';
 import { DEFAULT_TIMINGS } from '../../../src/ovirt/timings.ts';
-import { expectCodeSync } from '../../helpers/errors.ts';
+import { expectCodeSync } from '../../helpers/codes.ts';
 
 const SECRET = 'hunter2-canary';
 const GOOD: EngineSettings = {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ExtentList } from '../../../src/ovirt/imageio/extentList.ts';
 import type { Extent } from '../../../src/flow/records.ts';
-import { expectCodeSync } from '../../helpers/errors.ts';
+import { expectCodeSync } from '../../helpers/codes.ts';
 
 /** Extents with all combinations of flags in turn. */
 function manyExtents(count: number): Extent[] {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { BackupError } from '../../../src/core/errors.ts';
 import { parseExtents } from '../../../src/ovirt/imageio/extentParser.ts';
 import type { Extent } from '../../../src/flow/records.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 type Context = 'zero' | 'dirty';
 

@@ -5,8 +5,8 @@ import {
   CHECKSUM_BLOCK_BYTES,
   ImageChecksumBuilder,
 } from '../../../src/ovirt/imageio/imageChecksum.ts';
-import { KIB, MIB } from '../../helpers/images.ts';
-import { noise } from '../../helpers/random.ts';
+import { KIB, MIB } from '../../helpers/bytes/images.ts';
+import { noise } from '../../helpers/bytes/random.ts';
 
 /** The way of imageio: hash each block of the image, then hash the hashes. */
 function naiveChecksum(image: Uint8Array): string {

@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../../src/core/errors.ts';
 import type { LabAction } from '../../../lab/src/index.ts';
 import { EngineApi } from '../../../src/ovirt/engine/engineApi.ts';
-import { PATHS, statuses } from '../../helpers/engineFaults.ts';
-import { expectCode } from '../../helpers/errors.ts';
-import { useLab } from '../../helpers/lab.ts';
+import { PATHS, statuses } from '../../helpers/faults/sessionFaults.ts';
+import { expectCode } from '../../helpers/codes.ts';
+import { useLab } from '../../helpers/lab/useLab.ts';
 
 const bench = useLab();
 

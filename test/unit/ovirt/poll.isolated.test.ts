@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { CancelledError } from '../../../src/core/errors.ts';
 import { pollUntil, type PollOptions } from '../../../src/ovirt/poll.ts';
 import { DEFAULT_TIMINGS } from '../../../src/ovirt/timings.ts';
-import { expectCode } from '../../helpers/errors.ts';
+import { expectCode } from '../../helpers/codes.ts';
 
 interface PauseOptions {
   readonly signal?: AbortSignal;

@@ -1,7 +1,7 @@
 /** Decoding is tolerant, but refuses hostile values. */
 import { describe, expect, it } from 'vitest';
 import { type Decoder, decode, wire } from '../../../src/ovirt/engine/decoders.ts';
-import { expectCodeSync } from '../../helpers/errors.ts';
+import { expectCodeSync } from '../../helpers/codes.ts';
 
 const ID = '7e3c2a10-5a1f-4f8e-9d57-0c1d2e3f4a5b';
 const DISK = {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { ChainLock, type LockHolder } from '../../../src/repository/chainLock.ts';
-import { modeOf } from '../../helpers/repositories.ts';
+import { modeOf } from '../../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

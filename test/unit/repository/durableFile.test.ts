@@ -7,7 +7,7 @@ import {
   readText,
   writeDurable,
 } from '../../../src/repository/durableFile.ts';
-import { modeOf } from '../../helpers/repositories.ts';
+import { modeOf } from '../../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

@@ -6,7 +6,7 @@ import { openStorage } from '../../../src/container/storage.ts';
 import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { FingerprintMap } from '../../../src/flow/fingerprintMap.ts';
 import { readFingerprints, writeFingerprints } from '../../../src/repository/fingerprintStore.ts';
-import { BLOCK_BYTES } from '../../helpers/images.ts';
+import { BLOCK_BYTES } from '../../helpers/bytes/images.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const temp = useTempFolder();

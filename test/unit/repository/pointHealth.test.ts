@@ -5,7 +5,7 @@ import type {
   DamagedBlock,
   VerifiedContainer,
 } from '../../../src/repository/damage/verifyRecord.ts';
-import { increment, restorePoint } from '../../helpers/points.ts';
+import { increment, restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const POINTS = [restorePoint(), increment('p2', 'p1'), increment('p3', 'p2')];
 const BLOCK: DamagedBlock = { blockId: 4, code: 'INTEGRITY_CRC_MISMATCH', message: 'rotten' };

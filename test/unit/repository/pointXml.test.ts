@@ -6,7 +6,7 @@ import {
   encodeSummary,
   encodeVbm,
 } from '../../../src/repository/pointXml.ts';
-import { diskPoint, restorePoint } from '../../helpers/points.ts';
+import { diskPoint, restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const INVALID = { code: 'REPOSITORY_METADATA_INVALID' };
 const NAMES = [

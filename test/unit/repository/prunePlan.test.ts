@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { planPrune } from '../../../src/repository/retention/prunePlan.ts';
 import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
-import { increment, restorePoint } from '../../helpers/points.ts';
+import { increment, restorePoint } from '../../helpers/repository/madeUp.ts';
 
 /** Points from a text: `a` is a full, `b<a` an increment on `a`. */
 function pointsOf(text: string): RestorePoint[] {

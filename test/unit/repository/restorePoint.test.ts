@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { chainTo } from '../../../src/repository/restorePoint.ts';
-import { increment, restorePoint } from '../../helpers/points.ts';
+import { increment, restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const MISSING = expect.objectContaining({ code: 'CHAIN_PARENT_MISSING' });
 const full = restorePoint();

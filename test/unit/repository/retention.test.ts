@@ -7,8 +7,8 @@ import {
   checkPolicy,
   type RetentionPolicy,
 } from '../../../src/repository/retention/retention.ts';
-import { expectCodeSync } from '../../helpers/errors.ts';
-import { restorePoint } from '../../helpers/points.ts';
+import { expectCodeSync } from '../../helpers/codes.ts';
+import { restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const NOW = new Date('2026-11-26T12:00:00Z');
 

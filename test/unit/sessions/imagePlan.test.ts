@@ -5,7 +5,7 @@ import {
   planFull,
   planIncrement,
 } from '../../../src/sessions/backup/imagePlan.ts';
-import { diskPoint, restorePoint } from '../../helpers/points.ts';
+import { diskPoint, restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const disk = { diskId: 'd1', alias: 'a.raw', sizeBytes: 1000 };
 const parent = restorePoint({ disks: [diskPoint(disk)] });

@@ -6,7 +6,7 @@ import {
   backupDescription,
   supersededCheckpoints,
 } from '../../../src/sessions/cleanup/ownership.ts';
-import { restorePoint } from '../../helpers/points.ts';
+import { restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const REPOSITORY = 'repo-1';
 const OURS = backupDescription(REPOSITORY, 's1');

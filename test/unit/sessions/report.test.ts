@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { findBottleneck } from '../../../src/sessions/shared/report.ts';
-import { diskReport } from '../../helpers/reports.ts';
+import { diskReport } from '../../helpers/repository/madeUp.ts';
 
 describe('findBottleneck', () => {
   test.each([

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { selectDisks, selectPoint } from '../../../src/sessions/shared/selectPoint.ts';
-import { diskPoint, restorePoint } from '../../helpers/points.ts';
+import { diskPoint, restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const NOT_FOUND = expect.objectContaining({ code: 'USAGE_NOT_FOUND' });
 const points = ['aaaa-1', 'aaaa-2', 'bbbb-3'].map((pointId) => restorePoint({ pointId }));

@@ -6,8 +6,8 @@ import {
   qcow2SizeBytes,
   type TargetFormat,
 } from '../../../src/sessions/restore/targetDisk.ts';
-import { GIB_BYTES, KIB, MIB } from '../../helpers/images.ts';
-import { diskPoint } from '../../helpers/points.ts';
+import { GIB_BYTES, KIB, MIB } from '../../helpers/bytes/images.ts';
+import { diskPoint } from '../../helpers/repository/madeUp.ts';
 
 const TIB_BYTES = 1024 * GIB_BYTES;
 const CLUSTER_BYTES = 64 * KIB;

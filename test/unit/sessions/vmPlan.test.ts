@@ -9,7 +9,8 @@ import {
   type VmPlan,
   withoutCheckpoint,
 } from '../../../src/sessions/backup/vm/vmPlan.ts';
-import { diskPoint, restorePoint } from '../../helpers/points.ts';
+import { diskPoint, restorePoint } from '../../helpers/repository/madeUp.ts';
+import { messageCodes } from '../../helpers/codes.ts';
 
 const SIZE_BYTES = 1000;
 
@@ -48,10 +49,6 @@ function plan(
   return planVm(disks, 'web01', on, { base, fullReason: 'full requested' });
 }
 
-function codes({ messages }: VmPlan): string[] {
-  return messages.map(({ code }) => code);
-}
-
 function modes({ planned }: VmPlan): string[] {
   return planned.map(({ mode }) => mode);
 }
@@ -72,7 +69,7 @@ describe('a session without a parent', () => {
       { mode: 'full', content: 'full', reason: 'first restore point', parentDisk: undefined },
       { mode: 'full', content: 'full', reason: 'first restore point', parentDisk: undefined },
     ]);
-    expect(codes(first)).toEqual([]);
+    expect(messageCodes(first)).toEqual([]);
   });
 
   test('sends no checkpoint, not even one that is usable', () => {
@@ -96,7 +93,7 @@ describe('a disk in our checkpoint, of the same size', () => {
   });
 
   test('gets no message but for the other disk that is gone', () => {
-    expect(codes(plan([engineDisk(), tracked]))).toEqual([]);
+    expect(messageCodes(plan([engineDisk(), tracked]))).toEqual([]);
   });
 });
 
@@ -119,14 +116,14 @@ describe('one disk is compared', () => {
     expect(made.planned[0]).toMatchObject({ content: 'increment', parentDisk: { diskId: 'd1' } });
     expect(made.planned[0]?.reason).not.toBe(made.planned[1]?.reason);
     expect(made.fromCheckpointId).toBe('c1');
-    expect(codes(made)).toEqual([code]);
+    expect(messageCodes(made)).toEqual([code]);
   });
 
   test('when it is not in the checkpoint, and the others stay incremental', () => {
     const made = plan([engineDisk(), tracked], baseOf({ diskIds: new Set(['d2']) }));
 
     expect(modes(made)).toEqual(['compare', 'incremental']);
-    expect(codes(made)).toEqual(['CBT-109']);
+    expect(messageCodes(made)).toEqual(['CBT-109']);
   });
 
   test.each(DEMOTIONS)('and no checkpoint is sent when the only disk %s', (_what, facts) => {
@@ -139,7 +136,7 @@ describe('one disk is compared', () => {
   test('and keeps the reason that lies in itself when the checkpoint is lost too', () => {
     const made = plan([engineDisk({ format: 'raw' })], baseOf({ state: 'unknown' }));
 
-    expect(codes(made)).toContain('CBT-101');
+    expect(messageCodes(made)).toContain('CBT-101');
   });
 });
 
@@ -153,7 +150,7 @@ describe('all disks are compared, without a checkpoint,', () => {
 
     expect(modes(made)).toEqual(['compare', 'compare']);
     expect(made.fromCheckpointId).toBeUndefined();
-    expect(codes(made)).toEqual(expected);
+    expect(messageCodes(made)).toEqual(expected);
   });
 
   test('even when a map of the lost checkpoint is claimed to exist', () => {
@@ -182,7 +179,7 @@ describe('a disk that is new since the parent', () => {
     const made = plan([engineDisk(), tracked, engineDisk({ diskId: 'd3', alias: 'new' })]);
 
     expect(made.planned[2]).toMatchObject({ mode: 'full', content: 'full', parentDisk: undefined });
-    expect(codes(made)).toEqual(['CBT-106']);
+    expect(messageCodes(made)).toEqual(['CBT-106']);
     expect(made.fromCheckpointId).toBe('c1');
   });
 
@@ -198,7 +195,7 @@ describe('a disk of the parent that the VM no longer has', () => {
   test('is named', () => {
     const made = plan([engineDisk()]);
 
-    expect(codes(made)).toEqual(['DSK-111']);
+    expect(messageCodes(made)).toEqual(['DSK-111']);
     expect(made.messages[0]?.text).toContain('d2');
   });
 });
@@ -211,7 +208,7 @@ describe('a disk that cannot be read', () => {
 
     expect(made.leftOut).toEqual([{ diskId: 'd9', alias: 'array', cause: 'a direct LUN' }]);
     expect(made.planned).toHaveLength(2);
-    expect(codes(made)).toEqual(['JOB-601']);
+    expect(messageCodes(made)).toEqual(['JOB-601']);
     expect(made.messages[0]?.text).toMatch(/array.*d9.*web01/);
   });
 
@@ -221,7 +218,7 @@ describe('a disk that cannot be read', () => {
     const made = plan([engineDisk(), tracked, lun]);
 
     expect(made.leftOut).toMatchObject([{ diskId: 'd9', cause: 'excluded' }]);
-    expect(codes(made)).toEqual([]);
+    expect(messageCodes(made)).toEqual([]);
   });
 });
 

@@ -1,0 +1,22 @@
+/**
+ * Runs commands of the compiled command line one after another. Starting Node and loading the
+ * modules takes most of the time of a short command. After each command comes the mark of its
+ * request on both outputs, and a message with its exit code.
+ */
+import { once } from 'node:events';
+import { runCommandLine } from '../../../dist/cli/commandLine.js';
+
+function setEnvironment(env) {
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  Object.assign(process.env, env);
+}
+
+process.send('ready');
+for (;;) {
+  const [{ args, env, mark }] = await once(process, 'message');
+  setEnvironment(env);
+  const exitCode = await runCommandLine(args);
+  process.stdout.write(mark);
+  process.stderr.write(mark);
+  process.send({ exitCode });
+}
