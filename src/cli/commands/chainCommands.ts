@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { type CalendarSpan, parseSpan } from '../../core/calendarSpan.ts';
 import { EXIT_CODES } from '../../core/errors.ts';
-import { pruneRepository, type PruneReport } from '../../sessions/retention/pruneRepository.ts';
+import type { PruneReport } from '../../sessions/retention/pruneReport.ts';
+import { pruneRepository } from '../../sessions/retention/pruneRepository.ts';
 import { synthesizeFull } from '../../sessions/retention/synthesizeFull.ts';
 import {
   CommandContext,

@@ -1,10 +1,6 @@
 /** Tables of the commands that manage chains. */
 import { formatBytes } from '../../core/units.ts';
-import type {
-  PrunedPoint,
-  PrunedVm,
-  PruneReport,
-} from '../../sessions/retention/pruneRepository.ts';
+import type { PrunedPoint, PrunedVm, PruneReport } from '../../sessions/retention/pruneReport.ts';
 import type { SynthesizeReport } from '../../sessions/retention/synthesizeFull.ts';
 import { formatTable } from './output.ts';
 
