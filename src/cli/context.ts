@@ -14,7 +14,7 @@ import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import { parseBytes } from '../core/units.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
-import { formatMessage } from './output/output.ts';
+import { formatMessage } from './output/messageOutput.ts';
 
 export interface CommonFlags {
   readonly json?: boolean | undefined;

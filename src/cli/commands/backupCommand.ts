@@ -15,7 +15,7 @@ import {
   workersOption,
 } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { formatJob, formatSession } from '../output/output.ts';
+import { formatJob, formatSession } from '../output/sessionOutput.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 const MINUTE_MS = 60_000;

@@ -18,7 +18,8 @@ import { verifyRepository, type VerifyReport } from '../../sessions/verify/verif
 import { PACKAGE_FOLDER } from '../packageFolder.ts';
 import type { CommandContext } from '../context.ts';
 import { loadLab } from './labPackage.ts';
-import { formatSession, formatTable } from '../output/output.ts';
+import { formatSession } from '../output/sessionOutput.ts';
+import { formatTable } from '../output/table.ts';
 
 const DISK_BYTES = 512 * MIB;
 const SYSTEM_FILL_BYTES = 96 * MIB;

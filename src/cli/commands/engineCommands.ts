@@ -10,7 +10,7 @@ import {
   withCommonFlags,
 } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { formatCleanup, formatPreflight } from '../output/output.ts';
+import { formatCleanup, formatPreflight } from '../output/engineOutput.ts';
 
 type Done = (exitCode: number) => void;
 

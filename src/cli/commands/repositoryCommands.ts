@@ -13,7 +13,8 @@ import {
   withCommonFlags,
   workersOption,
 } from '../context.ts';
-import { formatInspect, formatList, formatRescan } from '../output/output.ts';
+import { formatInspect } from '../output/inspectOutput.ts';
+import { formatList, formatRescan } from '../output/listOutput.ts';
 import { formatVerify } from '../output/verifyOutput.ts';
 
 type Done = (exitCode: number) => void;

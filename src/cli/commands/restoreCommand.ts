@@ -13,7 +13,7 @@ import {
   workersOption,
 } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { formatRestore, formatRestoreVm } from '../output/output.ts';
+import { formatRestore, formatRestoreVm } from '../output/restoreOutput.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 interface RestoreFlags extends CommonFlags, EngineFlags {
