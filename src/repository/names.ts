@@ -5,8 +5,9 @@ const MAX_NAME_BYTES = 100;
 const CONTROL = /\p{Cc}/u;
 
 /**
- * Makes a VM name safe for a file name. All characters except letters, digits, `.`, `_` and `-`
- * become `_`, and so do leading dots, which could lead out of the folder. At most 100 bytes.
+ * Makes a VM name safe for a file name. Every character except letters, digits, `.`, `_` and `-`
+ * becomes `_`. Leading dots become `_` too, because they could lead out of the folder. At most 100
+ * bytes.
  */
 export function safeFileName(name: string): string {
   const safe = name.replaceAll(/[^A-Za-z0-9._-]/g, '_').replace(/^\.+/, '_');

@@ -2,7 +2,7 @@
  * Decides which restore points a retention policy keeps. Pure. The rules are those of "restic
  * forget". A counted rule keeps the newest point of each of its newest periods. Only periods with a
  * point count. A point is kept when any rule keeps it. When a counted rule is not used up at the
- * oldest point, it keeps that point too, so that the history is as long as possible.
+ * oldest point, it keeps that point too. So the history is as long as possible.
  *
  * @see restic, doc/060_forget.rst, "Removing snapshots according to a policy"
  */

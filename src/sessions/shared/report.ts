@@ -141,7 +141,7 @@ export function stageSeconds(stages: DiskStages): StageSeconds {
 
 /**
  * Finds the busiest of source, CPU and repository over the wall time of the pipelines. Source and
- * repository work for several disks at the same time, so their busy time is divided by the number
+ * repository work for several disks at the same time. So their busy time is divided by the number
  * of parallel disks.
  */
 export function findBottleneck(

@@ -16,7 +16,9 @@ function ids(points: readonly RestorePoint[]): string {
   return points.map((point) => point.pointId).join('');
 }
 
-/** A plan as text: deleted points, ranges with their parents, points that stay without being kept. */
+/**
+ * A plan as text: deleted points, ranges after their parents, points that stay without being kept.
+ */
 function planOf(text: string, kept: string): string {
   const { deleted, ranges, neededIds } = planPrune(pointsOf(text), new Set(kept));
   const merged = ranges.map(({ points, parent }) => `${parent?.pointId ?? ''}(${ids(points)})`);
@@ -65,7 +67,7 @@ describe('a plan', () => {
   });
 });
 
-/** A forest: each point is a full, or builds on one of those before it. */
+/** A forest: each point is a full, or an increment on one of the points before it. */
 const forest = fc
   .array(fc.option(fc.nat(), { nil: undefined, freq: 6 }), { minLength: 1, maxLength: 30 })
   .map((parents) =>
