@@ -62,10 +62,10 @@ async function openDisks(view: MergedView, codecs: BlockCodecs): Promise<MergedD
  */
 export async function sizeOfMerge(
   folder: VmFolder,
-  run: MergeRange,
+  range: MergeRange,
   options: { readonly codecs: BlockCodecs; readonly signal: AbortSignal },
 ): Promise<number> {
-  await using view = await MergedView.open(folder.folder, run);
+  await using view = await MergedView.open(folder.folder, range);
   const disks = await openDisks(view, options.codecs);
   return (await measureMerge(disks, options.signal)).fileBytes;
 }
@@ -87,7 +87,7 @@ async function requireSpace(folder: VmFolder, needBytes: number): Promise<void> 
 
 /** The last point of a run as it is after the merge; what its session reported stays. */
 function mergedPoint(
-  run: MergeRange,
+  range: MergeRange,
   last: RestorePoint,
   disks: readonly MergedDisk[],
   facts: Pick<RestorePoint, 'chainId' | 'fileName'>,
@@ -95,8 +95,8 @@ function mergedPoint(
   return {
     ...last,
     ...facts,
-    type: run.parent ? 'increment' : 'full',
-    parentPointId: run.parent?.pointId ?? '',
+    type: range.parent ? 'increment' : 'full',
+    parentPointId: range.parent?.pointId ?? '',
     fileBytes: 0,
     disks: disks.map(({ disk, content }) => ({ ...disk, content })),
   };
@@ -137,25 +137,25 @@ function checkFingerprints(merged: MergedDisk, copied: FingerprintMap, end: numb
   }
 }
 
-class RunMerger {
+class RangeMerger {
   readonly #context: MergeContext;
-  readonly #run: MergeRange;
+  readonly #range: MergeRange;
   readonly #last: RestorePoint;
 
-  constructor(context: MergeContext, run: MergeRange) {
-    const last = run.points.at(-1);
-    if (!last) throw new RepositoryError('CHAIN_PARENT_MISSING', 'an empty run cannot be merged');
+  constructor(context: MergeContext, range: MergeRange) {
+    const last = range.points.at(-1);
+    if (!last) throw new RepositoryError('CHAIN_PARENT_MISSING', 'an empty range cannot be merged');
     this.#context = context;
-    this.#run = run;
+    this.#range = range;
     this.#last = last;
   }
 
-  async run(metadata: ChainMetadata, options: MergeOptions): Promise<Merged> {
+  async merge(metadata: ChainMetadata, options: MergeOptions): Promise<Merged> {
     const { folder, lock, session } = this.#context;
     const { blockSizeBytes, createdAt, pointId } = this.#last;
-    const type = this.#run.parent ? 'increment' : 'full';
+    const type = this.#range.parent ? 'increment' : 'full';
     const fileName = await folder.unusedContainerName(type, new Date(createdAt));
-    session.log.info({ pointId, points: this.#run.points.length, fileName }, 'merge started');
+    session.log.info({ pointId, points: this.#range.points.length, fileName }, 'merge started');
     await using target = await PointWriter.create(folder, fileName, blockSizeBytes);
     const facts = { chainId: options.chainId, fileName };
     const point = await this.#build(metadata, target, facts);
@@ -175,7 +175,7 @@ class RunMerger {
   ): Promise<RestorePoint> {
     const { folder, codecs, signal, workers } = this.#context;
     const { blockSizeBytes } = this.#last;
-    await using view = await MergedView.open(folder.folder, this.#run);
+    await using view = await MergedView.open(folder.folder, this.#range);
     const disks = await openDisks(view, codecs);
     const size = await measureMerge(disks, signal);
     await requireSpace(folder, size.fileBytes);
@@ -185,8 +185,8 @@ class RunMerger {
     for (const disk of disks) contents.push(await this.#copy(disk, size, target, resources));
     const { vm } = metadata;
     const ovf = await readOvf(view.last, vm.id, codecs);
-    const point = mergedPoint(this.#run, this.#last, disks, facts);
-    return await target.complete(vm, point, contents, { parent: this.#run.parent, ovf });
+    const point = mergedPoint(this.#range, this.#last, disks, facts);
+    return await target.complete(vm, point, contents, { parent: this.#range.parent, ovf });
   }
 
   async #copy(
@@ -232,11 +232,11 @@ function progressOf(alias: string, sizeBytes: number, stats: StageStats): DiskPr
  * @throws a {@link BackupError}: damage by its code, `REPOSITORY_FULL`, `REPOSITORY_IO`, `CANCELLED`; the points
  *   are then as they were
  */
-export async function mergeRun(
+export async function mergePoints(
   metadata: ChainMetadata,
-  run: MergeRange,
+  range: MergeRange,
   options: MergeOptions,
   context: MergeContext,
 ): Promise<Merged> {
-  return await new RunMerger(context, run).run(metadata, options);
+  return await new RangeMerger(context, range).merge(metadata, options);
 }

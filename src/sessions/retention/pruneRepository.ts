@@ -31,7 +31,7 @@ import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { DiskProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import type { FolderFailure } from '../shared/folderFailures.ts';
-import { type MergeContext, mergeRun, sizeOfMerge } from './mergeRange.ts';
+import { type MergeContext, mergePoints, sizeOfMerge } from './mergeRange.ts';
 import {
   describePoints,
   type PrunedPoint,
@@ -209,7 +209,7 @@ class VmPrune {
     this.#signal.throwIfAborted();
     const removed = range.points.toReversed();
     const chainId = removed[0]?.chainId ?? '';
-    const merged = await mergeRun(metadata, range, { removed, chainId }, context);
+    const merged = await mergePoints(metadata, range, { removed, chainId }, context);
     this.#writtenBytes += merged.point.fileBytes;
     this.#countDeleted(removed, merged.metadata);
     return merged.metadata;

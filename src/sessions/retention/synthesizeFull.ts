@@ -12,7 +12,7 @@ import { Repository } from '../../repository/repository.ts';
 import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
 import type { DiskProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
-import { mergeRun } from './mergeRange.ts';
+import { mergePoints } from './mergeRange.ts';
 import { selectPoint } from '../shared/selectPoint.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
@@ -65,7 +65,7 @@ class Synthesis {
     const range = { points: chainTo(metadata.points, newest), parent: undefined };
     const options = { removed: [newest], chainId: newest.pointId };
     const context = { folder, lock, codecs, session, workers, signal, onDiskStart };
-    const { point } = await mergeRun(metadata, range, options, context);
+    const { point } = await mergePoints(metadata, range, options, context);
     return this.#report(vm, point, newest);
   }
 
