@@ -1,7 +1,8 @@
 /**
- * Writes the files in src/pipeline that carry the kernels; a test compares them with what it would write.
+ * Writes the files in src/compute/kernels that carry the kernels. A test compares them with their
+ * source.
  *
- *   npm run kernels
+ *     npm run kernels
  */
 import { writeFile } from 'node:fs/promises';
 import { assemble, bytesFile } from './assemble.ts';

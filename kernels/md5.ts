@@ -1,20 +1,22 @@
 /**
- * Source of the MD5 kernel: WebAssembly text for hashing several messages at once, after RFC 1321.
+ * Source of the MD5 kernel: WebAssembly text that hashes several messages at the same time, by RFC
+ * 1321.
  *
- * Lane k of a vector belongs to message k: a *group* is four messages, whose four 32-bit words of state lie
- * in four vectors. The kernel for eight messages does each step for two groups in turn: a step of MD5 waits
- * for the one before it, and the second group fills the time of that wait.
+ * Lane k of a vector belongs to message k. A *group* is four messages; their four 32-bit words of
+ * state lie in four vectors. The kernel for eight messages does each step for two groups in turn. A
+ * step of MD5 must wait for the step before it, and the second group fills that wait.
  *
- * A kernel works on whole chunks of 64 bytes. Padding and lengths are the caller's (src/pipeline/laneDigests.ts).
+ * A kernel works on whole chunks of 64 bytes. The caller adds padding and lengths; see
+ * src/compute/kernels/laneDigests.ts.
  */
 
 const LANES_PER_GROUP = 4;
 const CHUNK_BYTES = 64;
 const STEPS = 64;
-/** 2 GiB, the largest slab: a memory may be smaller than the maximum of its import. */
+/** Pages of 2 GiB, the largest slab. A memory may be smaller than the maximum of its import. */
 const MAX_MEMORY_PAGES = 32_768;
 const STATE = ['a', 'b', 'c', 'd'] as const;
-/** Rotations of RFC 1321, section 3.4: one row per round, repeated every four steps. */
+/** Rotations of RFC 1321, section 3.4: one row for each round, repeated every four steps. */
 const ROTATIONS: readonly (readonly number[])[] = [
   [7, 12, 17, 22],
   [5, 9, 14, 20],
@@ -29,25 +31,30 @@ const WORD_ORDER: readonly (readonly [offset: number, factor: number])[] = [
   [0, 7],
 ];
 
-/** Names of locals of one group carry its number. */
+/** Gives a local its name within one group: the name carries the number of the group. */
 type Name = (base: string) => string;
 
 const get = (local: string): string => `(local.get $${local})`;
 const set = (local: string, value: string): string => `(local.set $${local} ${value})`;
 const add = (x: string, y: string): string => `(i32x4.add ${x} ${y})`;
 
-/** The table T of RFC 1321: the first 32 bits after the point of |sin(i + 1)|, as a signed number. */
+/**
+ * Word of the table T of RFC 1321: the first 32 bits after the point of |sin(step + 1)|, as a
+ * signed number.
+ */
 export function sineWord(step: number): number {
   return Math.floor(Math.abs(Math.sin(step + 1)) * 2 ** 32) | 0;
 }
 
-/** Picks four 32-bit words out of eight: 0 to 3 are those of `x`, 4 to 7 those of `y`. */
+/** Picks four 32-bit words out of eight: 0 to 3 are the words of `x`, 4 to 7 those of `y`. */
 function pick(words: readonly number[], x: string, y: string): string {
   const bytes = words.flatMap((word) => [0, 1, 2, 3].map((byte) => word * 4 + byte));
   return `(i8x16.shuffle ${bytes.join(' ')} ${x} ${y})`;
 }
 
-/** Turns four vectors, one per message, into four that hold one word of each message; its own inverse. */
+/**
+ * Transposes four vectors. One vector for each message becomes one vector for each word, and back.
+ */
 function transpose(vectors: readonly string[], name: Name): string[] {
   const [v0 = '', v1 = '', v2 = '', v3 = ''] = vectors;
   const [low01 = '', low23 = '', high01 = '', high23 = ''] = ['t0', 't1', 't2', 't3'].map(name);
@@ -63,11 +70,12 @@ function transpose(vectors: readonly string[], name: Name): string[] {
   ];
 }
 
-/** `sum` plus the round function of b, c and d. */
+/** Adds the round function of b, c and d to `sum`. */
 function addRoundFunction(round: number, sum: string, name: Name): string {
   const [b, c, d] = ['b', 'c', 'd'].map((word) => get(name(word))) as [string, string, string];
   if (round === 0) return add(sum, `(v128.bitselect ${c} ${d} ${b})`);
-  // bitselect(b, c, d) in two halves that share no bit: only the second waits for b, the newest word.
+  // This is bitselect(b, c, d) as a sum of two halves that share no bit. Only the second half waits
+  // for b, the newest word.
   if (round === 1) return add(add(sum, `(v128.andnot ${c} ${d})`), `(v128.and ${b} ${d})`);
   if (round === 2) return add(sum, `(v128.xor (v128.xor ${c} ${d}) ${b})`);
   return add(sum, `(v128.xor ${c} (v128.or ${b} (v128.not ${d})))`);
@@ -76,7 +84,7 @@ function addRoundFunction(round: number, sum: string, name: Name): string {
 /** One step for one group: a = b + rotate(a + function(b, c, d) + message word + table word). */
 function stepLines(step: number, name: Name): string[] {
   const [round, inRound] = [step >> 4, step % 16];
-  // The four words change places with every step instead of being moved.
+  // The four words change their names with every step. Nothing is moved.
   const turned: Name = (word) => {
     const at = STATE.indexOf(word as (typeof STATE)[number]);
     return name(at < 0 ? word : (STATE[(at + 4 - (step % 4)) % 4] ?? word));
@@ -105,16 +113,16 @@ function loadLines(name: Name, words: readonly string[], lanes: readonly string[
 
 interface Group {
   readonly name: Name;
-  /** Parameters with the addresses of the group's states and messages. */
+  /** Names of the parameters with the addresses of the states and messages of the group. */
   readonly states: readonly string[];
   readonly sources: readonly string[];
 }
 
-/** What the loop does with one chunk of every message. */
+/** Body of the loop: one chunk of every message. */
 function chunkLines(groups: readonly Group[]): string[] {
   const each = (lines: (group: Group) => string[]): string[] => groups.flatMap(lines);
   const steps = Array.from({ length: STEPS }, (_, step) => {
-    // Words are loaded just before their first use, which keeps fewer vectors alive.
+    // Words are loaded just before their first use. So fewer vectors are alive at a time.
     const words = [0, 1, 2, 3].map((k) => `m${step + k}`);
     const isLoading = step < 16 && step % 4 === 0;
     const loads = isLoading
@@ -145,8 +153,9 @@ function groupOf(index: number): Group {
 }
 
 /**
- * `advance4` and `advance8`: (chunks, state0, source0, state1, source1, …), all 32-bit. Takes `chunks` (at
- * least 1) chunks at each source address into the 16-byte state at the state address of the same lane.
+ * `advance4` and `advance8`: (chunks, state0, source0, state1, source1, …), all 32-bit. They hash
+ * `chunks` chunks, at least 1, of every lane. A lane reads its chunks at the source address; its
+ * 16-byte state is at the state address.
  */
 function kernelFunction(groupCount: number): string {
   const groups = Array.from({ length: groupCount }, (_, index) => groupOf(index));
@@ -175,7 +184,12 @@ function kernelFunction(groupCount: number): string {
   ].join('\n');
 }
 
-/** The module as WebAssembly text. `tableOf` gives the 64 words of the table; others make a wrong kernel. */
+/**
+ * The module as WebAssembly text.
+ *
+ * @param tableOf - gives the 64 words of the table. Tests pass a wrong table to get a wrong
+ *   kernel.
+ */
 export function md5KernelText(tableOf: (step: number) => number = sineWord): string {
   const globals = Array.from({ length: STEPS }, (_, step) => {
     const words = ` ${tableOf(step)}`.repeat(LANES_PER_GROUP);

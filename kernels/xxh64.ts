@@ -1,10 +1,10 @@
 /**
- * Source of the xxHash64 kernel: WebAssembly text after the xxHash specification ("XXH64 algorithm
- * description" in doc/xxhash_spec.md of xxHash), with seed 0. It reads blocks where they lie in the slab, so
- * that a fingerprint costs no copy, and can go on piece by piece while a block is being read.
+ * Source of the xxHash64 kernel, with seed 0: WebAssembly text by the xxHash specification ("XXH64
+ * algorithm description" in doc/xxhash_spec.md of xxHash). It reads blocks in place in the slab, so
+ * a fingerprint costs no copy. It can hash a block in pieces, while the block is being read.
  */
 
-/** 2 GiB, the largest slab: a memory may be smaller than the maximum of its import. */
+/** Pages of 2 GiB, the largest slab. A memory may be smaller than the maximum of its import. */
 const MAX_MEMORY_PAGES = 32_768;
 const STRIPE_BYTES = 32;
 
@@ -15,7 +15,7 @@ const P3 = '0x165667B19E3779F9';
 const P4 = '0x85EBCA77C2B2AE63';
 const P5 = '0x27D4EB2F165667C5';
 const LANES = [0, 1, 2, 3] as const;
-/** Rotations with which the four accumulators are put together. */
+/** Rotations that merge the four accumulators. */
 const LANE_ROTATIONS = [1, 7, 12, 18] as const;
 
 const get = (local: string): string => `(local.get $${local})`;
@@ -26,18 +26,21 @@ const multiply = (x: string, y: string): string => `(i64.mul ${x} ${y})`;
 const xor = (x: string, y: string): string => `(i64.xor ${x} ${y})`;
 const rotate = (x: string, bits: number): string => `(i64.rotl ${x} ${constant(bits)})`;
 
-/** One accumulator takes eight bytes. */
+/** One accumulator takes in eight bytes. */
 function round(accumulator: string, input: string): string {
   const sum = add(accumulator, multiply(input, constant(P2)));
   return multiply(rotate(sum, 31), constant(P1));
 }
 
-/** Loads or stores of the four accumulators of a state. */
+/** Lines for each of the four accumulators of a state. */
 function eachLane(line: (lane: number) => string): string[] {
   return LANES.map(line);
 }
 
-/** `advance`: (state, source, stripes), all 32-bit. Takes `stripes` (0 or more) of 32 bytes into the state. */
+/**
+ * `advance`: (state, source, stripes), all 32-bit. Hashes `stripes` stripes (0 or more) of 32 bytes
+ * into the state.
+ */
 function advanceFunction(): string {
   return [
     '(func (export "advance") (param $state i32) (param $source i32) (param $stripes i32)',
@@ -55,7 +58,7 @@ function advanceFunction(): string {
   ].join('\n');
 }
 
-/** The hash of what the accumulators have seen, before the length and the tail. */
+/** Merges the accumulators into the hash, before length and tail are added. */
 function convergeLines(): string[] {
   const rotated = LANE_ROTATIONS.map((bits, lane) => rotate(get(`v${lane}`), bits));
   return [
@@ -68,7 +71,7 @@ function convergeLines(): string[] {
   ];
 }
 
-/** Takes pieces of `bytes` bytes from the tail as long as there are any. */
+/** Takes pieces of `bytes` bytes from the tail while it is long enough. */
 function tailLoop(bytes: number, lines: readonly string[]): string[] {
   return [
     `(block $end${bytes} (loop $more${bytes}`,
@@ -86,8 +89,8 @@ function mixInto(input: string, bits: number, prime: string, addend?: string): s
 }
 
 /**
- * `finish`: (state, tail, tail bytes 0 to 31, total bytes), all 32-bit; gives the hash. With less than 32
- * bytes in total the state is not looked at.
+ * `finish`: (state, tail, tail bytes 0 to 31, total bytes), all 32-bit. Returns the hash. With less
+ * than 32 bytes in total the state is not read.
  */
 function finishFunction(): string {
   const parameters = ['state', 'tail', 'tailBytes', 'totalBytes'];

@@ -1,5 +1,6 @@
 /**
- * The CPU verbs on block bytes: pure, synchronous, the same in worker threads and inline.
+ * The codecs: CPU work on the bytes of a block. They are pure and synchronous, and the same in
+ * worker threads and on the calling thread.
  */
 import type { PiecewiseFingerprint } from './kernels/slabFingerprints.ts';
 import { createHash } from 'node:crypto';
@@ -22,20 +23,23 @@ import {
 
 export interface BlockCodecs {
   readonly lz4: Lz4;
-  /** xxHash64 with seed 0; a hash of 0 becomes 1, because 0 stands for a zero block. */
+  /** xxHash64 with seed 0. A hash of 0 becomes 1, because 0 stands for a zero block. */
   readonly fingerprint: (source: Buffer) => bigint;
-  /** The same for bytes that come in pieces. */
+  /** The same fingerprint, for bytes that come in pieces. */
   readonly startFingerprint: () => PiecewiseFingerprint;
-  /** MD5 of the plain bytes, which is what the container keeps. */
+  /** MD5 of the plain bytes; the container stores it. */
   readonly digest: (source: Buffer) => Buffer;
   /**
-   * Writes the LZ4 form of `source[0, lengthBytes)` into `target` when it saves at least one cluster.
+   * Writes the LZ4 form of `source[0, lengthBytes)` into `target` when it saves at least one
+   * cluster. Otherwise the block stays plain: `target` holds nothing of use, and `source` is zero
+   * padded up to the next cluster. Both buffers need room up to the next multiple of 4096.
    *
-   * @returns stored bytes and codec; with `plain` nothing in `target` counts, and `source` is zero padded
-   *   to the next cluster instead. Both buffers need room up to the next multiple of 4096.
+   * @returns stored bytes, without padding, and codec.
    */
   pack(source: Buffer, lengthBytes: number, target: Buffer): PackedForm;
-  /** Expands a stored block into `target`, whose length is the plain length, and checks its CRC. */
+  /**
+   * Expands a stored block into `target` and checks its CRC. `target.length` is the plain length.
+   */
   unpack(stored: Buffer, codec: StoredCodec, target: Buffer): UnpackStatus;
 }
 
@@ -77,7 +81,10 @@ function unpack(lz4: Lz4, stored: Buffer, codec: StoredCodec, target: Buffer): U
   return crc32c(target) === stored.readUInt32LE(4) ? UNPACK_OK : UNPACK_BAD_CRC;
 }
 
-/** Loads the codecs of this thread. One instance a thread: xxhash-wasm is not re-entrant across threads. */
+/**
+ * Loads the codecs of this thread. Each thread needs its own, because two threads cannot share one
+ * xxhash-wasm.
+ */
 export async function createBlockCodecs(lz4: Lz4 = loadLz4()): Promise<BlockCodecs> {
   const hasher = await xxhash();
   const startFingerprint = (): PiecewiseFingerprint => {
@@ -90,7 +97,7 @@ export async function createBlockCodecs(lz4: Lz4 = loadLz4()): Promise<BlockCode
   return {
     lz4,
     fingerprint: (source) => {
-      // The streaming form costs 0.15 ms a MiB here, the one-shot form 0.18.
+      // The streaming form costs 0.15 ms per MiB here, the one-shot form 0.18 ms.
       const running = startFingerprint();
       running.update(source);
       return running.finish();

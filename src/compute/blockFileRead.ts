@@ -1,13 +1,13 @@
 /**
- * Reading of a block by a worker thread: in pieces that stay in the processor's cache while their fingerprint
- * is computed.
+ * A worker thread reads a block in pieces. Each piece stays in the processor's cache while its
+ * fingerprint is computed.
  */
 import { readSync } from 'node:fs';
 import { KIB } from '../core/units.ts';
 import type { RunningFingerprint } from './kernels/slabFingerprints.ts';
 import type { WorkerJob, ThreadTools } from './workerJobs.ts';
 
-/** A quarter of the second-level cache of common server processors. */
+/** Bytes of one piece: a quarter of the second-level cache of common server processors. */
 const PIECE_BYTES = 256 * KIB;
 const ZEROS: Buffer = Buffer.alloc(PIECE_BYTES);
 
@@ -15,7 +15,9 @@ class Reading {
   readonly #tools: ThreadTools;
   readonly #job: WorkerJob;
   readonly #pieceBytes: number;
-  /** Pieces follow each other in the target, or all use the same room. */
+  /**
+   * True when the pieces follow each other in the target. False when they all use the same room.
+   */
   readonly #isKept: boolean;
 
   constructor(tools: ThreadTools, job: WorkerJob) {
@@ -25,7 +27,7 @@ class Reading {
     this.#isKept = job.targetBytes >= job.sourceBytes;
   }
 
-  run(stateOffset: number): bigint | undefined {
+  fingerprint(stateOffset: number): bigint | undefined {
     const { sourceBytes } = this.#job;
     let at = 0;
     for (; at < sourceBytes; at += this.#pieceBytes) {
@@ -35,12 +37,12 @@ class Reading {
     }
     if (at >= sourceBytes) return 0n;
     const running = this.#tools.fingerprints.start(stateOffset);
-    // Zeros before the first other byte were not fingerprinted: their pieces are read once more.
-    return this.#fingerprint(running, at === 0);
+    // The leading pieces of zeros were not fingerprinted, so all pieces are read once more.
+    return this.#fingerprintAll(running, at === 0);
   }
 
-  /** @param isFirstRead - whether the first piece is in its place. */
-  #fingerprint(running: RunningFingerprint, isFirstRead: boolean): bigint | undefined {
+  /** @param isFirstRead - true when the first piece is already in the target. */
+  #fingerprintAll(running: RunningFingerprint, isFirstRead: boolean): bigint | undefined {
     for (let at = 0; at < this.#job.sourceBytes; at += this.#pieceBytes) {
       if (!(at === 0 && isFirstRead) && !this.#read(at)) return undefined;
       running.take(this.#placeOf(at), this.#lengthAt(at));
@@ -69,16 +71,17 @@ class Reading {
 }
 
 /**
- * Reads `sourceBytes` at `sourceOffset` of the file to `targetOffset` of the slab. With less room there than
- * that (`targetBytes`, a multiple of 32), pieces overwrite each other and only the fingerprint counts.
+ * Reads `sourceBytes` at `sourceOffset` of the file into the slab at `targetOffset`. When
+ * `targetBytes` is smaller than `sourceBytes`, the pieces overwrite each other and only the
+ * fingerprint counts. `targetBytes` is then a multiple of 32.
  *
- * @returns the fingerprint; 0 for a block that is all zero; undefined when not all of it could be read, for
- *   whatever reason: the caller reads it again in a way that tells the reason.
+ * @returns the fingerprint; 0 for a block of zeros; undefined when not all bytes could be read.
+ *   The caller then reads the block again in a way that tells the reason.
  */
 export function readBlock(
   tools: ThreadTools,
   job: WorkerJob,
   stateOffset: number,
 ): bigint | undefined {
-  return new Reading(tools, job).run(stateOffset);
+  return new Reading(tools, job).fingerprint(stateOffset);
 }

@@ -1,4 +1,7 @@
-/** Entry of a worker thread: takes batches of jobs on the shared slab, answers with the batch number. */
+/**
+ * Entry of a worker thread. It does batches of jobs on the shared slab and answers with the number
+ * of the batch.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { SlabKernels } from './kernels/slabKernels.ts';
 import { createThreadTools } from './threadTools.ts';
@@ -6,18 +9,22 @@ import { decodeJobs } from './workerJobs.ts';
 import { runJobs } from './runJobs.ts';
 import type { SharedWasmMemory } from './kernels/wasm.ts';
 
-/** What a thread is started with. */
+/** Data given to a thread at its start. */
 export interface WorkerSetup {
   readonly memory: SharedWasmMemory;
   readonly kernels: SlabKernels;
 }
 
+/** Message to a thread: one batch of jobs, as numbers (see `encodeJobs`). */
 export interface WorkerBatch {
   readonly batchId: number;
   readonly words: readonly number[];
 }
 
-/** `error` is the text of an unexpected failure; expected ones are numbers in the result records. */
+/**
+ * Answer of a thread. `error` is the text of an unexpected failure; expected failures are numbers
+ * in the result records.
+ */
 export interface WorkerAnswer {
   readonly batchId: number;
   readonly error?: string | undefined;

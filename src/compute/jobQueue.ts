@@ -1,17 +1,21 @@
 /**
  * Jobs that wait for a thread, and how they are cut into batches.
  *
- * A batch holds jobs of one kind: fingerprints and reads are ten times shorter than what is digested, a look at
- * several blocks is as long as a batch of them, and a batch of digests pays the more the fuller it is. A busy
- * thread gets a second batch of digests only when it is full; what is left waits until a thread is idle, and
- * meanwhile more jobs join it.
+ * There are three queues, and a batch comes from one of them. `hash` and `read` are short: they
+ * take a tenth of the time of `pack` and `unpack`, which compute a digest. One `fingerprintRange`
+ * takes as long as a whole batch of short jobs. The kernel computes a full batch of digests faster
+ * per block than a part of one. So a busy thread gets a second batch of digests only when that
+ * batch is full. Fewer jobs wait until a thread is idle; meanwhile more jobs join them.
  */
 import { MAX_LANES } from './kernels/laneDigests.ts';
 import { JOB_HASH, JOB_FINGERPRINT_RANGE, JOB_READ, type WorkerJob } from './workerJobs.ts';
 
-/** A message pays for this many jobs, and the kernel hashes as many blocks at once. */
+/** Most jobs of one message. The MD5 kernel hashes the same number of blocks at a time. */
 const MAX_BATCH_JOBS = MAX_LANES;
-/** Of short jobs half of that, so that a thread has its next batch while the answer to one is on its way. */
+/**
+ * Most short jobs of one message: half a batch. A thread then has its next batch already while the
+ * answer to the last one is on its way.
+ */
 const MAX_SHORT_JOBS = MAX_BATCH_JOBS / 2;
 
 export interface QueuedJob {
@@ -22,22 +26,26 @@ export interface QueuedJob {
 
 export class JobQueue {
   readonly #short: QueuedJob[] = [];
-  readonly #peeks: QueuedJob[] = [];
+  readonly #ranges: QueuedJob[] = [];
   readonly #digests: QueuedJob[] = [];
 
   push(queued: QueuedJob): void {
     this.#queueOf(queued.job).push(queued);
   }
 
-  /** Removes the next batch for a thread; empty when it had better wait. `idleCount`: idle threads, this one included. */
+  /**
+   * Removes the next batch for a thread. Empty when the thread should wait.
+   *
+   * @param idleCount - number of idle threads, this one included.
+   */
   take(isIdle: boolean, idleCount: number): QueuedJob[] {
     if (this.#short.length > 0) return takeShare(this.#short, MAX_SHORT_JOBS, idleCount);
-    if (this.#peeks.length > 0) return this.#peeks.splice(0, 1);
+    if (this.#ranges.length > 0) return this.#ranges.splice(0, 1);
     if (!isIdle && this.#digests.length < MAX_BATCH_JOBS) return [];
     return takeShare(this.#digests, MAX_BATCH_JOBS, idleCount);
   }
 
-  /** Takes back a job that waits; false when it has left. */
+  /** Takes back a waiting job. False when it has already left. */
   remove(queued: QueuedJob): boolean {
     const jobs = this.#queueOf(queued.job);
     const at = jobs.indexOf(queued);
@@ -45,18 +53,18 @@ export class JobQueue {
     return at >= 0;
   }
 
-  /** Removes everything. */
+  /** Removes and returns all jobs. */
   drain(): QueuedJob[] {
-    return [...this.#short.splice(0), ...this.#peeks.splice(0), ...this.#digests.splice(0)];
+    return [...this.#short.splice(0), ...this.#ranges.splice(0), ...this.#digests.splice(0)];
   }
 
-  #queueOf({ verb }: WorkerJob): QueuedJob[] {
-    if (verb === JOB_FINGERPRINT_RANGE) return this.#peeks;
-    return verb === JOB_HASH || verb === JOB_READ ? this.#short : this.#digests;
+  #queueOf({ kind }: WorkerJob): QueuedJob[] {
+    if (kind === JOB_FINGERPRINT_RANGE) return this.#ranges;
+    return kind === JOB_HASH || kind === JOB_READ ? this.#short : this.#digests;
   }
 }
 
-/** At most `most` jobs, and no more than an idle thread's share. */
+/** Removes at most `most` jobs, and no more than one idle thread's share. */
 function takeShare(jobs: QueuedJob[], most: number, idleCount: number): QueuedJob[] {
   const share = Math.ceil(jobs.length / Math.max(1, idleCount));
   return jobs.splice(0, Math.min(most, share));

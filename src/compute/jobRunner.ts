@@ -1,15 +1,15 @@
-/** What works through the jobs of a pool: threads of its own, or the calling thread. */
+/** A runner does the jobs of a pool: with threads of its own, or on the calling thread. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JobQueue, QueuedJob } from './jobQueue.ts';
 import { runJobs } from './runJobs.ts';
 import type { WorkerJob, ThreadTools } from './workerJobs.ts';
 
 export interface JobRunner {
-  /** Gets ready before the first job is there. */
+  /** Gets ready before the first job comes. Without this call the first job waits for it. */
   start(): void;
-  /** Says that a job has joined the queue. */
+  /** Tells the runner that a job has joined the queue. */
   wake(): void;
-  /** Takes nothing from the queue any more. */
+  /** Takes no more jobs from the queue. */
   close(): Promise<void>;
 }
 
@@ -21,7 +21,7 @@ export function rejectAll(jobs: readonly QueuedJob[], error: Error): void {
   for (const queued of jobs) queued.reject(error);
 }
 
-/** Works on the calling thread, one job a turn. */
+/** Does the jobs on the calling thread, one in each turn of the event loop. */
 export class InlineRunner implements JobRunner {
   readonly #queue: JobQueue;
   readonly #tools: ThreadTools;
@@ -35,12 +35,12 @@ export class InlineRunner implements JobRunner {
   start(): void {}
 
   wake(): void {
-    if (!this.#isBusy) void this.#run();
+    if (!this.#isBusy) void this.#work();
   }
 
   async close(): Promise<void> {}
 
-  async #run(): Promise<void> {
+  async #work(): Promise<void> {
     this.#isBusy = true;
     await nextTurn();
     for (;;) {

@@ -1,14 +1,15 @@
 /**
- * The only file that touches the `lz4` package: its native block functions, or its JavaScript twin when
- * the native build cannot be loaded.
+ * The only file that touches the `lz4` package. It loads the native block functions, or the
+ * JavaScript version when the native build cannot be loaded.
  *
- * The package has no types, no bounds checks on its index arguments (hence whole views only), and is built
- * per Node ABI, so that a Node upgrade without `npm rebuild` lands in the fallback.
+ * The package has no types. It does not check its index arguments, so only whole views are passed.
+ * It is built for one Node ABI: after an upgrade of Node without `npm rebuild`, the JavaScript
+ * version is used.
  */
 import { createRequire } from 'node:module';
 import { FormatError, UsageError } from '../core/errors.ts';
 
-/** Block functions of the package; the native and the script version have the same names. */
+/** Block functions of the package. The native and the JavaScript version have the same names. */
 interface Lz4Functions {
   compress(source: Buffer, target: Buffer): number;
   uncompress(source: Buffer, target: Buffer): number;
@@ -17,15 +18,18 @@ interface Lz4Functions {
 
 export interface Lz4 {
   readonly isNative: boolean;
-  /** Why the native build is missing; empty when it is not. */
+  /** Why the native build is missing; empty when it is loaded. */
   readonly reason: string;
-  /** Compresses into `target`; returns the bytes written, 0 when they do not fit. */
+  /** Compresses into `target`. Returns the bytes written; 0 when they do not fit. */
   encode(source: Buffer, target: Buffer): number;
-  /** Decompresses into `target`; returns the bytes written, negative or short for a damaged block. */
+  /**
+   * Decompresses into `target`. Returns the bytes written; for a damaged block a negative number,
+   * or fewer bytes than expected.
+   */
   decode(source: Buffer, target: Buffer): number;
 }
 
-/** Largest block that may be decoded; above it lz4 1.9.2 has a sign bug (CVE-2021-3520). */
+/** Largest block that may be decoded. Above it lz4 1.9.2 has a sign bug (CVE-2021-3520). */
 const MAX_DECODED_BYTES = 16 * 1024 * 1024;
 
 function checkTarget(target: Buffer): void {
@@ -53,7 +57,7 @@ function scriptLz4(script: Lz4Functions, reason: string): Lz4 {
   return {
     isNative: false,
     reason,
-    // The script version wants room for the worst case, whatever comes out.
+    // The JavaScript version needs room for the worst case, even when the result is small.
     encode: (source, target) => {
       const scratch = Buffer.alloc(script.compressBound(source.length));
       const bytes = script.compress(source, scratch);
@@ -71,8 +75,10 @@ function scriptLz4(script: Lz4Functions, reason: string): Lz4 {
 export type PackageLoader = (name: string) => unknown;
 
 /**
- * Loads the block functions alone: the package's entry also loads stream classes that nobody here uses, in
- * every thread. `load` is replaced in tests of the fallback.
+ * Loads only the block functions. The entry of the package would also load stream classes, in every
+ * thread, and nobody here uses them.
+ *
+ * @param load - replaced in tests of the JavaScript version.
  */
 export function loadLz4(load: PackageLoader = createRequire(import.meta.url)): Lz4 {
   try {
@@ -84,7 +90,7 @@ export function loadLz4(load: PackageLoader = createRequire(import.meta.url)): L
 }
 
 /**
- * Start-up check for `--strict`.
+ * Check for `--strict` at the start of a command.
  *
  * @throws {@link UsageError} `USAGE_CODEC_NOT_NATIVE`
  */
@@ -94,7 +100,7 @@ export function requireNativeLz4(lz4: Lz4): void {
     'USAGE_CODEC_NOT_NATIVE',
     `lz4 runs without its native build: ${lz4.reason}`,
     {
-      hint: 'run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js, or leave --strict out',
+      hint: 'run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js, or leave out --strict',
     },
   );
 }

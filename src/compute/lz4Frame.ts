@@ -1,21 +1,24 @@
 /**
- * The stored form of a block, as docs/format-vbk.md describes it: plain bytes, or a 12-byte header and one
- * raw LZ4 block. Numbers only; the verbs that fill and check it are in blockVerbs.ts.
+ * The stored form of a block, as docs/format-vbk.md describes it: plain bytes, or a 12-byte header
+ * and one raw LZ4 block. Constants only; blockCodecs.ts fills and checks this form.
  */
 
-/** Allocation unit of a container, 512 << ClusterAlign with ClusterAlign 3 (seen in a genuine file). */
+/**
+ * Allocation unit of a container: 512 << ClusterAlign, with ClusterAlign 3 (seen in a genuine
+ * file).
+ */
 export const CLUSTER_BYTES = 4096;
 export const LZ4_HEADER_BYTES = 12;
 /** Bytes 0F 00 00 F8 at the start of an LZ4 block (seen in a genuine file). */
 export const LZ4_MAGIC = 0xf800000f;
-/** Veeam is said to ignore the low four bits of the fourth byte when checking (VeeamPhaser). */
+/** Veeam is said to ignore the low four bits of the fourth byte in its check (VeeamPhaser). */
 export const LZ4_MAGIC_MASK = 0xf0ffffff;
-/** How a block is stored. */
+/** How the bytes of a stored block are coded: LZ4, or unchanged. */
 export type StoredCodec = 'lz4' | 'plain';
 
 export const DIGEST_BYTES = 16;
 
-/** What a check of a stored block found. */
+/** Results of the check of a stored block. */
 export const UNPACK_OK = 0;
 export const UNPACK_BAD_HEADER = 1;
 export const UNPACK_BAD_LENGTH = 2;

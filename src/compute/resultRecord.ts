@@ -1,7 +1,7 @@
 /**
- * The result record: the bytes per slot of the slab in which a worker leaves the numbers of a job.
- * `postMessage` of the batch number publishes them. The record also has room for the padded end of a
- * block while its MD5 is computed.
+ * The result record: a few bytes for each slot of the slab, in which a worker leaves the numbers of
+ * a job. `postMessage` of the batch number makes them visible to the other thread. While the MD5 of
+ * a block is computed, the record also holds the padded end of the block.
  */
 import { invariant } from '../core/errors.ts';
 import { TAIL_BYTES } from './kernels/laneDigests.ts';
@@ -11,20 +11,25 @@ import { DIGEST_BYTES } from './lz4Frame.ts';
 /** Bytes of one record. */
 export const RESULT_BYTES = 192;
 
-/** Blocks of one `fingerprintRange`: so many fingerprints find room in the record of a slot. */
+/**
+ * Most blocks of one `fingerprintRange`: the record of a slot has room for this many fingerprints.
+ */
 export const MAX_RANGE_BLOCKS = 8;
 
-/** Numbers that a job left behind. */
+/** Results of one job. */
 export interface JobResult {
+  /** 0, {@link READ_FAILED}, or one of the UNPACK_ values of lz4Frame.ts. */
   readonly status: number;
   readonly isLz4: boolean;
   readonly storedBytes: number;
   readonly fingerprint: bigint;
+  /** MD5, 16 bytes; a copy that belongs to the caller. */
   readonly digest: Uint8Array;
+  /** CPU time. */
   readonly workMs: number;
 }
 
-/** Status of a `read` or `fingerprintRange` that did not get all of its source. */
+/** Status of a `read` or `fingerprintRange` that could not read all of its source. */
 export const READ_FAILED = 1;
 
 export const AT_STATUS = 0;
@@ -33,17 +38,27 @@ export const AT_STORED_BYTES = 8;
 export const AT_FINGERPRINT = 16;
 export const AT_WORK_MS = 24;
 export const AT_DIGEST = 32;
-/** The state of the fingerprint; then the end of the block with its MD5 padding, while the digest is computed. */
+/**
+ * First the state of the fingerprint; later, while the digest is computed, the end of the block
+ * with its MD5 padding.
+ */
 export const AT_TAIL: number = RESULT_BYTES - TAIL_BYTES;
-/** What a `fingerprintRange` found, behind the state; it needs no digest. */
+/**
+ * The fingerprints of a `fingerprintRange`, after the state. They may overwrite the rest of the
+ * tail: such a job computes no digest.
+ */
 export const AT_FINGERPRINTS: number = RESULT_BYTES - MAX_RANGE_BLOCKS * FINGERPRINT_BYTES;
-invariant(AT_FINGERPRINTS >= AT_TAIL + FINGERPRINT_STATE_BYTES, 'too many fingerprints a result');
+invariant(
+  AT_FINGERPRINTS >= AT_TAIL + FINGERPRINT_STATE_BYTES,
+  'too many fingerprints for a result record',
+);
 
+/** Result record of slot `resultIndex`: a view of the shared memory, not a copy. */
 export function recordAt(memory: SharedArrayBuffer, resultIndex: number): DataView {
   return new DataView(memory, resultIndex * RESULT_BYTES, RESULT_BYTES);
 }
 
-/** Copies the numbers of a finished job out of the slab. */
+/** Copies the results of a finished job out of the slab. */
 export function readResult(memory: SharedArrayBuffer, resultIndex: number): JobResult {
   const out = recordAt(memory, resultIndex);
   return {
@@ -56,7 +71,10 @@ export function readResult(memory: SharedArrayBuffer, resultIndex: number): JobR
   };
 }
 
-/** Copies what a finished `fingerprintRange` found out of the slab; `undefined` when not all could be read. */
+/**
+ * Copies the fingerprints of a finished `fingerprintRange` out of the slab. `undefined` when not
+ * all of the range could be read.
+ */
 export function readRangeFingerprints(
   memory: SharedArrayBuffer,
   resultIndex: number,

@@ -1,4 +1,4 @@
-/** Runs the jobs of a batch one after the other, and then computes all their digests together. */
+/** Does the jobs of a batch one after the other, then computes all their digests together. */
 import { readBlock } from './blockFileRead.ts';
 import type { DigestJob } from './kernels/laneDigests.ts';
 import { FINGERPRINT_BYTES } from './kernels/slabFingerprints.ts';
@@ -23,7 +23,10 @@ import {
   type ThreadTools,
 } from './workerJobs.ts';
 
-/** Leaves the fingerprint of each block; all pass through the same room in the target. */
+/**
+ * Writes the fingerprint of each block into the result record. All blocks are read into the same
+ * room.
+ */
 function fingerprintRange(
   tools: ThreadTools,
   job: WorkerJob,
@@ -47,9 +50,9 @@ function fingerprintRange(
 }
 
 /**
- * What a job does by itself.
+ * Does one job, except its digest.
  *
- * @returns the block whose digest it still needs, if any
+ * @returns the block whose digest is still needed, if there is one
  */
 function runJob(tools: ThreadTools, job: WorkerJob, out: DataView): DigestJob | undefined {
   const { codecs, fingerprints, memory } = tools;
@@ -57,24 +60,24 @@ function runJob(tools: ThreadTools, job: WorkerJob, out: DataView): DigestJob | 
     digestOffset: out.byteOffset + AT_DIGEST,
     tailOffset: out.byteOffset + AT_TAIL,
   };
-  // The digest of a block is computed when its fingerprint is done.
+  // The state may share the room of the tail: the digest starts after the fingerprint is finished.
   const stateOffset = digestAt.tailOffset;
-  if (job.verb === JOB_HASH) {
+  if (job.kind === JOB_HASH) {
     const fingerprint = fingerprints.of(job.sourceOffset, job.sourceBytes, stateOffset);
     out.setBigUint64(AT_FINGERPRINT, fingerprint, true);
     return undefined;
   }
-  if (job.verb === JOB_FINGERPRINT_RANGE) {
+  if (job.kind === JOB_FINGERPRINT_RANGE) {
     fingerprintRange(tools, job, out, stateOffset);
     return undefined;
   }
-  if (job.verb === JOB_READ) {
+  if (job.kind === JOB_READ) {
     const fingerprint = readBlock(tools, job, stateOffset);
     out.setUint32(AT_STATUS, fingerprint === undefined ? READ_FAILED : 0, true);
     out.setBigUint64(AT_FINGERPRINT, fingerprint ?? 0n, true);
     return undefined;
   }
-  if (job.verb === JOB_PACK) {
+  if (job.kind === JOB_PACK) {
     const room = Buffer.from(memory, job.sourceOffset, job.targetBytes);
     const target = Buffer.from(memory, job.targetOffset, job.targetBytes);
     const form = codecs.pack(room, job.sourceBytes, target);
@@ -92,7 +95,10 @@ function runJob(tools: ThreadTools, job: WorkerJob, out: DataView): DigestJob | 
   return { sourceOffset: job.targetOffset, sourceBytes: job.targetBytes, ...digestAt };
 }
 
-/** Runs the jobs of one batch on this thread; yields between two of them. Results count when it has ended. */
+/**
+ * Does the jobs of one batch on this thread; yields after each. The results are valid only when the
+ * generator has ended.
+ */
 export function* runJobs(tools: ThreadTools, jobs: readonly WorkerJob[]): Generator<void, void> {
   const { digests, memory } = tools;
   const blocks: DigestJob[] = [];

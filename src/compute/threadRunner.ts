@@ -1,4 +1,7 @@
-/** Worker threads that work through the jobs of a pool: a message a batch, at most two messages a thread. */
+/**
+ * Worker threads that do the jobs of a pool. One message carries one batch, and a thread has at
+ * most two batches.
+ */
 import { Worker } from 'node:worker_threads';
 import { InternalError } from '../core/errors.ts';
 import type { WorkerAnswer, WorkerBatch, WorkerSetup } from './blockWorker.ts';
@@ -6,7 +9,7 @@ import type { JobQueue, QueuedJob } from './jobQueue.ts';
 import { type JobRunner, jobsOf, rejectAll } from './jobRunner.ts';
 import { encodeJobs } from './workerJobs.ts';
 
-/** One batch at work, one waiting in the worker's queue, so that it never idles between two. */
+/** One batch at work and one waiting, so that the worker never idles between two batches. */
 const MAX_BATCHES_PER_WORKER = 2;
 
 interface Thread {
@@ -14,7 +17,10 @@ interface Thread {
   readonly batches: Map<number, readonly QueuedJob[]>;
 }
 
-/** The compiled entry; beside the source when this file runs as TypeScript in the tests. */
+/**
+ * URL of the compiled worker entry. In tests this file runs as TypeScript, and the entry is in
+ * dist.
+ */
 function workerEntryUrl(): URL {
   const compiled = !import.meta.url.endsWith('.ts');
   return new URL(
@@ -34,7 +40,7 @@ export class ThreadRunner implements JobRunner {
   readonly #threads: Thread[] = [];
   #hasStarted = false;
   #isClosed = false;
-  /** Why there is no thread, when there is none. */
+  /** Reason for the error text when no thread exists. */
   #whyNone = 'no worker thread is left';
   #isDue = false;
   #nextBatchId = 0;
@@ -45,7 +51,7 @@ export class ThreadRunner implements JobRunner {
     this.#setup = setup;
   }
 
-  /** As many as the system lets this process have: jobs fail when that is none. */
+  /** Starts the threads, or as many as the system allows. Jobs fail when it allows none. */
   start(): void {
     if (this.#hasStarted || this.#isClosed) return;
     this.#hasStarted = true;
@@ -56,7 +62,10 @@ export class ThreadRunner implements JobRunner {
     }
   }
 
-  /** Jobs of one turn leave together: the first of eight blocks would else be a batch of its own. */
+  /**
+   * Jobs that are queued in one turn of the event loop leave together. Without the wait, the first
+   * of eight blocks would leave as a batch of its own.
+   */
   wake(): void {
     if (this.#isDue) return;
     this.#isDue = true;
@@ -71,7 +80,7 @@ export class ThreadRunner implements JobRunner {
     await Promise.all(this.#threads.map((thread) => thread.worker.terminate()));
   }
 
-  /** Hands queued jobs to the least busy thread, one batch at a time. */
+  /** Sends queued jobs to the least busy thread, one batch at a time. */
   #dispatch(): void {
     if (this.#isClosed) return;
     this.start();
@@ -120,7 +129,10 @@ export class ThreadRunner implements JobRunner {
     this.wake();
   }
 
-  /** A thread that ended may have half written its slots: its jobs fail, they are not run again. */
+  /**
+   * A thread that ended may have left half-written slots. So its jobs fail; they are not tried
+   * again.
+   */
   #drop(thread: Thread, reason: string): void {
     const at = this.#threads.indexOf(thread);
     if (at < 0 || this.#isClosed) {

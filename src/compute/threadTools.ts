@@ -1,4 +1,4 @@
-/** What a thread needs for the verbs. */
+/** Loads the tools that a thread needs for its jobs. */
 import { createBlockCodecs } from './blockCodecs.ts';
 import { LaneDigests } from './kernels/laneDigests.ts';
 import { SlabFingerprints } from './kernels/slabFingerprints.ts';
@@ -6,7 +6,7 @@ import type { SlabKernels } from './kernels/slabKernels.ts';
 import type { ThreadTools } from './workerJobs.ts';
 import type { SharedWasmMemory } from './kernels/wasm.ts';
 
-/** One set a thread. */
+/** Loads the tools of one thread. Every thread needs a set of its own. */
 export async function createThreadTools(
   memory: SharedWasmMemory,
   kernels: SlabKernels,

@@ -1,5 +1,6 @@
 /**
- * How a job crosses the thread boundary: nine numbers. Its results stay in the slab; see resultRecord.ts.
+ * A job crosses the thread boundary as nine numbers. Its results stay in the slab; see
+ * resultRecord.ts.
  */
 import type { BlockCodecs } from './blockCodecs.ts';
 import type { LaneDigests } from './kernels/laneDigests.ts';
@@ -11,36 +12,36 @@ export const JOB_UNPACK = 2;
 export const JOB_READ = 3;
 export const JOB_FINGERPRINT_RANGE = 4;
 
-/** One job: slots by index and their byte places in the shared memory. */
+/** One job. Slots are given by index and by their byte offsets in the shared memory. */
 export interface WorkerJob {
-  readonly verb:
+  readonly kind:
     | typeof JOB_HASH
     | typeof JOB_PACK
     | typeof JOB_UNPACK
     | typeof JOB_READ
     | typeof JOB_FINGERPRINT_RANGE;
-  /** Slot whose result record takes the numbers. */
+  /** Slot whose result record gets the results. */
   readonly resultIndex: number;
   /**
-   * Byte offset and length of the source in the slab, or with `read` and `fingerprintRange` in the file; with `pack` the slot has
-   * room up to the next cluster.
+   * Byte offset and length of the source: in the slab, or in the file for `read` and
+   * `fingerprintRange`. For `pack` the source slot has room up to the next cluster.
    */
   readonly sourceOffset: number;
   readonly sourceBytes: number;
   readonly targetOffset: number;
-  /** Room in the target for `pack`, `read` and `fingerprintRange`, plain length for `unpack`. */
+  /** Room in the target for `pack`, `read` and `fingerprintRange`; plain length for `unpack`. */
   readonly targetBytes: number;
   /** For `unpack`: 1 when the source is LZ4. */
   readonly isLz4: 0 | 1;
-  /** For `read` and `fingerprintRange`: the open file of this process. */
+  /** For `read` and `fingerprintRange`: the open file of this process; otherwise -1. */
   readonly fileDescriptor: number;
-  /** For `fingerprintRange`: length of each block of the source but the last. */
+  /** For `fingerprintRange`: length of each block of the source except the last. */
   readonly blockSizeBytes: number;
 }
 
 const JOB_WORDS = 9;
 
-/** What the verbs of a thread work with. */
+/** Tools of one thread for its jobs. */
 export interface ThreadTools {
   readonly codecs: BlockCodecs;
   readonly digests: LaneDigests;
@@ -50,7 +51,7 @@ export interface ThreadTools {
 
 export function encodeJobs(jobs: readonly WorkerJob[]): number[] {
   return jobs.flatMap((job) => [
-    job.verb,
+    job.kind,
     job.resultIndex,
     job.sourceOffset,
     job.sourceBytes,
@@ -67,7 +68,7 @@ export function decodeJobs(words: readonly number[]): WorkerJob[] {
     const at = k * JOB_WORDS;
     const word = (place: number): number => words[at + place] ?? 0;
     return {
-      verb: word(0) as WorkerJob['verb'],
+      kind: word(0) as WorkerJob['kind'],
       resultIndex: word(1),
       sourceOffset: word(2),
       sourceBytes: word(3),

@@ -1,13 +1,12 @@
 /**
- * Worker threads for the CPU verbs of one slab. Jobs queue here and leave in batches, so that a message
- * pays for up to eight blocks. `workers: 0` runs the same verbs on this thread.
+ * Worker threads for the CPU work on one slab. Jobs queue here and leave in batches, so that one
+ * message carries up to eight blocks. With `workers: 0` this thread does the same jobs.
  */
 import { InternalError, invariant } from '../core/errors.ts';
 import { KIB } from '../core/units.ts';
 import type { StoredCodec } from './lz4Frame.ts';
 import { JobQueue } from './jobQueue.ts';
 import { InlineRunner, type JobRunner, rejectAll } from './jobRunner.ts';
-import type { SharedWasmMemory } from './kernels/wasm.ts';
 import {
   readRangeFingerprints,
   MAX_RANGE_BLOCKS,
@@ -15,6 +14,15 @@ import {
   type JobResult,
 } from './resultRecord.ts';
 import { compileSlabKernels, type SlabKernels } from './kernels/slabKernels.ts';
+import type {
+  FileRange,
+  HashResult,
+  JobMemory,
+  JobSlot,
+  PackResult,
+  ReadResult,
+  UnpackResult,
+} from './poolTypes.ts';
 import { ThreadRunner } from './threadRunner.ts';
 import {
   JOB_HASH,
@@ -27,9 +35,12 @@ import {
 } from './workerJobs.ts';
 import { createThreadTools } from './threadTools.ts';
 
-/** What a look passes through; with that of the next one it fits the second-level cache of common server processors. */
+/**
+ * Bytes read at a time while a range is fingerprinted. Two such windows fit the second-level cache
+ * of common server processors.
+ */
 const RANGE_WINDOW_BYTES = 128 * KIB;
-/** What most jobs do not name. */
+/** Values of a job for the fields that its kind does not use. */
 const JOB_DEFAULTS = {
   targetOffset: 0,
   targetBytes: 0,
@@ -38,61 +49,20 @@ const JOB_DEFAULTS = {
   blockSizeBytes: 0,
 } as const;
 
-/** The shared memory that a pool works on; a `Slab` is one. Its result records lie at its start. */
-export interface JobMemory {
-  readonly memory: SharedWasmMemory;
-  /** Bytes of each slot, a multiple of 4096. */
-  readonly slotBytes: number;
-}
-
-/** A place for one block in that memory; a `Slot` of a slab is one. */
-export interface JobSlot {
-  /** Names the result record. */
-  readonly slotIndex: number;
-  readonly bytes: Uint8Array;
-}
-
-export interface HashResult {
-  readonly fingerprint: bigint;
-  /** CPU time of the verb; so in the other results. */
-  readonly workMs: number;
-}
-
-/** A range of a file that this process has open. */
-export interface FileRange {
-  readonly fileDescriptor: number;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-}
-
-export interface ReadResult {
-  /** False when not all of the range could be read; the slot holds anything then. */
-  readonly isWhole: boolean;
-  /** As in {@link HashResult}; 0 for a block that is all zero. */
-  readonly fingerprint: bigint;
-}
-
-export interface PackResult {
-  readonly workMs: number;
-  readonly codec: StoredCodec;
-  readonly storedBytes: number;
-  readonly digest: Uint8Array;
-}
-
-export interface UnpackResult {
-  readonly workMs: number;
-  /** 0, or what is wrong with the stored block: see storedBlock.ts. */
-  readonly status: number;
-  readonly digest: Uint8Array;
-  readonly fingerprint: bigint;
-}
-
+/** What a pool is made of; see {@link loadPoolParts}. */
 export interface PoolParts {
   readonly kernels: SlabKernels;
-  /** What the calling thread works with when there are no others. */
+  /** Tools of the calling thread, when it does the jobs itself. */
   readonly inline: ThreadTools | undefined;
 }
 
+/**
+ * Does CPU work on blocks in the slots of one slab, in worker threads or on the calling thread.
+ *
+ * Each method uses the slots that it gets until its promise settles; the caller keeps them until
+ * then. A slot may be in one job at a time. A job rejects with {@link InternalError}
+ * `WORKER_CRASHED` when its thread failed, and `INTERNAL_INVARIANT` when the pool was closed.
+ */
 export class WorkerPool {
   readonly workerCount: number;
   readonly #slab: JobMemory;
@@ -110,7 +80,10 @@ export class WorkerPool {
     this.workerCount = workerCount;
   }
 
-  /** Starts the threads, which the first job does else, so that they get ready beside what is to be done before it. */
+  /**
+   * Starts the threads now, so that they get ready while the caller does other things. Otherwise
+   * the first job starts them.
+   */
   start(): void {
     this.#runner.start();
   }
@@ -119,7 +92,7 @@ export class WorkerPool {
   async hash(slot: JobSlot, lengthBytes: number): Promise<HashResult> {
     const result = await this.#submit({
       ...JOB_DEFAULTS,
-      verb: JOB_HASH,
+      kind: JOB_HASH,
       resultIndex: slot.slotIndex,
       sourceOffset: slot.bytes.byteOffset,
       sourceBytes: lengthBytes,
@@ -127,12 +100,16 @@ export class WorkerPool {
     return { fingerprint: result.fingerprint, workMs: result.workMs };
   }
 
-  /** Reads a range of a file that this process has open into a raw slot, with its fingerprint. */
+  /**
+   * Reads a range of an open file into a raw slot and computes its fingerprint.
+   *
+   * @param range - not longer than the slot.
+   */
   async read(range: FileRange, slot: JobSlot): Promise<ReadResult> {
     invariant(range.lengthBytes <= slot.bytes.length, 'read of more than a slot');
     const { status, fingerprint } = await this.#submit({
       ...JOB_DEFAULTS,
-      verb: JOB_READ,
+      kind: JOB_READ,
       resultIndex: slot.slotIndex,
       sourceOffset: range.offsetBytes,
       sourceBytes: range.lengthBytes,
@@ -144,11 +121,12 @@ export class WorkerPool {
   }
 
   /**
-   * The fingerprints alone of the blocks in a range of a file, 0 for one that is all zero; they pass through the
-   * first bytes of a raw slot.
+   * Fingerprints of the blocks in a range of a file; 0 for a block of zeros. The bytes are not
+   * kept: they pass through the first bytes of a raw slot.
    *
-   * @param range - at most {@link MAX_RANGE_BLOCKS} blocks of `blockSizeBytes`; the last one may be shorter.
-   * @param signal - ends the wait for a thread; what a thread has begun is waited for.
+   * @param range - at most {@link MAX_RANGE_BLOCKS} blocks of `blockSizeBytes`. The last one may
+   *   be shorter.
+   * @param signal - an abort takes back a waiting job. A job that has begun is waited for.
    * @returns undefined when not all of the range could be read
    */
   async fingerprintRange(
@@ -158,10 +136,10 @@ export class WorkerPool {
     signal?: AbortSignal,
   ): Promise<readonly bigint[] | undefined> {
     const blockCount = Math.ceil(range.lengthBytes / blockSizeBytes);
-    invariant(blockCount <= MAX_RANGE_BLOCKS, 'look at more blocks than fit a result');
+    invariant(blockCount <= MAX_RANGE_BLOCKS, 'more blocks than fit a result record');
     const job: WorkerJob = {
       ...JOB_DEFAULTS,
-      verb: JOB_FINGERPRINT_RANGE,
+      kind: JOB_FINGERPRINT_RANGE,
       resultIndex: slot.slotIndex,
       sourceOffset: range.offsetBytes,
       sourceBytes: range.lengthBytes,
@@ -170,15 +148,18 @@ export class WorkerPool {
       fileDescriptor: range.fileDescriptor,
       blockSizeBytes,
     };
-    await this.#run(job, signal);
+    await this.#complete(job, signal);
     return readRangeFingerprints(this.#memory, slot.slotIndex, blockCount);
   }
 
-  /** Digest and stored form of a raw slot; the form is in `packed`, or still in `raw` when plain. */
+  /**
+   * Digest and stored form of the first `lengthBytes` of a raw slot. The stored form is in
+   * `packed`, or still in `raw` when the codec is plain.
+   */
   async pack(raw: JobSlot, lengthBytes: number, packed: JobSlot): Promise<PackResult> {
     const result = await this.#submit({
       ...JOB_DEFAULTS,
-      verb: JOB_PACK,
+      kind: JOB_PACK,
       resultIndex: raw.slotIndex,
       sourceOffset: raw.bytes.byteOffset,
       sourceBytes: lengthBytes,
@@ -189,7 +170,10 @@ export class WorkerPool {
     return { codec: result.isLz4 ? 'lz4' : 'plain', storedBytes, digest, workMs };
   }
 
-  /** Expands a stored block from `packed` into the first `plainBytes` of `raw`, with all checks but the digest's value. */
+  /**
+   * Expands a stored block from `packed` into the first `plainBytes` of `raw`. Length and CRC are
+   * checked. The caller compares the digest.
+   */
   async unpack(
     packed: JobSlot,
     stored: { readonly storedBytes: number; readonly codec: StoredCodec },
@@ -198,7 +182,7 @@ export class WorkerPool {
   ): Promise<UnpackResult> {
     const result = await this.#submit({
       ...JOB_DEFAULTS,
-      verb: JOB_UNPACK,
+      kind: JOB_UNPACK,
       resultIndex: raw.slotIndex,
       sourceOffset: packed.bytes.byteOffset,
       sourceBytes: stored.storedBytes,
@@ -210,7 +194,10 @@ export class WorkerPool {
     return { status, digest, fingerprint, workMs };
   }
 
-  /** Ends the threads. Call it when no chain uses the pool any more; jobs still queued are rejected. */
+  /**
+   * Ends the threads. Call it only when no chain uses the pool any more. Jobs that still wait are
+   * rejected.
+   */
   async close(): Promise<void> {
     this.#isClosed = true;
     rejectAll(this.#queue.drain(), new InternalError('INTERNAL_INVARIANT', 'pool closed'));
@@ -222,12 +209,14 @@ export class WorkerPool {
   }
 
   async #submit(job: WorkerJob): Promise<JobResult> {
-    await this.#run(job);
+    await this.#complete(job);
     return readResult(this.#memory, job.resultIndex);
   }
 
-  /** @param signal - takes the job back while it waits; one that has left is worked on. */
-  async #run(job: WorkerJob, signal?: AbortSignal): Promise<void> {
+  /**
+   * @param signal - an abort takes the job back while it waits. A job that has left is finished.
+   */
+  async #complete(job: WorkerJob, signal?: AbortSignal): Promise<void> {
     invariant(!this.#isClosed, 'job after the pool was closed');
     signal?.throwIfAborted();
     await new Promise<void>((resolve, reject) => {
@@ -252,22 +241,27 @@ export class WorkerPool {
   }
 }
 
+/** Options of {@link createWorkerPool}. */
 export interface WorkerPoolOptions {
   readonly slab: JobMemory;
-  /** Threads; 0 runs the verbs on the calling thread. */
+  /** Number of threads, 0 or more. With 0 the calling thread does the jobs. */
   readonly workers: number;
-  /** Kernels for the slab; those that are missing are done without. @defaultValue what this machine can run */
+  /**
+   * Kernels for the slab. node:crypto and xxhash-wasm replace a missing one.
+   *
+   * @defaultValue those that this machine can execute
+   */
   readonly kernels?: SlabKernels | undefined;
 }
 
-/** Loads what a pool is made of. */
+/** Compiles the kernels and, for `workers: 0`, loads the tools of the calling thread. */
 export async function loadPoolParts(options: WorkerPoolOptions): Promise<PoolParts> {
   const { slab, workers, kernels = compileSlabKernels() } = options;
   if (workers > 0) return { kernels, inline: undefined };
   return { kernels, inline: await createThreadTools(slab.memory, kernels) };
 }
 
-/** Makes the pool of a run. Whoever makes it closes it. */
+/** Makes a worker pool for one slab. The caller closes it. */
 export async function createWorkerPool(options: WorkerPoolOptions): Promise<WorkerPool> {
   return new WorkerPool(options.slab, options.workers, await loadPoolParts(options));
 }

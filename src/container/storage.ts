@@ -1,35 +1,42 @@
 /**
- * The file under a container: positional reads and writes, and the barrier that the commit protocol needs.
- * Tests put recording and failing storages in its place.
+ * The file under a container: reads and writes at an offset, and the sync that the commit needs.
+ * Tests replace it with storages that record or fail.
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { errnoOf, FormatError, isOutOfSpace, RepositoryError } from '../core/errors.ts';
 import { writeAll } from '../core/fileWrites.ts';
 
+/**
+ * A file of bytes. Errors of the system are thrown as {@link RepositoryError} `REPOSITORY_IO` or
+ * `REPOSITORY_FULL`.
+ */
 export interface Storage {
-  /** Name for messages. */
+  /** Name for messages: the path. */
   readonly name: string;
   sizeBytes(): Promise<number>;
-  /** Fills `target` from `offsetBytes` on, or throws `FORMAT_TRUNCATED`. */
+  /** Fills `target` from `offsetBytes` on. Throws `FORMAT_TRUNCATED` when the file ends before. */
   read(target: Uint8Array, offsetBytes: number): Promise<void>;
-  /** Writes the pieces one after the other from `offsetBytes` on; all of them, or throws. */
+  /**
+   * Writes all pieces one after the other, from `offsetBytes` on. The pieces stay the caller's and
+   * must not change until the promise settles.
+   */
   write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void>;
-  /** Everything written before is on stable storage when this resolves. */
+  /** Resolves when everything written before the call is on stable storage. */
   sync(): Promise<void>;
   close(): Promise<void>;
 }
 
 type StorageMode = 'create' | 'read';
 
-function storageError(name: string, verb: string, error: unknown): RepositoryError {
+function storageError(name: string, action: string, error: unknown): RepositoryError {
   if (isOutOfSpace(error)) {
-    return new RepositoryError('REPOSITORY_FULL', `${verb} ${name}: no space left`, {
+    return new RepositoryError('REPOSITORY_FULL', `${action} ${name}: no space left`, {
       cause: error,
       hint: 'free space on the repository volume and run the session again; the restore points before it are untouched',
     });
   }
   const text = error instanceof Error ? error.message : String(error);
-  return new RepositoryError('REPOSITORY_IO', `${verb} ${name}: ${text}`, {
+  return new RepositoryError('REPOSITORY_IO', `${action} ${name}: ${text}`, {
     cause: error,
     hint: 'check the repository volume and the permissions of the file',
     details: { errno: errnoOf(error) },
@@ -77,24 +84,26 @@ class FileStorage implements Storage {
   }
 
   async close(): Promise<void> {
-    // A file that was only read has nothing to lose, and its end must not hide what came before.
+    // A file that was only read has nothing to lose. An error of its close must not hide an earlier
+    // one.
     if (this.#mode === 'read') await this.#file.close().catch(() => {});
     else await this.#guard('close', () => this.#file.close());
   }
 
-  async #guard<T>(verb: string, work: () => Promise<T>): Promise<T> {
+  async #guard<T>(action: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      throw storageError(this.name, verb, error);
+      throw storageError(this.name, action, error);
     }
   }
 }
 
 /**
- * Opens the file of a container.
+ * Opens the file of a container. The caller closes it.
  *
- * @param mode - `create` makes a new file (mode 0600) and fails when it exists; `read` opens one.
+ * @param mode - `create` makes a new file (mode 0600) and fails when the file exists; `read`
+ *   opens a file for reading.
  * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`
  */
 export async function openStorage(path: string, mode: StorageMode): Promise<Storage> {

@@ -1,6 +1,7 @@
-/** Spans of time by the calendar, such as 1y5m7d2h. */
+/** Spans of calendar time, such as 1y5m7d2h. */
 import { UsageError } from './errors.ts';
 
+/** A span of calendar time. All parts are whole numbers, 0 or more. */
 export interface CalendarSpan {
   readonly years: number;
   readonly months: number;
@@ -12,8 +13,10 @@ const SPAN = /^(?:(\d{1,4})y)?(?:(\d{1,4})m)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?$/;
 const HOUR_MS = 3_600_000;
 
 /**
- * Parses a span such as `1y5m7d2h`: years, months, days and hours, in this order, each at most once.
+ * Parses a span such as `1y5m7d2h`: years, months, days and hours, in this order, each at most
+ * once. At least one part is above 0.
  *
+ * @param optionName - name of the option, for the error text.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION`
  */
 export function parseSpan(text: string, optionName: string): CalendarSpan {
@@ -26,7 +29,11 @@ export function parseSpan(text: string, optionName: string): CalendarSpan {
   });
 }
 
-/** The time, in milliseconds, so long before a date in UTC; a day that a month lacks counts on into the next one. */
+/**
+ * Time `span` before `date`, in milliseconds since 1970, by the calendar of UTC. Where a month has
+ * no such day, the time moves on into the next month: one month before 31 March is 3 March (or 2
+ * March).
+ */
 export function timeBefore(date: Date, { years, months, days, hours }: CalendarSpan): number {
   const moved = new Date(date);
   moved.setUTCFullYear(

@@ -1,10 +1,11 @@
 /**
- * The only file that touches `@node-rs/crc32`. It is taken by `require`: of a CommonJS package that is imported, Node
- * first searches the source for the names of its exports, which takes three times as long as loading it, in every thread.
+ * The only file that touches `@node-rs/crc32`. The package is CommonJS, so it is loaded by
+ * `require`. An `import` would first search its source for export names. That takes three times as
+ * long as the loading, in every thread.
  */
 import { createRequire } from 'node:module';
 
-/** @param initial - the checksum of the bytes before these, 0 for none. */
+/** @param initial - checksum of the bytes before these; 0 when there are none. */
 type Checksum = (bytes: Uint8Array, initial?: number) => number;
 
 const functions = createRequire(import.meta.url)('@node-rs/crc32') as {

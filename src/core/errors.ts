@@ -1,10 +1,12 @@
 /**
  * The one error family of the product.
  *
- * Class = who must act; `code` = which case; `details` = typed facts. Callers branch on `code`, never
- * on text. Messages carry no secrets. Every code is described in docs/errors.md (a test compares).
+ * The class says who must act, `code` says which case it is, `details` holds typed facts. Callers
+ * branch on `code`, never on the text. Messages carry no secrets. docs/errors.md describes every
+ * code (a test compares them).
  */
 
+/** Every code of a {@link BackupError}. Codes are stable; texts are not. */
 export const ERROR_CODES = [
   'USAGE_INVALID_OPTION',
   'USAGE_UNKNOWN_COMMAND',
@@ -66,7 +68,7 @@ export const ERROR_CODES = [
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
-/** Facts of an error as plain data; units are in the names. */
+/** Facts of an error as plain data. Units are in the names. */
 export type ErrorDetails = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface ErrorOptionsWithHint {
@@ -74,11 +76,11 @@ export interface ErrorOptionsWithHint {
   readonly hint?: string | undefined;
   readonly details?: ErrorDetails | undefined;
   readonly cause?: unknown;
-  /** True only where the thrower knows that the same operation may succeed when repeated. */
+  /** True only where the thrower knows that the same operation may succeed on a second try. */
   readonly retryable?: boolean | undefined;
 }
 
-/** Advice by family, for errors whose thrower has nothing better to say. */
+/** Default hints by the start of the code, for errors without a hint of their own. */
 const FAMILY_HINTS: readonly (readonly [string, string])[] = [
   ['USAGE_', 'see "ovirt-cbt --help"'],
   ['ENGINE_', 'check the engine and its event list, then run the command again'],
@@ -86,9 +88,9 @@ const FAMILY_HINTS: readonly (readonly [string, string])[] = [
   ['REPOSITORY_', 'check the repository volume and its permissions'],
   ['CHAIN_', 'run "ovirt-cbt list" and "ovirt-cbt verify"'],
   ['OUTPUT_', 'check the output folder and its permissions'],
-  ['FORMAT_', 'run "ovirt-cbt inspect" on the file; restore it from a copy if there is one'],
+  ['FORMAT_', 'run "ovirt-cbt inspect" on the file; restore the file from a copy if there is one'],
   ['INTEGRITY_', 'run "ovirt-cbt verify"; restore the file from a copy if there is one'],
-  ['CANCELLED', 'run it again; nothing was lost'],
+  ['CANCELLED', 'run the command again; nothing was lost'],
 ];
 const BUG_HINT = 'this is a bug: please report it with the output of --log-level debug';
 
@@ -96,7 +98,7 @@ function defaultHint(code: ErrorCode): string {
   return FAMILY_HINTS.find(([family]) => code.startsWith(family))?.[1] ?? BUG_HINT;
 }
 
-/** Base of all errors that the product throws on purpose. */
+/** Base of all errors that the product throws on purpose. Branch on `code`; the text may change. */
 export abstract class BackupError extends Error {
   readonly code: ErrorCode;
   readonly details: ErrorDetails;
@@ -117,23 +119,23 @@ export abstract class BackupError extends Error {
   }
 }
 
-/** Bad option, missing input, missing tool: the caller must change the command. */
+/** The command must be changed: a bad option, a missing input or a missing tool. */
 export class UsageError extends BackupError {}
 /** The oVirt engine refused, failed or could not be reached. */
 export class EngineError extends BackupError {}
-/** The bytes of a disk could not be read or written as promised. */
+/** The bytes of a disk could not be read or written completely. */
 export class TransferError extends BackupError {}
-/** Lock, space, missing parent, chain metadata: the repository needs attention. */
+/** The repository needs attention: lock, space, missing parent, chain metadata. */
 export class RepositoryError extends BackupError {}
 /** The target of a restore could not be written, or the tool that writes it failed. */
 export class OutputError extends BackupError {}
 /** A container cannot be parsed. */
 export class FormatError extends BackupError {}
-/** A container is parsed, but its bytes are wrong. */
+/** A container can be parsed, but its bytes are wrong. */
 export class IntegrityError extends BackupError {}
 /** Stopped by a signal or by the caller. */
 export class CancelledError extends BackupError {}
-/** A bug of ours. */
+/** A bug of this product. */
 export class InternalError extends BackupError {}
 
 for (const type of [
@@ -150,7 +152,7 @@ for (const type of [
   Object.defineProperty(type.prototype, 'name', { value: type.name, configurable: true });
 }
 
-/** Exit codes of the command line; any other non-zero code is a failure too. */
+/** Exit codes of the command line. Any other code above 0 is a failure too. */
 export const EXIT_CODES = {
   done: 0,
   failed: 1,
@@ -177,7 +179,7 @@ const EXIT_BY_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
   TRANSFER_TLS_UNTRUSTED: EXIT_CODES.unreachable,
 };
 
-/** Exit code for an error that ended a command. */
+/** Exit code for an error that ended a command; 70 for anything that is no {@link BackupError}. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof BackupError)) return EXIT_CODES.internal;
   const own = EXIT_BY_CODE[error.code];
@@ -188,12 +190,15 @@ export function exitCodeOf(error: unknown): number {
   return EXIT_CODES.failed;
 }
 
-/** Throws an {@link InternalError} when one of our own assumptions does not hold. Never for input from outside. */
+/**
+ * Throws an {@link InternalError} when an assumption of our own code does not hold. Never used for
+ * input from outside.
+ */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new InternalError('INTERNAL_INVARIANT', message);
 }
 
-/** Compile-time proof that a `switch` over a union is complete. */
+/** Proves at compile time that a `switch` over a union handles every case. */
 export function assertNever(value: never): never {
   throw new InternalError('INTERNAL_INVARIANT', `unexpected value ${JSON.stringify(value)}`);
 }
@@ -206,18 +211,21 @@ export function errnoOf(error: unknown): string | undefined {
 
 const FULL_ERRNOS = new Set(['ENOSPC', 'EDQUOT']);
 
-/** True when an operating-system error says that the target has no room left. */
+/** True when an operating-system error says that no space or no quota is left. */
 export function isOutOfSpace(error: unknown): boolean {
   return FULL_ERRNOS.has(errnoOf(error) ?? '');
 }
 
-/** Names a failure of the target of a restore; errors of the family pass. */
+/**
+ * Turns an error of writing a restore's target into an {@link OutputError}. A {@link BackupError}
+ * passes unchanged.
+ */
 export function toOutputError(target: string, error: unknown): BackupError {
   if (error instanceof BackupError) return error;
   if (isOutOfSpace(error)) {
     return new OutputError('OUTPUT_FULL', `write ${target}: no space left`, {
       cause: error,
-      hint: 'free space in the output folder or name another one',
+      hint: 'free space in the output folder, or name another folder',
     });
   }
   return new OutputError('OUTPUT_IO', `write ${target}: ${errnoOf(error) ?? String(error)}`, {
@@ -227,8 +235,9 @@ export function toOutputError(target: string, error: unknown): BackupError {
 }
 
 /**
- * Turns whatever ended a run into one error of the family: aborts become {@link CancelledError},
- * errors of the family pass, the rest keeps its text behind `INTERNAL_INVARIANT`.
+ * Turns any thrown value into one {@link BackupError}. An abort becomes a {@link CancelledError},
+ * or the reason of the signal when that is a {@link BackupError}. A {@link BackupError} passes
+ * unchanged. Anything else keeps its text, as an {@link InternalError} `INTERNAL_INVARIANT`.
  */
 export function toFailure(error: unknown, signal?: AbortSignal): BackupError {
   if (error instanceof BackupError) return error;
@@ -236,7 +245,7 @@ export function toFailure(error: unknown, signal?: AbortSignal): BackupError {
   if (aborted || (signal?.aborted && error === signal.reason)) {
     const reason: unknown = signal?.reason;
     if (reason instanceof BackupError) return reason;
-    return new CancelledError('CANCELLED', 'the run was cancelled', { cause: error });
+    return new CancelledError('CANCELLED', 'the session was cancelled', { cause: error });
   }
   const text = error instanceof Error ? error.message : String(error);
   return new InternalError('INTERNAL_INVARIANT', text, { cause: error });

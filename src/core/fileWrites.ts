@@ -1,4 +1,6 @@
-/** What writers of large files share: vectored writes to their end, and syncs beside the writes. */
+/**
+ * Writing of large files: vectored writes to their end, and syncs at the same time as the writes.
+ */
 import type { FileHandle } from 'node:fs/promises';
 import { MIB } from './units.ts';
 
@@ -18,7 +20,10 @@ function skipBytes(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
   return rest;
 }
 
-/** Writes the pieces one after the other from `offsetBytes` on; a short write goes on where it stopped. */
+/**
+ * Writes the pieces one after the other, from `offsetBytes` on. After a short write it continues
+ * where the write stopped.
+ */
 export async function writeAll(
   file: Pick<FileHandle, 'writev'>,
   pieces: readonly Uint8Array[],
@@ -34,8 +39,8 @@ export async function writeAll(
 }
 
 /**
- * Every 64 MiB a sync starts beside the writes, one at a time, so that the one at the end finds little left to do.
- * The system reports a failed write-back once: the failure is kept until somebody asks for it.
+ * Starts a sync after every 64 MiB, one at a time, while writes go on. The last sync then finds
+ * little left to do. The system reports a failed write-back only once, so the failure is kept here.
  */
 export class SyncAhead {
   readonly #sync: () => Promise<void>;
@@ -47,26 +52,26 @@ export class SyncAhead {
     this.#sync = sync;
   }
 
-  /** The first error of a sync. */
+  /** First error of a sync. */
   get failure(): Error | undefined {
     return this.#failure;
   }
 
-  /** Counts what has been written. */
+  /** Counts written bytes, and starts a sync when it is due. */
   add(writtenBytes: number): void {
     this.#unsyncedBytes += writtenBytes;
     if (this.#running || this.#unsyncedBytes < SYNC_INTERVAL_BYTES) return;
     this.#unsyncedBytes = 0;
-    this.#running = this.#run();
+    this.#running = this.#syncOnce();
   }
 
-  /** Waits for the sync that is under way; rejects with the first error of any. */
+  /** Waits for the sync that is under way. Rejects with the first error of any sync. */
   async settle(): Promise<void> {
     await this.#running;
     if (this.#failure) throw this.#failure;
   }
 
-  async #run(): Promise<void> {
+  async #syncOnce(): Promise<void> {
     try {
       await this.#sync();
     } catch (error) {

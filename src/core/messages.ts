@@ -1,14 +1,20 @@
 /**
- * Session-log messages: degraded or notable outcomes of a session, each with a stable code, one text
- * and one resolution. They are events, not errors; warnings change the exit code only under `--strict`.
+ * Messages of a session: outcomes that the operator should know, each with a stable code, one text
+ * and one resolution. They are events, not errors. Warnings change the exit code only under
+ * `--strict`.
  */
 
+/** `error` gives exit code 3; `warn` does so only under `--strict`; `info` never does. */
 export type MessageLevel = 'info' | 'warn' | 'error';
 
+/** One message of a session, with its fields filled in. */
 export interface SessionMessage {
+  /** One of {@link MESSAGE_CODES}. */
   readonly code: string;
   readonly level: MessageLevel;
+  /** What happened, in one line. */
   readonly text: string;
+  /** What to do about it, in one line; `None.` when there is nothing to do. */
   readonly resolution: string;
 }
 
@@ -75,30 +81,30 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) is stored as RAW, so oVirt holds no change map for it. The whole disk ({size}) is read; only blocks that differ from restore point {rp} are kept.',
     resolution:
-      'Convert the disk to QCOW2 ("convert disk" in the portal, or restore it with --disk-format cow), then switch incremental backup on in its settings.',
+      'Convert the disk to QCOW2 ("convert disk" in the portal, or restore it with --disk-format cow), then switch on incremental backup in its settings.',
   },
   'CBT-102': {
     level: 'warn',
     text: 'Change tracking is switched off for disk {alias} ({id}). The whole disk is read and compared with restore point {rp}.',
     resolution:
-      'Enable incremental backup in the settings of the disk; the next session creates the first checkpoint, the one after is fast.',
+      'Enable incremental backup in the settings of the disk. The next session creates the first checkpoint; the session after it reads only changes.',
   },
   'CBT-103': {
     level: 'warn',
-    text: 'Checkpoint {checkpoint} from {date} is no longer known to the engine. Full contents are compared with restore point {rp} instead.',
+    text: 'The engine no longer knows checkpoint {checkpoint} from {date}. All disks are read whole and compared with restore point {rp}.',
     resolution:
-      'Nothing to repair: tracking restarts from this session. If it recurs, look for another product or a snapshot restore that removes checkpoints.',
+      'Nothing to repair: change tracking starts again with this session. If this message comes again, find out what removes checkpoints: another product, or a snapshot restore.',
   },
   'CBT-104': {
     level: 'warn',
-    text: 'The engine marks checkpoint {checkpoint} invalid. It is not used, and is removed after this session succeeds; full contents are compared instead.',
-    resolution: 'Nothing to repair; avoid committing snapshots between backups.',
+    text: 'The engine marks checkpoint {checkpoint} as invalid, so it is not used. All disks are read whole and compared. The checkpoint is removed after this session succeeds.',
+    resolution: 'Nothing to repair. Avoid committing snapshots between backups.',
   },
   'CBT-105': {
     level: 'warn',
-    text: 'oVirt could not open the change map of disk {alias} ({id}): bitmap missing or left in use. The backup was started again without a checkpoint, and every disk of {vm} is read and compared.',
+    text: 'oVirt could not open the change map of disk {alias} ({id}): its bitmap is missing or is still marked as in use. The backup was started again without a checkpoint. Every disk of {vm} is read whole and compared.',
     resolution:
-      'Let this session finish. Repeats on the same disk point to unclean stops: check the logs of the host and of the storage.',
+      'Let this session finish. If this message comes again for the same disk, the VM or its host was probably not shut down cleanly: check the logs of the host and of the storage.',
   },
   'CBT-106': {
     level: 'info',
@@ -107,20 +113,20 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'CBT-107': {
     level: 'warn',
-    text: 'The engine offered incremental data for disk {alias} ({id}), but the request for its change map was refused. Its whole content is read and compared instead.',
+    text: 'The engine offered incremental data for disk {alias} ({id}), but the request for its change map was refused. The whole disk is read and compared.',
     resolution:
-      'Update ovirt-imageio and the engine; if it stays, report it with the log of this session.',
+      'Update ovirt-imageio and the engine. If the message stays, report it with the log of this session.',
   },
   'CBT-108': {
     level: 'error',
-    text: 'Audit: {n} of {m} sampled blocks that the engine calls unchanged on disk {alias} ({id}) differ from restore point {rp}. Its change map is not used; the whole disk is read and compared.',
+    text: 'Audit of disk {alias} ({id}): the engine calls {m} sampled blocks unchanged, but {n} of them differ from restore point {rp}. The change map is not used; the whole disk is read and compared.',
     resolution:
-      'Keep the new restore point and run "ovirt-cbt verify"; then look for writes from outside the VM (offline edits, the disk attached elsewhere). Increments since the last full may lack changes.',
+      'Keep the new restore point and run "ovirt-cbt verify". Then look for writes from outside the VM: offline edits, or the disk attached to another machine. Increments since the last full may lack changes.',
   },
   'CBT-109': {
     level: 'warn',
     text: 'Disk {alias} ({id}) is not part of checkpoint {checkpoint}: {cause}. The whole disk is read and compared with restore point {rp}.',
-    resolution: 'Nothing to repair: tracking of this disk restarts with this session.',
+    resolution: 'Nothing to repair: change tracking of this disk starts again with this session.',
   },
   'DSK-110': {
     level: 'info',
@@ -131,39 +137,39 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) of restore point {rp} is not among the disks of this session; the new restore point does not hold it.',
     resolution:
-      'Nothing to do if it was removed; else give it to the session again. Older restore points keep it.',
+      'Nothing to do if the disk was removed. Otherwise give it to the session again. Older restore points keep the disk.',
   },
   'DSK-112': {
     level: 'warn',
-    text: 'Image {path} was modified while it was read; the restore point may mix states of disk {alias} ({id}).',
-    resolution: 'Back up a snapshot of the image, or stop its writer first.',
+    text: 'Image {path} was modified while it was read; the restore point may mix older and newer blocks of disk {alias} ({id}).',
+    resolution: 'Back up a snapshot of the image, or first stop the program that writes to it.',
   },
   'ENV-801': {
     level: 'warn',
-    text: 'The native build of lz4 could not be loaded ({reason}); its JavaScript fallback is used, which is many times slower.',
+    text: 'The native build of lz4 could not be loaded ({reason}). Its JavaScript version is used, which is many times slower.',
     resolution: 'Run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js.',
   },
   'FRZ-401': {
     level: 'warn',
     text: 'Guest file systems of {vm} were not frozen: {reason}. The restore point is crash-consistent.',
     resolution:
-      'Install and start the guest agent; --require-consistency makes this an error where the engine supports it.',
+      'Install and start the guest agent. With --require-consistency this is an error, where the engine supports it.',
   },
   'JOB-601': {
     level: 'warn',
     text: 'Disk {alias} ({id}) of {vm} is left out: {cause}, which the backup API cannot read.',
     resolution:
-      'Exclude the disk with --exclude-disk to silence this, or protect it from inside the guest.',
+      'Exclude the disk with --exclude-disk to stop this message, or back the disk up from inside the guest.',
   },
   'JOB-602': {
     level: 'error',
-    text: '{vm} is in state {state}; oVirt accepts backups only for running or stopped VMs.',
+    text: '{vm} is in state {state}; oVirt backs up only running or stopped VMs.',
     resolution: 'Try again when the VM is up or down.',
   },
   'JOB-603': {
     level: 'warn',
-    text: '{vm} has a new id ({old} before, {id} now); a new chain is started and the old one is kept.',
-    resolution: 'Nothing to do; restore points of the old VM stay under its id.',
+    text: '{vm} has a new id: {id}. It was {old} before. A new chain is started; the old chain is kept.',
+    resolution: 'Nothing to do. Restore points of the old VM stay under the old id.',
   },
   'JOB-604': {
     level: 'error',
@@ -172,12 +178,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'JOB-605': {
     level: 'warn',
-    text: 'The engine says version {version}; finished backups may vanish before their result is seen.',
+    text: 'The engine has version {version}. With it, a finished backup may vanish before its result is seen.',
     resolution: 'Update the engine to 4.4.7 or newer.',
   },
   'JOB-606': {
     level: 'info',
-    text: 'A session that was stopped left {what} on the engine; it was cleaned up.',
+    text: 'A session that was stopped left {what} on the engine. It was cleaned up.',
     resolution: 'None.',
   },
   'JOB-607': {
@@ -187,55 +193,56 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'REPO-501': {
     level: 'error',
-    text: 'Parent restore point {rp} does not verify ({reason}). A new full is started; the old chain stays read-only.',
+    text: 'Parent restore point {rp} failed its check ({reason}). A new full starts a new chain; nothing is added to the old chain.',
     resolution: 'Run "ovirt-cbt verify" and restore the damaged file from a copy if there is one.',
   },
   'REPO-502': {
     level: 'warn',
-    text: '{n} damaged blocks found in restore point {rp}; they are read again from the live disk and stored in this increment. Older points that need them stay damaged.',
-    resolution: 'Check the disks of the repository; "ovirt-cbt list" names the damaged points.',
+    text: '{n} damaged blocks were found in restore point {rp}. They are read again from the live disk and stored in this increment. Older points that need them stay damaged.',
+    resolution:
+      'Check the disks that hold the repository. "ovirt-cbt list" names the damaged points.',
   },
   'REPO-503': {
     level: 'warn',
-    text: '{free} left in {repo}; this session is expected to need up to {need}.',
-    resolution: 'Free space or extend the volume; nothing is deleted automatically.',
+    text: '{repo} has {free} left; this session may need up to {need}.',
+    resolution: 'Free space or extend the volume. Nothing is deleted automatically.',
   },
   'REPO-505': {
     level: 'info',
-    text: 'Removed {file}, left unfinished by a session that was stopped.',
+    text: 'Removed {file}, which a stopped session had left unfinished.',
     resolution: 'None.',
   },
   'REPO-506': {
     level: 'info',
-    text: 'Restore point {rp} in {file} was complete but not listed in the chain metadata; it was added.',
+    text: 'Restore point {rp} in {file} was complete, but the chain metadata did not list it. It was added.',
     resolution: 'None.',
   },
   'REPO-507': {
     level: 'warn',
-    text: 'File {file} is not part of the chain and cannot be added ({reason}); it is left alone.',
-    resolution: 'Run "ovirt-cbt inspect" on it; move it away if it is not wanted.',
+    text: 'File {file} is not part of the chain and cannot be added ({reason}). The file is not touched.',
+    resolution: 'Run "ovirt-cbt inspect" on the file. Move it away if you do not want it.',
   },
   'REPO-508': {
     level: 'warn',
-    text: 'The fingerprint index of disk {alias} ({id}) cannot be read ({reason}); its blocks are checked by MD5 and CRC only.',
+    text: 'The fingerprint index of disk {alias} ({id}) cannot be read ({reason}). The blocks of the disk are checked by MD5 and CRC only.',
     resolution: 'Run "ovirt-cbt verify" to see what else is damaged.',
   },
   'REPO-511': {
     level: 'info',
-    text: 'Removed {file}, which no restore point needs; a prune was stopped before it did so.',
+    text: 'Removed {file}, which no restore point needs. A prune had been stopped before it removed the file.',
     resolution: 'None.',
   },
   'REPO-512': {
     level: 'warn',
-    text: 'File {file} is not needed any more, but it was not deleted ({reason}). Its space is not free yet.',
+    text: 'No restore point needs file {file} any more, but it was not deleted ({reason}). Its space is not free yet.',
     resolution:
-      'Check the permissions of the repository and whether files of the chain are missing; the next session or prune tries again.',
+      'Check the permissions of the repository, and whether files of the chain are missing. The next session or prune tries again.',
   },
   'SNP-201': {
     level: 'warn',
     text: 'The engine reports success, but snapshot {snapshot} of {vm} still exists.',
     resolution:
-      'Free space on the storage domain, then run "ovirt-cbt cleanup --vm NAME" or delete it in the portal.',
+      'Free space on the storage domain, then run "ovirt-cbt cleanup --vm NAME" or delete the snapshot in the portal.',
   },
   'SNP-202': {
     level: 'error',
@@ -246,61 +253,61 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'error',
     text: 'Cannot start: {vm} already has a backup in progress ({backup}), which this repository did not start.',
     resolution:
-      'Wait until it has ended. If its owner is gone, finalize it with the tool that made it or through the REST API; it is never touched from here.',
+      'Wait until it has ended. If its owner is gone, finalize it with the tool that started it, or through the REST API. This program never touches it.',
   },
   'SNP-204': {
     level: 'warn',
-    text: 'Checkpoint {checkpoint} of {vm} could not be removed ({reason}); the next session tries again.',
-    resolution: 'None, unless it repeats: then look at the events of the engine.',
+    text: 'Checkpoint {checkpoint} of {vm} could not be removed ({reason}). The next session tries again.',
+    resolution: 'Nothing to do the first time. If it repeats, look at the events of the engine.',
   },
   'SNP-205': {
     level: 'warn',
-    text: 'The engine ended backup {backup} of {vm} as {phase} after all data had been read. The restore point is kept without a checkpoint, so the next session compares full contents.',
-    resolution: 'Look at the events of the engine for its reason.',
+    text: 'The engine ended backup {backup} of {vm} as {phase} after all data had been read. The restore point is kept without a checkpoint, so the next session reads and compares whole disks.',
+    resolution: 'Look for the reason in the events of the engine.',
   },
   'XFER-301': {
     level: 'warn',
-    text: 'Host address {url} is not reachable ({reason}); data moves through the engine proxy, which is usually slower.',
-    resolution: 'Open TCP 54322 from here to the hosts.',
+    text: 'Host address {url} is not reachable ({reason}). Data goes through the engine proxy, which is usually slower.',
+    resolution: 'Open TCP port 54322 from this machine to the hosts.',
   },
   'XFER-302': {
     level: 'warn',
-    text: 'The transfer of disk {alias} ({id}) was paused by the system; it was resumed ({count} of {max}).',
+    text: 'The transfer of disk {alias} ({id}) was paused by the system. It was resumed ({count} of {max} times).',
     resolution: 'Check ovirt-imageio on the host and the connection to it.',
   },
   'XFER-303': {
     level: 'error',
-    text: 'The ticket for the transfer of disk {alias} ({id}) is gone. The remaining data was not read; this session is not committed.',
+    text: 'The ticket for the transfer of disk {alias} ({id}) is gone. The remaining data was not read, so this session makes no restore point.',
     resolution:
-      'Run the session again. If an administrator cancelled the transfer, the event list of the engine tells who.',
+      'Run the session again. If an administrator cancelled the transfer, the event list of the engine names them.',
   },
   'XFER-304': {
     level: 'warn',
-    text: 'Backup {backup} of {vm} is still finalizing after {time}. Waiting up to {limit}; what is then left is a matter for "cleanup".',
+    text: 'Backup {backup} of {vm} is still finalizing after {time}. The session waits up to {limit}. "ovirt-cbt cleanup" removes what is left after that.',
     resolution: 'Look for an open transfer of the same disk and for load on the storage.',
   },
   'XFER-305': {
     level: 'warn',
-    text: 'The transfer of disk {alias} ({id}) was lost ({reason}) and made anew.',
+    text: 'The transfer of disk {alias} ({id}) was lost ({reason}). A new transfer was started.',
     resolution: 'Check ovirt-imageio on the host if it repeats.',
   },
   'XFER-306': {
     level: 'error',
-    text: 'The engine did not end backup {backup} of {vm} ({reason}). All data had been read, so the restore point is kept; what is left on the engine is cleaned up by the next session.',
+    text: 'The engine did not end backup {backup} of {vm} ({reason}). All data had been read, so the restore point is kept. The next session cleans up what is left on the engine.',
     resolution:
-      'Run "ovirt-cbt cleanup" when the engine is well again, or wait for the next session.',
+      'Run "ovirt-cbt cleanup" when the engine works again, or wait for the next session.',
   },
   'XFER-307': {
     level: 'warn',
-    text: 'The user may not end the transfer of disk {alias} ({id}); the session waits until its idle time of 10 minutes is over.',
+    text: 'The user has no right to end the transfer of disk {alias} ({id}). The session waits until the transfer ends by itself, after 10 idle minutes.',
     resolution:
-      'Give the user the right to create disks on the system, which the engine asks for here.',
+      'Give the user the right to create disks on the system. The engine requires it to end a transfer.',
   },
   'XFER-308': {
     level: 'warn',
-    text: 'The server could not compute the checksum of restored disk {alias} ({id}) ({reason}); its upload is complete but was not verified.',
+    text: 'The server could not compute the checksum of restored disk {alias} ({id}) ({reason}). The upload is complete, but it was not verified.',
     resolution:
-      'Check the restored VM before it is used; the log of ovirt-imageio tells the reason.',
+      'Check the restored VM before you use it. The log of ovirt-imageio tells the reason.',
   },
 };
 

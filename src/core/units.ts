@@ -1,7 +1,8 @@
 /**
  * Units and checked arithmetic on offsets.
  *
- * Sizes and offsets are plain numbers of bytes that must stay safe integers (8 PiB is enough).
+ * Sizes and offsets are plain numbers of bytes. They must stay safe integers, so sizes up to 8 PiB
+ * fit.
  */
 import { UsageError } from './errors.ts';
 
@@ -28,19 +29,24 @@ export function roundUp(value: number, step: number): number {
   return Math.ceil(value / step) * step;
 }
 
-/** Number of blocks of `blockSizeBytes` that cover `sizeBytes`; the last one may be short. */
+/** Number of blocks of `blockSizeBytes` that cover `sizeBytes`. The last one may be short. */
 export function blockCountOf(sizeBytes: number, blockSizeBytes: number): number {
   return Math.ceil(sizeBytes / blockSizeBytes);
 }
 
-/** Length in bytes of block `index` of a disk: the block size, or less for a short last block; 0 beyond the end. */
+/**
+ * Length in bytes of block `index` of a disk: the block size, less for a short last block, 0 beyond
+ * the end.
+ */
 export function blockLengthAt(index: number, sizeBytes: number, blockSizeBytes: number): number {
   return Math.max(0, Math.min(blockSizeBytes, sizeBytes - index * blockSizeBytes));
 }
 
 /**
- * Parses a size such as `1MiB`, `512k` or `65536`. Binary units only.
+ * Parses a size such as `1MiB`, `512k` or `65536`. All units are binary; case does not matter.
  *
+ * @param optionName - name of the option, for the error text.
+ * @returns bytes, a safe integer of 0 or more.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION`
  */
 export function parseBytes(text: string, optionName: string): number {
@@ -55,12 +61,12 @@ export function parseBytes(text: string, optionName: string): number {
   return bytes;
 }
 
-/** Human form of a byte count, binary units, at most two decimals. */
+/** Text of a byte count in binary units, with at most two decimals: `1.50 MiB`. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let value = bytes;
   let unit = 0;
-  // From here on the value would be printed as 1024.0 of the smaller unit.
+  // A value above this limit would be printed as 1024.0 of the smaller unit.
   const limit = 1023.95;
   while (Math.abs(value) >= (unit === 0 ? 1024 : limit) && unit < units.length - 1) {
     value /= 1024;
@@ -70,7 +76,7 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(digits)} ${units[unit]}`;
 }
 
-/** Human form of a duration: `950 ms`, `12.3 s`, `3 min 20 s`, `2 h 05 min`. */
+/** Text of a duration: `950 ms`, `12.3 s`, `3 min 20 s`, `2 h 05 min`. */
 export function formatDuration(durationMs: number): string {
   if (durationMs < 1000) return `${Math.round(durationMs)} ms`;
   const seconds = durationMs / 1000;

@@ -1,17 +1,17 @@
 /**
- * A look at XML of unknown origin before it is parsed. fast-xml-parser takes some 35 bytes of memory for each character of a
- * text or an attribute and a hundred for a tag of many attributes (measured with 5.12, texts of 1 MiB), and expands entities
- * of a document type.
+ * Checks XML of unknown origin before it is parsed. fast-xml-parser needs about 35 bytes of memory
+ * for each character of a text or an attribute. For a tag with many attributes it needs about 100
+ * (measured with version 5.12, texts of 1 MiB). It also expands entities of a document type.
  */
 import { XMLValidator } from 'fast-xml-parser';
 
 export interface XmlLimits {
   readonly maxChars: number;
-  /** Longest tag together with the text behind it. */
+  /** Most characters of one tag together with the text after it. */
   readonly maxTagChars: number;
 }
 
-/** A tag whose quotes are closed, or a comment, and the text up to the next one. */
+/** One tag with closed quotes, or one comment, and the text up to the next one. */
 const PIECE = /^<(?:!--[^<]*|(?:[^"'<>]|"[^"]*"|'[^']*')*>[^<]*)$/;
 
 function isModest(text: string, { maxChars, maxTagChars }: XmlLimits): boolean {

@@ -1,8 +1,8 @@
-/** A block device over bytes in memory: for tests, benchmarks and examples. Pages nobody wrote are zero. */
+/** A block device over bytes in memory, for tests, benchmarks and examples. */
 import type { BlockDevice, Extent } from '../flow/records.ts';
 
 export interface MemoryDeviceOptions {
-  /** The content; its length is the size of the disk. */
+  /** Its length is the size of the disk. It stays the caller's. */
   readonly content: Uint8Array;
   /** Extents to report per context. @defaultValue one data extent, dirty in the dirty context */
   readonly extents?: Partial<Record<'zero' | 'dirty', readonly Extent[]>> | undefined;

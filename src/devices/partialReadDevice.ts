@@ -1,24 +1,26 @@
 /**
- * A disk whose blocks are put together: what changed since the parent point is read from the device, the rest
- * comes from the parent. It saves traffic where changes are small beside a block, and costs a read of the
- * repository per block. It relies on the change map within blocks, where nothing compares afterwards.
+ * Puts blocks together: changed bytes come from the device, the others from the parent point.
+ *
+ * It saves traffic when changes are smaller than a block. It costs a read of the repository per
+ * block. It trusts the change map within blocks: bytes that the map misses stay those of the
+ * parent.
  */
 import type { BlockDevice, Extent } from '../flow/records.ts';
 
-/** Dirty extents that can be looked up. */
+/** Extents in the dirty context, in ascending order. */
 export interface DirtyExtents extends Iterable<Extent> {
-  /** Extents that have bytes in `[startBytes, endBytes)`, whole, in ascending order. */
+  /** Extents with bytes in `[startBytes, endBytes)`, not cut to it, in ascending order. */
   between(startBytes: number, endBytes: number): Iterable<Extent>;
 }
 
 export interface PartialReadOptions {
-  /** Gives the bytes that are dirty. */
+  /** Source of the dirty bytes. */
   readonly device: BlockDevice;
-  /** In the dirty context, over the whole disk. */
+  /** They cover the whole disk. */
   readonly extents: DirtyExtents;
   /**
-   * Fills `target` with the bytes at `offsetBytes` of the disk at the parent point, checked; false when they
-   * cannot be had, and then everything is read from the device.
+   * Fills `target` with checked bytes of the parent point from `offsetBytes` on. False when they
+   * are not available; the whole block is then read from the device.
    */
   readonly readParent: (target: Uint8Array, offsetBytes: number) => Promise<boolean>;
 }
@@ -33,7 +35,7 @@ export class PartialReadDevice implements BlockDevice {
     this.virtualSizeBytes = options.device.virtualSizeBytes;
   }
 
-  /** Bytes that were asked of the device, repeated reads included. */
+  /** Bytes requested from the device, repeated reads included. */
   get requestedBytes(): number {
     return this.#requestedBytes;
   }

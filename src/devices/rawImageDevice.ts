@@ -1,8 +1,8 @@
 /**
- * A block device over a raw image file or a local block device (an LVM snapshot, for instance).
+ * A block device over a raw image file or a local block device, such as an LVM snapshot.
  *
- * Node has no way to ask a file for its holes, so every byte is read and zeros are found by content. The
- * count of allocated blocks is no help: some file systems report none for files that hold data.
+ * Node cannot ask a file for its holes, so every byte is read and zeros are found by content. The
+ * count of allocated blocks does not help: some file systems report none for files that hold data.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
@@ -48,7 +48,7 @@ function readFailed(path: string, offsetBytes: number, cause: unknown): Transfer
 export interface RawImage extends BlockDevice {
   readonly path: string;
   readonly fileDescriptor: number;
-  /** Bytes that the file system says are allocated, for estimates only; the whole size for a block device. */
+  /** Allocated bytes of a file, for estimates only. The size of a block device. */
   readonly allocatedBytes: number;
   /** True when the file changed since it was opened. Always false for a block device. */
   hasChanged(): Promise<boolean>;
@@ -101,7 +101,7 @@ class RawImageDevice implements RawImage {
   }
 
   async close(): Promise<void> {
-    // The image was only read: its end must not hide what the session came to.
+    // The image was only read: a failed close must not replace the result of the session.
     await this.#image.file.close().catch(() => {});
   }
 
@@ -118,8 +118,8 @@ class RawImageDevice implements RawImage {
 /**
  * Opens an image for reading. The caller closes it.
  *
- * @throws {@link UsageError} `USAGE_IMAGE_UNREADABLE` when it is missing, not readable, empty, or neither a
- *   regular file nor a block device.
+ * @throws {@link UsageError} `USAGE_IMAGE_UNREADABLE` when it is missing, not readable, empty, or
+ *   neither a regular file nor a block device
  */
 export async function openRawImage(path: string): Promise<RawImage> {
   let file: FileHandle;
@@ -145,9 +145,10 @@ export async function openRawImage(path: string): Promise<RawImage> {
 
 async function describe(path: string, file: FileHandle): Promise<OpenedImage> {
   const stat = await file.stat({ bigint: true }).catch((error: unknown) => {
-    throw unreadable(path, errnoOf(error) ?? 'cannot be looked at', error);
+    throw unreadable(path, errnoOf(error) ?? 'its size cannot be read', error);
   });
-  if (!stat.isFile() && !stat.isBlockDevice()) throw unreadable(path, 'is no file or block device');
+  if (!stat.isFile() && !stat.isBlockDevice())
+    throw unreadable(path, 'is neither a file nor a block device');
   const isFile = stat.isFile();
   const sizeBytes = isFile ? Number(stat.size) : await blockDeviceBytes(path, Number(stat.rdev));
   if (!(sizeBytes > 0) || !Number.isSafeInteger(sizeBytes)) throw unreadable(path, 'is empty');

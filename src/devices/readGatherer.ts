@@ -1,19 +1,20 @@
 /**
- * Turns reads of single blocks into requests of a server's liking: while all its connections are busy, reads of
- * adjacent ranges wait together and become one request. A read never waits while a connection is free.
+ * Joins reads of single blocks into larger requests, because each request has a fixed cost for the
+ * server. While all connections are busy, reads of adjacent ranges wait and become one request. A
+ * read never waits while a connection is free.
  *
- * @see ovirt-imageio: its own client asks for 4 MiB and more at once; each request costs the daemon a round of its own
+ * @see ovirt-imageio: its own client asks for 4 MiB and more at once
  */
 import { MIB } from '../core/units.ts';
 
 const MAX_REQUEST_BYTES = 4 * MIB;
 
-/** How many reads of this size make a request of full length. */
+/** Reads of this size that fit one request, at least 1. */
 export function readsPerRequest(readBytes: number): number {
   return Math.max(1, Math.floor(MAX_REQUEST_BYTES / readBytes));
 }
 
-/** Reads `targets`, one after the other, from `offsetBytes` on; returns how many bytes there were. */
+/** Fills `targets`, one after the other, from `offsetBytes` on. Returns the bytes read. */
 export type ScatterRead = (
   targets: readonly Uint8Array[],
   offsetBytes: number,
@@ -40,7 +41,7 @@ export class ReadGatherer {
     this.#connections = connections;
   }
 
-  /** As `BlockDevice.readInto`. An error of a request is that of all its reads. */
+  /** As `BlockDevice.readInto`. A failed request fails all its reads with the same error. */
   async readInto(target: Uint8Array, offsetBytes: number, signal: AbortSignal): Promise<number> {
     return await new Promise((resolve, reject) => {
       this.#pending.push({ target, offsetBytes, signal, resolve, reject });
@@ -58,7 +59,7 @@ export class ReadGatherer {
     }
   }
 
-  /** The read that waits longest, and those behind it as long as each begins where the last one ends. */
+  /** The oldest read, and the next ones as long as each begins where the one before ends. */
   #takeAdjacent(): PendingRead[] {
     const [first] = this.#pending;
     let [count, endBytes] = [0, first?.offsetBytes ?? 0];

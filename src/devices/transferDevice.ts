@@ -1,4 +1,4 @@
-/** A block device over an image transfer of an engine: the frozen view of a disk. */
+/** A block device over a download transfer: the frozen view of a disk in a backup. */
 import type { BlockDevice, Extent } from '../flow/records.ts';
 import type { DiskTransfer } from '../ovirt/lifecycle/transfer.ts';
 import { ReadGatherer } from './readGatherer.ts';
@@ -6,7 +6,7 @@ import { ReadGatherer } from './readGatherer.ts';
 export interface TransferDeviceOptions {
   readonly transfer: DiskTransfer;
   readonly virtualSizeBytes: number;
-  /** Fetched before the first data request, because a long fetch would let idle data connections die. */
+  /** Fetched before the first read: during a long fetch, idle data connections would die. */
   readonly extents: Iterable<Extent>;
 }
 
@@ -33,7 +33,7 @@ class TransferDevice implements BlockDevice {
     return await this.#reads.readInto(target, offsetBytes, signal);
   }
 
-  /** The transfer is not closed here: it ends with its session, by finalize or cancel. */
+  /** Does nothing. The session ends the transfer by finalize or cancel. */
   async close(): Promise<void> {}
 }
 

@@ -1,9 +1,10 @@
 /**
- * Pure planning: extents of a disk become runs of container blocks.
+ * Pure planning: turns the extents of a disk into runs of container blocks.
  *
- * Every byte belongs to exactly one block. A block that touches a dirty data extent is dirty data; one that
- * is zero all over is zero; one that mixes zero and data is read. Neighbouring blocks of one state form a
- * run, so the cost follows the number of extents, not the size of the disk.
+ * Every byte belongs to exactly one block. A block that mixes zero and data counts as data. A block
+ * that is dirty in any part counts as dirty. Only a block that is zero in every part counts as
+ * zero. Neighbouring blocks of one state form a run. So the cost follows the number of extents, not
+ * the size of the disk.
  */
 import { TransferError } from '../core/errors.ts';
 import type { DiskTask, Extent, PlannedRun } from './records.ts';
@@ -41,13 +42,16 @@ function toRun(task: DiskTask, span: Span): PlannedRun {
   };
 }
 
-/** A zero part beside a data part makes the block data; a dirty part makes it dirty. */
+/** A part that is data makes the whole block data. A dirty part makes the whole block dirty. */
 function mergeInto(state: State, extent: State): void {
   state.zero &&= extent.zero;
   state.dirty ||= extent.dirty;
 }
 
-/** Splits a checked extent into the part in its first block and the whole blocks behind it. */
+/**
+ * Turns checked extents into spans of blocks with one state. An extent that starts inside a block
+ * first merges into that block; its other blocks follow as a span.
+ */
 class SpanBuilder {
   readonly #task: DiskTask;
   #open: Span | undefined;
@@ -56,7 +60,10 @@ class SpanBuilder {
     this.#task = task;
   }
 
-  /** Adds the next extent, in ascending order without gaps; yields spans that can no longer grow. */
+  /**
+   * Adds the next extent; extents come in ascending order without gaps. Yields the spans that can
+   * no longer grow.
+   */
   *add(extent: Extent): Generator<Span> {
     const { blockSizeBytes } = this.#task;
     const state = { zero: extent.zero, dirty: extent.dirty ?? true };
@@ -70,12 +77,17 @@ class SpanBuilder {
     if (firstBlock < endBlock) yield* this.#append({ ...state, firstBlock, endBlock });
   }
 
+  /** Yields the last span. Call it after the last extent. */
   *finish(): Generator<Span> {
     if (this.#open) yield this.#open;
     this.#open = undefined;
   }
 
-  /** The open span ends with the block that this extent shares with its predecessor. */
+  /**
+   * Merges the extent into the block that it shares with the extent before it: the last block of
+   * the open span. When the state differs, that block becomes the open span, and the blocks before
+   * it are yielded.
+   */
   *#mergePartial(block: number, state: State): Generator<Span> {
     const open = this.#open;
     if (!open || (open.zero === state.zero && open.dirty === state.dirty)) return;
@@ -98,10 +110,10 @@ class SpanBuilder {
 }
 
 /**
- * Plans a disk.
+ * Plans a disk: yields runs in ascending order that cover every block exactly once.
  *
- * @param extents - ascending, disjoint, covering `[0, virtualSizeBytes)`; checked. Without a `dirty` flag
- *   an extent counts as dirty (full and compare sessions).
+ * @param extents - ascending, without gap or overlap, covering `[0, virtualSizeBytes)`; this is
+ *   checked. An extent without a `dirty` flag counts as dirty (full and compare sessions).
  * @throws {@link TransferError} `TRANSFER_BAD_EXTENTS` on a gap, an overlap or a wrong end.
  */
 export async function* planBlocks(
@@ -112,13 +124,15 @@ export async function* planBlocks(
   let nextBytes = 0;
   for await (const extent of extents) {
     if (!Number.isSafeInteger(extent.lengthBytes) || extent.lengthBytes <= 0) {
-      throw badExtents(task, `length ${extent.lengthBytes}`, extent.offsetBytes);
+      throw badExtents(task, `wrong length ${extent.lengthBytes} B`, extent.offsetBytes);
     }
     if (extent.offsetBytes !== nextBytes) throw badExtents(task, 'gap or overlap', nextBytes);
     nextBytes += extent.lengthBytes;
-    if (nextBytes > task.virtualSizeBytes) throw badExtents(task, 'end beyond the disk', nextBytes);
+    if (nextBytes > task.virtualSizeBytes)
+      throw badExtents(task, 'one ends beyond the disk,', nextBytes);
     for (const span of spans.add(extent)) yield toRun(task, span);
   }
-  if (nextBytes !== task.virtualSizeBytes) throw badExtents(task, 'cover ends early', nextBytes);
+  if (nextBytes !== task.virtualSizeBytes)
+    throw badExtents(task, 'the last one ends too early,', nextBytes);
   for (const span of spans.finish()) yield toRun(task, span);
 }

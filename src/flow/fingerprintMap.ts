@@ -1,8 +1,10 @@
 /**
- * Fingerprints of a disk at one restore point: 64 bits per container block, 0 for a zero block.
+ * Fingerprints of a disk at one restore point: 64 bits for each container block, 0 for a zero
+ * block.
  *
- * Sparse: a page covers 512 blocks and exists only where a fingerprint is not 0. Clones share pages until
- * one side writes. The stored form (item `fingerprints_<disk>`) is the plain little-endian array.
+ * The map is sparse: a page covers 512 blocks and exists only where a fingerprint is not 0. Clones
+ * share pages until one of them writes. The stored form (item `fingerprints_<disk>`) is a plain
+ * array of little-endian 64-bit numbers.
  */
 import { FINGERPRINT_BYTES } from '../compute/kernels/slabFingerprints.ts';
 import { blockLengthAt } from '../core/units.ts';
@@ -14,6 +16,10 @@ interface Page {
   shared: boolean;
 }
 
+/**
+ * Fingerprints of the blocks of one disk, by block index. A fingerprint is an xxHash64 with seed 0;
+ * 0n stands for a zero block. Indexes count container blocks from 0.
+ */
 export class FingerprintMap {
   #pages: Map<number, Page>;
 
@@ -21,24 +27,28 @@ export class FingerprintMap {
     this.#pages = pages;
   }
 
-  /** Fingerprint of block `index`; 0n for a zero block or one beyond the disk. */
+  /** Fingerprint of block `index`; 0n for a zero block or an index beyond the disk. */
   get(index: number): bigint {
     const page = this.#pages.get(Math.floor(index / PAGE_BLOCKS));
     return page?.words[index % PAGE_BLOCKS] ?? 0n;
   }
 
+  /** Sets the fingerprint of block `index`; 0n marks it as zero. */
   set(index: number, fingerprint: bigint): void {
     const pageIndex = Math.floor(index / PAGE_BLOCKS);
     if (fingerprint === 0n && !this.#pages.has(pageIndex)) return;
     this.#writable(pageIndex)[index % PAGE_BLOCKS] = fingerprint;
   }
 
-  /** Marks blocks `[from, to)` as zero. */
+  /** Marks the blocks `[from, to)` as zero. */
   clear(from: number, to: number): void {
     for (const index of this.nonZeroIn(from, to)) this.set(index, 0n);
   }
 
-  /** Indexes of non-zero blocks in `[from, to)`, ascending. Cost follows written pages, not the range. */
+  /**
+   * Indexes of the non-zero blocks in `[from, to)`, ascending. The cost follows the number of pages
+   * that exist, not the length of the range.
+   */
   *nonZeroIn(from: number, to: number): Generator<number> {
     const last = Math.ceil(to / PAGE_BLOCKS);
     for (const pageIndex of this.#pageIndexesIn(Math.floor(from / PAGE_BLOCKS), last)) {
@@ -48,13 +58,16 @@ export class FingerprintMap {
     }
   }
 
-  /** A copy that shares unwritten pages with this map. */
+  /** Returns an independent copy. Both maps share their pages until one of them writes. */
   clone(): FingerprintMap {
     for (const page of this.#pages.values()) page.shared = true;
     return new FingerprintMap(new Map(this.#pages));
   }
 
-  /** Writes the stored form of blocks from `firstBlock` on into `target`; returns false when all are zero. */
+  /**
+   * Writes the stored form of the blocks from `firstBlock` on into `target`. The length of `target`
+   * is a multiple of 8 and decides the number of blocks. Returns false when all of them are zero.
+   */
   encodeInto(target: Uint8Array, firstBlock: number): boolean {
     const view = new DataView(target.buffer, target.byteOffset, target.byteLength);
     target.fill(0);
@@ -67,7 +80,7 @@ export class FingerprintMap {
     return any;
   }
 
-  /** Takes over the stored form of blocks from `firstBlock` on. */
+  /** Reads the stored form of the blocks from `firstBlock` on. Zeros in `source` change nothing. */
   decodeFrom(source: Uint8Array, firstBlock: number): void {
     const view = new DataView(source.buffer, source.byteOffset, source.byteLength);
     const count = Math.floor(source.byteLength / FINGERPRINT_BYTES);
@@ -97,18 +110,23 @@ export class FingerprintMap {
   }
 }
 
-/** A disk as the parent restore point holds it. */
+/** A disk as the parent restore point holds it. Its size may differ from the size now. */
 export interface ParentDisk {
   readonly sizeBytes: number;
   readonly fingerprints: FingerprintMap;
-  /** Blocks whose stored bytes are known to be damaged: they never count as unchanged. */
+  /**
+   * Indexes of blocks whose stored bytes are known to be damaged. They never count as unchanged.
+   */
   readonly damaged?: ReadonlySet<number> | undefined;
 }
 
 /**
- * True when the parent's rule (its block, cut or zero-extended) already gives the right bytes: both are
- * zero, or fingerprint and length agree. A block whose stored bytes are damaged is never unchanged.
- * `fingerprint` is 0n for a block that is zero now.
+ * True when the parent point already gives the right bytes for a block. Then the block need not be
+ * stored. That is so when both are zero, or when fingerprint and length are equal. A block whose
+ * stored bytes are damaged is never unchanged.
+ *
+ * @param fingerprint - 0n for a block that is zero now.
+ * @param lengthBytes - length of the block now; the last block of a disk may be short.
  */
 export function isUnchanged(
   parent: ParentDisk,

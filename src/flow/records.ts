@@ -1,22 +1,28 @@
 /**
- * The records that flow through the pipeline. Bytes stay in slots of the slab; a record names its slot.
+ * The records that flow through the pipeline. Bytes stay in slots of the slab; a record holds its
+ * slot.
  *
- * A stage makes a new record instead of adding fields to the one it got. All offsets and lengths are in
- * bytes, all indexes count container blocks from 0. Runs cover whole container blocks (the last block of
- * a disk may be short); a block carries exactly one.
+ * A stage makes a new record; it never adds fields to the one that it got. All offsets and lengths
+ * are in bytes, all indexes count container blocks from 0. A run covers whole container blocks (the
+ * last block of a disk may be short). A block record covers exactly one block.
  */
 import { blockLengthAt } from '../core/units.ts';
 import type { StoredCodec } from '../compute/lz4Frame.ts';
 import type { Slot } from './slab.ts';
 
-/** How a disk is read: everything, the engine's dirty extents, or everything compared with the parent point. */
+/**
+ * How a disk is read. `full`: all data. `incremental`: only the engine's dirty extents. `compare`:
+ * all data, compared with the parent point.
+ */
 export type DiskMode = 'full' | 'incremental' | 'compare';
 
-/** What every stage of one disk's chain knows before the first record. */
+/** Facts about one disk that every stage of its chain needs. */
 export interface DiskTask {
   readonly diskId: string;
+  /** Name of the disk for people. */
   readonly alias: string;
   readonly virtualSizeBytes: number;
+  /** Size of a container block, the same for the whole container. */
   readonly blockSizeBytes: number;
   readonly mode: DiskMode;
 }
@@ -24,7 +30,7 @@ export interface DiskTask {
 /**
  * A byte range of a disk with one state. `dirty` is set only in the `dirty` context.
  *
- * @see ovirt-imageio docs/images.md: a dirty zero extent has to be written as zeros, not skipped.
+ * @see ovirt-imageio docs/images.md: a dirty zero extent must be written as zeros, not skipped.
  */
 export interface Extent {
   readonly offsetBytes: number;
@@ -33,20 +39,25 @@ export interface Extent {
   readonly dirty?: boolean | undefined;
 }
 
-/** A source of disk bytes. */
+/** A source of disk bytes. The caller closes it. */
 export interface BlockDevice {
   readonly virtualSizeBytes: number;
   /**
-   * An open file of this process that holds byte k of the disk at offset k. Worker threads may read it of
-   * their own accord; what they cannot read is asked of {@link readInto}. It stays open until `close`.
+   * An open file of this process that holds byte k of the disk at offset k. It stays open until
+   * `close`. Worker threads may read it directly. What they cannot read is read through
+   * {@link readInto}.
    */
   readonly fileDescriptor?: number | undefined;
-  /** Extents in ascending order that cover the whole disk without gap or overlap (the plan checks). */
+  /**
+   * Extents in ascending order that cover the whole disk without gap or overlap (the plan checks
+   * them). The `zero` context says which ranges are zero; the `dirty` context also says which ones
+   * changed.
+   */
   extents(context: 'zero' | 'dirty', signal: AbortSignal): AsyncIterable<Extent> | Iterable<Extent>;
   /**
    * Reads `target.length` bytes at `offsetBytes` into `target`, which stays the caller's.
    *
-   * @returns bytes read; fewer than asked is a short read, which the block reader reports.
+   * @returns bytes read. Fewer than asked is a short read; the block reader reports it.
    */
   readInto(target: Uint8Array, offsetBytes: number, signal: AbortSignal): Promise<number>;
   close(): Promise<void>;
@@ -71,36 +82,43 @@ export interface PlannedRun extends BlockRun<'planned'> {
   readonly dirty: boolean;
 }
 
-/** Consecutive blocks of a file that are to be compared with the parent restore point before they are read. */
+/**
+ * Consecutive blocks of a file. They are compared with the parent restore point before they are
+ * read.
+ */
 export type CandidateRun = BlockRun<'candidate'>;
 
-/** One block whose bytes have to be read. */
+/** One block whose bytes must be read. */
 export interface WantedBlock extends BlockRange {
   readonly kind: 'wanted';
 }
 
-/** One block in a raw slot. Whoever ends the record releases the slot. */
+/** One block in a raw slot. The stage or sink that ends the record releases the slot. */
 export interface DataBlock extends BlockRange {
   readonly kind: 'data';
   readonly slot: Slot;
 }
 
-/** A data block with its fingerprint (xxHash64, seed 0, never 0). */
+/**
+ * A data block with its fingerprint (xxHash64, seed 0, never 0). Ownership as for
+ * {@link DataBlock}.
+ */
 export interface HashedBlock extends BlockRange {
   readonly kind: 'hashed';
   readonly slot: Slot;
   readonly fingerprint: bigint;
 }
 
-/** Consecutive blocks that read as zeros; they are recorded, not skipped. */
+/** Consecutive blocks of zeros. They are recorded, not skipped. */
 export type ZeroRun = BlockRun<'zero'>;
 
 /** Consecutive blocks that the parent restore point already holds. */
 export type UnchangedRun = BlockRun<'unchanged'>;
 
 /**
- * One block in its stored form: `slot.bytes[0, storedBytes)`, zero padded to the next multiple of 4096.
- * For `lz4` that is the container's 12-byte block header and the raw LZ4 block.
+ * One block in its stored form: `slot.bytes[0, storedBytes)`, zero padded to the next multiple of
+ * 4096. For `lz4` that is the 12-byte block header of the container and one raw LZ4 block. The sink
+ * releases the slot.
  */
 export interface PackedBlock extends BlockRange {
   readonly kind: 'packed';
@@ -108,13 +126,14 @@ export interface PackedBlock extends BlockRange {
   readonly codec: StoredCodec;
   readonly storedBytes: number;
   readonly fingerprint: bigint;
-  /** MD5 of the plain bytes, 16 bytes, owned by the record. */
+  /** MD5 of the plain bytes, 16 bytes. It belongs to the record. */
   readonly digest: Uint8Array;
 }
 
-/** What a sink behind the whole pipeline gets. A sink releases the slots it consumed. */
+/** Input of a sink after the whole pipeline. The sink releases the slots that it gets. */
 export type SinkBlock = PackedBlock | ZeroRun | UnchangedRun;
 
+/** Any record of the pipeline. */
 export type PipelineRecord =
   | PlannedRun
   | CandidateRun
@@ -125,15 +144,19 @@ export type PipelineRecord =
   | UnchangedRun
   | PackedBlock;
 
-/** Releases the slot of a record that has one. For sinks. */
+/**
+ * Releases the slot of a record that has one; otherwise does nothing. For sinks.
+ *
+ * @throws {@link InternalError} `INTERNAL_INVARIANT` when the slot was already released
+ */
 export function releaseSlot(record: PipelineRecord): void {
   if ('slot' in record) record.slot.release();
 }
 
-/** What cutting a run needs to know of its disk. */
+/** Facts about a disk that are needed to cut a run. */
 export type DiskGeometry = Pick<DiskTask, 'blockSizeBytes' | 'virtualSizeBytes'>;
 
-/** The part `[fromIndex, toIndex)` of a run as a run of another kind. */
+/** Blocks `[fromIndex, toIndex)` of a run, as a run of another kind. */
 export function subRun<Kind extends 'zero' | 'unchanged' | 'candidate'>(
   run: { readonly diskId: string },
   kind: Kind,
@@ -153,7 +176,7 @@ export function subRun<Kind extends 'zero' | 'unchanged' | 'candidate'>(
   };
 }
 
-/** Block `index` of a disk as one that has to be read. */
+/** Block `index` of a disk, as a block that must be read. */
 export function wantedBlock(diskId: string, index: number, disk: DiskGeometry): WantedBlock {
   const { blockSizeBytes, virtualSizeBytes } = disk;
   const offsetBytes = index * blockSizeBytes;

@@ -1,9 +1,9 @@
-/** How to reach an engine. Secrets come from files or the environment, never from arguments. */
+/** Address and login of an engine, checked. Secrets come from files or the environment. */
 import { UsageError } from '../core/errors.ts';
 import { DEFAULT_TIMINGS, type OvirtTimings } from './timings.ts';
 
 export interface EngineSettings {
-  /** `https://engine.example/ovirt-engine`; `/api` behind it is accepted. */
+  /** `https://engine.example/ovirt-engine`; may end with `/api`. */
   readonly url: string;
   /** `admin@internal`, `admin@ovirt@internalsso` … */
   readonly username: string;
@@ -16,7 +16,7 @@ export interface EngineSettings {
 
 export interface ResolvedSettings {
   readonly origin: string;
-  /** Path of the engine, `/ovirt-engine`. */
+  /** Path of the engine without a slash at its end, such as `/ovirt-engine`. */
   readonly basePath: string;
   readonly username: string;
   readonly password: string;
@@ -32,18 +32,21 @@ function parseUrl(text: string): URL {
   try {
     return new URL(text);
   } catch {
-    // The text may hold a password, so it is not repeated.
-    throw invalid('the engine URL is not a URL', 'write https://engine.example/ovirt-engine');
+    // The text may hold a password: keep it out of the error.
+    throw invalid('the engine URL is no valid URL', 'write https://engine.example/ovirt-engine');
   }
 }
 
 const PEM = /-----BEGIN CERTIFICATE-----[\s\S]+-----END CERTIFICATE-----/;
 
-/** @throws {@link UsageError} `USAGE_INVALID_OPTION` */
+/** Checks settings and fills in defaults. @throws {@link UsageError} `USAGE_INVALID_OPTION` */
 export function resolveSettings(settings: EngineSettings): ResolvedSettings {
   const url = parseUrl(settings.url);
   if (url.protocol !== 'https:') {
-    throw invalid(`engine URL: ${url.protocol} is not https`, 'an engine is reached by TLS only');
+    throw invalid(
+      `engine URL: ${url.protocol} is not https`,
+      'write the URL with https://; the engine is used over TLS only',
+    );
   }
   if (url.username || url.password) {
     throw invalid(

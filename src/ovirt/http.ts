@@ -1,17 +1,17 @@
-/** What both clients share over undici: dispatchers, bounded bodies, names for failures of the network. */
+/** HTTP for the clients of engine and imageio: agents, bounded bodies, names of failures. */
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import { Agent, type Dispatcher, errors as undiciErrors } from 'undici';
 import { errnoOf } from '../core/errors.ts';
 
-/** Certificates to trust: the public ones, and the engine's own CA where it is given. */
 function trustedCertificates(caPem: string | undefined): string[] {
-  // A public certificate on the engine's port 443 does not change that imageio is signed by the internal CA.
+  // Both kinds are needed: the engine may have a public certificate, but imageio has one of the
+  // engine's internal CA.
   return caPem === undefined ? [...rootCertificates] : [...rootCertificates, caPem];
 }
 
 let newest: { readonly caPem: string | undefined; readonly context: SecureContext } | undefined;
 
-/** One context for all connections that trust the same CA: parsing 150 certificates for each costs more than its handshake. */
+/** Connections share it: parsing 150 certificates costs more than a handshake. */
 export function secureContextFor(caPem: string | undefined): SecureContext {
   if (!newest || newest.caPem !== caPem) {
     newest = { caPem, context: createSecureContext({ ca: trustedCertificates(caPem) }) };
@@ -24,7 +24,7 @@ export interface ConnectionOptions {
   readonly connectMs: number;
   /** Most connections to one origin. */
   readonly connections: number;
-  /** Longest pause inside a body. */
+  /** Longest wait for a piece of a body. */
   readonly bodyMs: number;
   /** Path of a unix socket to use instead of TCP. */
   readonly socketPath?: string | undefined;
@@ -39,14 +39,14 @@ export function createAgent(options: ConnectionOptions): Agent {
     connect: {
       timeout: connectMs,
       secureContext: secureContextFor(caPem),
-      // Also where the environment tells Node to check nothing.
+      // Overrides NODE_TLS_REJECT_UNAUTHORIZED.
       rejectUnauthorized: true,
       ...(socketPath === undefined ? {} : { socketPath }),
     },
   });
 }
 
-/** Reads a body of at most `maxBytes`; a longer one is cut off by an error. */
+/** Reads a body. @throws undici's ResponseExceededMaxSizeError above `maxBytes` */
 export async function readBody(
   body: Dispatcher.ResponseData['body'],
   maxBytes: number,
@@ -79,7 +79,7 @@ export interface NetworkFailure {
   /** Short name: an errno, an undici code or a TLS code. */
   readonly reason: string;
   readonly isTls: boolean;
-  /** The request never reached the server, so that it may be repeated whatever it does. */
+  /** The request never reached the server. It may be repeated even if it changes state. */
   readonly isUnsent: boolean;
 }
 
@@ -89,7 +89,7 @@ export function describeFailure(error: unknown): NetworkFailure {
   const code = errnoOf(inner) ?? errnoOf((inner as { cause?: unknown } | undefined)?.cause);
   const reason = code ?? (error instanceof Error ? error.name : 'unknown failure');
   const isTls = TLS_CODES.test(reason);
-  // An error of the TLS layer may also come in the middle of a connection.
+  // ERR_SSL_ errors may also come after the handshake, when the request was sent.
   const isHandshake = isTls && !reason.startsWith('ERR_SSL_');
   return { reason, isTls, isUnsent: isHandshake || NOT_SENT_CODES.has(reason) };
 }

@@ -1,12 +1,13 @@
-/** Polling with a slowing pace and a deadline; the only place where the clients wait. */
-import { setTimeout as delay } from 'node:timers/promises';
+/** Polls for a state of the engine, slower each time, until it is reached or time is up. */
 import { EngineError } from '../core/errors.ts';
+import { pause } from '../core/retry.ts';
 import type { OvirtTimings } from './timings.ts';
 
 export interface PollOptions {
+  /** Gives the first and the longest pause between two questions. */
   readonly timings: OvirtTimings;
   readonly deadlineMs: number;
-  /** What is waited for, for the message of the deadline. */
+  /** The state that is waited for, for the message of the time-out. */
   readonly what: string;
   readonly signal?: AbortSignal | undefined;
   readonly hint?: string | undefined;
@@ -14,7 +15,7 @@ export interface PollOptions {
 
 const GROWTH = 1.5;
 
-export function phaseTimeout(what: string, deadlineMs: number, hint?: string): EngineError {
+function phaseTimeout(what: string, deadlineMs: number, hint?: string): EngineError {
   return new EngineError(
     'ENGINE_PHASE_TIMEOUT',
     `${what}: not reached within ${Math.round(deadlineMs / 1000)} s`,
@@ -23,9 +24,9 @@ export function phaseTimeout(what: string, deadlineMs: number, hint?: string): E
 }
 
 /**
- * Asks until there is an answer other than undefined.
+ * Asks until the answer is not undefined. At least one question is asked.
  *
- * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT`; the reason of the signal on abort
+ * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT`; the reason of the signal; errors of `ask`
  */
 export async function pollUntil<T>(
   ask: () => Promise<T | undefined>,
@@ -61,7 +62,7 @@ export async function pollWhile<T>(
   return found.answer;
 }
 
-/** A promise that rejects with the signal's reason when it is aborted first; the work itself goes on. */
+/** Waits for `work`. An abort rejects with the signal's reason at once; the work itself goes on. */
 export async function untilAborted<T>(
   work: Promise<T>,
   signal: AbortSignal | undefined,
@@ -77,15 +78,5 @@ export async function untilAborted<T>(
     return await Promise.race([work, aborted]);
   } finally {
     done.abort();
-  }
-}
-
-/** A pause that ends with the signal's reason when it is aborted. */
-export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  try {
-    await delay(ms, undefined, signal ? { signal } : undefined);
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
   }
 }

@@ -1,47 +1,58 @@
-/** How long the clients wait, poll and retry: one table, so that tests can shrink it. Contract: oVirt SDK examples, engine defaults. */
+/**
+ * How long the clients wait, poll and retry: one table, so that tests can shrink it.
+ *
+ * @see oVirt SDK examples and defaults of the engine
+ */
 
 export interface OvirtTimings {
-  /** Polls of engine entities begin at this pause and slow down to `pollMaxMs`. */
+  /** First pause between polls of the engine. */
   readonly pollMinMs: number;
+  /** Longest pause between polls of the engine. */
   readonly pollMaxMs: number;
   readonly connectMs: number;
-  /** Until the head of an engine answer. */
+  /** Wait for the head of an answer of the engine. */
   readonly restReadMs: number;
-  /** As `restReadMs`, for calls that work inside the request: start of a backup, import of a VM. */
+  /** As `restReadMs`, for calls that work before they answer: new backups, transfers and VMs. */
   readonly restSlowReadMs: number;
-  /** GETs are repeated this long while the engine is away. */
+  /** Reads are repeated this long while the engine is away; a login a tenth of it. */
   readonly getRetryWindowMs: number;
+  /** First pause between these tries. */
   readonly getRetryMinMs: number;
+  /** Longest pause between these tries. */
   readonly getRetryMaxMs: number;
-  /** A busy VM or disk is tried again this long … */
+  /** The start of a backup is repeated this long while the VM or a disk is busy. */
   readonly startRetryWindowMs: number;
-  /** … at this pace. */
+  /** Pause between two starts of a backup. */
   readonly startRetryEveryMs: number;
+  /** Wait until a backup is ready. */
   readonly backupReadyMs: number;
+  /** Wait until a transfer can be created, until it is ready, or until its loss is noticed. */
   readonly transferReadyMs: number;
+  /** Wait until a transfer has ended. Requests to finalize a backup may fail this long too. */
   readonly transferDoneMs: number;
-  /** After this time of finalizing a warning is given (XFER-304) … */
+  /** A backup that is finalizing for longer gives a warning (XFER-304). */
   readonly backupDoneWarnMs: number;
-  /** … and after this time waiting ends. A snapshot merge may take hours. */
+  /** Wait until a backup has ended. A snapshot merge may take hours. */
   readonly backupDoneMs: number;
   readonly diskReadyMs: number;
   readonly checkpointRemovedMs: number;
-  /** How long something that a lost request may have made is looked for. */
+  /** How long to search for what a request without an answer may have created. */
   readonly lostAnswerMs: number;
-  /** How long a snapshot may outlive its backup before it counts as left over. */
+  /** A snapshot that outlives its backup for longer is left over. */
   readonly snapshotGoneMs: number;
-  /** Until the head of an imageio answer, and between pieces of its body. */
+  /** Wait for the head of an answer of imageio, and for each piece of its body. */
   readonly imageioReadMs: number;
+  /** Wait for the answer to a zero request or a flush. */
   readonly imageioZeroMs: number;
-  /** A list of extents is collected before its first byte is sent. */
+  /** Wait for a list of extents or a checksum. The server has them whole before it answers. */
   readonly imageioExtentsMs: number;
-  /** Ping a transfer when no data request finished for this long. */
+  /** Longest idle time of a ticket. One that is idle for half of it is pinged. */
   readonly pingEveryMs: number;
-  /** Look at the transfer in the engine, which also keeps the REST session alive. */
+  /** Pause between requests for an open transfer, which keep the REST session alive. */
   readonly watchEveryMs: number;
-  /** Clean-up after a failure or a cancel runs on this clock of its own. */
+  /** Time for the clean-up after a failure or a cancel. */
   readonly cleanupMs: number;
-  /** First pause between tries of a data request. */
+  /** First pause between tries of a data request. Each further one is twice as long. */
   readonly blockRetryMs: number;
 }
 
@@ -78,7 +89,7 @@ export const DEFAULT_TIMINGS: OvirtTimings = {
   blockRetryMs: 200,
 };
 
-/** All times multiplied by `factor`; for tests against the lab, which scales the engine's times. */
+/** All times multiplied by `factor`, at least 1 ms. For tests: the lab scales its times too. */
 export function scaleTimings(factor: number): OvirtTimings {
   const scaled = Object.entries(DEFAULT_TIMINGS).map(([name, ms]: [string, number]) => [
     name,

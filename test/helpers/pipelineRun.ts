@@ -24,12 +24,8 @@ import type { ParentDisk } from '../../src/flow/fingerprintMap.ts';
 import { createHashComparer } from '../../src/flow/stages/hashComparer.ts';
 import { createSlab, type Slab, type SlabLease, type Slot } from '../../src/flow/slab.ts';
 import { connect, type Sink, type StageFunction } from '../../src/flow/connect.ts';
-import {
-  type HashResult,
-  loadPoolParts,
-  type PackResult,
-  WorkerPool,
-} from '../../src/compute/workerPool.ts';
+import type { HashResult, PackResult } from '../../src/compute/poolTypes.ts';
+import { loadPoolParts, WorkerPool } from '../../src/compute/workerPool.ts';
 
 export type Place = 'extents' | 'read' | 'hash' | 'pack';
 /** Called before the `count`-th piece of work (from 1) at `place`. */

@@ -1,4 +1,4 @@
-/** The audit of change maps: what a map misses is found before the increment relies on it. */
+/** The audit finds what a change map misses before the increment relies on the map. */
 import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';

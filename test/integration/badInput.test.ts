@@ -1,4 +1,7 @@
-/** Bad input of the command line: one line with code and hint, the right exit code, and nothing lost. */
+/**
+ * Bad input of the command line: one line with code and hint, the right exit code, and nothing
+ * lost.
+ */
 import { chmodSync, cpSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';

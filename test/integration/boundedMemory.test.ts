@@ -137,7 +137,7 @@ describe('two disks that share a slab', () => {
   });
 });
 
-/** A stage as one writes it first: default high-water mark, bytes inside the record. */
+/** A naive stage: default high-water mark, bytes inside the record. */
 function plainTransform(): Transform {
   return new Transform({
     objectMode: true,

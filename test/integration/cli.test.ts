@@ -1,4 +1,4 @@
-/** The command line as a program: what it prints where, and how it ends. */
+/** The command line as a program: its output and its exit codes. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';

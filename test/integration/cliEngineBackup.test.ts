@@ -1,4 +1,4 @@
-/** `backup --vm` as a program: which VMs and disks it does, what it prints where, and how it ends. */
+/** `backup --vm` as a program: its VMs and disks, its output, and its exit codes. */
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabDiskSpec, LabVm } from '../../lab/src/index.ts';
@@ -11,7 +11,7 @@ import { pointsOf, vmFoldersOf } from '../helpers/repositories.ts';
 const MIB = 1024 * 1024;
 const bench = useCliLab();
 
-/** A VM whose disks hold something. */
+/** A VM with data on its disks. */
 function addVm(name: string, disks: readonly Partial<LabDiskSpec>[] = [{}]): LabVm {
   const specs = disks.map((disk, k) => ({ name: `${name}_${k}`, sizeBytes: 4 * MIB, ...disk }));
   const vm = bench.lab.addVm({ name, disks: specs });

@@ -1,4 +1,4 @@
-/** `cleanup`: ends and removes what stopped sessions left, and nothing that is somebody else's. */
+/** `cleanup` removes what stopped sessions left, and nothing of others. */
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabMatch, LabVm } from '../../lab/src/index.ts';
@@ -168,7 +168,7 @@ describe('cleanup of a VM', () => {
     expect(bench.messages.map(({ code }) => code)).toEqual(['SNP-201']);
     const { repository } = bench;
 
-    // In this process, because a snapshot that may still vanish is waited for.
+    // Runs in this process, because it waits for a snapshot to vanish.
     const report = await cleanupVm({
       engine: bench.settings({ connectMs: 30_000 }),
       repository,
@@ -255,7 +255,7 @@ describe('cleanup after a restore that was killed', () => {
   });
 });
 
-/** An administrator ends the only upload, and its disk goes with it. */
+/** An administrator ends the only upload, which deletes its disk. */
 async function cancelUpload(): Promise<void> {
   await using client = await EngineClient.login(bench.lab);
   const { image_transfer: transfers } = await client.get('/imagetransfers');

@@ -1,4 +1,4 @@
-/** `lab` as a program: the simulated engine that people try the other commands on. */
+/** `lab` as a program: the simulated engine for trying out the other commands. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -20,13 +20,13 @@ afterEach(async () => {
 });
 
 interface RunningLab extends RunningCli {
-  /** What it has printed. */
+  /** Its output so far. */
   readonly text: string;
   /** Its `export` lines. */
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Starts a lab with a folder for temporary files of its own, and waits for all it has to say. */
+/** Starts a lab with its own folder for temporary files, and waits for its whole output. */
 async function startLabCommand(...more: readonly string[]): Promise<RunningLab> {
   const running = startCli(['lab', ...more], { TMPDIR: temp.make('tmp') });
   started.push(running);

@@ -1,4 +1,4 @@
-/** Where the command line takes its connection settings from, and how it fails when they are wrong. */
+/** Sources of the connection settings of the command line, and errors of wrong ones. */
 import { writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
@@ -7,7 +7,7 @@ import { expectFailure, type RunningCli, startCli } from '../helpers/cli.ts';
 import { loginsOf, useCliLab } from '../helpers/cliLab.ts';
 
 const MIB = 1024 * 1024;
-/** Of nobody: port 1 refuses. */
+/** Nobody listens on port 1. */
 const NOBODY = 'https://127.0.0.1:1/ovirt-engine';
 
 const bench = useCliLab();
@@ -15,7 +15,7 @@ beforeEach(() => {
   bench.lab.addVm({ name: 'web01', disks: [{ name: 'sys', sizeBytes: MIB }] });
 });
 
-/** Without variables of the caller's own shell. */
+/** The environment without variables of the caller's shell. */
 const BARE = {
   OVIRT_URL: undefined,
   OVIRT_USERNAME: undefined,
@@ -99,10 +99,10 @@ describe('connection settings', () => {
 });
 
 describe('a login that fails', () => {
-  /** It is tried for half a minute, in which the other tests run. */
+  /** The login is tried for half a minute. Other tests run in the meantime. */
   let unreachable: RunningCli;
   beforeEach(() => {
-    // No files: those of the first test are gone before the login ends.
+    // The files of the first test are gone before the login ends, so none are used.
     const login = { OVIRT_USERNAME: bench.lab.username, OVIRT_PASSWORD: 'never sent' };
     const env = { ...BARE, ...login, OVIRT_URL: NOBODY };
     unreachable ??= startCli(bench.backupArgs(['web01']), env);

@@ -1,4 +1,4 @@
-/** `preflight`: says what the next session would do, and does nothing. */
+/** `preflight` shows what the next session would do, and changes nothing. */
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
@@ -19,7 +19,7 @@ function preflight(...more: readonly string[]): Promise<CliResult> {
   return bench.run(bench.vmArgs('preflight', 'web01', ...more));
 }
 
-/** One disk of each kind that a session treats in a way of its own. */
+/** One disk of each kind that a session treats differently. */
 function addMixedVm(): LabVm {
   const sizeBytes = MIB;
   return bench.lab.addVm({
@@ -35,7 +35,7 @@ function addMixedVm(): LabVm {
   });
 }
 
-/** Rows of the table by the name of their disk; columns are parted by two blanks or more. */
+/** Rows of the table by disk name. Two or more blanks separate columns. */
 function rowsOf(table: string): Map<string, string[]> {
   const rows = table.split('\n').map((line) => line.split(/ {2,}/));
   return new Map(rows.map(([name = '', ...cells]) => [name, cells]));

@@ -1,4 +1,6 @@
-/** `restore --to-engine` as a program: a new VM with the content of a restore point, or a refusal. */
+/**
+ * `restore --to-engine` as a program: a new VM with the content of a restore point, or a refusal.
+ */
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';

@@ -1,4 +1,4 @@
-/** The command line prints no secret of an engine, however a session ends and however much it is asked to tell. */
+/** The command line prints no secret of an engine, for any end of a session and any log level. */
 import { expect, it } from 'vitest';
 import { useCliLab } from '../helpers/cliLab.ts';
 import { Evidence } from '../helpers/evidence.ts';

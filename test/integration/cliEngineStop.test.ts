@@ -1,4 +1,4 @@
-/** Ctrl-C during a backup of a VM: whatever is under way, the VM is free afterwards and the chain is as before. */
+/** Ctrl-C at any moment of a VM's backup frees the VM and leaves the chain as it was. */
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabAction, LabMatch, LabVm } from '../../lab/src/index.ts';
@@ -33,7 +33,7 @@ function stopAt(match: LabMatch, action: LabAction = {}): RunningCli {
 const engine = (method: string, path: RegExp): LabMatch => ({ server: 'engine', method, path });
 const imageio = (method: string, path: RegExp): LabMatch => ({ server: 'imageio', method, path });
 
-/** What is asked for when Ctrl-C comes; a request that changes nothing is not even answered. */
+/** Requests during which Ctrl-C comes. A request that changes nothing gets no answer. */
 const MOMENTS: readonly (readonly [string, LabMatch, LabAction])[] = [
   ['the login', engine('POST', /oauth\/token/), { hang: true }],
   ['the list of disks', engine('GET', /diskattachments/), { hang: true }],

@@ -1,4 +1,4 @@
-/** Names of containers where the clock was set back and the random part comes again. */
+/** Names of containers when the clock was set back and the random part repeats. */
 import { afterEach, expect, test, vi } from 'vitest';
 import { blocks, writeImage } from '../helpers/images.ts';
 import { backup, expectRestored, pointsOf } from '../helpers/repositories.ts';

@@ -1,4 +1,4 @@
-/** Disks that change their size, come and go between the restore points of a chain. */
+/** Disks that are resized, added and removed between the restore points of a chain. */
 import { describe, expect, test } from 'vitest';
 import { BLOCK_BYTES, blocks, noise, writeImage } from '../helpers/images.ts';
 import {
@@ -12,7 +12,7 @@ import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
 
-/** Backs each content up in turn as one disk, then expects every point to give its content back. */
+/** Backs up each content in turn as one disk, then expects every point to restore its content. */
 async function expectHistoryKept(contents: readonly Buffer[]): Promise<string[][]> {
   const [repository, image] = [temp.path('repo'), temp.path('a')];
   const codes: string[][] = [];

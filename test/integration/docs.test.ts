@@ -1,4 +1,4 @@
-/** Executes or compares what the documents state, so that they stay true. */
+/** Runs the commands and compares the facts of the documents, so that they stay true. */
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';

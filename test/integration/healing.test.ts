@@ -1,6 +1,6 @@
 /**
- * Bit rot in 100 random stored blocks of a chain: verify finds them all, the next session stores anew what its
- * point needs of them, and the points that stay damaged are named, no others.
+ * Bit rot in 100 random stored blocks of a chain. Verify finds them all. The next session stores
+ * again the blocks that its point needs. Exactly the points that stay damaged are named.
  */
 import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
@@ -37,7 +37,7 @@ async function verifyAll(repository: string, point = 'all'): Promise<VerifyRepor
   return await verifyRepository({ repository, point, workers: 0 });
 }
 
-/** What the report says of damaged stored blocks, in the form of {@link linesOf}. */
+/** Damaged stored blocks of a report, in the form of {@link linesOf}. */
 function reportedLines({ damage }: VerifyReport): string[] {
   return damage
     .flatMap(({ fileName, blockId, uses = [] }) =>
@@ -67,7 +67,7 @@ function expectFound(found: VerifyReport, before: Composition, keys: ReadonlySet
   expect(damagedOf(found)).toEqual(damagedPoints(before, keys));
 }
 
-/** Expects a session to have stored anew what its parent needed, and the older points to stay as damaged. */
+/** Expects that a session healed the damage of its parent, and that older points stay damaged. */
 async function expectHealed(
   repository: string,
   session: SessionReport,
@@ -88,7 +88,7 @@ async function expectHealed(
   expect(damagedOf(again)).toEqual(damaged);
 }
 
-/** An image of blocks, each of which says what it is. */
+/** An image in which each block holds its own name. */
 class BlockImage {
   readonly #blocks: Buffer[];
   readonly #random: Random;
@@ -233,7 +233,7 @@ describe('a chain of images', () => {
     const { stored } = await composeAll(vmFolderOf(repository));
     rot(vmFolderOf(repository), stored.values(), SEED);
     await verifyAll(repository);
-    // Writing it again, as a copy from elsewhere would, makes it another file.
+    // A restored copy is another file, so it is written again.
     rot(vmFolderOf(repository), stored.values(), SEED);
 
     const next = await backup(repository, temp.path('a'));

@@ -1,4 +1,4 @@
-/** A client's way through full and incremental backups of the lab. */
+/** Full and incremental backups of the lab, as a client makes them. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
 import { type Lab, startLab } from '../../lab/src/index.ts';

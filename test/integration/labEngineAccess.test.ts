@@ -1,4 +1,4 @@
-/** Sign-on, sessions, headers and the shape of answers of the lab's engine. */
+/** Login, sessions, headers and the shape of answers of the lab's engine. */
 import { X509Certificate } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';

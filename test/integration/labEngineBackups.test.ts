@@ -1,4 +1,4 @@
-/** Backups of the lab's engine: what the entity shows, checkpoints, finalize. */
+/** Backups of the lab's engine: fields of the entity, checkpoints, finalize. */
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
 import {

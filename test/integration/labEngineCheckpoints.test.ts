@@ -1,4 +1,4 @@
-/** Checkpoints and bitmaps of the lab: chain, removal, loss, and what broken bitmaps lead to. */
+/** Checkpoints and bitmaps of the lab: chain, removal, loss, and broken bitmaps. */
 import { describe, expect, it } from 'vitest';
 import { KIB, MIB } from '../../src/core/units.ts';
 import type { LabVm } from '../../lab/src/index.ts';
@@ -19,7 +19,7 @@ const GRANULE_BYTES = 64 * KIB;
 
 const fixture = useLab();
 
-/** Three backups, with a write to granule 2, 4, 6 after each. @returns their checkpoints. */
+/** Makes three backups and writes to granule 2, 4, 6 after each. @returns their checkpoints. */
 async function threeBackups(vm: LabVm): Promise<[string, string, string]> {
   const ids: string[] = [];
   for (const index of [2, 4, 6]) {
@@ -201,7 +201,7 @@ describe('broken bitmaps', () => {
       await endBackup(fixture.client, backup);
       expect(fixture.lab.leftovers()).toEqual([]);
 
-      // What an increment over broken bitmaps begins is no better.
+      // An increment that starts from broken bitmaps has broken bitmaps too.
       const from = backup.entity['to_checkpoint_id'] as string;
       const again = await readyBackup(fixture.client, vm, { from });
       await failTransfer(vm, again);

@@ -1,4 +1,4 @@
-/** Backups of the lab's engine that fail, hang, meet each other or grow old. */
+/** Backups of the lab's engine that fail, hang, collide or time out. */
 import { describe, expect, it } from 'vitest';
 import {
   diskRefs,

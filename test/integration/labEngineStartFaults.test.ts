@@ -1,4 +1,4 @@
-/** Everything that makes the lab's engine refuse to start a backup, and what it looks at first. */
+/** Reasons why the lab's engine refuses to start a backup, and their order. */
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
 import type { LabVm, LabVmSpec } from '../../lab/src/index.ts';

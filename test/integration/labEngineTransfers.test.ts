@@ -21,7 +21,7 @@ async function createTransfer(body: object): Promise<Answer> {
   return await fixture.client.call('POST', '/imagetransfers', {
     direction: 'download',
     format: 'raw',
-    // Nothing here is about inactivity.
+    // These tests are not about inactivity.
     inactivity_timeout: 0,
     ...body,
   });

@@ -1,4 +1,4 @@
-/** The HTTPS plumbing that both servers of the lab share, through undici with the lab's own CA. */
+/** The HTTPS server that both halves of the lab share, called by undici with the lab's own CA. */
 import { connect as connectTls } from 'node:tls';
 import { Agent, request } from 'undici';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';

@@ -1,4 +1,4 @@
-/** The rules of imageio that the lab keeps: what is asked for data, and what is answered. */
+/** Rules of imageio that the lab keeps: requests for data and their answers. */
 import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ImageioRig, startImageio } from '../helpers/labImageio.ts';

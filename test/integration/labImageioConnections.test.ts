@@ -1,4 +1,4 @@
-/** Connections to the lab's imageio, and what removals, restarts and the close do to them. */
+/** Connections to the lab's imageio during removals, restarts and the close. */
 import { once } from 'node:events';
 import { type Agent, request } from 'undici';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -24,7 +24,7 @@ async function addLargeTicket(): Promise<void> {
   await rig.addTicket({ target: labDisk({ sizeBytes: 256 * MIB }).uploadTarget() });
 }
 
-/** Eight connections that were answered, and the answer to a ninth. */
+/** The answers to eight connections and to a ninth. */
 async function nineConnections(): Promise<{ others: Agent[]; ninth: Promise<ImageioAnswer> }> {
   await rig.addTicket();
   const others = Array.from({ length: 8 }, () => rig.agent());

@@ -52,7 +52,7 @@ describe('403, which closes the connection, meets', () => {
       await assertForbidden('t1/extents', 'GET', 'Transfer=tr1 expired');
     });
 
-    // On a busy machine the request may come when the life is over again.
+    // On a busy machine the request may come after the ticket has ended.
     await vi.waitFor(async () => {
       rig.imageio.extendTicket('t1');
       expect((await rig.call('t1/extents')).status).toBe(200);

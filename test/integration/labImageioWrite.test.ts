@@ -1,4 +1,4 @@
-/** How the lab's imageio writes: PUT, PATCH, and what it refuses. */
+/** Writes to the lab's imageio: PUT, PATCH and refusals. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LabStorage } from '../../lab/src/disks/labDisk.ts';
 import { type ImageioRig, startImageio } from '../helpers/labImageio.ts';

@@ -7,7 +7,10 @@ import { useTempFolder } from '../helpers/tempFolder.ts';
 const temp = useTempFolder();
 const PROCESSES = 4;
 
-/** Says "ready", waits for a line, tries the lock, says how it went, and holds it until its input ends. */
+/**
+ * Prints "ready", waits for a line, tries the lock, prints the result, holds it to the end of
+ * input.
+ */
 const SCRIPT = `
   import { ChainLock } from './dist/repository/chainLock.js';
   const [folder] = process.argv.slice(-1);

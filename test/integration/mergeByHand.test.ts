@@ -1,6 +1,6 @@
 /**
- * Merges of chains that our own sessions never write: blocks that outlive a cut of their disk, although the next
- * increment does not record them. The composed view of a point allows them.
+ * Merges of chains that our own sessions never write: a block survives a cut of its disk although
+ * the next increment does not record it. The composed view of a point allows that.
  */
 import { describe, expect, test } from 'vitest';
 import { createContainerSink, type DiskContent } from '../../src/container/write/containerSink.ts';
@@ -25,7 +25,7 @@ const DISK_ID = 'aaaaaaaa-0000-4000-8000-000000000001';
 const VM_ID = 'bbbbbbbb-0000-4000-8000-000000000001';
 const HALF = BLOCK_BYTES / 2;
 
-/** What a container records of its disk: a block of the disk as it is then, by index. */
+/** Blocks of a disk that a container records, by index. */
 interface Written {
   readonly content: Buffer;
   readonly recorded: readonly number[];
@@ -74,7 +74,7 @@ async function contentOf(
   return sink.content;
 }
 
-/** Writes a chain of one disk `a`, a point for each step. */
+/** Writes a chain of one disk `a`, one point for each step. */
 async function writeChain(repositoryPath: string, steps: readonly Written[]): Promise<void> {
   const repository = await Repository.openOrCreate(repositoryPath);
   const folder: VmFolder = await repository.createVm({ id: VM_ID, name: VM });
@@ -116,7 +116,7 @@ function pointOf(k: number, { content }: Written, parent: RestorePoint | undefin
   });
 }
 
-/** `lengthBytes` of what is left of `content` after a cut to `keptBytes`. */
+/** The first `lengthBytes` of `content` after a cut to `keptBytes` and zeros up to the length. */
 function cut(content: Buffer, keptBytes: number, lengthBytes: number): Buffer {
   const after = Buffer.alloc(lengthBytes);
   content.copy(after, 0, 0, keptBytes);

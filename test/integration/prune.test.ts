@@ -1,4 +1,6 @@
-/** Retention over chains of images: what goes, what is merged, and that every kept point stays as it was. */
+/**
+ * Retention over chains of images: deleted, merged and kept points. Kept points keep their content.
+ */
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -28,7 +30,7 @@ import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
 
-/** Contents of one image `a`, a session each. */
+/** Contents of one image `a`, one session each. */
 function states(...letters: readonly string[]): { a: Buffer }[] {
   return letters.map((text) => ({ a: blocks(text) }));
 }

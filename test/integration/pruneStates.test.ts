@@ -1,6 +1,7 @@
 /**
- * The states in which a stop can leave a repository while a merge takes its place, made by hand from what was
- * before and after it: nothing is lost in any of them, with the .vbm or without.
+ * The states in which a stop can leave a repository during a merge. The test makes each state from
+ * the files before and after the merge. Nothing is lost in any of them, with the .vbm or without
+ * it.
  */
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -198,7 +199,7 @@ describe('what is obsolete', () => {
     const { repository } = scene.chain;
     const folder = vmFolderOf(repository);
     set(scene.after, scene.oldFiles, namesAfter());
-    // A folder in the place of a file cannot be deleted as one, whoever tries.
+    // No user can delete a folder as if it were a file.
     mkdirSync(path.join(folder, scene.oldFiles[0] ?? ''));
 
     const report = await backup(repository, temp.path('a'));

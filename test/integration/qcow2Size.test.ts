@@ -1,4 +1,7 @@
-/** The size that a thin disk is asked for, against what qemu-img measures: too small a disk fills up in its upload. */
+/**
+ * The planned size of a thin disk against qemu-img measure. A disk too small fills up in its
+ * upload.
+ */
 import { execFileSync } from 'node:child_process';
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -43,7 +46,7 @@ describe('the size of a thin qcow2 disk', () => {
   const temp = useTempFolder();
 
   beforeAll(() => {
-    // Without it nothing is known about the bound, so that this is no reason to pass.
+    // Without qemu-img nothing is proven, so this must not pass.
     execFileSync('qemu-img', ['--version'], { stdio: 'ignore' });
   });
 

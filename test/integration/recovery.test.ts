@@ -1,4 +1,4 @@
-/** Repositories that lost something, or that a stopped session left in between: what the next session and rescan do. */
+/** The next session and rescan repair repositories with lost files or a stopped session. */
 import {
   copyFileSync,
   readFileSync,

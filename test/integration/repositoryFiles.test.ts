@@ -1,4 +1,4 @@
-/** What sessions leave in a repository: names, modes, one folder for each VM. */
+/** Files of a repository: names, modes, one folder for each VM. */
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { BackupError } from '../../src/core/errors.ts';

@@ -1,4 +1,4 @@
-/** What restore takes and refuses, and images that are not raw. */
+/** Targets that restore takes and refuses, and images that are not raw. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-/** Sessions over real image files: every restore point has to give back its images to the byte. */
+/** Sessions over real image files: every restore point gives back its images to the byte. */
 import { existsSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test, vi } from 'vitest';

@@ -1,4 +1,4 @@
-/** The soak with a fixed seed and few actions, so that it cannot rot. `npm run soak` is the long one. */
+/** The soak with a fixed seed and few actions. `npm run soak` is the long form. */
 import { expect, test } from 'vitest';
 import { Soak } from '../soak/soak.ts';
 

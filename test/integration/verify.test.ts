@@ -1,4 +1,4 @@
-/** What verify names as damaged, and how it picks what to check. */
+/** The damage that verify names, and its choice of blocks to check. */
 import { rmSync } from 'node:fs';
 import { beforeEach, expect, test } from 'vitest';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';

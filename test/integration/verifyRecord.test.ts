@@ -1,4 +1,4 @@
-/** What verify leaves in the repository, what a later run makes of it, and what it tells beside damage. */
+/** The record of verify: its content, its use by a later verify, and reports besides damage. */
 import { copyFileSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
@@ -49,7 +49,7 @@ async function listed(): Promise<readonly ListedPoint[]> {
   return (await listRepository(repository)).vms[0]?.points ?? [];
 }
 
-/** Rots the first block of the disk, which all points share. */
+/** Damages the first block of the disk, which all points share. */
 async function rotShared(): Promise<void> {
   const { places, stored } = await composeAll(folder);
   const shared = places.find((place) => place.offsetBytes === 0);
@@ -60,7 +60,7 @@ async function rotShared(): Promise<void> {
   );
 }
 
-/** Stops a run after so many containers. */
+/** Stops a verify after so many containers. */
 async function interrupt(afterFiles: number): Promise<void> {
   const stop = new AbortController();
   const seen = new Set<string>();

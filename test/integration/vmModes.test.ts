@@ -1,7 +1,7 @@
 /**
- * The modes of a session over a VM, for the ways in which an engine backs VMs up: in turn one of them a test, all of
- * them in the long form (`npm run sweep`). The guest writes during every session; what it wrote is in the next point,
- * and in no earlier one.
+ * The modes of a VM session, for each kind of backup that an engine makes. Each test takes one kind
+ * in turn; the long form (`npm run sweep`) takes all. The guest writes during every session. Its
+ * writes are in the next point and in no earlier one.
  */
 import { describe, expect, it } from 'vitest';
 import type { LabMatch } from '../../lab/src/index.ts';
@@ -150,7 +150,7 @@ describe('a VM', () => {
 
     const report = await scene.fullThen(() => scene.vm.disk('disk1').breakBitmaps());
 
-    // The host of a running legacy VM looks at the bitmaps itself, and loses the checkpoint over it.
+    // The host of a running legacy VM checks the bitmaps itself and then loses the checkpoint.
     expect(codesOf(report)).toEqual([kind.kind === 'live' ? 'CBT-103' : 'CBT-105']);
     expect(modesOf(report)).toEqual({ disk0: 'compare', disk1: 'compare' });
     expect(changedOf(report)).toEqual({ disk0: EDITED_BYTES, disk1: EDITED_BYTES });
@@ -212,7 +212,7 @@ describe('a VM', () => {
     await scene.expectContinued({ disk0: 'incremental', disk1: 'incremental' });
   });
 
-  // In one that has grown the block that was the last and short one is longer now.
+  // In a disk that has grown, the former short last block is longer now.
   for (const [how, sizeBytes, changedBytes] of [
     ['grown', 6 * BLOCK_BYTES + 512, EDITED_BYTES + BLOCK_BYTES],
     ['been cut', 4 * BLOCK_BYTES + 1024, EDITED_BYTES],

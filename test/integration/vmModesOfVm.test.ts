@@ -1,4 +1,4 @@
-/** What a session says and does about the state of a VM, its disks and its engine, before and after its data. */
+/** Reactions of a session to states of the VM, its disks and its engine. */
 import { describe, expect, it } from 'vitest';
 import type { LabVmSpec } from '../../lab/src/index.ts';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';

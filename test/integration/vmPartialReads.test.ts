@@ -1,4 +1,4 @@
-/** Sessions that read only the dirty bytes of a block from the engine, and take the rest from the parent point. */
+/** Sessions with partial reads: only the dirty bytes of a block come from the engine. */
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';

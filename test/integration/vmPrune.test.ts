@@ -1,4 +1,4 @@
-/** Chains of a VM of an engine: after a merge its change maps serve the next session as before. */
+/** Chains of a VM of an engine: after a merge the next session can still use change maps. */
 import { expect, test } from 'vitest';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';

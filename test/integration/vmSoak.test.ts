@@ -1,6 +1,7 @@
 /**
- * Sessions in a row over one VM while its guest writes, things happen to it, and about one request in twenty goes
- * wrong. What commits is right, what fails changes nothing, and nothing grows. `npm run sweep` has two hundred.
+ * Many sessions over one VM. The guest writes, trouble happens, and about one request in twenty
+ * fails. Committed points are right, failed sessions change nothing, and nothing grows. `npm run
+ * sweep` has two hundred sessions.
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -24,7 +25,7 @@ const SEED = Number(process.env['SOAK_SEED'] ?? 20_261_122);
 const HEAP_SLACK_BYTES = 48 * 1024 * KIB;
 const LIMIT_MS = 900_000;
 
-/** Troubles between sessions; most often there is none. */
+/** Trouble between sessions; most often none. */
 const TROUBLES: readonly Trouble[] = [
   ...Array.from({ length: 18 }, () => 'none' as const),
   'full requested',
@@ -36,7 +37,7 @@ const TROUBLES: readonly Trouble[] = [
   'attached again',
 ];
 
-/** Tickets outlive a process that a busy machine does not run for a while. */
+/** Tickets live longer than a pause of this process on a busy machine. */
 const bench = useLab({ timeScale: 0.01 });
 
 function pick<T>(random: Random, items: readonly T[]): T {
@@ -52,7 +53,7 @@ function randomEdit(random: Random): Edit {
   };
 }
 
-/** Sessions over one VM at which the lab throws faults, with what became of them. */
+/** Sessions over one VM with faults of the lab, and their results. */
 class Soak {
   readonly #bench: LabBench;
   readonly #random = createRandom(SEED);
@@ -107,7 +108,7 @@ class Soak {
     }
   }
 
-  /** The newest point is what the engine froze for it. */
+  /** Expects the newest point to hold the view that the engine froze for it. */
   async expectNewest(): Promise<void> {
     const newest = this.committed.at(-1);
     if (!newest) return;
@@ -154,7 +155,7 @@ test(
     expect(soak.committed.length, soak.failures.join('\n')).toBeGreaterThan(SESSIONS / 2);
     expect(heapBytes() - heapWasBytes).toBeLessThan(HEAP_SLACK_BYTES);
     expect(bench.lab.leftovers()).toEqual([]);
-    // Connections on which the lab never answered are its own.
+    // Connections without an answer are kept by the lab.
     await bench.lab.close();
     await expect.poll(() => newResources(resources)).toEqual([]);
   },

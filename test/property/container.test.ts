@@ -157,7 +157,7 @@ describe('decode after encode', () => {
   });
 });
 
-/** What a block holds; few seeds, so that blocks repeat. */
+/** Content of a block. There are few seeds, so that blocks repeat. */
 const blockContent = fc.record({
   form: fc.constantFrom('noise', 'prose', 'zero'),
   seed: fc.nat({ max: 5 }),
@@ -197,7 +197,9 @@ function diskOf(model: DiskModel, index: number, blockSizeBytes: number): DiskSp
   return { name: `disk-${index}`, kind: model.kind, sizeBytes, blocks: new Map(blocks) };
 }
 
-/** What the reader is to give: a file names no zeros, an increment names them as such. */
+/**
+ * Blocks that the reader must give. A file names no zero blocks; an increment names them as zeros.
+ */
 function expectedBlocks(disk: DiskSpec): Map<number, Buffer | 'zero'> {
   const blocks = Array.from(disk.blocks, ([index, bytes]): [number, Buffer | 'zero'] => [
     index,

@@ -1,6 +1,6 @@
 /**
- * A short run of the fuzzer, and all inputs that were worth keeping: whatever comes from outside ends in a result or a
- * typed error. `npm run fuzz` goes on for as long as one likes.
+ * A short session of the fuzzer, and all inputs that found something before. Any input from outside
+ * must end in a result or a typed error. `npm run fuzz` goes on until it is stopped.
  */
 import { assert, asyncProperty, nat } from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -21,7 +21,7 @@ const NAMES = [
   'marker',
   'imageio',
 ] as const;
-/** Inputs of a target of cost 1. */
+/** Number of inputs for a target of cost 1. */
 const RUNS = 80;
 const LIMIT_MS = 240_000;
 

@@ -1,4 +1,4 @@
-/** The sparse disk of the lab against a plain array of bytes and plain sets of granules. */
+/** Compares the sparse disk of the lab with a plain array of bytes and plain sets of granules. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { KIB } from '../../src/core/units.ts';
@@ -8,7 +8,7 @@ import { LabDiskState, LabStorage } from '../../lab/src/disks/labDisk.ts';
 const G = 64 * KIB;
 const MAX_BYTES = 5 * G + 1000;
 
-/** Often at the edge of a granule, where mistakes live. */
+/** Often at the edge of a granule, where mistakes are likely. */
 const position = fc.oneof(
   fc.nat(MAX_BYTES),
   fc
@@ -32,11 +32,11 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 interface Frozen {
   readonly view: FrozenView;
   readonly bytes: Buffer;
-  /** By bitmap: dirty granules since its checkpoint, whatever other bitmaps say. */
+  /** For each bitmap: the dirty granules since its checkpoint. Other bitmaps do not matter. */
   readonly since: ReadonlyMap<string, ReadonlySet<number>>;
 }
 
-/** A disk beside its model. Each bitmap of the model holds everything since its checkpoint. */
+/** A disk and its model. Each bitmap of the model holds every change since its checkpoint. */
 class Pair {
   readonly disk: LabDiskState = new LabDiskState({
     id: 'd',

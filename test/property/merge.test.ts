@@ -1,4 +1,7 @@
-/** Whatever images, edits and sizes a chain went through, and whatever is kept: kept points stay as they were. */
+/**
+ * Kept points stay as they were, for any images, edits and sizes of a chain and any choice of
+ * points.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import * as fc from 'fast-check';
@@ -15,10 +18,10 @@ const FILLS = [
   (lengthBytes: number, seed: number) => prose(lengthBytes, seed),
 ];
 
-/** One disk at one point: its size, and which block gets what. */
+/** One disk at one point: its size, and the content that its blocks get. */
 interface Step {
   readonly isThere: boolean;
-  /** Undefined: as before. */
+  /** Undefined keeps the size of the point before. */
   readonly sizeBytes: number | undefined;
   readonly edits: readonly {
     readonly fill: number;
@@ -27,7 +30,7 @@ interface Step {
   }[];
 }
 
-/** On block borders, around them, and in the middle of blocks. */
+/** On block borders, close to them, and in the middle of blocks. */
 const size = fc
   .tuple(
     fc.integer({ min: 1, max: MAX_BLOCKS }),
@@ -56,7 +59,7 @@ function apply(before: Buffer, { sizeBytes, edits }: Step): Buffer {
   return content;
 }
 
-/** Two disks; the first is always there. */
+/** Two disks. The first one always exists. */
 function statesOf(steps: readonly (readonly [Step, Step])[]): Contents[] {
   let [a, b] = [noise(MAX_BLOCKS * BLOCK_BYTES, 'a'), prose(MAX_BLOCKS * BLOCK_BYTES, 'b')];
   return steps.map(([first, second]) => {
@@ -87,7 +90,8 @@ test('every kept point of a pruned chain gives back its images', async () => {
     }),
     {
       numRuns: Number(process.env['MERGE_RUNS'] ?? longOr(24, 6)),
-      // A chain takes seconds: the one that fails is worth more than the smallest that would, after minutes.
+      // A chain takes seconds. So the first one that fails is reported; to find the smallest one
+      // that fails would take minutes.
       endOnFailure: true,
       timeout: 60_000,
     },

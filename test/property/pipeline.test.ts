@@ -51,7 +51,7 @@ async function plan(extents: readonly Extent[], blockSizeBytes: number): Promise
   return runs;
 }
 
-/** The state of a block by its definition: over all extents that touch it. */
+/** State of a block by its definition: over all extents that touch it. */
 function stateOf(extents: readonly Extent[], fromBytes: number, toBytes: number): string {
   const touching = extents.filter(
     (extent) => extent.offsetBytes < toBytes && extent.offsetBytes + extent.lengthBytes > fromBytes,
@@ -98,7 +98,7 @@ interface Outcome {
   readonly lostCount: number;
 }
 
-/** Sends a disk through the whole chain and puts it together again. */
+/** Sends a disk through the whole chain and rebuilds it from the records. */
 async function roundTrip(
   picture: string,
   options: { tailBytes: number; workers: number; slabBytes: number; mode?: DiskMode },

@@ -1,4 +1,4 @@
-/** restore(backup(x)) = x, for every restore point of chains over random images, edits and sizes. */
+/** restore(backup(x)) = x for every restore point of chains of random images, edits and sizes. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import * as fc from 'fast-check';
@@ -28,7 +28,10 @@ interface State {
   readonly edits: readonly Edit[];
 }
 
-/** Sizes and offsets that lie on, just before and just behind block borders as often as anywhere. */
+/**
+ * Sizes and offsets. They lie on, just before or just after block borders as often as anywhere
+ * else.
+ */
 const position = fc.oneof(
   fc.integer({ min: 0, max: MAX_BYTES }),
   fc
@@ -47,7 +50,7 @@ const state: fc.Arbitrary<State> = fc.record({
   edits: fc.array(edit, { maxLength: 3 }),
 });
 
-/** The content after a state: cut or zero-extended first, then edited. */
+/** Content after a state: first cut or extended with zeros, then edited. */
 function apply(before: Buffer, { sizeBytes, edits }: State): Buffer {
   const content = Buffer.alloc(sizeBytes ?? before.length);
   before.copy(content);

@@ -1,6 +1,7 @@
 /**
- * Whatever happens to a VM between and during its sessions: every committed point restores to the view that was
- * frozen for it, and no session asks imageio for more than blocks with data that may have changed.
+ * Anything may happen to a VM between and during its sessions. Still every committed point restores
+ * to the view that was frozen for it. And no session asks imageio for blocks other than those with
+ * data that may have changed.
  */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -27,7 +28,7 @@ const MAX_BLOCKS = 4;
 const RUNS = longOr(15, 5);
 const LIMIT_MS = 300_000;
 
-/** On, just before and just behind borders of blocks as often as anywhere. */
+/** On, just before or just after block borders as often as anywhere else. */
 const position = fc.oneof(
   fc.integer({ min: 0, max: MAX_BLOCKS * BLOCK_BYTES }),
   fc
@@ -68,10 +69,10 @@ type Scenario = typeof scenario extends fc.Arbitrary<infer T> ? T : never;
 const bench = useLab();
 const AFTER_FREEZE: LabMatch = { server: 'imageio', method: 'GET', path: /extents/, times: 1 };
 
-class Run {
+class PlayedScenario {
   readonly vm: LabVm;
   readonly reports: SessionReport[] = [];
-  /** By disk: what was written since the last frozen moment. */
+  /** For each disk: ranges written since the last frozen moment. */
   #writes = new Map<string, Range[]>();
 
   constructor({ kind, disks }: Scenario) {
@@ -124,7 +125,7 @@ class Run {
     disk: DiskReport,
     written: ReadonlyMap<string, Range[]>,
   ): void {
-    // A backup that is started over may have read some disks before.
+    // A session that starts its backup a second time may have read some disks before.
     if (report.engine?.backupsStarted !== 1) return;
     const view = this.vm.frozenView(report.engine.backupId, disk.diskId);
     const mayReadBytes =
@@ -150,7 +151,7 @@ class Run {
 }
 
 async function expectAllRestored(given: Scenario): Promise<void> {
-  const run = new Run(given);
+  const run = new PlayedScenario(given);
   for (const one of given.steps) await run.session(one);
   await run.expectEveryPoint();
   expect(bench.lab.leftovers()).toEqual([]);

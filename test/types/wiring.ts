@@ -1,6 +1,6 @@
 /**
- * Compiled, never run: the right chain has to compile, a wrong order must not. A line that is marked as an
- * error and compiles is an error of the type check.
+ * Compiled, never run: the right chain has to compile, a wrong order must not. A line that is
+ * marked as an error and compiles is an error of the type check.
  */
 import { Writable } from 'node:stream';
 import type { ContainerSink } from '../../src/container/write/containerSink.ts';
@@ -35,7 +35,10 @@ declare const compressor: ReturnType<typeof createCompressor>;
 declare const containerSink: ContainerSink & Sink<SinkBlock>;
 declare const file: Parameters<typeof rawFileSink>[0];
 
-/** Functions of users as stages: one that drops, one that emits several, two that take something else. */
+/**
+ * Functions of users as stages: one that drops, one that emits several, two that take something
+ * else.
+ */
 const dropZeros: StageFunction<DataBlock | ZeroRun, DataBlock> = (record) =>
   record.kind === 'data' ? record : undefined;
 

@@ -1,40 +1,44 @@
 /**
- * MD5 of up to eight blocks at once, in place: the kernel (kernels/md5.ts) imports the slab's memory and
- * advances one state per block. Padding after RFC 1321, section 3, is put beside the block, never behind it.
+ * MD5 of up to eight blocks at the same time, in place. The kernel (kernels/md5.ts) imports the
+ * memory of the slab and advances one state for each block. The padding of RFC 1321, section 3, is
+ * built in a separate tail. No byte after the block is touched.
  *
- * `node:crypto` does the work where the kernel cannot be compiled (no SIMD, no threads), and where the
- * blocks are too few or too unlike in length for lanes to pay.
+ * `node:crypto` does the work where the kernel cannot be compiled. It also does so where the lanes
+ * do not pay: there are too few blocks, or their lengths differ too much.
  */
 import { createHash } from 'node:crypto';
 import { invariant } from '../../core/errors.ts';
 import { type SharedWasmMemory, type WasmModule, wasm } from './wasm.ts';
 
-/** Blocks that one call hashes. */
+/** Most blocks that one call hashes. */
 export const MAX_LANES = 8;
 const FEW_LANES = 4;
 const CHUNK_BYTES = 64;
-/** Room for what follows the last whole chunk: up to 63 bytes, the padding and the length. */
+/** Room for the bytes after the last whole chunk: up to 63 bytes, the padding and the length. */
 export const TAIL_BYTES: number = 2 * CHUNK_BYTES;
 const LENGTH_BYTES = 8;
-/** RFC 1321, section 3.3: the words 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, low byte first. */
+/**
+ * RFC 1321, section 3.3: the words 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, low byte first.
+ */
 const INITIAL_STATE: Buffer = Buffer.from('0123456789abcdeffedcba9876543210', 'hex');
 /**
- * Four lanes take 1.17 times as long for up to four blocks as node:crypto for one of their length
- * (bench/RESULTS.md), so the kernel pays when all bytes together are more than so many longest blocks.
+ * The kernel pays when the total length exceeds this many times the longest block. For up to four
+ * blocks of one length, four lanes take 1.17 times as long as node:crypto for one of them
+ * (bench/RESULTS.md).
  */
 const BREAK_EVEN_BLOCKS = 1.2;
 
-/** One block to hash; all places are byte offsets in the slab. */
+/** One block to hash. All offsets are byte offsets in the slab. */
 export interface DigestJob {
   readonly sourceOffset: number;
   readonly sourceBytes: number;
-  /** Takes the 16 bytes of the digest. */
+  /** Where the 16 bytes of the digest go. */
   readonly digestOffset: number;
-  /** {@link TAIL_BYTES} of the job's own to work in. */
+  /** Working room of {@link TAIL_BYTES} bytes that no other job uses. */
   readonly tailOffset: number;
 }
 
-/** (chunks, state address, source address, state address, …): see kernels/md5.ts. */
+/** Arguments: (chunks, state address, source address, state address, …); see kernels/md5.ts. */
 type Advance = (chunkCount: number, ...addresses: number[]) => void;
 
 interface Kernel {
@@ -48,7 +52,7 @@ interface Lane {
   chunkCount: number;
 }
 
-/** The digests of one thread. */
+/** Computes the digests of one thread. */
 export class LaneDigests {
   readonly #bytes: Buffer;
   readonly #kernel: Kernel | undefined;
@@ -94,7 +98,10 @@ export class LaneDigests {
     for (const lanes of [wholeChunks, tails]) advanceAll(lanes, kernel);
   }
 
-  /** Puts rest, padding and bit length of a block into its tail; returns the chunks they fill. */
+  /**
+   * Writes the rest, the padding and the bit length of a block into its tail. Returns the number of
+   * chunks that they fill.
+   */
   #writeTail({ sourceOffset, sourceBytes, tailOffset }: DigestJob): number {
     const restBytes = sourceBytes % CHUNK_BYTES;
     const chunkCount = restBytes + 1 + LENGTH_BYTES <= CHUNK_BYTES ? 1 : 2;
@@ -108,7 +115,10 @@ export class LaneDigests {
   }
 }
 
-/** Takes all chunks of all lanes; lanes of one length go together, the longer ones go on without the rest. */
+/**
+ * Hashes all chunks of all lanes. Lanes advance together for the length of the shortest one; then
+ * the longer ones go on without it.
+ */
 function advanceAll(lanes: readonly Lane[], kernel: Kernel): void {
   let open = lanes.filter((lane) => lane.chunkCount > 0);
   while (open.length > 0) {
@@ -122,7 +132,10 @@ function advanceAll(lanes: readonly Lane[], kernel: Kernel): void {
   }
 }
 
-/** One call. Lanes without a block repeat the first one, which writes the same state twice. */
+/**
+ * One call of the kernel. Lanes without a block repeat the first block, which writes the same state
+ * twice.
+ */
 function advance(open: readonly Lane[], chunkCount: number, kernel: Kernel): void {
   const isFew = open.length <= FEW_LANES;
   const addresses = Array.from({ length: isFew ? FEW_LANES : MAX_LANES }, (_, k) => {

@@ -1,7 +1,7 @@
 /**
- * Fingerprints of blocks in the slab, in place: the kernel (kernels/xxh64.ts) imports the slab's memory. A
- * block may be taken piece by piece, as it comes. `xxhash-wasm`, which copies a block into a memory of its
- * own first, does the work where the kernel cannot be compiled.
+ * Fingerprints of blocks in the slab, in place: the kernel (kernels/xxh64.ts) imports the memory of
+ * the slab. A block may be given in pieces, as they are read. Where the kernel cannot be compiled,
+ * `xxhash-wasm` does the work; it first copies the block into a memory of its own.
  */
 import { invariant } from '../../core/errors.ts';
 import { type SharedWasmMemory, type WasmModule, wasm } from './wasm.ts';
@@ -22,26 +22,31 @@ interface Kernel {
   readonly finish: (state: number, tail: number, tailBytes: number, totalBytes: number) => bigint;
 }
 
-/** The fingerprint of a block whose bytes come piece by piece. */
+/** A fingerprint in the making, for a block that comes in pieces. */
 export interface RunningFingerprint {
-  /** Takes the next piece, at a byte offset of the slab; all but the last are multiples of 32 bytes long. */
+  /**
+   * Adds the next piece, at a byte offset of the slab. The length of every piece except the last is
+   * a multiple of 32 bytes.
+   */
   take(sourceOffset: number, lengthBytes: number): void;
-  /** xxHash64 with seed 0 of all pieces; never 0, which stands for a zero block. */
+  /**
+   * Returns the xxHash64 (seed 0) of all pieces. It is never 0, because 0 stands for a zero block.
+   */
   finish(): bigint;
 }
 
-/** A fingerprint of bytes outside the slab, piece by piece. */
+/** A fingerprint in the making, for bytes outside the slab. */
 export interface PiecewiseFingerprint {
   update(piece: Uint8Array): void;
   finish(): bigint;
 }
 
-/** Computes fingerprints where the kernel cannot run. */
+/** Computes fingerprints where the kernel cannot be compiled. */
 export interface FingerprintFallback {
   readonly startFingerprint: () => PiecewiseFingerprint;
 }
 
-/** The fingerprints of one thread. */
+/** Computes the fingerprints of one thread. */
 export class SlabFingerprints {
   readonly #bytes: Buffer;
   readonly #kernel: Kernel | undefined;
@@ -59,14 +64,23 @@ export class SlabFingerprints {
       : undefined;
   }
 
-  /** Fingerprint of a whole block. @param stateOffset - as in {@link start} */
+  /**
+   * Fingerprint of a whole block.
+   *
+   * @param stateOffset - as in {@link start}
+   */
   of(sourceOffset: number, lengthBytes: number, stateOffset: number): bigint {
     const running = this.start(stateOffset);
     running.take(sourceOffset, lengthBytes);
     return running.finish();
   }
 
-  /** @param stateOffset - room of {@link FINGERPRINT_STATE_BYTES} in the slab, the block's own until the end. */
+  /**
+   * Starts the fingerprint of one block.
+   *
+   * @param stateOffset - byte offset of {@link FINGERPRINT_STATE_BYTES} in the slab. The room
+   *   belongs to this block until `finish`.
+   */
   start(stateOffset: number): RunningFingerprint {
     if (!this.#kernel) return new CopiedFingerprint(this.#bytes, this.#codecs.startFingerprint());
     this.#bytes.set(INITIAL_STATE, stateOffset);
@@ -89,7 +103,7 @@ class KernelFingerprint implements RunningFingerprint {
   take(sourceOffset: number, lengthBytes: number): void {
     invariant(
       this.#tailBytes === 0,
-      `piece of ${this.#tailBytes} B beyond whole stripes before the last`,
+      `a piece before the last one ends with ${this.#tailBytes} B of a stripe`,
     );
     const stripes = Math.floor(lengthBytes / STRIPE_BYTES);
     this.#kernel.advance(this.#stateOffset, sourceOffset, stripes);
@@ -109,7 +123,7 @@ class KernelFingerprint implements RunningFingerprint {
   }
 }
 
-/** Without the kernel. */
+/** Used where the kernel cannot be compiled. */
 class CopiedFingerprint implements RunningFingerprint {
   readonly #bytes: Buffer;
   readonly #running: PiecewiseFingerprint;

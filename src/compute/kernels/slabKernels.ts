@@ -3,13 +3,16 @@ import { MD5_KERNEL_BASE64 } from './md5KernelBytes.ts';
 import { compileKernel, type WasmModule } from './wasm.ts';
 import { XXH64_KERNEL_BASE64 } from './xxh64KernelBytes.ts';
 
-/** A kernel that is missing is replaced by node:crypto and xxhash-wasm, which give the same numbers. */
+/**
+ * The compiled kernels. node:crypto and xxhash-wasm replace a missing kernel; the results are the
+ * same.
+ */
 export interface SlabKernels {
   readonly md5?: WasmModule | undefined;
   readonly xxh64?: WasmModule | undefined;
 }
 
-/** What this machine can run. */
+/** Compiles the kernels. A kernel that this machine cannot execute is left out. */
 export function compileSlabKernels(): SlabKernels {
   return {
     md5: compileKernel(MD5_KERNEL_BASE64),

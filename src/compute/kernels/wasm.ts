@@ -1,14 +1,14 @@
 /**
- * The part of WebAssembly that the pipeline uses. TypeScript keeps these types in lib.dom, which a Node
- * library does not load.
+ * Types of the part of WebAssembly that the pipeline uses. TypeScript keeps them in lib.dom, which
+ * a Node library does not load.
  */
 
-/** A shared wasm memory. */
+/** A shared WebAssembly memory. */
 export interface SharedWasmMemory {
   readonly buffer: SharedArrayBuffer;
 }
 
-/** A compiled module; it can be sent to a worker thread, which then need not compile it. */
+/** A compiled module. It can be sent to a worker thread, which then need not compile it again. */
 export interface WasmModule {
   readonly [Symbol.toStringTag]: string;
 }
@@ -34,7 +34,10 @@ interface WasmApi {
 export const wasm: WasmApi = (globalThis as unknown as { readonly WebAssembly: WasmApi })
   .WebAssembly;
 
-/** Compiles a kernel of the product. `undefined` where this machine cannot run it (no SIMD, no threads). */
+/**
+ * Compiles a kernel of the product. `undefined` where this machine cannot execute it: it lacks SIMD
+ * or threads.
+ */
 export function compileKernel(base64: string): WasmModule | undefined {
   try {
     return new wasm.Module(Buffer.from(base64, 'base64'));

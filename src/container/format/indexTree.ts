@@ -1,8 +1,10 @@
 /**
- * The two indexes of a container (free extents, deduplication) as B-trees: bulk load and ordered walk.
+ * The two indexes of a container (free extents, deduplication) are B-trees. This file writes a
+ * whole tree at once, and walks one in order.
  *
- * A page is a record count, then (child, record) pairs, then the last child. Leaves have no children. Inner
- * pages are inferred from the layout of single leaves; no genuine sample is large enough to show one.
+ * A page holds a record count, then pairs of child and record, then the last child. Leaves have no
+ * children. The layout of inner pages is inferred from the layout of single leaves: no genuine
+ * sample is large enough to have an inner page.
  */
 import { FormatError } from '../../core/errors.ts';
 import { NO_PAGE, PAGE_BYTES, readPageId, viewOf, writePageId } from './layout.ts';
@@ -11,7 +13,7 @@ const CHILD_BYTES = 8;
 const HEADER_BYTES = 4;
 const MAX_DEPTH = 8;
 
-/** Records of `recordBytes` that fit one page. */
+/** Number of records of `recordBytes` that fit one page. */
 export function recordsPerPage(recordBytes: number): number {
   return Math.floor((PAGE_BYTES - HEADER_BYTES - CHILD_BYTES) / (recordBytes + CHILD_BYTES));
 }
@@ -19,11 +21,15 @@ export function recordsPerPage(recordBytes: number): number {
 /** Writes record `index` of an index or vector into `out`. */
 export type EncodeRecord = (index: number, out: Buffer) => void;
 
-/** Takes the pages of an index; the writer of metadata is one. */
+/** Receives the pages of an index. The metadata writer has this shape. */
 export interface PageSink {
-  /** Appends a page, which `fill` encodes. @returns its id. */
+  /**
+   * Appends a page that `fill` encodes.
+   *
+   * @returns the id of the page
+   */
   append(fill: (page: Buffer) => void): Promise<number>;
-  /** Sets a page whose place was reserved in bank 0. */
+  /** Writes the page whose place in bank 0 was reserved. */
   setReserved(pageId: number, page: Buffer): void;
 }
 
@@ -49,12 +55,15 @@ function encodeNode(node: Node, source: TreeSource, page: Buffer): void {
   writePageId(view, at, node.children[node.records.length] ?? NO_PAGE);
 }
 
-/** Most records that a tree of `depth` levels holds. */
+/** Most records that a tree of `depth` levels can hold. */
 function capacity(depth: number, perPage: number): number {
   return (perPage + 1) ** depth - 1;
 }
 
-/** Writes the records `[from, to)` as one subtree; children first, so that pages are only appended. */
+/**
+ * Writes the records `[from, to)` as one subtree. Children are written before their parent, so
+ * pages are only appended.
+ */
 async function build(
   writer: PageSink,
   source: TreeSource,
@@ -83,9 +92,9 @@ async function build(
 }
 
 /**
- * Writes an index of `count` records, which `encode` gives in ascending order of their keys.
+ * Writes an index of `count` records. `encode` gives them in ascending order of their keys.
  *
- * @param reservedRoot - page of bank 0 for the root; otherwise the root is appended.
+ * @param reservedRoot - page of bank 0 for the root; without it the root is appended.
  * @returns the id of the root page.
  */
 export async function writeIndex(
@@ -109,10 +118,10 @@ export async function writeIndex(
 export type ReadPage = (pageId: number) => Promise<Buffer>;
 
 /**
- * Walks an index in key order.
+ * Walks an index in key order; yields the bytes of each record.
  *
- * @throws {@link FormatError} `FORMAT_STRUCTURE` on a page that cannot be one of an index, or that is reached
- *   twice.
+ * @throws {@link FormatError} `FORMAT_STRUCTURE` on a page that cannot belong to an index, or
+ *   that is reached twice.
  */
 export async function* walkIndex(
   readPage: ReadPage,

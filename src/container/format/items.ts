@@ -1,4 +1,4 @@
-/** Items of a container as a reader lists them. */
+/** Items of a container, as a reader lists them. */
 import type { Property } from './properties.ts';
 import type { DirectoryItem } from './records.ts';
 

@@ -1,4 +1,4 @@
-/** Property dictionaries of items: a typed list of names and values. Layout: docs/format-vbk.md. */
+/** Property dictionaries of items: typed lists of names and values. Layout: docs/format-vbk.md. */
 import { FormatError } from '../../core/errors.ts';
 
 export type PropertyType = 'UInt32' | 'UInt64' | 'AString' | 'WString' | 'Binary' | 'Boolean';
@@ -62,7 +62,7 @@ export function encodeProperties(properties: readonly Property[]): Buffer {
   return Buffer.concat([...parts, end]);
 }
 
-/** A cursor that never reads past the end. */
+/** Reads values one after the other and never past the end of the bytes. */
 class Cursor {
   readonly #bytes: Buffer;
   #at = 0;
@@ -77,7 +77,10 @@ class Cursor {
 
   take(lengthBytes: number): Buffer {
     if (lengthBytes > this.#bytes.length - this.#at) {
-      throw new FormatError('FORMAT_BOUNDS', 'property dictionary: a value runs past the end');
+      throw new FormatError(
+        'FORMAT_BOUNDS',
+        'property dictionary: a value ends beyond the dictionary',
+      );
     }
     this.#at += lengthBytes;
     return this.#bytes.subarray(this.#at - lengthBytes, this.#at);
@@ -121,12 +124,12 @@ export function decodeProperties(bytes: Buffer): Property[] {
     properties.push(decodeValue(typeNumber, cursor.counted().toString('utf8'), cursor));
   }
   if (!cursor.isAtEnd) {
-    throw new FormatError('FORMAT_STRUCTURE', 'property dictionary: bytes behind its end mark');
+    throw new FormatError('FORMAT_STRUCTURE', 'property dictionary: bytes after its end mark');
   }
   return properties;
 }
 
-/** Text value of a property, or undefined. */
+/** Text of the property `name`; undefined when it is absent or not a text. */
 export function textProperty(
   properties: readonly Property[] | undefined,
   name: string,

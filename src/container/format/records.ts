@@ -1,4 +1,7 @@
-/** Fixed-size records of the metadata vectors: encode and decode, no I/O. Layout: docs/format-vbk.md. */
+/**
+ * Encodes and decodes the fixed-size records of the metadata vectors. No I/O. Layout:
+ * docs/format-vbk.md.
+ */
 import {
   BLOCK_NORMAL,
   BLOCK_SPARSE,
@@ -16,20 +19,26 @@ import {
   writeSize,
 } from './layout.ts';
 
-/** Where a stored block lies. `usageCount` 0 marks a free extent. */
+/**
+ * A record of the block store: the place and form of one stored block. `usageCount` 0 marks a free
+ * extent.
+ */
 export interface BlockStoreRow {
   readonly usageCount: number;
   readonly offsetBytes: number;
   readonly allocatedBytes: number;
   readonly isDeduplicated: boolean;
   readonly digest: Uint8Array;
-  /** -1 plain, 7 LZ4; 0 in a free extent. */
+  /** -1 plain, 7 LZ4, 0 in a free extent. */
   readonly compression: number;
   readonly storedBytes: number;
   readonly sourceBytes: number;
 }
 
-/** What a file map or an increment says of one block: `blockId` names the stored block, -1 means zeros. */
+/**
+ * An entry of a file map or an increment for one block. `blockId` names the stored block; -1 means
+ * zeros.
+ */
 export interface BlockReference {
   readonly index: number;
   readonly lengthBytes: number;
@@ -37,7 +46,7 @@ export interface BlockReference {
   readonly digest: Uint8Array;
 }
 
-/** Block id of a sparse reference, in memory only. */
+/** Block id of a block of zeros. It exists in memory only, never in a file. */
 export const ZERO_BLOCK_ID = -1;
 
 export interface TableDescriptor {
@@ -50,9 +59,11 @@ export interface DirectoryItem {
   readonly type: number;
   readonly name: string;
   readonly propertiesRoot: number;
-  /** Children of a folder, tables of a file, patch records of an increment. */
+  /**
+   * Vector of the children of a folder, the tables of a file, or the patch records of an increment.
+   */
   readonly vectorRoot: number;
-  /** Children, blocks, or patch records. */
+  /** Number of children, blocks or patch records. */
   readonly count: number;
   /** Bytes of a file, or of the whole disk of an increment; 0 for folders. */
   readonly sizeBytes: number;
@@ -75,7 +86,7 @@ export function encodeStoreBlock(block: BlockStoreRow, out: Buffer): void {
   view.setUint32(0x28, block.sourceBytes, true);
 }
 
-/** Returns undefined for a record that is not of the known format. */
+/** Returns undefined for a record whose format is unknown. */
 export function decodeStoreBlock(record: Buffer): BlockStoreRow | undefined {
   const view = viewOf(record);
   if (view.getUint8(0x00) !== STORE_FORMAT) return undefined;
@@ -91,7 +102,7 @@ export function decodeStoreBlock(record: Buffer): BlockStoreRow | undefined {
   };
 }
 
-/** True for the two codings that the product reads and writes. */
+/** True for the two compressions that the product reads and writes. */
 export function isKnownCompression(compression: number): boolean {
   return compression === COMPRESSION_PLAIN || compression === COMPRESSION_LZ4;
 }
@@ -168,7 +179,10 @@ export function encodeDirectoryItem(item: DirectoryItem, out: Buffer): void {
   }
 }
 
-/** Returns undefined when the name is not usable; unknown types are returned for listing only. */
+/**
+ * Returns undefined when the length of the name is not valid. Items of unknown type are returned
+ * too, so that they can be listed.
+ */
 export function decodeDirectoryItem(record: Buffer): DirectoryItem | undefined {
   const view = viewOf(record);
   const nameBytes = view.getUint32(0x04, true);

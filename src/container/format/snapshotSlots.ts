@@ -1,4 +1,7 @@
-/** Storage header and snapshot slots: encode, decode, choose. Layout: docs/format-vbk.md, "Header and slots". */
+/**
+ * Encodes and decodes the storage header and the snapshot slots. Layout: docs/format-vbk.md,
+ * "Header and snapshot slots".
+ */
 import { crc32, crc32c } from '../../core/crc32.ts';
 import { FormatError } from '../../core/errors.ts';
 import {
@@ -31,7 +34,7 @@ export interface BankDescriptor {
   readonly sizeBytes: number;
 }
 
-/** Root pages of a snapshot and the number of records under them. */
+/** Root pages of a snapshot, and the number of records under them. */
 export interface SnapshotRoots {
   readonly directoryRoot: number;
   readonly directoryCount: number;
@@ -42,7 +45,7 @@ export interface SnapshotRoots {
 }
 
 export interface SnapshotSlot {
-  /** Commit number; the higher one wins. */
+  /** Number of the commit. The snapshot with the higher number counts. */
   readonly version: number;
   readonly endOfFileBytes: number;
   readonly roots: SnapshotRoots;
@@ -76,8 +79,8 @@ export function decodeHeader(page: Buffer, name: string): StorageHeader {
     page.readUInt32LE(8) === DIGEST_TYPE.length &&
     digestType === DIGEST_TYPE;
   if (!isContainer) {
-    throw new FormatError('FORMAT_BAD_MAGIC', `${name}: is no VBK or VIB container`, {
-      hint: 'name a .vbk or .vib file; if this was one, its first page is damaged',
+    throw new FormatError('FORMAT_BAD_MAGIC', `${name}: is not a VBK or VIB container`, {
+      hint: 'name a .vbk or .vib file; if this file was one, its first page is damaged',
     });
   }
   const slotFormat = page.readUInt32LE(AT_SLOT_FORMAT);
@@ -100,12 +103,12 @@ export function decodeHeader(page: Buffer, name: string): StorageHeader {
   return { slotFormat, blockSizeBytes, clusterAlign };
 }
 
-/** Slot formats above 5 use CRC-32C, the others the CRC-32 of zlib. */
+/** Snapshot slot formats above 5 use CRC-32C. The others use the CRC-32 of zlib. */
 function slotCrc(slotFormat: number, body: Buffer): number {
   return slotFormat > 5 ? crc32c(body) : crc32(body);
 }
 
-/** The whole slot with all descriptors, as it lies in the file (without padding to the page end). */
+/** Encodes the whole snapshot slot with all descriptors, without the padding up to the page end. */
 export function encodeSlot(slot: SnapshotSlot, slotFormat: number): Buffer {
   const maxBanks = maxBanksOf(slotFormat);
   const bytes = Buffer.alloc(SLOT_FIXED_BYTES + BANK_DESCRIPTOR_BYTES * maxBanks);
@@ -134,10 +137,13 @@ export function encodeSlot(slot: SnapshotSlot, slotFormat: number): Buffer {
   return bytes;
 }
 
-/** Why a slot is not usable; `empty` slots are normal, the others are damage. */
+/**
+ * A decoded snapshot slot, or why it is not usable. `empty` is normal; the other reasons are
+ * damage.
+ */
 export type SlotState = SnapshotSlot | 'empty' | 'bad limits' | 'bad checksum' | 'unreadable';
 
-/** Decodes one slot. Nothing of a slot is believed before its checksum holds. */
+/** Decodes one snapshot slot. Its content is used only after its checksum was found right. */
 export function decodeSlot(bytes: Buffer, slotFormat: number): SlotState {
   const view = viewOf(bytes);
   const maxBanks = maxBanksOf(slotFormat);
@@ -170,7 +176,7 @@ export function decodeSlot(bytes: Buffer, slotFormat: number): SlotState {
   };
 }
 
-/** Bytes to read for a slot. */
+/** Bytes to read for one snapshot slot. */
 export function slotReadBytes(slotFormat: number): number {
   return slotBytesOf(slotFormat);
 }

@@ -1,8 +1,9 @@
 /**
  * Pure arithmetic of vectors ("MetaVec2"): which word of which table page names data page i.
  *
- * Up to four table pages (2040 data pages) both published rules agree. Beyond them we write the ×4 rule
- * (reported as Veeam's own by VeeamPhaser's author) and read both. Not verified against Veeam's software.
+ * Two rules are published. They agree for up to four table pages (2040 data pages). Beyond that we
+ * write the ×4 rule, which VeeamPhaser's author reports as Veeam's own, and read both. Not verified
+ * against Veeam's own software.
  */
 import { NO_PAGE, PAGE_BYTES, viewOf, writePageId } from './layout.ts';
 
@@ -10,14 +11,17 @@ export const TABLE_WORDS: number = PAGE_BYTES / 8;
 
 export type TableRule = 'geometric' | 'period3';
 
-/** Table pages that a vector of `dataPages` pages has by the ×4 rule: whole groups of 1, 3, 12, 48… */
+/**
+ * Number of table pages of a vector with `dataPages` data pages by the ×4 rule. Table pages come in
+ * whole groups of 1, 3, 12, 48…
+ */
 export function tablePagesFor(dataPages: number): number {
   let tables = 1;
   while (dataPages > 510 * tables) tables *= 4;
   return tables;
 }
 
-/** Word (counted over all table pages) of data page `index` by the ×4 rule. */
+/** Word of data page `index` by the ×4 rule, counted over all table pages. */
 export function geometricWord(index: number): number {
   let tables = 1;
   while (index + 1 > 510 * tables) tables *= 4;
@@ -25,7 +29,7 @@ export function geometricWord(index: number): number {
   return TABLE_WORDS * Math.floor(shifted / 511) + 1 + (shifted % 511);
 }
 
-/** The same by dissect's rule: table pages 2, 5, 8… have four header words. */
+/** Word of data page `index` by dissect's rule: table pages 2, 5, 8… have four header words. */
 export function period3Word(index: number): number {
   if (index < 510) return index + 2;
   const rest = index - 510;
@@ -48,7 +52,10 @@ function groupHeadOf(table: number): number {
   return head;
 }
 
-/** Group ids in a table page: a group of 3·head pages lists them from its head on, over several pages if need be. */
+/**
+ * Words of a table page that hold group ids, as pairs of word and id. A group of 3·head pages lists
+ * the ids of its pages from its first page on. A long list goes on in the pages after it.
+ */
 function* groupIdsOf(table: number, tableIds: readonly number[]): Generator<[number, number]> {
   if (table === 0) return;
   const head = groupHeadOf(table);
@@ -57,7 +64,10 @@ function* groupIdsOf(table: number, tableIds: readonly number[]): Generator<[num
   for (let k = first; k < end; k++) yield [1 + k - first, tableIds[head + k] ?? NO_PAGE];
 }
 
-/** Words of one table page: next, self or group ids, data page ids, and -1 for the rest. */
+/**
+ * Encodes one table page. It holds the id of the next page, then its own id or group ids, then data
+ * page ids. All other words are -1.
+ */
 export function encodeTablePage(
   table: number,
   tableIds: readonly number[],
@@ -75,7 +85,9 @@ export function encodeTablePage(
   return page;
 }
 
-/** Data pages that table page `table` names by the ×4 rule, with the word inside the page. */
+/**
+ * Data pages that table page `table` names by the ×4 rule. Each comes with its word in the page.
+ */
 function* dataWordsOf(table: number, dataPages: number): Generator<[number, number]> {
   for (let index = firstDataPageOf(table); index < dataPages; index++) {
     const word = geometricWord(index);
@@ -84,7 +96,10 @@ function* dataWordsOf(table: number, dataPages: number): Generator<[number, numb
   }
 }
 
-/** Smallest data page whose word lies in `table` or behind it; the words ascend with the index. */
+/**
+ * Smallest data page whose word lies in `table` or in a later table page. Words ascend with the
+ * index of the data page.
+ */
 function firstDataPageOf(table: number): number {
   let low = 0;
   let high = 511 * (table + 1);

@@ -1,4 +1,7 @@
-/** What makes a stored block good: its length, CRC and digest, and that it is the block the map asked for. */
+/**
+ * Checks a stored block: its length, CRC and digest, and that it is the block that the map asked
+ * for.
+ */
 import { IntegrityError } from '../../core/errors.ts';
 import { UNPACK_BAD_CRC, UNPACK_BAD_HEADER, UNPACK_BAD_LENGTH } from '../../compute/lz4Frame.ts';
 
@@ -10,7 +13,7 @@ interface CheckedExtent {
 }
 
 interface Unpacked {
-  /** 0 or one of the UNPACK_ values. */
+  /** 0, or one of the UNPACK_ values of lz4Frame.ts. */
   readonly status: number;
   readonly digest: Uint8Array;
 }
@@ -40,7 +43,13 @@ function damage(
   );
 }
 
-/** What is wrong with an expanded block, or undefined. */
+/**
+ * Returns the error of a damaged block; undefined for a good one.
+ *
+ * @param unpacked - result of expanding the block.
+ * @param wanted - length and digest that the map names; undefined when only the block itself is
+ *   checked.
+ */
 export function blockDamage(
   containerName: string,
   extent: CheckedExtent,
@@ -59,12 +68,17 @@ export function blockDamage(
     !wanted ||
     (wanted.lengthBytes === extent.sourceBytes && Buffer.from(wanted.digest).equals(extent.digest));
   if (!isWanted) {
-    return damage('INTEGRITY_DIGEST_MISMATCH', containerName, extent, 'it is not the wanted block');
+    return damage(
+      'INTEGRITY_DIGEST_MISMATCH',
+      containerName,
+      extent,
+      'it is not the block that the map names',
+    );
   }
   return undefined;
 }
 
-/** @throws {@link IntegrityError} as {@link blockDamage} finds it */
+/** @throws {@link IntegrityError} when {@link blockDamage} finds damage */
 export function checkPlainBlock(
   containerName: string,
   extent: CheckedExtent,

@@ -1,6 +1,6 @@
 /**
- * Reads one VBK or VIB, ours or foreign: items, properties, maps, stored blocks. Strict and bounded: every
- * count, size and offset is checked before use, and memory stays at a few pages plus what is returned.
+ * Reads one VBK or VIB, written by us or by others: items, properties, maps, stored blocks. Every
+ * count, size and offset is checked before use. Memory stays at a few pages plus the returned data.
  */
 import { FormatError } from '../../core/errors.ts';
 import { type StoredCodec, LZ4_HEADER_BYTES } from '../../compute/lz4Frame.ts';
@@ -34,7 +34,7 @@ import { type OpenSnapshot, openSnapshot } from './snapshotReader.ts';
 import type { Storage } from '../storage.ts';
 import { readBlob, VectorReader } from './vectorReader.ts';
 
-/** Where the stored bytes of a block lie, checked against the file. */
+/** Place and form of a stored block, checked against the file. */
 export interface StoredExtent {
   readonly blockId: number;
   readonly offsetBytes: number;
@@ -67,7 +67,10 @@ export class ContainerReader {
     this.#maps = new MapReader(snapshot.pages, this.blockSizeBytes, store.count);
   }
 
-  /** Opens a container; `storage` is closed with it. Errors: see {@link openSnapshot}. */
+  /**
+   * Opens a container. The reader owns `storage` from now on and closes it, also when opening
+   * fails. Errors: see {@link openSnapshot}.
+   */
   static async open(storage: Storage): Promise<ContainerReader> {
     try {
       const snapshot = await openSnapshot(storage);
@@ -104,7 +107,7 @@ export class ContainerReader {
     await this.storage.close();
   }
 
-  /** All items, parents before children. */
+  /** All items of the container, parents before children. */
   async items(): Promise<ContainerItem[]> {
     const { directoryRoot, directoryCount } = this.snapshot.slot.roots;
     const items: ContainerItem[] = [];
@@ -114,19 +117,23 @@ export class ContainerReader {
   }
 
   /**
-   * References of a file or increment in ascending order. For a file only stored blocks are named; for an
-   * increment also those that became zero (block id -1).
+   * References of a file or increment, in ascending order. A file gives only its stored blocks. An
+   * increment also gives the blocks that became zero (block id -1).
    */
   references(item: ContainerItem): AsyncGenerator<BlockReference> {
     return item.kind === 'increment' ? this.#maps.patches(item) : this.#maps.storedBlocks(item);
   }
 
-  /** What a file's map says of block `index`. */
+  /** Entry of a file's map for block `index`. */
   async fileBlock(item: ContainerItem, index: number): Promise<BlockReference> {
     return await this.#maps.fileBlock(item, index);
   }
 
-  /** Place and form of a stored block, checked. @throws FORMAT_BOUNDS, FORMAT_STRUCTURE, FORMAT_UNSUPPORTED */
+  /**
+   * Place and form of a stored block, checked.
+   *
+   * @throws {@link FormatError} `FORMAT_BOUNDS`, `FORMAT_STRUCTURE`, `FORMAT_UNSUPPORTED`
+   */
   async storedExtent(blockId: number): Promise<StoredExtent> {
     const block = await this.storeBlock(blockId);
     if (block.usageCount === 0) this.#badBlock(blockId, block);
@@ -144,7 +151,7 @@ export class ContainerReader {
     return { blockId, offsetBytes, storedBytes, sourceBytes, codec, digest };
   }
 
-  /** A record of the block store with its place checked; free extents are returned too. */
+  /** A record of the block store, with its place checked. Free extents are returned too. */
   async storeBlock(blockId: number): Promise<BlockStoreRow> {
     const block = decodeStoreBlock(await this.store.record(blockId));
     if (!block) {
@@ -161,12 +168,19 @@ export class ContainerReader {
     return block;
   }
 
-  /** Reads and checks one stored block on this thread: lengths, CRC, digest. */
+  /**
+   * Reads, expands and checks one stored block on this thread: lengths, CRC, digest. The buffer
+   * belongs to the caller.
+   */
   async readBlock(reference: BlockReference, codecs: BlockCodecs): Promise<Buffer> {
     return await this.readStoredBlock(reference.blockId, codecs, reference);
   }
 
-  /** As {@link readBlock}, for a block that is known by its id alone. @param wanted - what it has to be as well */
+  /**
+   * As {@link readBlock}, for a block that is known by its id.
+   *
+   * @param wanted - length and digest that the block must have too.
+   */
   async readStoredBlock(
     blockId: number,
     codecs: BlockCodecs,
@@ -182,11 +196,7 @@ export class ContainerReader {
     return plain;
   }
 
-  /**
-   * Whole content of a file that is at most `maxBytes` long, for XML items.
-   *
-   * @throws {@link FormatError} `FORMAT_BOUNDS` when it is longer
-   */
+  /** Whole content of a file of at most `maxBytes`. Used for XML items. */
   async readFile(item: ContainerItem, maxBytes: number, codecs: BlockCodecs): Promise<Buffer> {
     const { sizeBytes } = item.record;
     if (item.kind !== 'file' || !(sizeBytes <= maxBytes)) {
@@ -211,7 +221,10 @@ export class ContainerReader {
     items: ContainerItem[],
   ): Promise<void> {
     if (depth > MAX_FOLDER_DEPTH) {
-      throw new FormatError('FORMAT_STRUCTURE', `${this.name}: ${parent}: folders too deep`);
+      throw new FormatError(
+        'FORMAT_STRUCTURE',
+        `${this.name}: ${parent}: too many folders inside each other`,
+      );
     }
     const { pages } = this.snapshot;
     const what = `folder ${parent || '/'}`;
@@ -235,7 +248,8 @@ export class ContainerReader {
     if (record.propertiesRoot === NO_PAGE) return undefined;
     const { pages } = this.snapshot;
     const bytes = await readBlob(pages, record.propertiesRoot, `${path}: properties`);
-    // Several items may name one dictionary, but all of them together cannot exceed the metadata.
+    // Several items may share one dictionary, so a small file could claim endless properties. The
+    // sum of all of them must not exceed the metadata.
     this.#propertyBytes += bytes.length;
     if (this.#propertyBytes > pages.totalPages * PAGE_BYTES) {
       throw new FormatError('FORMAT_BOUNDS', `${this.name}: ${path}: too many properties`);

@@ -1,4 +1,7 @@
-/** Reads file maps and patch records, with every length, count and block id checked before it is passed on. */
+/**
+ * Reads file maps and patch records. Every length, count and block id is checked before it is
+ * returned.
+ */
 import { FormatError } from '../../core/errors.ts';
 import { blockCountOf, blockLengthAt } from '../../core/units.ts';
 import { DIGEST_BYTES } from '../../compute/lz4Frame.ts';
@@ -31,7 +34,7 @@ export class MapReader {
     this.#storeCount = storeCount;
   }
 
-  /** What a file's map says of block `index`. */
+  /** Entry of a file's map for block `index`. */
   async fileBlock(item: ContainerItem, index: number): Promise<BlockReference> {
     const tables = await this.#tables(item);
     const fibs = await this.#fibs(item, tables, Math.floor(index / TABLE_BLOCKS));
@@ -60,7 +63,7 @@ export class MapReader {
     );
   }
 
-  /** The blocks of one table, or undefined for an absent table, which is all zeros. */
+  /** The entries of one table. Undefined for a table that is absent, which means zeros. */
   async #fibs(
     item: ContainerItem,
     tables: VectorReader,
@@ -79,14 +82,14 @@ export class MapReader {
     return await VectorReader.open(this.#pages, vectorRoot, FIB_BLOCK_BYTES, blockCount, what);
   }
 
-  /** Stored blocks of a file, ascending; zero blocks are left out. */
+  /** Stored blocks of a file, in ascending order, without zero blocks. */
   async *storedBlocks(item: ContainerItem): AsyncGenerator<BlockReference> {
     const tables = await this.#tables(item);
     let pages = 0;
     for (let table = 0; table < tables.count; table++) {
       const fibs = await this.#fibs(item, tables, table);
       if (!fibs) continue;
-      // Tables that share their pages could make endless disks of a small file.
+      // Without this limit, tables that share pages could make an endless disk of a small file.
       pages += fibs.pageCount;
       if (pages > this.#pages.totalPages) {
         throw new FormatError(
@@ -101,7 +104,7 @@ export class MapReader {
     }
   }
 
-  /** Patch records of an increment, ascending; block id -1 for zeros. */
+  /** Patch records of an increment, in ascending order; block id -1 means zeros. */
   async *patches(item: ContainerItem): AsyncGenerator<BlockReference> {
     const { vectorRoot, count } = item.record;
     const vector = await VectorReader.open(
@@ -117,7 +120,7 @@ export class MapReader {
       if (!(reference.index > lastIndex)) {
         throw new FormatError(
           'FORMAT_STRUCTURE',
-          `${this.#pages.name}: ${item.path}: patch ${k}: order`,
+          `${this.#pages.name}: ${item.path}: patch ${k}: not in ascending order`,
         );
       }
       lastIndex = reference.index;
@@ -143,7 +146,7 @@ export class MapReader {
         (reference.blockId >= 0 && reference.blockId < this.#storeCount));
     if (!reference || !known || expected === 0 || reference.lengthBytes !== expected) {
       throw new FormatError('FORMAT_BOUNDS', `${this.#pages.name}: ${item.path}: ${what}`, {
-        hint: 'the map of this item is damaged or of a kind that is not supported',
+        hint: 'the map of this item is damaged, or its kind is not supported',
       });
     }
     return reference;

@@ -1,6 +1,7 @@
 /**
- * Random access to metadata pages of one snapshot. Every bank's checksum held when it was opened; page ids
- * are checked against banks and page maps here, before any byte is used. Memory: a cache of 4 MiB.
+ * Random access to the metadata pages of one snapshot. The checksum of every bank was checked when
+ * the snapshot was opened. Page ids are checked here against banks and page maps, before any byte
+ * is used. Memory: a cache of 4 MiB.
  */
 import { FormatError } from '../../core/errors.ts';
 import { bankOf, NO_PAGE, PAGE_BYTES, pageOf } from '../format/layout.ts';
@@ -20,7 +21,7 @@ export class PageReader {
   readonly totalPages: number;
   readonly #storage: Storage;
   readonly #banks: readonly OpenBank[];
-  /** Least recently used first. */
+  /** Ordered by use; the least recently used chunk is first. */
   readonly #chunks = new Map<number, Promise<Buffer>>();
 
   constructor(storage: Storage, banks: readonly OpenBank[]) {
@@ -34,9 +35,7 @@ export class PageReader {
   }
 
   /**
-   * The 4096 bytes of a page; read only, valid as long as referenced.
-   *
-   * @throws {@link FormatError} `FORMAT_BOUNDS` for an id outside the banks or of a free page.
+   * The 4096 bytes of a page. The caller must not change them; they stay valid while it holds them.
    */
   async read(pageId: number): Promise<Buffer> {
     const bank = this.#banks[bankOf(pageId)];

@@ -1,7 +1,7 @@
 /**
- * Opens the newest readable snapshot of a container: header, slots, banks with their checksums. A damaged
- * slot or bank is replaced by the other slot's copy where that holds the same snapshot, else by the older
- * snapshot; what was found is reported, not hidden.
+ * Opens the newest readable snapshot of a container: header, snapshot slots, banks with their
+ * checksums. A damaged snapshot slot or bank is replaced by the other snapshot slot's copy, if that
+ * holds the same snapshot. Otherwise the older snapshot is used. Damage is reported, not hidden.
  */
 import { crc32c } from '../../core/crc32.ts';
 import { BackupError, FormatError, IntegrityError } from '../../core/errors.ts';
@@ -38,12 +38,12 @@ export interface SlotReport {
 export interface OpenSnapshot {
   readonly header: StorageHeader;
   readonly slot: SnapshotSlot;
-  /** 1 or 2: the slot that is read. */
+  /** 1 or 2: the snapshot slot that is read. */
   readonly slotNumber: number;
   readonly pages: PageReader;
   readonly fileBytes: number;
   readonly slots: readonly SlotReport[];
-  /** Damage that was worked around, one line each; empty for a container at rest. */
+  /** Damage that was found, one line each; empty for an undamaged container. */
   readonly damage: readonly string[];
 }
 
@@ -58,7 +58,10 @@ function report(state: SlotState, slotNumber: number): SlotReport {
   return { slotNumber, state: 'valid', version, bankCount: banks.length };
 }
 
-/** Reads, or says that this place is lost: a bad sector here must not hide the copy elsewhere. */
+/**
+ * Reads into `target`; false when the place cannot be read. A bad sector must not end the search: a
+ * copy lies elsewhere.
+ */
 async function isReadable(
   storage: Storage,
   target: Uint8Array,
@@ -73,7 +76,10 @@ async function isReadable(
   }
 }
 
-/** True when no two banks of a slot share bytes; otherwise few bytes could pose as endless metadata. */
+/**
+ * True when no two banks of a snapshot slot share bytes. Without this check a small file could
+ * claim endless metadata.
+ */
 function areDisjoint(banks: readonly BankDescriptor[]): boolean {
   const sorted = banks.toSorted((a, b) => a.offsetBytes - b.offsetBytes);
   return sorted.every((bank, k) => {
@@ -82,7 +88,7 @@ function areDisjoint(banks: readonly BankDescriptor[]): boolean {
   });
 }
 
-/** Checks one bank and returns its page map, or says what is wrong. */
+/** Checks one bank. Returns the open bank, or a text that says what is wrong. */
 async function openBank(
   storage: Storage,
   bank: BankDescriptor,
@@ -113,7 +119,10 @@ async function openBank(
   return { offsetBytes, pageCount, pageMap: head.subarray(MAP_OFFSET, MAP_OFFSET + pageCount) };
 }
 
-/** True when both slots describe the same snapshot, so that each one's banks serve the other. */
+/**
+ * True when both snapshot slots describe the same snapshot. Then the banks of one can replace those
+ * of the other.
+ */
 function isTwin(a: SnapshotSlot, b: SnapshotSlot): boolean {
   return (
     a.version === b.version &&
@@ -134,36 +143,36 @@ class SnapshotOpener {
     this.#fileBytes = fileBytes;
   }
 
-  async readSlot(slotNumber: number): Promise<SlotState> {
+  async readSnapshotSlot(slotNumber: number): Promise<SlotState> {
     const { slotFormat } = this.#header;
     const bytes = Buffer.allocUnsafeSlow(slotReadBytes(slotFormat));
     const state = (await isReadable(this.#storage, bytes, slotOffsetOf(slotFormat, slotNumber - 1)))
       ? decodeSlot(bytes, slotFormat)
       : 'unreadable';
     if (state === 'bad limits' || state === 'bad checksum' || state === 'unreadable') {
-      this.damage.push(`slot ${slotNumber}: ${state}`);
+      this.damage.push(`snapshot slot ${slotNumber}: ${state}`);
     }
     return state;
   }
 
-  /** All banks of a candidate, or undefined when one is lost. */
+  /** All banks of a candidate; undefined when a bank and its copy are lost. */
   async banks(candidate: Candidate, others: readonly Candidate[]): Promise<OpenBank[] | undefined> {
     const { slot, slotNumber } = candidate;
     if (slot.endOfFileBytes > this.#fileBytes) {
       this.damage.push(
-        `slot ${slotNumber}: needs ${slot.endOfFileBytes} B, the file has ${this.#fileBytes} B`,
+        `snapshot slot ${slotNumber}: needs ${slot.endOfFileBytes} B, the file has ${this.#fileBytes} B`,
       );
       return undefined;
     }
     if (!areDisjoint(slot.banks)) {
-      this.damage.push(`slot ${slotNumber}: banks overlap`);
+      this.damage.push(`snapshot slot ${slotNumber}: banks overlap`);
       return undefined;
     }
     const twin = others.find((other) => other !== candidate && isTwin(other.slot, slot));
     const opened: OpenBank[] = [];
     for (const [index, bank] of slot.banks.entries()) {
       const open =
-        (await this.#bank(bank, slot, `slot ${slotNumber} bank ${index}`)) ??
+        (await this.#bank(bank, slot, `snapshot slot ${slotNumber} bank ${index}`)) ??
         (twin && (await this.#bank(twin.slot.banks[index] ?? bank, slot, `copy of bank ${index}`)));
       if (!open) return undefined;
       opened.push(open);
@@ -192,7 +201,7 @@ function noSnapshot(
 ): Error {
   if (slots.every((slot) => slot.state === 'empty')) {
     return new FormatError('FORMAT_TRUNCATED', `${name}: holds no committed snapshot`, {
-      hint: 'its session was stopped before the commit; the file can be removed',
+      hint: 'the session that wrote it was stopped before the commit; the file can be removed',
     });
   }
   if (isCut) {
@@ -208,9 +217,10 @@ function noSnapshot(
 }
 
 /**
- * Opens a container's newest readable snapshot.
+ * Opens the newest readable snapshot of a container. `storage` stays the caller's.
  *
- * @throws {@link FormatError} `FORMAT_BAD_MAGIC`, `FORMAT_UNSUPPORTED`, `FORMAT_TRUNCATED`, `FORMAT_BOUNDS`
+ * @throws {@link FormatError} `FORMAT_BAD_MAGIC`, `FORMAT_UNSUPPORTED`, `FORMAT_TRUNCATED`,
+ *   `FORMAT_BOUNDS`
  * @throws {@link IntegrityError} `INTEGRITY_CRC_MISMATCH`
  */
 export async function openSnapshot(storage: Storage): Promise<OpenSnapshot> {
@@ -219,7 +229,7 @@ export async function openSnapshot(storage: Storage): Promise<OpenSnapshot> {
   await storage.read(page, 0);
   const header = decodeHeader(page, storage.name);
   const opener = new SnapshotOpener(storage, header, fileBytes);
-  const states = [await opener.readSlot(1), await opener.readSlot(2)];
+  const states = [await opener.readSnapshotSlot(1), await opener.readSnapshotSlot(2)];
   const slots = states.map((state, index) => report(state, index + 1));
   const candidates = states
     .flatMap((state, index): Candidate[] =>

@@ -1,6 +1,6 @@
 /**
- * Cross-checks of a container's metadata that reading alone does not need: usage counters, both indexes,
- * and that no two stored blocks overlap. Memory: 20 bytes per stored block.
+ * Checks of a container's metadata that plain reading does not need: usage counters, both indexes,
+ * and that no two stored blocks overlap. Memory: 20 bytes for each stored block.
  */
 import { BackupError, FormatError } from '../../core/errors.ts';
 import type { ContainerReader } from './containerReader.ts';
@@ -24,7 +24,10 @@ class StructureCheck {
   readonly #reader: ContainerReader;
   readonly #usage: Uint32Array;
   readonly #offsets: Float64Array;
-  /** Per block: the key of its index, as far as it fits; the indexes are in another order than the store. */
+  /**
+   * For each block: the start of its key in its index. The indexes have another order than the
+   * store, so the keys are kept here.
+   */
   readonly #keys: Uint32Array;
   readonly #maxReferences: number;
   #references = 0;
@@ -66,7 +69,10 @@ class StructureCheck {
     }
   }
 
-  /** Every reference names a block of its own length and digest. */
+  /**
+   * Counts the references of an item, and checks that each names a block of the same length and
+   * digest.
+   */
   async #countReferences(item: ContainerItem): Promise<void> {
     for await (const { index, blockId, digest, lengthBytes } of this.#reader.references(item)) {
       if (++this.#references > this.#maxReferences) {
@@ -107,7 +113,9 @@ class StructureCheck {
     }
   }
 
-  /** Keys ascend, every record fits its block, and there are as many as the store says. */
+  /**
+   * Checks that every record of an index has the key of its block, and that their number is right.
+   */
   async #checkIndex(kind: 'free' | 'dedup', root: number, expected: number): Promise<void> {
     if (root === NO_PAGE) {
       if (kind === 'free' && expected > 0) this.#report(`${kind} index: missing`);
@@ -128,13 +136,15 @@ class StructureCheck {
   }
 }
 
-/** Start of the record that an index holds of a block; 0 for a block in no index. */
+/** Start of the key of a block in its index; 0 for a block in no index. */
 function keyOf(block: BlockStoreRow): number {
   if (block.usageCount === 0) return block.allocatedBytes;
   return block.isDeduplicated ? Buffer.from(block.digest).readUInt32LE(0) : 0;
 }
 
-/** Cross-checks the metadata; returns one line per problem, none for a sound container. */
+/**
+ * Checks the metadata. Returns one line for each problem, at most 100; none for a sound container.
+ */
 export async function checkStructure(
   reader: ContainerReader,
   items: readonly ContainerItem[],

@@ -1,10 +1,12 @@
-/** Reads vectors and blobs: checks root, chain and counts, then gives records by index or in order. */
+/**
+ * Reads vectors and blobs: checks root, chain and counts, then gives records by index or in order.
+ */
 import { FormatError } from '../../core/errors.ts';
 import { BLOB_PAGE_BYTES, NO_PAGE, PAGE_BYTES, readPageId, viewOf } from '../format/layout.ts';
 import type { PageReader } from './pageReader.ts';
 import { TABLE_WORDS, type TableRule, tablePagesFor, wordOf } from '../format/vectorTables.ts';
 
-/** Group ids in the header of the fifth table page by the ×4 rule. */
+/** Number of group ids in the header of the fifth table page by the ×4 rule. */
 const FIFTH_GROUP = 12;
 
 export class VectorReader {
@@ -31,8 +33,12 @@ export class VectorReader {
   }
 
   /**
-   * @throws {@link FormatError} `FORMAT_BOUNDS` when the count needs more pages than there are,
-   *   `FORMAT_STRUCTURE` for a wrong root, a looping or a short chain of table pages.
+   * Opens a vector of `count` records of `recordBytes` each.
+   *
+   * @param what - name of the vector for error texts.
+   * @throws {@link FormatError} `FORMAT_BOUNDS` when the count needs more pages than there are
+   * @throws {@link FormatError} `FORMAT_STRUCTURE` for a wrong root, or a chain of table pages
+   *   that loops or ends early
    */
   static async open(
     pages: PageReader,
@@ -57,12 +63,12 @@ export class VectorReader {
     return new VectorReader(pages, recordBytes, count, tableIds, rule);
   }
 
-  /** Pages that the records need. */
+  /** Number of pages that the records need. */
   get pageCount(): number {
     return Math.ceil(this.count / this.#perPage);
   }
 
-  /** Record `index`; a view that is read only. */
+  /** Record `index`: a view that the caller must not change. */
   async record(index: number): Promise<Buffer> {
     if (!(index >= 0 && index < this.count)) {
       throw new FormatError(
@@ -75,7 +81,7 @@ export class VectorReader {
     return page.subarray(at, at + this.#recordBytes);
   }
 
-  /** All records in order, with their index. */
+  /** All records in order, with their index. The views must not be changed. */
   async *records(): AsyncGenerator<[number, Buffer]> {
     for (let first = 0; first < this.count; first += this.#perPage) {
       const page = await this.#dataPage(first / this.#perPage);
@@ -95,7 +101,10 @@ export class VectorReader {
   }
 }
 
-/** Ids of the table pages. A chain longer than `maxTables` loops, or claims what the count does not need. */
+/**
+ * Ids of the table pages. A chain longer than `maxTables` loops, or has more pages than the count
+ * needs.
+ */
 async function walkTables(
   pages: PageReader,
   root: number,
@@ -109,7 +118,10 @@ async function walkTables(
     }
     const view = viewOf(await pages.read(id));
     if (ids.length === 0 && readPageId(view, 8) !== root) {
-      throw new FormatError('FORMAT_STRUCTURE', `${pages.name}: ${what}: root ${root} is no root`);
+      throw new FormatError(
+        'FORMAT_STRUCTURE',
+        `${pages.name}: ${what}: page ${root} is not a root`,
+      );
     }
     ids.push(id);
     id = readPageId(view, 0);
@@ -117,7 +129,9 @@ async function walkTables(
   return ids;
 }
 
-/** Beyond four table pages two layouts exist; the header of the fifth page tells them apart. */
+/**
+ * Above four table pages two layouts exist. The header of the fifth page tells which one this is.
+ */
 async function detectRule(pages: PageReader, tableIds: readonly number[]): Promise<TableRule> {
   const fifth = tableIds[4];
   if (fifth === undefined) return 'geometric';

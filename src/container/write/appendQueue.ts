@@ -1,7 +1,7 @@
 /**
- * Sequential appends to a container with few, large writes: pieces that arrive while writes are under way
- * go out together in one vectored write. Two writes at most are in flight, so that the thread pool of
- * libuv stays free for reads, and a sync beside them.
+ * Sequential appends to a container, with few, large writes. Pieces that arrive while writes are
+ * under way leave together in one vectored write. At most two writes and one sync are in flight.
+ * The other threads of libuv's pool stay free for reads.
  */
 import { SyncAhead } from '../../core/fileWrites.ts';
 import { type BusyClock, clockOf, type StageStats } from '../../core/stats.ts';
@@ -16,7 +16,7 @@ interface Piece {
 }
 
 interface Drain {
-  /** Pieces that have to be settled. */
+  /** Number of pieces that must be settled first. */
   readonly untilPiece: number;
   readonly resolve: () => void;
 }
@@ -27,7 +27,7 @@ export class AppendQueue {
   readonly #syncs: SyncAhead;
   readonly #stats: StageStats;
   readonly #waiting: Piece[] = [];
-  /** First piece number of each batch in flight. */
+  /** Number of the first piece of each batch in flight. */
   readonly #inFlight = new Set<number>();
   #drains: Drain[] = [];
   #nextOffset: number;
@@ -42,18 +42,24 @@ export class AppendQueue {
     this.#syncs = new SyncAhead(() => storage.sync());
   }
 
-  /** An error of a write or of a sync beside them; every later append is pointless. */
+  /** First error of a write, or of a sync between them. Nothing can be appended after it. */
   get failure(): Error | undefined {
     return this.#failure ?? this.#syncs.failure;
   }
 
-  /** Queues `bytes` behind everything queued before. `onWritten` runs once, also after a failed write. */
+  /**
+   * Queues `bytes` after everything queued before. The bytes must not change until `onWritten` is
+   * called. It is called once, also after a failed write.
+   */
   push(bytes: Uint8Array, onWritten: () => void): void {
     this.#waiting.push({ bytes, onWritten });
     this.#pump();
   }
 
-  /** Waits for the pieces queued before this call; rejects with what {@link failure} is then. */
+  /**
+   * Waits for the pieces queued before this call. Rejects with {@link failure} when there is one
+   * then.
+   */
   async drain(): Promise<void> {
     const untilPiece = this.#startedPieces + this.#waiting.length;
     if (this.#settledPieces() < untilPiece) {
@@ -62,7 +68,7 @@ export class AppendQueue {
     if (this.failure) throw this.failure;
   }
 
-  /** Waits until nothing at all is under way, the sync beside the writes included. */
+  /** Waits until no write and no sync is under way. */
   async settle(): Promise<void> {
     try {
       await this.drain();
@@ -71,12 +77,12 @@ export class AppendQueue {
     }
   }
 
-  /** Goes on at `offsetBytes`; only while idle. */
+  /** The next piece goes to `offsetBytes`. Call it only while nothing is queued or in flight. */
   moveTo(offsetBytes: number): void {
     this.#nextOffset = offsetBytes;
   }
 
-  /** Number of leading pieces that are written or failed. */
+  /** Number of pieces, from the first one on, that are all written or failed. */
   #settledPieces(): number {
     return Math.min(this.#startedPieces, ...this.#inFlight);
   }

@@ -1,14 +1,15 @@
 /**
- * What a disk's sink collects while blocks arrive: the map of a full file, or the patch records of an
- * increment. Sparse and compact: 4 bytes a block under a used table, 12 bytes a patch record.
+ * Maps that the sink of a disk fills while blocks arrive: the map of a full file, or the patch
+ * records of an increment. They are sparse: 4 bytes for each block of a used table, 12 bytes for
+ * each patch record.
  */
 import { invariant } from '../../core/errors.ts';
 import { TABLE_BLOCKS } from '../format/layout.ts';
 import { ZERO_BLOCK_ID } from '../format/records.ts';
 
-/** Block ids of a full file; blocks without one are zero. */
+/** Block ids of a full file. A block without an id is zero. */
 export class FileMap {
-  /** Per used table: block id + 1, 0 for zero blocks. */
+  /** For each used table: block id + 1; 0 for a zero block. */
   readonly #tables = new Map<number, Uint32Array>();
 
   set(index: number, blockId: number): void {
@@ -34,7 +35,7 @@ export class FileMap {
     return id === 0 ? ZERO_BLOCK_ID : id - 1;
   }
 
-  /** Ids of all stored blocks, one per reference. */
+  /** Ids of all stored blocks, one for each reference to them. */
   *blockIds(): Generator<number> {
     for (const ids of this.#tables.values()) for (const id of ids) if (id > 0) yield id - 1;
   }
@@ -42,7 +43,7 @@ export class FileMap {
 
 const CHUNK_RECORDS = 4096;
 
-/** Patch records of an increment, ascending by block index. */
+/** Patch records of an increment. They must be added in ascending order of the block index. */
 export class PatchList {
   readonly #indexes: Float64Array[] = [];
   readonly #ids: Uint32Array[] = [];

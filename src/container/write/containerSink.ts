@@ -1,6 +1,6 @@
 /**
- * Last stage of a backup: appends the blocks of one disk to an open container and keeps its map and its
- * fingerprints. Several sinks may share one writer.
+ * Last stage of a backup. It appends the blocks of one disk to an open container. It also keeps the
+ * map and the fingerprints of the disk. Several sinks may share one writer.
  */
 import { Writable } from 'node:stream';
 import { assertNever } from '../../core/errors.ts';
@@ -11,10 +11,13 @@ import type { Sink } from '../../flow/connect.ts';
 import { FileMap, PatchList } from './blockMaps.ts';
 import type { ContainerWriter } from './containerWriter.ts';
 
-/** What a disk's chain brought; bytes are of the disk unless the name says stored. */
+/**
+ * Result of the chain of one disk. Byte counts are plain bytes of the disk unless the name says
+ * stored.
+ */
 export interface DiskContent {
   readonly task: DiskTask;
-  /** A map for a full image, patch records for an increment. */
+  /** A map for a full image; patch records for an increment. */
   readonly blocks: FileMap | PatchList;
   /** Fingerprints of the whole disk at this point. */
   readonly fingerprints: FingerprintMap;
@@ -26,7 +29,7 @@ export interface DiskCounts {
   duplicateBlocks: number;
   zeroBytes: number;
   unchangedBytes: number;
-  /** Plain bytes of blocks that were recorded as data. */
+  /** Plain bytes of the blocks that were recorded as data. */
   changedBytes: number;
   /** Bytes of their stored form, without padding to the cluster. */
   storedBytes: number;
@@ -37,9 +40,12 @@ export interface ContainerSinkOptions {
   readonly writer: ContainerWriter;
   /** True when the disk becomes an increment on its parent. */
   readonly isIncrement: boolean;
-  /** The parent's fingerprints, cut to this disk's size, or empty; the sink takes them over. */
+  /**
+   * The parent's fingerprints, cut to the size of this disk; empty for a full. The sink changes
+   * them.
+   */
   readonly fingerprints: FingerprintMap;
-  /** Blocks taken and the time that writes of this disk were under way. */
+  /** Counts the blocks taken, and the time that writes of this disk were under way. */
   readonly stats: StageStats;
 }
 
@@ -75,12 +81,15 @@ export class ContainerSink extends Writable {
     done(failure);
   }
 
-  /** Ends when every byte of this container is handed to the operating system; slots are free then. */
+  /**
+   * Ends when every byte appended so far is handed to the operating system. The slots are free
+   * then.
+   */
   override _final(done: (error?: Error | null) => void): void {
     this.#writer.drain().then(() => done(), done);
   }
 
-  /** Writes in flight still use slots, so closing waits for them, whatever became of the chain. */
+  /** Writes in flight still use slots. So closing waits for them, also after a failure. */
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     const settled = (): void => done(error);
     this.#writer.drain().then(settled, settled);
@@ -124,7 +133,7 @@ export class ContainerSink extends Writable {
   }
 }
 
-/** Makes the sink of one disk. It releases every slot it gets. */
+/** Makes the sink of one disk. It releases every slot that it gets. */
 export function createContainerSink(
   options: ContainerSinkOptions,
 ): ContainerSink & Sink<SinkBlock> {

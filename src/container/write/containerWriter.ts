@@ -1,8 +1,8 @@
 /**
- * Writes one VBK or VIB: blocks as they come, metadata at the end, two slots by the commit protocol.
+ * Writes one VBK or VIB: blocks as they come, metadata at the end, then both snapshot slots.
  *
- * Until the first slot is on stable storage the file holds no valid snapshot and can be thrown away. Not
- * verified against Veeam's own software; docs/format-vbk.md says what is verified by whom.
+ * Before the first snapshot slot is on stable storage the file holds no valid snapshot.
+ * Not verified against Veeam's own software; docs/format-vbk.md says who verified what.
  */
 import { FormatError, invariant, UsageError } from '../../core/errors.ts';
 import { createStageStats, type StageStats } from '../../core/stats.ts';
@@ -37,9 +37,9 @@ import type { Storage } from '../storage.ts';
 export interface ContainerWriterOptions {
   /** Block size of every file in the container: 256 KiB, 512 KiB, 1 MiB, 2 MiB, 4 MiB or 8 MiB. */
   readonly blockSizeBytes: number;
-  /** @defaultValue 9, the production geometry; 0 and 5 make small files for tests. */
+  /** @defaultValue 9, as in Veeam's own files. 0 and 5 make small files for tests. */
   readonly slotFormat?: number | undefined;
-  /** Time and bytes of block writes. */
+  /** Counts the time and the bytes of block writes. */
   readonly stats?: StageStats | undefined;
 }
 
@@ -67,7 +67,7 @@ function checkName(name: string): void {
   }
 }
 
-/** A folder under construction. */
+/** A folder of the container, to which items are added. */
 export interface FolderHandle {
   readonly items: WriterItem[];
 }
@@ -95,9 +95,8 @@ export class ContainerWriter {
   }
 
   /**
-   * Starts a container in an empty storage: writes header and empty slots.
-   *
-   * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`
+   * Starts a container in an empty storage: writes the header and makes room for the snapshot
+   * slots. `storage` stays the caller's, who closes it after `commit` or `settle`.
    */
   static async create(storage: Storage, options: ContainerWriterOptions): Promise<ContainerWriter> {
     const { blockSizeBytes, slotFormat = PRODUCTION_SLOT_FORMAT } = options;
@@ -112,22 +111,23 @@ export class ContainerWriter {
     return writer;
   }
 
-  /** Bytes of the file so far, queued writes included. */
+  /** Bytes of the file so far, with the queued writes. */
   get endBytes(): number {
     return this.#endBytes;
   }
 
-  /** The first error of a block write or of a commit; nothing can be added after it. A sink checks it per block. */
+  /** First error of a block write or of a commit. Nothing can be added after it. */
   get failure(): Error | undefined {
     return this.#commitFailure ?? this.#queue.failure;
   }
 
   /**
-   * Takes one packed block and its slot, which is released when its bytes are written, or at once when an
-   * equal block (MD5, fingerprint and length) is stored already.
+   * Takes one packed block with its slot of the slab. The slot is released when its bytes are
+   * written. When an equal block (MD5, fingerprint and length) is already stored, it is released
+   * immediately.
    *
    * @param onWritten - called when the slot is free again.
-   * @returns the block id and whether bytes were added.
+   * @returns the block id, and whether the block is new in this container.
    */
   append(
     block: PackedBlock,
@@ -162,7 +162,7 @@ export class ContainerWriter {
     return { blockId, isNew: true };
   }
 
-  /** Adds a folder at the top of the tree. */
+  /** Adds a folder at the top of the tree. @throws `FORMAT_BOUNDS` for a bad name */
   addFolder(name: string, properties: readonly Property[]): FolderHandle {
     checkName(name);
     const items: WriterItem[] = [];
@@ -170,7 +170,7 @@ export class ContainerWriter {
     return { items };
   }
 
-  /** Adds a file whose blocks were appended before. */
+  /** Adds a file. Its blocks were appended before. @throws as {@link addFolder} */
   addFile(
     folder: FolderHandle,
     file: { name: string; sizeBytes: number; map: FileMap; properties?: readonly Property[] },
@@ -179,7 +179,7 @@ export class ContainerWriter {
     folder.items.push({ kind: 'file', ...file });
   }
 
-  /** Adds the changes of one disk; `sizeBytes` is the size of the whole disk at this point. */
+  /** Adds the changes of one disk. `sizeBytes` is the size of the whole disk at this point. */
   addIncrement(
     folder: FolderHandle,
     item: { name: string; sizeBytes: number; patches: PatchList; properties?: readonly Property[] },
@@ -189,10 +189,9 @@ export class ContainerWriter {
   }
 
   /**
-   * Adds a small file from memory, block by block: `blockAt` gives the plain bytes of a block, or undefined
-   * for zeros. The returned buffer may be reused for the next block.
-   *
-   * @param options.compress - false stores plain and outside the dedup index, as Veeam does with summary.xml.
+   * Adds a small file from memory. `blockAt` gives the plain bytes of a block, undefined for zeros;
+   * it may return the same buffer again for the next block. With `compress: false` the file is
+   * stored plain and outside the deduplication index, as Veeam does with summary.xml.
    */
   async addContent(
     folder: FolderHandle,
@@ -214,7 +213,7 @@ export class ContainerWriter {
     await this.#queue.drain();
   }
 
-  /** Waits until the storage is not used any more; before it is closed without a commit. */
+  /** Waits until the storage is no longer used. Needed before it is closed without a commit. */
   async settle(): Promise<void> {
     await this.#queue.settle();
   }
@@ -222,9 +221,10 @@ export class ContainerWriter {
   /**
    * Makes everything added so far the content of the container.
    *
-   * Order: data, sync; banks and their copy, sync; the slot that readers would not choose today, sync —
-   * this is the commit — and the other slot, sync. Banks of earlier commits stay untouched. After a commit
-   * that failed it is not known which snapshot the file holds, so the writer takes nothing more.
+   * Order: data, sync; banks and their copy, sync; one snapshot slot, sync; the other one, sync.
+   * The first one is the slot that readers would not choose now; its sync is the commit. Banks of
+   * earlier commits stay untouched. After a failed commit it is unknown which snapshot the file
+   * holds, so the writer takes nothing more.
    */
   async commit(): Promise<void> {
     if (this.failure) throw this.failure;
@@ -247,15 +247,18 @@ export class ContainerWriter {
     const second = await copyBanks(this.#storage, first.banks, startBytes, first.endBytes);
     await this.#storage.sync();
     const common = { version: this.#version + 1, endOfFileBytes: second.endBytes, roots };
-    await this.#writeSlot(this.#version === 0 ? 0 : 1, { ...common, banks: first.banks });
-    await this.#writeSlot(this.#version === 0 ? 1 : 0, { ...common, banks: second.banks });
+    await this.#writeSnapshotSlot(this.#version === 0 ? 0 : 1, { ...common, banks: first.banks });
+    await this.#writeSnapshotSlot(this.#version === 0 ? 1 : 0, { ...common, banks: second.banks });
     this.#version++;
     this.#endBytes = second.endBytes;
     this.#queue.moveTo(second.endBytes);
   }
 
-  /** At rest both slots hold the same version and readers choose slot 1, so a later commit starts with slot 2. */
-  async #writeSlot(slotIndex: number, slot: SnapshotSlot): Promise<void> {
+  /**
+   * After a commit both snapshot slots hold the same version, and readers choose slot 1. So a later
+   * commit writes slot 2 first: until its sync, slot 1 still gives the old snapshot.
+   */
+  async #writeSnapshotSlot(slotIndex: number, slot: SnapshotSlot): Promise<void> {
     const offsetBytes = slotOffsetOf(this.#slotFormat, slotIndex);
     await this.#storage.write([encodeSlot(slot, this.#slotFormat)], offsetBytes);
     await this.#storage.sync();

@@ -1,7 +1,8 @@
 /**
- * Streams metadata pages into banks. Pages are appended in order and never changed, except the three roots
- * with fixed ids (0:0 directory, 0:1 block store, 0:2 free index), which wait in the first bank. A bank is
- * written as soon as it is full, so memory stays at two banks whatever the size of the metadata.
+ * Writes metadata pages into banks. Pages are appended in order and never changed, except three
+ * roots with fixed ids: 0:0 directory, 0:1 block store, 0:2 free index. These roots wait in the
+ * first bank. A full bank is written at once, so memory stays at two banks for any size of the
+ * metadata.
  */
 import type { EncodeRecord } from '../format/indexTree.ts';
 import { crc32c } from '../../core/crc32.ts';
@@ -29,13 +30,16 @@ export class MetadataWriter {
   readonly #maxBanks: number;
   readonly #startBytes: number;
   readonly #banks: BankDescriptor[] = [];
-  /** Images of the first and of the current bank: header page, pages, room for the zero page behind. */
+  /**
+   * Images of the first and of the current bank: header page, pages, room for the zero page after
+   * them.
+   */
   readonly #firstBank: Buffer = Buffer.alloc(FULL_BANK_BYTES);
   #bank: Buffer = this.#firstBank;
   #bankIndex = 0;
   #pageCount: number;
 
-  /** @param reservedPages - pages of bank 0 that are filled later by {@link setReserved}. */
+  /** @param reservedPages - number of pages of bank 0 that {@link setReserved} fills later. */
   constructor(storage: Storage, startBytes: number, maxBanks: number, reservedPages: number) {
     this.#storage = storage;
     this.#startBytes = startBytes;
@@ -43,13 +47,17 @@ export class MetadataWriter {
     this.#pageCount = reservedPages;
   }
 
-  /** Id that the page `ahead` appends from now will get. */
+  /** Id of the page that is appended after `ahead` more pages. */
   nextPageId(ahead = 0): number {
     const flat = this.#bankIndex * BANK_MAX_PAGES + this.#pageCount + ahead;
     return makePageId(Math.floor(flat / BANK_MAX_PAGES), flat % BANK_MAX_PAGES);
   }
 
-  /** Appends one page; `fill` gets it zeroed. */
+  /**
+   * Appends one page. `fill` gets the page filled with zeros.
+   *
+   * @returns the id of the page
+   */
   async append(fill: (page: Buffer) => void): Promise<number> {
     if (this.#pageCount === BANK_MAX_PAGES) await this.#nextBank();
     const pageId = this.nextPageId();
@@ -65,7 +73,7 @@ export class MetadataWriter {
   /**
    * Writes a vector of fixed-size records.
    *
-   * @param reservedRoot - page of bank 0 to use as root; otherwise the root is appended.
+   * @param reservedRoot - page of bank 0 for the root; without it the root is appended.
    * @returns the id of the root page.
    */
   async vector(
@@ -93,7 +101,7 @@ export class MetadataWriter {
     return tableIds[0] ?? NO_PAGE;
   }
 
-  /** Writes a byte string over linked pages; returns the id of its first page. */
+  /** Writes bytes over linked pages; returns the id of the first page. */
   async blob(bytes: Uint8Array): Promise<number> {
     const pages = Math.max(1, Math.ceil(bytes.length / BLOB_PAGE_BYTES));
     const firstId = this.nextPageId();
@@ -108,7 +116,10 @@ export class MetadataWriter {
     return firstId;
   }
 
-  /** Writes the last banks; returns the descriptors and the first byte behind them. */
+  /**
+   * Writes the last banks. Returns the descriptors of all banks and the offset of the first byte
+   * after them.
+   */
   async finish(): Promise<{ banks: BankDescriptor[]; endBytes: number }> {
     if (this.#bankIndex > 0) {
       await this.#writeBank(this.#bank, this.#bankIndex, this.#pageCount);
@@ -150,11 +161,14 @@ export class MetadataWriter {
     this.#bankIndex++;
     this.#pageCount = 0;
     if (this.#bankIndex >= this.#maxBanks) {
-      throw new FormatError('FORMAT_BOUNDS', `${this.#storage.name}: more metadata than banks`);
+      throw new FormatError(
+        'FORMAT_BOUNDS',
+        `${this.#storage.name}: the metadata does not fit the banks`,
+      );
     }
   }
 
-  /** Banks in front of `bankIndex` are full, so its place is known. */
+  /** All banks before `bankIndex` are full, so the place of this one is known. */
   async #writeBank(image: Buffer, bankIndex: number, usedPages: number): Promise<void> {
     const pageCount = Math.max(BANK_MIN_PAGES, usedPages);
     invariant(usedPages <= BANK_MAX_PAGES, 'bank overflow');
@@ -168,7 +182,10 @@ export class MetadataWriter {
   }
 }
 
-/** Copies finished banks to the place right behind them, as the second slot's own copy. */
+/**
+ * Copies finished banks to the place right after them. The copy belongs to the second snapshot
+ * slot.
+ */
 export async function copyBanks(
   storage: Storage,
   banks: readonly BankDescriptor[],

@@ -1,4 +1,4 @@
-/** Turns the items and the block store of a writer into metadata pages. */
+/** Writes the items and the block store of a container as metadata pages. */
 import { blockCountOf, blockLengthAt } from '../../core/units.ts';
 import { createHash } from 'node:crypto';
 import type { FileMap, PatchList } from './blockMaps.ts';
@@ -35,7 +35,7 @@ import {
 } from '../format/records.ts';
 import type { SnapshotRoots } from '../format/snapshotSlots.ts';
 
-/** Pages of bank 0 that hold the three roots whose places readers hard-code. */
+/** Pages of bank 0 for the three roots whose places readers take for granted. */
 const DIRECTORY_PAGE = 0;
 const STORE_PAGE = 1;
 const FREE_PAGE = 2;
@@ -126,7 +126,9 @@ class SnapshotWriter {
     );
   }
 
-  /** A table of one block names that block's size, as the genuine file does. */
+  /**
+   * A table of one block holds the length of that block as its block size. A genuine file does so.
+   */
   async #table(item: FileItem, table: number, blockCount: number): Promise<TableDescriptor> {
     const firstBlock = table * TABLE_BLOCKS;
     const count = Math.min(TABLE_BLOCKS, blockCount - firstBlock);
@@ -161,7 +163,9 @@ class SnapshotWriter {
     return { index, lengthBytes, blockId, digest };
   }
 
-  /** MD5 of that many zero bytes; only the block size and short tails occur. */
+  /**
+   * MD5 of that many zero bytes. Only the block size and the lengths of short last blocks occur.
+   */
   #zeroDigest(lengthBytes: number): Uint8Array {
     let digest = this.#zeroDigests.get(lengthBytes);
     if (!digest) {
@@ -172,7 +176,7 @@ class SnapshotWriter {
   }
 }
 
-/** Writes directory, block store and both indexes; returns their roots. */
+/** Writes the directory, the block store and both indexes; returns their roots. */
 export async function writeSnapshot(
   metadata: MetadataWriter,
   items: readonly WriterItem[],

@@ -1,9 +1,9 @@
 /**
- * Third stage: ranged reads into raw slots, several at once. Content that is all zero becomes a zero run
- * while it is still in cache; short reads are errors; a failed block is read again into the same slot.
+ * Third stage: ranged reads into raw slots, several at once. A block that is all zero becomes a
+ * zero run. Short reads are errors. A failed block is read again into the same slot.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { BackupError, TransferError } from '../../core/errors.ts';
+import { retry } from '../../core/retry.ts';
 import { type BusyClock, clockOf, type StageStats } from '../../core/stats.ts';
 import type {
   BlockDevice,
@@ -22,15 +22,15 @@ export interface BlockReaderOptions {
   readonly device: BlockDevice;
   readonly lease: SlabLease;
   readonly stats: StageStats;
-  /** Reads in flight. @defaultValue 4 */
+  /** Most reads at once. @defaultValue 4 */
   readonly readers?: number | undefined;
-  /** Tries per block for errors that are marked retryable, and for short reads. @defaultValue 3 */
+  /** Tries per block for retryable errors; short reads are among them. @defaultValue 3 */
   readonly attempts?: number | undefined;
-  /** Pause before the second try; doubles with each further one. @defaultValue 200 */
+  /** Pause before the second try. Each further one is twice as long. @defaultValue 200 */
   readonly retryDelayMs?: number | undefined;
 }
 
-/** A block that was read and is all zero. */
+/** The record of a block that was read and is all zero. */
 export function zeroBlock(block: WantedBlock): ZeroRun {
   const { diskId, index, offsetBytes, lengthBytes } = block;
   return { kind: 'zero', diskId, index, offsetBytes, lengthBytes, blockCount: 1 };
@@ -53,25 +53,27 @@ function shortRead(task: DiskTask, block: WantedBlock, actualBytes: number): Tra
   );
 }
 
-/** What a disk's reads have in common, whoever makes them. */
+function isRetryable(error: unknown): boolean {
+  return error instanceof BackupError && error.retryable;
+}
+
+/** Reads blocks of one disk into raw slots, for every stage that does so. */
 export class BlockReads {
   readonly #options: BlockReaderOptions;
-  readonly #attempts: number;
   readonly #clock: BusyClock;
   readonly #slotWait: BusyClock;
   readonly #zeros: Buffer;
 
   constructor(options: BlockReaderOptions) {
     this.#options = options;
-    this.#attempts = options.attempts ?? 3;
     this.#clock = clockOf(options.stats);
     this.#slotWait = clockOf(options.stats, 'waitSlotMs');
     this.#zeros = Buffer.alloc(options.task.blockSizeBytes);
   }
 
   /**
-   * Waits for a slot and gives it to `work`, which makes a record of the block: with the slot, or without,
-   * and then it is released here.
+   * Waits for a slot and gives it to `work`, which makes the record of the block. The slot is
+   * released here when the record does not carry it.
    */
   async withSlot<Out extends DataBlock | HashedBlock | ZeroRun>(
     block: WantedBlock,
@@ -87,7 +89,7 @@ export class BlockReads {
     return [record];
   }
 
-  /** Has the device read the block into the slot, repeatedly where that makes sense. */
+  /** Reads the block from the device into the slot. Retryable errors are repeated. */
   async read(block: WantedBlock, slot: Slot, signal: AbortSignal): Promise<DataBlock | ZeroRun> {
     const { diskId, index, offsetBytes, lengthBytes } = block;
     const bytes = slot.bytes.subarray(0, lengthBytes);
@@ -97,26 +99,19 @@ export class BlockReads {
   }
 
   async #fill(bytes: Buffer, block: WantedBlock, signal: AbortSignal): Promise<void> {
-    const { device, retryDelayMs = 200, task } = this.#options;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        const actualBytes = await device.readInto(bytes, block.offsetBytes, signal);
-        if (actualBytes !== bytes.length) throw shortRead(task, block, actualBytes);
-        return;
-      } catch (error) {
-        const retryable = error instanceof BackupError && error.retryable;
-        if (!retryable || attempt >= this.#attempts) throw error;
-        await delay(retryDelayMs * 2 ** (attempt - 1), undefined, { signal });
-      }
-    }
+    const { attempts = 3, device, retryDelayMs: firstDelayMs = 200, task } = this.#options;
+    await retry({ attempts, firstDelayMs, shouldRetry: isRetryable, signal }, async () => {
+      const actualBytes = await device.readInto(bytes, block.offsetBytes, signal);
+      if (actualBytes !== bytes.length) throw shortRead(task, block, actualBytes);
+    });
   }
 }
 
 /**
  * Makes the reader of one disk.
  *
- * Ownership: acquires one raw slot per wanted block, in record order, keeps it across retries, and passes
- * it on in the {@link DataBlock} or releases it for a zero block.
+ * Ownership: acquires one raw slot per wanted block, in record order, and keeps it across retries.
+ * Passes it on in the {@link DataBlock}, or releases it for a zero block.
  */
 export function createBlockReader(
   options: BlockReaderOptions,

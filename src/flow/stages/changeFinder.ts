@@ -1,7 +1,7 @@
 /**
- * Stage before the reader of a disk that is a file and has a parent point: worker threads look at the fingerprints
- * of several blocks in a row, and blocks that the parent holds are never read into a slot. What they cannot read is
- * left to the reader.
+ * Stage before the reader, for a disk that is a file and has a parent point. Worker threads compute
+ * the fingerprints of several consecutive blocks. A block that the parent holds is then never read
+ * into a slot. A range that they cannot read is left to the reader.
  */
 import { type BusyClock, clockOf, type StageStats } from '../../core/stats.ts';
 import { blockLengthAt } from '../../core/units.ts';
@@ -20,22 +20,26 @@ import type { SlabLease } from '../slab.ts';
 import type { Stage } from '../connect.ts';
 import type { WorkerPool } from '../../compute/workerPool.ts';
 
+/** Options of {@link createChangeFinder}. */
 export interface ChangeFinderOptions {
   readonly task: DiskTask;
   /** {@link BlockDevice.fileDescriptor} of the disk. */
   readonly fileDescriptor: number;
-  /** Threads that read. */
+  /** Threads that read the file. */
   readonly fileReadPool: WorkerPool;
-  /** The disk at the parent restore point. Must not change meanwhile. */
+  /** The disk at the parent restore point. It must not change while the stage works. */
   readonly parent: ParentDisk;
+  /** Gives the raw slots that the threads read through. */
   readonly lease: SlabLease;
-  /** Counts the blocks that need not be read any more; may be those of the reader behind. */
+  /**
+   * Counts the blocks that need not be read any more. The reader after this stage may share them.
+   */
   readonly stats: StageStats;
 }
 
 type Found = WantedBlock | ZeroRun | UnchangedRun;
 
-/** Runs in hand per thread: one at work, one waiting in the thread, one on its way. */
+/** Runs in the stage for each thread: one at work, one waiting in the thread, one on its way. */
 const RUNS_PER_THREAD = 3;
 
 class ChangeFinder {
@@ -85,7 +89,7 @@ class ChangeFinder {
       : 'wanted';
   }
 
-  /** Blocks that have to be read leave one by one, the others in runs. */
+  /** Blocks that must be read leave one by one, the others in runs. */
   #records(run: CandidateRun, states: readonly Found['kind'][]): Found[] {
     const { task, stats } = this.#options;
     const records: Found[] = [];
@@ -106,9 +110,11 @@ class ChangeFinder {
 }
 
 /**
- * Makes the change finder of one disk. A block that changes between the look and the read counts as it was read.
+ * Makes the change finder of one disk. A block may change between its fingerprint and its read;
+ * then the bytes that were read count.
  *
- * Ownership: acquires one raw slot per run, in record order, and releases it when the thread is done.
+ * Ownership: acquires one raw slot for each run, in record order, and releases it when the thread
+ * is done.
  */
 export function createChangeFinder(
   options: ChangeFinderOptions,

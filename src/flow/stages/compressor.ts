@@ -1,6 +1,7 @@
 /**
- * Fifth stage: digest, LZ4 and CRC of blocks that will be stored, in worker threads, from raw into packed
- * slots. A block that LZ4 does not make at least one cluster smaller stays plain, in its raw slot.
+ * Fifth stage: computes digest, LZ4 form and CRC of the blocks that will be stored. Worker threads
+ * do the work, from raw into packed slots. A block that LZ4 does not make at least one cluster
+ * smaller stays plain, in its raw slot.
  */
 import { clockOf, countCpu, type StageStats } from '../../core/stats.ts';
 import type { HashedBlock, PackedBlock, UnchangedRun, ZeroRun } from '../records.ts';
@@ -9,20 +10,21 @@ import type { SlabLease } from '../slab.ts';
 import type { Stage } from '../connect.ts';
 import type { WorkerPool } from '../../compute/workerPool.ts';
 
+/** Options of {@link createCompressor}. */
 export interface CompressorOptions {
   readonly pool: WorkerPool;
   readonly lease: SlabLease;
   readonly stats: StageStats;
 }
 
-/** Blocks inside the stage at once: two batches of eight for two workers. */
+/** Blocks in the stage at the same time: two batches of eight for two workers. */
 const PACK_WINDOW_BLOCKS = 16;
 
 /**
  * Makes the compressor of one disk.
  *
- * Ownership: acquires one packed slot per block, in record order; exactly one of raw and packed slot goes
- * on in the {@link PackedBlock}, the other is released here.
+ * Ownership: acquires one packed slot for each block, in record order. Exactly one of the raw and
+ * the packed slot goes on in the {@link PackedBlock}; the other is released here.
  */
 export function createCompressor(
   options: CompressorOptions,

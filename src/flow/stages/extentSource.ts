@@ -1,17 +1,21 @@
-/** First stage: asks a device for its extents and emits the plan of one disk; no bytes are read here. */
+/**
+ * First stage: asks a device for its extents and emits the plan of one disk. No bytes of the disk
+ * are read here.
+ */
 import { Readable } from 'node:stream';
 import { clockOf, type StageStats } from '../../core/stats.ts';
 import { planBlocks } from '../blockPlan.ts';
 import type { BlockDevice, DiskTask, Extent, PlannedRun } from '../records.ts';
 import type { Source } from '../connect.ts';
 
+/** Options of {@link createExtentSource}. */
 export interface ExtentSourceOptions {
   readonly task: DiskTask;
   readonly device: BlockDevice;
   readonly stats: StageStats;
 }
 
-/** Counts extents and the time the device takes to name them. */
+/** Counts the extents and the time that the device takes to list them. */
 async function* timed(
   extents: AsyncIterable<Extent> | Iterable<Extent>,
   stats: StageStats,
@@ -33,9 +37,10 @@ async function* timed(
 }
 
 /**
- * Source of {@link PlannedRun}: zero extents for full and compare, dirty extents for incremental mode.
+ * Source of {@link PlannedRun}. It asks for zero extents in full and compare mode, and for dirty
+ * extents in incremental mode.
  *
- * Errors of the stream: `TRANSFER_BAD_EXTENTS`, and what the device throws.
+ * Errors of the stream: `TRANSFER_BAD_EXTENTS`, and the errors of the device.
  */
 export function createExtentSource(options: ExtentSourceOptions): Source<PlannedRun> {
   const { task, device, stats } = options;
@@ -45,7 +50,8 @@ export function createExtentSource(options: ExtentSourceOptions): Source<Planned
     yield* planBlocks(task, timed(device.extents(context, stop.signal), stats));
   }
   const source = Readable.from(plan(), { objectMode: true, highWaterMark: 1 });
-  // The generator cannot be left while the device is asked, so closing starts with the abort.
+  // The generator cannot end while it waits for the device, so closing the source aborts that
+  // first.
   const destroyReadable = source._destroy.bind(source);
   source._destroy = (error, done): void => {
     stop.abort(error ?? new Error('the source was closed'));

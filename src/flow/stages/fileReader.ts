@@ -1,6 +1,7 @@
 /**
- * Third stage for disks that are files: worker threads read blocks into raw slots and compute the fingerprint of
- * each piece while it is in their cache. What they cannot read is asked of the device, which knows how to tell why.
+ * Third stage for disks that are files. Worker threads read blocks into raw slots; they compute the
+ * fingerprint of each piece while the piece is in their cache. A block that they cannot read is
+ * read through the device, which reports the reason.
  */
 import type { DataBlock, HashedBlock, UnchangedRun, WantedBlock, ZeroRun } from '../records.ts';
 import { type BlockReaderOptions, BlockReads, zeroBlock } from './blockReader.ts';
@@ -9,17 +10,20 @@ import type { Slot } from '../slab.ts';
 import type { Stage } from '../connect.ts';
 import type { WorkerPool } from '../../compute/workerPool.ts';
 
+/** Options of {@link createFileReader}. */
 export interface FileReaderOptions extends Omit<BlockReaderOptions, 'readers'> {
   /** {@link BlockDevice.fileDescriptor} of the disk. */
   readonly fileDescriptor: number;
-  /** Threads that read; not those that compress, which would wait for the disk with them. */
+  /**
+   * Threads that read. They are not the threads that compress: those would wait for the disk too.
+   */
   readonly fileReadPool: WorkerPool;
 }
 
-/** An unchanged run comes from the change finder and passes. */
+/** Output of a file reader. An unchanged run comes from the change finder and passes. */
 export type FileRecord = DataBlock | HashedBlock | ZeroRun | UnchangedRun;
 
-/** Blocks in hand per thread: a batch at work, the next one waiting. */
+/** Blocks in the stage for each thread: a batch at work and the next one waiting. */
 const BLOCKS_PER_THREAD = 8;
 
 class FileReads {
@@ -54,8 +58,10 @@ class FileReads {
 /**
  * Makes the reader of one disk that is a file.
  *
- * Ownership: acquires one raw slot per wanted block, in record order, and passes it on in a
- * {@link HashedBlock} or {@link DataBlock}, or releases it.
+ * Ownership: acquires one raw slot for each wanted block, in record order. It passes the slot on in
+ * a {@link HashedBlock} or {@link DataBlock}, or releases it.
+ *
+ * Errors of the stream: as of `createBlockReader`.
  */
 export function createFileReader(
   options: FileReaderOptions,

@@ -1,6 +1,7 @@
 /**
- * Fourth stage: fingerprints every data block that has none yet and, where a parent point is given, drops what it already
- * holds. Compare is by position only: same index, same length, same 64-bit fingerprint.
+ * Fourth stage: computes the fingerprint of every data block that has none yet. With a parent point
+ * it drops the blocks that the parent already holds. It compares by position only: same index, same
+ * length, same 64-bit fingerprint.
  */
 import { countCpu, type StageStats } from '../../core/stats.ts';
 import {
@@ -16,23 +17,30 @@ import { OrderedStage } from '../orderedStage.ts';
 import type { Stage } from '../connect.ts';
 import type { WorkerPool } from '../../compute/workerPool.ts';
 
+/** Options of {@link createHashComparer}. */
 export interface HashComparerOptions {
   readonly task: DiskTask;
   readonly pool: WorkerPool;
   readonly stats: StageStats;
-  /** The disk at the parent restore point; absent in a full. Read only, must not change meanwhile. */
+  /**
+   * The disk at the parent restore point; absent in a full. It is only read, and must not change
+   * while the stage works.
+   */
   readonly parent?: ParentDisk | undefined;
 }
 
-/** Blocks inside the stage at once: enough to keep batches full in every worker. */
+/** Blocks in the stage at the same time: enough to fill the batches of every worker. */
 export const HASH_WINDOW_BLOCKS = 16;
 
 type Out = HashedBlock | ZeroRun | UnchangedRun;
 
-/** Cuts a zero run where the parent holds data: those parts changed, the rest is unchanged. */
+/**
+ * Cuts a zero run where the parent holds data. Those parts changed; the other parts are unchanged.
+ */
 function* compareZeroRun(run: ZeroRun, task: DiskTask, parent: ParentDisk): Generator<Out> {
   const endIndex = run.index + run.blockCount;
-  // Blocks [changedFrom, changedTo) held data; what lies between two such ranges is unchanged.
+  // The parent holds data in blocks [changedFrom, changedTo). Blocks between two such ranges are
+  // unchanged.
   let changedFrom = run.index;
   let changedTo = run.index;
   for (const index of parent.fingerprints.nonZeroIn(run.index, endIndex)) {
@@ -50,7 +58,8 @@ function* compareZeroRun(run: ZeroRun, task: DiskTask, parent: ParentDisk): Gene
 /**
  * Makes the comparer of one disk.
  *
- * Ownership: passes the raw slot on in a {@link HashedBlock}, or releases it for an unchanged block.
+ * Ownership: passes the raw slot on in a {@link HashedBlock}, or releases it when the block is
+ * unchanged.
  */
 export function createHashComparer(
   options: HashComparerOptions,

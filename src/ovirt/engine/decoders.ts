@@ -1,9 +1,12 @@
 /**
- * Answers of the engine, decoded once at the border: numbers and booleans may be strings, dates milliseconds since
- * 1970, empty collections `{}`; unknown enum values stay text. Source: oVirt api-model, CustomObjectMapperFactory.
+ * Decoders of the engine's answers, one per entity. Unknown values of enums stay text. Unknown
+ * fields are dropped.
+ *
+ * @see oVirt api-model
  */
 import { z } from 'zod';
 import { EngineError } from '../../core/errors.ts';
+import { count, dateMs, flag, id, listOf, reference, text, wholeNumber } from './wireValues.ts';
 import type {
   ApiRoot,
   Backup,
@@ -21,40 +24,6 @@ import type {
 } from './entities.ts';
 
 export type Decoder<T> = z.ZodType<T>;
-
-/** Identifiers come back to us in paths; nothing but these characters may get there. */
-const id = z.string().regex(/^[0-9A-Za-z_-]{1,100}$/);
-
-const wholeNumber = z
-  .union([
-    z.number(),
-    z
-      .string()
-      .regex(/^-?\d+$/)
-      .transform(Number),
-  ])
-  .pipe(z.number().int());
-const count = wholeNumber.pipe(z.number().nonnegative());
-const flag = z.union([
-  z.boolean(),
-  z
-    .string()
-    .transform((text) => text.toLowerCase())
-    .pipe(z.enum(['true', 'false']))
-    .transform((text) => text === 'true'),
-]);
-const dateMs = z.union([wholeNumber, z.string().transform((text) => Date.parse(text))]);
-const text = z.string();
-const reference = z.object({ id }).transform((entity) => entity.id);
-
-/** A collection: `{"<item>": […]}`, `{}` when empty; some answers hold a single object. */
-function listOf<T>(item: string, schema: z.ZodType<T>): z.ZodType<T[]> {
-  return z
-    .record(z.string(), z.unknown())
-    .transform((object) => object[item] ?? [])
-    .transform((found) => (Array.isArray(found) ? found : [found]))
-    .pipe(z.array(schema)) as unknown as z.ZodType<T[]>;
-}
 
 const version = z.object({ major: wholeNumber, minor: wholeNumber });
 
@@ -96,7 +65,7 @@ const disk: Decoder<Disk> = z
     storageDomainIds: raw.storage_domains ?? [],
   }));
 
-/** Without `follow` a disk is a mere reference. */
+/** Without `follow` a disk is only a reference, which gives undefined. */
 const followedDisk = z
   .unknown()
   .transform((value): unknown => {
@@ -230,7 +199,7 @@ const apiRoot: Decoder<ApiRoot> = z
   });
 
 const faultText = z.object({ reason: text.default(''), detail: text.default('') });
-/** At the root for backups, transfers and deletes, inside `fault` for some actions. */
+/** At the root for backups, transfers and deletes; inside `fault` for some actions. */
 const fault: Decoder<Fault> = z.union([
   z.object({ fault: faultText }).transform((body) => body.fault),
   faultText,
@@ -276,13 +245,14 @@ export const wire: {
   vm,
   vms: listOf('vm', vm),
   volumes: listOf('disk_snapshot', volume),
-  /** Of actions and deletes, which answer nothing that is needed. */
+  /** For actions and deletes, whose answers are not used. */
   anything: z.unknown(),
 };
 
 /**
  * Decodes an answer.
  *
+ * @param what - the request, for the error
  * @throws {@link EngineError} `ENGINE_BAD_ANSWER`
  */
 export function decode<T>(schema: Decoder<T>, data: unknown, what: string): T {

@@ -1,11 +1,11 @@
-/** Bodies of the engine's answers before they are decoded: JSON, or something that is not from an engine. */
+/** Bodies of the engine's answers before decoding. Some are pages of a gateway, not JSON. */
 import { EngineError } from '../../core/errors.ts';
 import { wire } from './decoders.ts';
 
-/** Longer texts are no fault of an engine, and looking for phrases in them may take very long. */
+/** Texts are cut here, because a search for phrases in a long hostile text may take very long. */
 const MAX_DETAIL_CHARS = 4000;
 
-/** The text of a fault, cut to 4000 characters; empty when there is none, as in the pages of a gateway. */
+/** The text of a fault, at most 4000 characters; empty for a body without one, such as a page. */
 export function faultDetail(text: string): string {
   try {
     const fault = wire.fault.safeParse(JSON.parse(text));
@@ -16,13 +16,13 @@ export function faultDetail(text: string): string {
   }
 }
 
-/** @throws {@link EngineError} `ENGINE_BAD_ANSWER` */
+/** Parses a body; an empty one gives `{}`. @throws {@link EngineError} `ENGINE_BAD_ANSWER` */
 export function parseJson(text: string, what: string): unknown {
   if (text === '') return {};
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new EngineError('ENGINE_BAD_ANSWER', `${what}: the answer is no JSON`, {
+    throw new EngineError('ENGINE_BAD_ANSWER', `${what}: the answer is no valid JSON`, {
       cause: error,
       hint: 'check that the URL names an oVirt engine, not a proxy or a login page',
     });

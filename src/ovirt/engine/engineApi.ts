@@ -1,4 +1,4 @@
-/** The calls of the engine that the product makes, one method each. Wire format: `wire.ts`; transport: `engineClient.ts`. */
+/** Calls to the engine, one method each. `engineClient.ts` sends them. */
 import type {
   ApiRoot,
   Backup,
@@ -30,10 +30,10 @@ import { wire } from './decoders.ts';
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const PLAIN_NAME = /^[\w.-]+$/;
 
-/** Name under which events are written. */
-export const EVENT_ORIGIN = 'ovirt-cbt';
+/** Name under which our events are shown in the engine. */
+const EVENT_ORIGIN = 'ovirt-cbt';
 
-/** A name in the engine's search language. */
+/** A name for the engine's search language; the result may match more names. */
 function quoted(name: string): string {
   return PLAIN_NAME.test(name) ? name : `"${name.replaceAll('"', '')}"`;
 }
@@ -84,7 +84,10 @@ export class EngineApi {
     return await this.client.get('', wire.apiRoot);
   }
 
-  /** VMs with exactly this name, or the one with this id. The engine's own search ignores case and knows wildcards. */
+  /**
+   * VMs with exactly this name, or the one with this id. The engine's search alone would also find
+   * names in another case, and expand wildcards.
+   */
   async findVms(nameOrId: string): Promise<Vm[]> {
     if (UUID.test(nameOrId)) {
       const vm = await this.client.find(`/vms/${nameOrId.toLowerCase()}`, wire.vm);
@@ -99,7 +102,7 @@ export class EngineApi {
     return await this.client.find(`/vms/${vmId}`, wire.vm);
   }
 
-  /** The VM's configuration as OVF text; taken before a backup starts, since it would list its snapshot. */
+  /** The VM's configuration as OVF text. During a backup it would list the backup's snapshot. */
   async vmOvf(vmId: string): Promise<string | undefined> {
     const query = { all_content: 'true' };
     return (await this.client.find(`/vms/${vmId}`, wire.vm, { query }))?.ovf;
@@ -110,7 +113,7 @@ export class EngineApi {
     try {
       return await this.client.get(path, wire.diskAttachments, { query: { follow: 'disk' } });
     } catch (error) {
-      // Live engines answer 500 where a followed link is absent.
+      // Engines answer 500 to `follow` when one attachment has no such link.
       if (!(error instanceof EngineFaultError) || error.status !== 500) throw error;
     }
     const attachments = await this.client.get(path, wire.diskAttachments);
@@ -119,7 +122,7 @@ export class EngineApi {
     );
   }
 
-  /** Layers of a disk; undefined when the engine does not tell. */
+  /** Layers of a disk; undefined when the engine knows none for it. */
   async volumes(diskId: string): Promise<Volume[] | undefined> {
     return await this.client.find(`/disks/${diskId}/disksnapshots`, wire.volumes);
   }
@@ -151,7 +154,7 @@ export class EngineApi {
     return await this.client.get(`/vms/${vmId}/backups/${backupId}/disks`, wire.disks);
   }
 
-  /** No id of our own is sent: an engine that restarts would take such a backup for one that nobody watches. */
+  /** No id is sent: a restarted engine would treat a backup with an id of ours as abandoned. */
   async startBackup(vmId: string, start: StartBackup, signal: AbortSignal): Promise<Backup> {
     const { diskIds, fromCheckpointId, description, requireConsistency } = start;
     const body = {
@@ -193,7 +196,7 @@ export class EngineApi {
     return await this.client.post('/imagetransfers', body, wire.transfer, { readMs, signal });
   }
 
-  /** Answered with 200 whatever happens; a later look at the transfer tells the truth. */
+  /** The engine always answers 200. Only the phase of the transfer tells the outcome. */
   async transferAction(transferId: string, action: TransferAction): Promise<void> {
     await this.client.post(`/imagetransfers/${transferId}/${action}`, {}, wire.anything);
   }
@@ -242,7 +245,7 @@ export class EngineApi {
     return await this.client.post('/disks', body, wire.disk);
   }
 
-  /** Disks with this name; names of disks need not be unique. */
+  /** Disks with exactly this name. Names of disks need not be unique. */
   async findDisks(name: string): Promise<Disk[]> {
     const query = { search: `name=${quoted(name)}`, max: '100' };
     const disks = await this.client.get('/disks', wire.disks, { query });
@@ -277,7 +280,7 @@ export class EngineApi {
     return await this.client.post('/vms', body, wire.vm, { readMs });
   }
 
-  /** `active` is false when it is left out. */
+  /** Attaches a disk and activates it. */
   async attachDisk(
     vmId: string,
     disk: { readonly id: string; readonly interface: string; readonly bootable: boolean },
@@ -287,7 +290,7 @@ export class EngineApi {
     await this.client.post(`/vms/${vmId}/diskattachments`, body, wire.anything);
   }
 
-  /** Removes a VM and leaves its disks. */
+  /** Removes a VM and keeps its disks. */
   async deleteVm(vmId: string): Promise<void> {
     await this.client.delete(`/vms/${vmId}`, { query: { detach_only: 'true' } });
   }

@@ -1,9 +1,10 @@
 /**
- * The transport to an engine: one token, JSON, faults as errors. Reads are repeated while the engine is away;
- * what changes state is sent once, and the caller finds out whether it arrived.
+ * HTTP calls to an engine: one token, JSON, faults as errors. Reads are repeated while the engine
+ * is away. Requests that change state are sent again only if they never reached the engine.
+ * Otherwise the caller finds out whether they were carried out.
  *
- * @see oVirt contract: SSO errors are HTTP 400; an invalid token is 401 with HTML, raised before the request is
- *   processed, so that a replay is safe.
+ * @see oVirt contract: SSO errors are HTTP 400. An invalid token is 401 with HTML before the
+ *   request is processed, so it is safe to send the request again.
  */
 import { randomUUID } from 'node:crypto';
 import type { Agent, Dispatcher } from 'undici';
@@ -14,28 +15,28 @@ import { faultDetail, parseJson } from './engineAnswers.ts';
 import { authRefused, EngineFaultError, EngineLostError, isUnsent } from './engineErrors.ts';
 import { classifyFault } from './faults.ts';
 import { createAgent, isAbort, readBody } from '../http.ts';
-import { isAwayOrUnsure, isAwayOrOnceServerError, retryWhileAway } from './enginePatience.ts';
+import { isAwayOrUnsure, isAwayOrOnceServerError, retryWhileAway } from './engineRetry.ts';
 import { untilAborted } from '../poll.ts';
 import { requestToken, revokeToken } from './sso.ts';
 import type { OvirtTimings } from '../timings.ts';
 import { type Decoder, decode, wire } from './decoders.ts';
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
-/** The engine cuts ids at 36 characters. */
+/** The engine cuts longer ids. */
 const CORRELATION_ID = /^[0-9A-Za-z_-]{1,36}$/;
 
 export interface CallOptions {
   readonly query?: Readonly<Record<string, string>> | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Until the head of the answer. @defaultValue `restReadMs` */
+  /** Wait for the head of the answer. @defaultValue `restReadMs` */
   readonly readMs?: number | undefined;
 }
 
 export interface EngineClientOptions {
   readonly logger?: Logger | undefined;
-  /** For all calls that get no signal of their own. */
+  /** For all calls without a signal of their own. */
   readonly signal?: AbortSignal | undefined;
-  /** Stamped on events and jobs of the engine. @defaultValue a new UUID */
+  /** Marks events and jobs of the engine, at most 36 characters. @defaultValue a new UUID */
   readonly correlationId?: string | undefined;
 }
 
@@ -46,21 +47,20 @@ interface Answer {
 
 type Method = 'GET' | 'POST' | 'DELETE';
 
-/** One login, shared by all clients of an engine. */
+/** A login, shared by the clients that were derived from one another. */
 interface Login {
   token: string;
-  /** A renewal under way, which all refused requests wait for. */
+  /** A renewal of the token under way. Every request with a refused token waits for it. */
   renewal: Promise<void> | undefined;
-  /** The answer to a login that was refused; it is never tried again. */
+  /** The error of a login that was refused. No further login is tried. */
   refusal: EngineError | undefined;
 }
 
 export class EngineClient {
   readonly correlationId: string;
   readonly timings: OvirtTimings;
-  /** For the clients of image data, which trust the same CA. */
+  /** PEM of the CA, which the clients of image data trust too. */
   readonly caPem: string | undefined;
-  readonly origin: string;
   readonly #settings: ResolvedSettings;
   readonly #agent: Agent;
   readonly #log: Logger;
@@ -80,16 +80,16 @@ export class EngineClient {
     this.#log = options.logger ?? silentLogger;
     this.timings = settings.timings;
     this.caPem = settings.caPem;
-    this.origin = settings.origin;
     const wanted = options.correlationId ?? randomUUID();
     this.correlationId = CORRELATION_ID.test(wanted) ? wanted : randomUUID();
   }
 
   /**
-   * Logs in. The caller closes the client, which revokes the token.
+   * Logs in. The caller closes the client.
    *
-   * @throws {@link EngineError} `ENGINE_AUTH_REFUSED` (never tried twice: accounts get locked),
-   *   `ENGINE_UNREACHABLE`, `ENGINE_TLS_UNTRUSTED`
+   * @throws {@link EngineError} `ENGINE_AUTH_REFUSED` after one try, because engines lock accounts;
+   *   `ENGINE_UNREACHABLE`, `ENGINE_TLS_UNTRUSTED`, `ENGINE_BAD_ANSWER`;
+   *   {@link UsageError} for the settings
    */
   static async connect(
     settings: EngineSettings,
@@ -110,29 +110,32 @@ export class EngineClient {
     }
   }
 
-  /** A client with the same login and another correlation id; only the first one is closed. */
+  /** A client with the same login and other options. Only the first client of a login is closed. */
   withCorrelation(options: EngineClientOptions): EngineClient {
     return new EngineClient(this.#settings, this.#agent, this.#login, options);
   }
 
-  /** The same client with another signal for its calls: the clock of a clean-up, for instance. */
+  /** The same client with another signal for its calls, such as the time limit of a clean-up. */
   withSignal(signal: AbortSignal): EngineClient {
     const { correlationId } = this;
     return this.withCorrelation({ logger: this.#log, signal, correlationId });
   }
 
-  /** The same run under an id of its own, by which the engine's events tell one request from all others. */
+  /**
+   * The same client with a new correlation id, which keeps the old one's start. It tells the events
+   * of one request from all others.
+   */
   withOwnCorrelation(): EngineClient {
     const correlationId = `${this.correlationId.slice(0, 23)}-${randomUUID().slice(-12)}`;
     return this.withCorrelation({ logger: this.#log, signal: this.#signal, correlationId });
   }
 
-  /** Reads; repeated while the engine is away. */
+  /** Reads. Repeated while the engine is away. */
   async get<T>(path: string, schema: Decoder<T>, options: CallOptions = {}): Promise<T> {
     return await this.#call('GET', path, undefined, schema, options);
   }
 
-  /** As {@link get}, but undefined for what does not exist. */
+  /** As {@link get}, but undefined when the entity does not exist. */
   async find<T>(
     path: string,
     schema: Decoder<T>,
@@ -146,7 +149,7 @@ export class EngineClient {
     }
   }
 
-  /** @throws {@link EngineLostError} when it is unknown whether the engine has done it */
+  /** Sends a request that changes state. {@link isOutcomeUnknown} judges its errors. */
   async post<T>(
     path: string,
     body: object,
@@ -160,7 +163,7 @@ export class EngineClient {
     await this.#call('DELETE', path, undefined, wire.anything, options);
   }
 
-  /** Revokes the token; never fails. */
+  /** Revokes the token and closes all connections. Never fails. */
   async close(): Promise<void> {
     await revokeToken(this.#agent, this.#settings, this.#login.token).catch(() => {});
     await this.#agent.destroy();
@@ -188,13 +191,13 @@ export class EngineClient {
     }
   }
 
-  /** Renews a token that was refused, once for all requests that found it refused. */
+  /** Renews a refused token, once for all requests that were refused with it. */
   async #renew(refused: string, signal: AbortSignal | undefined): Promise<void> {
     const { refusal, token } = this.#login;
     if (token !== refused) return;
-    // A password that was changed meanwhile: every clean-up call asking again would lock the account.
+    // The password was changed meanwhile: another login per clean-up call would lock the account.
     if (refusal) throw refusal;
-    // Without the signal of the first caller: the others would fail with its reason.
+    // Not with the signal of the first caller: its abort would fail the others too.
     this.#login.renewal ??= this.#logIn(undefined).finally(() => {
       this.#login.renewal = undefined;
     });
@@ -223,7 +226,7 @@ export class EngineClient {
     return decode(schema, parseJson(answer.text, what), what);
   }
 
-  /** Sends with a token; a token that was refused is renewed once. */
+  /** Sends with the token. A refused token is renewed, and the request sent once more. */
   async #authorized(
     method: Method,
     path: string,
@@ -240,10 +243,10 @@ export class EngineClient {
     }
     this.#log.debug({ method, path, httpStatus: answer.status }, 'engine call');
     if (answer.status < 300) return answer;
-    if (answer.status === 401) throw authRefused(`${what}: the engine refuses its own token`);
+    if (answer.status === 401) throw authRefused(`${what}: the engine refuses a new token`);
     const detail = faultDetail(answer.text);
     const kind = classifyFault(answer.status, detail);
-    // The engine's own 404 has no body or a fault; a page may come from its gateway while it restarts.
+    // The engine's own 404 has a fault or no body. A page may come from the gateway of a restart.
     const isPage = answer.status === 404 && detail === '' && answer.text.trim() !== '';
     throw new EngineFaultError(kind, answer.status, what, detail, isPage);
   }

@@ -1,15 +1,15 @@
-/** Errors of the engine's transport: faults that were answered, and requests that got no answer. */
+/** Errors of calls to the engine: faults it answered with, and requests without an answer. */
 import { type ErrorCode, EngineError } from '../../core/errors.ts';
 import { type FaultKind, isBusy } from './faults.ts';
 import { describeFailure } from '../http.ts';
 
 const GATEWAY_STATUS = new Set([502, 503, 504]);
 
-/** An {@link EngineError} made of a fault, with its kind for callers to branch on. */
+/** A fault that the engine answered with. Callers branch on `kind`. */
 export class EngineFaultError extends EngineError {
   readonly kind: FaultKind;
   readonly status: number;
-  /** A page that may be that of a gateway instead of the engine's own word. */
+  /** The body was a page, which may come from a gateway instead of the engine. */
   readonly isPage: boolean;
 
   constructor(kind: FaultKind, status: number, what: string, detail: string, isPage = false) {
@@ -46,7 +46,7 @@ function hintOf(kind: FaultKind): string | undefined {
   return undefined;
 }
 
-/** A request that got no answer; whether it was carried out is unknown unless `isUnsent`. */
+/** A request without an answer. Unless `isUnsent`, nobody knows whether it was carried out. */
 export class EngineLostError extends EngineError {
   readonly isUnsent: boolean;
 
@@ -69,8 +69,8 @@ export class EngineLostError extends EngineError {
   }
 }
 
-/** The engine has a CA of its own; checks are never switched off. */
-export function tlsHint(origin: string): string {
+/** Tells how to trust the engine's own CA. There is no option that switches checks off. */
+function tlsHint(origin: string): string {
   return `the certificate is not signed by a CA that is trusted here; oVirt signs with an internal CA: get it from ${origin}/ovirt-engine/services/pki-resource?resource=ca-certificate&format=X509-PEM-CA, compare its fingerprint with that on the engine (/etc/pki/ovirt-engine/ca.pem), and give it with --ca-file or OVIRT_CAFILE`;
 }
 
@@ -80,22 +80,23 @@ export function authRefused(message: string): EngineError {
   });
 }
 
-/** The engine may be restarting: nothing was answered, or its gateway answered. */
+/** True when the engine may be restarting: no answer, or one of its gateway. */
 export function isAway(error: unknown): boolean {
   return error instanceof EngineError && error.code === 'ENGINE_UNREACHABLE';
 }
 
+/** True for a request that never reached the engine. */
 export function isUnsent(error: unknown): boolean {
   return error instanceof EngineLostError && isAway(error) && error.isUnsent;
 }
 
-/** True when the engine has said clearly that it did not do what it was asked for. */
+/** True for errors that count as not carried out: the engine refused, or was never reached. */
 export function isRefusal(error: unknown): boolean {
   if (error instanceof EngineLostError) return error.isUnsent;
   return error instanceof EngineError && !isOutcomeUnknown(error);
 }
 
-/** For requests that may be repeated at will: everything but a lack of rights and a login that was refused. */
+/** For requests that may be repeated: true except for missing rights, login and certificate. */
 export function mayAskAgain(error: EngineError): boolean {
   const { code } = error;
   return (
@@ -103,7 +104,7 @@ export function mayAskAgain(error: EngineError): boolean {
   );
 }
 
-/** True when a request that changes state may or may not have been carried out. */
+/** True when it is unknown whether a request that changes state was carried out. */
 export function isOutcomeUnknown(error: unknown): boolean {
   if (error instanceof EngineLostError) return !error.isUnsent;
   return error instanceof EngineFaultError && GATEWAY_STATUS.has(error.status);

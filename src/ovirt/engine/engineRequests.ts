@@ -1,4 +1,4 @@
-/** What the product asks of an engine, before it is put into the wire's form. */
+/** Requests to the engine. `EngineApi` translates them into JSON. */
 
 export interface StartBackup {
   readonly diskIds: readonly string[];
@@ -15,7 +15,7 @@ export interface CreateTransfer {
   readonly timeoutPolicy: 'cancel' | 'pause';
 }
 
-/** A disk to be made for a restore. @see ovirt-engine AddDiskCommand for the combinations that are allowed */
+/** A new disk for a restore. @see ovirt-engine AddDiskCommand for the allowed combinations */
 export interface CreateDisk {
   readonly name: string;
   readonly description: string;
@@ -23,7 +23,7 @@ export interface CreateDisk {
   readonly sparse: boolean;
   readonly incremental: boolean;
   readonly virtualSizeBytes: number;
-  /** Of a thin qcow2 on block storage, which does not grow during an upload. */
+  /** For a thin qcow2 disk on block storage: it does not grow during an upload. */
   readonly initialSizeBytes: number | undefined;
   readonly storageDomainId: string;
 }
@@ -37,11 +37,11 @@ export interface PostEvent {
 
 export type TransferAction = 'finalize' | 'cancel' | 'resume';
 
-/** A VM to be made for a restore. */
+/** A new VM for a restore. */
 export interface CreateVm {
   readonly name: string;
   readonly description: string;
   readonly clusterId: string;
-  /** Saved configuration; without it the VM gets default hardware. */
+  /** OVF text of the saved configuration. Without it the VM gets default hardware. */
   readonly ovf: string | undefined;
 }

@@ -1,20 +1,20 @@
-/** What the product knows of the engine's entities, after decoding: units in names, absent values undefined. */
+/** Entities of the engine after decoding: units in names, missing values undefined. */
 
 export interface Disk {
   readonly id: string;
   readonly alias: string;
   readonly description: string;
-  /** `cow` or `raw`: the format of the active volume. */
+  /** Format of the active volume: `cow` or `raw`. */
   readonly format: string;
-  /** The user's wish: `incremental` or `none`. */
+  /** Setting of the disk: `incremental` or `none`. */
   readonly backup: string;
-  /** Only believable under a backup that is ready: `full` or `incremental`. */
+  /** `full` or `incremental`. Valid only in the disks of a backup that is ready. */
   readonly backupMode: string | undefined;
   readonly qcowVersion: string | undefined;
   readonly sparse: boolean;
   /** Undefined for a LUN. */
   readonly virtualSizeBytes: number | undefined;
-  /** Space of the whole volume chain. */
+  /** Bytes that the whole volume chain takes on the storage. */
   readonly totalSizeBytes: number;
   /** `ok`, `locked`, `illegal`; undefined for a LUN. */
   readonly status: string | undefined;
@@ -48,7 +48,7 @@ export interface Vm {
   readonly status: string;
   readonly origin: string;
   readonly clusterId: string | undefined;
-  /** Only with all content: the OVF description. */
+  /** OVF text. Only with `all_content=true`. */
   readonly ovf: string | undefined;
 }
 
@@ -75,9 +75,9 @@ export interface ImageTransfer {
   readonly direction: string | undefined;
   readonly diskId: string | undefined;
   readonly hostId: string | undefined;
-  /** Secret: its path is the ticket. Exists only while there is a ticket. */
+  /** Secret, because its path is the ticket. Undefined while there is no ticket. */
   readonly transferUrl: string | undefined;
-  /** Secret, as `transferUrl`. */
+  /** URL of the proxy on the engine. Secret like `transferUrl`. */
   readonly proxyUrl: string | undefined;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Faults of the engine by what a client should do about them. The engine gives no stable codes: status and key
- * phrases of its English texts decide, and an unknown text is just a fault.
+ * Kinds of faults of the engine. The engine gives no stable codes: the HTTP status and phrases of
+ * its English texts decide. An unknown text is of kind `other`.
  *
  * @see ovirt-engine AppErrors.properties, StartVmBackupCommand, TransferDiskImageCommand
  */
@@ -28,7 +28,7 @@ export type FaultKind =
   | 'no-reason'
   | 'other';
 
-/** Phrase → kind, in the order of the engine's own checks. */
+/** Phrase → kind. The first match wins; the order is that of the engine's own checks. */
 const PHRASES: readonly (readonly [RegExp, FaultKind])[] = [
   [/active image transfer/i, 'active-transfer'],
   [/premature|already stopped|no need to stop/i, 'already-stopping'],
@@ -56,16 +56,16 @@ export function classifyFault(status: number, detail: string): FaultKind {
   const known = PHRASES.find(([phrase]) => phrase.test(detail));
   if (known) return known[1];
   if (status === 404) return 'not-found';
-  // The page of a gateway has no reason either, but says nothing about what the engine did.
+  // Only 400: the page of a gateway has no reason either, but tells nothing about the engine.
   return status === 400 && (detail === '' || detail === '[]') ? 'no-reason' : 'other';
 }
 
-/** Faults that say that the disks of the VM are not what they were when its backup was planned. */
+/** True for faults that mean that the disks of the VM have changed since its backup was planned. */
 export function isPlanOutdated(kind: FaultKind): boolean {
   return kind === 'disk-inactive' || kind === 'disk-unknown' || kind === 'validation-failed';
 }
 
-/** Faults that pass by themselves: somebody else holds the VM or a disk. */
+/** True for faults that pass by themselves: another operation holds the VM or a disk. */
 export function isBusy(kind: FaultKind): boolean {
   return kind === 'vm-busy' || kind === 'disk-busy';
 }

@@ -1,4 +1,4 @@
-/** Tokens of the engine's SSO. @see ovirt-engine OAuthTokenServlet, SsoLogoutServlet */
+/** Login at the engine's SSO. @see ovirt-engine OAuthTokenServlet, SsoLogoutServlet */
 import type { Agent } from 'undici';
 import { z } from 'zod';
 import { EngineError } from '../../core/errors.ts';
@@ -52,7 +52,7 @@ async function post(
   }
 }
 
-/** Some engines wrap the answer in an array. */
+/** Decodes an answer, which some engines wrap in an array. `{}` for a body that is none. */
 function parseAnswer(text: string): SsoAnswer['body'] {
   try {
     const data: unknown = JSON.parse(text);
@@ -66,8 +66,8 @@ function parseAnswer(text: string): SsoAnswer['body'] {
 /**
  * Asks for a token.
  *
- * @throws {@link EngineError} `ENGINE_AUTH_REFUSED`; `ENGINE_UNREACHABLE` for gateways and server errors, which
- *   the caller may try again
+ * @throws {@link EngineError} `ENGINE_AUTH_REFUSED`; `ENGINE_BAD_ANSWER` when no SSO answered;
+ *   `ENGINE_UNREACHABLE` for gateways and server errors, which the caller may try again
  */
 export async function requestToken(
   agent: Agent,
@@ -103,21 +103,21 @@ export async function requestToken(
       },
     );
   }
-  // The server's own text may repeat what was sent; its code says enough.
+  // The server's text may repeat the password, so only its code is shown.
   throw authRefused(`login of ${settings.username} at ${settings.origin}: ${safeCode(code)}`);
 }
 
-/** SSO answered, and failed by itself. */
+/** True when SSO answered that it had failed itself. */
 export function isSsoServerError(error: unknown): boolean {
   return error instanceof EngineError && error.details['ssoCode'] === SERVER_ERROR;
 }
 
-/** Codes are words with underscores; anything else is text that is not repeated. */
+/** The code if it is words with underscores. Anything else may be text with a secret. */
 function safeCode(code: string): string {
   return /^[a-z_]{1,40}$/.test(code) ? code : 'refused';
 }
 
-/** Gives a token back. Best effort. */
+/** Revokes a token, within `connectMs`. Callers ignore its errors. */
 export async function revokeToken(
   agent: Agent,
   settings: ResolvedSettings,

@@ -1,21 +1,24 @@
 /**
- * Repeats requests for image data that failed on their way: a reset, a cut or silent body, a server that is busy.
+ * Repeats requests for image data that failed on the network or at a busy server.
  *
  * @see oVirt contract: the same request again on a new connection, a few times, slower each time
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { BackupError } from '../../core/errors.ts';
+import { retry } from '../../core/retry.ts';
 
-/** Tries per request: a daemon that restarts is back within their pauses. */
+/** Tries per request. An imageio daemon that restarts is back before the last one. */
 export const DATA_ATTEMPTS = 6;
 
 const HEAD_TIMEOUT = 'UND_ERR_HEADERS_TIMEOUT';
 
-export interface RetryOptions {
+export interface DataRetryOptions {
   /** Pause before the second try; doubles with each further one. */
   readonly retryDelayMs: number;
   readonly signal: AbortSignal;
-  /** The answer may take minutes to begin; a deadline that long is not spent twice. @defaultValue false */
+  /**
+   * The answer may take minutes to begin. A time-out before its first byte is then final: a wait
+   * that long is not worth repeating. @defaultValue false
+   */
   readonly isSlow?: boolean;
 }
 
@@ -24,16 +27,17 @@ function mayRepeat(error: unknown, isSlow: boolean): boolean {
   return !isSlow || error.details['reason'] !== HEAD_TIMEOUT;
 }
 
-/** Runs `work`, which has the same effect however often it is carried out, until it succeeds or is not retryable. */
-export async function retryData<T>(options: RetryOptions, work: () => Promise<T>): Promise<T> {
-  const { retryDelayMs, signal, isSlow = false } = options;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      signal.throwIfAborted();
-      if (attempt >= DATA_ATTEMPTS || !mayRepeat(error, isSlow)) throw error;
-    }
-    await delay(retryDelayMs * 2 ** (attempt - 1), undefined, { signal });
-  }
+/**
+ * Runs `work` until it succeeds, its error is not retryable, or {@link DATA_ATTEMPTS} are used up.
+ * The work must have the same effect however often it runs.
+ *
+ * @throws the last error; the reason of the signal on abort
+ */
+export async function retryData<T>(options: DataRetryOptions, work: () => Promise<T>): Promise<T> {
+  const { retryDelayMs: firstDelayMs, signal, isSlow = false } = options;
+  const shouldRetry = (error: unknown): boolean => {
+    signal.throwIfAborted();
+    return mayRepeat(error, isSlow);
+  };
+  return await retry({ attempts: DATA_ATTEMPTS, firstDelayMs, shouldRetry, signal }, work);
 }

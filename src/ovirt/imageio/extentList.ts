@@ -1,4 +1,4 @@
-/** The extents of one disk in 9 bytes each, checked to be contiguous while they arrive. */
+/** Extents of one disk, 9 bytes each: a disk may have millions. */
 import { TransferError } from '../../core/errors.ts';
 import type { Extent } from '../../flow/records.ts';
 
@@ -7,6 +7,7 @@ const DIRTY = 2;
 const KNOWS_DIRTY = 4;
 const FIRST_CAPACITY = 256;
 
+/** Contiguous extents from the start of the disk, in ascending order. */
 export class ExtentList implements Iterable<Extent> {
   #ends = new Float64Array(FIRST_CAPACITY);
   #flags = new Uint8Array(FIRST_CAPACITY);
@@ -16,19 +17,23 @@ export class ExtentList implements Iterable<Extent> {
     return this.#count;
   }
 
-  /** Where the last extent ends: the size of the disk. */
+  /** End of the last extent; the size of the disk when the list is complete. */
   get endBytes(): number {
     return this.#count === 0 ? 0 : (this.#ends[this.#count - 1] ?? 0);
   }
 
-  /** @throws {@link TransferError} `TRANSFER_BAD_EXTENTS` for a gap, an overlap or an empty extent */
+  /**
+   * Adds an extent.
+   *
+   * @throws {@link TransferError} `TRANSFER_BAD_EXTENTS` for a gap, an overlap or an empty extent
+   */
   append(extent: Extent): void {
     const { offsetBytes, lengthBytes, zero, dirty } = extent;
     const endBytes = offsetBytes + lengthBytes;
     if (offsetBytes !== this.endBytes || !(lengthBytes > 0) || !Number.isSafeInteger(endBytes)) {
       throw new TransferError(
         'TRANSFER_BAD_EXTENTS',
-        `extent of ${lengthBytes} B at ${offsetBytes} B does not follow ${this.endBytes} B`,
+        `bad extent of ${lengthBytes} B at ${offsetBytes} B: the one before ends at ${this.endBytes} B`,
         { hint: 'report it with the version of ovirt-imageio; nothing was stored' },
       );
     }
@@ -43,17 +48,17 @@ export class ExtentList implements Iterable<Extent> {
     for (let k = 0; k < this.#count; k++) yield this.#at(k);
   }
 
-  /** Extents that have bytes in `[startBytes, endBytes)`, whole, in ascending order. */
+  /** Extents with bytes in `[startBytes, endBytes)`, not cut to it, in ascending order. */
   *between(startBytes: number, endBytes: number): Generator<Extent> {
-    for (let k = this.#firstBehind(startBytes); k < this.#count; k++) {
+    for (let k = this.#firstAfter(startBytes); k < this.#count; k++) {
       const extent = this.#at(k);
       if (extent.offsetBytes >= endBytes) return;
       yield extent;
     }
   }
 
-  /** The first extent that ends behind `offsetBytes`, by halves. */
-  #firstBehind(offsetBytes: number): number {
+  /** Index of the first extent that ends after `offsetBytes`. */
+  #firstAfter(offsetBytes: number): number {
     let [low, high] = [0, this.#count];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);

@@ -1,8 +1,8 @@
 /**
- * Reads imageio's list of extents while it arrives: it comes in one answer and may be hundreds of MiB long.
+ * Parses imageio's list of extents piece by piece: one answer may be hundreds of MiB long.
  *
- * @see ovirt-imageio docs/images.md: `start`, `length`, `zero`, `hole` and, in the dirty context, `dirty`; older
- *   servers omit `hole`, or `zero` in dirty lists
+ * @see ovirt-imageio docs/images.md: an extent has `start`, `length`, `zero`, `hole` and, in the
+ *   dirty context, `dirty`. Older servers omit `hole`, or `zero` in dirty lists.
  */
 import { z } from 'zod';
 import { TransferError } from '../../core/errors.ts';
@@ -11,7 +11,7 @@ import { ExtentList } from './extentList.ts';
 
 const MAX_OBJECT_CHARS = 1000;
 
-/** All there may be around the objects. */
+/** Text before, between and after the objects. */
 const LIST_BEGIN = /^\s*\[\s*$/;
 const BETWEEN = /^\s*,\s*$/;
 const LIST_END = /^\s*\]\s*$/;
@@ -35,7 +35,7 @@ function parseObject(text: string, context: 'zero' | 'dirty'): Extent {
   try {
     data = JSON.parse(text);
   } catch {
-    throw bad('is no JSON');
+    throw bad('an entry is no valid JSON');
   }
   const parsed = wireExtent.safeParse(data);
   if (!parsed.success) throw bad('an entry is not understood');
@@ -46,9 +46,9 @@ function parseObject(text: string, context: 'zero' | 'dirty'): Extent {
 }
 
 /**
- * Collects a list of extents.
+ * Parses a list of extents.
  *
- * @throws {@link TransferError} `TRANSFER_BAD_EXTENTS`
+ * @throws {@link TransferError} `TRANSFER_BAD_EXTENTS`; errors of `body`
  */
 export async function parseExtents(
   body: AsyncIterable<Uint8Array>,
@@ -62,13 +62,13 @@ export async function parseExtents(
     for (let end = rest.indexOf('}'); end >= 0; end = rest.indexOf('}', from)) {
       const start = rest.indexOf('{', from);
       const before = list.count === 0 ? LIST_BEGIN : BETWEEN;
-      if (start < 0 || !before.test(rest.slice(from, start))) throw bad('is no list of objects');
+      if (start < 0 || !before.test(rest.slice(from, start))) throw bad('it is no list of objects');
       list.append(parseObject(rest.slice(start, end + 1), context));
       from = end + 1;
     }
     rest = rest.slice(from);
     if (rest.length > MAX_OBJECT_CHARS) throw bad('an entry does not end');
   }
-  if (!(list.count === 0 ? EMPTY_LIST : LIST_END).test(rest)) throw bad('ends in the middle');
+  if (!(list.count === 0 ? EMPTY_LIST : LIST_END).test(rest)) throw bad('the list ends too early');
   return list;
 }

@@ -1,23 +1,23 @@
 /**
- * The checksum that imageio computes over an image: a hash over the hashes of its blocks, with a remembered one
- * for blocks of zeros. Fed in ascending order; what is left out reads as zeros.
+ * The checksum that imageio computes over an image: a hash over the hashes of its blocks.
  *
  * @see ovirt-imageio blkhash, handlers/checksum
  */
 import { createHash } from 'node:crypto';
 
-/** imageio offers what Python's hashlib has; this one is fast on both sides and needs no dependency. */
+/** imageio offers all of Python's hashlib. SHA-256 is fast there and here, without a dependency. */
 export const CHECKSUM_ALGORITHM = 'sha256';
-/** imageio's default. */
+/** Default of imageio. */
 export const CHECKSUM_BLOCK_BYTES: number = 4 * 1024 * 1024;
 
+/** Takes the bytes of an image in ascending order. Gaps count as zeros. */
 export class ImageChecksumBuilder {
   readonly #outer = createHash(CHECKSUM_ALGORITHM);
   readonly #zeroDigest: Buffer;
   readonly #zeros = Buffer.alloc(CHECKSUM_BLOCK_BYTES);
-  /** Hash of the present block, or undefined while it is all zero. */
+  /** Hash of the current block; undefined while the block is all zero. */
   #inner: ReturnType<typeof createHash> | undefined;
-  /** Bytes of the present block that are in `#inner` or known to be zero. */
+  /** Bytes of the current block so far. */
   #filledBytes = 0;
   #offsetBytes = 0;
 
@@ -25,7 +25,7 @@ export class ImageChecksumBuilder {
     this.#zeroDigest = createHash(CHECKSUM_ALGORITHM).update(this.#zeros).digest();
   }
 
-  /** Adds bytes at `offsetBytes`, which may not lie before what was added. */
+  /** Adds bytes. `offsetBytes` must not lie before the end of the bytes added last. */
   update(offsetBytes: number, bytes: Uint8Array): void {
     this.#addZeros(offsetBytes - this.#offsetBytes);
     let at = 0;
@@ -58,7 +58,7 @@ export class ImageChecksumBuilder {
     }
   }
 
-  /** Starts the hash of a block with the zeros that came before its first data. */
+  /** Hash of the current block. A new one starts with the zeros before the first data. */
   #open(): ReturnType<typeof createHash> {
     this.#inner ??= createHash(CHECKSUM_ALGORITHM).update(
       this.#zeros.subarray(0, this.#filledBytes),

@@ -1,4 +1,4 @@
-/** Requests of the imageio client, and the errors they end with. Texts never hold the ticket. */
+/** Single requests to imageio, and the errors they end with. Messages never hold the ticket. */
 import type { Agent, Dispatcher } from 'undici';
 import { z } from 'zod';
 import { type ErrorCode, TransferError } from '../../core/errors.ts';
@@ -11,24 +11,26 @@ const RETRYABLE_STATUS = new Set([429, 500, 502, 503, 504]);
 export interface ImageioOptions {
   readonly caPem: string | undefined;
   readonly timings: OvirtTimings;
-  /** Data requests at once; one connection more serves pings and the list of extents. */
+  /** Most data requests at once. Pings and lists of extents use further connections. */
   readonly connections: number;
   readonly direction: 'download' | 'upload';
-  /** Talk to this unix socket instead of the URL's host. */
+  /** Path of a unix socket to use instead of the URL's host. */
   readonly socketPath?: string | undefined;
 }
 
 export interface ImageRequest {
   readonly method: 'GET' | 'OPTIONS' | 'PUT' | 'PATCH';
+  /** Added to the path of the image. */
   readonly suffix?: string;
   readonly query?: Record<string, string>;
   readonly headers?: Record<string, string>;
   readonly body?: Uint8Array | string;
+  /** Wait for the head of the answer. */
   readonly headMs: number;
   readonly signal: AbortSignal | undefined;
 }
 
-/** What a server can do. */
+/** Abilities of a server. */
 export interface ServerOptions {
   readonly features: readonly string[];
   readonly max_readers: number;
@@ -49,7 +51,7 @@ export function makeAgent(options: ImageioOptions, connections: number): Agent {
   return createAgent({ caPem, connectMs, connections, bodyMs, socketPath });
 }
 
-/** The first question, on a connection of its own, since its answer says how many there may be. */
+/** Asks for the abilities, on a separate connection: the answer tells how many there may be. */
 export async function askOptions(
   url: URL,
   options: ImageioOptions,
@@ -72,7 +74,7 @@ export async function askOptions(
     });
     if (response.statusCode === 200) {
       const parsed = optionsAnswer.safeParse(parseJson(body));
-      if (!parsed.success) throw badAnswer('open: OPTIONS is not understood');
+      if (!parsed.success) throw badAnswer('open: the answer to OPTIONS is not understood');
       return parsed.data;
     }
     if (response.statusCode === 405 || response.statusCode === 204) return optionsAnswer.parse({});
@@ -112,15 +114,16 @@ export function parseImageUrl(secretUrl: string, isLocalSocket: boolean): URL {
   try {
     url = new URL(secretUrl);
   } catch {
-    throw badAnswer('the engine names no usable transfer URL');
+    throw badAnswer('the engine gave no valid transfer URL');
   }
-  // The ticket is the credential; only this host's own socket may see it in the clear.
+  // The ticket is the credential. Without TLS it may go only to a unix socket of this host.
   if (url.protocol !== 'https:' && !isLocalSocket) {
     throw badAnswer(`the transfer URL has protocol ${url.protocol}`);
   }
   return url;
 }
 
+/** Undefined for bytes that are no JSON. */
 export function parseJson(bytes: Buffer): unknown {
   try {
     return JSON.parse(bytes.toString('utf8'));
@@ -135,6 +138,7 @@ export function badAnswer(message: string): TransferError {
   });
 }
 
+/** The error for a request that failed on the network. @throws the reason of an aborted signal */
 export function networkError(
   error: unknown,
   origin: string,
@@ -160,6 +164,7 @@ export function networkError(
   );
 }
 
+/** The error for an answer with an unexpected status. */
 export function refusalOf(
   status: number,
   what: string,

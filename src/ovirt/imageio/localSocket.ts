@@ -1,6 +1,6 @@
 /**
- * The daemon's unix socket, which saves TLS when this process runs on the very host that serves a transfer.
- * Its name is abstract (starts with a zero byte); where Node or the system cannot connect, TCP is used.
+ * The unix socket of the imageio daemon. It saves TLS when this process runs on the host of the
+ * transfer. Its name is abstract (starts with a zero byte). If it does not work, TCP stays in use.
  *
  * @see ovirt-imageio docs/unix-socket.md
  */
@@ -10,7 +10,7 @@ import type { Logger } from '../../core/log.ts';
 import { ImageioClient } from './imageioClient.ts';
 import type { ImageioOptions } from './imageioTransport.ts';
 
-/** The only path that is connected to, whatever a server names. */
+/** The only accepted path. A server must not make us connect to any other socket. */
 const DAEMON_SOCKET = '\0/org/ovirt/imageio';
 
 /** True when `host` is an address of this machine. */
@@ -22,7 +22,7 @@ async function isLocalHost(host: string): Promise<boolean> {
   return addresses.length > 0 && addresses.every(({ address }) => own.has(address));
 }
 
-/** A client over the advertised socket, or undefined. */
+/** A client over the socket that the server of `client` named; undefined when it is not usable. */
 export async function openLocal(
   secretUrl: string,
   client: ImageioClient,

@@ -1,6 +1,6 @@
 /**
- * One answer of imageio to a request for a range, taken from the bytes of its connection however these are cut.
- * The body goes straight into memory of the caller.
+ * Parses the answer of imageio to a request for a range, from pieces of any length. The body is
+ * copied straight into memory of the caller.
  *
  * @see RFC 9112 (messages), RFC 9110 §14 (ranges); ovirt-imageio docs/images.md
  */
@@ -11,17 +11,17 @@ const MAX_HEAD_BYTES = 16 * 1024;
 const HEAD_END = Buffer.from('\r\n\r\n');
 const STATUS_LINE = /^HTTP\/1\.[01] ([2-5]\d\d)(?: |$)/;
 const PARTIAL_CONTENT = 206;
-/** Headers that say where an answer ends; two that differ are an attack or a defect. */
+/** Headers that tell where an answer ends. Two of a kind are an attack or a defect. */
 const FRAMING = new Set(['content-length', 'content-range', 'transfer-encoding']);
 
 export interface Range {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
-  /** Where the bytes go, one target after the other; together they have `lengthBytes`. */
+  /** Filled with the bytes, one after the other. Their lengths add up to `lengthBytes`. */
   readonly targets: readonly Uint8Array[];
 }
 
-/** @throws {@link TransferError} `TRANSFER_BAD_ANSWER` when the server answered with another range */
+/** Checks the range. @throws {@link TransferError} `TRANSFER_BAD_ANSWER` if it differs */
 export function checkContentRange(header: string | undefined, range: Range, what: string): void {
   const { offsetBytes, lengthBytes } = range;
   const [, from, to] = /^bytes (\d+)-(\d+)\//.exec(header ?? '') ?? [];
@@ -29,7 +29,7 @@ export function checkContentRange(header: string | undefined, range: Range, what
   throw badAnswer(`${what}: the server answered with another range`);
 }
 
-/** The bytes of a range on their way into its targets. */
+/** Copies the bytes of a range into its targets. */
 export class RangeBody {
   readonly #range: Range;
   readonly #what: string;
@@ -46,7 +46,7 @@ export class RangeBody {
     return this.#receivedBytes;
   }
 
-  /** Copies a piece. @throws {@link TransferError} `TRANSFER_BAD_ANSWER` when it is more than was asked for */
+  /** Copies a piece. @throws {@link TransferError} `TRANSFER_BAD_ANSWER` after the range's end */
   take(piece: Uint8Array): void {
     const { targets, lengthBytes } = this.#range;
     if (this.#receivedBytes + piece.length > lengthBytes) {
@@ -76,7 +76,7 @@ interface Head {
 function parseHead(text: string, what: string): Head {
   const [first = '', ...lines] = text.split('\r\n');
   const status = STATUS_LINE.exec(first)?.[1];
-  if (status === undefined) throw badAnswer(`${what}: the server answered with no HTTP`);
+  if (status === undefined) throw badAnswer(`${what}: the answer is no HTTP`);
   const headers = new Map<string, string>();
   for (const line of lines) {
     const colon = line.indexOf(':');
@@ -92,12 +92,12 @@ export class RangeAnswer {
   readonly #range: Range;
   readonly #what: string;
   #head: Head | undefined;
-  /** Bytes of a head that has not ended. */
+  /** Bytes of a head that has not ended yet. */
   #begun: Buffer = Buffer.alloc(0);
   readonly #text: Buffer[] = [];
   readonly #body: RangeBody;
   #remainingBytes = 0;
-  /** The body is taken to its end. */
+  /** The body has a known length and is taken to its end. */
   #isWhole = false;
 
   constructor(range: Range, what: string) {
@@ -106,7 +106,7 @@ export class RangeAnswer {
     this.#body = new RangeBody(range, what);
   }
 
-  /** 0 until the head is there. */
+  /** HTTP status; 0 until the head has arrived. */
   get status(): number {
     return this.#head?.status ?? 0;
   }
@@ -121,21 +121,21 @@ export class RangeAnswer {
     return this.#body.receivedBytes;
   }
 
-  /** What a refusal says; empty where that is long or of unknown length. */
+  /** Body of a refusal; empty when it is long or of unknown length. */
   get text(): string {
     return Buffer.concat(this.#text).toString('utf8');
   }
 
-  /** True when the connection may serve another request after the end of this answer. */
+  /** True when the connection may serve another request after this answer. */
   get keepsConnection(): boolean {
     return this.#isWhole && this.#head?.headers.get('connection')?.toLowerCase() !== 'close';
   }
 
   /**
-   * Takes the next bytes of the connection, which stay the caller's.
+   * Takes the next bytes of the connection. They are copied and stay the caller's.
    *
    * @returns true when the answer has ended.
-   * @throws {@link TransferError} `TRANSFER_BAD_ANSWER`; the connection is of no more use then
+   * @throws {@link TransferError} `TRANSFER_BAD_ANSWER`. The connection must then be closed.
    */
   push(bytes: Buffer): boolean {
     const body = this.#head ? bytes : this.#takeHead(bytes);
@@ -150,7 +150,7 @@ export class RangeAnswer {
     return this.#remainingBytes === 0;
   }
 
-  /** @returns what lies behind the head, or undefined when the head has not ended. */
+  /** @returns the bytes after the head; undefined when the head has not ended yet. */
   #takeHead(bytes: Buffer): Buffer | undefined {
     const all = this.#begun.length > 0 ? Buffer.concat([this.#begun, bytes]) : bytes;
     const end = all.indexOf(HEAD_END);

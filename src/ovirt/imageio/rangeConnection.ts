@@ -1,8 +1,8 @@
 /**
- * A connection to imageio that asks for ranges, one after the other.
+ * A connection to imageio for ranges, one request after the other.
  *
- * It is apart from the agent of the other requests because it takes what TLS decrypts from one buffer that is used
- * again and again: half the CPU time per byte of a connection whose pieces are streamed.
+ * It is no undici agent: here TLS decrypts into one buffer that is used again and again. That takes
+ * half the CPU time per byte of a stream with a new buffer per piece.
  */
 import { once } from 'node:events';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
@@ -11,14 +11,14 @@ import { errors as undiciErrors } from 'undici';
 import { secureContextFor } from '../http.ts';
 import { type Range, RangeAnswer } from './rangeAnswer.ts';
 
-/** A TLS record holds 16 KiB; the socket reads this much at once. */
+/** Bytes of the buffer of a socket: four TLS records of 16 KiB. */
 const READ_BYTES = 64 * 1024;
 
 export interface RangeConnectionOptions {
   readonly url: URL;
   readonly caPem: string | undefined;
   readonly connectMs: number;
-  /** Longest pause before an answer, and within one. */
+  /** Longest wait for an answer, and for each piece of it. */
   readonly readMs: number;
   readonly socketPath?: string | undefined;
 }
@@ -45,7 +45,7 @@ function openSocket(options: RangeConnectionOptions, onBytes: (bytes: Buffer) =>
     host,
     port: Number(url.port || 443),
     secureContext: secureContextFor(caPem),
-    // Also where the environment tells Node to check nothing.
+    // Overrides NODE_TLS_REJECT_UNAUTHORIZED.
     rejectUnauthorized: true,
     ...(isIP(host) ? {} : { servername: host }),
     onread,
@@ -64,24 +64,24 @@ export class RangeConnection {
     this.#options = options;
     this.#socket = openSocket(options, (bytes) => this.#onBytes(bytes));
     this.#opened = this.#open();
-    // Whoever asks first gets the error.
+    // The first fetch throws the error; until then nobody waits for the promise.
     this.#opened.catch(() => {});
     this.#socket.on('error', (error) => this.destroy(error));
     this.#socket.on('end', () => this.destroy());
     this.#socket.on('close', () => this.destroy());
   }
 
-  /** Milliseconds since the end of the last answer; infinite when the connection has ended. */
+  /** Milliseconds since the end of the last answer; infinite after the end of the connection. */
   get idleMs(): number {
     return this.#socket.destroyed ? Infinity : performance.now() - this.#idleSinceMs;
   }
 
   /**
-   * Asks for a range and takes the answer. Only one request may run at a time. The memory of the range is not written to
-   * after the call has ended.
+   * Asks for a range and takes the answer. Only one call may be under way at a time. The memory of
+   * the range is not written to after the call has ended.
    *
-   * @throws {@link TransferError} `TRANSFER_BAD_ANSWER`; errors of sockets, and those of undici for time-outs. The
-   *   connection has ended then.
+   * @throws {@link TransferError} `TRANSFER_BAD_ANSWER`; errors of sockets; undici's errors for
+   *   time-outs. The connection has then ended.
    */
   async fetch(range: Range, what: string, signal: AbortSignal | undefined): Promise<RangeAnswer> {
     signal?.throwIfAborted();
@@ -101,7 +101,7 @@ export class RangeConnection {
     }
   }
 
-  /** Ends the connection; a request under way fails with `error`. */
+  /** Ends the connection. A request under way fails with `error`. */
   destroy(error: Error = new undiciErrors.SocketError('other side closed')): void {
     this.#socket.destroy(error);
     const exchange = this.#exchange;
@@ -139,7 +139,7 @@ export class RangeConnection {
 
   #onBytes(bytes: Buffer): void {
     const exchange = this.#exchange;
-    // Nobody asked.
+    // Bytes without a request.
     if (!exchange) return this.destroy();
     try {
       if (!exchange.answer.push(bytes)) return;

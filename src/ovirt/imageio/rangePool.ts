@@ -1,13 +1,13 @@
-/** The connections of one image over which ranges are read: opened when they are needed, used again while they are warm. */
+/** Connections for reading ranges of one image. They are opened on demand and used again. */
 import { errors as undiciErrors } from 'undici';
 import { RangeConnection, type RangeConnectionOptions } from './rangeConnection.ts';
 import type { Range, RangeAnswer } from './rangeAnswer.ts';
 
-/** A connection that rested longer might be closed by the server just as a request is on its way. */
+/** The server may close a connection that was idle for longer, just when a request is sent. */
 const MAX_IDLE_MS = 4000;
 
 export class RangePool {
-  /** Ranges that may be read at once. */
+  /** Most ranges that are read at once. */
   readonly limit: number;
   readonly #options: RangeConnectionOptions;
   readonly #idle: RangeConnection[] = [];
@@ -16,7 +16,7 @@ export class RangePool {
   #permits: number;
   #isClosed = false;
 
-  /** @param limit - connections at most, at least 1 */
+  /** @param limit - most connections, at least 1 */
   constructor(options: RangeConnectionOptions, limit: number) {
     this.#options = options;
     this.limit = limit;
@@ -35,7 +35,7 @@ export class RangePool {
     }
   }
 
-  /** Ends all connections; requests under way fail, as those that wait. */
+  /** Ends all connections. Requests under way and waiting ones fail. */
   close(): void {
     this.#isClosed = true;
     for (const connection of [...this.#idle, ...this.#busy]) connection.destroy();

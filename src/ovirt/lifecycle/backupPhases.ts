@@ -6,6 +6,7 @@
  */
 import { type BackupError, EngineError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import { retry } from '../../core/retry.ts';
 import { formatDuration } from '../../core/units.ts';
 import type { EngineApi } from '../engine/engineApi.ts';
 import type { StartBackup } from '../engine/engineRequests.ts';
@@ -14,16 +15,15 @@ import type { Backup } from '../engine/entities.ts';
 import { withEvents } from '../engine/eventTexts.ts';
 import { type FaultKind, isBusy } from '../engine/faults.ts';
 import { deferAbort } from './deferAbort.ts';
-import { pause, pollUntil, pollWhile } from '../poll.ts';
+import { pollUntil, pollWhile } from '../poll.ts';
 
-export interface BackupCycleOptions {
+export interface StartBackupOptions {
   readonly engine: EngineApi;
   readonly vmId: string;
   readonly vmName: string;
-  readonly note: (message: SessionMessage) => void;
-  /** Written down as soon as the backup exists. */
+  /** Writes the id down as soon as the backup exists. */
   readonly journal: (backupId: string) => Promise<void>;
-  /** Set while a request may have made a backup whose id is not known. */
+  /** `mayExist` is set while a request may have made a backup whose id is not known. */
   readonly start: { mayExist: boolean };
   readonly signal: AbortSignal;
 }
@@ -53,95 +53,99 @@ export function isBackupOver(backup: Backup): boolean {
   return OVER.has(backup.phase);
 }
 
-export class BackupCycle {
-  readonly id: string;
-  readonly #options: BackupCycleOptions;
-  #snapshotId: string | undefined;
-  #end: BackupEnd | undefined;
-
-  private constructor(backup: Backup, options: BackupCycleOptions) {
-    this.id = backup.id;
-    this.#snapshotId = backup.snapshotId;
-    this.#options = options;
-  }
-
-  /**
-   * Starts a backup; a VM or disk that is busy, or a VM on the move, is tried again for a while.
-   *
-   * @throws {@link EngineError} `ENGINE_BUSY`, `ENGINE_VM_STATE`, `ENGINE_CHANGE_MAP_LOST` when the checkpoint
-   *   cannot be used, `ENGINE_FAULT` …
-   */
-  static async start(start: StartBackup, options: BackupCycleOptions): Promise<BackupCycle> {
-    const { engine, signal } = options;
-    const { startRetryWindowMs, startRetryEveryMs } = engine.timings;
-    const startedAtMs = performance.now();
-    for (;;) {
-      try {
-        const backup = await startOrAdopt(start, options);
-        await options.journal(backup.id);
-        return new BackupCycle(backup, options);
-      } catch (error) {
-        signal.throwIfAborted();
-        const kind = faultKind(error);
-        const mayWait = performance.now() - startedAtMs < startRetryWindowMs;
-        // A VM that was up or down a moment ago and is not now migrates or starts.
-        const mayPass = kind !== undefined && (isBusy(kind) || kind === 'vm-state');
-        if (!mayPass || !mayWait) throw await explain(error, start, options);
-      }
-      await pause(startRetryEveryMs, signal);
-    }
-  }
-
-  get snapshotId(): string | undefined {
-    return this.#snapshotId;
-  }
-
-  get end(): BackupEnd | undefined {
-    return this.#end;
-  }
-
-  /** Waits for the frozen view. @throws {@link EngineError} `ENGINE_BACKUP_FAILED`, `ENGINE_PHASE_TIMEOUT` */
-  async waitReady(): Promise<ReadyBackup> {
-    const { engine, vmId, vmName, signal } = this.#options;
-    const { timings } = engine;
-    const ready = await pollUntil(
-      async () => {
-        const now = await engine.backup(vmId, this.id, signal);
-        if (!now || isBackupOver(now)) throw await this.#failed(now?.phase ?? 'gone');
-        this.#snapshotId = now.snapshotId ?? this.#snapshotId;
-        return now.phase === 'ready' ? now : undefined;
-      },
-      { timings, deadlineMs: timings.backupReadyMs, what: `backup of ${vmName} ready`, signal },
-    );
-    const disks = await engine.backupDisks(vmId, this.id);
-    return {
-      toCheckpointId: ready.toCheckpointId,
-      snapshotId: this.#snapshotId,
-      isIncremental: new Map(disks.map((disk) => [disk.id, disk.backupMode === 'incremental'])),
-    };
-  }
-
-  /** Ends the backup and waits until the engine has torn it down; a snapshot merge may take long. */
-  async finalize(signal: AbortSignal, onOpenTransfer: () => Promise<void>): Promise<BackupEnd> {
-    this.#end ??= await endBackup({ ...this.#options, onOpenTransfer }, this.id, signal);
-    return this.#end;
-  }
-
-  async #failed(phase: string): Promise<BackupError> {
-    this.#end = phase === 'gone' ? 'gone' : 'failed';
-    const { engine, vmName } = this.#options;
-    return await withEvents(
-      engine,
-      new EngineError('ENGINE_BACKUP_FAILED', `backup of ${vmName} was not made ready: ${phase}`, {
-        hint: 'the events of the engine tell why; the next session starts from the same base',
-        details: { phase },
-      }),
-    );
+/**
+ * Starts a backup. A VM or disk that is busy, or a VM that migrates, is tried again for a while.
+ *
+ * @throws {@link EngineError} `ENGINE_BUSY`, `ENGINE_VM_STATE`, `ENGINE_CHANGE_MAP_LOST` when the
+ *   checkpoint cannot be used, `ENGINE_FAULT` …
+ */
+export async function startBackup(
+  start: StartBackup,
+  options: StartBackupOptions,
+): Promise<Backup> {
+  const { engine, signal } = options;
+  const { startRetryWindowMs: windowMs, startRetryEveryMs: delayMs } = engine.timings;
+  const rule = {
+    windowMs,
+    firstDelayMs: delayMs,
+    maxDelayMs: delayMs,
+    shouldRetry: mayPass,
+    signal,
+  };
+  try {
+    return await retry(rule, async () => {
+      const backup = await startOrAdopt(start, options);
+      await options.journal(backup.id);
+      return backup;
+    });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw await explain(error, start, options);
   }
 }
 
+/** A VM that is neither up nor down migrates or starts. */
+function mayPass(error: unknown): boolean {
+  const kind = faultKind(error);
+  return kind !== undefined && (isBusy(kind) || kind === 'vm-state');
+}
+
+export interface AwaitReadyOptions {
+  readonly engine: EngineApi;
+  readonly vmId: string;
+  readonly vmName: string;
+  /** Called with each answer of the engine, so that a failed start knows its snapshot. */
+  readonly onAnswer: (backup: Backup) => void;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Waits until a started backup can be read.
+ *
+ * @throws {@link EngineError} `ENGINE_BACKUP_FAILED`, `ENGINE_PHASE_TIMEOUT`
+ */
+export async function awaitReady(
+  options: AwaitReadyOptions,
+  backupId: string,
+): Promise<ReadyBackup> {
+  const { engine, vmId, vmName, onAnswer, signal } = options;
+  const { timings } = engine;
+  let snapshotId: string | undefined;
+  const ready = await pollUntil(
+    async () => {
+      const now = await engine.backup(vmId, backupId, signal);
+      if (!now || isBackupOver(now)) throw await notReady(options, now?.phase ?? 'gone');
+      onAnswer(now);
+      snapshotId = now.snapshotId ?? snapshotId;
+      return now.phase === 'ready' ? now : undefined;
+    },
+    { timings, deadlineMs: timings.backupReadyMs, what: `backup of ${vmName} ready`, signal },
+  );
+  const disks = await engine.backupDisks(vmId, backupId);
+  return {
+    toCheckpointId: ready.toCheckpointId,
+    snapshotId,
+    isIncremental: new Map(disks.map((disk) => [disk.id, disk.backupMode === 'incremental'])),
+  };
+}
+
+async function notReady(
+  { engine, vmName }: AwaitReadyOptions,
+  phase: string,
+): Promise<BackupError> {
+  const error = new EngineError(
+    'ENGINE_BACKUP_FAILED',
+    `backup of ${vmName} was not made ready: ${phase}`,
+    {
+      hint: 'the events of the engine tell why; the next session starts from the same base',
+      details: { phase },
+    },
+  );
+  return await withEvents(engine, error);
+}
+
 /** A start whose answer was lost may have worked: then its backup bears our description. */
-async function startOrAdopt(start: StartBackup, options: BackupCycleOptions): Promise<Backup> {
+async function startOrAdopt(start: StartBackup, options: StartBackupOptions): Promise<Backup> {
   const { engine, vmId, signal } = options;
   try {
     options.start.mayExist = true;
@@ -183,7 +187,7 @@ export async function findBackup(
 async function explain(
   error: unknown,
   start: StartBackup,
-  options: BackupCycleOptions,
+  options: StartBackupOptions,
 ): Promise<unknown> {
   if (!(error instanceof EngineError)) return error;
   const kind = faultKind(error);

@@ -1,8 +1,10 @@
-/** An abort that waits: what is being created on the engine is better known than forgotten. */
+/** A delayed abort for requests that create something on the engine. */
 
 /**
- * Runs `work` with a signal that is aborted `graceMs` after `signal` is. A request that makes something on the
- * engine then has time to answer, so that what it made can be removed by its id.
+ * Runs `work` with a signal that is aborted `graceMs` after `signal` is. The request has that time
+ * to answer. Without its answer the id of what it created is unknown, and it cannot be removed.
+ *
+ * @throws the reason of `signal` when it is aborted before the start; errors of `work`
  */
 export async function deferAbort<T>(
   signal: AbortSignal,

@@ -1,8 +1,8 @@
 /**
- * The life of one image transfer: create → transferring → requests → finalize, or cancel. A ticket that is lost
- * on the way is asked for again; a download that ended is made anew once.
+ * The life of one image transfer: create → transferring → requests → finalize, or cancel. A lost
+ * ticket is renewed. A download that ended too early is created again, once.
  *
- * @see oVirt contract: actions answer 200 whatever happens, so only a later look counts; all connections are
+ * @see oVirt contract: actions always answer 200, so only the phase counts; all connections are
  *   closed before finalize or cancel; cancelling an upload deletes the disk
  */
 import { EngineError, TransferError } from '../../core/errors.ts';
@@ -16,12 +16,13 @@ import { createReady, type TransferOptions, waitTransferring } from './transferS
 import { watchTransfer } from './transferWatch.ts';
 
 const MAX_RESUMES = 3;
+
 export class DiskTransfer {
   readonly #options: TransferOptions;
   #transfer: ImageTransfer;
   #client: ImageioClient;
   #renewal: Promise<void> | undefined;
-  /** Why the transfer cannot be used any more. */
+  /** Set when the transfer cannot be used any more; every request fails with it. */
   #lost: Error | undefined;
   #resumeCount = 0;
   #wasRecreated = false;
@@ -41,10 +42,11 @@ export class DiskTransfer {
   }
 
   /**
-   * Creates a transfer and waits until its data can be reached. What was created is cancelled again on failure.
+   * Creates a transfer and connects to its image server. On failure the transfer is cancelled. The
+   * caller ends it by {@link finish} or {@link cancel}.
    *
    * @throws {@link TransferError} `TRANSFER_NOT_READY` when the engine could not open the disk,
-   *   `TRANSFER_UNREACHABLE`, `TRANSFER_TLS_UNTRUSTED`; what the engine throws
+   *   `TRANSFER_UNREACHABLE`, `TRANSFER_TLS_UNTRUSTED`; {@link EngineError} for calls to the engine
    */
   static async open(options: TransferOptions): Promise<DiskTransfer> {
     const transfer = await createReady(options);
@@ -60,13 +62,13 @@ export class DiskTransfer {
     return this.#transfer.id;
   }
 
-  /** Of the present connection; a renewal may change it. */
+  /** The current client. A renewal replaces it. */
   get client(): ImageioClient {
     return this.#client;
   }
 
   /**
-   * Runs one request. When its ticket is gone, the transfer is renewed and the request sent once more.
+   * Runs one request. If its ticket is gone, the transfer is renewed and `work` runs once more.
    *
    * @throws {@link TransferError} `TRANSFER_TICKET_GONE` when the transfer cannot be renewed
    */
@@ -86,7 +88,7 @@ export class DiskTransfer {
     });
   }
 
-  /** The same error with the disk in its text. */
+  /** The same error with the disk in its message and details. */
   #named(error: unknown): unknown {
     if (!(error instanceof TransferError) || error.details['diskId'] !== undefined) return error;
     const { alias, diskId } = this.#options;
@@ -99,14 +101,14 @@ export class DiskTransfer {
     });
   }
 
-  /** Ends a transfer whose bytes were all moved. @throws {@link TransferError} `TRANSFER_FAILED` */
+  /** Ends a transfer after its last byte. @throws {@link TransferError} `TRANSFER_FAILED` */
   async finish(): Promise<void> {
     await this.#disconnect();
     const { engine, alias, diskId, note, signal } = this.#options;
     const onForbidden = (): void => note(sessionMessage('XFER-307', { alias, id: diskId }));
     const phase = await endTransfer(engine, this.#transfer.id, 'finalize', signal, onForbidden);
     this.#isOver = true;
-    // A download whose every byte is here has done its work, however the engine calls it.
+    // All bytes of a download are here: its phase does not matter.
     if (phase === 'finished_success' || phase === 'gone') return;
     if (this.#options.direction === 'download') return;
     throw new TransferError('TRANSFER_FAILED', `transfer of disk ${alias} (${diskId}): ${phase}`, {
@@ -142,22 +144,22 @@ export class DiskTransfer {
   }
 
   async #renew(cause: TransferError): Promise<void> {
-    const now = await this.#lookAfterLoss(cause);
+    const now = await this.#stateAfterLoss(cause);
     if (now?.phase === 'transferring' && !this.#isKnown(now)) return await this.#adopt(now);
     if (now?.phase.startsWith('paused')) return await this.#resume(cause);
     await this.#recreate(cause);
   }
 
-  /** What was lost can go on only as what the engine makes of it: an upload waits until the engine has noticed. */
-  async #lookAfterLoss(cause: TransferError): Promise<ImageTransfer | undefined> {
+  /** Asks for the state. For an upload it waits until the engine has noticed the loss. */
+  async #stateAfterLoss(cause: TransferError): Promise<ImageTransfer | undefined> {
     const { engine, direction, signal } = this.#options;
-    const look = (): Promise<ImageTransfer | undefined> =>
+    const ask = (): Promise<ImageTransfer | undefined> =>
       engine.transfer(this.#transfer.id, signal);
-    if (direction === 'download') return await look();
+    if (direction === 'download') return await ask();
     const { timings } = engine;
     const poll = pollUntil(
       async () => {
-        const now = await look();
+        const now = await ask();
         return now?.phase === 'transferring' && this.#isKnown(now) ? undefined : { now };
       },
       { timings, deadlineMs: timings.transferReadyMs, what: 'loss of a ticket noticed', signal },
@@ -181,7 +183,7 @@ export class DiskTransfer {
     await this.#adopt(await waitTransferring(this.#options, this.#transfer.id));
   }
 
-  /** Only once, and never for an upload: its disk went with the transfer. */
+  /** Only once, and never for an upload: the engine deletes its disk with the transfer. */
   async #recreate(cause: TransferError): Promise<void> {
     const { engine, alias, diskId: id, direction, note, signal } = this.#options;
     if (this.#wasRecreated || direction === 'upload') throw cause;

@@ -1,4 +1,4 @@
-/** The client of a transfer's data: over the best way to its image server that works. */
+/** Connects to the image server of a transfer over the best way that works. */
 import { BackupError } from '../../core/errors.ts';
 import { sessionMessage } from '../../core/messages.ts';
 import type { ImageTransfer } from '../engine/entities.ts';
@@ -8,7 +8,12 @@ import { openLocal } from '../imageio/localSocket.ts';
 import { retryData } from '../imageio/dataRetry.ts';
 import type { TransferOptions } from './transferStart.ts';
 
-/** Direct to the host, else through the engine's proxy; on the host itself through its socket. */
+/**
+ * Opens a client: on the host itself over its unix socket, otherwise straight to the host,
+ * otherwise through the engine's proxy. The caller closes the client.
+ *
+ * @throws as {@link ImageioClient.open}
+ */
 export async function openClient(
   options: TransferOptions,
   transfer: ImageTransfer,
@@ -19,7 +24,7 @@ export async function openClient(
   const imageio: ImageioOptions = { caPem, timings, connections, direction };
   const { transferUrl = '', proxyUrl } = transfer;
   try {
-    const client = await openPatiently(transferUrl, imageio, signal);
+    const client = await openWithRetry(transferUrl, imageio, signal);
     const local = await openLocal(transferUrl, client, imageio, log);
     if (!local) return client;
     await client.close();
@@ -28,12 +33,12 @@ export async function openClient(
     if (!isUnreachable(error) || !proxyUrl || proxyUrl === transferUrl) throw error;
     const reason = String(error.details['reason']);
     note(sessionMessage('XFER-301', { url: new URL(transferUrl).origin, reason }));
-    return await openPatiently(proxyUrl, imageio, signal);
+    return await openWithRetry(proxyUrl, imageio, signal);
   }
 }
 
-/** A first request that is cut off is repeated; for an address that nobody listens at, there is another one. */
-async function openPatiently(
+/** Repeats a first request that is cut off. An unreachable address is final: the proxy is next. */
+async function openWithRetry(
   secretUrl: string,
   imageio: ImageioOptions,
   signal: AbortSignal,

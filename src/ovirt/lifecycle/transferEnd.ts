@@ -1,7 +1,7 @@
 /**
  * The end of image transfers.
  *
- * @see oVirt contract: actions answer 200 whatever happens, so only a later look counts
+ * @see oVirt contract: actions always answer 200; only the phase of the transfer tells the outcome
  */
 import { EngineError } from '../../core/errors.ts';
 import type { EngineApi } from '../engine/engineApi.ts';
@@ -22,20 +22,23 @@ const ENDING = new Set([
   'cancelled_user',
 ]);
 
-/** True when a transfer is on its way to an end, or there. */
+/** True for a transfer that is ending or has ended. */
 export function isEnding(transfer: ImageTransfer): boolean {
   return ENDING.has(transfer.phase);
 }
 
-/** True for a transfer that holds nothing any more. */
+/** True for a transfer that has ended. Undefined is one that is gone. */
 export function hasEnded(transfer: ImageTransfer | undefined): boolean {
   return transfer === undefined || ENDED.has(transfer.phase);
 }
 
 /**
- * Asks for the end of a transfer until it has come. Connections have to be closed before.
+ * Asks for the end of a transfer and waits for it. All its connections must be closed before.
  *
+ * @param onForbidden - called each time the user has no right to act on the transfer. It then ends
+ *   only after its idle time.
  * @returns the last phase, or `gone`
+ * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT` …
  */
 export async function endTransfer(
   engine: EngineApi,
@@ -50,7 +53,7 @@ export async function endTransfer(
     async () => {
       const now = await engine.transfer(transferId, signal);
       if (!now || hasEnded(now)) return now?.phase ?? 'gone';
-      // An order that was swallowed is given again.
+      // The engine may lose an action: ask again after a while.
       const isHeard = isEnding(now) || performance.now() - askedAtMs < timings.restReadMs;
       if (isHeard) return undefined;
       const reply = await ask(engine, transferId, action);
@@ -67,7 +70,6 @@ export async function endTransfer(
   );
 }
 
-/** A user without the right to act on transfers has to wait until their idle time is over. */
 async function ask(
   engine: EngineApi,
   transferId: string,
@@ -83,7 +85,7 @@ async function ask(
   }
 }
 
-/** Cancels what a failed step left, on the clock of the clean-up. Best effort: the journal remembers it. */
+/** Cancels a transfer after a failed step. Best effort: the journal tells a later clean-up. */
 export async function cancelLeftover(engine: EngineApi, transferId: string): Promise<void> {
   const signal = AbortSignal.timeout(engine.timings.cleanupMs);
   const onClock = engine.withSignal(signal);

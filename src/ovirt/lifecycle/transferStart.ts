@@ -1,15 +1,18 @@
 /**
- * The start of an image transfer: asked for once, found again after a lost answer, waited for.
+ * The start of an image transfer: create it, find it again after a lost answer, wait until it is
+ * ready.
  *
- * @see oVirt contract: transfers do not echo their backup, and a disk may be read by others through its snapshots
+ * @see oVirt contract: a transfer does not name its backup, and other clients may read the same
+ *   disk through its snapshots at the same time
  */
 import { TransferError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
-import { retryUntilReady } from './earlyTransfer.ts';
+import { retry } from '../../core/retry.ts';
 import type { EngineApi } from '../engine/engineApi.ts';
 import { faultKind, isOutcomeUnknown } from '../engine/engineErrors.ts';
 import type { ImageTransfer } from '../engine/entities.ts';
+import { isBusy } from '../engine/faults.ts';
 import { deferAbort } from './deferAbort.ts';
 import { pollUntil, pollWhile } from '../poll.ts';
 import { cancelLeftover, isEnding } from './transferEnd.ts';
@@ -21,9 +24,9 @@ export interface TransferOptions {
   /** The backup whose frozen view is read. */
   readonly backupId?: string | undefined;
   readonly direction: 'download' | 'upload';
-  /** Data requests at once, at most. */
+  /** Most data requests at once. */
   readonly connections: number;
-  /** Written down before and after the engine is asked for a transfer. */
+  /** Records each step in the journal, before and after a transfer is created. */
   readonly journal: (step: 'transfer-starting' | 'transfer', transferId?: string) => Promise<void>;
   readonly note: (message: SessionMessage) => void;
   readonly log: Logger;
@@ -34,11 +37,15 @@ const INACTIVITY_TIMEOUT_SECONDS = 600;
 /** Event of the engine: a transfer was initiated. */
 const TRANSFER_INITIATED = 1031;
 
-/** Creates a transfer, adopting the one that a lost answer may have left, and waits for its URLs. */
+/**
+ * Creates a transfer and waits for its URL. A transfer that does not get ready is cancelled.
+ *
+ * @throws {@link TransferError} `TRANSFER_NOT_READY`; {@link EngineError} `ENGINE_PHASE_TIMEOUT` …
+ */
 export async function createReady(options: TransferOptions): Promise<ImageTransfer> {
   const { journal, engine } = options;
   await journal('transfer-starting');
-  const created = await retryUntilReady(engine, options.signal, () => createOrAdopt(options));
+  const created = await createWhenReady(options);
   await journal('transfer', created.id);
   try {
     return await waitTransferring(options, created.id);
@@ -48,9 +55,27 @@ export async function createReady(options: TransferOptions): Promise<ImageTransf
   }
 }
 
+/** Creates a transfer, again and again while the backup is not ready or the disk is in use. */
+async function createWhenReady(options: TransferOptions): Promise<ImageTransfer> {
+  const { timings } = options.engine;
+  const retrying = {
+    windowMs: timings.transferReadyMs,
+    firstDelayMs: timings.pollMinMs,
+    maxDelayMs: timings.pollMaxMs,
+    shouldRetry: isTooEarly,
+    signal: options.signal,
+  };
+  return await retry(retrying, () => createOrAdopt(options));
+}
+
+function isTooEarly(error: unknown): boolean {
+  const kind = faultKind(error);
+  return kind !== undefined && (kind === 'backup-not-ready' || isBusy(kind));
+}
+
 /**
- * Creates a transfer. After a lost answer the one that has come up since then is ours, when the engine's events
- * confirm that our request made one: others may begin to read an old snapshot of the same disk just then.
+ * Creates a transfer. After a lost answer, a new transfer of the disk is ours only if the engine's
+ * events say that our request made one: another client may start one for the same disk just then.
  */
 async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
   const { diskId, backupId, direction, signal, alias } = options;
@@ -61,7 +86,7 @@ async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
     backupId,
     direction,
     inactivityTimeoutSeconds: INACTIVITY_TIMEOUT_SECONDS,
-    // A paused upload keeps its disk, a cancelled one deletes it.
+    // A paused upload keeps its disk; a cancelled one deletes it.
     timeoutPolicy: direction === 'upload' ? 'pause' : 'cancel',
   } as const;
   try {
@@ -75,7 +100,7 @@ async function createOrAdopt(options: TransferOptions): Promise<ImageTransfer> {
   }
 }
 
-/** The only transfer of this disk and direction that was not there before, after our request has made one. */
+/** The one new transfer of this disk and direction; undefined when there is none, or several. */
 async function findNew(
   engine: EngineApi,
   options: TransferOptions,
@@ -109,6 +134,11 @@ function notReady(alias: string, diskId: string, phase: string, cause?: unknown)
   );
 }
 
+/**
+ * Waits until a transfer has its URL.
+ *
+ * @throws {@link TransferError} `TRANSFER_NOT_READY`; {@link EngineError} `ENGINE_PHASE_TIMEOUT`
+ */
 export async function waitTransferring(
   options: TransferOptions,
   transferId: string,
@@ -121,7 +151,7 @@ export async function waitTransferring(
       const now = await engine.transfer(transferId, signal);
       if (!now || isEnding(now)) throw notReady(alias, diskId, now?.phase ?? 'gone');
       if (now.diskId !== undefined && now.diskId !== diskId)
-        throw notReady(alias, diskId, 'mixed up');
+        throw notReady(alias, diskId, 'it belongs to another disk');
       return now.phase === 'transferring' && now.transferUrl ? now : undefined;
     },
     { timings, deadlineMs: timings.transferReadyMs, what, signal },

@@ -1,18 +1,26 @@
 /**
- * Keeps an open transfer alive while nothing is read (a slow target, a pause, a long list of extents): pings the
- * ticket, and asks the engine, which keeps the REST session alive too.
+ * Keeps an open transfer alive while nothing is read: a slow target, a pause, a long list of
+ * extents. It pings the ticket. It also asks the engine for the transfer, which keeps the REST
+ * session alive.
  *
- * @see oVirt contract: `extend` does not keep a transfer alive on modern imageio; I/O or OPTIONS does
+ * @see oVirt contract: only I/O or OPTIONS keeps a transfer alive on modern imageio, not `extend`
  */
-import { pause } from '../poll.ts';
+import { pause } from '../../core/retry.ts';
 import type { OvirtTimings } from '../timings.ts';
 
+/** The client of a transfer. */
 export interface Watched {
+  /** Milliseconds since the last finished request. */
   readonly idleMs: number;
   ping(signal: AbortSignal): Promise<void>;
 }
 
-/** @param client - the transfer's present client. @param ask - asks the engine for the transfer. */
+/**
+ * Starts the watch. `stop` ends it and waits for requests under way.
+ *
+ * @param client - gives the client that the transfer has now
+ * @param ask - asks the engine for the transfer
+ */
 export function watchTransfer(
   timings: OvirtTimings,
   client: () => Watched,
@@ -23,7 +31,7 @@ export function watchTransfer(
   async function pinging(): Promise<void> {
     for (;;) {
       await pause(timings.pingEveryMs / 2, signal);
-      // What is wrong shows in the data requests; a ping that fails changes nothing.
+      // A failed ping is ignored: the data requests will fail too and tell why.
       if (client().idleMs >= timings.pingEveryMs / 2)
         await client()
           .ping(signal)

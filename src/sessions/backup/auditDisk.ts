@@ -1,6 +1,6 @@
 /**
- * Audit of a change map: some of the blocks that the engine calls unchanged are read through the same transfer
- * and compared with the fingerprint index of the parent point, before the map is relied on.
+ * Audit of a change map, before anything relies on it. A sample of the blocks that the engine calls
+ * unchanged is read and compared with the fingerprint index of the parent point.
  */
 import { Readable } from 'node:stream';
 import { createStageStats } from '../../core/stats.ts';
@@ -12,7 +12,7 @@ import type { ParentDisk } from '../../flow/fingerprintMap.ts';
 import { createHashComparer } from '../../flow/stages/hashComparer.ts';
 import { callbackSink } from '../../flow/sinks/plainSinks.ts';
 import { connect } from '../../flow/connect.ts';
-import type { DiskRun } from './backupDisk.ts';
+import type { DiskInput } from './backupDisk.ts';
 import type { AuditReport } from '../shared/report.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
@@ -23,10 +23,11 @@ export interface BlockSpan {
 }
 
 /**
- * Picks about `ratio` of the blocks, at least one: one at random out of each of so many equal parts, so that the
- * sample reaches everywhere and ascends.
+ * Picks about `ratio` of the blocks, at least one, in ascending order. The blocks are cut into
+ * equal parts and one block is picked at random from each, so that the sample covers the whole
+ * disk.
  *
- * @param random - numbers from 0 to below 1.
+ * @param random - gives numbers from 0 to below 1.
  */
 export function* sampleBlocks(
   spans: readonly BlockSpan[],
@@ -38,7 +39,7 @@ export function* sampleBlocks(
   let span = 0;
   let passed = 0;
   for (let pick = 0; pick < picks; pick++) {
-    // Parts begin at whole blocks, so that no block is picked twice.
+    // Parts begin at whole blocks. Otherwise a block could be picked twice.
     const from = Math.floor((pick * total) / picks);
     const to = Math.floor(((pick + 1) * total) / picks);
     const position = from + Math.floor(random() * (to - from));
@@ -54,13 +55,13 @@ export function* sampleBlocks(
   }
 }
 
-export interface AuditRun extends DiskRun {
+export interface AuditInput extends DiskInput {
   readonly parent: ParentDisk;
 }
 
-/** Clean blocks, without those that both sides know to be zero: reading these would show nothing. */
-async function cleanSpans(run: AuditRun, resources: PipelineResources): Promise<BlockSpan[]> {
-  const { task, device, parent } = run;
+/** Clean blocks, except those that are zero on both sides: reading them would show nothing. */
+async function cleanSpans(input: AuditInput, resources: PipelineResources): Promise<BlockSpan[]> {
+  const { task, device, parent } = input;
   const spans: BlockSpan[] = [];
   for await (const planned of planBlocks(task, device.extents('dirty', resources.signal))) {
     if (planned.dirty) continue;
@@ -79,28 +80,28 @@ async function cleanSpans(run: AuditRun, resources: PipelineResources): Promise<
 /**
  * Reads the sample and compares it. Nothing is stored.
  *
- * @param run - its device gives dirty extents, its parent is the point that the change map begins at.
- * @throws what the device and the workers throw, as a backup of the disk would
+ * @param input - its device gives dirty extents; its parent is the point where the map begins.
+ * @throws the same errors as a backup of the disk
  */
 export async function auditDisk(
-  run: AuditRun,
+  input: AuditInput,
   resources: PipelineResources,
   ratio: number,
 ): Promise<AuditReport> {
-  const { task, device, readers, attempts, retryDelayMs } = run;
+  const { task, device, readers, attempts, retryDelayMs } = input;
   const { pool, signal } = resources;
   const startedAtMs = performance.now();
-  const spans = await cleanSpans(run, resources);
+  const spans = await cleanSpans(input, resources);
   const read = createStageStats();
   const stats = createStageStats();
   let mismatchedBlocks = 0;
   const sink = callbackSink((record: HashedBlock | ZeroRun | UnchangedRun) => {
     if (record.kind !== 'unchanged') mismatchedBlocks++;
   });
-  const parent = { sizeBytes: run.parent.sizeBytes, fingerprints: run.parent.fingerprints };
+  const parent = { sizeBytes: input.parent.sizeBytes, fingerprints: input.parent.fingerprints };
   await resources.withLease((lease) =>
     connect(
-      Readable.from(wantedBlocks(run, spans, ratio), { objectMode: true, highWaterMark: 1 }),
+      Readable.from(wantedBlocks(input, spans, ratio), { objectMode: true, highWaterMark: 1 }),
       [
         createBlockReader({ task, device, lease, stats: read, readers, attempts, retryDelayMs }),
         createHashComparer({ task, pool, stats, parent }),
@@ -114,11 +115,11 @@ export async function auditDisk(
 }
 
 function* wantedBlocks(
-  run: AuditRun,
+  input: AuditInput,
   spans: readonly BlockSpan[],
   ratio: number,
 ): Generator<WantedBlock> {
-  const { diskId, blockSizeBytes, virtualSizeBytes } = run.task;
+  const { diskId, blockSizeBytes, virtualSizeBytes } = input.task;
   for (const index of sampleBlocks(spans, ratio, Math.random)) {
     const offsetBytes = index * blockSizeBytes;
     const lengthBytes = blockLengthAt(index, virtualSizeBytes, blockSizeBytes);

@@ -27,21 +27,21 @@ import type { SlabLease } from '../../flow/slab.ts';
 import { connect, type Sink } from '../../flow/connect.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
-export interface DiskRun {
+export interface DiskInput {
   readonly task: DiskTask;
   readonly reason: string;
   readonly device: BlockDevice;
   readonly isIncrement: boolean;
   readonly parent: ParentDisk | undefined;
   readonly writer: ContainerWriter;
-  /** Reads in flight. @defaultValue that of the block reader */
+  /** Reads in flight. @defaultValue as the block reader */
   readonly readers?: number | undefined;
-  /** Tries per block, and the pause before the second one. @defaultValue those of the block reader */
+  /** Tries per block, and the pause before the second try. @defaultValue as the block reader */
   readonly attempts?: number | undefined;
   readonly retryDelayMs?: number | undefined;
-  /** Bytes read so far, where the device reads less than whole blocks. */
+  /** Bytes read so far, for a device that reads parts of blocks. */
   readonly readBytes?: (() => number) | undefined;
-  /** Time that the device took to name its extents before the pipeline began. */
+  /** Time that the extents took before the pipeline began. */
   readonly extentsMs?: number | undefined;
 }
 
@@ -50,12 +50,12 @@ export interface DiskResult {
   readonly report: DiskReport;
 }
 
-/** The parent's fingerprints as a start for this disk: blocks beyond its end are forgotten. */
-function inheritFingerprints(run: DiskRun): FingerprintMap {
-  if (!run.parent) return new FingerprintMap();
-  const { blockSizeBytes, virtualSizeBytes } = run.task;
-  const inherited = run.parent.fingerprints.clone();
-  const end = blockCountOf(run.parent.sizeBytes, blockSizeBytes);
+/** The parent's fingerprints, without blocks beyond the end of this disk. */
+function inheritFingerprints(input: DiskInput): FingerprintMap {
+  if (!input.parent) return new FingerprintMap();
+  const { blockSizeBytes, virtualSizeBytes } = input.task;
+  const inherited = input.parent.fingerprints.clone();
+  const end = blockCountOf(input.parent.sizeBytes, blockSizeBytes);
   inherited.clear(blockCountOf(virtualSizeBytes, blockSizeBytes), end);
   return inherited;
 }
@@ -64,17 +64,17 @@ function inheritFingerprints(run: DiskRun): FingerprintMap {
  * Backs up one disk into the writer's container.
  *
  * @param onStart - called with live counts before the first byte is read.
- * @throws what the device, the workers or the storage throw; `CANCELLED` on abort
+ * @throws errors of the device, the workers and the storage; `CANCELLED` on abort
  */
 export async function backupDisk(
-  run: DiskRun,
+  input: DiskInput,
   resources: PipelineResources,
   onStart: (progress: DiskProgress) => void,
 ): Promise<DiskResult> {
-  const { task, writer, isIncrement } = run;
+  const { task, writer, isIncrement } = input;
   const stages = createDiskStages();
   const filter = createFilterCounts();
-  const fingerprints = inheritFingerprints(run);
+  const fingerprints = inheritFingerprints(input);
   const sink = createContainerSink({
     task,
     writer,
@@ -88,18 +88,18 @@ export async function backupDisk(
     sizeBytes: task.virtualSizeBytes,
     doneBytes: () =>
       filter.cleanBytes + counts.zeroBytes + counts.unchangedBytes + counts.changedBytes,
-    readBytes: run.readBytes ?? (() => stages.read.bytes),
+    readBytes: input.readBytes ?? (() => stages.read.bytes),
   });
   const startedAtMs = performance.now();
   await resources.withLease((lease) =>
-    runChain(run, resources, { lease, stages, counts: filter, sink }),
+    connectStages(input, resources, { lease, stages, counts: filter, sink }),
   );
-  stages.extents.busyMs += run.extentsMs ?? 0;
+  stages.extents.busyMs += input.extentsMs ?? 0;
   const wallSeconds = (performance.now() - startedAtMs) / 1000;
   const allocatedBytes = filter.wantedBytes;
   return {
     content: sink.content,
-    report: reportDisk(run, stages, sink.content, allocatedBytes, wallSeconds),
+    report: reportDisk(input, stages, sink.content, allocatedBytes, wallSeconds),
   };
 }
 
@@ -111,11 +111,15 @@ interface ChainParts {
 }
 
 /**
- * Worker threads read what is a file, and look for changes first where there is a parent; everything else is asked
- * of its device.
+ * Threads read local files. With a parent they first find the blocks that changed. All other disks
+ * are read through their device.
  */
-function runChain(run: DiskRun, resources: PipelineResources, parts: ChainParts): Promise<void> {
-  const { task, device, parent, attempts, retryDelayMs } = run;
+function connectStages(
+  input: DiskInput,
+  resources: PipelineResources,
+  parts: ChainParts,
+): Promise<void> {
+  const { task, device, parent, attempts, retryDelayMs } = input;
   const { pool, fileReadPool, signal } = resources;
   const { lease, stages, counts, sink } = parts;
   const source = createExtentSource({ task, device, stats: stages.extents });
@@ -125,7 +129,7 @@ function runChain(run: DiskRun, resources: PipelineResources, parts: ChainParts)
   const { fileDescriptor } = device;
   if (!fileReadPool || fileDescriptor === undefined) {
     const filter = createDirtyZeroFilter(task, counts);
-    const reader = createBlockReader({ ...reading, readers: run.readers });
+    const reader = createBlockReader({ ...reading, readers: input.readers });
     return connect(source, [filter, reader, comparer, compressor], sink, { signal });
   }
   const reader = createFileReader({ ...reading, fileDescriptor, fileReadPool });
@@ -139,20 +143,20 @@ function runChain(run: DiskRun, resources: PipelineResources, parts: ChainParts)
 }
 
 function reportDisk(
-  run: DiskRun,
+  input: DiskInput,
   stages: DiskStages,
   content: DiskContent,
   allocatedBytes: number,
   wallSeconds: number,
 ): DiskReport {
-  const { diskId, alias, mode, virtualSizeBytes } = run.task;
+  const { diskId, alias, mode, virtualSizeBytes } = input.task;
   const { zeroBytes, unchangedBytes, changedBytes, duplicateBlocks, storedBytes } = content.counts;
-  const readBytes = run.readBytes?.() ?? stages.read.bytes;
+  const readBytes = input.readBytes?.() ?? stages.read.bytes;
   return {
     diskId,
     alias,
     mode,
-    reason: run.reason,
+    reason: input.reason,
     sizeBytes: virtualSizeBytes,
     allocatedBytes,
     readBytes,

@@ -1,7 +1,14 @@
-/** A backup session over local raw images: first a full, then increments by comparison. Wiring only. */
+/** A backup session over local raw images: first a full, then increments by comparison. */
+import {
+  type ReadDisk,
+  type ReadDisks,
+  type SessionIdentity,
+  readAllDisks,
+  storePoint,
+} from './storePoint.ts';
+import { invariant, toFailure, UsageError } from '../../core/errors.ts';
 import { randomUUID } from 'node:crypto';
 import { checkBlockSize } from '../../container/write/containerWriter.ts';
-import { toFailure, UsageError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { openRawImage, type RawImage } from '../../devices/rawImageDevice.ts';
@@ -12,45 +19,36 @@ import { checkVmName } from '../../repository/names.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
-import { backupDisk, type DiskResult } from './backupDisk.ts';
+import { backupDisk } from './backupDisk.ts';
 import type { DiskProgress } from '../shared/progress.ts';
 import { checkSpace } from '../shared/freeSpace.ts';
 import { chooseBlockSize, chooseParent, type SessionMode } from './parent/parentChoice.ts';
-import { draftPoint, toDiskPoint } from './draftPoint.ts';
-import { PARALLEL_DISKS, type PlannedDisk } from './plannedDisk.ts';
+import type { PlannedDisk } from './plannedDisk.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
-import { updateDamageRecord } from './parent/damageRecord.ts';
 import { imageVmId, nameImages, planFull, planIncrement } from './imagePlan.ts';
 import type { CheckedParent } from './parent/parentPoint.ts';
 import { PointWriter } from '../shared/pointWriter.ts';
-import { reportSession, type SessionReport } from '../shared/report.ts';
-import { forEachLimited, PipelineResources } from '../shared/pipelineResources.ts';
+import type { SessionReport } from '../shared/report.ts';
+import { PipelineResources } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
 export interface BackupImagesOptions {
-  /** Raw images or block devices; each is one disk of the VM, told apart by file name. */
+  /** Raw images or block devices. Each is one disk of the VM; its file name identifies it. */
   readonly images: readonly string[];
   readonly vmName: string;
-  /** Repository folder; made when it is new or empty. */
+  /** Repository folder. A folder that is new or empty becomes a repository. */
   readonly repository: string;
-  /** @defaultValue auto: a full when there is no restore point to build on, else an increment */
+  /** @defaultValue auto: an increment, or a full when there is no restore point to build on */
   readonly mode?: SessionMode | undefined;
-  /** @defaultValue that of the chain; for a full 1 MiB, or 4 MiB above 128 GiB of allocated data */
+  /** @defaultValue as in the chain; for a full 1 MiB, or 4 MiB above 128 GiB of allocated data */
   readonly blockSizeBytes?: number | undefined;
   readonly workers?: number | undefined;
-  /** Makes the missing native LZ4 build an error. */
+  /** Fails when the native LZ4 build is missing. */
   readonly strict?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
   readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
-}
-
-interface Chain {
-  readonly repository: Repository;
-  readonly folder: VmFolder;
-  readonly metadata: ChainMetadata;
-  readonly lock: ChainLock;
 }
 
 interface Plan {
@@ -63,43 +61,55 @@ class ImageSession {
   readonly #options: BackupImagesOptions;
   readonly #images: readonly RawImage[];
   readonly #codecs: BlockCodecs;
-  readonly #session: SessionLog;
-  readonly #sessionId = randomUUID();
-  readonly #startedAt = new Date();
-  readonly #startedAtMs = performance.now();
+  readonly #identity: SessionIdentity;
 
   constructor(options: BackupImagesOptions, images: readonly RawImage[], codecs: BlockCodecs) {
     this.#options = options;
     this.#images = images;
     this.#codecs = codecs;
-    this.#session = new SessionLog(options, {
-      sessionId: this.#sessionId,
-      vmName: options.vmName,
-    });
+    const sessionId = randomUUID();
+    this.#identity = {
+      sessionId,
+      startedAt: new Date(),
+      startedAtMs: performance.now(),
+      session: new SessionLog(options, { sessionId, vmName: options.vmName }),
+    };
   }
 
   async run(): Promise<SessionReport> {
-    const { vmName: name } = this.#options;
-    const { log, note } = this.#session;
-    const repository = await Repository.openOrCreate(this.#options.repository);
+    const { vmName: name, repository: root, workers, signal } = this.#options;
+    const { session } = this.#identity;
+    const repository = await Repository.openOrCreate(root);
     const folder =
       (await repository.findVm(name)) ??
       (await repository.createVm({ id: imageVmId(repository.id, name), name }));
     await using lock = await ChainLock.acquire(folder.folder);
-    log.info({ folder: folder.folder }, 'session started');
-    if (!this.#codecs.lz4.isNative) {
-      note(sessionMessage('ENV-801', { reason: this.#codecs.lz4.reason }));
-    }
-    const metadata = await prepareChain(folder, { id: folder.vmId, name }, this.#codecs, note);
-    const chain = { repository, folder, metadata, lock };
-    const plan = await this.#plan(chain);
-    if (!plan.parent) await checkSpace(repository.root, this.#allocatedBytes(), note);
-    return await this.#store(chain, plan);
+    session.log.info({ folder: folder.folder }, 'session started');
+    const { lz4 } = this.#codecs;
+    if (!lz4.isNative) session.note(sessionMessage('ENV-801', { reason: lz4.reason }));
+    const vm = { id: folder.vmId, name };
+    const metadata = await prepareChain(folder, vm, this.#codecs, session.note);
+    const plan = await this.#plan(folder, metadata);
+    if (!plan.parent) await checkSpace(repository.root, this.#allocatedBytes(), session.note);
+    const stored = await storePoint(
+      {
+        identity: this.#identity,
+        chain: { repositoryRoot: repository.root, folder, metadata, lock },
+        vm: metadata.vm,
+        parent: plan.parent,
+        blockSizeBytes: plan.blockSizeBytes,
+        workers,
+        readsImages: true,
+        signal,
+      },
+      (target, resources) => this.#readDisks(plan, target, resources),
+    );
+    return stored.report;
   }
 
-  async #plan({ folder, metadata }: Chain): Promise<Plan> {
+  async #plan(folder: VmFolder, metadata: ChainMetadata): Promise<Plan> {
     const { mode = 'auto', blockSizeBytes: wantedBytes } = this.#options;
-    const { note } = this.#session;
+    const { note } = this.#identity.session;
     const disks = nameImages(
       metadata.vm.id,
       this.#images.map((image) => ({ path: image.path, sizeBytes: image.virtualSizeBytes })),
@@ -117,85 +127,52 @@ class ImageSession {
     return this.#images.reduce((sum, image) => sum + image.allocatedBytes, 0);
   }
 
-  async #store(chain: Chain, plan: Plan): Promise<SessionReport> {
-    const { repository, folder, metadata, lock } = chain;
-    const { parent, blockSizeBytes, planned } = plan;
-    const draft = await draftPoint(folder, parent?.point, this.#startedAt, blockSizeBytes);
-    const { workers, signal } = this.#options;
-    await using resources = await PipelineResources.create({
-      blockSizeBytes,
-      workers,
-      readsImages: true,
-      signal,
-    });
-    resources.start();
-    await using target = await PointWriter.create(folder, draft.fileName, blockSizeBytes);
-    const pipelinesFromMs = performance.now();
-    const results = await this.#readDisks(plan, target, resources);
-    const commitFromMs = performance.now();
-    const disks = planned.flatMap((disk, k) => (results[k] ? [toDiskPoint(disk, results[k])] : []));
-    const point = await target.publish(
-      metadata.vm,
-      { ...draft, disks },
-      results.map((result) => result.content),
-      { metadata, parent: parent?.point, lock },
-    );
-    const points = [...metadata.points, point];
-    const { log } = this.#session;
-    const healing = await updateDamageRecord(folder.folder, points, parent, log);
-    const facts = {
-      healing,
-      sessionId: this.#sessionId,
-      vm: metadata.vm,
-      repository: repository.root,
-      startedAt: this.#startedAt,
-      startedAtMs: this.#startedAtMs,
-      pipelineSeconds: (commitFromMs - pipelinesFromMs) / 1000,
-      commitSeconds: (performance.now() - commitFromMs) / 1000,
-      parallelDisks: PARALLEL_DISKS,
-      messages: this.#session.messages,
-    };
-    log.info({ fileName: point.fileName }, 'session committed');
-    return reportSession(
-      facts,
-      point,
-      results.map((result) => result.report),
-    );
-  }
-
   async #readDisks(
     plan: Plan,
     target: PointWriter,
     resources: PipelineResources,
-  ): Promise<DiskResult[]> {
-    const { log, note } = this.#session;
-    const results: DiskResult[] = [];
-    await forEachLimited(plan.planned, PARALLEL_DISKS, async (disk, k) => {
+  ): Promise<ReadDisks> {
+    const startedAtMs = performance.now();
+    const disks = await readAllDisks(plan.planned, resources, (disk, k) => {
       const device = this.#images[k];
-      if (!device || resources.signal.aborted) return;
-      const { diskId, alias, sizeBytes: virtualSizeBytes, mode, reason, content } = disk;
-      const { blockSizeBytes } = plan;
-      const task = { diskId, alias, virtualSizeBytes, blockSizeBytes, mode };
-      const parent = disk.parentDisk && plan.parent?.disks.get(diskId);
-      const isIncrement = content === 'increment';
-      const run = { task, reason, device, parent, isIncrement, writer: target.writer };
-      log.info({ diskId, alias, mode, reason }, 'disk started');
-      results[k] = await backupDisk(run, resources, this.#options.onDiskStart ?? (() => {}));
-      if (await device.hasChanged()) {
-        note(sessionMessage('DSK-112', { path: device.path, alias, id: diskId }));
-      }
-      log.info({ diskId, ...results[k].content.counts }, 'disk done');
+      invariant(device, 'a planned disk has no image');
+      return this.#readDisk(disk, device, plan, { target, resources });
     });
-    resources.signal.throwIfAborted();
-    return results;
+    return { disks, pipelineMs: performance.now() - startedAtMs, checkpointId: '' };
+  }
+
+  async #readDisk(
+    planned: PlannedDisk,
+    device: RawImage,
+    { blockSizeBytes, parent }: Plan,
+    { target, resources }: { readonly target: PointWriter; readonly resources: PipelineResources },
+  ): Promise<ReadDisk> {
+    const { log, note } = this.#identity.session;
+    const { diskId, alias, sizeBytes: virtualSizeBytes, mode, reason, content } = planned;
+    log.info({ diskId, alias, mode, reason }, 'disk started');
+    const input = {
+      task: { diskId, alias, virtualSizeBytes, blockSizeBytes, mode },
+      reason,
+      device,
+      parent: planned.parentDisk && parent?.disks.get(diskId),
+      isIncrement: content === 'increment',
+      writer: target.writer,
+    };
+    const result = await backupDisk(input, resources, this.#options.onDiskStart ?? (() => {}));
+    if (await device.hasChanged()) {
+      note(sessionMessage('DSK-112', { path: device.path, alias, id: diskId }));
+    }
+    log.info({ diskId, ...result.content.counts }, 'disk done');
+    return { planned, result };
   }
 }
 
 /**
  * Backs up local images as the disks of one VM.
  *
- * A failed or cancelled session leaves the restore points before it as they were. Should the very last step
- * fail, the listing of a container that is complete and named, the next session adds it to the chain.
+ * A failed or cancelled session leaves the restore points before it as they were. The last step
+ * lists a complete container in the chain metadata. When only that step fails, the next session
+ * does it.
  *
  * @throws a {@link BackupError}; see docs/errors.md
  */

@@ -1,4 +1,5 @@
-/** Backup sessions over the VMs of an engine: one login, a few sessions at once, a result for each. */
+/** Backup sessions over VMs of an engine: one login, a few sessions at once, a result for each. */
+import type { BackupVmOptions } from './vm/vmContext.ts';
 import { checkBlockSize } from '../../container/write/containerWriter.ts';
 import { BackupError, type ErrorCode, toFailure, UsageError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
@@ -10,7 +11,7 @@ import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { DiskProgress } from '../shared/progress.ts';
-import { VmSession } from './vm/vmSession.ts';
+import { backupVm } from './vm/vmSession.ts';
 import type { SessionMode } from './parent/parentChoice.ts';
 import type { SessionReport } from '../shared/report.ts';
 import {
@@ -25,33 +26,35 @@ export interface BackupVmsOptions {
   readonly engine: EngineSettings;
   /** Names or ids. */
   readonly vms: readonly string[];
-  /** Repository folder; made when it is new or empty. */
+  /** Repository folder. A folder that is new or empty becomes a repository. */
   readonly repository: string;
   /** @defaultValue auto */
   readonly mode?: SessionMode | undefined;
   /** Only these disks, by id or alias. @defaultValue all that can be read */
   readonly disks?: readonly string[] | undefined;
   readonly excludeDisks?: readonly string[] | undefined;
-  /** @defaultValue that of the chain; for a full 1 MiB, or 4 MiB above 128 GiB of data */
+  /** @defaultValue as in the chain; for a full 1 MiB, or 4 MiB above 128 GiB of data */
   readonly blockSizeBytes?: number | undefined;
   readonly workers?: number | undefined;
-  /** Data requests at once per disk, 1 to 8; never more than the server allows. @defaultValue 4 */
+  /** Data requests at once per disk, 1 to 8, limited by what the server allows. @defaultValue 4 */
   readonly connections?: number | undefined;
   /** VMs whose sessions run at once. @defaultValue 2 */
   readonly parallelVms?: number | undefined;
-  /** How long a VM that is busy or on the move is waited for. @defaultValue 15 minutes */
+  /** How long a session waits for a VM that is busy or migrates. @defaultValue 15 minutes */
   readonly waitMs?: number | undefined;
-  /** Fail when the guest's file systems cannot be frozen; only engines with live backups look at it. */
+  /**
+   * Fails when the guest's file systems cannot be frozen. Only engines with live backups heed it.
+   */
   readonly requireConsistency?: boolean | undefined;
   /**
-   * In incremental mode read only the dirty bytes of a block from the engine, and take the rest from the parent
-   * point, checked. Less traffic where changes are small beside a block. Not in a session that audits, which
-   * relies on no change map within blocks. @defaultValue false
+   * In incremental mode, reads only the dirty bytes of a block from the engine. The rest comes from
+   * the parent point and is checked. This saves traffic when changes are much smaller than a block.
+   * A session that audits reads whole blocks. @defaultValue false
    */
   readonly partialReads?: boolean | undefined;
   /**
-   * Audit of change maps: part of the blocks that the engine calls unchanged which is read and compared with the
-   * parent point, above 0 and at most 1; at least one block of each disk. @defaultValue no audit
+   * Audits change maps: this share of the unchanged blocks is read and compared with the parent
+   * point. Above 0 and at most 1; at least one block of each disk. @defaultValue no audit
    */
   readonly auditRatio?: number | undefined;
   readonly strict?: boolean | undefined;
@@ -59,7 +62,7 @@ export interface BackupVmsOptions {
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
   readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
-  /** What a session waits for, for people. */
+  /** Gets a text that says what a session waits for. */
   readonly onStatus?: ((text: string) => void) | undefined;
 }
 
@@ -102,7 +105,7 @@ function settingsOf(options: BackupVmsOptions): EngineSettings {
   return { ...engine, timings };
 }
 
-/** Errors that concern the engine or the caller: trying the next VM would be pointless or harmful. */
+/** Errors of the engine or the caller: trying the next VM would be pointless or harmful. */
 const FINAL_CODES = new Set<ErrorCode>([
   'ENGINE_AUTH_REFUSED',
   'ENGINE_TLS_UNTRUSTED',
@@ -128,7 +131,7 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
     const failures: FailedSession[] = [];
     const { parallelVms = DEFAULT_PARALLEL_VMS } = options;
     await forEachLimited([...new Set(options.vms)], parallelVms, async (vm) => {
-      const session = new VmSession({
+      const session: BackupVmOptions = {
         ...options,
         engine,
         repository,
@@ -140,12 +143,12 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
         requireConsistency: options.requireConsistency ?? false,
         partialReads: options.partialReads ?? false,
         signal,
-      });
+      };
       try {
-        sessions.push(await session.run());
+        sessions.push(await backupVm(session));
       } catch (error) {
         const failure = toFailure(error, signal);
-        // What was committed is reported, whatever ended the rest.
+        // Sessions that have committed must be reported.
         const isFinal = FINAL_CODES.has(failure.code) && sessions.length === 0;
         if (options.vms.length === 1 || isFinal) throw failure;
         failures.push(describe(vm, failure));

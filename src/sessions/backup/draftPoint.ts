@@ -28,7 +28,7 @@ export async function draftPoint(
   };
 }
 
-/** A disk as its restore point remembers it. */
+/** The record of a disk in its restore point. */
 export function toDiskPoint(planned: PlannedDisk, result: DiskResult): DiskPoint {
   const { diskId, alias, sizeBytes, mode, reason, readBytes, changedBytes, storedBytes } =
     result.report;

@@ -1,4 +1,4 @@
-/** Pure planning of an image session: which images are which disks, and how each one is read. */
+/** Plans an image session: which image is which disk, and how each one is read. */
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { UsageError } from '../../core/errors.ts';
@@ -13,7 +13,7 @@ export interface ImageDisk {
   readonly sizeBytes: number;
 }
 
-/** A stable id in the form of a UUID (version 8), so that readers take an item with this name for a disk. */
+/** A stable id in the form of a UUID (version 8): readers know a disk by a name of this form. */
 function stableId(...parts: readonly string[]): string {
   const hex = createHash('sha256').update(parts.join('/')).digest('hex');
   const variant = '89ab'[Number.parseInt(hex.charAt(16), 16) % 4];
@@ -31,13 +31,13 @@ export function imageDiskId(vmId: string, alias: string): string {
   return stableId(vmId, alias);
 }
 
-/** Id of a VM of images: from the repository and the name, so that sessions that start at once agree. */
+/** Id of a VM of images, the same for sessions that start at the same time. */
 export function imageVmId(repositoryId: string, vmName: string): string {
   return stableId(repositoryId, vmName);
 }
 
 /**
- * Names the disks of a session after their files; the file name is what tells disks apart between sessions.
+ * Names the disks of a session after their files. The file name identifies a disk between sessions.
  *
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` for two images of one file name
  */

@@ -10,7 +10,10 @@ import { type ImageFile, imageFile } from '../../helpers/imageFile.ts';
 const BLOCK_BYTES = 1024 * KIB;
 const codecs = await createBlockCodecs();
 
-/** Pieces are of 128 and 256 KiB: content starts in the first, in the middle, at the very end. */
+/**
+ * Pieces have 128 and 256 KiB. The data starts in the first piece, in the middle, or at the very
+ * end.
+ */
 const CONTENTS: readonly (readonly [title: string, content: Buffer])[] = [
   ['data from the first byte on', noise(1, BLOCK_BYTES)],
   ['data behind 600 KiB of zeros', Buffer.concat([Buffer.alloc(600 * KIB), noise(2, 424 * KIB)])],

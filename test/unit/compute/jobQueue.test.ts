@@ -10,8 +10,8 @@ import {
 
 function nothing(): void {}
 
-function jobOf(verb: WorkerJob['verb'], resultIndex: number): QueuedJob {
-  const job = { verb, resultIndex, sourceOffset: 0, sourceBytes: 0, targetOffset: 0 };
+function jobOf(kind: WorkerJob['kind'], resultIndex: number): QueuedJob {
+  const job = { kind, resultIndex, sourceOffset: 0, sourceBytes: 0, targetOffset: 0 };
   return {
     job: { ...job, targetBytes: 0, isLz4: 0, fileDescriptor: -1, blockSizeBytes: 0 },
     resolve: nothing,
@@ -19,17 +19,20 @@ function jobOf(verb: WorkerJob['verb'], resultIndex: number): QueuedJob {
   };
 }
 
-const VERBS: Readonly<Record<string, WorkerJob['verb']>> = {
+const KINDS: Readonly<Record<string, WorkerJob['kind']>> = {
   h: JOB_HASH,
   r: JOB_READ,
   l: JOB_FINGERPRINT_RANGE,
 };
 
-/** A queue with jobs 0, 1, 2 …, in the order of the letters: h for fingerprints, r for reads, l for looks, p for packing. */
+/**
+ * A queue with jobs 0, 1, 2 … in the order of the letters: h for `hash`, r for `read`, l for
+ * `fingerprintRange`, p for `pack`.
+ */
 function queueOf(letters: string): JobQueue {
   const queue = new JobQueue();
   for (const [index, letter] of Array.from(letters).entries()) {
-    queue.push(jobOf(VERBS[letter] ?? JOB_PACK, index));
+    queue.push(jobOf(KINDS[letter] ?? JOB_PACK, index));
   }
   return queue;
 }
@@ -74,8 +77,8 @@ describe('a job queue', () => {
   test.each(['h', 'l', 'p'])('gives back a job of kind %s while it waits', (letter) => {
     const queue = new JobQueue();
     const [first, second] = [
-      jobOf(VERBS[letter] ?? JOB_PACK, 0),
-      jobOf(VERBS[letter] ?? JOB_PACK, 1),
+      jobOf(KINDS[letter] ?? JOB_PACK, 0),
+      jobOf(KINDS[letter] ?? JOB_PACK, 1),
     ];
     queue.push(first);
     queue.push(second);

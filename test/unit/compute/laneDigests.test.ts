@@ -18,7 +18,10 @@ const SLOT_BYTES = MIB + 4096;
 const SLOT_COUNT = 9;
 const FIRST_SLOT = 65_536;
 const PAGES = Math.ceil((FIRST_SLOT + SLOT_COUNT * SLOT_BYTES) / 65_536);
-/** Around the ends of chunks, and around the last byte that leaves room for the length in a chunk. */
+/**
+ * Lengths around the ends of chunks, and around the last byte that leaves room for the length in a
+ * chunk.
+ */
 const EDGE_LENGTHS = [0, 1, 54, 55, 56, 57, 63, 64, 65, 119, 120, 127, 128, 129, 4095, 4096];
 
 const kernel = compileSlabKernels().md5;
@@ -32,7 +35,7 @@ interface Block {
   readonly lengthBytes: number;
 }
 
-/** Distinct slots, so that no two jobs share a record. */
+/** Each block has its own slot, so that no two jobs share a record. */
 function blocksOf(lengths: readonly number[], firstSlot = 0): Block[] {
   return lengths.map((lengthBytes, k) => ({ slot: (firstSlot + k) % SLOT_COUNT, lengthBytes }));
 }
@@ -46,7 +49,7 @@ function jobOf({ slot, lengthBytes }: Block): DigestJob {
   };
 }
 
-/** The digests of the blocks as `digests` leaves them in the memory. */
+/** Digests of the blocks, as `digests` leaves them in the memory. */
 function digestsOf(digests: LaneDigests, blocks: readonly Block[]): string[] {
   bytes.set(content);
   const jobs = blocks.map(jobOf);

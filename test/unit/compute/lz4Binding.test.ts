@@ -6,7 +6,7 @@ import { expectCodeSync } from '../../helpers/errors.ts';
 
 const require = createRequire(import.meta.url);
 
-/** The binding as it is when the native build was made for another Node. */
+/** The binding when the native build was made for another Node. */
 function withoutNative(): Lz4 {
   return loadLz4((name) => {
     if (name.endsWith('.node')) throw new Error('wrong NODE_MODULE_VERSION\nsecond line');

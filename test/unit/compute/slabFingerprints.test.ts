@@ -13,7 +13,7 @@ const PAGES = 4;
 const MEMORY_BYTES = PAGES * 65_536;
 const STATE_OFFSET = 64;
 const FIRST_SOURCE = STATE_OFFSET + FINGERPRINT_STATE_BYTES;
-/** Around whole stripes of 32 bytes, and the words of 8 and 4 bytes of a tail. */
+/** Lengths around whole stripes of 32 bytes, and around the words of 8 and 4 bytes of a tail. */
 const EDGE_LENGTHS = [0, 1, 3, 4, 5, 7, 8, 9, 12, 31, 32, 33, 36, 39, 40, 44, 63, 64, 65, 95, 127];
 
 const codecs = await createBlockCodecs();
@@ -21,7 +21,7 @@ const memory = new wasm.Memory({ initial: PAGES, maximum: PAGES, shared: true })
 const bytes = Buffer.from(memory.buffer);
 bytes.set(noise(3, MEMORY_BYTES));
 
-/** What xxhash-wasm says of the same bytes. */
+/** Result of xxhash-wasm for the same bytes. */
 function expected(sourceOffset: number, lengthBytes: number): bigint {
   return codecs.fingerprint(bytes.subarray(sourceOffset, sourceOffset + lengthBytes));
 }

@@ -43,7 +43,7 @@ async function benchOf(workers: number): Promise<Bench> {
   return { slab, pool, raw, packed, threads };
 }
 
-/** What hash, pack and unpack make of every block, as text. */
+/** Results of hash, pack and unpack for every block, as text. */
 async function resultsOf({ pool, raw, packed }: Bench): Promise<string[]> {
   const hashes = await Promise.all(raw.map((slot) => pool.hash(slot, BLOCK_BYTES)));
   const forms = await Promise.all(

@@ -1,4 +1,7 @@
-/** Threads start with the first job, or before when asked to: what when they cannot, or when nobody wants them any more. */
+/**
+ * Threads start with the first job, or earlier on request. Tests cover threads that cannot start,
+ * and pools that are closed before they start.
+ */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, expect, test, vi } from 'vitest';
 import { createSlab, type Slot } from '../../../src/flow/slab.ts';
@@ -14,7 +17,7 @@ vi.mock('node:worker_threads', async (load) => {
   const real = await load<typeof import('node:worker_threads')>();
   class Worker extends real.Worker {
     constructor(...args: ConstructorParameters<typeof real.Worker>) {
-      // What Node throws where the system lets it have no more threads.
+      // The error of Node when the system allows no more threads.
       if (threads.started >= threads.room)
         throw new Error('EAGAIN: resource temporarily unavailable');
       threads.started++;

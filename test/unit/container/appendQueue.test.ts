@@ -5,7 +5,7 @@ import { expectCode } from '../../helpers/errors.ts';
 import { MemoryStorage } from '../../helpers/memoryStorage.ts';
 import { RepositoryError } from '../../../src/core/errors.ts';
 
-/** A storage whose writes end one by one, when the test says so. */
+/** A storage whose writes end one by one, when the test tells them to. */
 class SteppedStorage extends MemoryStorage {
   readonly #steps: (() => void)[] = [];
   failsNext = false;

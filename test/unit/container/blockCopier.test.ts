@@ -15,7 +15,10 @@ const BLOCK = 16_384;
 const HALF = BLOCK / 2 + 100;
 const CONTENT = Buffer.concat([noise(1, BLOCK), prose(2, BLOCK), noise(3, BLOCK), prose(4, BLOCK)]);
 
-/** The blocks of a container with {@link CONTENT}, each as the first `validBytes` of a place of `lengthBytes`. */
+/**
+ * The blocks of a container with {@link CONTENT}. Each counts with its first `validBytes`, in a
+ * block of `lengthBytes`.
+ */
 async function blocksOf(
   content: Uint8Array,
   { validBytes = BLOCK, lengthBytes = BLOCK } = {},
@@ -51,7 +54,7 @@ interface Copied {
   readonly bytes: Buffer;
 }
 
-/** Runs the copier with one slot of each class. */
+/** Copies the records with one slot of each class. */
 async function copy(records: readonly (CopiedBlock | ZeroRun)[], slab: Slab): Promise<Copied[]> {
   await using pool = await createWorkerPool({ slab, workers: 0 });
   const lease = slab.lease();

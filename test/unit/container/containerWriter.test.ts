@@ -105,7 +105,7 @@ describe('options', () => {
   });
 });
 
-/** A storage whose writes behind the slots fail from the start. */
+/** A storage whose writes after the snapshot slots fail from the start. */
 class FullStorage extends MemoryStorage {
   override async write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void> {
     if (offsetBytes >= dataStartOf(0)) throw new RepositoryError('REPOSITORY_FULL', 'no room');
@@ -113,7 +113,10 @@ class FullStorage extends MemoryStorage {
   }
 }
 
-/** A storage that refuses to write slot 1, the last write of a later commit, while `isFailing`. */
+/**
+ * A storage that refuses to write snapshot slot 1, the last write of a later commit, while
+ * `isFailing`.
+ */
 class SlotFailingStorage extends MemoryStorage {
   isFailing = false;
 

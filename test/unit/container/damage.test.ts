@@ -36,7 +36,10 @@ beforeAll(async () => {
   forgery = new Forgery(sound);
 });
 
-/** What reading everything gives: the sound content, a typed error, or something that must not be. */
+/**
+ * Reads everything and says what came out: the sound content, a typed error, or anything else,
+ * which is a failure.
+ */
 async function outcomeOf(content: Buffer): Promise<string> {
   try {
     const lines = await contentsOf(new MemoryStorage(content));
@@ -54,7 +57,7 @@ function flipped(...bits: readonly (readonly [number, number])[]): Buffer {
   return content;
 }
 
-/** Ranges of the file by what they hold. */
+/** Ranges of the file, by content. */
 function regions(): Record<string, [number, number]> {
   const [bank] = forgery.slot.banks;
   const dataStart = slotOffsetOf(0, 2);

@@ -34,7 +34,7 @@ beforeAll(async () => {
   sound = (await writeContainer({ blockSizeBytes: BLOCK, disks })).content;
 });
 
-/** Places of the metadata of the sound container. */
+/** Places of the metadata in the sound container. */
 function locate(forgery: Forgery) {
   const folder = forgery.dataPage(forgery.roots.directoryRoot);
   const children = Number(forgery.page(folder).readBigInt64LE(0x94));
@@ -67,7 +67,7 @@ async function expectForged(
   await expectCode(contentsOf(forgery.seal()), code);
 }
 
-/** One row a forged page field: title, page, edit, expected code. */
+/** One forged field of a page in each row: title, page, edit, expected code. */
 type PageRow = readonly [string, Place, (page: Buffer) => unknown, ErrorCode];
 
 const VECTOR_ROWS: readonly PageRow[] = [
@@ -270,7 +270,9 @@ describe('a forged map whose tables share their pages', () => {
   const TABLES = 100;
   const SMALL_BLOCK = 4096;
 
-  /** A disk of two tables that claims a hundred, of which all but two are the first one again. */
+  /**
+   * A disk with two tables that claims a hundred. All except two of them are the first one again.
+   */
   async function forgeEndlessDisk(): Promise<Forgery> {
     const blocks = [0, TABLE].map((index) => [index, noise(index, SMALL_BLOCK)] as const);
     const sizeBytes = 2 * TABLE * SMALL_BLOCK;

@@ -141,7 +141,10 @@ describe('golden vector g09-edges.vbk', () => {
   });
 });
 
-/** Content of a disk at one point by the rule of the chain: this file's records over the point before. */
+/**
+ * Content of a disk at one point by the rule of the chain: the records of this file over the point
+ * before it.
+ */
 async function compose(file: string, disk: string, before: Buffer | undefined): Promise<Buffer> {
   const reader = await openGolden(file);
   const item = await itemAt(reader, disk);

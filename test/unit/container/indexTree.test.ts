@@ -35,7 +35,7 @@ async function walkNumbers(
   return numbers;
 }
 
-/** An index page: record count, then the children; records are zero. */
+/** An index page: record count, then the children. The records are zero. */
 function indexPage(count: number, children: readonly number[]): Buffer {
   const page = Buffer.alloc(PAGE_BYTES);
   page.writeUInt32LE(count, 0);

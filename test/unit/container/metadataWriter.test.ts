@@ -89,7 +89,7 @@ describe('blobs', () => {
   });
 });
 
-/** Banks after `pages` pages that are filled with their number. */
+/** Banks after `pages` pages. Each page is filled with its number. */
 const numbered = (pages: number) =>
   writeMetadata(async (writer) => {
     for (let k = 0; k < pages; k++) await writer.append((page) => page.fill(1 + (k % 255)));

@@ -36,7 +36,7 @@ const SLOT: SnapshotSlot = {
 const AT_LAST_DESCRIPTOR_BYTE = (slotFormat: number): number =>
   0x7c + 16 * maxBanksOf(slotFormat) - 1;
 
-/** A slot as it lies in the file, padded to its page. */
+/** A snapshot slot as it lies in the file, padded to its page. */
 function slotBytes(slotFormat: number): Buffer {
   const bytes = Buffer.alloc(slotReadBytes(slotFormat));
   encodeSlot(SLOT, slotFormat).copy(bytes);

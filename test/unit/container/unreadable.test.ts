@@ -1,4 +1,4 @@
-/** Bad sectors: a place that cannot be read must not hide the copy elsewhere. */
+/** Bad sectors: when one place cannot be read, the copy elsewhere must still be used. */
 import { describe, expect, it } from 'vitest';
 import { ContainerReader } from '../../../src/container/read/containerReader.ts';
 import { PAGE_BYTES, slotOffsetOf } from '../../../src/container/format/layout.ts';
@@ -51,7 +51,7 @@ describe('a container with a bad sector', () => {
     const reader = await ContainerReader.open(worn);
 
     expect(reader.snapshot.slotNumber).toBe(2);
-    expect(reader.snapshot.damage).toEqual(['slot 1: unreadable']);
+    expect(reader.snapshot.damage).toEqual(['snapshot slot 1: unreadable']);
   });
 
   it('in a bank is read by the copy of the bank', async () => {

@@ -12,7 +12,7 @@ import {
 import { expectCode } from '../../helpers/errors.ts';
 import { pagesOf } from '../../helpers/metadata.ts';
 
-/** Words as a page; missing ones are -1. */
+/** A page of words. Missing words are -1. */
 function wordPage(words: readonly (number | undefined)[]): Buffer {
   const page = Buffer.alloc(PAGE_BYTES, 0xff);
   for (const [k, word] of words.entries()) {
@@ -21,7 +21,9 @@ function wordPage(words: readonly (number | undefined)[]): Buffer {
   return page;
 }
 
-/** A vector of one 4096-byte record a page, laid out by `rule`; table pages first. */
+/**
+ * A vector with one 4096-byte record in each page, laid out by `rule`. Its table pages come first.
+ */
 function vectorPages(rule: TableRule, dataPages: number): PageReader {
   const lastTable = Math.floor(wordOf(rule, dataPages - 1) / TABLE_WORDS);
   const tables = rule === 'geometric' && lastTable > 3 ? 16 : lastTable + 1;

@@ -12,7 +12,7 @@ import {
 const EDGES = [510, 511, 1019, 1530, 2040, 2041, 2549, 8160, 8161, 32_640, 130_560, 130_561];
 const MOST = 150_000;
 
-/** Words of data pages in order, by walking over all table pages and skipping their header words. */
+/** Words of the data pages in order. It walks over all table pages and skips their header words. */
 function walkWords(count: number, headerWordsOf: (table: number) => number): number[] {
   const words: number[] = [];
   for (let table = 0; words.length < count; table++) {
@@ -21,7 +21,10 @@ function walkWords(count: number, headerWordsOf: (table: number) => number): num
   return words.slice(0, count);
 }
 
-/** Groups of 1, 3, 12, 48… pages; the ids of a group stand at its start, over several pages if need be. */
+/**
+ * Groups of 1, 3, 12, 48… pages. The ids of a group stand at its start, over several pages if they
+ * need them.
+ */
 function geometricHeader(): (table: number) => number {
   let groupStart = 1;
   let idsLeft = 0;

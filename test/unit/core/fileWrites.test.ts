@@ -26,7 +26,7 @@ describe('writeAll', () => {
   });
 });
 
-/** Counts its calls; each ends when the test says so. */
+/** Counts its calls. Each call ends when the test tells it to. */
 class Syncs {
   readonly ends: ((error?: Error) => void)[] = [];
   readonly ahead: SyncAhead = new SyncAhead(

@@ -10,7 +10,7 @@ async function plan(task: DiskTask, extents: readonly Extent[]): Promise<Planned
   return runs;
 }
 
-/** One character a block: `A` dirty data, `a` clean data, `0` dirty zero, `-` clean zero. */
+/** One character for each block: `A` dirty data, `a` clean data, `0` dirty zero, `-` clean zero. */
 function pictureOf(runs: readonly PlannedRun[]): string {
   return runs
     .map((run) => {
@@ -25,7 +25,7 @@ async function planOf(picture: string): Promise<PlannedRun[]> {
   return await plan(image.task('incremental'), image.extents);
 }
 
-/** A disk in quarters of a block: four characters a block, spaces do not count. */
+/** A disk in quarters of a block: four characters for each block; spaces do not count. */
 async function planOfQuarters(picture: string): Promise<string> {
   const image = diskImage(picture.replaceAll(' ', ''), { blockSizeBytes: BLOCK_BYTES / 4 });
   const task = { ...image.task(), blockSizeBytes: BLOCK_BYTES };

@@ -24,7 +24,7 @@ interface Bench {
   read(): Promise<Result>;
 }
 
-/** A reader over `picture` with `readInto` in the place of the device's own. */
+/** A reader of `picture`. `readInto` replaces that of the device. */
 function benchOf(
   picture: string,
   readInto?: (read: ReadInto, ...args: Parameters<ReadInto>) => Promise<number>,

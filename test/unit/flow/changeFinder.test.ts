@@ -37,14 +37,14 @@ afterEach(async () => {
 });
 
 interface Case {
-  /** What the file really holds. */
+  /** Content of the file, when it differs from the picture. */
   readonly content?: Buffer;
   /** Blocks that are damaged in the parent. */
   readonly damaged?: readonly number[];
   readonly tailBytes?: number;
 }
 
-/** Looks for changes of a disk of the image alphabet against its parent. */
+/** Finds the changes of a disk of the image alphabet against its parent. */
 async function find(
   picture: string,
   parent: string,
@@ -129,7 +129,7 @@ test('counts what need not be read any more', async () => {
   expect(stats).toMatchObject({ blocks: 3, bytes: 3 * BLOCK_BYTES });
 });
 
-/** A finder with one candidate inside. */
+/** A change finder with one candidate run in it. */
 function startFinder(lease: SlabLease, pool: WorkerPool): Stage<CandidateRun | ZeroRun, unknown> {
   const image = diskImage('AB');
   const file = imageFile(image.content);

@@ -40,7 +40,7 @@ async function packed(content: Buffer): Promise<Collected<PackedBlock>> {
   return items[0] as Collected<PackedBlock>;
 }
 
-/** Content of which LZ4 saves about `saved` bytes: noise and then a constant. */
+/** Content of which LZ4 saves everything after the noise: noise, then a constant. */
 function partlyNoise(noiseBytes: number, lengthBytes: number = BLOCK_BYTES): Buffer {
   return Buffer.concat([noise(1, noiseBytes), Buffer.alloc(lengthBytes - noiseBytes, 'x')]);
 }

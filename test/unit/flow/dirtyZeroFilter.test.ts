@@ -69,7 +69,9 @@ test('counts every byte of the disk once', async () => {
   });
 });
 
-/** [kind, first block, blocks, bytes] of what the filter for the change finder gives. */
+/**
+ * [kind, first block, blocks, bytes] of the records that the filter for the change finder emits.
+ */
 async function candidates(image: DiskImage, counts = createFilterCounts()): Promise<unknown[]> {
   const task = image.task('compare');
   const { records } = await runStage(

@@ -18,7 +18,7 @@ let slab: Slab;
 let fileReadPool: WorkerPool;
 let stats: StageStats;
 let file: ImageFile | undefined;
-/** Offsets that were asked of the device instead of the threads. */
+/** Offsets that the device was asked for, instead of the threads. */
 let asked: number[];
 
 beforeEach(async () => {
@@ -35,13 +35,15 @@ afterEach(async () => {
 });
 
 interface Case {
-  /** What the file really holds; the device has all of the picture. */
+  /**
+   * Content of the file, when it differs from the picture. The device always has the whole picture.
+   */
   readonly content?: Buffer;
-  /** Gives so many bytes of each block that is asked of it. */
+  /** Bytes that the device gives of each block. */
   readonly shortBytes?: number;
 }
 
-/** Reads a disk of the image alphabet; all of it is wanted. */
+/** Reads a disk of the image alphabet. All of its blocks are wanted. */
 async function read(picture: string, options: Case = {}): Promise<Collector<FileRecord>> {
   const image = diskImage(picture);
   const { content = image.content, shortBytes } = options;

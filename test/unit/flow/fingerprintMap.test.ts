@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { FINGERPRINT_BYTES } from '../../../src/compute/kernels/slabFingerprints.ts';
 import { FingerprintMap, isUnchanged, type ParentDisk } from '../../../src/flow/fingerprintMap.ts';
 
-/** Far enough apart to lie on different pages. */
+/** Indexes far enough apart to lie on different pages. */
 const FAR = [0, 511, 512, 5_000, 2 ** 33];
 
 function mapOf(indexes: readonly number[]): FingerprintMap {

@@ -11,7 +11,7 @@ function stageOf(concurrency: number, run: Run): OrderedStage<number, number> {
   return new OrderedStage({ concurrency, run, stats: createStageStats() });
 }
 
-/** Work that ends when the test says so. */
+/** Work that ends when the test tells it to. */
 class ManualWork {
   readonly started: number[] = [];
   readonly #open = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
@@ -36,7 +36,7 @@ function range(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index);
 }
 
-/** Lets all callbacks run that are due without new input. */
+/** Waits until all callbacks that are due without new input are done. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
 }

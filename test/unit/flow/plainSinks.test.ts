@@ -189,7 +189,7 @@ async function restored(picture: string): Promise<string> {
   return path;
 }
 
-/** A file that counts writes, and takes as long for each as the test wants. */
+/** A file that counts writes. Each write takes as long as the test wants. */
 class WatchedFile {
   readonly writes: [offsetBytes: number, pieces: number][] = [];
   readonly gates: (() => void)[] = [];
@@ -267,7 +267,7 @@ describe('rawFileSink', () => {
       }
     }
     const done = connect(sourceOf(blocks()), [], sink, { signal });
-    // 1 is written, 8 wait; the source and the buffers between hold one or two.
+    // One block is written and 8 wait. The source and the buffers between hold one or two more.
     for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
     const heldBack = taken;
 

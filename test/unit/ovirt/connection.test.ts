@@ -1,4 +1,4 @@
-/** Settings of a connection are checked before anything is sent, and never repeat a secret. */
+/** Settings of a connection are checked before anything is sent. Errors never hold a secret. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../../src/core/errors.ts';
 import { type EngineSettings, resolveSettings } from '../../../src/ovirt/connection.ts';

@@ -1,4 +1,4 @@
-/** Fault texts of the engine before they are looked into. */
+/** Fault texts of the engine before they are classified. */
 import { describe, expect, it } from 'vitest';
 import { faultDetail } from '../../../src/ovirt/engine/engineAnswers.ts';
 

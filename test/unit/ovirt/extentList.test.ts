@@ -3,7 +3,7 @@ import { ExtentList } from '../../../src/ovirt/imageio/extentList.ts';
 import type { Extent } from '../../../src/flow/records.ts';
 import { expectCodeSync } from '../../helpers/errors.ts';
 
-/** All combinations of flags, over and over. */
+/** Extents with all combinations of flags in turn. */
 function manyExtents(count: number): Extent[] {
   const flags = [true, false].flatMap((zero) =>
     [true, false, undefined].map((dirty) => ({ zero, dirty })),

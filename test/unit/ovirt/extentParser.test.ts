@@ -25,7 +25,7 @@ async function parse(text: string, context: Context = 'zero', cuts: readonly num
   return [...(await parseExtents(inPieces(Buffer.from(text), cuts), context))];
 }
 
-/** Contiguous extents as imageio writes them, and as they have to be read. */
+/** Contiguous extents as imageio writes them. */
 const listing = fc
   .array(
     fc.record({

@@ -1,4 +1,4 @@
-/** The classifier against every phrase of the contract's tables of faults. */
+/** Every fault text that the oVirt contract lists has its kind. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../../src/core/errors.ts';
 import {

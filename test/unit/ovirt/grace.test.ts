@@ -1,4 +1,4 @@
-/** An abort that waits for what is being made. */
+/** Delayed aborts: a request that creates something has time to answer. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { CancelledError } from '../../../src/core/errors.ts';
 import { deferAbort } from '../../../src/ovirt/lifecycle/deferAbort.ts';

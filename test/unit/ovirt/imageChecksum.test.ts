@@ -8,7 +8,7 @@ import {
 import { KIB, MIB } from '../../helpers/images.ts';
 import { noise } from '../../helpers/random.ts';
 
-/** As imageio does it: read the image block by block, hash each block, hash the hashes. */
+/** The way of imageio: hash each block of the image, then hash the hashes. */
 function naiveChecksum(image: Uint8Array): string {
   const outer = createHash('sha256');
   for (let at = 0; at < image.length; at += CHECKSUM_BLOCK_BYTES) {
@@ -19,7 +19,7 @@ function naiveChecksum(image: Uint8Array): string {
 }
 
 const NOISE = noise(1, 6 * MIB);
-/** Often around the edge of a block. */
+/** Many sizes are close to the edge of a block. */
 const size = fc.oneof(
   fc.integer({ min: 1, max: 9 * MIB }),
   fc.constantFrom(1, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 8 * MIB),

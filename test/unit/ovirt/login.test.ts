@@ -1,4 +1,4 @@
-/** The login, against an SSO that answers in all its ways. */
+/** The login at an SSO with every kind of answer. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../../src/core/errors.ts';
 import type { LabAction } from '../../../lab/src/index.ts';

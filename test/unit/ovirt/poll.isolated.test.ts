@@ -1,7 +1,7 @@
-/** Waiting for the engine: a slowing pace, a deadline, and an abort that ends the pause. */
+/** Polls of the engine: a slowing pace, a deadline, and an abort that ends the pause. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { CancelledError } from '../../../src/core/errors.ts';
-import { pause, pollUntil, type PollOptions } from '../../../src/ovirt/poll.ts';
+import { pollUntil, type PollOptions } from '../../../src/ovirt/poll.ts';
 import { DEFAULT_TIMINGS } from '../../../src/ovirt/timings.ts';
 import { expectCode } from '../../helpers/errors.ts';
 
@@ -9,7 +9,7 @@ interface PauseOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Pauses that were made, in milliseconds; none of them lasts. */
+/** Pauses that were made, in milliseconds. None of them lasts. */
 const pauses = vi.hoisted((): number[] => []);
 const onPause = vi.hoisted((): { do: () => void } => ({ do: () => {} }));
 vi.mock('node:timers/promises', () => ({
@@ -32,7 +32,7 @@ beforeEach(() => {
   onPause.do = () => {};
 });
 
-/** Answers at the n-th question. */
+/** Answers the n-th question; undefined before. */
 function answerAt(n: number): { ask: () => Promise<string | undefined>; count: () => number } {
   let asked = 0;
   return { ask: () => Promise.resolve(++asked < n ? undefined : 'done'), count: () => asked };
@@ -101,16 +101,5 @@ describe('pollUntil', () => {
     await expect(pollUntil(ask, { ...options, signal: abort.signal })).rejects.toBe(reason);
 
     expect(count()).toBe(1);
-  });
-});
-
-describe('pause', () => {
-  test('hands errors on that are no abort', async () => {
-    const broken = new Error('no timers');
-    onPause.do = () => {
-      throw broken;
-    };
-
-    await expect(pause(1, new AbortController().signal)).rejects.toBe(broken);
   });
 });

@@ -12,7 +12,7 @@ interface Taken {
   readonly hasEnded: boolean;
 }
 
-/** Gives `text` to an answer for bytes 100 to 109 in pieces of the given lengths, the last one repeatedly. */
+/** Gives `text` to an answer for bytes 100 to 109, in pieces. The last piece length is repeated. */
 function take(
   text: string,
   targetBytes: readonly number[] = [10],
@@ -24,7 +24,7 @@ function take(
   let [fromBytes, hasEnded] = [0, false];
   for (let k = 0; fromBytes < bytes.length && !hasEnded; k++) {
     const length = pieceBytes[Math.min(k, pieceBytes.length - 1)] ?? 1;
-    // A buffer that is used again and again, as that of a socket.
+    // The buffer is overwritten afterwards, like that of a socket.
     const piece = Buffer.from(bytes.subarray(fromBytes, fromBytes + length));
     hasEnded = answer.push(piece);
     piece.fill('#');

@@ -9,7 +9,7 @@ const BYTES = 8;
 
 let server: Server;
 let sockets: Socket[];
-/** What a connection does with a request. */
+/** Answers a request that came over a connection. */
 let answerTo: (socket: Socket, request: string) => void;
 
 function good(request: string, header = ''): string {

@@ -1,4 +1,4 @@
-/** Answers of the engine are decoded tolerantly, and nothing hostile gets through. */
+/** Decoding is tolerant, but refuses hostile values. */
 import { describe, expect, it } from 'vitest';
 import { type Decoder, decode, wire } from '../../../src/ovirt/engine/decoders.ts';
 import { expectCodeSync } from '../../helpers/errors.ts';

@@ -1,4 +1,4 @@
-/** What a session tells of the damage that it heals, and the record of verify after its commit. */
+/** Damage that a session heals: its message, and the record of verify after the commit. */
 import { BackupError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
@@ -19,15 +19,16 @@ function damagedCount(parent: CheckedParent): number {
   return [...parent.disks.values()].reduce((sum, disk) => sum + (disk.damaged?.size ?? 0), 0);
 }
 
-/** The message of a session that is going to heal, or undefined. */
+/** The message of a session that heals damage; undefined when there is none. */
 export function healingMessage(parent: CheckedParent): SessionMessage | undefined {
   const n = damagedCount(parent);
   return n === 0 ? undefined : sessionMessage('REPO-502', { n, rp: parent.point.pointId });
 }
 
 /**
- * Brings the record up to date after a commit: which points still need damaged blocks. Never throws for what
- * is wrong with the repository: the point is committed, and the next session or verify does it again.
+ * Updates the record of verify after a commit: which points still need damaged blocks. Errors of
+ * the repository are only logged, because the point is committed. The next session or verify
+ * repeats it.
  *
  * @param points - all points, the new one last
  * @returns undefined when no damage is recorded
@@ -47,7 +48,7 @@ export async function updateDamageRecord(
     const files = new Map(entries.map((entry) => [entry.fileName, entry]));
     await updateVerifyRecord(folder, (record) => ({
       ...record,
-      // What verify has found in the meantime is newer.
+      // A verify that ran in the meantime knows better.
       containers: record.containers.map((known) => {
         const settled = files.get(known.fileName);
         return settled?.verifiedAt === known.verifiedAt ? settled : known;
@@ -64,7 +65,7 @@ export async function updateDamageRecord(
   }
 }
 
-/** Damaged places of the parent that the new point does not need. */
+/** Number of damaged places of the parent that the new point no longer needs. */
 function healedCount(
   parent: CheckedParent,
   point: RestorePoint | undefined,

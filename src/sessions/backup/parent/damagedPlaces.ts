@@ -1,6 +1,6 @@
 /**
- * Damaged places of the parent point. The next session reads them again from the live disk and stores
- * them in its increment, although nothing changed there. Points that are older stay damaged.
+ * Damaged places of the parent point. The next session reads them again from the live disk and
+ * stores them in its increment, although nothing changed there. Older points stay damaged.
  */
 import { IntegrityError } from '../../../core/errors.ts';
 import type { Extent } from '../../../flow/records.ts';
@@ -18,7 +18,7 @@ import {
 
 type CheckedFiles = ReadonlyMap<string, VerifiedContainer>;
 
-/** The last checks of the containers that are still what they were. */
+/** The last checks of containers that have not changed since. */
 export async function readChecked(folder: string): Promise<CheckedFiles> {
   return await currentContainers(folder, await readVerifyRecord(folder));
 }
@@ -26,8 +26,9 @@ export async function readChecked(folder: string): Promise<CheckedFiles> {
 /**
  * Block indexes of a point, by disk id, whose stored bytes are recorded as damaged.
  *
- * @throws {@link IntegrityError} `INTEGRITY_DAMAGE_FOUND` when a container has damage that is of no single stored
- *   block, or more than is recorded; what the maps of a container throw
+ * @throws {@link IntegrityError} `INTEGRITY_DAMAGE_FOUND` when a container has damage outside
+ *   stored blocks, or more damaged blocks than the record holds; errors of reading a container's
+ *   maps
  */
 export async function damagedPlaces(
   folder: string,
@@ -43,7 +44,7 @@ export async function damagedPlaces(
   return new Map([...disks].map(([diskId, places]) => [diskId, new Set(places.keys())]));
 }
 
-/** Whether a file can be read at all shows now, whatever verify found. */
+/** A file that cannot be read is no damage of content: opening it shows that now. */
 function isOfContent({ code }: Problem): boolean {
   return concernsDependents(code) && /^(FORMAT|INTEGRITY)_/.test(code);
 }
@@ -62,8 +63,8 @@ function checkHealable(entry: VerifiedContainer | undefined): void {
 }
 
 /**
- * Extents of a change map in which damaged blocks are dirty, so that they are read. What is dirty already stays
- * as it is, a dirty zero included. Extents without a dirty flag pass.
+ * Marks damaged blocks dirty in a change map, so that they are read. Extents that are dirty already
+ * stay as they are, dirty zeros included. Extents without a dirty flag pass.
  */
 export function withDamageDirty(
   extents: Iterable<Extent>,

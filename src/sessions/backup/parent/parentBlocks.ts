@@ -1,4 +1,4 @@
-/** Blocks of the parent point, checked, for sessions that read only parts of blocks from the engine. */
+/** Checked blocks of the parent point, for sessions that read parts of blocks from the engine. */
 import { BackupError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/log.ts';
 import type { BlockCodecs } from '../../../compute/blockCodecs.ts';
@@ -13,7 +13,7 @@ interface Tools {
   readonly log: Logger;
 }
 
-/** The files of a parent point, open. */
+/** The open files of a parent point. */
 export class ParentChain {
   readonly #parent: CheckedParent;
   readonly #view: RestorePointView;
@@ -60,8 +60,8 @@ export class ParentBlocks {
   /**
    * Fills `target` with the block at `offsetBytes`.
    *
-   * @param target - one whole container block; the last one of a disk may be short
-   * @returns false when the block is damaged, which is logged; what is in `target` counts for nothing then
+   * @param target - one whole container block; the last block of a disk may be short
+   * @returns false when the block is damaged. That is logged, and `target` holds nothing useful.
    */
   async readInto(target: Uint8Array, offsetBytes: number): Promise<boolean> {
     try {

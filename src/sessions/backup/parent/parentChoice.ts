@@ -1,4 +1,4 @@
-/** What sessions over images and over an engine share: the parent, the block size, the new point, the report. */
+/** The parent and the block size of a session. */
 import { BackupError, RepositoryError, UsageError } from '../../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
 import { formatBytes, GIB, MIB } from '../../../core/units.ts';
@@ -11,10 +11,10 @@ import { type CheckedParent, tryOpenParent } from './parentPoint.ts';
 
 export type SessionMode = 'auto' | 'full' | 'incremental';
 
-/** From here on a full gets larger blocks, which keeps its metadata small. */
+/** A full with more data gets larger blocks, which keeps its metadata small. */
 const LARGE_FULL_BYTES = 128 * GIB;
 
-/** A parent that was opened and checked, or the reason for a full. */
+/** A checked parent, or the reason for a full. */
 export interface ParentChoice {
   readonly parent: CheckedParent | undefined;
   readonly fullReason: string;
@@ -23,10 +23,12 @@ export interface ParentChoice {
 type Note = (message: SessionMessage) => void;
 
 /**
- * Chooses what a session builds on.
+ * Chooses the restore point that a session builds on.
  *
- * @throws {@link RepositoryError} `CHAIN_PARENT_MISSING`, `CHAIN_PARENT_DAMAGED` in mode `incremental`; in
- *   mode `auto` a damaged parent is message REPO-501 and a new full
+ * In mode `auto` a damaged parent gives message REPO-501 and a new full.
+ *
+ * @throws {@link RepositoryError} `CHAIN_PARENT_MISSING`, `CHAIN_PARENT_DAMAGED` in mode
+ *   `incremental`
  */
 export async function chooseParent(
   folder: VmFolder,
@@ -53,9 +55,10 @@ export async function chooseParent(
 }
 
 /**
- * Block size of a session: that of the chain, or for a full what is wanted, or what its data suggests.
+ * Block size of a session: that of its chain. A full takes the wanted size, or one that fits its
+ * data.
  *
- * @throws {@link UsageError} `USAGE_INVALID_OPTION` when a chain has another one
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` when the chain has another block size
  */
 export function chooseBlockSize(
   parent: CheckedParent | undefined,
@@ -72,7 +75,7 @@ export function chooseBlockSize(
   );
 }
 
-/** Mode `incremental` where there is no restore point. */
+/** The error of mode `incremental` when there is no restore point. */
 export function nothingToBuildOn(place: string): RepositoryError {
   return new RepositoryError('CHAIN_PARENT_MISSING', `${place}: no restore point yet`, {
     hint: 'run the first session with --mode auto or --mode full',

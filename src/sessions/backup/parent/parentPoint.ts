@@ -1,6 +1,6 @@
 /**
- * The parent of a session: the newest restore point, opened and checked before anything relies on it. Every
- * container of its chain must open, and the fingerprint index of each disk that is compared must hold.
+ * The parent of a session: the newest restore point, checked before anything relies on it. Every
+ * container of its chain must open, and the fingerprint index of each disk must be right.
  */
 import { BackupError } from '../../../core/errors.ts';
 import type { BlockCodecs } from '../../../compute/blockCodecs.ts';
@@ -17,9 +17,9 @@ export interface CheckedParent {
 }
 
 /**
- * Opens the chain of `point`, loads its fingerprints, and looks up which of its blocks are known to be damaged.
+ * Opens the chain of `point` and loads its fingerprints and its known damage.
  *
- * @throws a {@link BackupError} that says what does not verify
+ * @throws a {@link BackupError} that names the damage
  */
 export async function openParent(
   folder: string,
@@ -38,7 +38,7 @@ export async function openParent(
   return { point, disks };
 }
 
-/** As {@link openParent}, but returns the damage instead of throwing it. */
+/** Like {@link openParent}, but returns the error instead of throwing it. */
 export async function tryOpenParent(
   folder: string,
   metadata: ChainMetadata,

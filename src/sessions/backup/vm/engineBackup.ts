@@ -1,15 +1,18 @@
 /**
- * The frozen view of a VM during a session: its engine backup and the transfers that read it. Everything is
- * written to the journal before it is done; what a failure or a cancel leaves is ended on a clock of its own.
+ * The engine backup of a session and the transfers that read its frozen view. Each step is written
+ * to the journal before it is done. After a failure or a cancel, the backup is ended on its own
+ * clock.
  */
-import { BackupError, EngineError } from '../../../core/errors.ts';
+import { BackupError, EngineError, invariant } from '../../../core/errors.ts';
 import {
   awaitBackup,
-  BackupCycle,
+  awaitReady,
   type BackupEnd,
   endBackup,
   type ReadyBackup,
+  startBackup,
 } from '../../../ovirt/lifecycle/backupPhases.ts';
+import type { Backup } from '../../../ovirt/engine/entities.ts';
 import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { StartBackup } from '../../../ovirt/engine/engineRequests.ts';
 import { DiskTransfer } from '../../../ovirt/lifecycle/transfer.ts';
@@ -18,81 +21,76 @@ import { checkSnapshot } from '../../cleanup/engineCleanup.ts';
 import type { Journal } from '../../../repository/journal.ts';
 import type { SessionLog } from '../../shared/sessionLog.ts';
 
-export interface FrozenVmOptions {
+export interface EngineBackupOptions {
   readonly engine: EngineApi;
   readonly vm: { readonly id: string; readonly name: string };
   readonly session: SessionLog;
   readonly journal: Journal;
   readonly connections: number;
   readonly signal: AbortSignal;
-  /** Says what is waited for, for people. */
+  /** Gets a text that says what the session waits for. */
   readonly onStatus: (text: string) => void;
 }
 
 /** A start, and the transfers of its disks that are not ours. */
-interface FrozenStart {
+interface KnownStart {
   readonly description: string;
   readonly diskIds: ReadonlySet<string>;
   readonly otherTransferIds: ReadonlySet<string>;
 }
 
-export class FrozenVm {
-  readonly ready: ReadyBackup;
-  readonly #cycle: BackupCycle;
-  readonly #options: FrozenVmOptions;
-  readonly #start: FrozenStart;
+export class EngineBackup {
+  readonly id: string;
+  readonly #options: EngineBackupOptions;
+  readonly #start: KnownStart;
   readonly #transfers = new Set<DiskTransfer>();
+  #snapshotId: string | undefined;
+  #ready: ReadyBackup | undefined;
 
-  private constructor(
-    cycle: BackupCycle,
-    ready: ReadyBackup,
-    options: FrozenVmOptions,
-    start: FrozenStart,
-  ) {
-    this.#cycle = cycle;
-    this.ready = ready;
-    this.#options = options;
+  private constructor(backup: Backup, start: KnownStart, options: EngineBackupOptions) {
+    this.id = backup.id;
+    this.#snapshotId = backup.snapshotId;
     this.#start = start;
+    this.#options = options;
   }
 
-  /** Starts a backup and waits until it can be read. After a failure nothing of it is left, or the journal knows. */
-  static async freeze(start: StartBackup, options: FrozenVmOptions): Promise<FrozenVm> {
-    const { engine, vm, session, journal, signal, onStatus } = options;
+  /**
+   * Starts a backup and waits until it can be read. After a failure nothing of it is left on the
+   * engine, or the journal lists it.
+   */
+  static async start(start: StartBackup, options: EngineBackupOptions): Promise<EngineBackup> {
+    const { engine, vm, journal, signal, onStatus } = options;
     const { description } = start;
     const diskIds = new Set(start.diskIds);
     const others = await openDownloads(engine, diskIds, new Set());
-    const known: FrozenStart = { ...start, diskIds, otherTransferIds: new Set(others) };
+    const known: KnownStart = { description, diskIds, otherTransferIds: new Set(others) };
     const asked = { mayExist: false };
-    let cycle: BackupCycle | undefined;
+    let backup: EngineBackup | undefined;
     await journal.append({ step: 'backup-starting', description, otherTransferIds: others });
     onStatus(`freezing ${vm.name}`);
     try {
-      cycle = await BackupCycle.start(start, {
+      const started = await startBackup(start, {
         engine,
         vmId: vm.id,
         vmName: vm.name,
-        note: session.note,
         journal: (backupId) => journal.append({ step: 'backup', backupId }),
         start: asked,
         signal,
       });
-      const ready = await cycle.waitReady();
-      const { toCheckpointId, snapshotId } = ready;
-      await journal.append({
-        step: 'backup-ready',
-        backupId: cycle.id,
-        toCheckpointId,
-        snapshotId,
-      });
-      return new FrozenVm(cycle, ready, options, known);
+      backup = new EngineBackup(started, known, options);
+      await backup.#awaitReady();
+      return backup;
     } catch (error) {
-      await endFailedStart(known, options, cycle, asked.mayExist);
+      if (backup) await backup.#endLeft(AbortSignal.timeout(engine.timings.cleanupMs));
+      else await EngineBackup.#endFailedStart(known, options, asked.mayExist);
       throw error;
     }
   }
 
-  get backupId(): string {
-    return this.#cycle.id;
+  /** The frozen view. */
+  get ready(): ReadyBackup {
+    invariant(this.#ready, 'a backup is handed out when it is ready');
+    return this.#ready;
   }
 
   /** Opens the frozen view of one disk. */
@@ -103,7 +101,7 @@ export class FrozenVm {
       engine,
       diskId,
       alias,
-      backupId: this.#cycle.id,
+      backupId: this.id,
       direction: 'download',
       connections,
       journal: (step, transferId) =>
@@ -120,7 +118,9 @@ export class FrozenVm {
     return transfer;
   }
 
-  /** Ends the transfer of a disk that was read. One that does not end in time ends with the backup. */
+  /**
+   * Ends the transfer of a disk that was read. One that does not end in time ends with the backup.
+   */
   async closeDisk(transfer: DiskTransfer): Promise<void> {
     this.#transfers.delete(transfer);
     try {
@@ -135,18 +135,18 @@ export class FrozenVm {
   }
 
   /** Ends the backup after all disks were read. */
-  async release(): Promise<BackupEnd> {
-    const { engine, vm, journal, signal, onStatus } = this.#options;
+  async finalize(): Promise<BackupEnd> {
+    const { vm, journal, signal, onStatus } = this.#options;
     onStatus(`waiting for the engine to end the backup of ${vm.name}`);
-    const { diskIds, otherTransferIds } = this.#start;
-    const onOpenTransfer = (): Promise<void> =>
-      cancelDownloads(engine, diskIds, otherTransferIds, signal);
-    const end = await this.#cycle.finalize(signal, onOpenTransfer);
-    await journal.append({ step: 'backup-done', backupId: this.#cycle.id });
+    const end = await this.#end(signal);
+    await journal.append({ step: 'backup-done', backupId: this.id });
     return end;
   }
 
-  /** Gives the VM back after a failure. Never throws: the journal knows what could not be ended in time. */
+  /**
+   * Ends everything after a failure, on its own clock. Never throws: the journal lists whatever
+   * could not be ended in time.
+   */
   async abandon(): Promise<void> {
     const { engine, journal, onStatus } = this.#options;
     const clock = AbortSignal.timeout(engine.timings.cleanupMs);
@@ -157,68 +157,86 @@ export class FrozenVm {
         .then(() => journal.append({ step: 'transfer-done', transferId: transfer.id }))
         .catch((error: unknown) => this.#remember(error));
     }
-    await endLeftBackup(this.#options, this.#cycle, this.#start, clock);
+    await this.#endLeft(clock);
+  }
+
+  async #awaitReady(): Promise<void> {
+    const { engine, vm, journal, signal } = this.#options;
+    const onAnswer = ({ snapshotId }: Backup): void => {
+      this.#snapshotId = snapshotId ?? this.#snapshotId;
+    };
+    const options = { engine, vmId: vm.id, vmName: vm.name, onAnswer, signal };
+    const { toCheckpointId, isIncremental } = await awaitReady(options, this.id);
+    const snapshotId = this.#snapshotId;
+    this.#ready = { toCheckpointId, snapshotId, isIncremental };
+    await journal.append({ step: 'backup-ready', backupId: this.id, toCheckpointId, snapshotId });
+  }
+
+  /**
+   * Downloads that came up since the start keep the engine from ending the backup: they are ours.
+   */
+  async #end(signal: AbortSignal): Promise<BackupEnd> {
+    const { vm, session } = this.#options;
+    const engine = this.#options.engine.withSignal(signal);
+    const { diskIds, otherTransferIds } = this.#start;
+    const onOpenTransfer = (): Promise<void> =>
+      cancelDownloads(engine, diskIds, otherTransferIds, signal);
+    const options = { engine, vmId: vm.id, vmName: vm.name, note: session.note, onOpenTransfer };
+    return await endBackup(options, this.id, signal);
+  }
+
+  /**
+   * Ends the backup of a failed session and looks for its snapshot. The journal keeps what is left.
+   */
+  async #endLeft(clock: AbortSignal): Promise<void> {
+    const { vm, session, journal, onStatus } = this.#options;
+    const { note } = session;
+    const snapshotId = this.#snapshotId;
+    onStatus(`stopping: waiting for the engine to end the backup of ${vm.name}`);
+    try {
+      if (snapshotId) await journal.append({ step: 'snapshot-left', snapshotId });
+      await this.#end(clock);
+      await journal.append({ step: 'backup-done', backupId: this.id });
+      if (!snapshotId) return;
+      const engine = this.#options.engine.withSignal(clock);
+      const isGone = await checkSnapshot({ engine, vm, note, signal: clock }, snapshotId);
+      if (isGone) await journal.append({ step: 'snapshot-gone', snapshotId });
+    } catch (error) {
+      const reason = describe(error);
+      session.log.warn({ backupId: this.id, reason }, 'the backup could not be ended in time');
+    }
   }
 
   #remember(error: unknown): void {
     this.#options.session.log.warn({ reason: describe(error) }, 'a transfer could not be ended');
   }
+
+  /** A start whose answer was lost: the engine may still be making the backup. */
+  static async #endLost(start: KnownStart, options: EngineBackupOptions): Promise<void> {
+    const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
+    const engine = options.engine.withSignal(clock);
+    const late = await awaitBackup(engine, options.vm.id, start.description, clock);
+    // Without an answer the journal keeps the description for the next session.
+    if (!late) return;
+    await options.journal.append({ step: 'backup', backupId: late.id });
+    await new EngineBackup(late, start, options).#endLeft(clock);
+  }
+
+  /** Ends what a start without an id has made. Never throws: the journal remembers the rest. */
+  static async #endFailedStart(
+    start: KnownStart,
+    options: EngineBackupOptions,
+    mayExist: boolean,
+  ): Promise<void> {
+    try {
+      if (mayExist) await EngineBackup.#endLost(start, options);
+      else await options.journal.append({ step: 'backup-refused' });
+    } catch {
+      // The engine does not answer. The journal has the start of the backup.
+    }
+  }
 }
 
 function describe(error: unknown): string {
   return error instanceof BackupError ? error.code : String(error);
-}
-
-/** Ends what a start that failed has made; without an id it may have made a backup nevertheless. */
-async function endFailedStart(
-  start: FrozenStart,
-  options: FrozenVmOptions,
-  cycle: BackupCycle | undefined,
-  mayExist: boolean,
-): Promise<void> {
-  const { vm, journal } = options;
-  const clock = AbortSignal.timeout(options.engine.timings.cleanupMs);
-  const engine = options.engine.withSignal(clock);
-  try {
-    if (cycle) await endLeftBackup(options, cycle, start, clock);
-    else if (!mayExist) await journal.append({ step: 'backup-refused' });
-    else {
-      // The engine may still be making it; when it does not show up, the journal remembers its description.
-      const late = await awaitBackup(engine, vm.id, start.description, clock);
-      if (!late) return;
-      await journal.append({ step: 'backup', backupId: late.id });
-      await endLeftBackup(options, late, start, clock);
-    }
-  } catch {
-    // The engine cannot be asked: the journal remembers.
-  }
-}
-
-/** Ends a backup on the clock of the clean-up, and looks for its snapshot. What is left stays in the journal. */
-async function endLeftBackup(
-  options: FrozenVmOptions,
-  backup: { readonly id: string; readonly snapshotId?: string | undefined },
-  start: FrozenStart,
-  clock: AbortSignal,
-): Promise<void> {
-  const { vm, session, journal, onStatus } = options;
-  const { note } = session;
-  const { id: backupId, snapshotId } = backup;
-  const engine = options.engine.withSignal(clock);
-  const { diskIds, otherTransferIds } = start;
-  onStatus(`stopping: waiting for the engine to end the backup of ${vm.name}`);
-  try {
-    if (snapshotId) await journal.append({ step: 'snapshot-left', snapshotId });
-    const onOpenTransfer = (): Promise<void> =>
-      cancelDownloads(engine, diskIds, otherTransferIds, clock);
-    const end = { engine, vmId: vm.id, vmName: vm.name, note, onOpenTransfer };
-    await endBackup(end, backupId, clock);
-    await journal.append({ step: 'backup-done', backupId });
-    if (!snapshotId) return;
-    const isGone = await checkSnapshot({ engine, vm, note, signal: clock }, snapshotId);
-    if (isGone) await journal.append({ step: 'snapshot-gone', snapshotId });
-  } catch (error) {
-    const reason = describe(error);
-    session.log.warn({ backupId, reason }, 'the backup could not be ended in time');
-  }
 }

@@ -1,4 +1,4 @@
-/** What the next session of a VM would do, and why; nothing is changed and nothing is locked. */
+/** Shows what the next session of a VM would do, and why. It changes and locks nothing. */
 import { BackupError, toFailure } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
@@ -38,10 +38,10 @@ export interface PreflightDisk {
   readonly alias: string;
   readonly format: string;
   readonly sizeBytes: number;
-  /** How the next session reads it; `left out` when it cannot be read or is excluded. */
+  /** How the next session reads the disk; `left out` when it cannot or must not. */
   readonly mode: 'full' | 'incremental' | 'compare' | 'left out';
   readonly reason: string;
-  /** Whether sessions after the next one can be incremental. */
+  /** Whether later sessions can be incremental. */
   readonly isTrackable: boolean;
   /** One line that says what to do; empty when all is well. */
   readonly advice: string;
@@ -53,7 +53,7 @@ export interface PreflightReport {
   readonly vmId: string;
   readonly vmState: string;
   readonly engineVersion: string;
-  /** False when the next session would be refused as things are. */
+  /** False when a session that starts now would be refused. */
   readonly canStart: boolean;
   readonly disks: readonly PreflightDisk[];
   readonly messages: readonly SessionMessage[];
@@ -85,7 +85,7 @@ function toRow(disk: EngineDisk, plan: VmPlan): PreflightDisk {
   };
 }
 
-/** A repository that does not exist yet is no obstacle: the first session makes it. */
+/** A missing repository is no obstacle: the first session makes it. */
 async function openFolder(
   root: string,
   vm: Vm,
@@ -123,7 +123,7 @@ async function noteState(
   return canStart;
 }
 
-/** @throws as the session would; it would make the folder first, so that only its chain can be missing. */
+/** @throws as the session would. A missing folder counts as an empty chain. */
 async function findParent(
   folder: VmFolder | undefined,
   options: PreflightOptions,
@@ -140,7 +140,7 @@ async function findParent(
 }
 
 /**
- * Looks at a VM as the next session would.
+ * Plans the next session of a VM without starting it.
  *
  * @throws a {@link BackupError}
  */

@@ -1,30 +1,31 @@
-/** Reads the disks of a frozen VM into a container: transfer, extents, pipeline, end of the transfer. */
+/** Reads the disks of an engine backup into a container: open, extents, audit, pipe, close. */
 import { BackupError } from '../../../core/errors.ts';
 import { sessionMessage } from '../../../core/messages.ts';
+import { PartialReadDevice } from '../../../devices/partialReadDevice.ts';
 import { readsPerRequest } from '../../../devices/readGatherer.ts';
 import { createTransferDevice } from '../../../devices/transferDevice.ts';
-import { DATA_ATTEMPTS, retryData } from '../../../ovirt/imageio/dataRetry.ts';
-import { PartialReadDevice } from '../../../devices/partialReadDevice.ts';
+import { DATA_ATTEMPTS } from '../../../ovirt/imageio/dataRetry.ts';
 import { ExtentList } from '../../../ovirt/imageio/extentList.ts';
 import type { DiskTransfer } from '../../../ovirt/lifecycle/transfer.ts';
-import type { Extent } from '../../../flow/records.ts';
-import { auditDisk } from '../auditDisk.ts';
-import { backupDisk, type DiskResult, type DiskRun } from '../backupDisk.ts';
+import type { PipelineResources } from '../../shared/pipelineResources.ts';
+import type { PointWriter } from '../../shared/pointWriter.ts';
 import type { DiskProgress } from '../../shared/progress.ts';
-import { PARALLEL_DISKS, type PlannedDisk } from '../plannedDisk.ts';
-import type { FrozenVm } from './engineBackup.ts';
+import type { AuditReport } from '../../shared/report.ts';
+import type { SessionLog } from '../../shared/sessionLog.ts';
+import { auditDisk } from '../auditDisk.ts';
+import { backupDisk, type DiskInput, type DiskResult } from '../backupDisk.ts';
 import { withDamageDirty } from '../parent/damagedPlaces.ts';
 import type { ParentChain } from '../parent/parentBlocks.ts';
 import type { CheckedParent } from '../parent/parentPoint.ts';
-import type { PointWriter } from '../../shared/pointWriter.ts';
-import type { AuditReport } from '../../shared/report.ts';
-import { forEachLimited, type PipelineResources } from '../../shared/pipelineResources.ts';
-import type { SessionLog } from '../../shared/sessionLog.ts';
+import type { PlannedDisk } from '../plannedDisk.ts';
+import type { ReadDisk } from '../storePoint.ts';
+import { asCompared, fetchExtents, type MappedDisk } from './diskExtents.ts';
+import type { EngineBackup } from './engineBackup.ts';
 
-export interface VmDisksOptions {
-  readonly frozen: FrozenVm;
+export interface VmDisksContext {
+  readonly backup: EngineBackup;
   readonly parent: CheckedParent | undefined;
-  /** Has the rest of blocks of which parts are read; undefined reads whole ones. */
+  /** Supplies the rest of a block of which only parts are read; undefined reads whole blocks. */
   readonly parentChain: ParentChain | undefined;
   readonly target: PointWriter;
   readonly resources: PipelineResources;
@@ -33,15 +34,11 @@ export interface VmDisksOptions {
   readonly blockRetryMs: number;
   readonly auditRatio: number | undefined;
   readonly onDiskStart: (progress: DiskProgress) => void;
+  /** Ends the reads of all disks. */
+  readonly signal: AbortSignal;
 }
 
-/** A disk that was read, as it was really read. */
-export interface ReadDisk {
-  readonly planned: PlannedDisk;
-  readonly result: DiskResult;
-}
-
-/** The engine could not open the change map of a disk, so that this backup cannot be read. */
+/** The engine could not open the change map of a disk, so this backup cannot be read. */
 export class ChangeMapBroken extends Error {
   readonly disk: PlannedDisk;
 
@@ -52,65 +49,45 @@ export class ChangeMapBroken extends Error {
 }
 
 /**
- * Reads all disks, a few at once.
+ * Reads one disk.
  *
- * @throws {@link ChangeMapBroken} when a disk that was to be read incrementally cannot be opened; what the
- *   transfers, the pipeline and the storage throw
+ * @throws {@link ChangeMapBroken} when an incremental disk cannot be opened; errors of the
+ *   transfer, the pipeline and the storage
  */
-export async function readVmDisks(
-  planned: readonly PlannedDisk[],
-  options: VmDisksOptions,
-): Promise<ReadDisk[]> {
-  const { resources } = options;
-  const read: ReadDisk[] = [];
-  await forEachLimited(planned, PARALLEL_DISKS, async (disk, k) => {
-    if (resources.signal.aborted) return;
-    // The first failure is the reason; what it stops in other disks is not.
-    await readDisk(disk, options).then(
-      (one) => (read[k] = one),
-      (error: unknown) => resources.stop(error),
-    );
-  });
-  resources.signal.throwIfAborted();
-  return read;
-}
-
-async function readDisk(wanted: PlannedDisk, options: VmDisksOptions): Promise<ReadDisk> {
-  const { frozen, session } = options;
-  const offered = offeredMode(wanted, frozen);
-  const transfer = await openTransfer(offered, options);
+export async function readVmDisk(wanted: PlannedDisk, context: VmDisksContext): Promise<ReadDisk> {
+  const { backup, session } = context;
+  const offered = offeredMode(wanted, backup);
+  const transfer = await openTransfer(offered, context);
   const startedAtMs = performance.now();
-  const fetched = await fetchExtents(offered, transfer, options);
+  const fetched = await fetchExtents(offered, transfer, context);
   const extentsMs = performance.now() - startedAtMs;
-  const { planned, extents, audit } = await auditChangeMap(fetched, transfer, options);
-  const { diskId, alias, mode, reason } = planned;
+  const { audit, ...mapped } = await auditChangeMap(fetched, transfer, context);
+  const { diskId, alias, mode, reason } = mapped.planned;
   session.log.info({ diskId, alias, mode, reason }, 'disk started');
-  const read = await runPipeline(planned, transfer, { ...options, extents, extentsMs });
-  const result = audit ? { ...read, report: { ...read.report, audit } } : read;
-  await frozen.closeDisk(transfer);
-  session.log.info({ diskId, ...result.content.counts }, 'disk done');
-  return { planned, result };
+  const input = await diskInput(mapped, transfer, context);
+  const read = await pipeDisk({ ...input, extentsMs }, audit, context);
+  await backup.closeDisk(transfer);
+  session.log.info({ diskId, ...read.content.counts }, 'disk done');
+  return { planned: mapped.planned, result: read };
 }
 
-/** The engine has the last word on whether a disk's changes can be asked for. */
-function offeredMode(disk: PlannedDisk, frozen: FrozenVm): PlannedDisk {
-  const isOffered = frozen.ready.isIncremental.get(disk.diskId) === true;
+/** The engine decides last whether it offers a disk's change map. */
+function offeredMode(disk: PlannedDisk, backup: EngineBackup): PlannedDisk {
+  const isOffered = backup.ready.isIncremental.get(disk.diskId) === true;
   if (disk.mode !== 'incremental' || isOffered) return disk;
   return { ...disk, mode: 'compare', reason: 'the engine offers this disk in full only' };
 }
 
-async function openTransfer(disk: PlannedDisk, options: VmDisksOptions): Promise<DiskTransfer> {
-  const { frozen, session } = options;
+async function openTransfer(disk: PlannedDisk, context: VmDisksContext): Promise<DiskTransfer> {
+  const { backup, session } = context;
   try {
-    return await frozen.openDisk(disk);
+    return await backup.openDisk(disk);
   } catch (error) {
     if (!isNotReady(error)) throw error;
     if (disk.mode === 'incremental') throw new ChangeMapBroken(disk, error);
-    session.log.warn(
-      { diskId: disk.diskId },
-      'the transfer could not be started, trying once more',
-    );
-    return await frozen.openDisk(disk);
+    const { diskId } = disk;
+    session.log.warn({ diskId }, 'the transfer could not be started, trying once more');
+    return await backup.openDisk(disk);
   }
 }
 
@@ -118,108 +95,54 @@ function isNotReady(error: unknown): boolean {
   return error instanceof BackupError && error.code === 'TRANSFER_NOT_READY';
 }
 
-interface Extents {
-  readonly planned: PlannedDisk;
-  readonly extents: Iterable<Extent>;
-  readonly audit?: AuditReport | undefined;
-}
-
-/** Asks before the first byte is read; a refused change map makes the disk a compared one. */
-async function fetchExtents(
-  disk: PlannedDisk,
-  transfer: DiskTransfer,
-  options: VmDisksOptions,
-): Promise<Extents> {
-  const { alias, diskId: id } = disk;
-  if (disk.mode === 'incremental') {
-    try {
-      return { planned: disk, extents: await askExtents('dirty', transfer, options) };
-    } catch (error) {
-      if (!(error instanceof BackupError) || error.code !== 'TRANSFER_NO_CHANGE_MAP') throw error;
-      options.session.note(sessionMessage('CBT-107', { alias, id }));
-    }
-  }
-  const isDemoted = disk.mode === 'incremental';
-  const planned: PlannedDisk = isDemoted
-    ? { ...disk, mode: 'compare', reason: 'the change map was refused' }
-    : disk;
-  return { planned, extents: await zeroExtents(disk, transfer, options) };
-}
-
-async function askExtents(
-  context: 'zero' | 'dirty',
-  transfer: DiskTransfer,
-  options: VmDisksOptions,
-): Promise<Iterable<Extent>> {
-  const { signal } = options.resources;
-  const retry = { retryDelayMs: options.blockRetryMs, signal, isSlow: true };
-  return await retryData(retry, () => transfer.use((client) => client.extents(context, signal)));
-}
-
-/** Old servers know no extents: everything is data then. */
-async function zeroExtents(
-  disk: PlannedDisk,
-  transfer: DiskTransfer,
-  options: VmDisksOptions,
-): Promise<Iterable<Extent>> {
-  if (transfer.client.features.has('extents')) return await askExtents('zero', transfer, options);
-  return [{ offsetBytes: 0, lengthBytes: disk.sizeBytes, zero: false }];
-}
-
-/** What makes a disk incremental is tried out first: a change map that misses changes makes it a compared one. */
+/** Tries out a change map before anything relies on it. One that misses changes is not used. */
 async function auditChangeMap(
-  fetched: Extents,
+  fetched: MappedDisk,
   transfer: DiskTransfer,
-  options: VmDisksOptions,
-): Promise<Extents> {
-  const { planned, extents } = fetched;
-  const { auditRatio: ratio, blockSizeBytes, parent, session } = options;
+  context: VmDisksContext,
+): Promise<MappedDisk & { readonly audit?: AuditReport | undefined }> {
+  const { planned } = fetched;
+  const { auditRatio: ratio, blockSizeBytes, parent, resources, session } = context;
   const known = planned.parentDisk && parent?.disks.get(planned.diskId);
   if (planned.mode !== 'incremental' || !known) return fetched;
-  const dirty = withDamageDirty(extents, known, blockSizeBytes);
-  if (ratio === undefined) return { planned, extents: dirty };
-  const run = diskRun(planned, transfer, { ...options, extents: dirty });
-  const audit = await auditDisk({ ...run, parent: known }, options.resources, ratio);
-  if (audit.mismatchedBlocks === 0) return { planned, extents: dirty, audit };
+  const mapped = { planned, extents: withDamageDirty(fetched.extents, known, blockSizeBytes) };
+  if (ratio === undefined) return mapped;
+  const input = wholeBlockInput(mapped, transfer, context);
+  const audit = await auditDisk({ ...input, parent: known }, resources, ratio);
+  if (audit.mismatchedBlocks === 0) return { ...mapped, audit };
   const { alias, diskId: id } = planned;
   const [n, m, rp] = [audit.mismatchedBlocks, audit.auditedBlocks, parent?.point.pointId ?? ''];
   session.note(sessionMessage('CBT-108', { n, m, alias, id, rp }));
   const reason = 'the audit of its change map found changes that it misses';
-  const whole = await zeroExtents(planned, transfer, options);
-  return { planned: { ...planned, mode: 'compare', reason }, extents: whole, audit };
+  return { ...(await asCompared(planned, reason, transfer, context)), audit };
 }
-
-type RunOptions = VmDisksOptions & { readonly extents: Iterable<Extent> };
 
 /**
- * The same run, but only what the engine calls dirty within a block is read. A disk with damaged blocks to heal is
- * read as ever: its extents are not those of the engine alone.
+ * The pipeline's input. With a parent chain only the dirty bytes of a block are read.
+ * A disk with damaged blocks is read in whole blocks: its extents are not those of the engine.
  */
-async function withPartialReads(
-  run: DiskRun,
-  { mode, parentDisk }: PlannedDisk,
-  { parentChain, extents }: RunOptions,
-): Promise<DiskRun> {
-  if (!parentChain || !parentDisk || mode !== 'incremental') return run;
-  if (!(extents instanceof ExtentList)) return run;
-  const blocks = await parentChain.disk(parentDisk);
-  const readParent = blocks.readInto.bind(blocks);
-  const device = new PartialReadDevice({ device: run.device, extents, readParent });
-  return { ...run, device, readBytes: () => device.requestedBytes };
-}
-
-async function runPipeline(
-  planned: PlannedDisk,
+async function diskInput(
+  mapped: MappedDisk,
   transfer: DiskTransfer,
-  options: RunOptions & { readonly extentsMs: number },
-): Promise<DiskResult> {
-  const { resources, extentsMs, onDiskStart } = options;
-  const run = await withPartialReads(diskRun(planned, transfer, options), planned, options);
-  return await backupDisk({ ...run, extentsMs }, resources, onDiskStart);
+  context: VmDisksContext,
+): Promise<DiskInput> {
+  const input = wholeBlockInput(mapped, transfer, context);
+  const { planned, extents } = mapped;
+  const { parentChain } = context;
+  if (!parentChain || !planned.parentDisk || planned.mode !== 'incremental') return input;
+  if (!(extents instanceof ExtentList)) return input;
+  const blocks = await parentChain.disk(planned.parentDisk);
+  const readParent = blocks.readInto.bind(blocks);
+  const device = new PartialReadDevice({ device: input.device, extents, readParent });
+  return { ...input, device, readBytes: () => device.requestedBytes };
 }
 
-function diskRun(planned: PlannedDisk, transfer: DiskTransfer, options: RunOptions): DiskRun {
-  const { blockSizeBytes, parent, target, extents } = options;
+function wholeBlockInput(
+  { planned, extents }: MappedDisk,
+  transfer: DiskTransfer,
+  context: VmDisksContext,
+): DiskInput {
+  const { blockSizeBytes, parent, target } = context;
   const { diskId, alias, sizeBytes: virtualSizeBytes, mode, reason, content } = planned;
   return {
     task: { diskId, alias, virtualSizeBytes, blockSizeBytes, mode },
@@ -230,6 +153,15 @@ function diskRun(planned: PlannedDisk, transfer: DiskTransfer, options: RunOptio
     writer: target.writer,
     readers: transfer.client.connections * readsPerRequest(blockSizeBytes),
     attempts: DATA_ATTEMPTS,
-    retryDelayMs: options.blockRetryMs,
+    retryDelayMs: context.blockRetryMs,
   };
+}
+
+async function pipeDisk(
+  input: DiskInput,
+  audit: AuditReport | undefined,
+  { resources, onDiskStart }: VmDisksContext,
+): Promise<DiskResult> {
+  const read = await backupDisk(input, resources, onDiskStart);
+  return audit ? { ...read, report: { ...read.report, audit } } : read;
 }

@@ -1,4 +1,4 @@
-/** What the engine says about a VM before a session: its state, its disks, the checkpoint of the parent point. */
+/** Facts that a session asks of the engine: the VM, its state, its disks, its base checkpoint. */
 import { EngineError, UsageError } from '../../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
 import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
@@ -12,7 +12,7 @@ type Note = (message: SessionMessage) => void;
 /** Finished backups stay visible from this version on. */
 const GOOD_VERSION = [4, 4, 7] as const;
 const READY_STATES = new Set(['up', 'down']);
-/** States that a VM leaves by itself. */
+/** States that pass without help. */
 const PASSING_STATES = new Set([
   'migrating',
   'powering_up',
@@ -32,7 +32,9 @@ export async function checkVersion(engine: EngineApi, note: Note): Promise<void>
   if (isOld) note(sessionMessage('JOB-605', { version: fullVersion }));
 }
 
-/** @throws {@link UsageError} `USAGE_NOT_FOUND`, `USAGE_INVALID_OPTION` when several VMs bear the name */
+/**
+ * @throws {@link UsageError} `USAGE_NOT_FOUND`; `USAGE_INVALID_OPTION` when a name is not unique
+ */
 export async function requireVm(engine: EngineApi, nameOrId: string): Promise<Vm> {
   const vms = await engine.findVms(nameOrId);
   const [vm] = vms;
@@ -90,7 +92,11 @@ export async function awaitBackupState(
   }
 }
 
-/** Why the backup API cannot read a disk. @see ovirt-engine DisksFilter, StartVmBackupCommand */
+/**
+ * The reason why the backup API cannot read a disk, or undefined.
+ *
+ * @see ovirt-engine DisksFilter, StartVmBackupCommand
+ */
 function obstacleOf(disk: Disk, attachment: DiskAttachment): string | undefined {
   if (disk.storageType === 'lun') return 'a direct LUN';
   if (disk.storageType !== 'image') return `storage of type ${disk.storageType}`;
@@ -103,7 +109,7 @@ function obstacleOf(disk: Disk, attachment: DiskAttachment): string | undefined 
 }
 
 export interface DiskSelection {
-  /** Ids or aliases; all without any. */
+  /** Ids or aliases. An empty list means all disks. */
   readonly only: readonly string[];
   readonly exclude: readonly string[];
 }
@@ -163,7 +169,7 @@ async function describe(
   };
 }
 
-/** The parent point's checkpoint as the engine knows it now. It must be the VM's own: ids are global. */
+/** The parent's checkpoint as the engine knows it now. Ids are global, so the VM must own it. */
 export async function readBase(
   engine: EngineApi,
   vmId: string,

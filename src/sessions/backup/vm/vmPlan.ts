@@ -1,4 +1,4 @@
-/** Pure planning of a VM session: which disks can be backed up, how each one is read, and why. */
+/** Plans a VM session: which disks can be backed up, how each one is read, and why. */
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
 import { formatBytes } from '../../../core/units.ts';
 import type { DiskPoint, RestorePoint } from '../../../repository/restorePoint.ts';
@@ -9,18 +9,18 @@ export interface EngineDisk {
   readonly diskId: string;
   readonly alias: string;
   readonly sizeBytes: number;
-  /** Undefined: the disk can be read. Else why it cannot. */
+  /** The reason why the disk cannot be read; undefined when it can. */
   readonly obstacle: string | undefined;
   readonly isExcluded: boolean;
-  /** Of the active volume. */
+  /** Format of the active volume. */
   readonly format: string;
-  /** Any layer is RAW, so that a change map would vanish with the last snapshot. */
+  /** Any layer is RAW. Its change map would vanish with the last snapshot. */
   readonly hasRawLayer: boolean;
   /** The disk's setting "incremental backup". */
   readonly isTracked: boolean;
   /** Version 2 of qcow2 cannot hold change maps. */
   readonly isOldQcow: boolean;
-  /** Space that its volumes take, for estimates. */
+  /** Space of its volumes, for estimates. */
   readonly allocatedBytes: number;
   readonly hardware: DiskHardware;
 }
@@ -30,7 +30,7 @@ export interface Base {
   /** Empty when the parent point has none. */
   readonly checkpointId: string;
   readonly state: 'usable' | 'invalid' | 'unknown' | 'none';
-  /** Disks that have a change map since it. */
+  /** Disks that have a change map since this checkpoint. */
   readonly diskIds: ReadonlySet<string>;
 }
 
@@ -43,18 +43,18 @@ export interface LeftOutDisk {
 export interface VmPlan {
   readonly planned: readonly PlannedDisk[];
   readonly leftOut: readonly LeftOutDisk[];
-  /** Sent when at least one disk can use it. */
+  /** Set when at least one disk can use it. */
   readonly fromCheckpointId: string | undefined;
   readonly messages: readonly SessionMessage[];
 }
 
-/** Why a disk cannot be read incrementally, with the message that says so. */
+/** The reason why a disk is not read incrementally, and its message. */
 interface Demotion {
   readonly reason: string;
   readonly message: SessionMessage | undefined;
 }
 
-/** Splits disks into those that can be read and those that are left out by name. */
+/** Separates readable disks from those that are left out. */
 export function selectReadable(
   disks: readonly EngineDisk[],
   vmName: string,
@@ -103,7 +103,7 @@ function planParented(
   return { ...identity(disk), mode, content: 'increment', reason, parentDisk };
 }
 
-/** Reasons that lie in the disk itself come before those of the checkpoint. */
+/** Reasons of the disk itself come before those of the checkpoint. */
 function findDemotion(
   disk: EngineDisk,
   parentDisk: DiskPoint,
@@ -171,7 +171,7 @@ function baseMessage(parent: RestorePoint, base: Base): SessionMessage | undefin
   return undefined;
 }
 
-/** Plans a session over the disks of a VM; without a parent every disk is stored whole. */
+/** Plans a session over the disks of a VM. Without a parent every disk is stored whole. */
 export function planVm(
   disks: readonly EngineDisk[],
   vmName: string,
@@ -202,7 +202,7 @@ export function planVm(
   return { planned, leftOut, fromCheckpointId, messages };
 }
 
-/** The same plan without the checkpoint: what was to be incremental is compared. */
+/** The same plan without the checkpoint: incremental disks are compared instead. */
 export function withoutCheckpoint(plan: VmPlan, reason: string): VmPlan {
   const planned = plan.planned.map(
     (disk): PlannedDisk =>
