@@ -9,7 +9,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { formatTable } from '../src/cli/output/output.ts';
+import { formatTable } from '../src/cli/output/table.ts';
 import { formatBytes, MIB } from '../src/core/units.ts';
 import { ceiling } from './ceiling.bench.ts';
 import { compare } from './compare.bench.ts';

@@ -108,13 +108,8 @@ export type {
   StageSeconds,
 } from './sessions/shared/report.ts';
 export type { KeepReason, RetentionPolicy } from './repository/retention/retention.ts';
-export {
-  type PrunedPoint,
-  type PrunedVm,
-  type PruneOptions,
-  pruneRepository,
-  type PruneReport,
-} from './sessions/retention/pruneRepository.ts';
+export { type PruneOptions, pruneRepository } from './sessions/retention/pruneRepository.ts';
+export type { PrunedPoint, PrunedVm, PruneReport } from './sessions/retention/pruneReport.ts';
 export {
   synthesizeFull,
   type SynthesizeOptions,

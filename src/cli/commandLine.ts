@@ -1,4 +1,4 @@
-/** Turns arguments into a command, and its end into an exit code. */
+/** Parses arguments, executes the command, and returns its exit code. */
 import { CommanderError } from 'commander';
 import { BackupError, EXIT_CODES, exitCodeOf, toFailure, UsageError } from '../core/errors.ts';
 import { printError } from './context.ts';
@@ -14,8 +14,12 @@ function usageFailure(error: CommanderError): BackupError {
   );
 }
 
-/** Runs the command that `args` name, as behind `ovirt-cbt`, and prints what it has to say; the exit code. */
-export async function runCommandLine(args: readonly string[]): Promise<number> {
+/**
+ * Executes the command in `args` (the words after `ovirt-cbt`) and prints its output.
+ *
+ * @returns the exit code. Errors are printed, not thrown.
+ */
+export async function executeCommandLine(args: readonly string[]): Promise<number> {
   let exitCode: number = EXIT_CODES.done;
   const program = createProgram((code) => {
     exitCode = code;
@@ -24,7 +28,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
-    // Help and version end through an error of commander that carries exit code 0.
+    // For help and version commander throws an error with exit code 0.
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT_CODES.done;
     const failure = error instanceof CommanderError ? usageFailure(error) : toFailure(error);
     const code = exitCodeOf(failure);

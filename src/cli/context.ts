@@ -1,5 +1,4 @@
-/** What every command shares: output form, logger, abort signal, and the way a command ends. */
-import { type Command, Option } from 'commander';
+/** The environment of a command: output form, log, abort signal, exit code. */
 import pino, { type DestinationStream } from 'pino';
 import {
   BackupError,
@@ -12,38 +11,11 @@ import {
 } from '../core/errors.ts';
 import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
-import { parseBytes } from '../core/units.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
-import { formatMessage } from './output/output.ts';
+import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
+import { formatMessage } from './output/messageOutput.ts';
 
-export interface CommonFlags {
-  readonly json?: boolean | undefined;
-  readonly logLevel?: string | undefined;
-  readonly logFile?: string | undefined;
-}
-
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
 const SIGTERM_EXIT = 143;
-
-/** Options that every command has. */
-export function withCommonFlags(command: Command): Command {
-  return command
-    .option('--json', 'print one JSON document on stdout')
-    .option('--log-level <level>', `write a log of JSON lines: ${LOG_LEVELS.join(', ')}`)
-    .option('--log-file <file>', 'write the log there instead of stderr (level info by default)');
-}
-
-export function workersOption(): Option {
-  return new Option(
-    '--workers <n>',
-    'worker threads; 0 works on the main thread (default: number of CPUs, at most 8)',
-  ).argParser(parseCount('--workers'));
-}
-
-/** For options that may be repeated. */
-export function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, value];
-}
 
 export class CommandContext {
   readonly isJson: boolean;
@@ -68,7 +40,7 @@ export class CommandContext {
       : silentLogger;
   }
 
-  /** Prints a session message and remembers how bad it was. */
+  /** Prints a session message. Its level counts for the exit code. */
   readonly onMessage = (message: SessionMessage): void => {
     if (message.level === 'error') this.#worstLevel = 'error';
     else if (message.level === 'warn') this.#worstLevel ??= 'warn';
@@ -78,14 +50,20 @@ export class CommandContext {
     process.stderr.write(`${line}\n`);
   };
 
-  /** Says what is waited for; on a terminal only once the progress line is gone. */
+  /**
+   * Prints what the command waits for. On a terminal only after an abort, when the progress line is
+   * gone.
+   */
   readonly onStatus = (text: string): void => {
     this.logger.info({ status: text }, 'status');
     if (this.isJson || (process.stderr.isTTY && !this.signal.aborted)) return;
     process.stderr.write(`${text}\n`);
   };
 
-  /** Exit code of a command that did its work: errors in the session log count, warnings only when strict. */
+  /**
+   * Exit code of a command that finished. A message of level error gives 3, a warning only if
+   * `strict`.
+   */
   exitCode(strict: boolean): number {
     const bad = this.#worstLevel === 'error' || (strict && this.#worstLevel === 'warn');
     return bad ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
@@ -96,10 +74,12 @@ export class CommandContext {
   }
 
   /**
-   * Runs a command: first Ctrl-C stops it in order, the second at once. Errors become one line with code
-   * and hint, or one JSON object, and the exit code.
+   * Executes a command. The first Ctrl-C or SIGTERM stops it in order, the second one at once. An
+   * error is printed with code and hint, as one line or as a JSON object.
+   *
+   * @returns the exit code.
    */
-  async run(work: () => Promise<number>): Promise<number> {
+  async execute(work: () => Promise<number>): Promise<number> {
     const onSignal = (name: NodeJS.Signals): void => this.#onSignal(name);
     process.on('SIGINT', onSignal);
     process.on('SIGTERM', onSignal);
@@ -118,7 +98,7 @@ export class CommandContext {
     if (this.signal.aborted) process.exit(this.#signalExit);
     this.#signalExit = name === 'SIGTERM' ? SIGTERM_EXIT : EXIT_CODES.interrupted;
     process.stderr.write(
-      'stopping: waiting for reads and writes under way; again to stop at once\n',
+      'stopping: waiting for open reads and writes; press Ctrl-C again to stop at once\n',
     );
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
   }
@@ -149,13 +129,17 @@ export class CommandContext {
   }
 }
 
-/** VMs that failed do not hide the others, but the command fails. */
+/**
+ * Throws the first failure, so that the command fails. The results of other VMs are printed before.
+ */
 export function throwFirst(failures: readonly FolderFailure[]): void {
   const [failure] = failures;
   if (failure) throw new RepositoryError(failure.code, failure.message, { hint: failure.hint });
 }
 
-/** Prints how a command failed; stacks only for our own bugs and at debug level. */
+/**
+ * Prints an error on stderr. Stacks are only printed for bugs of this product and with `withStack`.
+ */
 export function printError(
   error: BackupError,
   exitCode: number,
@@ -171,27 +155,4 @@ export function printError(
   }
   const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
   process.stderr.write(`error: ${message} (${code}) hint: ${hint}${stack}\n`);
-}
-
-/** Parsers of option values; they throw `USAGE_INVALID_OPTION`. */
-export function parseSize(name: string): (text: string) => number {
-  return (text) => parseBytes(text, name);
-}
-
-export function parseCount(name: string): (text: string) => number {
-  return (text) => {
-    if (/^\d+$/.test(text)) return Number(text);
-    throw new UsageError('USAGE_INVALID_OPTION', `${name}: "${text}" is not a whole number`);
-  };
-}
-
-/** A percentage such as `10%` as a ratio. */
-export function parsePercent(name: string): (text: string) => number {
-  return (text) => {
-    const match = /^(\d+(?:\.\d+)?)\s*%?$/.exec(text);
-    if (match) return Number(match[1]) / 100;
-    throw new UsageError('USAGE_INVALID_OPTION', `${name}: "${text}" is not a percentage`, {
-      hint: 'write 10%, for instance',
-    });
-  };
 }

@@ -1,4 +1,7 @@
-/** Connection settings of the command line: flags, then environment, then a file. Secrets never in arguments. */
+/**
+ * Connection settings: from flags, then from environment variables, then from a file. Arguments
+ * never hold secrets, because other users can see them.
+ */
 import { readFile, stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -64,19 +67,19 @@ async function readConfig(file: string | undefined): Promise<z.infer<typeof conf
   } catch {
     throw unusable(
       `configuration file ${file} is not understood`,
-      'it is JSON with "url", "username", "passwordFile" and "caFile"; the password stays in a file of its own',
+      'write JSON with "url", "username", "passwordFile" and "caFile"; the password is in a separate file',
     );
   }
 }
 
-/** A secret that others can read is refused, as ssh does with keys. */
+/** Refuses a password file that other users can read, as ssh does with keys. */
 async function readPassword(file: string): Promise<string> {
   const text = await readText(file, 'password file');
   const { mode, isFile } = await stat(file).then((info) => ({
     mode: info.mode,
     isFile: info.isFile(),
   }));
-  // A pipe, as a shell makes it of <(command), belongs to this process alone.
+  // A pipe, for example from `<(command)` in a shell, belongs to this process alone.
   if (isFile && mode % (OTHERS + 1) !== 0) {
     throw unusable(`password file ${file} can be read by other users`, `run: chmod 600 ${file}`);
   }

@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 /**
- * What the shell starts. Files are written, synced and read by libuv's pool of threads, which host names are
- * resolved by as well: with its four, several sessions that sync at once hold up a connection for seconds. The
- * pool reads its size when it is first used, and loading an ES module uses it; hence this file of the older kind.
+ * The program that the shell starts. It sets the number of libuv threads. They write and sync
+ * files, and they also resolve host names. With the default of four, several parallel sessions that
+ * sync can delay a new connection for seconds. The size must be set before the first use of the
+ * threads, and loading an ES module uses them. So this file is CommonJS.
  */
 const THREADS = '16';
-/** The entry main.ts with all that it needs in a few files: see bundle.mjs. */
+/** The bundle of main.ts, see bundle.mjs. */
 const MAIN = '../bin/main.js';
 
 process.env['UV_THREADPOOL_SIZE'] ??= THREADS;

@@ -1,10 +1,9 @@
-/** Entry of the command line. */
-import { runCommandLine } from './commandLine.ts';
+import { executeCommandLine } from './commandLine.ts';
 
-// A reader that closes the pipe early (`| head`) ends the output, not the command.
+// When a reader closes the pipe early (`| head`), the command continues without output.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
   });
 }
-process.exitCode = await runCommandLine(process.argv.slice(2));
+process.exitCode = await executeCommandLine(process.argv.slice(2));

@@ -1,13 +1,14 @@
 /**
- * The command table: flags, help and the mapping to sessions. What only some commands need, the client of the
- * engine and the lab, is loaded when such a command runs: half of the time that a start takes.
+ * All commands: flags and help. A command loads the engine client or the lab only when it is
+ * executed. This halves the start time of the others.
  */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
 import { PACKAGE_FOLDER } from './packageFolder.ts';
-import { CommandContext, type CommonFlags, withCommonFlags } from './context.ts';
+import { type CommonFlags, withCommonFlags } from './commonFlags.ts';
+import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';
 import { addRestore } from './commands/restoreCommand.ts';
@@ -26,15 +27,15 @@ function version(): string {
 
 function addDemo(program: Command, done: (exitCode: number) => void): void {
   withCommonFlags(program.command('demo'))
-    .description('a whole story on the simulated engine: full, increment, lost checkpoint, restore')
+    .description('show full, increment, lost checkpoint and restore on the simulated engine')
     .action(async (flags: CommonFlags) => {
       const context = new CommandContext(flags);
-      const { runDemo } = await import('./commands/demo.ts');
-      done(await context.run(() => runDemo(context)));
+      const { playDemo } = await import('./commands/demo.ts');
+      done(await context.execute(() => playDemo(context)));
     });
 }
 
-/** Builds the program; `done` gets the exit code of the command that ran. */
+/** Builds the program. `done` gets the exit code of the executed command. */
 export function createProgram(done: (exitCode: number) => void): Command {
   const program = new Command('ovirt-cbt')
     .description('Backup of oVirt-family VM disks by changed blocks, into VBK containers')

@@ -1,6 +1,7 @@
 /**
- * One lock per VM folder, with who, where and since when. A lock is broken only when its holder is provably
- * gone: same host, and another boot, or no process of that id with that start time.
+ * One lock per VM folder. It names its holder: process, host and time. A lock is taken over only
+ * when its holder is provably gone: same host, and either another boot, or no process with this pid
+ * and start time.
  */
 import { randomUUID } from 'node:crypto';
 import { link, readdir, rm, writeFile } from 'node:fs/promises';
@@ -12,18 +13,21 @@ import { guardRepository, readText, removeQuietly } from './durableFile.ts';
 
 const LOCK_NAME = 'lock';
 const MAX_LOCK_BYTES = 64 * 1024;
-/** A lock on its way to its name, or a claim on the lock, or on the claim, of a holder that is gone. */
+/**
+ * Names of the files that take a lock: `lock.<id>` before it is linked to `lock`, and
+ * `lock.break.<id>`, the claim on the lock of a holder that is gone. A claim can be claimed too.
+ */
 const LOCK_ATTEMPT = /^lock\.(?:[\w-]+\.)*[\w-]+$/;
 
-/** Locks that this process gave up, but may not have been able to remove. They are as good as gone. */
+/** Ids of locks that this process released. Their files may still exist, but no longer count. */
 const givenUp = new Set<string>();
 
-/** A process that can be told from any other one, also after its pid was used again. */
+/** Identifies one process, even after its pid is used again. */
 export interface ProcessIdentity {
   readonly host: string;
   readonly bootId: string;
   readonly pid: number;
-  /** Start time of the process in clock ticks since boot, which a reused pid does not share. */
+  /** Start time of the process, in clock ticks since boot. A reused pid has another one. */
   readonly processStart: string;
 }
 
@@ -45,7 +49,7 @@ const holderSchema: z.ZodType<LockHolder> = z.intersection(
   z.object({ id: z.string().regex(/^[\w-]{1,64}$/), since: z.string() }),
 );
 
-/** Text of a lock or of a file of /proc, or '' when there is none that can be read. */
+/** Text of a lock file or of a file in /proc; '' when it cannot be read. */
 async function textOf(file: string): Promise<string> {
   try {
     return (await readText(file, MAX_LOCK_BYTES)).trim();
@@ -54,7 +58,7 @@ async function textOf(file: string): Promise<string> {
   }
 }
 
-/** Start time of a process, or '' when there is none (or no /proc). */
+/** Start time of a process; '' when there is no such process, or no /proc. */
 async function processStartOf(pid: number): Promise<string> {
   const stat = await textOf(`/proc/${pid}/stat`);
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
@@ -69,7 +73,6 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** This process. */
 export async function describeProcess(): Promise<ProcessIdentity> {
   return {
     host: hostname(),
@@ -84,7 +87,9 @@ async function describeSelf(): Promise<LockHolder> {
   return { id: randomUUID(), since, ...(await describeProcess()) };
 }
 
-/** True only when the process cannot be alive any more: same host, and another boot or no such process. */
+/**
+ * True only when the process has certainly ended: same host, and another boot or no such process.
+ */
 export async function isProvablyGone(holder: ProcessIdentity): Promise<boolean> {
   const self = await describeProcess();
   if (holder.host !== self.host) return false;
@@ -108,7 +113,7 @@ function lockedError(file: string, holder: LockHolder | undefined): RepositoryEr
     : 'an unknown holder';
   return new RepositoryError('REPOSITORY_LOCKED', `${path.dirname(file)} is locked by ${who}`, {
     hint: holder
-      ? 'wait until that session has ended; a lock of a process that is gone on this host is taken over by itself'
+      ? 'wait until that session has ended; the lock of a dead process on this host is taken over automatically'
       : `the lock file ${file} cannot be read; remove it if no session is running`,
     details: { pid: holder?.pid, host: holder?.host, since: holder?.since },
   });
@@ -117,7 +122,7 @@ function lockedError(file: string, holder: LockHolder | undefined): RepositoryEr
 export class ChainLock {
   readonly #file: string;
   readonly #holder: LockHolder;
-  /** The attempt that got its name, where it could not be deleted. */
+  /** Temporary file of this lock that could not be deleted yet. */
   #left: string | undefined;
 
   private constructor(file: string, holder: LockHolder) {
@@ -143,7 +148,7 @@ export class ChainLock {
         await removeLeftAttempts(folder, self.id);
         return lock;
       } catch (error) {
-        // A link that is reported as failed may be there all the same.
+        // The error may come after the link was made, so the lock may exist.
         await lock.release();
         throw error;
       } finally {
@@ -152,15 +157,19 @@ export class ChainLock {
     });
   }
 
-  /** Checks that nobody took the lock over; called right before a restore point is published. */
+  /**
+   * Checks that nobody took the lock over. Call it right before a restore point is published.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_LOCKED`
+   */
   async assertHeld(): Promise<void> {
     const holder = await readHolder(this.#file);
     if (holder?.id !== this.#holder.id) throw lockedError(this.#file, holder);
   }
 
   /**
-   * Gives the lock up. Never throws: what the session came to must not change any more, and a lock that cannot be
-   * removed is taken over by the next session, of this process too.
+   * Releases the lock. Never throws, because the result of the session must not change any more. If
+   * the file cannot be removed, the next session takes the lock over, also in this process.
    */
   async release(): Promise<void> {
     const { id } = this.#holder;
@@ -188,7 +197,7 @@ async function isGone(holder: LockHolder): Promise<boolean> {
   return givenUp.has(holder.id) || (await isProvablyGone(holder));
 }
 
-/** Deletes what attempts to lock left when their process was killed. Only for the holder of the lock. */
+/** Deletes temporary lock files of killed processes. The caller must hold the lock. */
 async function removeLeftAttempts(folder: string, ownId: string): Promise<void> {
   for (const name of await readdir(folder)) {
     if (!LOCK_ATTEMPT.test(name) || name.endsWith(ownId)) continue;
@@ -202,7 +211,7 @@ async function readHolder(file: string): Promise<LockHolder | undefined> {
   return parseHolder(await textOf(file));
 }
 
-/** A link makes the lock appear with its whole content, or fails because there is one. */
+/** The lock appears with its whole content, or `link` fails because a lock exists. */
 async function tryLink(own: string, file: string): Promise<boolean> {
   try {
     await link(own, file);
@@ -214,18 +223,18 @@ async function tryLink(own: string, file: string): Promise<boolean> {
 }
 
 /**
- * Takes over the lock of a holder that is gone. Only who has the claim on that very holder may remove its
- * lock, so that a slow breaker cannot remove the lock of a faster one.
+ * Takes over the lock of a holder that is gone. A process must first get the claim on that holder.
+ * Without the claim a slow process could remove the new lock of a faster one.
  *
- * @returns whether the lock is ours now.
+ * @returns true when the lock is ours now.
  */
 async function breakStaleLock(file: string, own: string): Promise<boolean> {
   const holder = await readHolder(file);
-  // Released in between, or not readable.
+  // The lock was released meanwhile, or it cannot be read.
   if (!holder) return await tryLink(own, file);
   if (!(await isGone(holder))) return false;
   const claim = `${file}.break.${holder.id}`;
-  // A claim whose owner died is taken over in the same way.
+  // The owner of the claim may have died too. Its claim is taken over in the same way.
   const isClaimed = (await tryLink(own, claim)) || (await breakStaleLock(claim, own));
   if (!isClaimed) return false;
   try {

@@ -1,15 +1,18 @@
-/** Files that appear whole or not at all: temporary name, data, sync, rename, sync of the folder. */
+/**
+ * Writes files so that they appear whole or not at all: temporary name, data, sync, rename, sync of
+ * the folder.
+ */
 import { randomUUID } from 'node:crypto';
 import { link, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { BackupError, errnoOf, isOutOfSpace, RepositoryError } from '../core/errors.ts';
 
-/** Ending of files that are being written; whatever carries it may be deleted by the holder of the lock. */
+/** Ending of files that are being written. The holder of the lock may delete all such files. */
 export const PARTIAL_SUFFIX = '.partial';
 
 const PIECE_BYTES = 64 * 1024;
 
-/** Makes renames and new names of a folder durable. */
+/** After this call, new and renamed files in the folder survive a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r');
   try {
@@ -19,7 +22,12 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Turns operating-system errors of repository work into typed ones; typed errors pass. */
+/**
+ * Runs `work` and turns operating-system errors into typed ones. Other errors pass unchanged.
+ *
+ * @param what - the action, as the message names it.
+ * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
+ */
 export async function guardRepository<T>(what: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -41,15 +49,15 @@ export async function guardRepository<T>(what: string, work: () => Promise<T>): 
 }
 
 /**
- * Reads a whole text file.
+ * Reads a whole text file. Errors of the operating system pass unchanged.
  *
- * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it has more than `maxBytes`; errors of the system
+ * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it has more than `maxBytes`
  */
 export async function readText(file: string, maxBytes: number): Promise<string> {
   const handle = await open(file, 'r');
   try {
     if ((await handle.stat()).size > maxBytes) throw tooLong(file, maxBytes);
-    // It may grow, and files of /proc have no size.
+    // The size is not enough: the file may grow, and files in /proc report size 0.
     const pieces: Buffer[] = [];
     for (let totalBytes = 0; ; ) {
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(PIECE_BYTES), 0, PIECE_BYTES);
@@ -66,12 +74,12 @@ export async function readText(file: string, maxBytes: number): Promise<string> 
 function tooLong(file: string, maxBytes: number): RepositoryError {
   return new RepositoryError(
     'REPOSITORY_METADATA_INVALID',
-    `${file} has more than ${maxBytes} B, which none of our files has`,
-    { hint: 'move it away; "ovirt-cbt rescan" makes chain metadata anew' },
+    `${file} has more than ${maxBytes} B; no file of a repository is so large`,
+    { hint: 'move it away; "ovirt-cbt rescan" rebuilds chain metadata' },
   );
 }
 
-/** Deletes what nobody needs; where that fails, it stays. For clean-up that must not hide what ended the work. */
+/** Deletes a file and ignores errors. For clean-up: its error must not hide the first error. */
 export async function removeQuietly(file: string): Promise<void> {
   await rm(file, { force: true }).catch(() => {});
 }
@@ -86,7 +94,12 @@ async function writeSynced(file: string, content: string): Promise<void> {
   }
 }
 
-/** Replaces `target` by `content` (mode 0600). After a crash the old or the new content is there. */
+/**
+ * Replaces the file `target` with `content` (mode 0600). After a crash it has the old or the new
+ * content.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
+ */
 export async function writeDurable(target: string, content: string): Promise<void> {
   const partial = `${target}${PARTIAL_SUFFIX}`;
   await guardRepository(`write ${target}`, async () => {
@@ -100,8 +113,11 @@ export async function writeDurable(target: string, content: string): Promise<voi
 const SHARED_ATTEMPTS = 3;
 
 /**
- * As {@link writeDurable}, for files that are replaced without the lock of the chain: each writer has a
- * temporary name of its own, and writes again when the holder of the lock took that for a leftover.
+ * Like {@link writeDurable}, for files that are replaced without the lock of the chain. Each writer
+ * uses its own temporary name. It writes again when the holder of the lock deleted that file as a
+ * leftover.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
  */
 export async function writeDurableShared(target: string, content: string): Promise<void> {
   await guardRepository(`write ${target}`, async () => {
@@ -120,7 +136,12 @@ export async function writeDurableShared(target: string, content: string): Promi
   });
 }
 
-/** Makes `target` with `content` (mode 0600) unless it exists; the first of several processes wins. */
+/**
+ * Creates the file `target` with `content` (mode 0600) unless it exists. Of several processes the
+ * first one wins.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
+ */
 export async function createDurable(target: string, content: string): Promise<void> {
   const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;
   await guardRepository(`create ${target}`, async () => {
@@ -130,14 +151,18 @@ export async function createDurable(target: string, content: string): Promise<vo
         if (errnoOf(error) !== 'EEXIST') throw error;
       });
     } finally {
-      // Its name is used once only, so that nobody would find it later.
+      // The random name is never used again, so no later writer would delete the file.
       await removeQuietly(partial);
     }
     await syncFolder(path.dirname(target));
   });
 }
 
-/** Gives a finished file its final name, durably. */
+/**
+ * Gives a finished file its final name. The name survives a power cut.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
+ */
 export async function publishFile(partial: string, target: string): Promise<void> {
   await guardRepository(`publish ${target}`, async () => {
     await rename(partial, target);

@@ -1,4 +1,4 @@
-/** Fingerprint index of a disk inside a container: item `fingerprints_<disk id>`, 8 bytes a block. */
+/** Fingerprint index of a disk in a container: item `fingerprints_<disk id>`, 8 bytes per block. */
 import { FINGERPRINT_BYTES } from '../compute/kernels/slabFingerprints.ts';
 import { IntegrityError } from '../core/errors.ts';
 import { blockCountOf } from '../core/units.ts';
@@ -9,7 +9,7 @@ import type { BlockCodecs } from '../compute/blockCodecs.ts';
 import { FingerprintMap } from '../flow/fingerprintMap.ts';
 import { fingerprintItemName } from './restorePoint.ts';
 
-/** Stores the index; parts of the disk that are zero stay sparse in it and cost nothing. */
+/** Stores the index. Pieces of the index that hold only zeros are not stored. */
 export async function writeFingerprints(
   writer: ContainerWriter,
   folder: FolderHandle,

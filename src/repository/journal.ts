@@ -1,6 +1,7 @@
 /**
- * What a session is about to do on an engine, written before it is done, so that a session that was killed can be
- * cleaned up after. One JSON object a line; every line is on disk before the step it names begins. No secrets.
+ * Journal of a session: its steps on an engine, each written before the step begins. After a
+ * session is killed, its journal says what must be cleaned up. One JSON object per line. A line is
+ * on disk before its step begins. The journal holds no secrets.
  */
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -14,14 +15,16 @@ import {
 } from './chainLock.ts';
 import { guardRepository, PARTIAL_SUFFIX, readText, syncFolder } from './durableFile.ts';
 
-/** Journal of the backup session of a folder; there is one at most, under the folder's lock. */
+/**
+ * Journal of the backup session of a folder. The lock of the folder ensures that there is only one.
+ */
 export const BACKUP_JOURNAL = 'journal.ndjson';
 const MAX_JOURNAL_BYTES = 64 * 1024 * 1024;
 const RESTORE_JOURNAL = /^restore\.[0-9a-f-]{36}\.ndjson$/;
 
 const id = z.string().regex(/^[\w-]{1,100}$/);
 
-/** One step. `description` and `name` find what was made although its id never arrived. */
+/** One step. `description` and `name` find a created object whose id never arrived. */
 export type JournalEntry =
   | {
       readonly step: 'session';
@@ -31,13 +34,13 @@ export type JournalEntry =
       readonly vmName: string;
       readonly process: ProcessIdentity;
     }
-  /** `otherTransferIds`: transfers of the disks that were open before, and are somebody else's. */
+  /** `otherTransferIds`: transfers of these disks that were open before. They belong to others. */
   | {
       readonly step: 'backup-starting';
       readonly description: string;
       readonly otherTransferIds?: readonly string[] | undefined;
     }
-  /** The engine has made no backup. */
+  /** The engine refused: there is no backup. */
   | { readonly step: 'backup-refused' }
   | { readonly step: 'backup'; readonly backupId: string }
   | {
@@ -50,16 +53,18 @@ export type JournalEntry =
   | { readonly step: 'transfer'; readonly transferId: string; readonly diskId: string }
   | { readonly step: 'transfer-done'; readonly transferId: string }
   | { readonly step: 'backup-done'; readonly backupId: string }
-  /** A snapshot that outlived its backup, carried from journal to journal until it is gone. */
+  /**
+   * The snapshot still exists although its backup ended. New journals repeat it until it is gone.
+   */
   | { readonly step: 'snapshot-left'; readonly snapshotId: string }
   | { readonly step: 'snapshot-gone'; readonly snapshotId: string }
   | { readonly step: 'disk-starting'; readonly name: string }
   | { readonly step: 'disk'; readonly diskId: string; readonly name: string }
   | { readonly step: 'vm-starting'; readonly name: string }
   | { readonly step: 'vm'; readonly vmId: string; readonly name: string }
-  /** The engine made nothing of this name for us. */
+  /** The engine refused: it created no disk or VM of this name for us. */
   | { readonly step: 'refused'; readonly name: string }
-  /** What was made is whole and the user's. */
+  /** The restore is complete. Its VM and disks belong to the user now. */
   | { readonly step: 'restore-done' };
 
 const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
@@ -101,7 +106,7 @@ const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
 export interface JournalRecord {
   readonly file: string;
   readonly entries: readonly JournalEntry[];
-  /** Lines other than a last one cut by a crash were not understood. */
+  /** True when a complete line was not understood. A last line cut by a crash does not count. */
   readonly isDamaged: boolean;
 }
 
@@ -117,8 +122,10 @@ export class Journal {
   }
 
   /**
-   * Starts a journal, with steps carried over from the one before, which has to be recovered by then: it is
-   * replaced at once, so that there is one journal or the other at any moment.
+   * Starts a journal and replaces the old one by a rename, so one of the two always exists. The
+   * caller must have cleaned up after the old journal. `carried` holds its steps that still count.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`
    */
   static async create(
     file: string,
@@ -147,17 +154,17 @@ export class Journal {
     });
   }
 
-  /** What was written down so far. */
+  /** Steps that this object wrote, oldest first. */
   get entries(): readonly JournalEntry[] {
     return this.#entries;
   }
 
-  /** Writes a step down; it is on disk when this resolves. Appends keep the order of their calls. */
+  /** Writes a step. It is on disk when the promise resolves. Steps keep the order of the calls. */
   async append(entry: JournalEntry): Promise<void> {
     const line = `${JSON.stringify({ at: new Date().toISOString(), ...entry })}\n`;
     const write = this.#lastWrite.then(async () => {
       await guardRepository(`write ${this.file}`, async () => {
-        // Not `write`, which may stop after a part of the line.
+        // `write` may write only a part of the line. `writeFile` writes all of it.
         await this.#handle.writeFile(line);
         await this.#handle.datasync();
       });
@@ -167,13 +174,13 @@ export class Journal {
     await write;
   }
 
-  /** Everything that the session did is undone or accounted for. */
+  /** Deletes the journal. Call it when nothing of the session is left to clean up. */
   async remove(): Promise<void> {
     await this.keep();
     await removeJournal(this.file);
   }
 
-  /** Leaves the journal to a later clean-up. Never throws: every line is on disk already. */
+  /** Closes the file and keeps it for a later clean-up. Never throws: all lines are on disk. */
   async keep(): Promise<void> {
     await this.#handle.close().catch(() => {});
   }
@@ -190,7 +197,7 @@ export async function removeJournal(file: string): Promise<void> {
   });
 }
 
-/** A last line that was cut by a crash does not count: its step had not begun. */
+/** A last line without its newline was cut by a crash. It is ignored: its step had not begun. */
 function parseLines(text: string): Pick<JournalRecord, 'entries' | 'isDamaged'> {
   const lines = text.split('\n').slice(0, -1);
   const parsed = lines.map(parseLine);
@@ -217,7 +224,7 @@ async function readJournal(file: string): Promise<JournalRecord | undefined> {
   }
 }
 
-/** The journal that a backup session left, if one was killed. Only for the holder of the folder's lock. */
+/** The journal of a killed backup session, if there is one. The caller must hold the lock. */
 export async function leftBackupJournal(folder: string): Promise<JournalRecord | undefined> {
   return await readJournal(path.join(folder, BACKUP_JOURNAL));
 }

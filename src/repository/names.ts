@@ -1,16 +1,22 @@
-/** Names of VMs as people give them, and their safe forms in file names. */
+/** Names of VMs, and their safe form for file names. */
 import { UsageError } from '../core/errors.ts';
 
 const MAX_NAME_BYTES = 100;
 const CONTROL = /\p{Cc}/u;
 
-/** The form of a VM name that is safe in a file name: what is not printable ASCII or could leave a folder is replaced. */
+/**
+ * Makes a VM name safe for a file name. Every character except letters, digits, `.`, `_` and `-`
+ * becomes `_`. Leading dots become `_` too, because they could lead out of the folder. At most 100
+ * bytes.
+ */
 export function safeFileName(name: string): string {
   const safe = name.replaceAll(/[^A-Za-z0-9._-]/g, '_').replace(/^\.+/, '_');
   return safe.slice(0, MAX_NAME_BYTES) || '_';
 }
 
-/** @throws {@link UsageError} `USAGE_INVALID_OPTION` */
+/**
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` unless it is 1 to 255 bytes of printable text
+ */
 export function checkVmName(name: string): void {
   if (name.trim() && !CONTROL.test(name) && Buffer.byteLength(name) <= 255) return;
   throw new UsageError('USAGE_INVALID_OPTION', `VM name ${JSON.stringify(name)} is not usable`, {

@@ -1,9 +1,10 @@
 /**
- * What the increments of a chain say of one disk: for each block that any of them names, the newest record.
- * Built oldest to newest, so the cost is linear in patch records. Sparse: 6 bytes a block under a used table.
+ * The newest patch record of each block of one disk, from all increments of a chain. Filled from
+ * the oldest increment to the newest, so the time is linear in the number of patch records. Memory:
+ * 6 bytes per block, in tables of 1024 blocks. A table without a record does not exist.
  */
 const TABLE_BLOCKS = 1024;
-/** Stored values: 0 = no record, 1 = became zero, else block id + 2. */
+/** Stored values: 0 = no record, 1 = zero block, otherwise block id + 2. */
 const ZERO_MARK = 1;
 const ID_SHIFT = 2;
 
@@ -42,7 +43,7 @@ export class Overlay {
     return { index, pointIndex, blockId: value === ZERO_MARK ? -1 : value - ID_SHIFT };
   }
 
-  /** All entries in ascending order of their index. */
+  /** All entries, by ascending block index. */
   *entries(): Generator<OverlayEntry> {
     for (const tableIndex of [...this.#tables.keys()].sort((a, b) => a - b)) {
       for (let k = 0; k < TABLE_BLOCKS; k++) {

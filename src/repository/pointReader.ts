@@ -1,4 +1,4 @@
-/** One container of a chain, opened and checked against what the chain metadata says of it. */
+/** Opens one container of a chain and checks it against the chain metadata. */
 import path from 'node:path';
 import { IntegrityError, RepositoryError } from '../core/errors.ts';
 import { ContainerReader } from '../container/read/containerReader.ts';
@@ -16,7 +16,7 @@ const MAX_SUMMARY_BYTES = 16 * 1024 * 1024;
 
 function mismatch(fileName: string, what: string): IntegrityError {
   return new IntegrityError('INTEGRITY_DIGEST_MISMATCH', `${fileName}: ${what}`, {
-    hint: 'the file was swapped or its metadata is old; run "ovirt-cbt rescan"',
+    hint: 'the file was replaced, or its chain metadata is old; run "ovirt-cbt rescan"',
   });
 }
 
@@ -36,9 +36,10 @@ export class PointReader {
   }
 
   /**
-   * Opens the container of a point and checks identity, parent and block size.
+   * Opens the container of a point. Checks that point id, parent and block size match.
    *
-   * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING` when the file is gone, format and integrity codes
+   * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING` when the file is missing, format and
+   *   integrity codes
    */
   static async open(folder: string, point: RestorePoint): Promise<PointReader> {
     const reader = await openContainer(path.join(folder, point.fileName));
@@ -62,7 +63,7 @@ export class PointReader {
     }
   }
 
-  /** The item of a disk. @throws {@link IntegrityError} when the container does not hold it as stated */
+  /** The item of a disk. @throws {@link IntegrityError} when it is missing or has another size */
   diskItem(disk: DiskPoint): ContainerItem {
     const kind = disk.content === 'full' ? 'file' : 'increment';
     const item = this.items.find(
@@ -83,7 +84,7 @@ export class PointReader {
   }
 }
 
-/** Opens a container file; a missing one is a missing link of its chain. */
+/** Opens a container file. @throws {@link RepositoryError} `CHAIN_PARENT_MISSING` for no file */
 export async function openContainer(file: string): Promise<ContainerReader> {
   try {
     return await ContainerReader.open(await openStorage(file, 'read'));
@@ -91,14 +92,14 @@ export async function openContainer(file: string): Promise<ContainerReader> {
     if (error instanceof RepositoryError && error.details['errno'] === 'ENOENT') {
       throw new RepositoryError('CHAIN_PARENT_MISSING', `${file} is missing`, {
         cause: error,
-        hint: 'copy the file back from another place; restore points that need it cannot be used without it',
+        hint: 'copy the file back from another place; without it, the restore points that need it cannot be used',
       });
     }
     throw error;
   }
 }
 
-/** Reads the summary of a container: which VM and which restore point it holds. */
+/** Reads the summary of a container: its VM and its restore point. */
 export async function readSummary(
   reader: ContainerReader,
   codecs: BlockCodecs,
@@ -112,7 +113,7 @@ export async function readSummary(
   return decodeSummary(content.toString('utf8'), `${reader.name}: ${SUMMARY_NAME}`);
 }
 
-/** The VM's configuration as it was saved with a point; undefined when the point holds none. */
+/** The VM's configuration (OVF) that was saved with a point; undefined when there is none. */
 export async function readOvf(
   point: PointReader,
   vmId: string,

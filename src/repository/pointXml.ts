@@ -1,4 +1,7 @@
-/** XML forms: the .vbm beside a chain, and summary.xml inside each container. Both hold the same points. */
+/**
+ * XML forms of restore points: the .vbm of a chain holds all of them, summary.xml in each container
+ * holds one.
+ */
 import { XMLBuilder, XMLParser } from 'fast-xml-parser';
 import { z } from 'zod';
 import { RepositoryError } from '../core/errors.ts';
@@ -15,16 +18,19 @@ import {
 
 export interface ChainMetadata {
   readonly vm: VmIdentity;
-  /** In the order of their creation. */
+  /** In the order of their creation. Parents come before their children. */
   readonly points: readonly RestorePoint[];
-  /** Containers that no point needs, still to be deleted: see obsoleteFiles.ts. Only in the .vbm. */
+  /**
+   * Containers that no point needs and that must be deleted, see obsoleteFiles.ts. Only in the
+   * .vbm.
+   */
   readonly obsoleteFiles?: readonly string[] | undefined;
 }
 
 const FORMAT = 1;
 const PRODUCT = 'ovirt-cbt';
 const ATTRIBUTE = '@';
-/** A point has some 400 B, each disk of it 300. */
+/** A point has about 400 B, and each disk of it 300 B. */
 const LIMITS: XmlLimits = { maxChars: 16 * 1024 * 1024, maxTagChars: 64 * 1024 };
 
 const builder = new XMLBuilder({
@@ -67,7 +73,7 @@ const NUMBERS = new Set([
 
 const FLAGS = new Set(['bootable']);
 
-/** Plain decimal digits only; everything else fails the check of the schema. */
+/** Converts plain decimal digits. Any other value stays as it is, and the schema refuses it. */
 function toNumber(value: unknown): unknown {
   return typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
 }
@@ -105,7 +111,8 @@ function parse(text: string, what: string): Attributes {
   try {
     return parser.parse(text) as Attributes;
   } catch (error) {
-    // The validator lets some texts pass that the parser does not take: a processing instruction without its end.
+    // The validator accepts some texts that the parser refuses: a processing instruction without
+    // its end.
     throw notWellFormed(what, error);
   }
 }
@@ -122,7 +129,7 @@ const rootSchema = z.object({
   Point: z.array(z.unknown()).default([]),
   Obsolete: z.array(z.unknown()).default([]),
 });
-/** The names become paths of files that are deleted. */
+/** Files with these names are deleted, so a name must not lead out of the folder. */
 const obsoleteSchema = z.object({ fileName: fileNameSchema });
 
 function decode(text: string, rootName: string, what: string): ChainMetadata {
@@ -152,7 +159,8 @@ export function encodeVbm(metadata: ChainMetadata): string {
 }
 
 /**
- * No point and no container is named twice: what is deleted for one point would be gone for the other.
+ * Refuses text that names a point or a container twice: deleting it for one point would take it
+ * from the other.
  *
  * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID`
  */
@@ -168,7 +176,7 @@ export function decodeVbm(text: string, what: string): ChainMetadata {
   );
 }
 
-/** The root element is the one that forensic tools look for. */
+/** The root element `OibSummary` is the one that forensic tools search for. */
 export function encodeSummary(vm: VmIdentity, point: RestorePoint): string {
   return encode('OibSummary', { vm, points: [point] }, {});
 }

@@ -1,4 +1,4 @@
-/** The repository folder: its marker, and the folders of the VMs in it. */
+/** The repository folder: its marker file, and the folders of its VMs. */
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
 import path from 'node:path';
@@ -27,7 +27,7 @@ const markerSchema: z.ZodType<{ readonly format: string; readonly id: string }> 
 
 function notFound(root: string, what: string): RepositoryError {
   return new RepositoryError('REPOSITORY_NOT_FOUND', `${root}: ${what}`, {
-    hint: 'name a folder that "ovirt-cbt backup" made, or an empty or new one for the first backup',
+    hint: 'name a folder that "ovirt-cbt backup" made; for the first backup an empty or new folder',
   });
 }
 
@@ -66,7 +66,7 @@ async function readMarker(root: string): Promise<string | undefined> {
 
 export class Repository {
   readonly root: string;
-  /** Made with the repository; ids of image VMs derive from it. */
+  /** Random id, made with the repository. The ids of image VMs derive from it. */
   readonly id: string;
 
   private constructor(root: string, id: string) {
@@ -82,17 +82,19 @@ export class Repository {
   static async open(root: string): Promise<Repository> {
     if (!(await listFolder(root))) throw notFound(root, 'does not exist');
     const id = await readMarker(root);
-    if (id === undefined) throw notFound(root, 'is no repository');
+    if (id === undefined) throw notFound(root, 'is not a repository');
     return new Repository(root, id);
   }
 
   /**
-   * Opens a repository, or makes one of a folder that is new or empty. Folders get mode 0700. Of several
-   * processes that make it at once, one marker stays, and all go on with it.
+   * Opens a repository. A new or empty folder becomes one. Folders get mode 0700. When several
+   * processes make it at the same time, one marker wins and all of them use it.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`, `REPOSITORY_FULL`
    */
   static async openOrCreate(root: string): Promise<Repository> {
     const entries = (await listFolder(root)) ?? [];
-    // A first session that was killed may have left a marker that never got its name.
+    // A killed first session may have left the marker under its temporary name.
     const isNew = entries.every((name) => name.endsWith(PARTIAL_SUFFIX));
     if (!isNew) return await Repository.open(root);
     await guardRepository(`create ${root}`, () => mkdir(root, { recursive: true, mode: 0o700 }));
@@ -115,7 +117,7 @@ export class Repository {
   /**
    * The folder of a VM by its name or id, or undefined.
    *
-   * @throws {@link UsageError} `USAGE_INVALID_OPTION` when several folders bear the name
+   * @throws {@link UsageError} `USAGE_INVALID_OPTION` when several folders have this name
    */
   async findVm(nameOrId: string): Promise<VmFolder | undefined> {
     const folders = await this.vmFolders();
@@ -131,7 +133,7 @@ export class Repository {
     );
   }
 
-  /** As {@link findVm}. @throws {@link UsageError} `USAGE_NOT_FOUND` */
+  /** Like {@link findVm}. @throws {@link UsageError} `USAGE_NOT_FOUND` when there is no such VM */
   async requireVm(nameOrId: string): Promise<VmFolder> {
     const folder = await this.findVm(nameOrId);
     if (folder) return folder;
@@ -140,7 +142,7 @@ export class Repository {
     });
   }
 
-  /** Makes the folder of a VM; another process may have made it meanwhile. */
+  /** Creates the folder of a VM. It is no error when another process has created it meanwhile. */
   async createVm(vm: VmIdentity): Promise<VmFolder> {
     const safeName = safeFileName(vm.name);
     const folder = path.join(this.root, `${safeName}.${vm.id}`);

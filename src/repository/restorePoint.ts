@@ -1,25 +1,25 @@
-/** What the repository knows of a restore point: one shape, kept in the .vbm and inside each container. */
+/** A restore point: one shape, stored in the .vbm and inside each container. */
 import { z } from 'zod';
 import { MAX_BLOCK_BYTES } from '../container/format/layout.ts';
 import { RepositoryError } from '../core/errors.ts';
 import type { DiskMode } from '../flow/records.ts';
 
-/** One disk at a restore point. Byte counts are those of the session that made it. */
+/** One disk at a restore point. Byte counts come from the session that made the point. */
 export interface DiskPoint {
   /** Name of the disk's item in the container. */
   readonly diskId: string;
-  /** Name that people know: the image's file name, or the alias of an oVirt disk. */
+  /** Name for people: file name of the image, or alias of an oVirt disk. */
   readonly alias: string;
   readonly sizeBytes: number;
-  /** How the disk is represented: a whole file map or patch records on the parent. */
+  /** Form in the container: a whole file map, or patch records on the parent. */
   readonly content: 'full' | 'increment';
   readonly mode: DiskMode;
-  /** Why this mode. */
+  /** Reason for the mode, in words. */
   readonly reason: string;
   readonly readBytes: number;
   readonly changedBytes: number;
   readonly storedBytes: number;
-  /** Only for disks of an engine: what a restored VM needs to be like the old one. */
+  /** Only for disks of an engine. A restore gives these properties to the new disk. */
   readonly format?: 'cow' | 'raw' | undefined;
   readonly interface?: string | undefined;
   readonly bootable?: boolean | undefined;
@@ -27,10 +27,13 @@ export interface DiskPoint {
 
 export interface RestorePoint {
   readonly pointId: string;
-  /** Counts along the chain from 1. A point keeps its number when it becomes a full or points before it go. */
+  /**
+   * Counts along the chain from 1. It stays when the point becomes a full, or when older points are
+   * removed.
+   */
   readonly number: number;
   readonly type: 'full' | 'increment';
-  /** Same for all points of a chain; the point id of the full that it began with. */
+  /** Same for all points of a chain: the point id of its first full. */
   readonly chainId: string;
   /** Empty for a full. */
   readonly parentPointId: string;
@@ -40,7 +43,7 @@ export interface RestorePoint {
   /** Engine checkpoint of this point; empty for images. */
   readonly checkpointId: string;
   readonly blockSizeBytes: number;
-  /** Size of the container; 0 inside the container itself, which is written before it is known. */
+  /** Size of the container. 0 inside the container itself, because it is not known yet. */
   readonly fileBytes: number;
   readonly disks: readonly DiskPoint[];
 }
@@ -66,7 +69,7 @@ const diskSchema: z.ZodType<DiskPoint> = z.object({
   bootable: z.boolean().optional(),
 });
 
-/** A name that stays inside its folder. */
+/** A name without a folder part, so that the path stays in the VM folder. */
 export const fileNameSchema: z.ZodType<string> = z
   .string()
   .regex(/^[^/\0]+\.(vbk|vib)$/)
@@ -97,8 +100,9 @@ export const vmSchema: z.ZodType<VmIdentity> = z.object({
 });
 
 /**
- * Checks data from a file.
+ * Checks data that came from a file.
  *
+ * @param what - where the data came from, for the message.
  * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID`
  */
 export function checkMetadata<T>(schema: z.ZodType<T>, data: unknown, what: string): T {
@@ -126,7 +130,11 @@ export function ovfItemName(vmId: string): string {
   return `${vmId}.ovf`;
 }
 
-/** Points from the full of `point`'s chain up to `point`, oldest first. */
+/**
+ * Points from the full of `point`'s chain up to `point`, oldest first.
+ *
+ * @throws {@link RepositoryError} `CHAIN_PARENT_MISSING`
+ */
 export function chainTo(points: readonly RestorePoint[], point: RestorePoint): RestorePoint[] {
   const byId = new Map(points.map((known) => [known.pointId, known]));
   const chain: RestorePoint[] = [];

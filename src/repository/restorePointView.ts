@@ -1,8 +1,10 @@
 /**
- * The composed view of a restore point: its full and all increments up to it, with random access by block.
+ * The composed view of a restore point: its full and all increments up to it. Blocks can be read in
+ * any order.
  *
- * Rule: block i of a disk at point k comes from the newest file that names it; a block of an older file is
- * cut to every smaller size the disk had since, and zero-extended to its length now.
+ * Rule: block i of a disk at point k comes from the newest file that names it. When the disk was
+ * smaller at a later point, the part beyond that size counts as zeros. Zeros also extend the block
+ * to its length at point k.
  */
 import { IntegrityError, UsageError } from '../core/errors.ts';
 import { blockCountOf, blockLengthAt } from '../core/units.ts';
@@ -16,11 +18,11 @@ import { chainTo, type DiskPoint, type RestorePoint } from './restorePoint.ts';
 /** One non-zero block of a disk at the restore point. */
 export interface ViewBlock {
   readonly index: number;
-  /** Length of the block at this point. */
+  /** Length of the block at this point. Only the last block of a disk can be shorter. */
   readonly lengthBytes: number;
   readonly reader: ContainerReader;
   readonly blockId: number;
-  /** Leading bytes of the stored block that count; zeros follow up to `lengthBytes`. */
+  /** Leading bytes of the stored block that are valid. Zeros follow up to `lengthBytes`. */
   readonly validBytes: number;
 }
 
@@ -32,7 +34,7 @@ export class DiskView {
   readonly #baseIndex: number;
   readonly #baseItem: ContainerItem;
   readonly #overlay: Overlay;
-  /** Per file of the chain: smallest size of the disk from that file on. */
+  /** For each file of the chain: smallest size of the disk from that file on, in bytes. */
   readonly #limits: readonly number[];
 
   private constructor(
@@ -51,7 +53,11 @@ export class DiskView {
     this.blockSizeBytes = points[0]?.reader.blockSizeBytes ?? 0;
   }
 
-  /** Composes a disk from the opened files of its chain, oldest first. */
+  /**
+   * Composes a disk from the opened files of its chain, oldest first.
+   *
+   * @throws {@link IntegrityError} when a file of the chain does not hold the disk
+   */
   static async compose(points: readonly PointReader[], disk: DiskPoint): Promise<DiskView> {
     const history = points.map((opened) => diskOf(opened.point, disk.diskId));
     const baseIndex = history.findLastIndex((known) => known?.content === 'full');
@@ -75,7 +81,7 @@ export class DiskView {
     return this.disk.sizeBytes;
   }
 
-  /** All blocks that are not zero, ascending. */
+  /** All non-zero blocks, by ascending index. */
   async *blocks(): AsyncGenerator<ViewBlock> {
     const entries = this.#overlay.entries();
     let entry = entries.next();
@@ -106,7 +112,7 @@ export class DiskView {
     return this.#block(entry.pointIndex, entry);
   }
 
-  /** Applies the cut rule; yields nothing for zeros. */
+  /** Applies the rule of {@link placeBlock}. Yields nothing for zeros. */
   *#block(
     pointIndex: number,
     reference: Pick<BlockReference, 'index' | 'blockId'>,
@@ -119,11 +125,11 @@ export class DiskView {
 }
 
 /**
- * Applies the cut rule to a stored block.
+ * Applies the rule for disks that were smaller to a stored block.
  *
- * @param sizeBytes - of the disk now.
- * @param limitBytes - the smallest size it had since the block was stored.
- * @returns undefined for zeros, and for a block beyond the disk.
+ * @param sizeBytes - size of the disk at the wanted point.
+ * @param limitBytes - smallest size of the disk since the block was stored.
+ * @returns undefined for zeros and for a block beyond the disk.
  */
 export function placeBlock(
   reader: ContainerReader,
@@ -142,7 +148,7 @@ export function diskOf(point: RestorePoint, diskId: string): DiskPoint | undefin
   return point.disks.find((disk) => disk.diskId === diskId);
 }
 
-/** Smallest size from each file on. */
+/** For each position, the smallest size from there to the end. */
 export function limitsOf(sizes: readonly number[]): number[] {
   const limits: number[] = [];
   let smallest = Infinity;
@@ -153,7 +159,7 @@ export function limitsOf(sizes: readonly number[]): number[] {
   return limits;
 }
 
-/** The chain does not hold a disk that its metadata names. */
+/** Error for a disk that the metadata names and a file of the chain does not hold. */
 export function noBase(disk: DiskPoint, points: readonly PointReader[]): IntegrityError {
   const point = points.at(-1)?.point.pointId ?? '';
   return new IntegrityError(
@@ -173,7 +179,7 @@ export class RestorePointView {
   }
 
   /**
-   * Opens all files that a point needs.
+   * Opens all files that a point needs. {@link close} closes them.
    *
    * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING`, format and integrity codes
    */

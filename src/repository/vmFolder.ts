@@ -1,4 +1,6 @@
-/** The folder of one VM: its containers, its chain metadata (.vbm), its leftovers. */
+/**
+ * The folder of one VM: its containers, its chain metadata (.vbm) and leftovers of killed sessions.
+ */
 import { randomBytes } from 'node:crypto';
 import { readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -17,7 +19,7 @@ import { openContainer, readSummary } from './pointReader.ts';
 import { type ChainMetadata, decodeVbm, encodeVbm } from './pointXml.ts';
 import type { RestorePoint, VmIdentity } from './restorePoint.ts';
 
-/** A thousand points of ten disks have some 3.5 MiB. */
+/** A chain of 1000 points with ten disks has about 3.5 MiB. */
 const MAX_VBM_BYTES = 16 * 1024 * 1024;
 const CONTAINER_NAME = /\.(vbk|vib)$/;
 
@@ -26,7 +28,7 @@ interface FoundPoint {
   readonly point: RestorePoint;
 }
 
-/** A container that carries no usable restore point, and why. */
+/** A container without a usable restore point, and the reason. */
 interface BadFile {
   readonly fileName: string;
   readonly reason: string;
@@ -38,14 +40,17 @@ export interface ScanResult {
 }
 
 function ofAnotherVm(file: string, vmId: string): RepositoryError {
-  return new RepositoryError('REPOSITORY_METADATA_INVALID', `${file}: is of VM ${vmId}`, {
-    hint: 'run "ovirt-cbt rescan" to rebuild it from the containers beside it',
+  return new RepositoryError('REPOSITORY_METADATA_INVALID', `${file}: belongs to VM ${vmId}`, {
+    hint: 'run "ovirt-cbt rescan" to rebuild it from the containers in its folder',
   });
 }
 
 export class VmFolder {
   readonly folder: string;
-  /** Name part of the folder; the VM's real name is in the metadata. */
+  /**
+   * The VM's name when the folder was made, in a form safe for files. The metadata has the real
+   * name.
+   */
   readonly safeName: string;
   readonly vmId: string;
 
@@ -59,10 +64,13 @@ export class VmFolder {
     return path.join(this.folder, `${this.safeName}.vbm`);
   }
 
-  /** True for the VM's id, and for its name as the metadata or, without one, the folder has it. */
+  /**
+   * True for the VM's id, and for its name in the metadata. Without metadata the name in the folder
+   * counts.
+   */
   async isNamed(nameOrId: string): Promise<boolean> {
     if (nameOrId === this.vmId) return true;
-    // A VM of an engine may have been renamed since its folder was made.
+    // The VM may have been renamed on its engine since the folder was made.
     const metadata = await this.readMetadata().catch(() => undefined);
     return metadata ? metadata.vm.name === nameOrId : safeFileName(nameOrId) === this.safeName;
   }
@@ -70,7 +78,8 @@ export class VmFolder {
   /**
    * Chain metadata, or undefined when the folder holds no restore point yet.
    *
-   * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it is lost or cannot be read
+   * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when the .vbm is lost, damaged or
+   *   of another VM; `REPOSITORY_IO`
    */
   async readMetadata(): Promise<ChainMetadata | undefined> {
     try {
@@ -88,11 +97,16 @@ export class VmFolder {
     }
     if ((await this.containerNames()).length === 0) return undefined;
     throw new RepositoryError('REPOSITORY_METADATA_INVALID', `${this.vbmPath} is missing`, {
-      hint: 'run "ovirt-cbt rescan" to rebuild it from the containers beside it',
+      hint: 'run "ovirt-cbt rescan" to rebuild it from the containers in its folder',
     });
   }
 
-  /** Chain metadata of a VM that has been backed up. */
+  /**
+   * Chain metadata with at least one point.
+   *
+   * @throws {@link RepositoryError} `CHAIN_PARENT_MISSING` when there is no point, and as {@link
+   *   readMetadata}
+   */
   async requireMetadata(): Promise<ChainMetadata> {
     const metadata = await this.readMetadata();
     if (metadata && metadata.points.length > 0) return metadata;
@@ -110,7 +124,7 @@ export class VmFolder {
     return names.filter((name) => CONTAINER_NAME.test(name)).toSorted();
   }
 
-  /** VM, time of creation in UTC, four random hexadecimal digits. */
+  /** Name of the VM, time of creation in UTC, four random hexadecimal digits. */
   #newContainerName(type: RestorePoint['type'], createdAt: Date): string {
     const time = createdAt.toISOString().slice(0, 19).replaceAll(':', '');
     const suffix = randomBytes(2).toString('hex').toUpperCase();
@@ -118,8 +132,8 @@ export class VmFolder {
   }
 
   /**
-   * A new container name, not that of a file that is there: a rename would replace it, and a clock that was set back
-   * gives the same second again. Only for the holder of the lock.
+   * A container name that no file has yet. A rename would replace such a file, and a clock that was
+   * set back gives the same second again. The caller must hold the lock.
    */
   async unusedContainerName(type: RestorePoint['type'], createdAt: Date): Promise<string> {
     const taken = new Set(await this.containerNames());
@@ -132,12 +146,16 @@ export class VmFolder {
     return path.join(this.folder, `${fileName}${PARTIAL_SUFFIX}`);
   }
 
-  /** Gives a committed container its name; from then on it is a restore point. */
+  /** Gives a committed container its final name. From then on it is a restore point. */
   async publish(fileName: string): Promise<void> {
     await publishFile(this.partialPath(fileName), path.join(this.folder, fileName));
   }
 
-  /** Deletes what a stopped session left unfinished. Only for the holder of the lock. */
+  /**
+   * Deletes unfinished files of a stopped session. The caller must hold the lock.
+   *
+   * @returns message REPO-505 for each file.
+   */
   async removeLeftovers(): Promise<SessionMessage[]> {
     const names = await guardRepository(`read ${this.folder}`, () => readdir(this.folder));
     const leftovers = names.filter((name) => name.endsWith(PARTIAL_SUFFIX));
@@ -149,8 +167,8 @@ export class VmFolder {
   }
 
   /**
-   * Adds complete containers that the metadata does not list: a session was killed between naming its file
-   * and writing the metadata. Only for the holder of the lock.
+   * Adds complete containers that the metadata does not list. They exist when a session was killed
+   * after it named its file and before it wrote the metadata. The caller must hold the lock.
    */
   async adoptOrphans(
     metadata: ChainMetadata,
@@ -176,7 +194,7 @@ export class VmFolder {
     return { metadata: updated, messages };
   }
 
-  /** Rebuilds the metadata from the containers alone. */
+  /** Rebuilds the metadata from the containers alone. Writes nothing. */
   async scan(codecs: BlockCodecs): Promise<ScanResult> {
     const { found, badFiles } = await this.#readContainers(await this.containerNames(), codecs);
     const vm = found[0]?.vm ?? { id: this.vmId, name: this.safeName };
@@ -218,8 +236,9 @@ export class VmFolder {
 }
 
 /**
- * Keeps the points of this VM whose parent is there: parents first, then by creation. Of several files with one
- * point, as a prune that was stopped leaves them, one whose parent is there is taken.
+ * Orders the points of this VM: parents first, then by time of creation. A point whose parent is
+ * missing is left out. A stopped prune can leave several files with the same point; then the first
+ * file whose parent is present counts.
  */
 function orderPoints(
   vm: VmIdentity,
@@ -247,8 +266,11 @@ function orderPoints(
 }
 
 /**
- * Moves the oldest point whose parent is there to its place: behind its parent, and behind older points. The
- * last point is the newest one, so a file that comes back late must not land there.
+ * Moves the oldest waiting point whose parent is known into `points`: after its parent, and after
+ * older points. The last point counts as the newest, so a file that comes back late must not become
+ * the last one.
+ *
+ * @returns false when no waiting point can be placed.
  */
 function takeNext(
   waiting: RestorePoint[],

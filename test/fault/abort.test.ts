@@ -1,4 +1,4 @@
-/** However a chain ends, it says why and leaves nothing behind. */
+/** A pipeline always reports why it ended, and leaves nothing behind. */
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
 import { describe, expect, test, vi } from 'vitest';
@@ -17,7 +17,6 @@ const TIMEOUT_MS = 3_000;
 const PLACES: readonly FaultPlace[] = ['extents', 'read', 'hash', 'pack', 'write'];
 const MOMENTS = [1, 4, 12];
 
-/** Every place at every moment. */
 const everywhere = PLACES.flatMap((place) => MOMENTS.map((count) => ({ place, count })));
 
 async function expectFailure(fault: Fault, workers: number, code: ErrorCode): Promise<void> {
@@ -41,7 +40,7 @@ function runOutOfSpace(): Promise<void> {
   return Promise.reject(Object.assign(new Error('no space'), { code: 'ENOSPC' }));
 }
 
-/** Work that ends only because the run is aborted. */
+/** Work that ends only because the pipeline is aborted. */
 async function waitForAbort(run: PipelineRun): Promise<void> {
   const { controller } = run;
   const aborted = once(controller.signal, 'abort');
@@ -59,7 +58,7 @@ function fullSink(): Writable {
   });
 }
 
-/** A sink that forgets the slots that it gets. */
+/** A sink that does not release the slots it gets. */
 function leakingSink(): Writable {
   return new Writable({
     objectMode: true,
@@ -72,7 +71,7 @@ function endThreads(run: PipelineRun): void {
   for (const thread of run.threads) void thread.terminate();
 }
 
-/** Closes a sink that was not part of the chain. */
+/** Closes a sink that was never connected. */
 async function closeUnused(sink: Writable): Promise<void> {
   sink.destroy();
   await once(sink, 'close');

@@ -1,4 +1,4 @@
-/** Rows 71 to 73 of the fault table: answers that look different, `follow` that fails, events that are refused. */
+/** Rows 71 to 73 of the fault table: unusual answers, a failing `follow`, refused events. */
 import { describe, expect, it } from 'vitest';
 import { decode, wire } from '../../src/ovirt/engine/decoders.ts';
 import { expectCodeSync, messageCodes } from '../helpers/codes.ts';

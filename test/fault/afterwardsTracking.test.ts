@@ -1,4 +1,4 @@
-/** Rows 68 to 70 of the fault table: what happens between sessions, so that the change map is of no use. */
+/** Rows 68 to 70 of the fault table: events between sessions that make the change map useless. */
 import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
 import { EngineClient } from '../helpers/lab/engineClient.ts';
@@ -8,7 +8,7 @@ import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
 import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 import { noise } from '../helpers/bytes/random.ts';
 
-/** The session after the loss of its base: compared, small, and the base of an incremental one. */
+/** A session without its base compares, stores little, and is the base of an incremental one. */
 async function expectCompared(bench: LabBench, vm: LabVm, changedBytes: number): Promise<void> {
   const compared = await bench.backup(vm);
   expect(compared).toMatchObject({ pointType: 'increment', pointNumber: 2 });
@@ -92,7 +92,7 @@ describe('row 70: a disk that has left its checkpoint', () => {
 
     await expectCompared(bench, vm, changedBytes);
 
-    // The engine drops a checkpoint that holds no disk any more.
+    // The engine deletes a checkpoint that holds no disk any more.
     expect(messageCodes(bench)).toEqual(['CBT-103']);
     await expectIncremental(bench, vm);
   });

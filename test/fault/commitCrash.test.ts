@@ -34,7 +34,10 @@ interface Scenario {
   readonly after: string;
 }
 
-/** All content, or that there is no snapshot, or how the snapshot that was opened is damaged. */
+/**
+ * The whole content as text; `NO_SNAPSHOT` when the container cannot be opened; otherwise the error
+ * that reading the opened snapshot gives.
+ */
 async function stateOf(image: Buffer): Promise<string> {
   try {
     await ContainerReader.open(new MemoryStorage(image));
@@ -49,7 +52,7 @@ async function stateOf(image: Buffer): Promise<string> {
   }
 }
 
-/** Logs a first commit, or a second one on top of it. */
+/** Records the writes of a first commit, or of a second one after it. */
 async function logCommit(which: 'first' | 'second', slotFormat: number): Promise<Scenario> {
   const storage = new MemoryStorage();
   const writer = await ContainerWriter.create(storage, { blockSizeBytes: BLOCK, slotFormat });
@@ -76,7 +79,7 @@ function modelOf(scenario: Scenario, sectorBytes: number): CrashModel {
   return { base, events, sectorBytes, isEffective: () => true };
 }
 
-/** What the protocol promises about a crash, or why it is broken. */
+/** How a crash breaks the promise of the commit protocol. Undefined when it does not. */
 async function violation(scenario: Scenario, crash: Crash): Promise<string | undefined> {
   const state = await stateOf(crash.image);
   const { before, after } = scenario;
@@ -87,7 +90,10 @@ async function violation(scenario: Scenario, crash: Crash): Promise<string | und
   return undefined;
 }
 
-/** Random crashes that leave neither the old nor the new state, or one at the wrong time. */
+/**
+ * Random crashes after which the container has neither the old nor the new state, or has one too
+ * early or too late.
+ */
 async function violations(scenario: Scenario, model: CrashModel): Promise<string[]> {
   const random = createRandom(SEED);
   const found: string[] = [];

@@ -28,11 +28,11 @@ beforeEach(async () => {
 
 interface Outcome {
   readonly isDamageFound: boolean;
-  /** Undefined when restore ended with an error. */
+  /** Digest of the restored image. Undefined when the restore ended with an error. */
   readonly restored: string | undefined;
 }
 
-/** What verify and restore of the newest point make of the repository as it is. */
+/** Verifies all points and restores the newest one. */
 async function check(): Promise<Outcome> {
   const { damage } = await verifyRepository({ repository, point: 'all', workers: 0 });
   const restored = await restore(repository).then(
@@ -45,7 +45,7 @@ async function check(): Promise<Outcome> {
   return { isDamageFound: damage.length > 0, restored };
 }
 
-/** One random bit in each of so many equal parts of a file. */
+/** One random bit in each of `FLIPS` equal parts of a file. */
 function* flipsOf(file: string): Generator<{ readonly offsetBytes: number; readonly bit: number }> {
   const random = createRandom(SEED);
   const partBytes = readFileSync(file).length / FLIPS;

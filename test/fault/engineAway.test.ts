@@ -1,4 +1,4 @@
-/** Faults of the contract's table, rows 6 and 7: an engine that is away for a while, and answers that get lost. */
+/** Rows 6 and 7 of the fault table: an engine that is away for a while, and lost answers. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { expectCode, messageCodes } from '../helpers/codes.ts';

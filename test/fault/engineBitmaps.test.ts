@@ -1,4 +1,7 @@
-/** Faults of the contract's table, rows 33 to 37: transfers that the engine does not open, broken bitmaps first of all. */
+/**
+ * Rows 33 to 37 of the fault table: transfers that the engine does not open, mostly for broken
+ * bitmaps.
+ */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import type { LabAction, LabMatch, LabVm } from '../../lab/src/index.ts';
@@ -207,7 +210,7 @@ describe.each(REFUSALS)('row 37: a transfer without change map that %s', (_how, 
     const { lab } = bench;
     const vm = addSmallVm(lab);
     const { match, action } = given;
-    // Until the fault has met it, no transfer gets further than its first phase.
+    // No transfer leaves its first phase until the fault happened.
     lab.behaviour.transferHangs = true;
     const release = (): void => void (lab.behaviour.transferHangs = false);
     lab.faults.add({ ...match, nth: 1 }, { ...action, run: release });

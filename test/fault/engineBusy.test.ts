@@ -1,4 +1,4 @@
-/** Faults of the contract's table, rows 8 to 12: VMs and disks that are gone, in the wrong state, or in use. */
+/** Rows 8 to 12 of the fault table: VMs and disks that are gone, in the wrong state, or in use. */
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -23,7 +23,7 @@ import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
-/** Windows of waiting that are over soon. */
+/** Short waiting times. */
 const IMPATIENT = { ...LAB_TIMINGS, startRetryWindowMs: 40, startRetryEveryMs: 10 };
 const PATIENT = { ...LAB_TIMINGS, startRetryEveryMs: 10 };
 
@@ -168,7 +168,7 @@ describe('row 10: a backup of another repository', () => {
   });
 });
 
-/** What a session that was killed has left: a point from before, an open backup with an open transfer. */
+/** The state after a killed session: an older point, an open backup with an open transfer. */
 async function leaveBackup(
   client: EngineClient,
   vm: LabVm,

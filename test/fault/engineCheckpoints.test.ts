@@ -1,4 +1,6 @@
-/** Faults of the contract's table, rows 16, 17, 20, 21 and 24: checkpoints that are lost, invalid or never made. */
+/**
+ * Rows 16, 17, 20, 21 and 24 of the fault table: checkpoints that are lost, invalid or never made.
+ */
 import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
@@ -20,7 +22,7 @@ import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
 
-/** A session that could not use its checkpoint: small nevertheless, and the base of the next one. */
+/** A session that could not use its checkpoint stores little, and is the base of the next one. */
 async function expectCompared(
   vm: LabVm,
   report: SessionReport,

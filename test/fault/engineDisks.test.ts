@@ -1,4 +1,4 @@
-/** Faults of the contract's table, rows 13 to 15, 18, 19, 22 and 23: disks that cannot be what was planned. */
+/** Rows 13 to 15, 18, 19, 22 and 23 of the fault table: disks that cannot be read as planned. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
@@ -20,7 +20,7 @@ import { noise } from '../helpers/bytes/random.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
-/** A backup of a VM that is off meets disks as a running one does. */
+/** A backup of a VM that is off handles disks like one of a VM that is up. */
 const KINDS = BACKUP_KINDS.filter(([kind]) => kind !== 'cold');
 const DATA = { name: 'data', sizeBytes: MIB };
 
@@ -129,7 +129,7 @@ describe('row 15: a disk that went to another VM right before its backup started
   });
 });
 
-/** How often the change map of a disk was asked for. */
+/** Number of requests for the change map of a disk. */
 function changeMapRequests(): number {
   return bench.lab.requests.filter(({ path }) => path.includes('context=dirty')).length;
 }
@@ -191,7 +191,7 @@ describe('row 22: a RAW disk', () => {
   });
 });
 
-/** What the engine cannot make a snapshot of. */
+/** Disks of which the engine cannot make a snapshot. */
 function addUnreadableDisks(vm: LabVm): void {
   vm.addDisk({ name: 'lun', sizeBytes: MIB, storageType: 'lun' });
   vm.addDisk({ name: 'shared', sizeBytes: MIB, format: 'raw', shareable: true });

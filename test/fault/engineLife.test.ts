@@ -1,4 +1,4 @@
-/** Faults of the contract's table, rows 25 to 32: how backups come to be ready, and how they end. */
+/** Rows 25 to 32 of the fault table: how backups become ready, and how they end. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { endBackup } from '../../src/ovirt/lifecycle/backupPhases.ts';

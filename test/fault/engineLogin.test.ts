@@ -1,4 +1,4 @@
-/** Faults of the contract's table, rows 1 to 5: who may log in and do what. */
+/** Rows 1 to 5 of the fault table: login and permissions. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { failureOf, expectCode, messageCodes } from '../helpers/codes.ts';
@@ -172,7 +172,7 @@ describe('row 4: a user without the right to back up disks', () => {
 });
 
 describe.each(BACKUP_KINDS)('row 5: a user who may not act on transfers (%s)', (_kind, spec) => {
-  // The engine gives an idle transfer up after the 600 s that the client asks for.
+  // The engine ends an idle transfer after 600 s, the timeout that the client asked for.
   const quick = useLab({ timeScale: 0.0008 });
 
   it('gets the restore point after the engine has timed the transfer out', async () => {

@@ -1,4 +1,4 @@
-/** Rows 56 to 58 of the fault table: transfers that end late, not at all, or by themselves. */
+/** Rows 56 to 58 of the fault table: transfers that end late, never, or without a request. */
 import { describe, expect, it } from 'vitest';
 import {
   addVm,
@@ -21,7 +21,7 @@ const FINALIZE = {
 } as const;
 const TRANSFER_SUCCEEDED = 1032;
 
-/** From the order to finalize on, the engine calls the transfer `finalizing_success` so many times. */
+/** After a finalize the engine reports phase `finalizing_success` this many times. */
 function finalizeSlowly({ lab }: LabBench, times: number): void {
   lab.faults.add(FINALIZE, {
     run: () => {

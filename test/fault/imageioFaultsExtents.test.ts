@@ -25,7 +25,7 @@ type Corrupt = (extents: WireExtent[]) => object[];
 const G = 64 * KIB;
 const first = (extents: WireExtent[]): WireExtent => extents[0] ?? { start: 0, length: G };
 
-/** Each makes a list that the lab's disk of 4 MiB and 4 KiB cannot have. */
+/** Each fault makes a list that is impossible for the lab's disk of 4 MiB and 4 KiB. */
 const WRONG_LISTS: readonly (readonly [string, Corrupt])[] = [
   ['that ends before the disk does', (list) => list.slice(0, -1)],
   [

@@ -1,4 +1,7 @@
-/** Rows 38 to 40, 48 and 55 of the fault table: image servers that cannot be reached, trusted, crowded or are old. */
+/**
+ * Rows 38 to 40, 48 and 55 of the fault table: image servers that are unreachable, untrusted, busy
+ * or old.
+ */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { expectCode, messageCodes } from '../helpers/codes.ts';

@@ -1,4 +1,7 @@
-/** Rows 45 to 47, 53 and 54 of the fault table: reads that fail, are cut, hang, or lie at the end of the disk. */
+/**
+ * Rows 45 to 47, 53 and 54 of the fault table: reads that fail, are cut or hang, and reads at the
+ * end of the disk.
+ */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import {
@@ -13,7 +16,7 @@ import { BLOCK_BYTES, KIB, MIB } from '../helpers/bytes/images.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 import { noise } from '../helpers/bytes/random.ts';
 
-/** Blocks that a session asks for; a request has one of them or, when they had to wait, several. */
+/** Blocks that a session asks for. A request has one block, or several blocks that had to wait. */
 const CHANGED_BLOCKS = 3;
 
 const SERVER_FAILED = {

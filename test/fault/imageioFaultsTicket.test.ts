@@ -1,4 +1,4 @@
-/** Rows 41, 42, 44 of the fault table: the ticket of a download goes away while it is read. */
+/** Rows 41, 42 and 44 of the fault table: the ticket of a download is lost during the read. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { messageCodes } from '../helpers/codes.ts';

@@ -1,4 +1,4 @@
-/** Rows 43 and 44 of the fault table: uploads that are paused, or whose image server is restarted. */
+/** Rows 43 and 44 of the fault table: paused uploads, and a restarted image server. */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
@@ -16,7 +16,10 @@ import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 
 const CREATES = { server: 'engine', method: 'POST', path: /\/imagetransfers$/ } as const;
 
-/** After the n-th request of bytes the engine pauses the upload; `times` in all. */
+/**
+ * The engine pauses the upload `times` times, at the second data request and at every third one
+ * after it.
+ */
 function pauseUploads({ lab }: LabBench, times: number): void {
   const { faults } = lab;
   for (let k = 0; k < times; k++) {

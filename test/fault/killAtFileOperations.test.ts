@@ -1,6 +1,7 @@
 /**
- * Commands that are killed at random file operations: what was committed and is to be kept stays, at most the new
- * point comes on top, and the next session works. `npm run sweep` kills 200 times; the suite does it a few times.
+ * Kills commands at random file operations. Committed points that must stay do stay. At most the
+ * new point is added. The next session works. `npm run sweep` kills 200 times, the suite a few
+ * times.
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -24,21 +25,24 @@ import { pointIdsOf } from '../helpers/repository/repositoryFiles.ts';
 import { createRandom, type Random } from '../helpers/bytes/random.ts';
 
 const SEED = Number(process.env['KILL_SEED'] ?? 20_261_126);
-/** Commands that have to die; some others end before their operation comes. */
+/** Number of commands that must be killed. Some other commands end before their operation. */
 const KILLS = IS_LONG_FORM
   ? { session: 70, merge: 60, deletion: 20, synthesis: 20, restore: 30 }
   : { session: 2, merge: 2, deletion: 1, synthesis: 1, restore: 1 };
 const PRELOAD = fileURLToPath(new URL('../helpers/faults/selfKill.mjs', import.meta.url));
 const LETTERS = 'ABCDabcd0';
 const LIMIT_MS = 3_600_000;
-/** About the operations of a command, so that few kills come too late. */
+/** About the number of operations of a command, so that few kills come too late. */
 const OPERATIONS = { session: 70, merge: 70, deletion: 25, synthesis: 75, restore: 35 };
-/** A command of which so many end by themselves is killed at operations that it does not have. */
+/**
+ * Most commands that are started per kill. Needing more means that the operations above are too
+ * many.
+ */
 const MAX_TRIES = 3;
 
 type Kind = keyof typeof KILLS;
 
-/** A chain in a folder, and what each of its points has to be. */
+/** A chain in a folder, and the expected content of each point. */
 class KillScene {
   readonly folder = makeFastFolder('kills');
   readonly known = new Map<string, PointContent>();
@@ -50,7 +54,7 @@ class KillScene {
     return path.join(this.folder, 'repository');
   }
 
-  /** A new image, and its digest as a point has it. */
+  /** Writes a new image. Returns the digest that its restore must have. */
   putImage(): { readonly image: string; readonly content: PointContent } {
     const letters = Array.from({ length: 3 }, () => LETTERS[this.#random.below(LETTERS.length)]);
     const image = writeImage(path.join(this.folder, 'image'), blocks(letters.join('')));
@@ -71,13 +75,13 @@ class KillScene {
     for (let k = 1; k < more; k++) await this.session();
   }
 
-  /** Deletes the repository: a chain of many points only takes longer. */
+  /** Deletes the repository. A long chain would only cost time. */
   clear(): void {
     rmSync(this.repository, { recursive: true, force: true });
     this.known.clear();
   }
 
-  /** Runs a command that is killed at one of its first operations. */
+  /** Starts a command that is killed at one of its first operations. */
   async kill(kind: Kind, args: readonly string[]): Promise<string> {
     const env = {
       NODE_OPTIONS: `--import ${PRELOAD}`,
@@ -90,7 +94,7 @@ class KillScene {
     return `${kind} killed at ${env.KILL_AT}, command ${this.started} (seed ${SEED})`;
   }
 
-  /** Whether one more is to be killed. */
+  /** True when enough commands of this kind were killed. */
   isDone(kind: Kind): boolean {
     expect(this.started).toBeLessThanOrEqual(MAX_TRIES * KILLS[kind]);
     if (this.killed < KILLS[kind]) return false;
@@ -98,7 +102,7 @@ class KillScene {
     return true;
   }
 
-  /** Nothing is lost, and what is new is the whole image. */
+  /** No point is lost, and a new point holds the whole image. */
   async check(title: string, content?: PointContent): Promise<void> {
     await expectClean(this.repository);
     await checkPoints(this.repository, 'vm', this.known);
@@ -109,7 +113,7 @@ class KillScene {
     }
   }
 
-  /** The points that a prune keeps are there; of the others those that are left are whole. */
+  /** The points that a prune keeps exist. Other points that still exist are complete. */
   async checkPruned(keptIds: readonly string[], title: string): Promise<void> {
     const listed = await pointIdsOf(this.repository, 'vm');
     expect(listed, title).toEqual(expect.arrayContaining([...keptIds]));
@@ -117,7 +121,7 @@ class KillScene {
     await this.check(title);
   }
 
-  /** The next session works, and leaves nothing that is no part of the repository. */
+  /** The next session works, and leaves no file that does not belong to the repository. */
   async checkContinued(title: string, content?: PointContent): Promise<void> {
     await this.session();
     await this.check(title, content);
@@ -151,7 +155,7 @@ test(
         const title = await scene.kill('session', backupArgs(scene.repository, image));
 
         await scene.check(title, content);
-        // A container that was named but not listed is adopted by the next session.
+        // The next session adopts a container that was published and not listed.
         await scene.checkContinued(title, content);
       }
     });
@@ -161,15 +165,16 @@ test(
 
 interface PruneCase {
   readonly kind: Kind;
-  /** Points of a second chain. */
+  /** Number of points of a second chain. */
   readonly more: number;
   readonly keep: readonly string[];
-  /** Positions that stay, from the end where negative. */
+  /** Positions of the points that stay. Negative ones count from the end. */
   readonly kept: readonly number[];
 }
 
 const PRUNES: readonly PruneCase[] = [
-  // In turn a merge into the full, and one of increments between the oldest point and the newest.
+  // Alternately a merge into the full, and a merge of the increments between the oldest and newest
+  // point.
   { kind: 'merge', more: 0, keep: ['--keep-last', '2'], kept: [-2, -1] },
   { kind: 'merge', more: 0, keep: ['--keep-yearly', '4'], kept: [0, -1] },
   { kind: 'deletion', more: 2, keep: ['--keep-last', '2'], kept: [-2, -1] },

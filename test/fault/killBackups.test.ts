@@ -1,4 +1,4 @@
-/** Sessions that are killed without a warning, at moments spread over their whole life. */
+/** Sessions that are killed without a warning, at moments spread over their whole duration. */
 import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -20,7 +20,7 @@ const temp = useTempFolder();
 const SEED = 20_261_122;
 const KILLS = longOr(10, 3);
 
-/** Long enough to read and store that most moments fall into the pipeline and the commit. */
+/** An image so large that most moments are in the pipeline and the commit. */
 function content(seed: number): Buffer {
   return Buffer.concat([noise(seed, 12 * MIB), Buffer.alloc(4 * MIB), prose(seed, 4 * MIB)]);
 }
@@ -42,7 +42,7 @@ async function measureSession(repository: string, image: string): Promise<number
   return performance.now() - fromMs;
 }
 
-/** Kills a session so long after it took its lock; true when it was not done yet. */
+/** Kills a session this long after it took its lock. Returns true when it was not done yet. */
 async function killSession(repository: string, image: string, afterMs: number): Promise<boolean> {
   const running = startBackup(repository, image);
   await until(running, () => isLocked(repository));
@@ -75,7 +75,7 @@ test('a first session that is killed leaves nothing that stops the next one', as
 
     const allowed = existsSync(repository) ? [EXIT_CODES.done] : [EXIT_CODES.repositoryNotFound];
     expect(allowed, `killed after ${afterMs} ms`).toContain(await verifyExit(repository));
-    // The killed session may have committed its full, whose block size then stays.
+    // If the killed session committed its full, the next session keeps its block size.
     await backup(repository, image, { blockSizeBytes: undefined });
     await expectRestored(repository, { a: content(0) });
     expect(vmFoldersOf(repository)).toHaveLength(1);

@@ -1,4 +1,7 @@
-/** What restores make, adopt and remove: their own VM and disks, and nothing of others that bears the same name. */
+/**
+ * Restores create, adopt and remove only their own VM and disks, never those of others with the
+ * same name.
+ */
 import { expect, describe, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { JournalEntry } from '../../src/repository/journal.ts';
@@ -29,7 +32,7 @@ function exists(vmId: string): boolean {
   return bench.lab.vms.some(({ id }) => id === vmId);
 }
 
-/** A restore that works, and the journal that it has written when it is done. */
+/** A successful restore, and its journal at the end. */
 async function restoreWithJournal(
   vm: LabVm,
 ): Promise<{ vmId: string; diskId: string; name: string; text: string }> {

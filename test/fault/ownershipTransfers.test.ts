@@ -1,4 +1,6 @@
-/** Transfers of other products of the same disks: never taken for ours, never ended with a backup of ours. */
+/**
+ * Transfers of the same disks by other products: never used as ours, never ended with our backup.
+ */
 import { describe, expect, it } from 'vitest';
 import { EngineClient } from '../helpers/lab/engineClient.ts';
 import {

@@ -1,4 +1,6 @@
-/** Answers that come late, wrong or twice: a session asks again, and what it could not end is remembered. */
+/**
+ * Late, wrong or repeated answers: a session asks again, and records the things it could not end.
+ */
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
@@ -26,7 +28,11 @@ const PAGE_404 = {
   headers: { 'content-type': 'text/html' },
 };
 
-/** What the engine does at last with a request that a gateway gave up on. @returns the id of the backup. */
+/**
+ * Makes the recorded backup, as an engine does that finishes a request after the gateway gave up.
+ *
+ * @returns the id of the backup.
+ */
 async function startAsked(client: EngineClient, vm: LabVm): Promise<string> {
   const steps = await backupSteps(bench);
   const asked = steps.findLast((entry) => entry.step === 'backup-starting');

@@ -1,4 +1,4 @@
-/** Snapshots and backups that outlive their session are remembered until they are gone. */
+/** Snapshots and backups that still exist after their session are recorded until they are gone. */
 import { describe, expect, it } from 'vitest';
 import {
   BACKUP_KINDS,
@@ -12,7 +12,10 @@ import { backupSteps, cleanUp } from '../helpers/faults/killedVmWork.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
 const bench = useLab();
-/** A live backup with a broken change map is refused at once, so that there is no first backup to be ended. */
+/**
+ * The engine refuses a live backup with a broken change map at once, so there is no first backup to
+ * end.
+ */
 const MADE_FIRST = BACKUP_KINDS.filter(([kind]) => kind !== 'live');
 const READ = { server: 'imageio', method: 'GET', path: /\/images\/[^/?]+$/ } as const;
 

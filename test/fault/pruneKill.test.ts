@@ -1,4 +1,7 @@
-/** A prune that is killed without a warning, again and again: no kept point is lost, and it is done in the end. */
+/**
+ * A prune is killed again and again without a warning. No kept point is lost, and in the end it is
+ * done.
+ */
 import { cpSync, rmSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -19,7 +22,7 @@ const temp = useTempFolder();
 const SEED = 20_261_126;
 const [POINTS, KEPT, KILLS] = [31, 7, 10];
 const BLOCKS = 24;
-/** Many sessions, restores and processes, on a machine that may be busy. */
+/** The test has many sessions, restores and processes, and the machine may be busy. */
 const TIMEOUT_MS = 300_000;
 
 /** A disk of which each session changes one block and clears another. */
@@ -48,7 +51,10 @@ async function measurePrune(repository: string): Promise<number> {
   return performance.now() - fromMs;
 }
 
-/** Starts a prune and kills it so long after it took the lock; true when it was not done yet. */
+/**
+ * Starts a prune and kills it this long after it took the lock. Returns true when it was not done
+ * yet.
+ */
 async function killPrune(repository: string, afterMs: number): Promise<boolean> {
   const running = startCli(pruneArgs(repository));
   await until(running, () => filesOf(repository, 'lock').length > 0);
@@ -57,7 +63,7 @@ async function killPrune(repository: string, afterMs: number): Promise<boolean> 
   return (await running.ended).signal === 'SIGKILL';
 }
 
-/** Some kept points, the merged one among them, restore from whatever state the repository is in. */
+/** Some kept points, and the merged one, must restore in every state of the repository. */
 async function expectKeptRestore({ repository, contents, pointIds }: Pictured): Promise<void> {
   for (const position of [POINTS - KEPT, POINTS - 1]) {
     const point = pointIds[position] ?? '';
@@ -77,7 +83,7 @@ test(
     let killedCount = 0;
 
     for (let part = 0; part < KILLS; part++) {
-      // A prune that was done leaves nothing to kill: the chain starts anew.
+      // After a complete prune there is nothing to kill, so the chain is made again.
       if (pointsOf(repository).length === KEPT) {
         rmSync(repository, { recursive: true });
         cpSync(untouched, repository, { recursive: true });

@@ -1,4 +1,7 @@
-/** Rows 59 to 62 of the fault table: restores whose upload is refused, too large, cancelled or cannot be placed. */
+/**
+ * Rows 59 to 62 of the fault table: restores whose upload is refused, too large, cancelled or has
+ * no place.
+ */
 import { describe, expect, it } from 'vitest';
 import { type ErrorCode, exitCodeOf } from '../../src/core/errors.ts';
 import type { RestoreVmOptions } from '../../src/sessions/restore/restoreVm.ts';
@@ -17,7 +20,7 @@ import { type LabBench, useLab } from '../helpers/lab/useLab.ts';
 const CREATE_DISK = { server: 'engine', method: 'POST', path: /\/disks$/ } as const;
 const CANCELS = { method: 'POST', path: /\/imagetransfers\/[^/]+\/cancel$/ } as const;
 
-/** Restores the VM, which has to fail, and to leave the engine and the repository as they were. */
+/** Restores the VM. This must fail, and must leave the engine and the repository as they were. */
 async function expectUndone(
   bench: LabBench,
   code: ErrorCode,

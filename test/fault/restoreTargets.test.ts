@@ -1,4 +1,7 @@
-/** Rows 63 to 65 of the fault table, and names that are taken: where a restore goes, and what is not its own. */
+/**
+ * Rows 63 to 65 of the fault table, and names that exist already: targets of a restore, and objects
+ * of others.
+ */
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { EngineClient } from '../helpers/lab/engineClient.ts';
@@ -62,7 +65,7 @@ describe('row 64: a new disk that does not get ready', () => {
     const before = await diskNames(lab);
     lab.behaviour.diskCreateHangs = true;
     const heal = (): void => void (lab.behaviour.diskCreateHangs = false);
-    // The clean-up begins with a look at what was made.
+    // The clean-up first asks for the created objects.
     lab.faults.add(
       { server: 'engine', method: 'GET', path: /\/disks\?search/, nth: 2 },
       { run: heal },

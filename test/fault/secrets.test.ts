@@ -1,6 +1,6 @@
 /**
- * Password, tokens and tickets show up in nothing that a session says or keeps, however it ends: neither in logs,
- * errors, messages and reports, nor in any file of the repository, also while the session runs.
+ * Password, tokens and tickets appear in no log, error, message, report or file of the repository.
+ * This holds during a session and after it, however it ends.
  */
 import { describe, expect, it } from 'vitest';
 import type { LabAction, LabDiskSpec, LabMatch } from '../../lab/src/index.ts';
@@ -21,7 +21,7 @@ const bench = useLab();
 const [HYBRID] = VM_KINDS as [VmKind];
 const IMAGE: LabMatch = { server: 'imageio', method: 'GET', path: /\/images\/[^/?]+$/ };
 
-/** Collects what a session shows and keeps; it may end as it likes. */
+/** Collects all output and files of a session, whether it succeeds or fails. */
 async function collect(
   scene: VmScene,
   options: Partial<BackupVmsOptions> = {},
@@ -55,7 +55,7 @@ function secrets(): readonly string[] {
   return [...lab.secrets(), login, WRONG_PASSWORD];
 }
 
-/** A VM with one restore point, whose next session is to be looked at. */
+/** A VM with one restore point. Its next session is examined. */
 async function prepare(disks: readonly Partial<LabDiskSpec>[] = [{}]): Promise<VmScene> {
   const scene = new VmScene(bench, HYBRID, disks);
   await scene.session();

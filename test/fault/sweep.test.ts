@@ -1,7 +1,8 @@
 /**
- * Every file-system operation of a session, a prune, a restore and so on fails once: nothing that was committed and is
- * to be kept is lost, the error has a type, nothing stays open, and the next session works. `npm run sweep` tries every
- * fault at every operation; the suite tries each fault once, at operations spread over the work.
+ * Every file operation of a session, a prune, a restore and other work fails once. No committed
+ * point that must stay is lost, the error has a type, no file stays open, and the next session
+ * works. `npm run sweep` tries every fault at every operation. The suite tries each fault once, at
+ * operations spread over the work.
  */
 import { expect, test } from 'vitest';
 import { FILE_FAULTS, type FileFault } from '../helpers/faults/faultyFiles.ts';
@@ -13,7 +14,7 @@ import { CHAIN_SCENARIOS } from '../helpers/faults/sweepPrunes.ts';
 
 const LIMIT_MS = 3_600_000;
 
-/** All faults, or in turn one of them at few operations. */
+/** All faults, or at a few operations one fault each, in turn. */
 function faultsAt(nth: number, operations: number): readonly FileFault[] {
   if (IS_LONG_FORM) return FILE_FAULTS;
   const stride = Math.ceil(operations / FILE_FAULTS.length);

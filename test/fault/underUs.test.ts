@@ -1,4 +1,7 @@
-/** Repositories that others change, that cannot be written to, and clocks that jump: typed errors, nothing lost. */
+/**
+ * Repositories that others change or that are read-only, and clocks that jump: typed errors,
+ * nothing lost.
+ */
 import { copyFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
@@ -32,7 +35,7 @@ async function makeChain(): Promise<{ readonly repository: string; readonly imag
   return { repository, image };
 }
 
-/** Does something when the work opens or reads its `nth` file below the test's folder. */
+/** Calls `act` when the work opens or reads its `nth` file in the folder of the test. */
 async function meanwhile<T>(nth: number, act: () => void, work: () => Promise<T>): Promise<T> {
   const files = await FaultyFiles.install(temp.path());
   files.arm();
@@ -61,7 +64,7 @@ describe('a container that', () => {
       async (error: unknown) => (await failureOf(Promise.reject(error))).code,
     );
 
-    // A file that is open already can be read on.
+    // A deleted file can still be read while it is open.
     expect(['restored', 'CHAIN_PARENT_MISSING']).toContain(ended);
     renameSync(away, container);
     await expectRestored(repository, { a: SECOND });

@@ -1,7 +1,7 @@
 /**
- * A cancel at every eighth request of a session or a restore, one after the other, or at all of them in the long form
- * (`npm run sweep`): it ends as cancelled, nothing of it
- * is left on the engine or in the repository, and the point and the checkpoint before it are as they were.
+ * A cancel at every eighth request of a session or a restore, one per execution; at every request
+ * in the long form (`npm run sweep`). The work ends as cancelled. Nothing of it is left on the
+ * engine or in the repository. The point and the checkpoint before it are unchanged.
  */
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -19,10 +19,13 @@ const bench = useLab();
 const MAX_REQUESTS = 200;
 const STRIDE = longOr(1, 8);
 const LIMIT_MS = 240_000;
-/** Requests before the point is safe: at least so many cancels have to hit. */
+/** Requests before the point is committed: at least this many cancels must take effect. */
 const MIN_CANCELLED = 30 / STRIDE;
 
-/** Runs `work` once for each of these requests, cancelled there; ends with the first run that was not reached. */
+/**
+ * Executes `work` once for each of these requests and cancels it there. Stops when a request is not
+ * reached.
+ */
 async function cancelEverywhere(
   action: LabAction,
   work: (signal: AbortSignal) => Promise<unknown>,
@@ -39,7 +42,7 @@ async function cancelEverywhere(
       (error: unknown) => toFailure(error),
     );
     faults.remove(fault);
-    // Done before the request, or all that was left to do was not worth a failure.
+    // The work was done before the request, or its last steps may fail without an error.
     if (!failure) return cancelled;
     expect(failure.code, `request ${nth}: ${failure.message}`).toBe('CANCELLED');
     cancelled++;
@@ -48,7 +51,7 @@ async function cancelEverywhere(
   throw new Error(`the work has more than ${MAX_REQUESTS} requests`);
 }
 
-/** Files of the only VM's folder that are no part of its chain. */
+/** Files in the only VM folder that do not belong to its chain. */
 function strayFiles(): string[] {
   const [folder = ''] = vmFoldersOf(bench.repository);
   return readdirSync(folder).filter((name) => !/\.(vbk|vib|vbm)$/.test(name));

@@ -1,6 +1,6 @@
 /**
- * Sessions and restores that are killed without a warning: what they leave on the engine is cleaned up by the next
- * session or by `cleanup`, and what was committed is what the engine froze.
+ * Sessions and restores that are killed without a warning. The next session or `cleanup` cleans up
+ * on the engine. A committed point holds what the engine froze.
  */
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -29,9 +29,9 @@ const IMAGE = /\/images\/[^/?]+$/;
 interface Moment {
   readonly title: string;
   readonly match: LabMatch;
-  /** Whether the engine surely holds something of the session then. */
+  /** True when the engine certainly holds something of the session then. */
   readonly isOpen: boolean;
-  /** Whether the point is in the repository then. */
+  /** True when the point is in the repository then. */
   readonly isPublished?: boolean;
 }
 
@@ -95,7 +95,7 @@ async function pointCount(scene: VmScene): Promise<number> {
   return vms[0]?.points.length ?? 0;
 }
 
-/** Names in the only VM's folder that are no part of its chain. */
+/** Names in the only VM folder that do not belong to its chain. */
 function strayFiles(): string[] {
   const [folder = ''] = vmFoldersOf(bench.repository);
   return readdirSync(folder).filter((name) => !/\.(vbk|vib|vbm)$/.test(name));

@@ -1,4 +1,6 @@
-/** Fuzz targets that read containers: one by itself, and as a member of a chain in a repository. */
+/**
+ * Fuzz targets that read containers: a single one, and one as a member of a chain in a repository.
+ */
 import {
   cpSync,
   lstatSync,
@@ -38,15 +40,15 @@ const GOLDEN = [
   'g09-edges.vbk',
 ];
 const SMALL_BLOCK_BYTES = 4096;
-/** References that one page of metadata can hold. */
+/** Most references that one page of metadata can hold. */
 const REFERENCES_PER_PAGE = 90;
-/** Reads and bytes that a file of a page may cost: metadata is walked several times, page by page. */
+/** Most reads and bytes per page of the file: metadata is read several times, page by page. */
 const READS_PER_PAGE = 200;
 
-/** Header and slots are read before the size of the file says anything. */
+/** Bytes of header and slots, which are read before the size of the file matters. */
 const SLOT_BYTES = 1024 * 1024;
 
-/** A file in memory that gives up when more is asked of it than its size can justify. */
+/** A file in memory that throws when a reader asks for more than the file size can justify. */
 class CountingStorage extends MemoryStorage {
   #reads = 0;
 
@@ -75,7 +77,7 @@ async function readItem(
   }
 }
 
-/** What is damaged in one place must not hide what another place does. */
+/** Damage in one place must not hide damage in another place. */
 async function tolerate(work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
@@ -118,10 +120,10 @@ export async function containerTarget(): Promise<FuzzTarget> {
   return { name: 'container', seeds, mutate: mutateContainer, take: takeContainer, cost: 2 };
 }
 
-/** Where verify keeps its result, which it may write. */
+/** The file with the results of verify. Verify may write it. */
 const VERIFY_RECORD = 'verify.json';
 
-/** Everything below a folder but what a command may write to. */
+/** All files below a folder, except those that a command may write. */
 function treeOf(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter(({ name }) => name !== VERIFY_RECORD)
@@ -132,7 +134,7 @@ function treeOf(folder: string): string[] {
     .toSorted();
 }
 
-/** A chain of three points in a folder of its own, whose files can be replaced. */
+/** A chain of three points in a separate folder. Its files can be replaced. */
 class ChainScene {
   readonly folder = makeFastFolder('fuzz');
 
@@ -154,7 +156,7 @@ class ChainScene {
     return names.filter((name) => suffix.test(name)).toSorted();
   }
 
-  /** The sound repository again, with this file in it. */
+  /** Restores the undamaged repository and replaces one file. */
   reset(name: string, content: Buffer): void {
     rmSync(this.repository, { recursive: true, force: true });
     cpSync(path.join(this.folder, 'sound'), this.repository, { recursive: true });
@@ -165,7 +167,10 @@ class ChainScene {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** What reading commands do with the repository; nothing outside the output is touched. */
+  /**
+   * Executes the reading commands on the repository. They must not change anything outside the
+   * output.
+   */
   async use(): Promise<void> {
     const { repository } = this;
     const before = treeOf(this.folder);
@@ -203,7 +208,7 @@ export async function chainTarget(): Promise<FuzzTarget> {
   };
 }
 
-/** A chain whose metadata is forged, and with it names, sizes, parents. */
+/** A chain with forged metadata: names, sizes, parents. */
 export async function vbmTarget(): Promise<FuzzTarget> {
   const scene = new ChainScene();
   await scene.build();

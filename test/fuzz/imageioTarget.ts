@@ -1,4 +1,4 @@
-/** The client of imageio against a server that answers whatever the fuzzer says, byte by byte. */
+/** The imageio client against a server that answers the exact bytes of the fuzzer. */
 import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
 import { rmSync } from 'node:fs';
@@ -19,10 +19,13 @@ const TIMINGS = {
   imageioReadMs: 200,
   imageioExtentsMs: 200,
 };
-/** Answers that never come cost their time-out, so they are not drawn every time. */
+/** A missing answer costs its timeout, so it is chosen rarely. */
 const GOOD_OPTIONS = IMAGE_ANSWERS[0] ?? '';
 
-/** Status line and headers as text, the body as JSON; the length follows the body most of the time. */
+/**
+ * Changes status line and headers as text, and the body as JSON. Usually the length still fits the
+ * body.
+ */
 function mutateAnswer(random: Random, input: Buffer): Buffer {
   const text = input.toString('latin1');
   const at = text.indexOf(HEAD_END);
@@ -37,7 +40,7 @@ class FuzzServer {
   readonly folder = makeFastFolder('fuzz');
   readonly socketPath = path.join(this.folder, 's');
   readonly #server: Server;
-  /** Answers in the order of the questions; the last one stays. */
+  /** Answers in the order of the requests. The last answer is repeated. */
   #answers: Buffer[] = [];
 
   constructor() {
@@ -62,7 +65,7 @@ class FuzzServer {
     socket.on('data', () => {
       const [answer = Buffer.alloc(0)] = this.#answers;
       if (this.#answers.length > 1) this.#answers.shift();
-      // Half an answer and then nothing would only cost time.
+      // Half an answer without an end would only cost time.
       socket.end(answer);
     });
   }

@@ -1,10 +1,13 @@
-/** Changes of inputs: raw bytes, texts, JSON trees, XML attributes. Reproducible from the random source alone. */
+/**
+ * Changes inputs: raw bytes, texts, JSON trees, XML attributes. All changes follow from the random
+ * source.
+ */
 import type { Random } from '../helpers/bytes/random.ts';
 
-/** Longer inputs take long for no other reason than their length. */
+/** Longest input. Longer ones cost time and find nothing new. */
 export const MAX_INPUT_BYTES: number = 2 * 1024 * 1024;
 
-/** Numbers at which counts, offsets and lengths go wrong. */
+/** Numbers at which counts, offsets and lengths often go wrong. */
 const NUMBERS = [
   0n,
   1n,
@@ -66,7 +69,10 @@ function interestingText(random: Random): string {
   return random.below(4) === 0 ? String(interestingNumber(random)) : pick(random, TEXTS);
 }
 
-/** Bytes flipped, set, cut out, doubled, inserted or moved. Never longer than twice the input and a bit. */
+/**
+ * Flips, sets, removes, doubles, inserts or moves bytes. The result has little more than twice the
+ * length.
+ */
 export function mutateBytes(random: Random, input: Buffer): Buffer {
   if (input.length === 0) return random.bytes(1 + random.below(40));
   const bytes = Buffer.from(input);
@@ -111,7 +117,7 @@ function mutateText(random: Random, text: string): string {
   }
 }
 
-/** Values of attributes, elements and plain text of an XML document. */
+/** Changes values of attributes, elements or plain text of an XML document. */
 export function mutateXml(random: Random, input: Buffer): Buffer {
   const text = input.toString('utf8');
   const attributes = Array.from(text.matchAll(/ (\w+)="([^"]*)"/g));
@@ -141,7 +147,7 @@ export function mutateXml(random: Random, input: Buffer): Buffer {
   }
 }
 
-/** How often a part is repeated to be long: it may be long already. */
+/** How often to repeat a part to make it long. A part that is long already is repeated less. */
 function manyOf(part: string): number {
   return Math.min(2000, Math.ceil(MAX_INPUT_BYTES / part.length));
 }
@@ -183,7 +189,7 @@ function nested(depth: number): Json {
   return value;
 }
 
-/** Replaces, drops, doubles or adds one value somewhere in the tree. */
+/** Replaces, removes, doubles or adds one value somewhere in the tree. */
 function mutateTree(random: Random, value: Json, chance = 3): Json {
   const isLeaf = typeof value !== 'object' || value === null;
   if (isLeaf || random.below(chance) === 0) return interestingJson(random);
@@ -214,7 +220,7 @@ export function mutateJson(random: Random, input: Buffer): Buffer {
   }
 }
 
-/** JSON lines: one of them changed, moved, doubled or dropped. */
+/** JSON lines: changes, moves, doubles or removes one of them. */
 export function mutateLines(random: Random, input: Buffer): Buffer {
   const lines = input.toString('utf8').split('\n');
   const at = random.below(lines.length);

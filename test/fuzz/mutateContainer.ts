@@ -1,6 +1,6 @@
 /**
- * Changes of containers. Most are made below the checksums, which are computed anew, so that the reader gets to see
- * what a forger would write: counts, links, places and sizes that lie.
+ * Changes containers. After most changes the checksums are computed again, so that the reader sees
+ * the work of a forger: wrong counts, links, places and sizes.
  */
 import { PAGE_BYTES } from '../../src/container/format/layout.ts';
 import type { SnapshotSlot } from '../../src/container/format/snapshotSlots.ts';
@@ -8,7 +8,9 @@ import { Forgery } from '../helpers/bytes/forgery.ts';
 import type { Random } from '../helpers/bytes/random.ts';
 import { interestingNumber, mutateBytes, pick } from './mutate.ts';
 
-/** Sizes of the records in vectors, and places of fields in them that hold links, counts, sizes and ids. */
+/**
+ * Sizes of the records in vectors, and the offsets of their fields: links, counts, sizes and ids.
+ */
 const RECORDS: readonly (readonly [number, readonly number[]])[] = [
   [8, [0]],
   [192, [0, 4, 8, 0x88, 0x94, 0x98, 0x9c, 0xa0, 0xa8, 0xb0, 0xb8]],
@@ -25,7 +27,7 @@ function pagesOf(slot: SnapshotSlot): number {
   return bank ? Math.min(1024, Math.floor(bank.sizeBytes / PAGE_BYTES) - 2) : 0;
 }
 
-/** A page that is in use: a root, or one that holds anything. */
+/** A page in use: a root, or a page with a non-zero byte. */
 function somePage(random: Random, forgery: Forgery): number {
   const { directoryRoot, storeRoot, freeRoot, dedupRoot } = forgery.roots;
   const length = Math.max(0, pagesOf(forgery.slot));
@@ -39,14 +41,16 @@ function somePage(random: Random, forgery: Forgery): number {
   return random.below(4) === 0 && roots.length > 0 ? pick(random, roots) : pick(random, used);
 }
 
-/** Changes a page that lies in the file, which is not so any more once a bank was moved. */
+/** Changes a page if it is inside the file. After a bank was moved it may be outside. */
 function editPage(forgery: Forgery, pageId: number, edit: (page: Buffer) => void): void {
   forgery.editPage(pageId, (page) => {
     if (page.length === PAGE_BYTES) edit(page);
   });
 }
 
-/** A field of a record gets another number; links get the id of a page, often of their own. */
+/**
+ * Gives a field of a record another number. Links get the id of a page, often of their own page.
+ */
 function editField(random: Random, forgery: Forgery, pageId: number, otherId: number): void {
   const [recordBytes, fields] = pick(random, RECORDS);
   const perPage = Math.floor(PAGE_BYTES / recordBytes);
@@ -91,7 +95,7 @@ const ROOTS = [
   'dedupRoot',
 ] as const;
 
-/** A number that a slot can hold. */
+/** A number that fits a slot field: at most the largest safe integer. */
 function slotNumber(random: Random): number {
   const value = interestingNumber(random);
   return Number(value > 2n ** 53n - 1n ? 2n ** 53n - 1n : value);
@@ -113,7 +117,7 @@ function editSlots(random: Random, forgery: Forgery): void {
   });
 }
 
-/** A forged container, with its checksums in order most of the time. */
+/** A forged container. Usually its checksums are right. */
 export function mutateContainer(random: Random, input: Buffer): Buffer {
   if (random.below(5) === 0) return mutateBytes(random, input);
   let forgery: Forgery;

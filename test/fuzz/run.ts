@@ -1,7 +1,7 @@
 /**
- * Fuzzing for as long as one likes: `npm run fuzz -- --minutes N [--seed S] [--target T] [--iteration N]`. Inputs are
- * read in a process of its own with a small heap; this one looks at its memory and its time. An input depends on
- * seed, target and iteration alone, so that a finding can be had again.
+ * Fuzzes for a chosen time: `npm run fuzz -- --minutes N [--seed S] [--target T] [--iteration N]`.
+ * A child process with a small heap reads the inputs. This process watches its memory and its time.
+ * An input follows from seed, target and iteration alone, so a finding can be repeated.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -11,9 +11,12 @@ import { type FuzzTarget, inputOf, tryInput } from './target.ts';
 import { openTargets } from './targets.ts';
 
 const HEAP_MIB = 256;
-/** Resident memory of the reading process: its code, a few slabs, and what inputs may justify. */
+/**
+ * Most resident memory of the reading process: its code, a few slabs, and the memory that inputs
+ * justify.
+ */
 const MAX_RESIDENT_BYTES = 900 * 1024 * 1024;
-/** The longest pause between two inputs that is not a hang, on a busy machine too. */
+/** Longest pause between two inputs, also on a busy machine. A longer one is a hang. */
 const HANG_MS = 30_000;
 const FINDINGS = 'fuzz-findings';
 
@@ -55,7 +58,7 @@ function describe(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-/** The reading process: every target in turn, cheap ones more often. */
+/** The reading process: every target in turn, fast ones more often. */
 class Worker {
   readonly #options: Options;
   readonly #tried: Record<string, number> = {};
@@ -159,7 +162,9 @@ class Watch {
   }
 }
 
-/** Writes the input of one iteration to a file, to be looked at and perhaps kept in fixtures/fuzz. */
+/**
+ * Writes the input of one iteration to a file, for a person to examine or to keep in fixtures/fuzz.
+ */
 async function save({ seed, target: wanted, iteration }: Options): Promise<void> {
   const targets = await openTargets();
   const target = targets.find(({ name }) => name === wanted);

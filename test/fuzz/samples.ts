@@ -1,4 +1,4 @@
-/** Well-formed answers and files, as engines, hosts and sessions make them. */
+/** Well-formed answers and files of engines, hosts and sessions. */
 
 const ID = '00000000-0000-4000-8000-00000000000a';
 const OTHER_ID = '00000000-0000-4000-8000-00000000000b';
@@ -86,7 +86,7 @@ export const EXTENTS: readonly unknown[] = [
 
 const PROCESS = { host: 'backup', bootId: OTHER_ID, pid: 1, processStart: '1' };
 
-/** Journal of a session that was killed. */
+/** Journal of a killed session. */
 export const JOURNAL: readonly unknown[] = [
   {
     at: '2026-11-22T00:00:00.000Z',
@@ -108,7 +108,7 @@ export const JOURNAL: readonly unknown[] = [
 
 export const LOCK: unknown = { id: ID, since: '2026-11-22T00:00:00.000Z', ...PROCESS };
 
-/** Answers of an image server as they come over the wire, each with the question that it answers. */
+/** Answers of an image server as bytes of the connection, each with its request. */
 export const IMAGE_ANSWERS: readonly string[] = [
   http('200 OK', { features: ['extents', 'zero', 'flush'], max_readers: 8, max_writers: 8 }),
   http('204 No Content', undefined),

@@ -1,4 +1,4 @@
-/** What a fuzz target is, and what every one of them promises. */
+/** The interface of a fuzz target, and the rules that all targets obey. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,25 +7,28 @@ import { BackupError } from '../../src/core/errors.ts';
 import { createRandom, type Random } from '../helpers/bytes/random.ts';
 import { MAX_INPUT_BYTES } from './mutate.ts';
 
-/** One reader of input from outside. */
+/** One reader of outside input. */
 export interface FuzzTarget {
   readonly name: string;
   /** Well-formed inputs to start from. */
   readonly seeds: readonly Buffer[];
   readonly mutate: (random: Random, input: Buffer) => Buffer;
   /**
-   * Reads an input. Whatever it is, this ends soon, with a result or a {@link BackupError} that is no bug of ours;
-   * anything else is a finding.
+   * Reads an input. It must end soon, with a result or a {@link BackupError} that is not an
+   * internal one. Any other end is a finding.
    */
   readonly take: (input: Buffer) => Promise<unknown>;
-  /** How much longer than the others one input takes; it gets as many fewer. @defaultValue 1 */
+  /**
+   * Cost of one input compared with other targets. A target with cost n gets 1/n of the inputs.
+   * @defaultValue 1
+   */
   readonly cost?: number;
   readonly close?: () => Promise<void>;
 }
 
 const CORPUS = 'fixtures/fuzz';
 
-/** Inputs that were worth keeping: what once was a finding, and what is hard to reach by chance. */
+/** Kept inputs: former findings, and inputs that are hard to reach by chance. */
 export function corpusOf(target: string): ReadonlyMap<string, Buffer> {
   const folder = `${rootFolder()}/${CORPUS}/${target}`;
   if (!existsSync(folder)) return new Map();
@@ -39,14 +42,14 @@ export function corpusOf(target: string): ReadonlyMap<string, Buffer> {
   );
 }
 
-/** The folder of package.json, from the sources and from where they are compiled to. */
+/** The folder of package.json. The path fits the sources and their compiled form. */
 export function rootFolder(): string {
   let folder = path.dirname(fileURLToPath(import.meta.url));
   while (!existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder);
   return folder;
 }
 
-/** Input `iteration` of a run: depends on the seed, the target's name and the number alone. */
+/** Input number `iteration`: follows from the seed, the target's name and the number alone. */
 export function inputOf(target: FuzzTarget, seed: number, iteration: number): Buffer {
   const random = createRandom(seed * 1_000_003 + iteration * 7919 + target.name.length * 31);
   const seeds = [...target.seeds, ...corpusOf(target.name).values()];
@@ -57,7 +60,7 @@ export function inputOf(target: FuzzTarget, seed: number, iteration: number): Bu
   return input;
 }
 
-/** Gives an input to a target. @returns what is wrong with the way it ended, or undefined. */
+/** Gives an input to a target. @returns the broken rule, or undefined. */
 export async function tryInput(target: FuzzTarget, input: Buffer): Promise<unknown> {
   try {
     await target.take(input);

@@ -1,4 +1,4 @@
-/** Fuzz targets that read texts: summaries, journals, locks, markers, answers of the engine and of imageio. */
+/** Fuzz targets that read texts: summaries, journals, locks, markers, answers of servers. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { BackupError } from '../../src/core/errors.ts';
@@ -70,7 +70,9 @@ function json(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value));
 }
 
-/** Decodes an answer as each kind there is: an engine may answer anything to any question. */
+/**
+ * Decodes an answer as every kind of answer, because an engine can answer anything to any request.
+ */
 async function takeAnswer(input: Buffer): Promise<void> {
   const text = input.toString('utf8');
   classifyFault(400, faultDetail(text));
@@ -88,7 +90,7 @@ function engineTarget(): FuzzTarget {
   return { name: 'engine', seeds: ANSWERS.map(json), mutate: mutateJson, take: takeAnswer };
 }
 
-/** The list of extents arrives in pieces, cut anywhere. */
+/** The list of extents arrives in pieces of random length. */
 async function takeExtents(input: Buffer): Promise<void> {
   const pieceBytes = 1 + (input.length % 97);
   async function* pieces(): AsyncGenerator<Buffer> {

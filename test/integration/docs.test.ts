@@ -1,6 +1,6 @@
 /** Runs the commands and compares the facts of the documents, so that they stay true. */
 import { execFile, execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
@@ -104,6 +104,20 @@ describe('README', () => {
     const [example = ''] = fenced('README.md', 'js');
 
     expect(runExample(example, folderWithDisk())).toMatch(/^full \d+\n$/);
+  });
+});
+
+describe('documents', () => {
+  const folders = ['', 'docs'].flatMap((folder) =>
+    readdirSync(path.join(ROOT, folder)).map((name) => path.join(folder, name)),
+  );
+  // ARCHITECTURE.md draws the tree of the sources in a form of its own.
+  const documents = folders.filter((name) => name.endsWith('.md') && name !== 'ARCHITECTURE.md');
+
+  it.each(documents)('name only files that exist: %s', (document) => {
+    const paths = read(document).match(/(?<![\w./-])(?:src|test|lab)\/[\w./-]*\w\/?/g) ?? [];
+
+    expect(paths.filter((name) => !existsSync(path.join(ROOT, name)))).toEqual([]);
   });
 });
 

@@ -1,6 +1,6 @@
 /**
- * What a soak does, and how often. A new feature joins by a line in {@link ACTIONS}: an action gets the run and a VM,
- * and throws when something does not hold.
+ * The actions of a soak, and how often each is chosen. A new feature adds a line to {@link
+ * ACTIONS}. An action gets the soak and a VM, and throws when a check fails.
  */
 import { deepStrictEqual } from 'node:assert';
 import { BackupError } from '../../src/core/errors.ts';
@@ -18,9 +18,9 @@ export interface SoakAction {
   readonly run: (soak: Soak, vm: SoakVm) => Promise<void>;
 }
 
-/** Requests of a session: somewhere among them it is cut off. */
+/** Most requests of a session. It is cut off at one of them. */
 const REQUESTS = 50;
-/** File operations of a session, as the fault sweep counts them. */
+/** Most file operations of a session, as the fault sweep counts them. */
 const OPERATIONS = 150;
 
 async function abortedSession(soak: Soak, vm: SoakVm): Promise<void> {
@@ -33,7 +33,7 @@ async function abortedSession(soak: Soak, vm: SoakVm): Promise<void> {
   soak.lab.lab.faults.remove(fault);
 }
 
-/** A session in a process of its own, which is killed with one of its requests. */
+/** A session in a child process that is killed at one of its requests. */
 async function killedSession(soak: Soak, vm: SoakVm): Promise<void> {
   const options = {
     engine: soak.lab.settings(),
@@ -63,7 +63,7 @@ async function killedSession(soak: Soak, vm: SoakVm): Promise<void> {
   await learnIfThere(soak, vm);
 }
 
-/** A first session may have been killed before there was a repository. */
+/** A killed first session may have left no repository. */
 async function learnIfThere(soak: Soak, vm: SoakVm): Promise<void> {
   try {
     await vm.learn(soak);
@@ -73,7 +73,7 @@ async function learnIfThere(soak: Soak, vm: SoakVm): Promise<void> {
   }
 }
 
-/** A session whose files fail may leave its point without saying so, or miss what verify has recorded. */
+/** A session with failing files may commit its point although it fails, or miss recorded damage. */
 async function fileFault(soak: Soak, vm: SoakVm): Promise<void> {
   vm.expectPerhaps();
   await soak.withFileFault(OPERATIONS, () => soak.session(vm));
@@ -113,7 +113,7 @@ async function verify(soak: Soak, vm: SoakVm): Promise<void> {
   if (vm.points.length > 0) await vm.checkDamage(soak);
 }
 
-/** What happens to the checkpoint or the bitmaps of a VM behind our back. */
+/** Events that change the checkpoint or the bitmaps of a VM between sessions. */
 async function trouble(soak: Soak, vm: SoakVm): Promise<void> {
   const which = soak.random.below(3);
   if (which === 0) vm.vm.revertSnapshot('removed');

@@ -1,4 +1,4 @@
-/** What a soak does to chains: retention, bit rot and its healing, audits of change maps. */
+/** Actions of a soak on chains: retention, bit rot and its healing, audits of change maps. */
 import { deepStrictEqual, ok } from 'node:assert';
 import type { RetentionPolicy } from '../../src/repository/retention/retention.ts';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
@@ -10,11 +10,11 @@ import { startSelfKill } from './child.ts';
 import type { KnownPoint, SoakVm } from './model.ts';
 import type { Soak } from './soak.ts';
 
-/** File operations of a prune or a synthetic full over a few points. */
+/** Most file operations of a prune or a synthetic full over a few points. */
 const OPERATIONS = 200;
 const MAX_KEPT = 4;
 
-/** Keeps the newest points, and now and then the oldest one, so that increments are merged. */
+/** Keeps the newest points, and sometimes the oldest one, so that increments are merged. */
 interface SoakPolicy {
   readonly keep: RetentionPolicy;
   readonly mustKeep: (points: readonly KnownPoint[]) => readonly KnownPoint[];
@@ -23,7 +23,7 @@ interface SoakPolicy {
 function drawPolicy(soak: Soak): SoakPolicy {
   const last = 1 + soak.random.below(MAX_KEPT);
   if (soak.random.below(2) === 0) return { keep: { last }, mustKeep: (all) => all.slice(-last) };
-  // No soak sees three years, so that the oldest point is kept as well.
+  // A soak never spans three years, so this rule keeps the oldest point too.
   const mustKeep: SoakPolicy['mustKeep'] = (all) => [...all.slice(0, 1), ...all.slice(-last)];
   return { keep: { last, yearly: 4 }, mustKeep };
 }
@@ -37,7 +37,7 @@ async function learnPruned(soak: Soak, vm: SoakVm, { mustKeep }: SoakPolicy): Pr
   soak.figures.pointsPruned += await vm.learnPruned(soak, mustKeep);
 }
 
-/** Only damage that is known keeps a prune from leaving exactly what it says. */
+/** Only known damage may keep a prune from leaving exactly the kept points. */
 async function prune(soak: Soak, vm: SoakVm): Promise<void> {
   if (vm.points.length === 0) return;
   const policy = drawPolicy(soak);
@@ -76,7 +76,7 @@ async function killedPrune(soak: Soak, vm: SoakVm): Promise<void> {
   await learnPruned(soak, vm, policy);
 }
 
-/** A synthetic full of a point that needs damaged blocks fails. */
+/** A synthetic full fails when its point needs damaged blocks. */
 async function synthesize(soak: Soak, vm: SoakVm): Promise<void> {
   if (vm.points.length === 0) return;
   const newest = vm.points.at(-1)?.pointId ?? '';
@@ -95,7 +95,10 @@ async function folderOf(soak: Soak, vm: SoakVm): Promise<string> {
   return vms[0]?.folder ?? '';
 }
 
-/** A bit flips in a stored block. Verify finds it and names its points; the next session heals what is alive. */
+/**
+ * Flips a bit in a stored block. Verify finds it and names its points. The next session heals the
+ * blocks that the live disk still holds.
+ */
 async function bitRot(soak: Soak, vm: SoakVm): Promise<void> {
   if (vm.points.length === 0) return;
   const folder = await folderOf(soak, vm);
@@ -120,7 +123,9 @@ async function heal(soak: Soak, vm: SoakVm): Promise<void> {
   if (newest) await vm.checkPoint(soak, newest);
 }
 
-/** A session that audits all blocks stores what the change map misses; there is nothing that may fail here. */
+/**
+ * A session that audits all blocks stores the blocks that the change map misses. It must not fail.
+ */
 async function auditedSession(soak: Soak, vm: SoakVm): Promise<void> {
   const isUntracked = soak.random.below(2) === 0;
   if (isUntracked) vm.writeUntracked();

@@ -1,9 +1,9 @@
-/** Work in a process of its own, which can be killed. */
+/** Work in a child process that can be killed. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rootFolder } from '../fuzz/target.ts';
 
-/** What `test/helpers/faults/vmProcess.mjs` understands. */
+/** The command that `test/helpers/faults/vmProcess.mjs` reads. */
 export interface ChildWork {
   readonly action: 'backupVms' | 'pruneRepository' | 'synthesizeFull';
   readonly options: object;
@@ -25,7 +25,7 @@ export function startChild(work: ChildWork, env: NodeJS.ProcessEnv = {}): Child 
   return { process: child, closed };
 }
 
-/** As {@link startChild}; the process kills itself at file operation `nth` below `folder`. */
+/** Like {@link startChild}. The process kills itself at file operation `nth` below `folder`. */
 export function startSelfKill(work: ChildWork, folder: string, nth: number): Child {
   const preload = `${rootFolder()}/test/helpers/faults/selfKill.mjs`;
   return startChild(work, {

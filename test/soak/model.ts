@@ -1,4 +1,4 @@
-/** What the soak knows: every VM of the lab, and every byte of every restore point. */
+/** The model of the soak: every VM of the lab, and every byte of every restore point. */
 import { deepStrictEqual, ok } from 'node:assert';
 import { isDeepStrictEqual } from 'node:util';
 import { BackupError } from '../../src/core/errors.ts';
@@ -17,7 +17,7 @@ const MAX_DISKS = 4;
 const GROWTH_BYTES = 300_032;
 const MAX_DISK_BYTES = 6 * BLOCK_BYTES;
 
-/** A restore point as it has to be. */
+/** The expected content of a restore point. */
 export interface KnownPoint {
   readonly pointId: string;
   readonly content: PointContent;
@@ -28,12 +28,12 @@ export class SoakVm {
   readonly vm: LabVm;
   /** Oldest first. */
   points: KnownPoint[] = [];
-  /** Ids of the points that need a stored block which was damaged; they stay so until they go. */
+  /** Ids of points that need a damaged stored block. An id stays until its point is deleted. */
   damaged: ReadonlySet<string> = new Set();
-  /** Stored blocks that were damaged, as `file name/block id`. */
+  /** Damaged stored blocks, as `file name/block id`. */
   readonly rotten = new Set<string>();
   readonly #random: Random;
-  /** What sessions that were cut off may have stored. */
+  /** Possible contents of points that cut-off sessions may have stored. */
   readonly #perhaps: PointContent[] = [];
   #disksMade = 0;
 
@@ -70,7 +70,7 @@ export class SoakVm {
     if (disk.sizeBytes < MAX_DISK_BYTES) disk.resize(disk.sizeBytes + GROWTH_BYTES);
   }
 
-  /** The guest writes, zeroes, or writes again what is there. */
+  /** The guest writes, zeroes, or writes the same data again. */
   write(): void {
     const random = this.#random;
     const disk = this.pickDisk();
@@ -82,7 +82,7 @@ export class SoakVm {
     });
   }
 
-  /** Bytes change behind the back of the change map: only a session that audits everything may come next. */
+  /** Bytes change without an entry in the change map. The next session must audit everything. */
   writeUntracked(): void {
     const disk = this.pickDisk();
     const lengthBytes = Math.min(disk.sizeBytes, 512 * (1 + this.#random.below(64)));
@@ -91,15 +91,17 @@ export class SoakVm {
   }
 
   /**
-   * A session begins that may leave its point without saying so: killed, or with files that fail. Nobody writes
-   * meanwhile, so that the point is what the disks hold now.
+   * Call it before a session that may commit a point without a report: killed, or with failing
+   * files. No guest writes during it, so its point holds the present content of the disks.
    */
   expectPerhaps(): void {
     const digests = this.disks.map((disk): [string, string] => [disk.name, disk.digest()]);
     this.#perhaps.push(Object.fromEntries(digests));
   }
 
-  /** Points that are listed but not known come from sessions that could not say so; their content is looked up. */
+  /**
+   * Listed points that are not known come from sessions that gave no report. Finds their content.
+   */
   async learn(soak: Soak): Promise<readonly string[]> {
     const listed = await pointIdsOf(soak.repository, this.vm.id);
     for (const pointId of listed) {
@@ -113,7 +115,7 @@ export class SoakVm {
   }
 
   async #readUnknown(soak: Soak, pointId: string): Promise<PointContent> {
-    // Nobody can say what a damaged point holds.
+    // The content of a damaged point is not known.
     if (this.damaged.has(pointId)) return {};
     const content = await contentOf(soak.repository, this.vm.id, pointId);
     const isExpected = this.#perhaps.some((one) => isDeepStrictEqual(one, content));
@@ -122,10 +124,11 @@ export class SoakVm {
   }
 
   /**
-   * After a prune: points that had to stay are there, all others that are not there are forgotten.
+   * After a prune: points that had to stay exist. All other missing points are forgotten.
    *
-   * @param mustKeep - picks from all points, oldest first, those that the policy keeps for certain.
-   * @returns how many went.
+   * @param mustKeep - picks the points that the policy certainly keeps. It gets all points, oldest
+   *   first.
+   * @returns the number of deleted points.
    */
   async learnPruned(
     soak: Soak,
@@ -133,7 +136,7 @@ export class SoakVm {
   ): Promise<number> {
     const before = [...this.points];
     const listed = new Set(await this.learn(soak));
-    // Points that are listed only now are newer than all before.
+    // Newly listed points are newer than all others.
     const fresh = this.points.filter((point) => !before.includes(point));
     const all = [...before, ...fresh];
     for (const { pointId } of mustKeep(all)) ok(listed.has(pointId), `point ${pointId} stays`);
@@ -142,9 +145,9 @@ export class SoakVm {
   }
 
   /**
-   * Looks at every stored block of the VM.
+   * Verifies every stored block of the VM.
    *
-   * @returns ids of the damaged points, oldest first; they are known as damaged from now on.
+   * @returns ids of the damaged points, oldest first. From now on they are known as damaged.
    */
   async verify(soak: Soak): Promise<readonly string[]> {
     const options = { repository: soak.repository, vm: this.vm.id, point: 'all', workers: 0 };
@@ -156,14 +159,14 @@ export class SoakVm {
     return found;
   }
 
-  /** Verify finds the damage that is known, no other. */
+  /** Verify finds the known damage and no other. */
   async checkDamage(soak: Soak): Promise<void> {
     const known = this.points.filter(({ pointId }) => this.damaged.has(pointId));
     const ids = known.map(({ pointId }) => pointId);
     deepStrictEqual(await this.verify(soak), ids, 'points that are damaged');
   }
 
-  /** Restores a point and compares it; a damaged one fails as damage does, or is right. */
+  /** Restores a point and compares it. A damaged point fails with a damage error, or is right. */
   async checkPoint(soak: Soak, point: KnownPoint): Promise<void> {
     const restored = await this.#restore(soak, point);
     if (!restored) return;
@@ -188,7 +191,7 @@ export class SoakVm {
     for (const point of this.points) await this.checkPoint(soak, point);
   }
 
-  /** Notes what a session froze. */
+  /** Records the frozen content of a session. */
   remember(lab: PlainLab, report: SessionReport): void {
     const sizeBytes = report.disks.reduce((sum, disk) => sum + disk.sizeBytes, 0);
     const content = lab.frozenContent(this.vm, report);

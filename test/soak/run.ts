@@ -1,4 +1,4 @@
-/** A soak for as long as one likes: `npm run soak -- --minutes N [--seed S]`. */
+/** A soak for a chosen time: `npm run soak -- --minutes N [--seed S]`. */
 import { parseArgs } from 'node:util';
 import { Soak, type SoakFigures } from './soak.ts';
 

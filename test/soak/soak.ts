@@ -1,7 +1,7 @@
 /**
- * A long run over VMs of the lab: edits, sessions, faults, kills, checks and restores drawn at random, against a model
- * that knows every byte of every restore point. Everything follows from the seed but the order in which requests
- * that run at once arrive.
+ * A long test over VMs of the lab: edits, sessions, faults, kills, checks and restores, chosen at
+ * random. A model knows every byte of every restore point. Everything follows from the seed, except
+ * the order in which parallel requests arrive.
  */
 import { deepStrictEqual, ok } from 'node:assert';
 import { rmSync } from 'node:fs';
@@ -20,10 +20,10 @@ import { ACTIONS, type SoakAction } from './actions.ts';
 import { SoakVm } from './model.ts';
 
 const MAX_VMS = 3;
-/** Tickets of the lab outlive a process that a busy machine does not run for seconds. */
+/** Tickets of the lab stay valid when a busy machine stops a process for seconds. */
 const TIME_SCALE = 0.01;
 
-/** What a run has done. */
+/** Counts of one soak. */
 export interface SoakFigures {
   actions: number;
   sessions: number;
@@ -36,13 +36,13 @@ export interface SoakFigures {
   prunes: number;
   pointsPruned: number;
   synthesized: number;
-  /** Stored blocks in which a bit was flipped. */
+  /** Stored blocks with a flipped bit. */
   flips: number;
   blocksHealed: number;
-  /** Restores of damaged points, which fail. */
+  /** Restores of damaged points that failed, as they must. */
   damagedRefused: number;
   audits: number;
-  /** Disks whose change map an audit found wrong. */
+  /** Disks with a change map that an audit found wrong. */
   auditsFound: number;
   pointsRestored: number;
   vmsRestored: number;
@@ -51,7 +51,7 @@ export interface SoakFigures {
 
 export interface SoakLimits {
   readonly seed: number;
-  /** Stops after the first action that ends later. */
+  /** Stops after the first action that ends later than this. */
   readonly untilMs: number;
   readonly maxActions: number;
 }
@@ -78,7 +78,7 @@ export class Soak {
     vmsRestored: 0,
     bytesCompared: 0,
   };
-  /** What was done, a line each. */
+  /** The actions so far, one line each. */
   readonly log: string[] = [];
   readonly folder: string;
   readonly lab: PlainLab;
@@ -117,7 +117,7 @@ export class Soak {
     this.log.push(`${this.figures.actions}: ${text}`);
   }
 
-  /** Runs actions until a limit is reached; throws when something does not hold. */
+  /** Executes actions until a limit is reached. Throws when a check fails. */
   async run(limits: SoakLimits): Promise<void> {
     const { figures } = this;
     while (figures.actions < limits.maxActions && performance.now() < limits.untilMs) {
@@ -131,14 +131,14 @@ export class Soak {
     await this.#finish();
   }
 
-  /** The folder stays after a failure, to be looked at. */
+  /** After a failure the folder stays, so that it can be examined. */
   async close(keepFolder: boolean): Promise<void> {
     this.#files.uninstall();
     await this.lab.close();
     if (!keepFolder) rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** Runs a session; what it ends with is typed, and when it commits, the model knows what it froze. */
+  /** Executes a session. An error has a type. After a commit the model gets the frozen content. */
   async session(
     vm: SoakVm,
     options: Partial<BackupVmsOptions> = {},
@@ -156,7 +156,10 @@ export class Soak {
     return report;
   }
 
-  /** A session without faults: it commits, leaves one checkpoint on the engine, and its point needs nothing damaged. */
+  /**
+   * A session without faults commits, leaves one checkpoint on the engine, and its point is
+   * undamaged.
+   */
   async cleanSession(vm: SoakVm, options: Partial<BackupVmsOptions> = {}): Promise<SessionReport> {
     const report = await this.session(vm, options);
     ok(report, 'a session without faults commits');
@@ -167,7 +170,7 @@ export class Soak {
     return report;
   }
 
-  /** What comes of work that may fail, with a type; undefined when it did. */
+  /** The result of work that may fail with a typed error. Undefined when it failed. */
   async typed<T>(work: () => Promise<T>): Promise<T | undefined> {
     try {
       return await work();
@@ -179,7 +182,7 @@ export class Soak {
     }
   }
 
-  /** A session while requests go wrong and the guest writes. */
+  /** A session during faults of requests and writes of the guest. */
   async faultySession(vm: SoakVm): Promise<void> {
     const { faults } = this.lab.lab;
     const during = faults.add(
@@ -200,7 +203,7 @@ export class Soak {
     }
   }
 
-  /** Work while a file operation goes wrong. */
+  /** Work during a fault of a file operation. */
   async withFileFault(operations: number, work: () => Promise<unknown>): Promise<void> {
     const fault = FILE_FAULTS[this.random.below(FILE_FAULTS.length)] ?? 'EIO';
     const nth = 1 + this.random.below(operations);
@@ -223,7 +226,7 @@ export class Soak {
     throw new Error('no action');
   }
 
-  /** At the end everything is looked at: each point of each VM, each block, the engine. */
+  /** At the end everything is checked: each point of each VM, each block, the engine. */
   async #finish(): Promise<void> {
     for (const vm of this.vms) {
       this.note(`last session ${vm.vm.name}`);

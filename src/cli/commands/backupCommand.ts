@@ -1,4 +1,4 @@
-/** `backup`: the VMs of an engine, or local images. */
+/** `backup`: VMs of an engine, or local images. */
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import { backupImages } from '../../sessions/backup/backupImages.ts';
@@ -6,16 +6,16 @@ import type { JobReport } from '../../sessions/backup/backupVms.ts';
 import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
 import {
   collect,
-  CommandContext,
   type CommonFlags,
   parseCount,
   parsePercent,
   parseSize,
   withCommonFlags,
   workersOption,
-} from '../context.ts';
+} from '../commonFlags.ts';
+import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { formatJob, formatSession } from '../output/output.ts';
+import { formatJob, formatSession } from '../output/sessionOutput.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 const MINUTE_MS = 60_000;
@@ -43,13 +43,13 @@ function misuse(message: string, hint: string): UsageError {
   return new UsageError('USAGE_INVALID_OPTION', message, { hint });
 }
 
-async function runImages(
+async function backUpImages(
   flags: BackupFlags,
   context: CommandContext,
   line: ProgressLine,
 ): Promise<number> {
   const { image: images = [], name, vm } = flags;
-  if (vm) throw misuse('--vm and --image exclude each other', 'run one command for each');
+  if (vm) throw misuse('--vm and --image exclude each other', 'use one command for each');
   if (name === undefined) {
     throw misuse('--name is missing', 'an image needs the name of its VM: --name NAME');
   }
@@ -70,7 +70,7 @@ async function runImages(
   return context.exitCode(flags.strict ?? false);
 }
 
-async function runVms(
+async function backUpVms(
   flags: BackupFlags,
   context: CommandContext,
   line: ProgressLine,
@@ -104,7 +104,7 @@ async function runVms(
   return exitCodeOfJob(report, context.exitCode(flags.strict ?? false));
 }
 
-/** Some VMs failed: done with problems; all failed: failed. */
+/** Exit code 3 when some VMs failed, 1 when all failed. */
 function exitCodeOfJob(report: JobReport, exitCode: number): number {
   if (report.failures.length === 0) return exitCode;
   return report.sessions.length === 0 ? EXIT_CODES.failed : EXIT_CODES.doneWithProblems;
@@ -114,53 +114,57 @@ function withSourceFlags(command: Command): Command {
   return withEngineFlags(withCommonFlags(command))
     .description('back up VMs of an engine, or raw images: first a full, then increments')
     .option('--vm <name>', 'VM by name or id; may be repeated', collect)
-    .option('--image <file...>', 'raw image or block device instead; several are several disks')
+    .option('--image <file...>', 'raw image or block device instead of --vm; each file is one disk')
     .option('--name <name>', 'with --image: name of the VM in the repository')
-    .requiredOption('--repo <dir>', 'repository; made when the folder is new or empty')
+    .requiredOption('--repo <dir>', 'repository; a new or empty folder becomes one')
     .addOption(
-      new Option('--mode <mode>', 'what to make')
+      new Option('--mode <mode>', 'kind of restore point')
         .choices(['auto', 'full', 'incremental'])
         .default('auto'),
     )
     .option('--disk <id>', 'with --vm: only this disk, by id or name; may be repeated', collect)
-    .option('--exclude-disk <id>', 'with --vm: all but this disk; may be repeated', collect);
+    .option(
+      '--exclude-disk <id>',
+      'with --vm: all disks except this one; may be repeated',
+      collect,
+    );
 }
 
 export function addBackup(program: Command, done: (exitCode: number) => void): void {
   withSourceFlags(program.command('backup'))
     .option(
       '--block-size <size>',
-      'of a full: 256KiB to 8MiB (default: 1MiB)',
+      'block size of a full: 256KiB to 8MiB (default: 1MiB)',
       parseSize('--block-size'),
     )
     .addOption(workersOption())
     .option(
       '--connections <n>',
-      'data requests at once per disk, 1 to 8 (default: 4)',
+      'data requests at the same time per disk, 1 to 8 (default: 4)',
       parseCount('--connections'),
     )
     .option(
       '--parallel-vms <n>',
-      'sessions at once with several --vm (default: 2)',
+      'sessions at the same time with several --vm (default: 2)',
       parseCount('--parallel-vms'),
     )
     .option(
       '--wait <minutes>',
-      'how long a VM that is busy or on the move is waited for (default: 15)',
+      'how long to wait for a VM that is busy or moving (default: 15)',
       parseCount('--wait'),
     )
     .option('--require-consistency', 'fail when the guest cannot be frozen (live backups only)')
     .option('--partial-reads', 'with --vm: read only the changed bytes of a block from the engine')
     .option(
       '--audit <percent>',
-      'with --vm: read this part of the blocks called unchanged, and compare it',
+      'with --vm: read and compare this part of the blocks that the engine calls unchanged',
       parsePercent('--audit'),
     )
-    .option('--strict', 'warnings end with exit code 3, a missing native codec is an error')
+    .option('--strict', 'warnings give exit code 3; a missing native codec is an error')
     .action(async (flags: BackupFlags) => {
       const context = new CommandContext(flags);
       const line = createProgressLine('backup', context.isJson);
-      const work = flags.image ? runImages : runVms;
-      done(await context.run(() => work(flags, context, line).finally(() => line.stop())));
+      const work = flags.image ? backUpImages : backUpVms;
+      done(await context.execute(() => work(flags, context, line).finally(() => line.stop())));
     });
 }

@@ -1,17 +1,12 @@
-/** Commands that manage chains: prune, synthesize. */
+/** Commands that change chains: prune, synthesize. */
 import type { Command } from 'commander';
 import { type CalendarSpan, parseSpan } from '../../core/calendarSpan.ts';
 import { EXIT_CODES } from '../../core/errors.ts';
-import { pruneRepository, type PruneReport } from '../../sessions/retention/pruneRepository.ts';
+import type { PruneReport } from '../../sessions/retention/pruneReport.ts';
+import { pruneRepository } from '../../sessions/retention/pruneRepository.ts';
 import { synthesizeFull } from '../../sessions/retention/synthesizeFull.ts';
-import {
-  CommandContext,
-  type CommonFlags,
-  parseCount,
-  throwFirst,
-  withCommonFlags,
-  workersOption,
-} from '../context.ts';
+import { type CommonFlags, parseCount, withCommonFlags, workersOption } from '../commonFlags.ts';
+import { CommandContext, throwFirst } from '../context.ts';
 import { createProgressLine } from '../output/progress.ts';
 import { formatPrune, formatSynthesize } from '../output/pruneOutput.ts';
 
@@ -30,14 +25,14 @@ interface PruneFlags extends CommonFlags {
   readonly workers?: number;
 }
 
-/** When every VM failed, the command fails as the first of them did. */
+/** Exit code 3 when some VMs failed. When all failed, throws the failure of the first one. */
 function exitCodeOfPrune(report: PruneReport, exitCode: number): number {
   const failures = report.vms.flatMap((vm) => (vm.failure ? [vm.failure] : []));
   if (failures.length === report.vms.length) throwFirst(failures);
   return failures.length > 0 ? EXIT_CODES.doneWithProblems : exitCode;
 }
 
-async function runPrune(flags: PruneFlags, context: CommandContext): Promise<number> {
+async function prune(flags: PruneFlags, context: CommandContext): Promise<number> {
   const line = createProgressLine('merge', context.isJson);
   const report = await pruneRepository({
     repository: flags.repo,
@@ -79,7 +74,7 @@ function withKeepFlags(command: Command): Command {
   }
   return command.option(
     '--keep-within <span>',
-    'keep points younger than this before the newest one, such as 1y5m7d2h',
+    'keep points younger than this, counted back from the newest one: for example 1y5m7d2h',
     (text: string) => parseSpan(text, '--keep-within'),
   );
 }
@@ -95,7 +90,7 @@ export function addPrune(program: Command, done: Done): void {
     .addOption(workersOption())
     .action(async (flags: PruneFlags) => {
       const context = new CommandContext(flags);
-      done(await context.run(() => runPrune(flags, context)));
+      done(await context.execute(() => prune(flags, context)));
     });
 }
 
@@ -114,7 +109,7 @@ export function addSynthesize(program: Command, done: Done): void {
     .action(async (flags: SynthesizeFlags) => {
       const context = new CommandContext(flags);
       const line = createProgressLine('synthesize', context.isJson);
-      const exitCode = await context.run(async () => {
+      const exitCode = await context.execute(async () => {
         const report = await synthesizeFull({
           repository: flags.repo,
           vm: flags.vm,

@@ -1,6 +1,6 @@
 /**
- * The demo: a simulated engine, a VM whose disks hold real files, and the life of its backups. It fails when
- * anything that is restored differs from what the guest had.
+ * The demo: backs up and restores a VM with real files on a simulated engine. It fails when
+ * restored data differs from the data of the guest.
  */
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { createReadStream } from 'node:fs';
@@ -18,13 +18,14 @@ import { verifyRepository, type VerifyReport } from '../../sessions/verify/verif
 import { PACKAGE_FOLDER } from '../packageFolder.ts';
 import type { CommandContext } from '../context.ts';
 import { loadLab } from './labPackage.ts';
-import { formatSession, formatTable } from '../output/output.ts';
+import { formatSession } from '../output/sessionOutput.ts';
+import { formatTable } from '../output/table.ts';
 
 const DISK_BYTES = 512 * MIB;
 const SYSTEM_FILL_BYTES = 96 * MIB;
 const DATA_FILL_BYTES = 32 * MIB;
 const FILE_ALIGN_BYTES = 4096;
-/** Waits of the simulated engine and of its client, against those of a real one. */
+/** Factor for all waits of the simulated engine and its client. A real engine has 1. */
 const TIME_SCALE = 0.02;
 
 async function* realFiles(folder: string): AsyncGenerator<string> {
@@ -35,7 +36,7 @@ async function* realFiles(folder: string): AsyncGenerator<string> {
   }
 }
 
-/** Copies a file onto a disk; returns the offset behind it. */
+/** Copies a file to the disk at `range.at`, and moves `range.at` to the aligned end of the file. */
 async function copyInto(
   disk: LabDisk,
   file: string,
@@ -50,7 +51,7 @@ async function copyInto(
   range.at = roundUp(range.at, FILE_ALIGN_BYTES);
 }
 
-/** Fills a disk with the files of this installation, then with Node.js itself. */
+/** Fills a disk with files of this installation, then with the Node.js binary. */
 async function fill(disk: LabDisk, fillBytes: number): Promise<void> {
   const range = { at: MIB, end: MIB + fillBytes };
   const installation = fileURLToPath(PACKAGE_FOLDER);
@@ -61,7 +62,7 @@ async function fill(disk: LabDisk, fillBytes: number): Promise<void> {
   while (range.at < range.end) await copyInto(disk, process.execPath, range);
 }
 
-/** What a guest does between two backups: small writes, some of them into holes, and a discard. */
+/** Changes of a guest between two backups: small writes, also into holes, and a discard. */
 function guestWrites(vm: LabVm, round: number): void {
   const text = Buffer.from(`written by the guest in round ${round}\n`);
   for (const offset of [3 * MIB + 17, 77 * MIB, (200 + round) * MIB]) {
@@ -102,12 +103,12 @@ class Demo {
     this.#context = context;
   }
 
-  async run(): Promise<number> {
+  async play(): Promise<number> {
     const vm = this.#vm;
     this.#say('1. a VM with a qcow2 disk "system" and a RAW disk "data", filled with real files');
     await fill(vm.disk('system'), SYSTEM_FILL_BYTES);
     await fill(vm.disk('data'), DATA_FILL_BYTES);
-    this.#say('2. full backup; the guest goes on writing while it runs');
+    this.#say('2. full backup; the guest continues to write meanwhile');
     const full = await this.#backup(() => guestWrites(vm, 1));
     this.#say('3. increment: "system" by its change map, "data" has none and is compared');
     guestWrites(vm, 2);
@@ -140,7 +141,7 @@ class Demo {
     return { url, username, password, caPem, timings: scaleTimings(TIME_SCALE) };
   }
 
-  /** @param meanwhile - called when the first byte of the session is read. */
+  /** @param meanwhile - called when the session reads its first byte. */
   async #backup(meanwhile: () => void): Promise<SessionReport> {
     const path = /\/images\/[^/]+$/;
     const fault = this.#lab.faults.add(
@@ -206,8 +207,8 @@ class Demo {
   }
 }
 
-/** Runs the demo on a simulated engine in this process. */
-export async function runDemo(context: CommandContext): Promise<number> {
+/** Plays the demo on a simulated engine in this process. @returns the exit code. */
+export async function playDemo(context: CommandContext): Promise<number> {
   const labPackage = await loadLab();
   const folder = await mkdtemp(path.join(tmpdir(), 'ovirt-cbt-demo-'));
   try {
@@ -219,7 +220,7 @@ export async function runDemo(context: CommandContext): Promise<number> {
         { name: 'data', sizeBytes: DISK_BYTES / 4, format: 'raw' },
       ],
     });
-    return await new Demo(lab, vm, path.join(folder, 'repository'), context).run();
+    return await new Demo(lab, vm, path.join(folder, 'repository'), context).play();
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

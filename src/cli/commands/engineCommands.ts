@@ -1,16 +1,11 @@
-/** Commands around an engine: preflight, cleanup, and the simulated engine to try them on. */
+/** Commands for an engine: preflight, cleanup, and the simulated engine. */
 import { type Command, Option } from 'commander';
 import { EXIT_CODES } from '../../core/errors.ts';
 import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
-import {
-  collect,
-  CommandContext,
-  type CommonFlags,
-  parseCount,
-  withCommonFlags,
-} from '../context.ts';
+import { collect, type CommonFlags, parseCount, withCommonFlags } from '../commonFlags.ts';
+import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { formatCleanup, formatPreflight } from '../output/output.ts';
+import { formatCleanup, formatPreflight } from '../output/engineOutput.ts';
 
 type Done = (exitCode: number) => void;
 
@@ -28,15 +23,15 @@ export function addPreflight(program: Command, done: Done): void {
     .requiredOption('--vm <name>', 'VM by name or id')
     .requiredOption('--repo <dir>', 'repository; may be new')
     .addOption(
-      new Option('--mode <mode>', 'of the session that is looked at')
+      new Option('--mode <mode>', 'mode of the planned session')
         .choices(['auto', 'full', 'incremental'])
         .default('auto'),
     )
     .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)
-    .option('--exclude-disk <id>', 'all but this disk; may be repeated', collect)
+    .option('--exclude-disk <id>', 'all disks except this one; may be repeated', collect)
     .action(async (flags: PreflightFlags) => {
       const context = new CommandContext(flags);
-      const exitCode = await context.run(async () => {
+      const exitCode = await context.execute(async () => {
         const { preflightVm } = await import('../../sessions/backup/vm/preflightVm.ts');
         const report = await preflightVm({
           engine: await readEngineSettings(flags),
@@ -63,12 +58,12 @@ interface CleanupFlags extends CommonFlags, EngineFlags {
 
 export function addCleanup(program: Command, done: Done): void {
   withEngineFlags(withCommonFlags(program.command('cleanup')))
-    .description('end and remove what stopped sessions and restores of a VM left')
+    .description('clean up after stopped sessions and restores of a VM')
     .requiredOption('--vm <name>', 'VM by name or id, as in the repository')
     .requiredOption('--repo <dir>', 'repository')
     .action(async (flags: CleanupFlags) => {
       const context = new CommandContext(flags);
-      const exitCode = await context.run(async () => {
+      const exitCode = await context.execute(async () => {
         const { cleanupVm } = await import('../../sessions/cleanup/cleanupVm.ts');
         const report = await cleanupVm({
           engine: await readEngineSettings(flags),
@@ -88,11 +83,11 @@ export function addCleanup(program: Command, done: Done): void {
 
 export function addLab(program: Command, done: Done): void {
   withCommonFlags(program.command('lab'))
-    .description('run a simulated engine with sample VMs until Ctrl-C')
+    .description('start a simulated engine with sample VMs; Ctrl-C ends it')
     .option('--port <n>', 'port of the engine on 127.0.0.1 (default: any)', parseCount('--port'))
     .action(async (flags: CommonFlags & { readonly port?: number }) => {
       const context = new CommandContext(flags);
-      const { runLab } = await import('./lab.ts');
-      done(await context.run(() => runLab(context, flags.port)));
+      const { serveLab } = await import('./lab.ts');
+      done(await context.execute(() => serveLab(context, flags.port)));
     });
 }

@@ -1,4 +1,7 @@
-/** `lab`: the simulated engine as a process, with its secrets in a private folder. */
+/**
+ * `lab`: the simulated engine as a process. Its password and CA certificate are in a private
+ * folder.
+ */
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,11 +10,11 @@ import { EXIT_CODES } from '../../core/errors.ts';
 import { loadLab, startLab } from './labPackage.ts';
 import type { CommandContext } from '../context.ts';
 
-/** Fast, but slow enough to watch. */
+/** Factor for the waits of the engine: fast, but slow enough to watch. */
 const TIME_SCALE = 0.05;
 
-/** Runs until the command is stopped, which is its regular end. */
-export async function runLab(context: CommandContext, port: number | undefined): Promise<number> {
+/** Serves the engine until the command is stopped, which is its regular end. */
+export async function serveLab(context: CommandContext, port: number | undefined): Promise<number> {
   const labPackage = await loadLab();
   const folder = await mkdtemp(path.join(tmpdir(), 'ovirt-cbt-lab-'));
   try {

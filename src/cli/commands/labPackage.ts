@@ -1,10 +1,10 @@
-/** The simulated engine is a package of its own: `ovirt-cbt-lab`. */
+/** Loads the package `ovirt-cbt-lab`, which holds the simulated engine. */
 import type { Lab, LabOptions } from 'ovirt-cbt-lab';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 
 type LabPackage = typeof import('ovirt-cbt-lab');
 
-/** @throws {@link UsageError} `TOOL_MISSING` where the package is not installed */
+/** @throws {@link UsageError} `TOOL_MISSING` when the package is not installed */
 export async function loadLab(): Promise<LabPackage> {
   try {
     return await import('ovirt-cbt-lab');
@@ -17,11 +17,7 @@ export async function loadLab(): Promise<LabPackage> {
   }
 }
 
-/**
- * Starts the simulated engine.
- *
- * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a port that cannot be used
- */
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for a port that cannot be used */
 export async function startLab(lab: LabPackage, options: LabOptions): Promise<Lab> {
   try {
     return await lab.startLab(options);

@@ -1,26 +1,21 @@
-/** Commands over a repository alone: list, verify, rescan, inspect. */
+/** Commands that need only a repository: list, verify, rescan, inspect. */
 import type { Command } from 'commander';
 import { EXIT_CODES, IntegrityError } from '../../core/errors.ts';
 import { inspectContainer } from '../../sessions/inspect/inspectContainer.ts';
 import { listRepository } from '../../sessions/inspect/listRepository.ts';
 import { rescanRepository } from '../../sessions/cleanup/rescanRepository.ts';
 import { type VerifyReport, verifyRepository } from '../../sessions/verify/verifyRepository.ts';
-import {
-  CommandContext,
-  type CommonFlags,
-  parsePercent,
-  throwFirst,
-  withCommonFlags,
-  workersOption,
-} from '../context.ts';
-import { formatInspect, formatList, formatRescan } from '../output/output.ts';
+import { type CommonFlags, parsePercent, withCommonFlags, workersOption } from '../commonFlags.ts';
+import { CommandContext, throwFirst } from '../context.ts';
+import { formatInspect } from '../output/inspectOutput.ts';
+import { formatList, formatRescan } from '../output/listOutput.ts';
 import { formatVerify } from '../output/verifyOutput.ts';
 
 type Done = (exitCode: number) => void;
 
 function damageFound(what: string): IntegrityError {
   return new IntegrityError('INTEGRITY_DAMAGE_FOUND', what, {
-    hint: 'keep the file, restore it from a copy if there is one; restore points that do not need it are sound',
+    hint: 'do not delete the file; restore it from a copy if there is one; restore points that do not need it are good',
   });
 }
 
@@ -45,11 +40,11 @@ export function addVerify(program: Command, done: Done): void {
     .option('--vm <name>', 'VM name or id (default: every VM)')
     .option('--point <id>', 'restore point: id, its beginning, latest or all', 'latest')
     .option('--sample <percent>', 'part of the stored blocks to read', parsePercent('--sample'), 1)
-    .option('--resume', 'go on with a run that was interrupted')
+    .option('--resume', 'continue a verify that was interrupted')
     .addOption(workersOption())
     .action(async (flags: VerifyFlags) => {
       const context = new CommandContext(flags);
-      const exitCode = await context.run(async () => {
+      const exitCode = await context.execute(async () => {
         const report = await verifyRepository({
           repository: flags.repo,
           vm: flags.vm,
@@ -76,7 +71,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
     .option('--vm <name>', 'VM name or id (default: every VM)')
     .action(async (flags: CommonFlags & { repo: string; vm?: string }) => {
       const context = new CommandContext(flags);
-      const exitCode = await context.run(async () => {
+      const exitCode = await context.execute(async () => {
         const report = await listRepository(flags.repo, flags.vm);
         context.print(report, formatList(report));
         throwFirst(report.failures);
@@ -89,7 +84,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
     .requiredOption('--repo <dir>', 'repository')
     .action(async (flags: CommonFlags & { repo: string }) => {
       const context = new CommandContext(flags);
-      const exitCode = await context.run(async () => {
+      const exitCode = await context.execute(async () => {
         const report = await rescanRepository(flags.repo);
         context.print(report, formatRescan(report));
         const leftOut = report.vms.some((vm) => vm.leftOut.length > 0);
@@ -105,7 +100,7 @@ export function addInspect(program: Command, done: Done): void {
     .argument('<file>', 'container')
     .action(async (file: string, flags: CommonFlags) => {
       const context = new CommandContext(flags);
-      const exitCode = await context.run(async () => {
+      const exitCode = await context.execute(async () => {
         const report = await inspectContainer(file);
         context.print(report, formatInspect(report));
         if (report.problems.length > 0) throw damageFound(`${file}: ${report.problems[0]}`);

@@ -6,14 +6,14 @@ import { restoreImages } from '../../sessions/restore/restoreImages.ts';
 import type { TargetFormat } from '../../sessions/restore/targetDisk.ts';
 import {
   collect,
-  CommandContext,
   type CommonFlags,
   parseCount,
   withCommonFlags,
   workersOption,
-} from '../context.ts';
+} from '../commonFlags.ts';
+import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { formatRestore, formatRestoreVm } from '../output/output.ts';
+import { formatRestore, formatRestoreVm } from '../output/restoreOutput.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 interface RestoreFlags extends CommonFlags, EngineFlags {
@@ -36,7 +36,7 @@ function missing(option: string, why: string): UsageError {
   return new UsageError('USAGE_INVALID_OPTION', `${option} is missing`, { hint: why });
 }
 
-async function runImages(
+async function restoreToImages(
   flags: RestoreFlags,
   context: CommandContext,
   line: ProgressLine,
@@ -61,13 +61,13 @@ async function runImages(
   return context.exitCode(false);
 }
 
-async function runVm(
+async function restoreToEngine(
   flags: RestoreFlags,
   context: CommandContext,
   line: ProgressLine,
 ): Promise<number> {
   const { asVm, storageDomain, output } = flags;
-  if (asVm === undefined) throw missing('--as-vm', 'name the VM that is to be made');
+  if (asVm === undefined) throw missing('--as-vm', 'give the name of the new VM');
   if (storageDomain === undefined) {
     throw missing('--storage-domain', 'name the storage domain for the disks');
   }
@@ -117,7 +117,10 @@ export function addRestore(program: Command, done: (exitCode: number) => void): 
   withTargetFlags(program.command('restore'))
     .option('--to-engine', 'make a new VM on the engine')
     .option('--as-vm <name>', 'with --to-engine: name of the new VM')
-    .option('--storage-domain <name>', 'with --to-engine: where its disks go, by name or id')
+    .option(
+      '--storage-domain <name>',
+      'with --to-engine: storage domain of its disks, by name or id',
+    )
     .option('--cluster <name>', 'with --to-engine: its cluster (default: the only one)')
     .addOption(
       new Option('--disk-format <format>', 'with --to-engine: format of its disks')
@@ -127,13 +130,13 @@ export function addRestore(program: Command, done: (exitCode: number) => void): 
     .addOption(workersOption())
     .option(
       '--connections <n>',
-      'with --to-engine: data requests at once per disk (default: 4)',
+      'with --to-engine: data requests at the same time per disk (default: 4)',
       parseCount('--connections'),
     )
     .action(async (flags: RestoreFlags) => {
       const context = new CommandContext(flags);
       const line = createProgressLine('restore', context.isJson);
-      const work = flags.toEngine ? runVm : runImages;
-      done(await context.run(() => work(flags, context, line).finally(() => line.stop())));
+      const work = flags.toEngine ? restoreToEngine : restoreToImages;
+      done(await context.execute(() => work(flags, context, line).finally(() => line.stop())));
     });
 }

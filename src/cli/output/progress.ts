@@ -1,4 +1,7 @@
-/** The progress line on a terminal: share done, rate over bytes read, time left. Nothing without a TTY. */
+/**
+ * Progress line on a terminal: share done, read rate, time left. Without a terminal there is no
+ * line.
+ */
 import { Presets, SingleBar } from 'cli-progress';
 import { formatBytes, formatDuration } from '../../core/units.ts';
 import type { DiskProgress } from '../../sessions/shared/progress.ts';
@@ -55,7 +58,7 @@ class TerminalLine implements ProgressLine {
   }
 }
 
-/** A live line for a terminal that is not asked for JSON. */
+/** A progress line; it does nothing with --json or without a terminal. */
 export function createProgressLine(verb: string, isJson: boolean): ProgressLine {
   return !isJson && process.stderr.isTTY ? new TerminalLine(verb) : noLine;
 }

@@ -1,12 +1,8 @@
-/** Tables of the commands that manage chains. */
+/** Output of the commands that change chains: prune, synthesize. */
 import { formatBytes } from '../../core/units.ts';
-import type {
-  PrunedPoint,
-  PrunedVm,
-  PruneReport,
-} from '../../sessions/retention/pruneRepository.ts';
+import type { PrunedPoint, PrunedVm, PruneReport } from '../../sessions/retention/pruneReport.ts';
 import type { SynthesizeReport } from '../../sessions/retention/synthesizeFull.ts';
-import { formatTable } from './output.ts';
+import { type Column, formatRows } from './table.ts';
 
 function actionOf(point: PrunedPoint, points: readonly PrunedPoint[]): string {
   if (point.action === 'keep') return `kept: ${point.keptBecause.join(', ')}`;
@@ -16,21 +12,13 @@ function actionOf(point: PrunedPoint, points: readonly PrunedPoint[]): string {
 }
 
 function formatVm(vm: PrunedVm, dryRun: boolean): string {
-  const rows = vm.points.map((point) => [
-    String(point.number),
-    point.type,
-    point.createdAt,
-    point.pointId,
-    formatBytes(point.fileBytes),
-    actionOf(point, vm.points),
-  ]);
-  const header = [
-    'no.',
-    'type',
-    'created',
-    'restore point',
-    'file size',
-    dryRun ? 'would be' : 'plan',
+  const columns: readonly Column<PrunedPoint>[] = [
+    ['no.', (point) => String(point.number)],
+    ['type', (point) => point.type],
+    ['created', (point) => point.createdAt],
+    ['restore point', (point) => point.pointId],
+    ['file size', (point) => formatBytes(point.fileBytes)],
+    [dryRun ? 'would be' : 'plan', (point) => actionOf(point, vm.points)],
   ];
   const [deleted, written, freed] = [
     vm.deletedBytes,
@@ -40,7 +28,7 @@ function formatVm(vm: PrunedVm, dryRun: boolean): string {
   const { failure } = vm;
   return [
     `${vm.vmName} (${vm.vmId})`,
-    vm.points.length === 0 ? 'no restore point' : formatTable(header, rows),
+    vm.points.length === 0 ? 'no restore point' : formatRows(columns, vm.points),
     dryRun
       ? `would delete ${deleted}, write about ${written}, free about ${freed}`
       : `deleted ${deleted}, wrote ${written}, freed ${freed}`,

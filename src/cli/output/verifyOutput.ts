@@ -1,12 +1,12 @@
-/** What `verify` prints for people. */
-import { formatBytes, formatDuration } from '../../core/units.ts';
+/** Output of verify: files, findings, damaged restore points. */
+import { formatBytes } from '../../core/units.ts';
+import type { VerifiedFile } from '../../sessions/verify/verifyReport.ts';
 import type { VerifyReport } from '../../sessions/verify/verifyRepository.ts';
-import { formatTable } from './output.ts';
+import { type Column, formatRows, formatSeconds } from './table.ts';
 
 type Found = VerifyReport['damage'][number];
 
-const MS = 1000;
-/** Findings that are printed; `--json` has more of them. */
+/** Most findings that are printed. `--json` has up to 1000. */
 const MAX_PRINTED = 50;
 
 function nameOf(report: VerifyReport): (pointId: string) => string {
@@ -21,7 +21,7 @@ function joined(pointIds: readonly string[], name: (pointId: string) => string):
   return pointIds.length === 0 ? 'none' : pointIds.map(name).join(', ');
 }
 
-/** A finding, and where a damaged stored block is needed. */
+/** Lines for one finding: code and message, and the places that need a damaged stored block. */
 function damageLines(found: Found, name: (pointId: string) => string): string[] {
   const { code, message, uses, useCount = 0, healedFrom, affectedPointIds } = found;
   if (!uses) {
@@ -45,7 +45,7 @@ function damageLines(found: Found, name: (pointId: string) => string): string[] 
 
 function summary(report: VerifyReport): string {
   const { files, damageCount, points, outcome } = report;
-  const time = formatDuration(report.durationSeconds * MS);
+  const time = formatSeconds(report.durationSeconds);
   const found = damageCount === 0 ? 'no damage' : `${damageCount} findings`;
   const isSpared = damageCount > 0 && outcome === 'ok';
   const spared = isSpared ? '; the restore points that were asked for do not need it' : '';
@@ -54,23 +54,28 @@ function summary(report: VerifyReport): string {
   return `${files.length} files verified in ${time}: ${found}${harmed}${spared}`;
 }
 
+function resultOf({ damageCount, isResumed }: VerifiedFile): string {
+  const found = damageCount === 0 ? 'ok' : `${damageCount} damaged`;
+  return isResumed ? `${found} (before)` : found;
+}
+
+const FILE_COLUMNS: readonly Column<VerifiedFile>[] = [
+  ['vm', (file) => file.vmName],
+  ['no.', (file) => String(file.pointNumber)],
+  ['file', (file) => file.fileName],
+  ['blocks checked', (file) => String(file.checkedBlocks)],
+  ['left out', (file) => String(file.skippedBlocks)],
+  ['plain bytes', (file) => formatBytes(file.plainBytes)],
+  ['result', resultOf],
+];
+
 export function formatVerify(report: VerifyReport): string {
-  const rows = report.files.map((file) => [
-    file.vmName,
-    String(file.pointNumber),
-    file.fileName,
-    String(file.checkedBlocks),
-    String(file.skippedBlocks),
-    formatBytes(file.plainBytes),
-    `${file.damageCount === 0 ? 'ok' : `${file.damageCount} damaged`}${file.isResumed ? ' (before)' : ''}`,
-  ]);
-  const header = ['vm', 'no.', 'file', 'blocks checked', 'left out', 'plain bytes', 'result'];
   const name = nameOf(report);
   const printed = report.damage.slice(0, MAX_PRINTED);
   const left = report.damageCount - printed.length;
   const damaged = report.points.filter((point) => point.isDamaged);
   return [
-    formatTable(header, rows),
+    formatRows(FILE_COLUMNS, report.files),
     ...printed.flatMap((found) => damageLines(found, name)),
     ...(left > 0 ? [`and ${left} more findings; --json lists up to 1000`] : []),
     ...damaged.map(

@@ -1,30 +1,34 @@
 /**
- * Which places of which restore points need damaged stored blocks. Containers are followed parents first, so
- * that a block which a later point holds anew is needed no longer. Cost: the references of every container
- * from the first damaged one on. Memory: one entry per damaged place; points without a change share it.
+ * Finds the places of restore points that need damaged stored blocks. Containers are followed
+ * parents first: a later point that stores a block again no longer needs the damaged one. Time: one
+ * pass over the references of each container from the first damaged one on. Memory: one entry per
+ * damaged place. Points without a change share the map of their parent.
  */
 import { BackupError } from '../../core/errors.ts';
 import { blockCountOf } from '../../core/units.ts';
 import { PointReader } from '../pointReader.ts';
 import type { DiskPoint, RestorePoint } from '../restorePoint.ts';
 
-/** A damaged stored block; one object per block, so that it can be a key. */
+/** A damaged stored block. There is one object per block, so that it can be a map key. */
 export interface DamagedRef {
   readonly fileName: string;
   readonly blockId: number;
 }
 
-/** By file name: ids of the stored blocks that are damaged. */
+/** Ids of damaged stored blocks, by file name. */
 export type DamagedIds = ReadonlyMap<string, Iterable<number>>;
 
-/** By block index of a disk. */
+/** Damaged stored blocks, by block index of a disk. */
 export type DamagedPlaces = ReadonlyMap<number, DamagedRef>;
 
-/** What is damaged at one restore point. */
+/** Damage of one restore point. */
 export interface PointDamage {
-  /** By disk id; disks without damage are left out. */
+  /** By disk id. Disks without damage are left out. */
   readonly disks: ReadonlyMap<string, DamagedPlaces>;
-  /** Other items of the point's own container, such as its configuration and fingerprint indexes. */
+  /**
+   * Damaged items of the point's own container that are not disks: configuration, fingerprint
+   * indexes.
+   */
   readonly items: readonly { readonly name: string; readonly ref: DamagedRef }[];
 }
 
@@ -43,20 +47,20 @@ export class DamageTrace {
     }
   }
 
-  /** What was found of a point that was followed; no damage for others. */
+  /** Damage of a point that was followed. Other points have no damage here. */
   get(pointId: string): PointDamage {
     return this.#points.get(pointId) ?? NO_DAMAGE;
   }
 
-  /** Whether the container of a point has to be followed to know what is damaged there. */
+  /** True when the container of the point must be followed to find its damage. */
   concerns(point: RestorePoint): boolean {
     return this.#refs.has(point.fileName) || this.get(point.parentPointId).disks.size > 0;
   }
 
   /**
-   * Follows one more container; that of its parent has to come first.
+   * Follows one more container. The container of its parent must be followed first.
    *
-   * @throws a {@link BackupError} when the container does not hold its maps as stated
+   * @throws a {@link BackupError} when the container does not hold a disk that its metadata names
    */
   async follow(opened: PointReader): Promise<PointDamage> {
     const { point } = opened;
@@ -92,7 +96,7 @@ async function followDisk(
   return isChanged ? places : inherited;
 }
 
-/** Items that are no disk and belong to this point alone. */
+/** Damaged items that are not disks and belong to this point alone. */
 async function followItems(
   opened: PointReader,
   own: ReadonlyMap<number, DamagedRef>,
@@ -111,7 +115,8 @@ async function followItems(
 }
 
 /**
- * Traces all points of a VM. A container that cannot be read is passed over: it is damage of its own.
+ * Traces all points of a VM. A container that cannot be read is skipped: verify reports it
+ * separately.
  *
  * @param points - parents before children, as chain metadata lists them.
  */

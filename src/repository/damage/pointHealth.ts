@@ -1,25 +1,25 @@
-/** What the last checks of its containers say of a restore point, and the update of what they say. */
+/** Health of restore points, from the last checks of their containers. */
 import type { DamageTrace } from './damageTrace.ts';
 import type { RestorePoint } from '../restorePoint.ts';
 import type { DamagedBlock, VerifiedContainer } from './verifyRecord.ts';
 
 export interface PointHealth {
-  /** The oldest check among the point's containers, ISO 8601, UTC. */
+  /** The oldest check among the point's containers. ISO 8601, UTC. */
   readonly verifiedAt: string;
-  /** The smallest part of the stored blocks that was read. */
+  /** The smallest share of stored blocks that these checks read, above 0 and at most 1. */
   readonly sampleRatio: number;
   readonly isDamaged: boolean;
 }
 
-/** Findings that do not concern the points that build on a container. */
+/** Codes of findings that do not affect points which build on the container. */
 const OWN_CODES: ReadonlySet<string> = new Set(['INTEGRITY_METADATA_MISMATCH']);
 
-/** Whether a finding of a container concerns the points that build on it, too. */
+/** True when a finding of a container also affects the points that build on it. */
 export function concernsDependents(code: string): boolean {
   return !OWN_CODES.has(code);
 }
 
-/** The point and those that it builds on, as far as they are known; newest first. */
+/** The point and all known points below it, newest first. */
 function lineage(points: ReadonlyMap<string, RestorePoint>, point: RestorePoint): RestorePoint[] {
   const found: RestorePoint[] = [];
   for (let at: RestorePoint | undefined = point; at && !found.includes(at); ) {
@@ -37,8 +37,8 @@ function harms(entry: VerifiedContainer, point: RestorePoint): boolean {
 }
 
 /**
- * Health of each point by its id. A point is left out while a container that it needs has not been checked and no
- * damage is known.
+ * Health of each point, by point id. A point is left out when no damage is known and one of its
+ * containers was not checked.
  */
 export function healthOfPoints(
   points: readonly RestorePoint[],
@@ -59,7 +59,10 @@ export function healthOfPoints(
   return health;
 }
 
-/** Who needs each damaged block, and from where on nobody does, by `file name/block id`. */
+/**
+ * For each damaged block, by `file name/block id`: the points that need it, and the first point
+ * that no longer needs it although its parent does.
+ */
 function needsOf(
   points: readonly RestorePoint[],
   trace: DamageTrace,
@@ -85,7 +88,7 @@ function needsOf(
   return needs;
 }
 
-/** The entries with what a trace of all points says of their damaged blocks. */
+/** Adds to each damaged block the points that need it, from a trace of all points. */
 export function withDependents(
   entries: readonly VerifiedContainer[],
   points: readonly RestorePoint[],
@@ -105,7 +108,7 @@ export function withDependents(
   }));
 }
 
-/** Damaged stored blocks by file, for a trace. */
+/** Ids of damaged stored blocks by file name: the input of a trace. */
 export function damagedIds(entries: Iterable<VerifiedContainer>): Map<string, number[]> {
   const ids = new Map<string, number[]>();
   for (const { fileName, damagedBlocks } of entries) {

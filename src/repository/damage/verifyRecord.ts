@@ -1,6 +1,7 @@
 /**
- * What verify found, in `verify.json` in the folder of a VM. It is advice: a record that is lost, damaged or
- * old costs another run of verify and nothing else. It is replaced whole, without the lock of the chain.
+ * The findings of verify, in the file `verify.json` in the folder of a VM. They are advice only:
+ * when the record is lost, damaged or old, another verify makes it again. The file is replaced as a
+ * whole, without the lock of the chain.
  */
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -9,27 +10,33 @@ import { errnoOf } from '../../core/errors.ts';
 import { guardRepository, readText, writeDurableShared } from '../durableFile.ts';
 
 export const VERIFY_RECORD = 'verify.json';
-/** Damaged stored blocks that are recorded per container; with more of them its chain is given up. */
+/**
+ * Most damaged stored blocks that are recorded per container. With more of them no session builds
+ * on the container any more.
+ */
 export const MAX_RECORDED_BLOCKS = 10_000;
-/** Findings per container that concern no single stored block. */
+/** Most recorded findings per container that concern no single stored block. */
 export const MAX_RECORDED_PROBLEMS = 100;
 const MAX_RECORD_BYTES = 256 * 1024 * 1024;
-/** Kept per container where all of it would be too much. */
+/** Damaged blocks kept per container when the whole record would be too large. */
 const MAX_CROWDED_BLOCKS = 1000;
-/** Generous for one damaged block, and for one point that needs it. */
+/** Upper limits for the text of one damaged block, and of one point that needs it. */
 const [BLOCK_TEXT_BYTES, POINT_TEXT_BYTES] = [2500, 110];
 const FORMAT = 1;
 
-/** A stored block that cannot be read as it was written. */
+/** A stored block whose bytes are not those that were written, or cannot be read. */
 export interface DamagedBlock {
   readonly blockId: number;
-  /** Of its stored bytes in the container, where that is known. */
+  /** Offset of its stored bytes in the container, if known. */
   readonly offsetBytes?: number | undefined;
   readonly code: string;
   readonly message: string;
-  /** Restore points whose content needs it; undefined until all points were looked at. */
+  /** Restore points that need the block. Undefined until all points were traced. */
   readonly neededBy?: readonly string[] | undefined;
-  /** The first restore point that holds other data in all its places: healed, or written by the guest. */
+  /**
+   * The first restore point that holds other data in all its places: healed, or written by the
+   * guest.
+   */
   readonly healedFrom?: string | undefined;
 }
 
@@ -39,7 +46,10 @@ export interface Problem {
   readonly message: string;
 }
 
-/** Which file was looked at. Bit rot changes neither, a file that is written or replaced changes both. */
+/**
+ * Tells whether a file is still the one that was checked. Writing or replacing the file changes
+ * both values. Bit rot changes neither.
+ */
 export interface FileIdentity {
   readonly sizeBytes: number;
   readonly modifiedAtMs: number;
@@ -51,25 +61,25 @@ export interface VerifiedContainer extends FileIdentity {
   readonly pointId: string;
   /** ISO 8601, UTC. */
   readonly verifiedAt: string;
-  /** Part of the stored blocks that was read. */
+  /** Share of the stored blocks that was read, above 0 and at most 1. */
   readonly sampleRatio: number;
   readonly checkedBlocks: number;
   readonly skippedBlocks: number;
   readonly storedBytesRead: number;
   readonly plainBytes: number;
-  /** All findings, of which the first ones are kept. */
+  /** Number of all findings. Only the first ones are kept. */
   readonly findingCount: number;
   readonly problems: readonly Problem[];
   readonly damagedBlocks: readonly DamagedBlock[];
-  /** There are more damaged stored blocks than are kept. */
+  /** True when there are more damaged stored blocks than are kept. */
   readonly isTruncated: boolean;
 }
 
-/** The last run over this VM; without `finishedAt` it was interrupted. */
-export interface VerifyRun {
+/** The last verify of this VM. Without `finishedAt` it was interrupted. */
+export interface VerifyPass {
   readonly startedAt: string;
   readonly finishedAt?: string | undefined;
-  /** Option `point` of the run. */
+  /** Option `point` of that verify. */
   readonly point: string;
   readonly sampleRatio: number;
   readonly outcome?: 'ok' | 'damaged' | undefined;
@@ -77,7 +87,7 @@ export interface VerifyRun {
 
 export interface VerifyRecord {
   readonly format: 1;
-  readonly run?: VerifyRun | undefined;
+  readonly run?: VerifyPass | undefined;
   readonly containers: readonly VerifiedContainer[];
 }
 
@@ -128,7 +138,7 @@ const recordSchema: z.ZodType<VerifyRecord> = z.object({
   containers: z.array(containerSchema),
 });
 
-/** The record of a VM folder; an empty one when there is none that can be read. */
+/** The record of a VM folder. It is empty when no record can be read. */
 export async function readVerifyRecord(folder: string): Promise<VerifyRecord> {
   const file = path.join(folder, VERIFY_RECORD);
   try {
@@ -140,8 +150,8 @@ export async function readVerifyRecord(folder: string): Promise<VerifyRecord> {
 }
 
 /**
- * Reads the record, changes it, and replaces it (mode 0600). Of two writers at the same moment the later one
- * wins; what the other found, verify finds again.
+ * Reads the record, changes it, and replaces it (mode 0600). When two processes write at the same
+ * time, the later one wins. The next verify finds the lost findings again.
  *
  * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`
  */
@@ -153,7 +163,9 @@ export async function updateVerifyRecord(
   await writeDurableShared(path.join(folder, VERIFY_RECORD), `${JSON.stringify(record)}\n`);
 }
 
-/** A repository that has rotted throughout still gets a record: of each container the first damaged blocks. */
+/**
+ * Limits the size of the record: keeps only the first damaged blocks of each container if needed.
+ */
 function bounded(record: VerifyRecord): VerifyRecord {
   const textBytes = record.containers
     .flatMap((entry) => entry.damagedBlocks)
@@ -172,12 +184,12 @@ function bounded(record: VerifyRecord): VerifyRecord {
   return { ...record, containers };
 }
 
-/** How a container that is not there is identified. */
+/** Identity of a missing container. */
 const MISSING: FileIdentity = { sizeBytes: 0, modifiedAtMs: 0 };
 
-/** Size and time of a container; zeros when it is not there. */
+/** Size and modification time of a container. Both are 0 when it is missing. */
 export async function identifyFile(folder: string, fileName: string): Promise<FileIdentity> {
-  return await guardRepository(`look at ${fileName}`, async () => {
+  return await guardRepository(`read ${fileName}`, async () => {
     try {
       const { size, mtimeMs } = await stat(path.join(folder, fileName));
       return { sizeBytes: size, modifiedAtMs: Math.trunc(mtimeMs) };
@@ -188,7 +200,7 @@ export async function identifyFile(folder: string, fileName: string): Promise<Fi
   });
 }
 
-/** The entries whose files are what they were when they were checked, by file name. */
+/** Entries whose files have not changed since the check, by file name. */
 export async function currentContainers(
   folder: string,
   record: VerifyRecord,

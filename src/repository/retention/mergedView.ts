@@ -1,6 +1,6 @@
 /**
- * What one container has to hold that takes the place of a run of consecutive points: for each disk of the last
- * point the newest record of every block, by the rules of the composed view of a point.
+ * Contents of the container that replaces a range of points: for each disk of the last point, the
+ * newest record of every block. The rules are those of restorePointView.ts.
  */
 import type { ContainerReader } from '../../container/read/containerReader.ts';
 import { ZERO_BLOCK_ID } from '../../container/format/records.ts';
@@ -24,20 +24,26 @@ import {
 /** One record of the merged disk. */
 export interface MergedRecord {
   readonly index: number;
-  /** Undefined for zeros that have to be recorded. */
+  /** Undefined for zeros that must be recorded. */
   readonly block: ViewBlock | undefined;
 }
 
-/** A disk of the last point, as its container after the merge holds it. */
+/** A disk of the last point, as the merged container holds it. */
 export interface MergedDisk {
   readonly disk: DiskPoint;
-  /** A whole map when the run holds the whole disk, else patch records on the point before the run. */
+  /**
+   * A whole map when the range holds the whole disk. Otherwise patch records on the parent of the
+   * range.
+   */
   readonly content: DiskPoint['content'];
   /** Fingerprints of the disk at the last point, from its index. */
   readonly fingerprints: FingerprintMap;
-  /** What holds of blocks without a record: the point before the run, cut to this disk's size, or zeros. */
+  /**
+   * Fingerprints of blocks without a record: those of the parent, cut to this disk's size; zeros
+   * for a full.
+   */
   readonly inherited: FingerprintMap;
-  /** Ascending; can be asked for more than once. */
+  /** By ascending index. Each call starts from the first record. */
   readonly records: () => AsyncGenerator<MergedRecord>;
 }
 
@@ -51,16 +57,16 @@ export class MergedView {
   }
 
   /**
-   * Opens the containers of a run and of the point before it.
+   * Opens the containers of a range and of its parent. {@link close} closes them.
    *
-   * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING`, `REPOSITORY_METADATA_INVALID`, format and integrity codes
+   * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING`, format and integrity codes
    */
-  static async open(folder: string, run: MergeRange): Promise<MergedView> {
-    checkRun(run);
+  static async open(folder: string, range: MergeRange): Promise<MergedView> {
+    checkRange(range);
     const opened: PointReader[] = [];
     try {
-      for (const point of run.points) opened.push(await PointReader.open(folder, point));
-      const parent = run.parent && (await PointReader.open(folder, run.parent));
+      for (const point of range.points) opened.push(await PointReader.open(folder, point));
+      const parent = range.parent && (await PointReader.open(folder, range.parent));
       return new MergedView(opened, parent);
     } catch (error) {
       await Promise.all(opened.map((reader) => reader.close()));
@@ -71,7 +77,8 @@ export class MergedView {
   /** The container of the last point. */
   get last(): PointReader {
     const last = this.#points.at(-1);
-    if (!last) throw new RepositoryError('CHAIN_PARENT_MISSING', 'an empty run has no last point');
+    if (!last)
+      throw new RepositoryError('CHAIN_PARENT_MISSING', 'an empty range has no last point');
     return last;
   }
 
@@ -108,7 +115,8 @@ export class MergedView {
     const { blockSizeBytes } = this.last.reader;
     const end = blockCountOf(disk.sizeBytes, blockSizeBytes);
     inherited.clear(end, blockCountOf(parentDisk.sizeBytes, blockSizeBytes));
-    // The disk was shorter within the run: what the parent holds behind that end reads as zeros since.
+    // At some point of the range the disk was shorter. Parent blocks beyond that end are zeros
+    // since then.
     const cutAt = blockCountOf(limits[0] ?? Infinity, blockSizeBytes);
     for (const index of inherited.nonZeroIn(cutAt, end)) {
       if (!overlay.get(index)) overlay.set(index, known.length - 1, ZERO_BLOCK_ID);
@@ -148,7 +156,7 @@ async function* patchesOf(
   }
 }
 
-function checkRun({ points, parent }: MergeRange): void {
+function checkRange({ points, parent }: MergeRange): void {
   const [first] = points;
   if (first?.type !== 'full' && !parent) {
     throw new RepositoryError(

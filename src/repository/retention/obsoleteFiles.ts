@@ -1,14 +1,16 @@
 /**
- * How points are replaced or go, so that a stop at any moment leaves every point that stays with a good copy. The
- * .vbm is the one truth, and names what is to be deleted *before* that is a stray file:
+ * Replaces and removes points. A stop at any moment leaves a good copy of every point that stays.
+ * The .vbm alone decides which files count. It names a file as obsolete *before* the file could
+ * become a stray one:
  *
- * 1. .vbm: the new container is obsolete (only where there is a new one)
+ * 1. .vbm: the new container is obsolete (only if there is a new one)
  * 2. the new container gets its name
  * 3. .vbm: the points are swapped, the old containers are obsolete
  * 4. the old containers are deleted, children before their parents
  * 5. .vbm: nothing is obsolete
  *
- * Whoever holds the lock next deletes what is obsolete: after 1 and 2 the new container, later the old ones.
+ * The next holder of the lock deletes the obsolete files: after steps 1 and 2 the new container,
+ * later the old ones.
  */
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -21,9 +23,12 @@ import type { RestorePoint } from '../restorePoint.ts';
 import type { VmFolder } from '../vmFolder.ts';
 
 export interface Replacement {
-  /** A committed container under its temporary name; it takes the place of the point with its id. */
+  /** A committed container under its temporary name. It replaces the point with the same id. */
   readonly added?: RestorePoint | undefined;
-  /** Points whose containers go, children before their parents; the replaced one among them. */
+  /**
+   * Points whose containers are deleted, children before their parents. Includes the replaced
+   * point.
+   */
   readonly removed: readonly RestorePoint[];
 }
 
@@ -49,12 +54,13 @@ async function deleteFiles(folder: VmFolder, fileNames: readonly string[]): Prom
       messages.push(sessionMessage('REPO-512', { file, reason }));
     }
   }
-  // A name that came back after a power cut, with a .vbm that forgot it, would be taken for a lost point.
+  // After a power cut a deleted file could come back. A .vbm that no longer names it would then
+  // take it for a lost point.
   await guardRepository(`sync ${folder.folder}`, () => syncFolder(folder.folder));
   return { deleted, messages };
 }
 
-/** Writes the .vbm without the names that are gone. */
+/** Writes the .vbm without the names of deleted files. */
 async function forget(
   folder: VmFolder,
   metadata: ChainMetadata,
@@ -68,8 +74,8 @@ async function forget(
 }
 
 /**
- * Replaces points as described above. Only for the holder of the lock. A file that cannot be deleted stays
- * obsolete, and is message REPO-512.
+ * Replaces points as described above. The caller must hold the lock. A file that cannot be deleted
+ * stays obsolete and gives message REPO-512.
  *
  * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`, `REPOSITORY_LOCKED`
  */
@@ -99,8 +105,9 @@ export async function replacePoints(
 }
 
 /**
- * Deletes what a stopped prune left obsolete. Only for the holder of the lock. Nothing is deleted while a container
- * of the chain is missing: then the .vbm may be an old one, and what it calls obsolete the only copy.
+ * Deletes the obsolete files of a stopped prune. The caller must hold the lock. Deletes nothing
+ * while a container of the chain is missing: the .vbm may then be an old copy, and the files that
+ * it calls obsolete may be the only copies.
  */
 export async function clearObsolete(folder: VmFolder, metadata: ChainMetadata): Promise<Cleared> {
   const { obsoleteFiles = [], points } = metadata;

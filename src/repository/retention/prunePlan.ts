@@ -1,26 +1,32 @@
-/** What a prune does with each restore point of a VM. Pure. A point that a kept one needs is merged, never deleted. */
+/**
+ * Plans a prune: what happens to each restore point of a VM. Pure. A point that a kept one needs is
+ * merged, never deleted.
+ */
 import type { RestorePoint } from '../restorePoint.ts';
 
-/** Consecutive points of one chain that become one container for the last of them. */
+/** Consecutive points of one chain that become one container, for the last of them. */
 export interface MergeRange {
-  /** At least two, oldest first. */
+  /** At least two points, oldest first. */
   readonly points: readonly RestorePoint[];
-  /** The point before them; undefined when the first one is a full, and so is the result. */
+  /**
+   * The point before the first one. Undefined when the first one is a full; the result is then a
+   * full too.
+   */
   readonly parent: RestorePoint | undefined;
 }
 
 export interface PrunePlan {
-  /** Points that nothing needs, children before their parents. */
+  /** Points that no kept point needs, children before their parents. */
   readonly deleted: readonly RestorePoint[];
-  /** Newest first, so that the one with the full, which takes the most room, comes last. */
-  readonly runs: readonly MergeRange[];
-  /** Points that are not kept but stay, because two others build on them. */
+  /** Newest first: the range with the full takes the most room, so it comes last. */
+  readonly ranges: readonly MergeRange[];
+  /** Points that are not kept but must stay: two or more branches with kept points begin there. */
   readonly neededIds: ReadonlySet<string>;
 }
 
 type FindParent = (point: RestorePoint) => RestorePoint | undefined;
 
-/** Points that are kept, or that lead to one that is. */
+/** Ids of points that are kept, or on which a kept point builds. */
 function survivorsOf(
   points: readonly RestorePoint[],
   keptIds: ReadonlySet<string>,
@@ -40,8 +46,8 @@ function survivorsOf(
 /**
  * Plans a prune.
  *
- * @param points - all points of the VM.
- * @param keptIds - what the policy keeps, the newest point among it.
+ * @param points - all points of the VM, parents before their children.
+ * @param keptIds - ids that the policy keeps. The newest point is always among them.
  */
 export function planPrune(
   points: readonly RestorePoint[],
@@ -63,25 +69,25 @@ export function planPrune(
   const stayingIds = new Set(staying.map((point) => point.pointId));
   return {
     deleted: points.filter((point) => !survivors.has(point.pointId)).toReversed(),
-    runs: staying
+    ranges: staying
       .toReversed()
-      .map((point) => runTo(point, stayingIds, parentOf))
-      .filter((run) => run.points.length > 1),
+      .map((point) => rangeTo(point, stayingIds, parentOf))
+      .filter((range) => range.points.length > 1),
     neededIds: new Set([...stayingIds].filter((id) => !keptIds.has(id))),
   };
 }
 
-/** The point with those before it that do not stay. */
-function runTo(
+/** The range that ends with `point`: all points directly before it that do not stay. */
+function rangeTo(
   point: RestorePoint,
   stayingIds: ReadonlySet<string>,
   parentOf: FindParent,
 ): MergeRange {
-  const run = [point];
+  const range = [point];
   let parent = parentOf(point);
   while (parent && !stayingIds.has(parent.pointId)) {
-    run.unshift(parent);
+    range.unshift(parent);
     parent = parentOf(parent);
   }
-  return { points: run, parent };
+  return { points: range, parent };
 }

@@ -1,8 +1,8 @@
 /**
- * Which restore points a retention policy keeps. Pure. The rules are those of "restic forget": each counted rule
- * keeps the newest point of each of its newest periods, counting only periods that have a point, and the rules add
- * up. While a counted rule has some of its count left at the oldest point, it keeps that one too, so that the
- * history is as long as it can be.
+ * Decides which restore points a retention policy keeps. Pure. The rules are those of "restic
+ * forget". A counted rule keeps the newest point of each of its newest periods. Only periods with a
+ * point count. A point is kept when any rule keeps it. When a counted rule is not used up at the
+ * oldest point, it keeps that point too. So the history is as long as possible.
  *
  * @see restic, doc/060_forget.rst, "Removing snapshots according to a policy"
  */
@@ -10,24 +10,30 @@ import { type CalendarSpan, timeBefore } from '../../core/calendarSpan.ts';
 import { UsageError } from '../../core/errors.ts';
 import type { RestorePoint } from '../restorePoint.ts';
 
-/** How many points, days, weeks … are kept; 0 or undefined is no rule. Periods are those of UTC, weeks those of ISO 8601. */
+/**
+ * How many points, days, weeks … are kept. 0 or undefined means no such rule. Periods are in UTC;
+ * weeks follow ISO 8601.
+ */
 export interface RetentionPolicy {
   readonly last?: number | undefined;
   readonly daily?: number | undefined;
   readonly weekly?: number | undefined;
   readonly monthly?: number | undefined;
   readonly yearly?: number | undefined;
-  /** Points younger than this before the newest one that is not in the future. */
+  /**
+   * Keeps points younger than this, counted back from the newest point that is not in the future.
+   */
   readonly within?: CalendarSpan | undefined;
 }
 
-/** Why a point is kept: rules, and `newest` for the point that the next session builds on. */
+/** Why a point is kept: a rule, or `newest` for the point that the next session builds on. */
 export type KeepReason = keyof RetentionPolicy | 'newest';
 
 const COUNTED = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 
 /**
- * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a policy without a rule, or with a count that is no whole number
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a policy without a rule, or with a count
+ *   that is not a whole number
  */
 export function checkPolicy(policy: RetentionPolicy): void {
   for (const rule of COUNTED) {
@@ -41,7 +47,7 @@ export function checkPolicy(policy: RetentionPolicy): void {
   });
 }
 
-/** Monday of the week of a date, as a day. */
+/** The Monday of the date's week, as `YYYY-MM-DD`. */
 function weekOf(date: Date): string {
   const sinceMonday = (date.getUTCDay() + 6) % 7;
   const monday = Date.UTC(
@@ -52,7 +58,7 @@ function weekOf(date: Date): string {
   return new Date(monday).toISOString().slice(0, 10);
 }
 
-/** Names the period that a point lies in. */
+/** Gives the name of the period in which a point was made. */
 const PERIOD_OF: Readonly<
   Record<(typeof COUNTED)[number], (createdAt: string, position: number) => string>
 > = {
@@ -63,7 +69,7 @@ const PERIOD_OF: Readonly<
   yearly: (createdAt) => createdAt.slice(0, 4),
 };
 
-/** From here on `within` keeps; everything when no point has a believable time. */
+/** Start of the time that `within` keeps. Keeps everything when all points are in the future. */
 function withinFrom(points: readonly RestorePoint[], span: CalendarSpan, now: Date): number {
   const times = points
     .map((point) => Date.parse(point.createdAt))
@@ -95,8 +101,9 @@ function applyCount(
  * Applies a policy to the points of one VM.
  *
  * @param points - in the order of their creation.
- * @param now - points after it do not count as the newest of `within`: a clock may have been wrong.
- * @returns why each kept point is kept, by point id. The newest point is always kept.
+ * @param now - points after this time do not count as the newest of `within`: a clock may have been
+ *   wrong.
+ * @returns for each kept point, by point id, why it is kept. The newest point is always kept.
  */
 export function applyRetention(
   points: readonly RestorePoint[],

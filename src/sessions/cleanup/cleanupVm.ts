@@ -1,4 +1,4 @@
-/** Cleans up what stopped sessions and restores of one VM left, on the engine and in the repository. */
+/** Cleans up after stopped sessions and restores of one VM, on the engine and in the repository. */
 import { BackupError, toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
@@ -26,7 +26,7 @@ import { SessionLog } from '../shared/sessionLog.ts';
 export interface CleanupVmOptions {
   readonly engine: EngineSettings;
   readonly repository: string;
-  /** Name or id, in the repository. */
+  /** Name or id of the VM, as in the repository. */
   readonly vm: string;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
@@ -38,11 +38,11 @@ export interface CleanupReport {
   readonly type: 'cleanup';
   readonly vmName: string;
   readonly vmId: string;
-  /** What was found and ended or removed, in words. */
+  /** Things that were ended or removed, in words. */
   readonly cleaned: readonly string[];
-  /** What is ours and could not be cleaned up. */
+  /** Things of ours that could not be cleaned up, in words. */
   readonly left: readonly string[];
-  /** Unfinished backups of others, which were not touched. */
+  /** Ids of unfinished backups of others. They were not touched. */
   readonly foreignBackupIds: readonly string[];
   readonly messages: readonly SessionMessage[];
 }
@@ -72,8 +72,8 @@ class Cleanup {
     this.#say = options.say;
   }
 
-  /** @returns unfinished backups of others. */
-  async run(): Promise<string[]> {
+  /** @returns ids of unfinished backups of others. */
+  async cleanUp(): Promise<string[]> {
     for (const message of await this.#folder.removeLeftovers()) this.#session.note(message);
     await this.#endBackupSession();
     const { engine, vm } = this.#context;
@@ -89,11 +89,14 @@ class Cleanup {
     return foreign.map((backup) => backup.id);
   }
 
-  /** Ends what the journal names; snapshots that outlived their backup are removed. */
+  /**
+   * Ends open steps of the journal, and deletes snapshots that still exist after their backup
+   * ended.
+   */
   async #endBackupSession(): Promise<void> {
     const journal = await leftBackupJournal(this.#folder.folder);
     if (!journal) return;
-    this.#say('ending what a stopped session left');
+    this.#say('cleaning up after a stopped session');
     const { found, leftSnapshotIds } = await endOpenSteps(this.#context, journal.entries);
     this.cleaned.push(...found);
     let isClean = true;
@@ -119,7 +122,7 @@ class Cleanup {
   }
 
   async #undoRestore(journal: JournalRecord): Promise<void> {
-    this.#say('removing what a stopped restore made');
+    this.#say('removing VMs and disks of a stopped restore');
     const created = createdOnEngine(journal.entries);
     const what = [
       ...created.vmIds.map((id) => `VM ${id}`),
@@ -146,10 +149,10 @@ class Cleanup {
 }
 
 /**
- * Cleans up after stopped sessions of one VM. Only what a journal, chain metadata or a description names as ours
- * is touched. A session that is running holds the chain, and then nothing is done.
+ * Cleans up after stopped sessions of one VM. Touches only objects that a journal, chain metadata
+ * or a description names as ours. While a session works on the VM it does nothing.
  *
- * @throws a {@link BackupError}; `REPOSITORY_LOCKED` while a session is running
+ * @throws a {@link BackupError}; `REPOSITORY_LOCKED` while a session holds the lock
  */
 export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupReport> {
   const signal = options.signal ?? new AbortController().signal;
@@ -169,7 +172,7 @@ export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupRepor
     const context = { engine, vm, note: session.note, signal };
     const say = options.onStatus ?? (() => {});
     const cleanup = new Cleanup(context, folder, { repositoryId: repository.id, session, say });
-    const foreignBackupIds = await cleanup.run();
+    const foreignBackupIds = await cleanup.cleanUp();
     for (const backup of foreignBackupIds) {
       session.note(sessionMessage('SNP-203', { vm: vm.name, backup }));
     }

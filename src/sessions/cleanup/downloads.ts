@@ -1,8 +1,11 @@
-/** Downloads of a VM's disks on the engine: which are open, and the end of those that belong to a backup of ours. */
+/** Finds open downloads of a VM's disks on the engine, and ends those of a backup of ours. */
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { endTransfer, isEnding } from '../../ovirt/lifecycle/transferEnd.ts';
 
-/** Ids of open downloads of these disks, but for `spared`. Others may read old snapshots of the same disks. */
+/**
+ * Ids of open downloads of these disks, except those in `spared`. Other products may read old
+ * snapshots of the same disks.
+ */
 export async function openDownloads(
   engine: EngineApi,
   diskIds: ReadonlySet<string>,
@@ -16,7 +19,8 @@ export async function openDownloads(
 }
 
 /**
- * Cancels downloads that keep a backup of ours from ending: those of its disks that have come up since its start.
+ * Cancels downloads that keep a backup of ours from ending: downloads of its disks that were opened
+ * after it started. `spared` holds the ids of older downloads.
  */
 export async function cancelDownloads(
   engine: EngineApi,

@@ -1,6 +1,6 @@
 /**
- * Clean-up of what a stopped session left on an engine, from its journal: transfers first, then the backup, then
- * a look for its snapshot.
+ * Cleans up after a stopped backup session on an engine, from its journal: first transfers, then
+ * the backup. At last it checks that the backup's snapshot is gone.
  */
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { endBackup, findBackup } from '../../ovirt/lifecycle/backupPhases.ts';
@@ -11,7 +11,7 @@ import { endTransfer } from '../../ovirt/lifecycle/transferEnd.ts';
 import type { JournalEntry } from '../../repository/journal.ts';
 import { cancelDownloads } from './downloads.ts';
 
-/** Description of the snapshot behind a hybrid backup. @see ovirt-engine StorageConstants */
+/** Description of the snapshot that a hybrid backup makes. @see ovirt-engine StorageConstants */
 const BACKUP_SNAPSHOT = 'Auto-generated for Backup VM';
 
 export interface CleanupContext {
@@ -21,18 +21,18 @@ export interface CleanupContext {
   readonly signal: AbortSignal;
 }
 
-/** What a journal says is still open. */
+/** Steps of a journal that are still open. */
 export interface OpenSteps {
   readonly transferIds: readonly string[];
   readonly backupIds: readonly string[];
-  /** Backups that were asked for and whose id never arrived. */
+  /** Descriptions of backups that were requested and whose id never arrived. */
   readonly descriptions: readonly string[];
   readonly snapshotIds: readonly string[];
-  /** Transfers of the VM's disks that are not ours. */
+  /** Transfers of the VM's disks that belong to others. */
   readonly otherTransferIds: readonly string[];
 }
 
-/** Pure: reads the open steps off a journal. */
+/** Finds the open steps of a journal. Pure. */
 export function openSteps(entries: readonly JournalEntry[]): OpenSteps {
   const transfers = new Set<string>();
   const backups = new Set<string>();
@@ -51,7 +51,7 @@ export function openSteps(entries: readonly JournalEntry[]): OpenSteps {
     if (entry.step === 'snapshot-gone') snapshots.delete(entry.snapshotId);
     if (entry.step === 'transfer') transfers.add(entry.transferId);
     if (entry.step === 'transfer-done') transfers.delete(entry.transferId);
-    // The engine ends no backup that has an open transfer.
+    // The engine ends no backup with an open transfer, so no transfer can be open now.
     if (entry.step === 'backup-done' && backups.delete(entry.backupId)) transfers.clear();
   }
   return {
@@ -63,20 +63,20 @@ export function openSteps(entries: readonly JournalEntry[]): OpenSteps {
   };
 }
 
-/** True when a journal names nothing that may still be on the engine. */
+/** True when a journal names nothing that may still exist on the engine. */
 export function isSettled(entries: readonly JournalEntry[]): boolean {
   const { transferIds, backupIds, descriptions, snapshotIds } = openSteps(entries);
   return [transferIds, backupIds, descriptions, snapshotIds].every((ids) => ids.length === 0);
 }
 
 export interface CleanedUp {
-  /** What was still open, in words. */
+  /** Things that were still open, in words. */
   readonly found: readonly string[];
-  /** Snapshots of ended backups that still exist. */
+  /** Ids of snapshots of ended backups that still exist. */
   readonly leftSnapshotIds: readonly string[];
 }
 
-/** Ends everything that a journal of a backup session left open. */
+/** Ends everything that the journal of a backup session left open. */
 export async function endOpenSteps(
   context: CleanupContext,
   entries: readonly JournalEntry[],
@@ -99,20 +99,21 @@ export async function endOpenSteps(
     if (wasOpen) found.push(`backup ${backupId}`);
   }
   const leftSnapshotIds: string[] = [];
-  // Only a backup that was ended just now may need a moment to lose its snapshot.
-  const patienceMs = found.length > 0 ? engine.timings.snapshotGoneMs : 0;
+  // Only after a backup that was just ended the engine may need time to remove its snapshot.
+  const waitMs = found.length > 0 ? engine.timings.snapshotGoneMs : 0;
   for (const snapshotId of open.snapshotIds) {
-    const isGone = await checkSnapshot(context, snapshotId, patienceMs);
+    const isGone = await checkSnapshot(context, snapshotId, waitMs);
     if (!isGone) leftSnapshotIds.push(snapshotId);
   }
   return { found, leftSnapshotIds };
 }
 
 /**
- * Ends a backup that is ours.
+ * Ends a backup of ours.
  *
- * @param otherTransferIds - transfers of the VM's disks that are known to be somebody else's.
- * @returns whether it was still open.
+ * @param otherTransferIds - transfers of the VM's disks that belong to others. They are not
+ *   touched.
+ * @returns true when the backup was still open.
  */
 export async function endOwnBackup(
   context: CleanupContext,
@@ -132,15 +133,16 @@ export async function endOwnBackup(
 }
 
 /**
- * Looks whether the snapshot of an ended backup is gone, and warns when it is not: the engine reports success
- * even when the merge has failed.
+ * Checks that the snapshot of an ended backup is gone. Notes SNP-201 when it is not: the engine
+ * reports success even when the merge of the snapshot failed.
  *
- * @returns whether it is gone.
+ * @param waitMs - longest time to wait for the snapshot to go.
+ * @returns true when it is gone.
  */
 export async function checkSnapshot(
   context: CleanupContext,
   snapshotId: string,
-  patienceMs: number = context.engine.timings.snapshotGoneMs,
+  waitMs: number = context.engine.timings.snapshotGoneMs,
 ): Promise<boolean> {
   const { engine, vm, note, signal } = context;
   const { timings } = engine;
@@ -148,7 +150,7 @@ export async function checkSnapshot(
   const isGone = await pollUntil(
     async () => {
       if (!(await engine.snapshot(vm.id, snapshotId))) return true;
-      return performance.now() - startedAtMs >= patienceMs ? false : undefined;
+      return performance.now() - startedAtMs >= waitMs ? false : undefined;
     },
     { timings, deadlineMs: Infinity, what: 'removal of the snapshot', signal },
   );
@@ -157,10 +159,10 @@ export async function checkSnapshot(
 }
 
 /**
- * Deletes a snapshot that a backup of ours left, and nothing else: it has to be the one that was written down,
- * and to bear the engine's own description.
+ * Deletes a snapshot that a backup of ours left. It must have the id from the journal and the
+ * engine's own description. Nothing else is deleted.
  *
- * @returns whether it is gone.
+ * @returns true when it is gone.
  */
 export async function removeBackupSnapshot(
   context: CleanupContext,

@@ -1,6 +1,7 @@
 /**
- * What on the engine is ours. A backup bears a description with the repository's id, and its checkpoint inherits
- * it; ids in chain metadata and journals say the same. Everything else belongs to somebody else and is not touched.
+ * Decides which objects on the engine are ours. The description of a backup names the repository's
+ * id, and its checkpoint inherits the description. Chain metadata and journals name further ids.
+ * All other objects belong to others and are not touched.
  */
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { BackupError } from '../../core/errors.ts';
@@ -17,7 +18,9 @@ export function backupDescription(repositoryId: string, sessionId: string): stri
   return `${PRODUCT} ${repositoryId} ${sessionId}`;
 }
 
-/** Description of what a restore makes, by which it is told from things of others that bear the same name. */
+/**
+ * Description of VMs and disks that a restore makes. It tells them from others with the same name.
+ */
 export function restoreDescription(sessionId: string): string {
   return `Restored by ${PRODUCT}, session ${sessionId}`;
 }
@@ -50,7 +53,7 @@ export interface OwnCheckpoints {
   readonly signal: AbortSignal;
 }
 
-/** Own checkpoints, but for the base of the next session. */
+/** Own checkpoints, except the base of the next session. */
 export function supersededCheckpoints(
   checkpoints: readonly Checkpoint[],
   repositoryId: string,
@@ -65,8 +68,8 @@ export function supersededCheckpoints(
 }
 
 /**
- * Removes own checkpoints that no later session needs, oldest first. One that cannot be removed is reported and
- * tried again by the next session.
+ * Removes own checkpoints that no later session needs, oldest first. When one cannot be removed,
+ * SNP-204 is noted and the next session tries again.
  */
 export async function removeSuperseded(own: OwnCheckpoints): Promise<void> {
   const { engine, vm, repositoryId, points, note, signal } = own;

@@ -1,4 +1,4 @@
-/** Rebuilds chain metadata from the containers alone, for repositories whose .vbm is lost or old. */
+/** Rebuilds chain metadata from the containers alone, when a .vbm is lost or old. */
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
 import { clearObsolete } from '../../repository/retention/obsoleteFiles.ts';
@@ -9,7 +9,7 @@ export interface RescannedVm {
   readonly vmId: string;
   readonly folder: string;
   readonly pointCount: number;
-  /** Containers that are not part of the rebuilt chain, and why; they are left alone. */
+  /** Containers that are not part of the rebuilt chain, and why. They are not changed. */
   readonly leftOut: readonly { readonly fileName: string; readonly reason: string }[];
 }
 
@@ -31,10 +31,10 @@ export async function rescanRepository(root: string): Promise<RescanReport> {
   for (const folder of await repository.vmFolders()) {
     await using lock = await ChainLock.acquire(folder.folder);
     const known = await folder.readMetadata().catch(() => undefined);
-    // What a stopped prune had replaced would come back as restore points.
+    // Otherwise points that a stopped prune has replaced would come back.
     if (known) await clearObsolete(folder, known);
     const { metadata, badFiles } = await folder.scan(codecs);
-    // Without any readable container the old metadata is the only source of the VM's name.
+    // Without a readable container only the old metadata has the VM's name.
     const vm = metadata.points.length > 0 ? metadata.vm : (known?.vm ?? metadata.vm);
     await lock.assertHeld();
     await folder.writeMetadata({ vm, points: metadata.points });

@@ -1,4 +1,4 @@
-/** Removes what a restore that failed or was killed has made on an engine: transfers, the VM, its disks. */
+/** Removes what a failed or killed restore made on an engine: transfers, the VM, its disks. */
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { faultKind } from '../../ovirt/engine/engineErrors.ts';
 import { pollUntil } from '../../ovirt/poll.ts';
@@ -7,14 +7,14 @@ import type { JournalEntry } from '../../repository/journal.ts';
 import { restoreDescription } from './ownership.ts';
 import type { SessionLog } from '../shared/sessionLog.ts';
 
-/** What is ours on the engine, by the journal of a restore. */
+/** Objects of a restore on the engine, from its journal. */
 export interface CreatedOnEngine {
-  /** Description that tells what this restore made from things of others with the same name. */
+  /** Description of objects of this restore. Others can have objects with the same name. */
   readonly marker: string;
   readonly transferIds: readonly string[];
   readonly vmIds: readonly string[];
   readonly diskIds: readonly string[];
-  /** Names of disks and VMs that were asked for and whose ids never arrived. */
+  /** Names of disks and VMs that were requested and whose ids never arrived. */
   readonly diskNames: readonly string[];
   readonly vmNames: readonly string[];
 }
@@ -28,7 +28,7 @@ const NOTHING: CreatedOnEngine = {
   vmNames: [],
 };
 
-/** Pure: reads the made things off a journal. */
+/** Finds the created objects in a journal. Pure. Nothing when the restore was completed. */
 export function createdOnEngine(entries: readonly JournalEntry[]): CreatedOnEngine {
   if (entries.some((entry) => entry.step === 'restore-done')) return NOTHING;
   const transfers = new Set<string>();
@@ -45,7 +45,7 @@ export function createdOnEngine(entries: readonly JournalEntry[]): CreatedOnEngi
     if (entry.step === 'vm-starting') vmNames.add(entry.name);
     if (entry.step === 'disk') diskIds.push(entry.diskId);
     if (entry.step === 'vm') vmIds.push(entry.vmId);
-    // What has an id is never looked for by its name, which somebody else may bear too.
+    // An object with a known id is not searched by name: others may use the same name.
     if (entry.step === 'disk' || entry.step === 'refused') diskNames.delete(entry.name);
     if (entry.step === 'vm' || entry.step === 'refused') vmNames.delete(entry.name);
   }
@@ -60,10 +60,11 @@ export function createdOnEngine(entries: readonly JournalEntry[]): CreatedOnEngi
 }
 
 /**
- * Removes made things on a clock of its own. They are found by id, or, when their id never arrived, by the name
- * that they were asked for under together with the mark of their restore; nothing else is touched.
+ * Removes created objects within its own time limit. They are found by id. An object whose id never
+ * arrived is found by its name together with the description of its restore. Nothing else is
+ * touched.
  *
- * @returns whether all of it is gone.
+ * @returns true when all of it is gone.
  */
 export async function removeCreated(
   engine: EngineApi,
@@ -80,12 +81,12 @@ export async function removeCreated(
     for (const diskId of await disksToRemove(onClock, created)) await removeDisk(onClock, diskId);
     return true;
   } catch (error) {
-    session.log.warn({ reason: String(error) }, 'what the restore made could not all be removed');
+    session.log.warn({ reason: String(error) }, 'some objects of the restore could not be removed');
     return false;
   }
 }
 
-/** Uploads into disks that were made are ours, also one whose id never arrived. */
+/** All uploads to created disks are ours, also an upload whose id never arrived. */
 async function transfersToEnd(engine: EngineApi, created: CreatedOnEngine): Promise<Set<string>> {
   const ids = new Set(created.transferIds);
   if (created.diskIds.length === 0) return ids;
@@ -123,7 +124,7 @@ async function removeVm(engine: EngineApi, vmId: string): Promise<void> {
 
 async function removeDisk(engine: EngineApi, diskId: string): Promise<void> {
   const { timings } = engine;
-  // A disk whose transfer has just ended may be locked for a moment.
+  // A disk can stay locked for a moment after its transfer ended.
   await pollUntil(
     async () => {
       const disk = await engine.disk(diskId);

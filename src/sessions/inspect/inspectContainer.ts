@@ -1,4 +1,4 @@
-/** The structure of one container file, ours or foreign. No block is decoded. */
+/** Shows the structure of one container file, ours or foreign. Reads metadata only, no block. */
 import { access } from 'node:fs/promises';
 import { ContainerReader } from '../../container/read/containerReader.ts';
 import type { ItemKind } from '../../container/format/items.ts';
@@ -42,7 +42,7 @@ export interface InspectReport {
   readonly storedBytes: number;
   readonly plainBytes: number;
   readonly items: readonly InspectedItem[];
-  /** Damage that was worked around and inconsistencies; empty for a sound file. */
+  /** Inconsistencies, and damage that did not stop the reader. Empty for a sound file. */
   readonly problems: readonly string[];
 }
 
@@ -52,7 +52,10 @@ function plainValue(property: Property): string | number | boolean {
   return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
 }
 
-/** @throws a {@link BackupError}: `USAGE_NOT_FOUND`, format and integrity codes when there is no readable snapshot */
+/**
+ * @throws a {@link BackupError}: `USAGE_NOT_FOUND`; format and integrity codes when no snapshot of
+ *   the container can be read
+ */
 export async function inspectContainer(file: string): Promise<InspectReport> {
   await access(file).catch((error: unknown) => {
     throw new UsageError('USAGE_NOT_FOUND', `${file} does not exist or cannot be reached`, {

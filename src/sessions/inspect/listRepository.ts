@@ -1,4 +1,7 @@
-/** What a repository holds: VMs, chains, restore points. Reads chain metadata and the record of verify only. */
+/**
+ * Lists VMs and restore points of a repository. Reads only chain metadata and the records of
+ * verify.
+ */
 import { type FolderFailure, forEachFolder } from '../shared/folderFailures.ts';
 import { healthOfPoints, type PointHealth } from '../../repository/damage/pointHealth.ts';
 import { Repository } from '../../repository/repository.ts';
@@ -6,7 +9,7 @@ import type { RestorePoint } from '../../repository/restorePoint.ts';
 import { currentContainers, readVerifyRecord } from '../../repository/damage/verifyRecord.ts';
 
 export interface ListedPoint extends RestorePoint {
-  /** What verify last found; absent while a container that the point needs was not checked as it is now. */
+  /** Result of the last verify. Absent while some container of the point has no valid check. */
   readonly verified?: PointHealth | undefined;
 }
 

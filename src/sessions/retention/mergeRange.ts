@@ -240,7 +240,7 @@ function progressOf(alias: string, sizeBytes: number, stats: StageStats): DiskPr
  * @throws a {@link BackupError}: damage by its code, `REPOSITORY_FULL`, `REPOSITORY_IO`,
  *   `CANCELLED`; the points are not changed then
  */
-export async function mergeRun(
+export async function mergePoints(
   metadata: ChainMetadata,
   range: MergeRange,
   options: MergeOptions,

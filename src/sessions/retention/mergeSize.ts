@@ -1,4 +1,7 @@
-/** What a merge copies and how large its container becomes, found from metadata alone, before a byte is written. */
+/**
+ * Computes from metadata, before anything is written, what a merge copies and how large its
+ * container becomes.
+ */
 import type { ContainerReader } from '../../container/read/containerReader.ts';
 import {
   BANK_EXTRA_PAGES,
@@ -13,25 +16,25 @@ import {
 import { FINGERPRINT_BYTES } from '../../compute/kernels/slabFingerprints.ts';
 import type { MergedDisk } from '../../repository/retention/mergedView.ts';
 
-/** Header, slots, and the two copies of a smallest bank. */
+/** Bytes of an empty container: header, snapshot slots, and two copies of the smallest bank. */
 const EMPTY_BYTES: number =
   dataStartOf(PRODUCTION_SLOT_FORMAT) + 2 * (BANK_MIN_PAGES + BANK_EXTRA_PAGES) * PAGE_BYTES;
-/** Metadata is written twice. */
+/** Bytes of metadata per record. Banks are written twice. */
 const BYTES_PER_RECORD: number =
   2 * (PATCH_BLOCK_BYTES + STORE_BLOCK_BYTES + DEDUP_RECORD_BYTES) + FINGERPRINT_BYTES;
 
 export interface MergeSize {
-  /** Stored bytes to read and check, by disk id. */
+  /** Stored bytes that the merge reads and checks, by disk id. */
   readonly copiedBytes: ReadonlyMap<string, number>;
-  /** Size of the new container, about. */
+  /** Estimated size of the new container. */
   readonly fileBytes: number;
 }
 
-/** Stored blocks that were counted; one that several places share is stored once. */
+/** Stored blocks that were counted. A block that several places share is stored once. */
 class SeenBlocks {
   readonly #seen = new Map<ContainerReader, Uint8Array>();
 
-  /** True the first time. */
+  /** Returns true the first time a block is added. */
   add(reader: ContainerReader, blockId: number): boolean {
     let seen = this.#seen.get(reader);
     if (!seen) {
@@ -44,7 +47,7 @@ class SeenBlocks {
   }
 }
 
-/** @throws {@link FormatError} for a block that cannot be there */
+/** @throws {@link FormatError} when a record names a stored block that does not exist */
 export async function measureMerge(
   disks: readonly MergedDisk[],
   signal: AbortSignal,

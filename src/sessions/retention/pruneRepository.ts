@@ -1,4 +1,7 @@
-/** Retention: restore points that a policy does not keep are deleted, or merged where kept ones need them. */
+/**
+ * Retention: deletes restore points that a policy does not keep, or merges them when a kept one
+ * needs them.
+ */
 import {
   BackupError,
   FormatError,
@@ -22,14 +25,19 @@ import type { RestorePoint } from '../../repository/restorePoint.ts';
 import {
   applyRetention,
   checkPolicy,
-  type KeepReason,
   type RetentionPolicy,
 } from '../../repository/retention/retention.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { DiskProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import type { FolderFailure } from '../shared/folderFailures.ts';
-import { type MergeContext, mergeRun, sizeOfMerge } from './mergeRange.ts';
+import { type MergeContext, mergePoints, sizeOfMerge } from './mergeRange.ts';
+import {
+  describePoints,
+  type PrunedPoint,
+  type PrunedVm,
+  type PruneReport,
+} from './pruneReport.ts';
 import { resolveWorkers } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
@@ -37,9 +45,9 @@ export interface PruneOptions {
   readonly repository: string;
   /** VM name or id. @defaultValue every VM */
   readonly vm?: string | undefined;
-  /** What is kept; at least one rule. The newest point of a VM always is. */
+  /** Rules for the points to keep, at least one. The newest point of a VM is always kept. */
   readonly keep: RetentionPolicy;
-  /** Only says what would be done; changes nothing and takes no lock. */
+  /** Only reports the plan. Changes nothing and takes no lock. @defaultValue false */
   readonly dryRun?: boolean | undefined;
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -48,82 +56,18 @@ export interface PruneOptions {
   readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
 }
 
-export interface PrunedPoint {
-  readonly pointId: string;
-  readonly number: number;
-  readonly type: RestorePoint['type'];
-  readonly createdAt: string;
-  readonly fileName: string;
-  readonly fileBytes: number;
-  readonly action: 'keep' | 'delete' | 'merge';
-  /** Rules that keep the point; `needed` when two kept points build on it. */
-  readonly keptBecause: readonly (KeepReason | 'needed')[];
-  /** The kept point that gets its blocks; empty unless `action` is `merge`. */
-  readonly mergedInto: string;
-}
-
-export interface PrunedVm {
-  readonly vmName: string;
-  readonly vmId: string;
-  readonly folder: string;
-  /** As they were before. */
-  readonly points: readonly PrunedPoint[];
-  /** Size of the containers that went, or would go. */
-  readonly deletedBytes: number;
-  /** Size of the containers that were written, or about what they would have. */
-  readonly writtenBytes: number;
-  /** What stopped the prune of this VM; what was done before it stays done, everything else is as it was. */
-  readonly failure: FolderFailure | undefined;
-  readonly messages: readonly SessionMessage[];
-}
-
-export interface PruneReport {
-  readonly type: 'prune';
-  readonly repository: string;
-  readonly dryRun: boolean;
-  readonly vms: readonly PrunedVm[];
-}
-
-/** What goes may be all that is left of a VM whose newest containers are gone. */
+/**
+ * Refuses to delete when the newest containers are missing: the older ones may be all that is left.
+ */
 function lostContainer({ pointId, fileName }: RestorePoint): RepositoryError {
   return new RepositoryError(
     'CHAIN_PARENT_MISSING',
     `restore point ${pointId} would be kept, but ${fileName} is missing; nothing was deleted`,
-    { hint: 'copy the file back, or run "ovirt-cbt rescan" to give its point up' },
+    { hint: 'copy the file back, or run "ovirt-cbt rescan" to remove its point from the chain' },
   );
 }
 
-type Kept = ReadonlyMap<string, readonly KeepReason[]>;
-
-function describePoints(
-  points: readonly RestorePoint[],
-  kept: Kept,
-  plan: PrunePlan,
-): PrunedPoint[] {
-  const targetOf = new Map<string, string>();
-  for (const run of plan.runs) {
-    const target = run.points.at(-1)?.pointId ?? '';
-    for (const point of run.points.slice(0, -1)) targetOf.set(point.pointId, target);
-  }
-  return points.map(({ pointId, number, type, createdAt, fileName, fileBytes }) => {
-    const mergedInto = targetOf.get(pointId) ?? '';
-    const reasons = plan.neededIds.has(pointId) ? (['needed'] as const) : kept.get(pointId);
-    const left = mergedInto ? 'merge' : 'delete';
-    return {
-      pointId,
-      number,
-      type,
-      createdAt,
-      fileName,
-      fileBytes,
-      action: reasons ? 'keep' : left,
-      keptBecause: reasons ?? [],
-      mergedInto,
-    };
-  });
-}
-
-/** Errors that say something about one VM, not about the command. */
+/** Errors that concern one VM. Other errors end the command. */
 function isOfVm(error: BackupError): boolean {
   return (
     error instanceof RepositoryError ||
@@ -132,20 +76,22 @@ function isOfVm(error: BackupError): boolean {
   );
 }
 
-/** Errors that say something about the containers of a run; nothing was changed then, and other runs can go on. */
+/**
+ * Errors that concern the containers of one range. They change nothing, so other ranges can go on.
+ */
 function isDamage(error: unknown): error is BackupError {
   return error instanceof BackupError && /^(FORMAT|INTEGRITY|CHAIN)_/.test(error.code);
 }
 
-/** Works on all runs, damaged ones or not; throws the first damage at the end, and anything else at once. */
-async function forEachRun(
-  runs: readonly MergeRange[],
-  work: (run: MergeRange) => Promise<void>,
+/** Works on all ranges. Throws the first damage at the end, and any other error at once. */
+async function forEachRange(
+  ranges: readonly MergeRange[],
+  work: (range: MergeRange) => Promise<void>,
 ): Promise<void> {
   let damage: BackupError | undefined;
-  for (const run of runs) {
+  for (const range of ranges) {
     try {
-      await work(run);
+      await work(range);
     } catch (error) {
       if (!isDamage(error)) throw error;
       damage ??= error;
@@ -174,8 +120,8 @@ class VmPrune {
     this.#session = new SessionLog(options, { vmId: folder.vmId });
   }
 
-  async run(): Promise<PrunedVm> {
-    const failure = await this.#tryRun();
+  async prune(): Promise<PrunedVm> {
+    const failure = await this.#tryPrune();
     return {
       vmName: this.#vmName,
       vmId: this.#folder.vmId,
@@ -188,7 +134,7 @@ class VmPrune {
     };
   }
 
-  async #tryRun(): Promise<FolderFailure | undefined> {
+  async #tryPrune(): Promise<FolderFailure | undefined> {
     try {
       if (this.#options.dryRun) await this.#estimate();
       else await this.#prune();
@@ -207,9 +153,9 @@ class VmPrune {
     const plan = await this.#plan(metadata);
     for (const point of plan.deleted) this.#deletedBytes += point.fileBytes;
     const options = { codecs: this.#codecs, signal: this.#signal };
-    await forEachRun(plan.runs, async (run) => {
-      this.#writtenBytes += await sizeOfMerge(this.#folder, run, options);
-      for (const point of run.points) this.#deletedBytes += point.fileBytes;
+    await forEachRange(plan.ranges, async (range) => {
+      this.#writtenBytes += await sizeOfMerge(this.#folder, range, options);
+      for (const point of range.points) this.#deletedBytes += point.fileBytes;
     });
   }
 
@@ -224,8 +170,8 @@ class VmPrune {
     const { workers, onDiskStart = () => {} } = this.#options;
     const [codecs, session, signal] = [this.#codecs, this.#session, this.#signal];
     const context = { folder, lock, codecs, session, workers, signal, onDiskStart };
-    await forEachRun(plan.runs, async (run) => {
-      metadata = await this.#merge(metadata, run, context);
+    await forEachRange(plan.ranges, async (range) => {
+      metadata = await this.#merge(metadata, range, context);
     });
   }
 
@@ -257,13 +203,13 @@ class VmPrune {
 
   async #merge(
     metadata: ChainMetadata,
-    run: MergeRange,
+    range: MergeRange,
     context: MergeContext,
   ): Promise<ChainMetadata> {
     this.#signal.throwIfAborted();
-    const removed = run.points.toReversed();
+    const removed = range.points.toReversed();
     const chainId = removed[0]?.chainId ?? '';
-    const merged = await mergeRun(metadata, run, { removed, chainId }, context);
+    const merged = await mergePoints(metadata, range, { removed, chainId }, context);
     this.#writtenBytes += merged.point.fileBytes;
     this.#countDeleted(removed, merged.metadata);
     return merged.metadata;
@@ -277,12 +223,14 @@ class VmPrune {
 }
 
 /**
- * Applies a retention policy to VMs of a repository. A point that a kept one needs is merged into it, never just
- * deleted. A VM that fails does not stop the others; its failure is in the report.
+ * Applies a retention policy to VMs of a repository. A point that a kept one needs is merged into
+ * it, never deleted. A VM that fails does not stop the others. Its failure is in the report.
  *
- * A prune that is stopped or killed leaves every kept point with a good copy; the next prune or session goes on.
+ * A prune that is stopped or killed leaves a good copy of every kept point. The next prune or
+ * session continues.
  *
- * @throws a {@link BackupError}: `USAGE_INVALID_OPTION`, `USAGE_NOT_FOUND`, `REPOSITORY_NOT_FOUND`, `CANCELLED`
+ * @throws a {@link BackupError}: `USAGE_INVALID_OPTION`, `USAGE_NOT_FOUND`, `REPOSITORY_NOT_FOUND`,
+ *   `CANCELLED`
  */
 export async function pruneRepository(options: PruneOptions): Promise<PruneReport> {
   checkPolicy(options.keep);
@@ -294,7 +242,7 @@ export async function pruneRepository(options: PruneOptions): Promise<PruneRepor
       : await repository.vmFolders();
     const codecs = await createBlockCodecs();
     const vms: PrunedVm[] = [];
-    for (const folder of folders) vms.push(await new VmPrune(options, folder, codecs).run());
+    for (const folder of folders) vms.push(await new VmPrune(options, folder, codecs).prune());
     const { dryRun = false } = options;
     return { type: 'prune', repository: repository.root, dryRun, vms };
   } catch (error) {

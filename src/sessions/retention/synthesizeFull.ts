@@ -1,4 +1,7 @@
-/** Synthetic full: the newest restore point of a VM becomes a full from its chain, without reading a disk. */
+/**
+ * Synthetic full: makes the newest restore point of a VM a full, from its chain, without reading a
+ * disk.
+ */
 import { randomUUID } from 'node:crypto';
 import { toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
@@ -9,7 +12,7 @@ import { Repository } from '../../repository/repository.ts';
 import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
 import type { DiskProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
-import { mergeRun } from './mergeRange.ts';
+import { mergePoints } from './mergeRange.ts';
 import { selectPoint } from '../shared/selectPoint.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
@@ -30,11 +33,11 @@ export interface SynthesizeReport {
   readonly vmId: string;
   readonly pointId: string;
   readonly pointNumber: number;
-  /** False when the newest point was a full already; then nothing was done. */
+  /** False when the newest point already was a full. Then nothing was done. */
   readonly isNew: boolean;
   readonly fileName: string;
   readonly fileBytes: number;
-  /** Size of the increment that the full took the place of. */
+  /** Bytes of the increment that the full replaced; 0 when nothing was done. */
   readonly replacedBytes: number;
   readonly messages: readonly SessionMessage[];
 }
@@ -48,7 +51,7 @@ class Synthesis {
     this.#session = new SessionLog(options, { sessionId: randomUUID(), vmName: options.vm });
   }
 
-  async run(): Promise<SynthesizeReport> {
+  async synthesize(): Promise<SynthesizeReport> {
     const { repository: root, vm: name, workers, onDiskStart = () => {} } = this.#options;
     const { signal = new AbortController().signal } = this.#options;
     const folder = await (await Repository.open(root)).requireVm(name);
@@ -59,10 +62,10 @@ class Synthesis {
     const metadata = await prepareChain(folder, vm, codecs, session.note);
     const newest = selectPoint(metadata, 'latest');
     if (newest.type === 'full') return this.#report(vm, newest, undefined);
-    const run = { points: chainTo(metadata.points, newest), parent: undefined };
+    const range = { points: chainTo(metadata.points, newest), parent: undefined };
     const options = { removed: [newest], chainId: newest.pointId };
     const context = { folder, lock, codecs, session, workers, signal, onDiskStart };
-    const { point } = await mergeRun(metadata, run, options, context);
+    const { point } = await mergePoints(metadata, range, options, context);
     return this.#report(vm, point, newest);
   }
 
@@ -87,15 +90,16 @@ class Synthesis {
 }
 
 /**
- * Makes the newest restore point of a VM a full, from stored blocks alone. It starts a new chain: later increments
- * build on it, and the points before it keep their own files until retention lets them go.
+ * Makes the newest restore point of a VM a full, from stored blocks alone. The full starts a new
+ * chain, and later increments build on it. The older points keep their files until retention
+ * deletes them.
  *
- * @throws a {@link BackupError}: `USAGE_NOT_FOUND`, `CHAIN_PARENT_MISSING`, `REPOSITORY_LOCKED`, `REPOSITORY_FULL`,
- *   damage by its code; the points are then as they were
+ * @throws a {@link BackupError}: `USAGE_NOT_FOUND`, `CHAIN_PARENT_MISSING`, `REPOSITORY_LOCKED`,
+ *   `REPOSITORY_FULL`, format and integrity codes. After an error the points are as they were.
  */
 export async function synthesizeFull(options: SynthesizeOptions): Promise<SynthesizeReport> {
   try {
-    return await new Synthesis(options).run();
+    return await new Synthesis(options).synthesize();
   } catch (error) {
     throw toFailure(error, options.signal);
   }

@@ -1,8 +1,8 @@
-/** Work over all VM folders of a repository: one that fails does not stop the others. */
+/** Works on all VM folders of a repository. A folder that fails does not stop the others. */
 import { BackupError, type ErrorCode } from '../../core/errors.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 
-/** A VM folder that could not be read; the others are reported all the same. */
+/** A VM folder that could not be read. */
 export interface FolderFailure {
   readonly folder: string;
   readonly code: ErrorCode;
@@ -10,7 +10,9 @@ export interface FolderFailure {
   readonly hint: string;
 }
 
-/** Runs `work` on each folder; what fails is returned instead of thrown, unless it is a cancellation. */
+/**
+ * Calls `work` for each folder. An error that concerns one folder is returned; others are thrown.
+ */
 export async function forEachFolder(
   folders: readonly VmFolder[],
   work: (folder: VmFolder) => Promise<void>,
@@ -28,7 +30,7 @@ export async function forEachFolder(
   return failures;
 }
 
-/** Errors that say something about one folder's content, not about the command. */
+/** Errors that concern the content of one folder, not the whole command. */
 function isOfFolder(error: BackupError): boolean {
   return error.code.startsWith('REPOSITORY_') || error.code.startsWith('CHAIN_');
 }

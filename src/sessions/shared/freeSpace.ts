@@ -6,13 +6,18 @@ import { guardRepository } from '../../repository/durableFile.ts';
 
 type Note = (message: SessionMessage) => void;
 
-/** Bytes that this user may still write to the volume of a folder. */
+/** Bytes that this user can still write to the volume of a folder. */
 export async function freeBytesOf(folder: string): Promise<number> {
-  const { bavail, bsize } = await guardRepository(`look at ${folder}`, () => statfs(folder));
+  const { bavail, bsize } = await guardRepository(`read free space of ${folder}`, () =>
+    statfs(folder),
+  );
   return bavail * bsize;
 }
 
-/** A full may need as much as is allocated; an increment's size is not known beforehand. */
+/**
+ * Notes REPO-503 when the volume has less free space than `needBytes`. A full may need as much as
+ * is allocated on the disks. The size of an increment is not known in advance.
+ */
 export async function checkSpace(root: string, needBytes: number, note: Note): Promise<void> {
   const freeBytes = await freeBytesOf(root);
   if (freeBytes >= needBytes) return;

@@ -1,4 +1,6 @@
-/** Writes one restore point: a container under a temporary name, its commit, its name, the chain metadata. */
+/**
+ * Writes one restore point: container under a temporary name, commit, final name, chain metadata.
+ */
 import { FileMap } from '../../container/write/blockMaps.ts';
 import type { DiskContent } from '../../container/write/containerSink.ts';
 import { ContainerWriter, type FolderHandle } from '../../container/write/containerWriter.ts';
@@ -19,7 +21,7 @@ function text(name: string, value: string): Property {
   return { name, type: 'AString', value };
 }
 
-/** Properties that tie a container into its chain; vbk-format 11.2, our own names. */
+/** Properties that link a container to its chain. Own names, see docs/format-vbk.md, "Items". */
 function chainProperties(point: RestorePoint, parent: RestorePoint | undefined): Property[] {
   const properties: Property[] = [
     text('FormatExtension', CHAIN_FORMAT),
@@ -39,10 +41,10 @@ function chainProperties(point: RestorePoint, parent: RestorePoint | undefined):
   return properties;
 }
 
-/** What a container says besides its disks. */
+/** Contents of a container besides its disks. */
 export interface PointContext {
   readonly parent: RestorePoint | undefined;
-  /** The VM's configuration. */
+  /** The VM's configuration (OVF). */
   readonly ovf?: string | undefined;
 }
 
@@ -82,7 +84,12 @@ export class PointWriter {
     }
   }
 
-  /** Adds metadata, commits and publishes the point. After this it is the chain's newest. */
+  /**
+   * Adds metadata, commits, and publishes the container. After this the point is the newest of its
+   * chain.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_LOCKED`, `REPOSITORY_FULL`, `REPOSITORY_IO`
+   */
   async publish(
     vm: VmIdentity,
     point: RestorePoint,
@@ -99,7 +106,7 @@ export class PointWriter {
     return published;
   }
 
-  /** Adds metadata, commits and closes the container; it keeps its temporary name. */
+  /** Adds metadata, commits, and closes the container. It keeps its temporary name. */
   async complete(
     vm: VmIdentity,
     point: RestorePoint,
@@ -118,12 +125,12 @@ export class PointWriter {
     return { ...point, fileBytes: this.writer.endBytes };
   }
 
-  /** Removes what was not published. */
+  /** Closes and deletes a container that was not published. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#published) return;
     await this.writer.settle().catch(() => {});
     await this.#storage.close().catch(() => {});
-    // Where this fails, the next session deletes it.
+    // If this fails, the next session deletes the file.
     await removeQuietly(this.#folder.partialPath(this.#fileName));
   }
 

@@ -1,4 +1,4 @@
-/** Brings the folder of a VM in order before a session uses it. */
+/** Prepares the folder of a VM for a session. */
 import type { SessionMessage } from '../../core/messages.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import { clearObsolete } from '../../repository/retention/obsoleteFiles.ts';
@@ -8,7 +8,9 @@ import type { VmFolder } from '../../repository/vmFolder.ts';
 
 type Note = (message: SessionMessage) => void;
 
-/** Cleans up files of a stopped session and loads the chain metadata. Only for the holder of the lock. */
+/**
+ * Cleans up files of a stopped session and loads the chain metadata. The caller must hold the lock.
+ */
 export async function prepareChain(
   folder: VmFolder,
   vm: VmIdentity,

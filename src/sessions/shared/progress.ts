@@ -1,10 +1,10 @@
-/** Progress of one disk, for whoever shows it. */
+/** Progress of one disk. */
 
-/** Live counts for progress. */
+/** Live counts of one disk. */
 export interface DiskProgress {
   readonly alias: string;
   readonly sizeBytes: number;
-  /** Bytes of the disk that are dealt with: read, zero or clean. */
+  /** Bytes of the disk that are done: read, zero or clean. */
   doneBytes(): number;
   readBytes(): number;
 }

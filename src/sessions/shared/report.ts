@@ -1,10 +1,12 @@
-/** Reports of sessions: one shape for the table, for --json and for embedders. Units are in the names. */
+/**
+ * Reports of sessions. Tables, --json and the library use the same shape. Names carry the units.
+ */
 import type { SessionMessage } from '../../core/messages.ts';
 import { createStageStats, type StageStats } from '../../core/stats.ts';
 import type { DiskMode } from '../../flow/records.ts';
 import type { RestorePoint, VmIdentity } from '../../repository/restorePoint.ts';
 
-/** Counters of one disk's chain, live while the session runs. */
+/** Counters of one disk's pipeline, updated while the session works. */
 export interface DiskStages {
   readonly extents: StageStats;
   readonly read: StageStats;
@@ -13,7 +15,7 @@ export interface DiskStages {
   readonly write: StageStats;
 }
 
-/** Seconds per stage: busy time of each, and the time the reader waited for the stages behind it. */
+/** Busy seconds of each stage. `wait` is the time that the reader waited for later stages. */
 export interface StageSeconds {
   readonly extents: number;
   readonly read: number;
@@ -29,44 +31,47 @@ export interface DiskReport {
   readonly mode: DiskMode;
   readonly reason: string;
   readonly sizeBytes: number;
-  /** Bytes that the extents call data; the rest was known to be zero or clean and was not read. */
+  /** Bytes that the extents call data. The rest is zero or clean and is not read. */
   readonly allocatedBytes: number;
   readonly readBytes: number;
   readonly zeroBytes: number;
   readonly unchangedBytes: number;
-  /** Plain bytes of blocks recorded as data. */
+  /** Bytes of blocks recorded as data, before compression. */
   readonly changedBytes: number;
   readonly duplicateBlocks: number;
-  /** Bytes of their stored form, without padding to the cluster of 4096 bytes. */
+  /** Bytes of these blocks as stored, without the padding to clusters of 4096 bytes. */
   readonly storedBytes: number;
   /** changedBytes / storedBytes; 0 when nothing was stored. */
   readonly reductionRatio: number;
   readonly seconds: StageSeconds;
   readonly wallSeconds: number;
-  /** Over bytes read, not over the size of the disk. */
+  /** Bytes read per second. The size of the disk does not count. */
   readonly readBytesPerSecond: number;
   /** Only for a disk whose change map was audited. */
   readonly audit?: AuditReport | undefined;
 }
 
-/** Blocks that the engine calls unchanged, read and compared with the parent point. */
+/**
+ * Audit of blocks that the engine calls unchanged: they are read and compared with the parent
+ * point.
+ */
 export interface AuditReport {
   readonly auditedBlocks: number;
   readonly mismatchedBlocks: number;
-  /** Read on top of `readBytes`. */
+  /** Bytes read by the audit. `readBytes` of the disk does not include them. */
   readonly readBytes: number;
   readonly seconds: number;
 }
 
-/** What a session over an engine adds; checkpoints and ids are empty where there is none. */
+/** Report of the engine's part. Ids are empty when there is no checkpoint. */
 export interface EngineReport {
   readonly backupId: string;
   readonly fromCheckpointId: string;
   /** Base of the next session. */
   readonly toCheckpointId: string;
-  /** 2 when the backup was started again without a checkpoint. */
+  /** 2 when the backup was started a second time, without a checkpoint. Otherwise 1. */
   readonly backupsStarted: number;
-  /** From the request of a backup until its frozen view was ready. */
+  /** Seconds from the request of the backup until its frozen view was ready. */
   readonly startSeconds: number;
   readonly finalizeSeconds: number;
   readonly leftOut: readonly {
@@ -76,11 +81,11 @@ export interface EngineReport {
   }[];
 }
 
-/** What a session healed, and what it could not. */
+/** Damage that a session healed, and damage that stays. */
 export interface HealingReport {
-  /** Blocks of disks that this point holds anew because their stored bytes were damaged. */
+  /** Blocks that this point stores again because their stored bytes were damaged. */
   readonly blockCount: number;
-  /** Older restore points that stay damaged, oldest first. */
+  /** Ids of older restore points that stay damaged, oldest first. */
   readonly damagedPointIds: readonly string[];
 }
 
@@ -98,16 +103,16 @@ export interface SessionReport {
   readonly parentPointId: string;
   readonly startedAt: string;
   readonly durationSeconds: number;
-  /** Time outside the disks' pipelines: opening, checking the parent, metadata, commit. */
+  /** Seconds outside the pipelines of the disks: opening, checking the parent, metadata, commit. */
   readonly overheadSeconds: number;
   readonly commitSeconds: number;
-  /** The stage that was busiest, with its share of the pipeline's wall time. */
+  /** The busiest stage, and its share of the pipelines' wall time, 0 to 1. */
   readonly bottleneck: { readonly stage: string; readonly busyRatio: number };
   readonly disks: readonly DiskReport[];
   readonly messages: readonly SessionMessage[];
   /** Only for VMs of an engine. */
   readonly engine?: EngineReport | undefined;
-  /** Only where damage of the chain is recorded. */
+  /** Only when damage of the chain is recorded. */
   readonly healing?: HealingReport | undefined;
 }
 
@@ -135,8 +140,9 @@ export function stageSeconds(stages: DiskStages): StageSeconds {
 }
 
 /**
- * Names the busiest of source, CPU and repository over the wall time of the pipelines. Source and repository
- * have as many lanes as disks run at once.
+ * Finds the busiest of source, CPU and repository over the wall time of the pipelines. Source and
+ * repository work for several disks at the same time. So their busy time is divided by the number
+ * of parallel disks.
  */
 export function findBottleneck(
   disks: readonly DiskReport[],
@@ -169,7 +175,6 @@ export interface SessionFacts {
   readonly healing?: HealingReport | undefined;
 }
 
-/** The report of a session that has committed `point`. */
 export function reportSession(
   facts: SessionFacts,
   point: RestorePoint,

@@ -1,4 +1,4 @@
-/** Picks restore points and disks by what people type. */
+/** Selects restore points and disks by ids and names that users give. */
 import { UsageError } from '../../core/errors.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
@@ -6,7 +6,8 @@ import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 const MIN_PREFIX = 4;
 
 /**
- * The point named by `selector`: `latest`, an id, or the unambiguous beginning of one.
+ * The point named by `selector`: `latest`, an id, or an unambiguous prefix of at least 4
+ * characters.
  *
  * @throws {@link UsageError} `USAGE_NOT_FOUND`
  */
@@ -25,14 +26,14 @@ export function selectPoint(metadata: ChainMetadata, selector: string): RestoreP
   throw new UsageError(
     'USAGE_NOT_FOUND',
     matches.length > 1
-      ? `restore point "${selector}" names ${matches.length} points of ${metadata.vm.name}`
+      ? `restore point "${selector}" fits ${matches.length} points of ${metadata.vm.name}`
       : `restore point "${selector}" of ${metadata.vm.name} does not exist`,
     { hint: 'run "ovirt-cbt list" and give an id, or "latest"' },
   );
 }
 
 /**
- * The disks named by id or alias; all without names.
+ * The disks named by id or alias. Without names, all disks of the point.
  *
  * @throws {@link UsageError} `USAGE_NOT_FOUND`
  */

@@ -1,9 +1,14 @@
-/** Events that a session writes into the engine's own list, where administrators look first. Best effort. */
+/**
+ * Writes events of a session to the engine's event list, where administrators look first. Errors
+ * are ignored.
+ */
 import { randomInt } from 'node:crypto';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import type { PostEvent } from '../../ovirt/engine/engineRequests.ts';
 
-/** Together with the origin it has to be unique; a repeated one is refused, and then the event is lost. */
+/**
+ * The engine refuses an event whose origin and custom id exist already. That event is then lost.
+ */
 const MAX_CUSTOM_ID = 2 ** 31 - 1;
 const MAX_TEXT = 1000;
 

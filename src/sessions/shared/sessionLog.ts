@@ -1,4 +1,4 @@
-/** What a session has to say: messages for its report and its caller, and the same in its log. */
+/** Collects the messages of a session: for its report, for its caller and for its log. */
 import { type Logger, silentLogger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 
@@ -18,7 +18,10 @@ export class SessionLog {
     this.#onMessage = options.onMessage;
   }
 
-  /** Bound, so that it can be handed on. A message that was given before is not given again. */
+  /**
+   * Adds a message, once: one with the same code and text is ignored. Bound to the object, so it
+   * can be passed as a callback.
+   */
   readonly note = (message: SessionMessage): void => {
     if (this.messages.some(({ code, text }) => code === message.code && text === message.text))
       return;

@@ -1,17 +1,17 @@
-/** What a container says of itself, compared with what the chain metadata says of it. */
+/** Compares the summary and properties of a container with the chain metadata. */
 import { textProperty } from '../../container/format/properties.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import { type PointReader, readSummary } from '../../repository/pointReader.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 
-/** What is known of a container only once it is written and named. */
+/** Fields that are not compared: they are known only after the container is written and named. */
 const OF_THE_FILE: ReadonlySet<string> = new Set(['fileName', 'fileBytes']);
 
 function text(value: unknown): string {
   return value === undefined || value === '' ? 'nothing' : JSON.stringify(value);
 }
 
-/** Simple fields in which two records differ, as text. */
+/** Differences of simple fields (not objects) between two records, one line each. */
 function fieldDifferences(what: string, inside: object, listed: object): string[] {
   const other = new Map(Object.entries(listed));
   const keys = new Set([...Object.keys(inside), ...other.keys()]);
@@ -37,7 +37,7 @@ function diskDifferences(inside: RestorePoint, listed: RestorePoint): string[] {
   });
 }
 
-/** Properties of the container's top folder beside the summary, as they have to be. */
+/** Properties of the container's top folder that the chain metadata determines. */
 function expectedProperties(
   point: RestorePoint,
   parent: RestorePoint | undefined,
@@ -62,10 +62,11 @@ function propertyDifferences(opened: PointReader, parent: RestorePoint | undefin
 }
 
 /**
- * Compares summary and properties of a container with the chain metadata; one line per difference. The VM's
- * name and the names of files may change and are not compared.
+ * Compares summary and properties of a container with the chain metadata. Names of VMs and files
+ * are not compared, because they may change.
  *
- * @param parent - of the point, as the chain metadata lists it.
+ * @param parent - parent of the point, as the chain metadata lists it.
+ * @returns one line per difference.
  * @throws a {@link BackupError} when the summary cannot be read
  */
 export async function metadataDifferences(

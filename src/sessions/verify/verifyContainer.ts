@@ -1,4 +1,6 @@
-/** Checks one container of a chain: structure, every stored block, the fingerprint index, the link to its parent. */
+/**
+ * Checks one container of a chain: structure, stored blocks, fingerprint index, link to its parent.
+ */
 import { Readable } from 'node:stream';
 import {
   createBlockFetcher,
@@ -24,10 +26,11 @@ import {
   type Problem,
   type VerifiedContainer,
 } from '../../repository/damage/verifyRecord.ts';
+import type { FingerprintsById } from './parentFingerprints.ts';
 import { metadataDifferences } from './containerFacts.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
-/** What a check found, bounded; counts are of everything. */
+/** Findings of one container. Lists are bounded; counts include everything. */
 export type ContainerCheck = Omit<
   VerifiedContainer,
   keyof FileIdentity | 'fileName' | 'pointId' | 'verifiedAt' | 'sampleRatio'
@@ -36,24 +39,25 @@ export type ContainerCheck = Omit<
 export interface CheckContext {
   readonly folder: string;
   readonly vmId: string;
-  /** The parent as the chain metadata lists it. */
+  /** The parent point as the chain metadata lists it; undefined for a full. */
   readonly parentPoint: RestorePoint | undefined;
   readonly resources: PipelineResources;
   readonly codecs: BlockCodecs;
-  /** Part of the stored blocks to read, 0 to 1; metadata is always checked whole. */
+  /**
+   * Share of the stored blocks to read, above 0 and at most 1. Metadata is always checked
+   * completely.
+   */
   readonly sampleRatio: number;
-  /** Random numbers 0 to 1 that choose the sample. */
+  /** Returns random numbers from 0 to below 1. They choose the sample. */
   readonly random: () => number;
-  /** Stored blocks that were damaged before: part of every sample. */
+  /** Ids of stored blocks that were damaged before. Every sample includes them. */
   readonly knownDamage: ReadonlySet<number>;
-  /** Fingerprints of the parent point; undefined for a full or when it could not be read. */
+  /** Fingerprints of the parent point, by disk id. Undefined for a full. */
   readonly parent: FingerprintsById | undefined;
   readonly onProgress?: ((checkedBlocks: number, totalBlocks: number) => void) | undefined;
 }
 
 const MAX_MESSAGE_CHARS = 2000;
-
-export type FingerprintsById = ReadonlyMap<string, FingerprintMap>;
 
 class ContainerVerifier {
   readonly problems: Problem[] = [];
@@ -65,7 +69,7 @@ class ContainerVerifier {
   skippedBlocks = 0;
   readonly #opened: PointReader;
   readonly #context: CheckContext;
-  /** By block id: fingerprint that the disks expect, 0n where none does. */
+  /** By block id: the fingerprint that the disks expect; 0n when no disk uses the block. */
   readonly #expected: BigUint64Array;
 
   constructor(opened: PointReader, context: CheckContext) {
@@ -74,7 +78,7 @@ class ContainerVerifier {
     this.#expected = new BigUint64Array(opened.reader.store.count);
   }
 
-  async run(): Promise<void> {
+  async check(): Promise<void> {
     const { reader, items, point } = this.#opened;
     const { snapshot } = reader;
     const { vmId, parentPoint, codecs } = this.#context;
@@ -91,7 +95,7 @@ class ContainerVerifier {
     await this.#blocks();
   }
 
-  /** A stored block counts once, however many ways its damage shows. */
+  /** A stored block counts as one finding, even when several checks find its damage. */
   #report(code: string, text: string, details: BackupError['details'] = {}): void {
     const { blockId, offsetBytes } = details;
     const message = text.slice(0, MAX_MESSAGE_CHARS);
@@ -117,7 +121,10 @@ class ContainerVerifier {
     }
   }
 
-  /** Ties the fingerprint index of a disk to its blocks here, and to the parent for blocks not here. */
+  /**
+   * Compares the fingerprint index of a disk with its block map, and with the parent for other
+   * blocks.
+   */
   async #disk(disk: DiskPoint): Promise<void> {
     const { reader } = this.#opened;
     const fingerprints = await this.#opened.fingerprints(disk, this.#context.codecs);
@@ -146,7 +153,8 @@ class ContainerVerifier {
   }
 
   #compareWithParent(disk: DiskPoint, own: FingerprintMap, inherited: FingerprintMap): void {
-    // What is wrong with the parent is reported there; here nothing can be compared with it.
+    // The parent's index cannot be read, so there is nothing to compare. The check of the parent
+    // reports it.
     if (disk.content === 'increment' && !this.#context.parent?.has(disk.diskId)) return;
     const end = blockCountOf(disk.sizeBytes, this.#opened.reader.blockSizeBytes);
     for (const index of differences(own, inherited, end)) {
@@ -160,7 +168,7 @@ class ContainerVerifier {
 
   async #blocks(): Promise<void> {
     const { signal, pool } = this.#context.resources;
-    // What cannot be read at all is a damaged block as well, and does not know which one.
+    // A read error does not carry the block id. Such a block counts as damaged too.
     const onDamage = ({ extent }: BlockToFetch, { code, message }: BackupError): void => {
       const { blockId, offsetBytes } = extent;
       this.#report(code, message, { blockId, offsetBytes });
@@ -216,13 +224,13 @@ class ContainerVerifier {
   }
 }
 
-/** Indexes below `end` where two maps differ. */
+/** Block indexes below `end` where two maps differ. */
 function* differences(a: FingerprintMap, b: FingerprintMap, end: number): Generator<number> {
   for (const index of a.nonZeroIn(0, end)) if (a.get(index) !== b.get(index)) yield index;
   for (const index of b.nonZeroIn(0, end)) if (a.get(index) === 0n) yield index;
 }
 
-/** What is found of a container that cannot be opened. */
+/** The result for a container that cannot be opened. */
 function unreadable({ code, message }: BackupError): ContainerCheck {
   return {
     checkedBlocks: 0,
@@ -236,7 +244,11 @@ function unreadable({ code, message }: BackupError): ContainerCheck {
   };
 }
 
-/** Checks the container of a point. Damage is returned, not thrown. */
+/**
+ * Checks the container of a point. Damage is returned, not thrown.
+ *
+ * @throws {@link CancelledError} and errors that are not {@link BackupError}
+ */
 export async function verifyContainer(
   point: RestorePoint,
   context: CheckContext,
@@ -250,7 +262,7 @@ export async function verifyContainer(
   }
   try {
     const verifier = new ContainerVerifier(opened, context);
-    await verifier.run();
+    await verifier.check();
     return {
       checkedBlocks: verifier.unpack.blocks,
       skippedBlocks: verifier.skippedBlocks,
@@ -264,29 +276,4 @@ export async function verifyContainer(
   } finally {
     await opened.close();
   }
-}
-
-/** Fingerprints of a point for the check of an increment on it; disks whose index cannot be read are left out. */
-export async function readAllFingerprints(
-  folder: string,
-  point: RestorePoint,
-  codecs: BlockCodecs,
-): Promise<FingerprintsById> {
-  const fingerprints = new Map<string, FingerprintMap>();
-  const opened = await PointReader.open(folder, point).catch(ignoreDamage);
-  if (!opened) return fingerprints;
-  try {
-    for (const disk of point.disks) {
-      const known = await opened.fingerprints(disk, codecs).catch(ignoreDamage);
-      if (known) fingerprints.set(disk.diskId, known);
-    }
-  } finally {
-    await opened.close();
-  }
-  return fingerprints;
-}
-
-/** What is wrong with another container is found where that one is checked. */
-function ignoreDamage(error: unknown): undefined {
-  if (!(error instanceof BackupError)) throw error;
 }

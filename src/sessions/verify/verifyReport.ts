@@ -1,4 +1,7 @@
-/** The report of verify: what is damaged, where it is used, and which restore points need it. Bounded. */
+/**
+ * The report of verify: damaged stored blocks, the places that use them, and the points that need
+ * them. All lists are bounded.
+ */
 import type { DamageTrace, PointDamage } from '../../repository/damage/damageTrace.ts';
 import { concernsDependents } from '../../repository/damage/pointHealth.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
@@ -9,9 +12,12 @@ import type {
 } from '../../repository/damage/verifyRecord.ts';
 import type { VmFindings } from './verifyVm.ts';
 
-/** Findings that are listed; all are counted. */
+/** Most findings that are listed. All are counted. */
 export const MAX_LISTED_DAMAGE = 1000;
-/** Places that are listed per damaged stored block: equal blocks are stored once. */
+/**
+ * Most places that are listed per damaged stored block. Equal blocks are stored once, so one stored
+ * block can have many places.
+ */
 const MAX_LISTED_USES = 8;
 
 export interface VerifiedFile {
@@ -21,7 +27,7 @@ export interface VerifiedFile {
   readonly pointNumber: number;
   /** ISO 8601, UTC. */
   readonly verifiedAt: string;
-  /** Checked by the run that was interrupted, and not read again. */
+  /** True when an interrupted verify had checked the file, so this one did not read it again. */
   readonly isResumed: boolean;
   readonly checkedBlocks: number;
   readonly skippedBlocks: number;
@@ -30,13 +36,13 @@ export interface VerifiedFile {
   readonly damageCount: number;
 }
 
-/** A place that needs a damaged stored block: a block of a disk, or another item of a container. */
+/** A place that needs a damaged stored block: a block of a disk, or an item of a container. */
 export interface DamagedUse {
   readonly diskId?: string | undefined;
   readonly alias?: string | undefined;
-  /** Of the block in the disk. */
+  /** Offset of the block on the disk. */
   readonly offsetBytes?: number | undefined;
-  /** Name of an item that is no disk, such as the VM's configuration. */
+  /** Name of an item that is not a disk, such as the VM's configuration. */
   readonly item?: string | undefined;
   readonly pointIds: readonly string[];
 }
@@ -47,19 +53,19 @@ export interface FoundDamage {
   readonly pointId: string;
   readonly code: string;
   readonly message: string;
-  /** Stored block, where one is damaged, and its place in the file. */
+  /** Id of the damaged stored block, and its offset in the file. Absent for other findings. */
   readonly blockId?: number | undefined;
   readonly offsetBytes?: number | undefined;
-  /** Restore points that need the stored block; for other findings those that may need what is damaged. */
+  /** Restore points that need the stored block. For other findings: points that may be affected. */
   readonly affectedPointIds: readonly string[];
-  /** Where a stored block is needed; the first few places. */
+  /** Places that need the stored block; only the first ones. */
   readonly uses?: readonly DamagedUse[] | undefined;
   readonly useCount?: number | undefined;
   /** The first restore point that holds other data in all these places. */
   readonly healedFrom?: string | undefined;
 }
 
-/** A restore point that was asked for, or that is damaged. */
+/** A restore point that was selected or that is damaged. */
 export interface VerifiedPoint {
   readonly vmName: string;
   readonly pointId: string;
@@ -68,7 +74,7 @@ export interface VerifiedPoint {
   readonly isDamaged: boolean;
 }
 
-/** The part of the report that is about one VM. */
+/** The report of one VM. */
 export interface VmReport {
   readonly files: readonly VerifiedFile[];
   readonly points: readonly VerifiedPoint[];
@@ -83,14 +89,14 @@ interface Uses {
   count: number;
 }
 
-/** Whoever builds on a point, and itself. */
+/** Ids of the point and of all points that build on it. */
 function dependents(points: readonly RestorePoint[], pointId: string): string[] {
   const ids = new Set([pointId]);
   for (const point of points) if (ids.has(point.parentPointId)) ids.add(point.pointId);
   return [...ids];
 }
 
-/** Adds the places at one point, by `file name/block id`. */
+/** Adds the damaged places of one point to `uses`. Its keys are `file name/block id`. */
 function addUses(uses: Map<string, Uses>, point: RestorePoint, found: PointDamage): void {
   const add = (key: string, place: string, use: Omit<DamagedUse, 'pointIds'>): void => {
     const known = uses.get(key);
@@ -166,7 +172,6 @@ function listDamage({ metadata, containers, trace }: VmFindings): FoundDamage[] 
     .slice(0, MAX_LISTED_DAMAGE);
 }
 
-/** Reports what was found of one VM. */
 export function reportVm(findings: VmFindings): VmReport {
   const { metadata, containers, health, selectedIds, resumedFiles } = findings;
   const { vm, points } = metadata;

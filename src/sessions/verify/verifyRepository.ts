@@ -1,4 +1,7 @@
-/** Health check of a repository: all containers that the chosen restore points need, a few at once. */
+/**
+ * Verifies a repository: all containers that the selected restore points need, a few at the same
+ * time.
+ */
 import { toFailure, UsageError } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
@@ -27,9 +30,15 @@ export interface VerifyOptions {
   readonly vm?: string | undefined;
   /** Point id, its beginning, `latest` or `all`. @defaultValue latest */
   readonly point?: string | undefined;
-  /** Part of the stored blocks to read, above 0 and at most 1; blocks known to be damaged are always read. @defaultValue 1 */
+  /**
+   * Share of the stored blocks to read, above 0 and at most 1. Blocks known to be damaged are
+   * always read. @defaultValue 1
+   */
   readonly sampleRatio?: number | undefined;
-  /** Leave out containers that an interrupted run has finished and that have not changed since. @defaultValue false */
+  /**
+   * Skip containers that an interrupted verify has checked and that have not changed since.
+   * @defaultValue false
+   */
   readonly resume?: boolean | undefined;
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -43,23 +52,29 @@ export interface VerifyReport {
   readonly type: 'verify';
   readonly repository: string;
   readonly durationSeconds: number;
-  /** `damaged` when a restore point that was asked for is. */
+  /** `damaged` when a selected restore point is damaged. */
   readonly outcome: 'ok' | 'damaged';
   readonly files: readonly VerifiedFile[];
-  /** Points that were asked for, and all that are damaged. */
+  /** Selected points, and all damaged points. */
   readonly points: readonly VerifiedPoint[];
-  /** The first 1000 findings in the containers that were read, also those that no point needs any more. */
+  /**
+   * The first 1000 findings in the containers that were read, also in blocks that no point needs
+   * any more.
+   */
   readonly damage: readonly FoundDamage[];
   readonly damageCount: number;
-  /** Containers beside a chain that its metadata does not name. */
+  /** Containers in a VM folder that its chain metadata does not name. */
   readonly unlistedFiles: readonly { readonly vmName: string; readonly fileName: string }[];
   /** VM folders that could not be checked. */
   readonly failures: readonly FolderFailure[];
-  /** False when the result could not be written into every VM folder. */
+  /** False when the result could not be written to some VM folder. */
   readonly isRecorded: boolean;
 }
 
-/** Containers that are read at once; their metadata is checked on this thread, which leaves workers idle. */
+/**
+ * Containers that are read at the same time. Their metadata is checked on this thread; with one
+ * container the workers would wait meanwhile.
+ */
 const MAX_PARALLEL_CONTAINERS = 4;
 
 class RepositoryCheck {
@@ -72,7 +87,7 @@ class RepositoryCheck {
     this.#options = options;
   }
 
-  async run(folders: readonly VmFolder[]): Promise<void> {
+  async checkFolders(folders: readonly VmFolder[]): Promise<void> {
     await this.#eachFolder(folders, (folder) => this.#plan(folder));
     await this.#checkAll();
     await this.#eachFolder([...this.#checks.keys()], async (folder) => {
@@ -97,7 +112,7 @@ class RepositoryCheck {
     if (check) this.#checks.set(folder, check);
   }
 
-  /** One slab and one pool serve all containers, whatever the block sizes of their chains. */
+  /** One slab and one worker pool serve all containers. The slab fits the largest block size. */
   async #checkAll(): Promise<void> {
     const { workers, signal } = this.#options;
     const checks = [...this.#checks.values()];
@@ -121,11 +136,13 @@ class RepositoryCheck {
 }
 
 /**
- * Verifies restore points: structure, what containers say of themselves against the chain metadata, every stored
- * block (bounds, CRC-32C, MD5, fingerprint) and every link of the chain. Damage is reported, not thrown, and
- * recorded in the folder of its VM, for `list` and for the next session, which heals what it can.
+ * Verifies restore points: structure, the facts in containers against the chain metadata, stored
+ * blocks (bounds, CRC-32C, MD5, fingerprint) and the links of the chain. Damage is reported, not
+ * thrown. It is also recorded in the folder of its VM: `list` shows it, and the next session heals
+ * what it can.
  *
- * Takes no lock: containers never change, and points that come or go meanwhile are taken as they are at the end.
+ * Takes no lock, because containers never change. When points are added or removed meanwhile, the
+ * report uses the chain metadata at the end.
  *
  * @throws a {@link BackupError} when the repository, the VM or its chain metadata cannot be opened
  */
@@ -138,7 +155,7 @@ export async function verifyRepository(options: VerifyOptions): Promise<VerifyRe
       ? [await repository.requireVm(options.vm)]
       : await repository.vmFolders();
     const check = new RepositoryCheck(options);
-    await check.run(folders);
+    await check.checkFolders(folders);
     const report = toReport(check, repository.root, startedAtMs);
     const { vm, point = 'latest' } = options;
     const isEmpty = report.files.length === 0 && report.failures.length === 0;

@@ -1,4 +1,7 @@
-/** Health check of one VM: which containers are to be read, what the last run has done, and what is recorded. */
+/**
+ * Verifies one VM: chooses the containers to read, resumes an interrupted verify, and records the
+ * result.
+ */
 import { randomBytes } from 'node:crypto';
 import { RepositoryError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
@@ -19,15 +22,16 @@ import {
   updateVerifyRecord,
   type VerifiedContainer,
   type VerifyRecord,
-  type VerifyRun,
+  type VerifyPass,
 } from '../../repository/damage/verifyRecord.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 import { selectPoint } from '../shared/selectPoint.ts';
-import { readAllFingerprints, verifyContainer } from './verifyContainer.ts';
+import { readAllFingerprints } from './parentFingerprints.ts';
+import { verifyContainer } from './verifyContainer.ts';
 
 export interface VmCheckOptions {
-  /** A VM was asked for by name, so that a point that it does not have is an error. */
+  /** True when the user named the VM. A point that it does not have is then an error. */
   readonly isNamed: boolean;
   /** Point id, its beginning, `latest` or `all`. */
   readonly point: string;
@@ -37,34 +41,37 @@ export interface VmCheckOptions {
   readonly onProgress: (fileName: string, checkedBlocks: number, totalBlocks: number) => void;
 }
 
-/** What was found of one VM. Containers are those of this run, in the order of their points. */
+/** Findings of one VM. `containers` are those of this verify, in the order of their points. */
 export interface VmFindings {
   readonly metadata: ChainMetadata;
   readonly containers: readonly VerifiedContainer[];
-  /** Containers that the interrupted run had finished and this one did not read. */
+  /** Containers that an interrupted verify had checked and this one did not read. */
   readonly resumedFiles: ReadonlySet<string>;
   readonly trace: DamageTrace;
   readonly health: ReadonlyMap<string, PointHealth>;
   readonly selectedIds: ReadonlySet<string>;
   readonly unlistedFiles: readonly string[];
-  /** Why the result could not be recorded; empty when it was. */
+  /** Why the result could not be recorded; empty when it was recorded. */
   readonly recordFailure: string;
 }
 
-/** A run that is killed loses no more than this, and the container that it was reading. */
+/** Time between two saves. A killed verify loses at most this time and the container being read. */
 const SAVE_EVERY_MS = 5000;
 
-/** Selectors that fit every VM. */
+/** Selectors that apply to every VM. */
 export const ALL_VMS: ReadonlySet<string> = new Set(['latest', 'all']);
 
-/** Without a VM name a point's id picks the VM. */
+/** Without a VM name the point id selects the VM. */
 function hasPoint(metadata: ChainMetadata, selector: string): boolean {
   return (
     ALL_VMS.has(selector) || metadata.points.some((point) => point.pointId.startsWith(selector))
   );
 }
 
-/** Uniform numbers from the system's generator; a sample that could be foreseen would be no check. */
+/**
+ * Random number from 0 to below 1, from the system's generator. Nobody must be able to predict the
+ * sample.
+ */
 function random(): number {
   return randomBytes(4).readUInt32LE() / 2 ** 32;
 }
@@ -74,16 +81,16 @@ function byFile(entries: Iterable<VerifiedContainer>): Map<string, VerifiedConta
 }
 
 export class VmCheck {
-  /** Points whose containers are read. */
+  /** Points whose containers are checked. */
   readonly points: readonly RestorePoint[];
   readonly #folder: VmFolder;
   readonly #metadata: ChainMetadata;
   readonly #selected: readonly RestorePoint[];
   readonly #options: VmCheckOptions;
   readonly #known: ReadonlyMap<string, VerifiedContainer>;
-  /** What need not be read again. */
+  /** By file name: results of the interrupted verify that still hold. */
   readonly #resumable: ReadonlyMap<string, VerifiedContainer>;
-  readonly #run: VerifyRun;
+  readonly #pass: VerifyPass;
   readonly #results = new Map<string, VerifiedContainer>();
   readonly #resumedFiles = new Set<string>();
   #savedAtMs = performance.now();
@@ -106,7 +113,7 @@ export class VmCheck {
     const { point, sampleRatio, resume } = options;
     const interrupted = resume && !record.run?.finishedAt ? record.run : undefined;
     const startedAt = interrupted?.startedAt ?? new Date().toISOString();
-    this.#run = { startedAt, point, sampleRatio };
+    this.#pass = { startedAt, point, sampleRatio };
     const isDone = (entry: VerifiedContainer): boolean =>
       entry.verifiedAt >= startedAt && entry.sampleRatio >= sampleRatio;
     this.#resumable = interrupted ? byFile([...known.values()].filter(isDone)) : new Map();
@@ -115,9 +122,10 @@ export class VmCheck {
   }
 
   /**
-   * Plans the check of a folder; undefined when it holds nothing that was asked for.
+   * Plans the check of a folder. Undefined when the folder holds no selected point.
    *
-   * @throws a {@link BackupError}: `USAGE_NOT_FOUND`, `REPOSITORY_METADATA_INVALID`, `CHAIN_PARENT_MISSING`
+   * @throws a {@link BackupError}: `USAGE_NOT_FOUND`, `REPOSITORY_METADATA_INVALID`,
+   *   `CHAIN_PARENT_MISSING`
    */
   static async plan(folder: VmFolder, options: VmCheckOptions): Promise<VmCheck | undefined> {
     const metadata = await folder.readMetadata();
@@ -130,17 +138,17 @@ export class VmCheck {
     return new VmCheck(folder, metadata, selected, options, record, known);
   }
 
-  /** Records what was finished, for a run that goes on with it. */
+  /** Records the containers checked so far, so that a later verify can resume. */
   async save(): Promise<void> {
     this.#savedAtMs = performance.now();
     await this.#record((record) => ({
       ...record,
-      run: this.#run,
+      run: this.#pass,
       containers: [...byFile([...record.containers, ...this.#results.values()]).values()],
     }));
   }
 
-  /** Checks the container of one of {@link points}, and records what was found now and then. */
+  /** Checks the container of one of {@link points}, and saves the results every few seconds. */
   async check(
     point: RestorePoint,
     resources: PipelineResources,
@@ -158,7 +166,7 @@ export class VmCheck {
     const found = await this.#verify(point, resources, codecs);
     const { sampleRatio } = this.#options;
     const verifiedAt = new Date().toISOString();
-    // A sample does not see the damage that there was no room to record.
+    // The record had no room for all damage, and a sample can miss the rest. So the mark stays.
     const wasTruncated = sampleRatio < 1 && this.#known.get(fileName)?.isTruncated === true;
     this.#results.set(fileName, {
       fileName,
@@ -196,10 +204,10 @@ export class VmCheck {
     });
   }
 
-  /** Looks which points need what is damaged, and records that the run has ended. */
+  /** Finds the points that need damaged blocks, and records the end of this verify. */
   async finish(): Promise<VmFindings> {
     const { folder } = this.#folder;
-    // Meanwhile sessions may have added points, and others may have been removed.
+    // Other commands may have added or removed points meanwhile.
     const metadata = (await this.#folder.readMetadata()) ?? this.#metadata;
     const { points } = metadata;
     const listed = new Set(points.map((point) => point.fileName));
@@ -211,10 +219,10 @@ export class VmCheck {
     const selectedIds = new Set(this.#selected.map((point) => point.pointId));
     const isDamaged = [...selectedIds].some((pointId) => health.get(pointId)?.isDamaged);
     const outcome = isDamaged ? 'damaged' : 'ok';
-    const run = { ...this.#run, finishedAt: new Date().toISOString(), outcome } as const;
+    const run = { ...this.#pass, finishedAt: new Date().toISOString(), outcome } as const;
     await this.#record((record) => {
       const kept = record.containers.filter((entry) => listed.has(entry.fileName));
-      // Another run may have checked a container later than this one.
+      // Another verify may have checked a container later than this one.
       const isOld = (entry: VerifiedContainer): boolean =>
         entry.verifiedAt <= (entries.get(entry.fileName)?.verifiedAt ?? '');
       const newer = kept.filter((entry) => !isOld(entry));
@@ -235,7 +243,7 @@ export class VmCheck {
     };
   }
 
-  /** One update at a time. A repository that cannot be written can be verified all the same. */
+  /** Makes one update at a time. A repository that cannot be written can still be verified. */
   async #record(change: (record: VerifyRecord) => VerifyRecord): Promise<void> {
     this.#recording = this.#recording.then(async () => {
       try {
@@ -243,7 +251,7 @@ export class VmCheck {
       } catch (error) {
         if (!(error instanceof RepositoryError)) throw error;
         this.#recordFailure = error.message;
-        this.#options.log.warn({ code: error.code }, 'what was verified could not be recorded');
+        this.#options.log.warn({ code: error.code }, 'the result of verify could not be recorded');
       }
     });
     await this.#recording;

@@ -4,7 +4,7 @@
  * request on both outputs, and a message with its exit code.
  */
 import { once } from 'node:events';
-import { runCommandLine } from '../../../dist/cli/commandLine.js';
+import { executeCommandLine } from '../../../dist/cli/commandLine.js';
 
 function setEnvironment(env) {
   for (const name of Object.keys(process.env)) delete process.env[name];
@@ -15,7 +15,7 @@ process.send('ready');
 for (;;) {
   const [{ args, env, mark }] = await once(process, 'message');
   setEnvironment(env);
-  const exitCode = await runCommandLine(args);
+  const exitCode = await executeCommandLine(args);
   process.stdout.write(mark);
   process.stderr.write(mark);
   process.send({ exitCode });

@@ -4,7 +4,8 @@ import { expect } from 'vitest';
 import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
 import type { RetentionPolicy } from '../../../src/repository/retention/retention.ts';
 import { VmFolder } from '../../../src/repository/vmFolder.ts';
-import { pruneRepository, type PrunedVm } from '../../../src/sessions/retention/pruneRepository.ts';
+import type { PrunedVm } from '../../../src/sessions/retention/pruneReport.ts';
+import { pruneRepository } from '../../../src/sessions/retention/pruneRepository.ts';
 import {
   synthesizeFull,
   type SynthesizeReport,

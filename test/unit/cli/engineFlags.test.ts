@@ -1,4 +1,6 @@
-/** Connection settings: flags before the environment before a file, and secrets in private files only. */
+/**
+ * Connection settings: flags first, then environment, then a file. Secrets only in private files.
+ */
 import { chmodSync, writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type EngineFlags, readEngineSettings } from '../../../src/cli/engineFlags.ts';
@@ -21,7 +23,7 @@ function configOf(content: object): string {
 const refused = (flags: EngineFlags, env: NodeJS.ProcessEnv = {}): Promise<unknown> =>
   expectCode(readEngineSettings(flags, env), 'USAGE_INVALID_OPTION');
 
-/** The same setting by flag, by variable and in the file, each with a value of its own. */
+/** The same setting by flag, by variable and in the file, with three different values. */
 let flags: EngineFlags;
 let environment: NodeJS.ProcessEnv;
 beforeEach(() => {

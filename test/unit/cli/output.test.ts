@@ -1,12 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import {
-  formatList,
-  formatMessage,
-  formatRescan,
-  formatRestore,
-  formatSession,
-  formatTable,
-} from '../../../src/cli/output/output.ts';
+import { formatList, formatRescan } from '../../../src/cli/output/listOutput.ts';
+import { formatMessage } from '../../../src/cli/output/messageOutput.ts';
+import { formatRestore } from '../../../src/cli/output/restoreOutput.ts';
+import { formatSession } from '../../../src/cli/output/sessionOutput.ts';
+import { formatTable } from '../../../src/cli/output/table.ts';
 import { formatVerify } from '../../../src/cli/output/verifyOutput.ts';
 import { sessionMessage } from '../../../src/core/messages.ts';
 import { increment, restorePoint, sessionReport } from '../../helpers/repository/madeUp.ts';

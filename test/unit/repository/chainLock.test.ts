@@ -13,7 +13,7 @@ function readLock(): LockHolder {
   return JSON.parse(readFileSync(temp.path('lock'), 'utf8')) as LockHolder;
 }
 
-/** A lock as this process would write it, but for some facts. */
+/** The text of a lock as this process would write it, with some fields replaced. */
 async function writeLock(facts: Partial<LockHolder>): Promise<LockHolder> {
   const own = await ChainLock.acquire(temp.path());
   const holder = { ...readLock(), id: 'of-another-session', ...facts };
@@ -134,7 +134,7 @@ describe('a lock', () => {
   });
 });
 
-/** How many of so many attempts at once get the lock. */
+/** Makes `count` attempts at the same time, and returns how many got the lock. */
 async function winners(count: number): Promise<number> {
   const attempts = Array.from({ length: count }, () => ChainLock.acquire(temp.path()));
   const results = await Promise.allSettled(attempts);
@@ -143,7 +143,7 @@ async function winners(count: number): Promise<number> {
   return won.length;
 }
 
-/** A lock of a process that is gone, with the claim of another one. */
+/** A lock of a dead process, and another process's claim on it. */
 async function writeClaimedLock(pid: number): Promise<void> {
   const holder = await writeLock({ pid });
   const claim = { ...holder, id: 'of-a-breaker' };

@@ -73,7 +73,7 @@ describe('readText', () => {
 
     await expect(readText(temp.path('long'), 1000)).rejects.toMatchObject({
       code: 'REPOSITORY_METADATA_INVALID',
-      message: `${temp.path('long')} has more than 1000 B, which none of our files has`,
+      message: `${temp.path('long')} has more than 1000 B; no file of a repository is so large`,
     });
   });
 

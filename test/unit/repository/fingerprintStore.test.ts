@@ -10,7 +10,7 @@ import { BLOCK_BYTES } from '../../helpers/bytes/images.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
-/** Its index takes three blocks, the last one short. */
+/** A disk whose index needs three blocks, the last one short. */
 const BLOCK_COUNT = 70_000;
 const disk = { diskId: 'd1', sizeBytes: BLOCK_COUNT * BLOCK_BYTES - 100 };
 

@@ -27,7 +27,7 @@ const SESSION = {
   vmName: 'web 1',
 } as const;
 
-/** One of each. */
+/** One entry of each kind. */
 const STEPS: readonly JournalEntry[] = [
   { step: 'backup-starting', description: 'ovirt-cbt r s 1', otherTransferIds: ['t9'] },
   { step: 'backup-refused' },

@@ -1,4 +1,4 @@
-/** Health of points out of the checks of their containers. */
+/** Health of points from the checks of their containers. */
 import { expect, test } from 'vitest';
 import { healthOfPoints } from '../../../src/repository/damage/pointHealth.ts';
 import type {

@@ -16,10 +16,12 @@ function ids(points: readonly RestorePoint[]): string {
   return points.map((point) => point.pointId).join('');
 }
 
-/** Deleted points, runs with what lies before them, and points that stay although they are not kept. */
+/**
+ * A plan as text: deleted points, ranges after their parents, points that stay without being kept.
+ */
 function planOf(text: string, kept: string): string {
-  const { deleted, runs, neededIds } = planPrune(pointsOf(text), new Set(kept));
-  const merged = runs.map(({ points, parent }) => `${parent?.pointId ?? ''}(${ids(points)})`);
+  const { deleted, ranges, neededIds } = planPrune(pointsOf(text), new Set(kept));
+  const merged = ranges.map(({ points, parent }) => `${parent?.pointId ?? ''}(${ids(points)})`);
   return `-${ids(deleted)} ${merged.join(' ')} +${[...neededIds].join('')}`;
 }
 
@@ -65,7 +67,7 @@ describe('a plan', () => {
   });
 });
 
-/** A forest: each point is a full, or builds on one of those before it. */
+/** A forest: each point is a full, or an increment on one of the points before it. */
 const forest = fc
   .array(fc.option(fc.nat(), { nil: undefined, freq: 6 }), { minLength: 1, maxLength: 30 })
   .map((parents) =>
@@ -80,8 +82,10 @@ test('every plan does one thing with each point, and deletes none that a kept on
   fc.assert(
     fc.property(forest, fc.array(fc.nat(29)), (points, chosen) => {
       const kept = new Set([...chosen, points.length - 1].map((k) => `p${k % points.length}`));
-      const { deleted, runs, neededIds } = planPrune(points, kept);
-      const merged = runs.flatMap((run) => run.points.slice(0, -1).map((point) => point.pointId));
+      const { deleted, ranges, neededIds } = planPrune(points, kept);
+      const merged = ranges.flatMap((range) =>
+        range.points.slice(0, -1).map((point) => point.pointId),
+      );
       const gone = deleted.map((point) => point.pointId);
 
       expect([...kept, ...neededIds, ...merged, ...gone].toSorted()).toEqual(
@@ -92,11 +96,11 @@ test('every plan does one thing with each point, and deletes none that a kept on
         const parentId = byId.get(id)?.parentPointId ?? '';
         expect(gone).not.toContain(parentId);
       }
-      for (const { points: run, parent } of runs) {
-        for (const [k, point] of run.entries()) {
-          expect(point.parentPointId).toBe((k === 0 ? parent : run[k - 1])?.pointId ?? '');
+      for (const { points: members, parent } of ranges) {
+        for (const [k, point] of members.entries()) {
+          expect(point.parentPointId).toBe((k === 0 ? parent : members[k - 1])?.pointId ?? '');
         }
-        expect(run[0]?.type).toBe(parent ? 'increment' : 'full');
+        expect(members[0]?.type).toBe(parent ? 'increment' : 'full');
       }
     }),
   );

@@ -12,7 +12,7 @@ import { restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const NOW = new Date('2026-11-26T12:00:00Z');
 
-/** Points by their times, in the order given; each is named by its time. */
+/** Points with these times, in this order. The id of each is its time. */
 function pointsAt(...times: readonly string[]): RestorePoint[] {
   return times.map((time) => {
     const createdAt = new Date(time).toISOString();

@@ -1,4 +1,4 @@
-/** The record of verify: bounded, and written while others delete what looks like a leftover. */
+/** The record of verify: its size is bounded, and it is written while others delete leftovers. */
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';

@@ -1,4 +1,4 @@
-/** Which blocks an audit reads. */
+/** The choice of the blocks that an audit reads. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type BlockSpan, sampleBlocks } from '../../../src/sessions/backup/auditDisk.ts';

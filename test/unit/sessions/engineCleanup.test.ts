@@ -1,4 +1,4 @@
-/** What a journal of a backup session says is still open. */
+/** The open steps in the journal of a backup session. */
 import { describe, expect, test } from 'vitest';
 import type { JournalEntry } from '../../../src/repository/journal.ts';
 import { isSettled, openSteps } from '../../../src/sessions/cleanup/engineCleanup.ts';

@@ -1,4 +1,4 @@
-/** Damaged blocks in a change map: dirty, and nothing else changes. */
+/** Damaged blocks become dirty in a change map. Nothing else changes. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Extent } from '../../../src/flow/records.ts';
@@ -11,7 +11,7 @@ function parent(...damaged: number[]): Parameters<typeof withDamageDirty>[1] {
   return { sizeBytes: 1000, fingerprints: new FingerprintMap(), damaged: new Set(damaged) };
 }
 
-/** One character a byte: `.` clean, `z` clean zero, `D` dirty, `Z` dirty zero. */
+/** One character per byte: `.` clean, `z` clean zero, `D` dirty, `Z` dirty zero. */
 function bytesOf(extents: Iterable<Extent>): string {
   let text = '';
   for (const { offsetBytes, lengthBytes, zero, dirty } of extents) {

@@ -1,4 +1,7 @@
-/** What is ours on an engine, by description and by the ids that were written down; all else is not touched. */
+/**
+ * Objects of ours on an engine are found by description and by recorded ids. Others are not
+ * touched.
+ */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Checkpoint } from '../../../src/ovirt/engine/entities.ts';

@@ -8,7 +8,7 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-/** Puts a program of that name first and only on the path. */
+/** Creates a program of that name and makes its folder the whole PATH. */
 function installQemuImg(script: string): void {
   writeFileSync(temp.path('qemu-img'), `#!/bin/sh\n${script}\n`);
   chmodSync(temp.path('qemu-img'), 0o755);

@@ -1,4 +1,4 @@
-/** Messages of a session: to its report, to its caller and to its log, each once. */
+/** A message of a session reaches its report, its caller and its log, each once. */
 import pino from 'pino';
 import { describe, expect, test } from 'vitest';
 import { type SessionMessage, sessionMessage } from '../../../src/core/messages.ts';

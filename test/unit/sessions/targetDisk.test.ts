@@ -32,7 +32,7 @@ function plan(stored: 'cow' | 'raw' | undefined, format: TargetFormat, storageTy
   });
 }
 
-/** The engine's table: what it takes, by format, allocation, tracking and kind of storage. */
+/** The combinations that the engine accepts: format, allocation, tracking, kind of storage. */
 function isAllowed(wanted: ReturnType<typeof plan>, isBlock: boolean): boolean {
   const { format, sparse, incremental } = wanted;
   if (format === 'raw') return !incremental && !(sparse && isBlock);

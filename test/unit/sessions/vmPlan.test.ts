@@ -97,7 +97,7 @@ describe('a disk in our checkpoint, of the same size', () => {
   });
 });
 
-/** What demotes one disk, and the message that says so. */
+/** Causes that make one disk fall back to a compare, each with its message. */
 const DEMOTIONS: readonly (readonly [string, Partial<EngineDisk>, string | undefined])[] = [
   ['is RAW', { format: 'raw', isTracked: false }, 'CBT-101'],
   ['has a RAW layer below a snapshot', { hasRawLayer: true }, 'CBT-101'],

@@ -1,0 +1,55 @@
+/** Options that several commands have, and the parsers of their values. */
+import { type Command, Option } from 'commander';
+import { UsageError } from '../core/errors.ts';
+import { parseBytes } from '../core/units.ts';
+
+export interface CommonFlags {
+  readonly json?: boolean | undefined;
+  readonly logLevel?: string | undefined;
+  readonly logFile?: string | undefined;
+}
+
+export const LOG_LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error'];
+
+/** Adds the options that every command has. */
+export function withCommonFlags(command: Command): Command {
+  return command
+    .option('--json', 'print one JSON document on stdout')
+    .option('--log-level <level>', `write a log of JSON lines: ${LOG_LEVELS.join(', ')}`)
+    .option('--log-file <file>', 'write the log there instead of stderr (level info by default)');
+}
+
+export function workersOption(): Option {
+  return new Option(
+    '--workers <n>',
+    'worker threads; 0 uses the main thread only (default: number of CPUs, at most 8)',
+  ).argParser(parseCount('--workers'));
+}
+
+/** Parser for options that may be repeated. */
+export function collect(value: string, previous: readonly string[] = []): readonly string[] {
+  return [...previous, value];
+}
+
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION`, like the other parsers here */
+export function parseSize(name: string): (text: string) => number {
+  return (text) => parseBytes(text, name);
+}
+
+export function parseCount(name: string): (text: string) => number {
+  return (text) => {
+    if (/^\d+$/.test(text)) return Number(text);
+    throw new UsageError('USAGE_INVALID_OPTION', `${name}: "${text}" is not a whole number`);
+  };
+}
+
+/** Parses a percentage such as `10%` as a ratio. */
+export function parsePercent(name: string): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+(?:\.\d+)?)\s*%?$/.exec(text);
+    if (match) return Number(match[1]) / 100;
+    throw new UsageError('USAGE_INVALID_OPTION', `${name}: "${text}" is not a percentage`, {
+      hint: 'for example: 10%',
+    });
+  };
+}

@@ -1,0 +1,43 @@
+/** Output of the commands for a repository: list, rescan. */
+import { formatBytes } from '../../core/units.ts';
+import type { RescanReport } from '../../sessions/cleanup/rescanRepository.ts';
+import type { ListedPoint, ListReport } from '../../sessions/inspect/listRepository.ts';
+import { type Column, formatRows } from './table.ts';
+
+function formatHealth(health: ListedPoint['verified']): string {
+  if (!health) return '-';
+  const { verifiedAt, sampleRatio, isDamaged } = health;
+  const part = sampleRatio < 1 ? ` (${formatPercent(sampleRatio)})` : '';
+  return `${verifiedAt.slice(0, 10)}: ${isDamaged ? 'damaged' : `ok${part}`}`;
+}
+
+function formatPercent(ratio: number): string {
+  return `${Number((ratio * 100).toPrecision(3))} %`;
+}
+
+const POINT_COLUMNS: readonly Column<ListedPoint>[] = [
+  ['no.', (point) => String(point.number)],
+  ['type', (point) => point.type],
+  ['created', (point) => point.createdAt],
+  ['restore point', (point) => point.pointId],
+  ['file size', (point) => formatBytes(point.fileBytes)],
+  ['verified', (point) => formatHealth(point.verified)],
+  ['disks', (point) => point.disks.map((disk) => `${disk.alias} (${disk.mode})`).join(', ')],
+  ['file', (point) => point.fileName],
+];
+
+export function formatList(report: ListReport): string {
+  if (report.vms.length === 0) return 'no VM has been backed up here yet';
+  return report.vms
+    .map(({ vmName, vmId, points }) => `${vmName} (${vmId})\n${formatRows(POINT_COLUMNS, points)}`)
+    .join('\n\n');
+}
+
+export function formatRescan(report: RescanReport): string {
+  return report.vms
+    .flatMap((vm) => [
+      `${vm.vmName} (${vm.vmId}): ${vm.pointCount} restore points`,
+      ...vm.leftOut.map((file) => `  left out: ${file.fileName} (${file.reason})`),
+    ])
+    .join('\n');
+}

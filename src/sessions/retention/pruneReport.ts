@@ -1,0 +1,73 @@
+/** The report of a prune: what happens to each restore point, and why. */
+import type { SessionMessage } from '../../core/messages.ts';
+import type { PrunePlan } from '../../repository/retention/prunePlan.ts';
+import type { KeepReason } from '../../repository/retention/retention.ts';
+import type { RestorePoint } from '../../repository/restorePoint.ts';
+import type { FolderFailure } from '../shared/folderFailures.ts';
+
+export interface PrunedPoint {
+  readonly pointId: string;
+  readonly number: number;
+  readonly type: RestorePoint['type'];
+  readonly createdAt: string;
+  readonly fileName: string;
+  readonly fileBytes: number;
+  readonly action: 'keep' | 'delete' | 'merge';
+  /** Rules that keep the point. `needed` means that two or more kept points build on it. */
+  readonly keptBecause: readonly (KeepReason | 'needed')[];
+  /** Id of the point that gets its blocks. Empty unless `action` is `merge`. */
+  readonly mergedInto: string;
+}
+
+export interface PrunedVm {
+  readonly vmName: string;
+  readonly vmId: string;
+  readonly folder: string;
+  /** The points before the prune. */
+  readonly points: readonly PrunedPoint[];
+  /** Bytes of the deleted containers. In a dry run: of those that would be deleted. */
+  readonly deletedBytes: number;
+  /** Bytes of the written containers. In a dry run: an estimate. */
+  readonly writtenBytes: number;
+  /**
+   * The error that stopped the prune of this VM. Finished steps stay done, all else is as before.
+   */
+  readonly failure: FolderFailure | undefined;
+  readonly messages: readonly SessionMessage[];
+}
+
+export interface PruneReport {
+  readonly type: 'prune';
+  readonly repository: string;
+  readonly dryRun: boolean;
+  readonly vms: readonly PrunedVm[];
+}
+
+/** Lists the points of a VM with their actions. `kept` holds the reasons by point id. */
+export function describePoints(
+  points: readonly RestorePoint[],
+  kept: ReadonlyMap<string, readonly KeepReason[]>,
+  plan: PrunePlan,
+): PrunedPoint[] {
+  const targetOf = new Map<string, string>();
+  for (const range of plan.ranges) {
+    const target = range.points.at(-1)?.pointId ?? '';
+    for (const point of range.points.slice(0, -1)) targetOf.set(point.pointId, target);
+  }
+  return points.map(({ pointId, number, type, createdAt, fileName, fileBytes }) => {
+    const mergedInto = targetOf.get(pointId) ?? '';
+    const reasons = plan.neededIds.has(pointId) ? (['needed'] as const) : kept.get(pointId);
+    const left = mergedInto ? 'merge' : 'delete';
+    return {
+      pointId,
+      number,
+      type,
+      createdAt,
+      fileName,
+      fileBytes,
+      action: reasons ? 'keep' : left,
+      keptBecause: reasons ?? [],
+      mergedInto,
+    };
+  });
+}

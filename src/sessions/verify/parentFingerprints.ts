@@ -1,0 +1,36 @@
+/** Fingerprints of a parent point, to check the increment that builds on it. */
+import type { BlockCodecs } from '../../compute/blockCodecs.ts';
+import { BackupError } from '../../core/errors.ts';
+import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
+import { PointReader } from '../../repository/pointReader.ts';
+import type { RestorePoint } from '../../repository/restorePoint.ts';
+
+export type FingerprintsById = ReadonlyMap<string, FingerprintMap>;
+
+/**
+ * Fingerprints of a parent point, by disk id, for the check of its increment. Disks whose index
+ * cannot be read are left out.
+ */
+export async function readAllFingerprints(
+  folder: string,
+  point: RestorePoint,
+  codecs: BlockCodecs,
+): Promise<FingerprintsById> {
+  const fingerprints = new Map<string, FingerprintMap>();
+  const opened = await PointReader.open(folder, point).catch(ignoreDamage);
+  if (!opened) return fingerprints;
+  try {
+    for (const disk of point.disks) {
+      const known = await opened.fingerprints(disk, codecs).catch(ignoreDamage);
+      if (known) fingerprints.set(disk.diskId, known);
+    }
+  } finally {
+    await opened.close();
+  }
+  return fingerprints;
+}
+
+/** Ignores damage: the check of the parent's own container reports it. */
+function ignoreDamage(error: unknown): undefined {
+  if (!(error instanceof BackupError)) throw error;
+}
