@@ -1,6 +1,7 @@
 /**
- * Puts the compiled command line into a few files: loading 250 modules one by one was half of the time that a
- * start takes. The library stays as it is compiled, and packages stay outside but for those that are many small modules.
+ * Puts the compiled command line into a few files: loading 250 modules one by one was half of the
+ * time that a start takes. The library stays as it is compiled, and packages stay outside but for
+ * those that are many small modules.
  */
 import { readFileSync } from 'node:fs';
 import { build } from 'rolldown';
@@ -15,7 +16,8 @@ await build({
   output: {
     dir: 'dist/bin',
     format: 'esm',
-    // Flat, and as deep in the package as the modules: they find package.json there, and the worker beside them.
+    // Flat, and as deep in the package as the modules: they find package.json there, and the worker
+    // beside them.
     entryFileNames: '[name].js',
     chunkFileNames: 'chunk-[name].js',
   },

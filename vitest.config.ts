@@ -10,7 +10,8 @@ export default defineConfig({
     globalSetup: ['test/helpers/buildOnce.ts'],
     // Tests with a lab wait for its clock a third of their time.
     maxWorkers: 3,
-    // Loading the modules again for each file took 40 % of the CPU time; only files that mock a module need it.
+    // Loading the modules again for each file took 40 % of the CPU time; only files that mock a
+    // module need it.
     projects: [
       {
         test: {

@@ -1,4 +1,7 @@
-/** Sessions run in child processes: over a VM of an engine, which is not counted then, and over an image. */
+/**
+ * Sessions run in child processes: over a VM of an engine, which is not counted then, and over an
+ * image.
+ */
 import { backupImages, backupVms, type EngineSettings, verifyRepository } from '../src/index.ts';
 
 export interface SessionArgument {

@@ -98,7 +98,10 @@ function wrongArrows(file: string, source: string): string[] {
     .map((target) => `${file} → ${target}`);
 }
 
-/** A circle of imports that can be reached from `file`, or undefined. `done` holds files without one. */
+/**
+ * A circle of imports that can be reached from `file`, or undefined. `done` holds files without
+ * one.
+ */
 function findCircle(
   file: string,
   imports: ReadonlyMap<string, readonly string[]>,

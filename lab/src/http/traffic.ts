@@ -1,4 +1,6 @@
-/** Counts what imageio has served, by disk. Operations that did not come to their end do not count. */
+/**
+ * Counts what imageio has served, by disk. Operations that did not come to their end do not count.
+ */
 import type { LabTraffic } from '../types.ts';
 
 class DiskCounter extends Map<string, number> {

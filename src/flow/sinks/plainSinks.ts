@@ -88,8 +88,8 @@ function stretchesOf(records: readonly FileRecord[]): Stretch[] {
 }
 
 /**
- * Accepts records at once while fewer than {@link MAX_WAITING} wait. It is no {@link ConcurrentSink},
- * because that works on each record alone, and neighbours leave in one write here.
+ * Accepts records at once while fewer than {@link MAX_WAITING} wait. It is no {@link
+ * ConcurrentSink}, because that works on each record alone, and neighbours leave in one write here.
  */
 class RawFileSink extends Writable {
   readonly #file: FileHandle;

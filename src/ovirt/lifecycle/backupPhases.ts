@@ -1,8 +1,8 @@
 /**
  * The life of an engine backup: start → ready → (transfers) → finalize → succeeded or failed.
  *
- * @see oVirt contract: finalize answers 400 for a backup that is already ending; a hybrid backup stays `ready` for
- *   up to 10 s afterwards; finished backups vanish, and then 404 is no error
+ * @see oVirt contract: finalize answers 400 for a backup that is already ending; a hybrid backup
+ *   stays `ready` for up to 10 s afterwards; finished backups vanish, and then 404 is no error
  */
 import { type BackupError, EngineError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
@@ -160,7 +160,10 @@ async function startOrAdopt(start: StartBackup, options: StartBackupOptions): Pr
   }
 }
 
-/** Waits for a backup that a request whose answer was lost may have made; the engine may still be at it. */
+/**
+ * Waits for a backup that a request whose answer was lost may have made; the engine may still be at
+ * it.
+ */
 export async function awaitBackup(
   engine: EngineApi,
   vmId: string,
@@ -183,7 +186,9 @@ export async function findBackup(
   return backups.find((backup) => backup.description === description && !isBackupOver(backup));
 }
 
-/** Faults that mean that the checkpoint, not the backup, is the trouble, get a code of their own. */
+/**
+ * Faults that mean that the checkpoint, not the backup, is the trouble, get a code of their own.
+ */
 async function explain(
   error: unknown,
   start: StartBackup,
@@ -214,8 +219,8 @@ export interface EndBackupOptions {
 /**
  * Finalizes a backup and waits for its end, for sessions and for clean-up alike.
  *
- * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT` when the engine is not done in time; its own error when it does
- *   not even take the order for long
+ * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT` when the engine is not done in time; its own
+ *   error when it does not even take the order for long
  */
 export async function endBackup(
   options: EndBackupOptions,
@@ -253,7 +258,8 @@ export async function endBackup(
 }
 
 /**
- * Asking twice has the same effect as asking once, so that whatever is no refusal of the user is asked again.
+ * Asking twice has the same effect as asking once, so that whatever is no refusal of the user is
+ * asked again.
  *
  * @returns what kept the engine from hearing it; undefined when it has.
  */

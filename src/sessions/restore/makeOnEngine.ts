@@ -22,8 +22,8 @@ export interface MakeOptions<T> {
 /**
  * Makes one disk or VM. An abort waits a moment for the answer, so that the clean-up knows the id.
  *
- * A refusal is recorded in the journal. Otherwise the clean-up would look for something of this name,
- * which somebody else may have made.
+ * A refusal is recorded in the journal. Otherwise the clean-up would look for something of this
+ * name, which somebody else may have made.
  *
  * @throws what `create` throws
  */
@@ -41,7 +41,9 @@ export async function makeOnEngine<T extends Disk | Vm>(options: MakeOptions<T>)
   }
 }
 
-/** After a lost answer. Asks for a while, because the engine may still be at work on the request. */
+/**
+ * After a lost answer. Asks for a while, because the engine may still be at work on the request.
+ */
 async function findMade<T extends Disk | Vm>(options: MakeOptions<T>): Promise<T | undefined> {
   const { engine, signal, description, find } = options;
   const { timings } = engine;

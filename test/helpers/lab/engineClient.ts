@@ -8,7 +8,8 @@ const POLL_MS = 2;
 const DEADLINE_MS = 20_000;
 
 /** JSON of the engine. */
-// oxlint-disable-next-line typescript/no-explicit-any -- wire data, asserted on by every test that touches it
+// oxlint-disable-next-line typescript/no-explicit-any -- wire data, asserted on by every test that
+// touches it
 export type Json = { readonly [name: string]: any };
 
 export interface Answer {

@@ -1,4 +1,7 @@
-/** Containers of other programs may hold free extents. This writer makes none, so they are forged here. */
+/**
+ * Containers of other programs may hold free extents. This writer makes none, so they are forged
+ * here.
+ */
 import { describe, expect, it } from 'vitest';
 import { encodeStoreBlock } from '../../../src/container/format/records.ts';
 import { ContainerReader } from '../../../src/container/read/containerReader.ts';
