@@ -26,10 +26,7 @@ function caseOf(child: BenchChild, name: string, title: string, given: CeilingAr
   };
 }
 
-/**
- * The image as often as it takes for the start of the streams not to count; nothing is deduplicated
- * here.
- */
+/** The image as often as it takes for the start of the streams not to count; nothing is deduplicated here. */
 function repeatImage(bench: Bench): { readonly image: string; readonly readBytes: number } {
   const times = Math.ceil(LEAST_BYTES / bench.imageBytes);
   const image = path.join(bench.folder, 'ceiling.raw');

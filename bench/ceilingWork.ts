@@ -1,7 +1,4 @@
-/**
- * The pipeline, and a hand-written loop over the same verbs in the same threads; run in child
- * processes.
- */
+/** The pipeline, and a hand-written loop over the same verbs in the same threads; run in child processes. */
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { createStageStats } from '../src/core/stats.ts';

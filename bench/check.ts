@@ -14,8 +14,7 @@ const FLOORS: readonly Floor[] = [
     why: 'the streams cost more than they may; profile the stages (npm run bench -- --only ceiling)',
   },
   {
-    // Two threads more than the peer has suffer more when the machine is shared: far below what is
-    // expected.
+    // Two threads more than the peer has suffer more when the machine is shared: far below what is expected.
     title: SESSION_AGAINST_LZ4,
     atLeast: 0.25,
     why: 'a full has become much slower than LZ4 alone; look at the stages (npm run bench -- --only stages)',

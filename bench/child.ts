@@ -1,7 +1,7 @@
 /**
- * Entry of a child process that serves one module of the suite: each message names a function and
- * its argument, each answer has the value and what the call cost. The process lives through all
- * runs of a case, so that its code is warm and its peak memory its own.
+ * Entry of a child process that serves one module of the suite: each message names a function and its
+ * argument, each answer has the value and what the call cost. The process lives through all runs of a case,
+ * so that its code is warm and its peak memory its own.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { ChildAnswer, ChildCall } from './childProcess.ts';

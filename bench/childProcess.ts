@@ -54,10 +54,7 @@ export class BenchChild {
     }
   }
 
-  /**
-   * One call as the run of a case; the function returns the checksum, and seconds when only a part
-   * counts.
-   */
+  /** One call as the run of a case; the function returns the checksum, and seconds when only a part counts. */
   async run(name: string, argument: unknown): Promise<Outcome> {
     const { value, ...usage } = await this.call(name, argument);
     return { ...usage, ...(value as { checksum: string; seconds?: number }) };
@@ -72,10 +69,7 @@ export class BenchChild {
   }
 }
 
-/**
- * Calls one function in a process that serves nothing else, so that peak memory is that of the
- * call.
- */
+/** Calls one function in a process that serves nothing else, so that peak memory is that of the call. */
 export async function callOnce(
   module: string,
   name: string,

@@ -1,6 +1,4 @@
-/**
- * A session that finds nothing changed, against reading alone and against second runs of others.
- */
+/** A session that finds nothing changed, against reading alone and against second runs of others. */
 import path from 'node:path';
 import { BORG, RESTIC, secondRun, usablePeers } from './peers.ts';
 import { compareCase, makeFull } from './product.ts';

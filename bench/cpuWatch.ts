@@ -1,17 +1,11 @@
-/**
- * CPU time of children of this process that come and go: servers, started by the rig, not by the
- * cases.
- */
+/** CPU time of children of this process that come and go: servers, started by the rig, not by the cases. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** Linux counts in ticks of 10 ms on every common platform. */
 const TICKS_PER_SECOND = 100;
 const LOOK_EVERY_MS = 25;
 
-/**
- * Fields of /proc/PID/stat behind the name, which may hold blanks: state is field 0, parent 1, user
- * 11, system 12.
- */
+/** Fields of /proc/PID/stat behind the name, which may hold blanks: state is field 0, parent 1, user 11, system 12. */
 function readStat(pid: string): { name: string; parent: number; cpuSeconds: number } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');

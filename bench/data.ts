@@ -1,7 +1,4 @@
-/**
- * The data of the benchmarks: an ext4 image filled with real files of this machine, and mixes made
- * here.
- */
+/** The data of the benchmarks: an ext4 image filled with real files of this machine, and mixes made here. */
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, open, rm, stat, truncate, writeFile } from 'node:fs/promises';
@@ -103,9 +100,8 @@ function makePieces(mix: Mix): Buffer[] {
 }
 
 /**
- * Gives blocks of a mix, each with an order of pieces of its own, so that no two are equal (a
- * repeated block would be stored once). The pieces are as long as LZ4's window: repeating them is
- * of no use to it.
+ * Gives blocks of a mix, each with an order of pieces of its own, so that no two are equal (a repeated block
+ * would be stored once). The pieces are as long as LZ4's window: repeating them is of no use to it.
  */
 export function blockMaker(mix: Mix): () => Buffer {
   if (mix === 'zero') return () => Buffer.alloc(MIB);

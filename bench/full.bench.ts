@@ -42,10 +42,7 @@ const RIVALS: readonly Rival[] = [
   { peer: VIRTNBDBACKUP, pairs: 3 },
 ];
 
-/**
- * The library in a process that has run sessions before, as in a service: neither Node nor code has
- * to start.
- */
+/** The library in a process that has run sessions before, as in a service: neither Node nor code has to start. */
 async function compareWarm(bench: Bench): Promise<void> {
   using child = await BenchChild.start('./sessionWork.js');
   const { image, imageBytes: readBytes, workers } = bench;

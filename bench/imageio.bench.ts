@@ -1,7 +1,4 @@
-/**
- * A full through the real imageio over TLS, against imageio's own Python client, which copies to a
- * raw file.
- */
+/** A full through the real imageio over TLS, against imageio's own Python client, which copies to a raw file. */
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { stat } from 'node:fs/promises';

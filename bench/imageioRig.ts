@@ -1,6 +1,4 @@
-/**
- * A VM of the lab whose disk is a qcow2 image, served by QEMU and the real imageio daemon over TLS.
- */
+/** A VM of the lab whose disk is a qcow2 image, served by QEMU and the real imageio daemon over TLS. */
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';

@@ -64,9 +64,8 @@ class Sampler {
 }
 
 /**
- * One warm-up pair, in which both outputs are proved to give back the same bytes, then `pairs`
- * pairs in alternating order. With 0 pairs the numbers are those of the warm-up: a smoke test, no
- * measurement.
+ * One warm-up pair, in which both outputs are proved to give back the same bytes, then `pairs` pairs in
+ * alternating order. With 0 pairs the numbers are those of the warm-up: a smoke test, no measurement.
  *
  * @throws an Error instead of giving numbers when outputs differ
  */

@@ -1,7 +1,4 @@
-/**
- * Programs of others that take a copy of an image, each as a user would call it; see
- * bench/RESULTS.md.
- */
+/** Programs of others that take a copy of an image, each as a user would call it; see bench/RESULTS.md. */
 import { stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import {

@@ -1,7 +1,4 @@
-/**
- * Preloaded into the command line: leaves the 99th percentile of the event loop's delay when the
- * process ends.
- */
+/** Preloaded into the command line: leaves the 99th percentile of the event loop's delay when the process ends. */
 import { writeFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 

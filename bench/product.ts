@@ -44,9 +44,7 @@ function restore(setting: Place, repo: string, output: string): Program {
   return { command: cli('restore', ...args, '--workers', String(setting.workers), '--json') };
 }
 
-/**
- * Digest of what a repository gives back: its images one after the other, in order of their names.
- */
+/** Digest of what a repository gives back: its images one after the other, in order of their names. */
 export async function proveRepository(setting: Place, repo: string): Promise<string> {
   const output = `${repo}.proof`;
   runPlain(restore(setting, repo, output));

@@ -1,7 +1,4 @@
-/**
- * Programs as cases: each run is a process of its own, with its peak memory and CPU time by GNU
- * time.
- */
+/** Programs as cases: each run is a process of its own, with its peak memory and CPU time by GNU time. */
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';

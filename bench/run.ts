@@ -1,8 +1,7 @@
 /**
  * The benchmark suite: ratios against peers, measured in one run in interleaved pairs.
  *
- * npm run bench -- [--quick] [--only TOPIC[,TOPIC]] [--pairs N] [--image FILE] [--workers N]
- * [--write]
+ *   npm run bench -- [--quick] [--only TOPIC[,TOPIC]] [--pairs N] [--image FILE] [--workers N] [--write]
  *
  * Absolute times are those of the machine and the moment; only the ratios are meant to be kept.
  */

@@ -1,7 +1,4 @@
-/**
- * What time and memory grow with: dirty bytes, points, blocks; and what they do not: the size of
- * the disk.
- */
+/** What time and memory grow with: dirty bytes, points, blocks; and what they do not: the size of the disk. */
 import path from 'node:path';
 import { scaleTimings } from '../src/index.ts';
 import { formatBytes, GIB, MIB, TIB } from '../src/core/units.ts';

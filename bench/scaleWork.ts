@@ -33,9 +33,7 @@ async function changeImage(image: string, point: number, blocks: number): Promis
   await file.close();
 }
 
-/**
- * Makes a full and increments of a few blocks each. @returns digest of the image at the last point
- */
+/** Makes a full and increments of a few blocks each. @returns digest of the image at the last point */
 export async function makeChain(given: ChainArgument): Promise<{ digest: string }> {
   const { folder, imageBytes, points, workers } = given;
   const [image, repository] = [path.join(folder, 'chain.raw'), path.join(folder, 'chain')];
@@ -61,10 +59,7 @@ async function timed(work: () => Promise<void>): Promise<number> {
   return (performance.now() - startedAtMs) / 1000;
 }
 
-/**
- * Opens the files of a point, composes its disk block by block without reading data, and restores
- * it.
- */
+/** Opens the files of a point, composes its disk block by block without reading data, and restores it. */
 export async function usePoint(given: {
   readonly folder: string;
   readonly point: number;
@@ -94,9 +89,7 @@ export async function usePoint(given: {
   return { openSeconds, composeSeconds, restoreSeconds, digest };
 }
 
-/**
- * A storage that does not keep block bytes: only the metadata of the container goes to the disk.
- */
+/** A storage that does not keep block bytes: only the metadata of the container goes to the disk. */
 class HollowStorage implements Storage {
   readonly name: string;
   readonly #file: Storage;

@@ -1,7 +1,4 @@
-/**
- * Sessions run in child processes: over a VM of an engine, which is not counted then, and over an
- * image.
- */
+/** Sessions run in child processes: over a VM of an engine, which is not counted then, and over an image. */
 import { backupImages, backupVms, type EngineSettings, verifyRepository } from '../src/index.ts';
 
 export interface SessionArgument {

@@ -18,10 +18,7 @@ export interface Outcome {
 export interface BenchCase {
   readonly name: string;
   run(): Promise<Outcome>;
-  /**
-   * After the warm-up run: digest of the bytes that its output gives back. Both cases of a pair
-   * have to agree.
-   */
+  /** After the warm-up run: digest of the bytes that its output gives back. Both cases of a pair have to agree. */
   prove?(): Promise<string>;
   /** Puts things back after a run, outside of its time. */
   reset?(): Promise<void>;

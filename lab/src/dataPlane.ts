@@ -1,6 +1,6 @@
 /**
- * What the engine half of the lab asks of the half that serves image data. The control socket of
- * the real ovirt-imageio daemon has the same verbs, so that the daemon can take this place.
+ * What the engine half of the lab asks of the half that serves image data. The control socket of the real
+ * ovirt-imageio daemon has the same verbs, so that the daemon can take this place.
  */
 import type { LabAuthority } from './http/certificates.ts';
 import type { LabDisk, LabDiskFormat, LabTraffic, LabView } from './types.ts';
@@ -25,17 +25,11 @@ export interface TicketTarget {
   /** Absent for a read-only target. @throws an Error with code ENOSPC when the storage is full */
   write?(offsetBytes: number, bytes: Uint8Array): void;
   zero?(offsetBytes: number, lengthBytes: number): void;
-  /**
-   * Where the content is an image of QEMU: then a data plane serves that, and calls none of the
-   * above.
-   */
+  /** Where the content is an image of QEMU: then a data plane serves that, and calls none of the above. */
   readonly image?: TargetImage | undefined;
 }
 
-/**
- * An image file of QEMU, as its storage server is to open it, or what a running QEMU exports
- * already.
- */
+/** An image file of QEMU, as its storage server is to open it, or what a running QEMU exports already. */
 export interface TargetImage {
   /** Of an export: its unix socket. */
   readonly path: string;
@@ -43,10 +37,7 @@ export interface TargetImage {
   readonly format: 'qcow2' | 'raw' | 'export';
   /** Name of an export. */
   readonly exportName?: string | undefined;
-  /**
-   * Bitmaps of the image whose union is dirty, or the one bitmap of an export; undefined for the
-   * zero context.
-   */
+  /** Bitmaps of the image whose union is dirty, or the one bitmap of an export; undefined for the zero context. */
   readonly bitmaps: readonly string[] | undefined;
 }
 
@@ -114,16 +105,14 @@ export interface FreezeMarks {
 /** The content of a disk, as the engine handles it. */
 export interface DiskContent extends LabDisk {
   /**
-   * The present content and bitmaps, closed to everything that comes later. The new bitmap begins
-   * in the same step: no guest write is in both or in neither.
+   * The present content and bitmaps, closed to everything that comes later. The new bitmap begins in the same
+   * step: no guest write is in both or in neither.
    */
   freeze(marks?: FreezeMarks): FrozenView;
   /** Removes a bitmap; the next older one takes over what it recorded. */
   removeBitmap(name: string): void;
   dropBitmaps(): void;
-  /**
-   * Whether a host can serve the union of these bitmaps: all of them are there and none is broken.
-   */
+  /** Whether a host can serve the union of these bitmaps: all of them are there and none is broken. */
   canServe(names: readonly string[]): boolean;
   /** What the ticket of an upload writes to. */
   uploadTarget(): TicketTarget;

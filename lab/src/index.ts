@@ -1,6 +1,4 @@
-/**
- * The lab: an oVirt engine and an ovirt-imageio in this process, for tests, demos and first steps.
- */
+/** The lab: an oVirt engine and an ovirt-imageio in this process, for tests, demos and first steps. */
 export { addSampleVms } from './samples.ts';
 export { LabError, type LabErrorCode } from './errors.ts';
 export { startLab } from './start.ts';

@@ -1,6 +1,6 @@
 /**
- * A few VMs to play with: content is the same in every run, partly compressible, partly not. A few
- * MiB each, spread over the disk, so that extents, holes and increments have something to show.
+ * A few VMs to play with: content is the same in every run, partly compressible, partly not.
+ * A few MiB each, spread over the disk, so that extents, holes and increments have something to show.
  */
 import { KIB, MIB } from './units.ts';
 import type { Lab, LabDisk, LabVm } from './types.ts';
@@ -41,9 +41,7 @@ function fillAll(vm: LabVm, seed: number): void {
   for (const [index, disk] of vm.disks.entries()) fill(disk, seed + index * 100);
 }
 
-/**
- * Adds `web01`, `db01`, `files01` and `old01`: running and stopped, tracked and raw, old and new.
- */
+/** Adds `web01`, `db01`, `files01` and `old01`: running and stopped, tracked and raw, old and new. */
 export function addSampleVms(lab: Lab): void {
   const web = lab.addVm({
     name: 'web01',

@@ -1,6 +1,6 @@
 /**
- * Starts a lab: engine and imageio on ports of their own, under one CA, with one list of faults and
- * one record of requests.
+ * Starts a lab: engine and imageio on ports of their own, under one CA, with one list of faults and one
+ * record of requests.
  */
 import { randomBytes } from 'node:crypto';
 import { invariant } from './errors.ts';

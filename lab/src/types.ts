@@ -1,7 +1,6 @@
 /**
- * What the lab looks like from outside: an oVirt engine (HTTPS, own CA, SSO, REST) and an
- * ovirt-imageio daemon on another port, in this process, over sparse disks with checkpoints and
- * copy-on-write frozen views.
+ * What the lab looks like from outside: an oVirt engine (HTTPS, own CA, SSO, REST) and an ovirt-imageio
+ * daemon on another port, in this process, over sparse disks with checkpoints and copy-on-write frozen views.
  */
 
 /** How the bytes of a disk are kept: qcow2 (`cow`, may carry bitmaps) or `raw` (never does). */
@@ -18,10 +17,7 @@ export interface LabDiskSpec {
   readonly backup?: 'none' | 'incremental' | undefined;
   /** @defaultValue qcow2_v3 for cow */
   readonly qcowVersion?: 'qcow2_v2' | 'qcow2_v3' | undefined;
-  /**
-   * A cow active volume over a raw base: looks like cow, but its bitmaps vanish with the last
-   * snapshot.
-   */
+  /** A cow active volume over a raw base: looks like cow, but its bitmaps vanish with the last snapshot. */
   readonly rawBase?: boolean | undefined;
   readonly sparse?: boolean | undefined;
   readonly bootable?: boolean | undefined;
@@ -37,10 +33,7 @@ export interface LabDiskSpec {
   readonly interface?: string | undefined;
   /** Name of the storage domain. @defaultValue the lab's first one */
   readonly storageDomain?: string | undefined;
-  /**
-   * Raw storage that cannot tell holes from data (block domain): its zero extents are one data
-   * extent. @defaultValue false
-   */
+  /** Raw storage that cannot tell holes from data (block domain): its zero extents are one data extent. @defaultValue false */
   readonly hidesHoles?: boolean | undefined;
 }
 
@@ -59,10 +52,7 @@ export interface LabVmSpec {
   readonly id?: string | undefined;
   /** @defaultValue up */
   readonly status?: LabVmStatus | undefined;
-  /**
-   * Compatibility of the VM: [4, 7] backs up by snapshot (hybrid), [4, 6] live or cold.
-   * @defaultValue [4, 7]
-   */
+  /** Compatibility of the VM: [4, 7] backs up by snapshot (hybrid), [4, 6] live or cold. @defaultValue [4, 7] */
   readonly compatibility?: readonly [number, number] | undefined;
   readonly origin?: string | undefined;
   /** The VM previews a snapshot: the engine refuses backups. */
@@ -119,10 +109,7 @@ export interface LabDisk extends LabView {
   resize(sizeBytes: number): void;
   /** A frozen copy of the present content. */
   snapshot(): LabView;
-  /**
-   * What a host crash leaves: all bitmaps of the disk are in use; transfers that need them cannot
-   * be created.
-   */
+  /** What a host crash leaves: all bitmaps of the disk are in use; transfers that need them cannot be created. */
   breakBitmaps(): void;
 }
 
@@ -141,15 +128,12 @@ export interface LabVm {
   checkpointIds(): readonly string[];
   /** A commit to an older snapshot: `invalid` marks all checkpoints, `removed` drops them. */
   revertSnapshot(leaves: 'invalid' | 'removed'): void;
-  /**
-   * Starts a backup as another product would, with all active image disks. @returns the backup id.
-   */
+  /** Starts a backup as another product would, with all active image disks. @returns the backup id. */
   startForeignBackup(): string;
   /** The foreign product ends its backup. */
   endForeignBackup(backupId: string): void;
   /**
-   * Content of a disk at the frozen view of a backup, by backup or checkpoint id. Kept after the
-   * backup has ended.
+   * Content of a disk at the frozen view of a backup, by backup or checkpoint id. Kept after the backup has ended.
    */
   frozenView(backupOrCheckpointId: string, diskNameOrId: string): LabView;
 }
@@ -181,10 +165,7 @@ export interface LabAction {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Wait before the work; in real milliseconds. */
   readonly delayMs?: number | undefined;
-  /**
-   * Cut the connection after this many bytes of the body of the true answer; 0 right before its
-   * head (the work is done).
-   */
+  /** Cut the connection after this many bytes of the body of the true answer; 0 right before its head (the work is done). */
   readonly cutAfterBytes?: number | undefined;
   /** Cut the connection before any work is done. */
   readonly reset?: boolean | undefined;
@@ -227,10 +208,7 @@ export interface LabBehaviour {
   backupHangs: boolean;
   /** Transfers never leave `initializing`. */
   transferHangs: boolean;
-  /**
-   * POST of a backup with `from_checkpoint_id` fails as a failed redefine: 400 `[]`, all
-   * checkpoints gone, event 10791.
-   */
+  /** POST of a backup with `from_checkpoint_id` fails as a failed redefine: 400 `[]`, all checkpoints gone, event 10791. */
   redefineFails: boolean;
   /** `disks?follow` and the like answer 500. */
   followFails: boolean;
@@ -301,9 +279,8 @@ export interface Lab extends AsyncDisposable {
     readonly origin: string;
   }[];
   /**
-   * What a client has to have cleaned up: unfinished backups (foreign ones excepted) and transfers,
-   * tickets, locked disks, automatic snapshots, one line each. Empty when the engine is as it
-   * should be.
+   * What a client has to have cleaned up: unfinished backups (foreign ones excepted) and transfers, tickets,
+   * locked disks, automatic snapshots, one line each. Empty when the engine is as it should be.
    */
   leftovers(): readonly string[];
   /** Restarts imageio: all tickets and connections are gone. */

@@ -1,7 +1,4 @@
-/**
- * A lab per test over QEMU files and the real imageio daemon, sessions against it, and rows of the
- * table at the end.
- */
+/** A lab per test over QEMU files and the real imageio daemon, sessions against it, and rows of the table at the end. */
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -24,8 +21,7 @@ import type { RealImageio, ServedTicket } from './realImageio.ts';
 const TIME_SCALE = 0.02;
 const TIMINGS: OvirtTimings = {
   ...scaleTimings(0.05),
-  // Pauses are short, limits are not: the machine may have other work, and calls of QEMU's tools
-  // block.
+  // Pauses are short, limits are not: the machine may have other work, and calls of QEMU's tools block.
   connectMs: DEFAULT_TIMINGS.connectMs,
   imageioReadMs: DEFAULT_TIMINGS.imageioReadMs,
   imageioExtentsMs: 120_000,
@@ -36,10 +32,7 @@ const TIMINGS: OvirtTimings = {
 };
 export const BLOCK_BYTES: number = 256 * 1024;
 
-/**
- * Bytes of a restored disk that is too large to be hashed are compared by qemu-img, which skips
- * holes.
- */
+/** Bytes of a restored disk that is too large to be hashed are compared by qemu-img, which skips holes. */
 const MAX_COMPARED_BYTES = 1024 ** 3;
 
 export interface InteropBench {
@@ -54,9 +47,7 @@ export interface InteropBench {
   frozen(vm: LabVm, report: SessionReport, disk: string): QemuView;
   /** Restores a point to files; each disk has to be its frozen view to the byte. */
   expectRestored(vm: LabVm, report: SessionReport): Promise<void>;
-  /**
-   * Adds a row to the table that run.sh prints at the end. @param peer - without it, ovirt-imageio
-   */
+  /** Adds a row to the table that run.sh prints at the end. @param peer - without it, ovirt-imageio */
   tell(scenario: string, details: string, peer?: string): void;
   /** Tickets since the last call, and their rows in the table. */
   served(scenario: string): readonly ServedTicket[];

@@ -1,7 +1,4 @@
-/**
- * Sessions over real disks: QEMU's bitmaps and allocation, served by the real ovirt-imageio over
- * TLS.
- */
+/** Sessions over real disks: QEMU's bitmaps and allocation, served by the real ovirt-imageio over TLS. */
 import { describe, expect, it } from 'vitest';
 import { noise } from '../helpers/bytes/random.ts';
 import { useInterop } from './bench.ts';

@@ -1,6 +1,4 @@
-/**
- * The same requests to the lab's imageio and to the real daemon, over disks with the same history.
- */
+/** The same requests to the lab's imageio and to the real daemon, over disks with the same history. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

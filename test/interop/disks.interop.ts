@@ -1,7 +1,4 @@
-/**
- * Kinds of images: backing chains, compressed clusters, discards, preallocated raw files, 2 TiB,
- * broken bitmaps.
- */
+/** Kinds of images: backing chains, compressed clusters, discards, preallocated raw files, 2 TiB, broken bitmaps. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';

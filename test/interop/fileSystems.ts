@@ -1,8 +1,7 @@
 /**
- * File systems in restored images, judged by their own checkers. An image of a mounted file system
- * has a journal that is not replayed yet, and a checker that may not write calls that damage; so it
- * is replayed in copies first, by e2fsck and by the guest's kernel, of the restored image and of
- * the frozen view alike.
+ * File systems in restored images, judged by their own checkers. An image of a mounted file system has a journal that
+ * is not replayed yet, and a checker that may not write calls that damage; so it is replayed in copies first, by e2fsck and by
+ * the guest's kernel, of the restored image and of the frozen view alike.
  */
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';

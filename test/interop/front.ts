@@ -1,6 +1,6 @@
 /**
- * A port in front of the daemon. It moves bytes and does not end TLS, so that what the product
- * talks to is the daemon; it can cut connections and call a test when so many bytes have passed.
+ * A port in front of the daemon. It moves bytes and does not end TLS, so that what the product talks to is the
+ * daemon; it can cut connections and call a test when so many bytes have passed.
  */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';

@@ -1,7 +1,6 @@
 /**
- * A guest of QEMU in software emulation: Debian's kernel with an init of ours, which writes into
- * the file systems of its disks until it is switched off, or replays their journals. All calls
- * block.
+ * A guest of QEMU in software emulation: Debian's kernel with an init of ours, which writes into the file systems
+ * of its disks until it is switched off, or replays their journals. All calls block.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,10 +1,9 @@
 /**
- * A disk of a running guest, frozen as hosts do it, over QMP while the guest writes on. A live
- * backup is fleecing, as libvirt's pull mode: `blockdev-backup` with sync=none keeps in a scratch
- * image what the guest overwrites, and QEMU exports that with the changed ranges. A hybrid backup
- * puts an overlay under the guest and commits it afterwards. All bitmaps record all the time, and
- * each can be removed by itself. Source: libvirt's "Internals of incremental backup handling in
- * qemu", QEMU's "Dirty Bitmaps and Incremental Backup".
+ * A disk of a running guest, frozen as hosts do it, over QMP while the guest writes on. A live backup is fleecing, as
+ * libvirt's pull mode: `blockdev-backup` with sync=none keeps in a scratch image what the guest overwrites, and QEMU
+ * exports that with the changed ranges. A hybrid backup puts an overlay under the guest and commits it afterwards.
+ * All bitmaps record all the time, and each can be removed by itself. Source: libvirt's "Internals of incremental
+ * backup handling in qemu", QEMU's "Dirty Bitmaps and Incremental Backup".
  */
 import { randomUUID } from 'node:crypto';
 import { rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';

@@ -1,7 +1,4 @@
-/**
- * The ovirt-imageio daemon of the installed Python package: TLS on a port of 127.0.0.1, control
- * over a unix socket.
- */
+/** The ovirt-imageio daemon of the installed Python package: TLS on a port of 127.0.0.1, control over a unix socket. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';

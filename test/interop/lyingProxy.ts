@@ -1,6 +1,6 @@
 /**
- * Ends TLS in front of the daemon and falsifies its lists of extents on their way; all else passes
- * as it is. The daemon does not lie by itself.
+ * Ends TLS in front of the daemon and falsifies its lists of extents on their way; all else passes as it is. The
+ * daemon does not lie by itself.
  */
 import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:https';

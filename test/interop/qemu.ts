@@ -1,7 +1,4 @@
-/**
- * QEMU's own tools as the lab's backend calls them: images, bitmaps, guest writes, exports over
- * NBD.
- */
+/** QEMU's own tools as the lab's backend calls them: images, bitmaps, guest writes, exports over NBD. */
 import {
   type ChildProcess,
   execFileSync,
@@ -101,10 +98,7 @@ export function crashWriter({ path, format }: ImageFile): void {
   spawnSync('qemu-io', ['-f', format, ...commands, path], options);
 }
 
-/**
- * What QEMU says about an image or, over NBD, about an export; independent of imageio's own
- * reading.
- */
+/** What QEMU says about an image or, over NBD, about an export; independent of imageio's own reading. */
 export function mapOf(...imageArgs: readonly string[]): MappedRange[] {
   return JSON.parse(qemuImg('map', '--output=json', ...imageArgs)) as MappedRange[];
 }

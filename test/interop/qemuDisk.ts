@@ -1,7 +1,7 @@
 /**
- * A disk of the lab that is a real image file. Its checkpoints are QEMU's dirty bitmaps, guest
- * writes go through qemu-io, and a frozen view is what vdsm makes of it: an overlay takes the
- * writes that come later, and is merged back, with its bitmaps, when the backup has ended.
+ * A disk of the lab that is a real image file. Its checkpoints are QEMU's dirty bitmaps, guest writes go through
+ * qemu-io, and a frozen view is what vdsm makes of it: an overlay takes the writes that come later, and is merged
+ * back, with its bitmaps, when the backup has ended.
  */
 import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
@@ -69,10 +69,7 @@ export class QemuDisk implements DiskContent {
     return this.#active;
   }
 
-  /**
-   * The administrator replaces the image by one that was made elsewhere; backing files stay where
-   * they are.
-   */
+  /** The administrator replaces the image by one that was made elsewhere; backing files stay where they are. */
   adopt(image: ImageFile): void {
     const target = this.#newImage(image.format);
     renameSync(image.path, target.path);
@@ -243,10 +240,7 @@ export class QemuDisk implements DiskContent {
     for (const work of waiting) work();
   }
 
-  /**
-   * As vdsm merges a volume: first the data, which no bitmap of the base may record, then the
-   * bitmaps.
-   */
+  /** As vdsm merges a volume: first the data, which no bitmap of the base may record, then the bitmaps. */
   #mergeInto(base: ImageFile): void {
     const { path: top } = this.#active;
     qemuImg('commit', '-q', '-d', '-f', 'qcow2', top);

@@ -1,7 +1,4 @@
-/**
- * The monitor of a running QEMU. Calls block, so that the lab's engine can freeze disks in one
- * step.
- */
+/** The monitor of a running QEMU. Calls block, so that the lab's engine can freeze disks in one step. */
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 

@@ -1,7 +1,4 @@
-/**
- * Chains of all block sizes and of long tables, read by dissect.archive and a strict checker;
- * images compared by qemu-img.
- */
+/** Chains of all block sizes and of long tables, read by dissect.archive and a strict checker; images compared by qemu-img. */
 import { createHash } from 'node:crypto';
 import {
   appendFileSync,
@@ -205,8 +202,8 @@ function describePages(read: CheckedChain): string {
 }
 
 /**
- * With blocks of 256 KiB a store of more than 2040 pages holds 34 GiB of distinct data. The product
- * is let use blocks of a sector here, so that 70 MiB have as many.
+ * With blocks of 256 KiB a store of more than 2040 pages holds 34 GiB of distinct data. The product is let use
+ * blocks of a sector here, so that 70 MiB have as many.
  */
 describe('tables of a chain', () => {
   const SECTOR_BYTES = 512;

@@ -1,7 +1,4 @@
-/**
- * Chains of the product, read by software that shares no code with it: check_vbk.py with
- * dissect.archive.
- */
+/** Chains of the product, read by software that shares no code with it: check_vbk.py with dissect.archive. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -58,10 +55,7 @@ export function containersOf(repository: string, reports: readonly SessionReport
   });
 }
 
-/**
- * Opens a chain of at least two containers with both readers and reads every byte; they have to
- * agree.
- */
+/** Opens a chain of at least two containers with both readers and reads every byte; they have to agree. */
 export function readIndependently(files: readonly string[]): CheckedChain {
   const args = [env('INTEROP_CHECKER'), '--fast', ...files];
   const options = { encoding: 'utf8', maxBuffer: MAX_OUTPUT_BYTES } as const;

@@ -1,7 +1,6 @@
 /**
- * The lab's data plane over the real ovirt-imageio daemon: a ticket is a qemu-nbd that serves the
- * image, and an entry on the daemon's control socket. Source: vdsm (NBD servers of transfers, image
- * tickets).
+ * The lab's data plane over the real ovirt-imageio daemon: a ticket is a qemu-nbd that serves the image, and an
+ * entry on the daemon's control socket. Source: vdsm (NBD servers of transfers, image tickets).
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';

@@ -1,7 +1,6 @@
 /**
- * A disk at one moment, for a backup transfer and for the assertions of tests. It shares all
- * buffers with the disk it was taken from and is never changed; dirty is what its bitmaps held at
- * that moment.
+ * A disk at one moment, for a backup transfer and for the assertions of tests. It shares all buffers with
+ * the disk it was taken from and is never changed; dirty is what its bitmaps held at that moment.
  */
 import { invariant } from '../errors.ts';
 import type { FrozenView, TicketTarget, ViewExtent } from '../dataPlane.ts';
@@ -30,9 +29,7 @@ function isSame(extent: ViewExtent, flags: ExtentFlags): boolean {
   return extent.zero === flags.zero && extent.hole === flags.hole && extent.dirty === flags.dirty;
 }
 
-/**
- * Cuts a disk where one of `layers` begins or ends, and merges neighbours whose flags are equal.
- */
+/** Cuts a disk where one of `layers` begins or ends, and merges neighbours whose flags are equal. */
 function layExtents(
   sizeBytes: number,
   layers: readonly RangeSet[],
@@ -117,10 +114,7 @@ export class FrozenDisk implements FrozenView {
   }
 }
 
-/**
- * What the ticket of a download shows: a view and, for an incremental one, the union of some
- * bitmaps.
- */
+/** What the ticket of a download shows: a view and, for an incremental one, the union of some bitmaps. */
 export function downloadTarget(
   diskId: string,
   view: FrozenView,

@@ -1,6 +1,6 @@
 /**
- * The bytes of a sparse disk: a map of 64 KiB granules, where an absent one is zero. Stored buffers
- * are never changed, only replaced, so that frozen views share them.
+ * The bytes of a sparse disk: a map of 64 KiB granules, where an absent one is zero. Stored buffers are
+ * never changed, only replaced, so that frozen views share them.
  */
 import { createHash } from 'node:crypto';
 import { KIB, MIB } from '../units.ts';

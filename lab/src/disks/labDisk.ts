@@ -1,7 +1,6 @@
 /**
- * A disk of the lab: sparse bytes, a chain of dirty bitmaps, frozen views. As in QEMU only the
- * newest bitmap records, so that what is dirty since checkpoint C is the union of the bitmaps from
- * C on.
+ * A disk of the lab: sparse bytes, a chain of dirty bitmaps, frozen views. As in QEMU only the newest
+ * bitmap records, so that what is dirty since checkpoint C is the union of the bitmaps from C on.
  */
 import { invariant } from '../errors.ts';
 import type { DiskContent, FreezeMarks, TicketTarget } from '../dataPlane.ts';
@@ -154,9 +153,8 @@ export class LabDiskState implements DiskContent {
   }
 
   /**
-   * Removes a bitmap with its checkpoint. The next older bitmap of this disk takes over what it
-   * recorded, since it stands for all changes up to the next newer one; without an older one that
-   * is forgotten.
+   * Removes a bitmap with its checkpoint. The next older bitmap of this disk takes over what it recorded,
+   * since it stands for all changes up to the next newer one; without an older one that is forgotten.
    */
   removeBitmap(name: string): void {
     const removed = this.#bitmaps.get(name);
@@ -176,9 +174,7 @@ export class LabDiskState implements DiskContent {
     for (const bitmap of this.#bitmaps.values()) bitmap.isBroken = true;
   }
 
-  /**
-   * Whether a host can serve the union of these bitmaps: all of them are there and none is broken.
-   */
+  /** Whether a host can serve the union of these bitmaps: all of them are there and none is broken. */
   canServe(names: readonly string[]): boolean {
     return names.every((name) => this.#bitmaps.get(name)?.isBroken === false);
   }

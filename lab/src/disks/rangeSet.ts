@@ -1,6 +1,6 @@
 /**
- * A set of whole numbers as disjoint ascending ranges, so that a discard of 64 TiB is one entry.
- * Ranges that touch are one.
+ * A set of whole numbers as disjoint ascending ranges, so that a discard of 64 TiB is one entry. Ranges
+ * that touch are one.
  */
 
 /** `end` is the first number behind the range. */

@@ -1,7 +1,6 @@
 /**
- * The lab's own certificate authority. Everything stays in memory; keys are made once per process,
- * and each authority has a name of its own, so that the CA of one lab is no trust anchor for
- * another.
+ * The lab's own certificate authority. Everything stays in memory; keys are made once per process, and
+ * each authority has a name of its own, so that the CA of one lab is no trust anchor for another.
  */
 import { constants, generateKeyPairSync, privateEncrypt, randomBytes } from 'node:crypto';
 import forge from 'node-forge';

@@ -1,6 +1,6 @@
 /**
- * The list of faults of a lab. Every request is shown to every fault, in the order of their adding;
- * chance comes from a seeded generator only, so that a run repeats.
+ * The list of faults of a lab. Every request is shown to every fault, in the order of their adding; chance
+ * comes from a seeded generator only, so that a run repeats.
  */
 import type { LabAction, LabFault, LabFaults, LabMatch } from '../types.ts';
 
@@ -45,9 +45,7 @@ function isMatch(match: LabMatch, facts: LabRequestFacts): boolean {
   );
 }
 
-/**
- * With `nth` the fault is due for `times` requests in a row from there, else for the first `times`.
- */
+/** With `nth` the fault is due for `times` requests in a row from there, else for the first `times`. */
 function isDue(match: LabMatch, state: FaultState): boolean {
   const { nth } = match;
   if (nth === undefined) return state.firedCount < (match.times ?? Number.POSITIVE_INFINITY);
@@ -95,8 +93,7 @@ export class LabFaultList implements LabFaults {
   }
 
   /**
-   * Shows a request to all faults; all count it, and those that are due fire, up to the first
-   * decisive one.
+   * Shows a request to all faults; all count it, and those that are due fire, up to the first decisive one.
    *
    * @returns the actions that fire, in the order of their adding.
    */

@@ -1,6 +1,6 @@
 /**
- * Writes an answer of the lab: lower-case headers, an explicit content-length, pieces at the pace
- * of the client, and, when a fault says so, a connection that is cut in the middle.
+ * Writes an answer of the lab: lower-case headers, an explicit content-length, pieces at the pace of the
+ * client, and, when a fault says so, a connection that is cut in the middle.
  */
 import type { ServerResponse } from 'node:http';
 
@@ -20,8 +20,8 @@ export interface LabHttpResponse {
   /** Instead of `body`. */
   readonly stream?: LabBodyStream | undefined;
   /**
-   * Called once: right before the last piece is handed over, so that a client that has the whole
-   * answer finds its effects, or when the answer was cut.
+   * Called once: right before the last piece is handed over, so that a client that has the whole answer
+   * finds its effects, or when the answer was cut.
    */
   readonly onEnd?: ((sentBodyBytes: number, isComplete: boolean) => void) | undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * HTTPS as both servers of the lab speak it: whole requests in, answers with an explicit
- * content-length out, faults in between. A request is recorded before its answer leaves.
+ * HTTPS as both servers of the lab speak it: whole requests in, answers with an explicit content-length
+ * out, faults in between. A request is recorded before its answer leaves.
  */
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
@@ -51,9 +51,7 @@ export interface LabServerOptions {
   readonly record: (request: LabRequest) => void;
   /** Sent with each answer, unless the answer has the same header. Lower-case names. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /**
-   * How long a connection may be idle, or an answer may wait for its client. @defaultValue for ever
-   */
+  /** How long a connection may be idle, or an answer may wait for its client. @defaultValue for ever */
   readonly idleTimeoutMs?: ((socket: Socket) => number) | undefined;
   readonly dropTicket?: ((request: LabHttpRequest) => void) | undefined;
   readonly flipPhase?: ((request: LabHttpRequest, phase: string) => void) | undefined;
@@ -163,9 +161,7 @@ export class LabServer {
     socket.setTimeout(this.#options.idleTimeoutMs?.(socket) ?? 0);
   }
 
-  /**
-   * A client that ends in the middle of a body still gets an answer; other broken requests do not.
-   */
+  /** A client that ends in the middle of a body still gets an answer; other broken requests do not. */
   #endEarly(error: Error, socket: Socket): void {
     const endBody = this.#openBodies.get(socket);
     if (endBody && errnoOf(error) === 'HPE_INVALID_EOF_STATE') endBody();

@@ -1,6 +1,4 @@
-/**
- * Counts what imageio has served, by disk. Operations that did not come to their end do not count.
- */
+/** Counts what imageio has served, by disk. Operations that did not come to their end do not count. */
 import type { LabTraffic } from '../types.ts';
 
 class DiskCounter extends Map<string, number> {

@@ -1,7 +1,4 @@
-/**
- * Errors of imageio as its clients see them: a status and one line of plain text (imageio:
- * `http.Error`).
- */
+/** Errors of imageio as its clients see them: a status and one line of plain text (imageio: `http.Error`). */
 import { errnoOf } from '../errors.ts';
 import type { LabHttpResponse } from '../http/response.ts';
 
@@ -39,9 +36,7 @@ export function outOfRange(message: string, sizeBytes: number): ImageioError {
   return new ImageioError(416, message, { 'content-range': `bytes */${sizeBytes}` });
 }
 
-/**
- * A full storage is all that may fail inside; imageio tells its clients no more than that it did.
- */
+/** A full storage is all that may fail inside; imageio tells its clients no more than that it did. */
 export function toErrorAnswer(error: unknown): LabHttpResponse {
   if (error instanceof ImageioError) {
     return { status: error.status, body: `${error.message}\n`, headers: error.headers };

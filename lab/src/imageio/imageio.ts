@@ -1,7 +1,6 @@
 /**
- * The ovirt-imageio daemon of the lab and the proxy in front of it: two ports, one store of
- * tickets. Every problem of a ticket is 403; a connection that is idle for too long is dropped
- * without a word.
+ * The ovirt-imageio daemon of the lab and the proxy in front of it: two ports, one store of tickets. Every
+ * problem of a ticket is 403; a connection that is idle for too long is dropped without a word.
  */
 import type { Socket } from 'node:net';
 import type { LabServerIdentity } from '../http/certificates.ts';

@@ -1,7 +1,6 @@
 /**
- * `/images/{ticket}`: what is offered, reading, writing, zeroing, flushing (imageio:
- * `handlers/images.py`). Data is sent in pieces at the pace of the client; an operation ends with
- * its last piece.
+ * `/images/{ticket}`: what is offered, reading, writing, zeroing, flushing (imageio: `handlers/images.py`).
+ * Data is sent in pieces at the pace of the client; an operation ends with its last piece.
  */
 import { z } from 'zod';
 import { MIB } from '../units.ts';

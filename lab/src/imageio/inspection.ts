@@ -1,6 +1,6 @@
 /**
- * What imageio tells about an image without sending it: extents and checksums (imageio:
- * `handlers/extents.py`, `handlers/checksum.py`).
+ * What imageio tells about an image without sending it: extents and checksums (imageio: `handlers/extents.py`,
+ * `handlers/checksum.py`).
  */
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';

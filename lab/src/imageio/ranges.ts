@@ -1,7 +1,4 @@
-/**
- * `Range` and `Content-Range` by the rules of imageio: one range, no suffix form, nothing is cut
- * short.
- */
+/** `Range` and `Content-Range` by the rules of imageio: one range, no suffix form, nothing is cut short. */
 import { ImageioError, outOfRange } from './errors.ts';
 
 export interface ByteRange {

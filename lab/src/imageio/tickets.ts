@@ -1,8 +1,7 @@
 /**
- * Tickets of imageio: who may do what, since when a ticket is idle, what it has transferred, and
- * which connections use it. Completed operations and OPTIONS restart both clocks, `extents` does
- * not (imageio: `auth.py`); the server behind a ticket talks to eight connections and lets the
- * others wait (qemu-nbd).
+ * Tickets of imageio: who may do what, since when a ticket is idle, what it has transferred, and which
+ * connections use it. Completed operations and OPTIONS restart both clocks, `extents` does not (imageio:
+ * `auth.py`); the server behind a ticket talks to eight connections and lets the others wait (qemu-nbd).
  */
 import type { Socket } from 'node:net';
 import type { Ticket, TicketStatus } from '../dataPlane.ts';
@@ -101,8 +100,8 @@ export class TicketState {
   }
 
   /**
-   * Ends the ticket for all: later requests are refused, running ones stop at their next piece,
-   * idle connections are closed.
+   * Ends the ticket for all: later requests are refused, running ones stop at their next piece, idle
+   * connections are closed.
    *
    * @returns whether nothing runs any more.
    */

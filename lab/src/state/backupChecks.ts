@@ -1,6 +1,6 @@
 /**
- * Everything that makes the engine refuse to start a backup, in the order in which it looks:
- * permission, engine locks, validations. Source: oVirt contract (start faults of a backup).
+ * Everything that makes the engine refuse to start a backup, in the order in which it looks: permission,
+ * engine locks, validations. Source: oVirt contract (start faults of a backup).
  */
 import type { BackupBody } from '../api/http/bodyTypes.ts';
 import type { Engine } from './core.ts';

@@ -1,8 +1,7 @@
 /**
- * The state machines of backups (hybrid, live, cold). Phases move on timers only, never on reads.
- * Invariants: freezing the views and beginning the new bitmaps is one step; whatever way a backup
- * ends, its locks are gone, and a backup that failed leaves no checkpoint. Source: oVirt contract
- * (phases and semantics).
+ * The state machines of backups (hybrid, live, cold). Phases move on timers only, never on reads. Invariants:
+ * freezing the views and beginning the new bitmaps is one step; whatever way a backup ends, its locks are
+ * gone, and a backup that failed leaves no checkpoint. Source: oVirt contract (phases and semantics).
  */
 import { appendCheckpoint, bitmapsSince, removeCheckpoint } from './checkpointChain.ts';
 import { addOverlay, canKeepBitmaps, removeSnapshot } from './content.ts';
@@ -61,10 +60,7 @@ function disksOf(engine: Engine, backup: BackupRow): DiskRow[] {
   return backup.diskIds.flatMap((id) => engine.disks.get(id) ?? []);
 }
 
-/**
- * Hybrid: exclusive engine locks on all eligible disks of the VM. Legacy: its own disks are
- * `locked`.
- */
+/** Hybrid: exclusive engine locks on all eligible disks of the VM. Legacy: its own disks are `locked`. */
 function lockDisks(engine: Engine, backup: BackupRow): void {
   const vm = engine.vms.get(backup.vmId);
   const lock = { kind: 'backup', ownerId: backup.id } as const;
@@ -167,10 +163,7 @@ function createAutoSnapshot(engine: Engine, backup: BackupRow, snapshotId: strin
   });
 }
 
-/**
- * Sets a new backup going. A hybrid one makes its snapshot inside the call and is `starting` at
- * once.
- */
+/** Sets a new backup going. A hybrid one makes its snapshot inside the call and is `starting` at once. */
 export function beginBackup(engine: Engine, backup: BackupRow): void {
   lockDisks(engine, backup);
   for (const disk of disksOf(engine, backup)) disk.backupMode = backup.modes.get(disk.id);

@@ -1,6 +1,6 @@
 /**
- * Start of a backup: which kind it is, what its row says, and the executions that fail inside the
- * call. Source: oVirt contract (kinds of backups, per-disk mode, failed snapshot or redefine).
+ * Start of a backup: which kind it is, what its row says, and the executions that fail inside the call.
+ * Source: oVirt contract (kinds of backups, per-disk mode, failed snapshot or redefine).
  */
 import { randomUUID } from 'node:crypto';
 import { checkBackupStart } from './backupChecks.ts';
@@ -89,10 +89,7 @@ function failsSnapshot({ kind, disks }: BackupPlan): boolean {
   );
 }
 
-/**
- * The host of a running VM looks at the bitmaps when it redefines the checkpoints; nobody else
- * does.
- */
+/** The host of a running VM looks at the bitmaps when it redefines the checkpoints; nobody else does. */
 function failsRedefine(engine: Engine, plan: BackupPlan): boolean {
   const { kind, disks, fromCheckpoint, wish } = plan;
   if (!fromCheckpoint) return false;

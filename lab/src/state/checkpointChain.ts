@@ -1,7 +1,7 @@
 /**
- * The chain of checkpoints of a VM. Invariant: what a bitmap has seen is not lost by the removal of
- * a checkpoint while an older one needs it; the disk hands it down. Source: oVirt contract
- * (checkpoints; children are linked to the parent of a removed one).
+ * The chain of checkpoints of a VM. Invariant: what a bitmap has seen is not lost by the removal of a
+ * checkpoint while an older one needs it; the disk hands it down.
+ * Source: oVirt contract (checkpoints; children are linked to the parent of a removed one).
  */
 import type { Engine } from './core.ts';
 import type { CheckpointRow, VmRow } from './rows.ts';
@@ -52,10 +52,7 @@ export function removeEmptyCheckpoints(engine: Engine, vm: VmRow): void {
   }
 }
 
-/**
- * Bitmaps of a disk from checkpoint `fromId` on, oldest first: together they know what changed
- * since.
- */
+/** Bitmaps of a disk from checkpoint `fromId` on, oldest first: together they know what changed since. */
 export function bitmapsSince(
   engine: Engine,
   vmId: string,

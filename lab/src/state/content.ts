@@ -1,7 +1,7 @@
 /**
- * What the engine does to the content of disks: volumes of snapshots, bitmaps, and which of both
- * survive. Source: oVirt contract: an overlay is always cow; the merge of a snapshot keeps the
- * lower volume, so a raw base ends as a raw disk without bitmaps.
+ * What the engine does to the content of disks: volumes of snapshots, bitmaps, and which of both survive.
+ * Source: oVirt contract: an overlay is always cow; the merge of a snapshot keeps the lower volume, so a raw
+ * base ends as a raw disk without bitmaps.
  */
 import { randomUUID } from 'node:crypto';
 import type { FrozenView } from '../dataPlane.ts';

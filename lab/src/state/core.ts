@@ -1,6 +1,6 @@
 /**
- * State of the simulated engine and the questions that several topics ask of it. No request
- * handling and no timers of its own here; rows are changed by the topic that owns them.
+ * State of the simulated engine and the questions that several topics ask of it. No request handling and
+ * no timers of its own here; rows are changed by the topic that owns them.
  */
 import type { LabBackend, LabDataPlane } from '../dataPlane.ts';
 import { EngineLog } from './events.ts';

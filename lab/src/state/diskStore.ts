@@ -1,6 +1,6 @@
 /**
- * Birth and death of disks. Invariant: a disk that is gone is attached nowhere, in no checkpoint,
- * and its storage is free again.
+ * Birth and death of disks. Invariant: a disk that is gone is attached nowhere, in no checkpoint, and its
+ * storage is free again.
  */
 import { randomUUID } from 'node:crypto';
 import type { DiskContent } from '../dataPlane.ts';

@@ -1,7 +1,7 @@
 /**
- * Event log and jobs of the engine. Both are stamped with the correlation id of the request that
- * caused them; ids of events are ascending numbers. Source: oVirt contract (audit log codes,
- * severities, job status).
+ * Event log and jobs of the engine. Both are stamped with the correlation id of the request that caused
+ * them; ids of events are ascending numbers.
+ * Source: oVirt contract (audit log codes, severities, job status).
  */
 import { randomUUID } from 'node:crypto';
 import type { EventRow, JobRow } from './rows.ts';

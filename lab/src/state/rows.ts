@@ -163,9 +163,7 @@ export interface BackupRow {
   readonly modes: ReadonlyMap<string, 'full' | 'incremental'>;
   /** Frozen content by disk id; kept after the end for the tests. */
   readonly views: Map<string, FrozenView>;
-  /**
-   * Bitmaps whose union is dirty, by disk id of incremental disks; fixed when the view is frozen.
-   */
+  /** Bitmaps whose union is dirty, by disk id of incremental disks; fixed when the view is frozen. */
   readonly dirtyNames: Map<string, readonly string[]>;
   readonly correlationId: string;
   readonly jobId: string;
@@ -204,9 +202,7 @@ export interface TransferRow {
   ticketId: string | undefined;
   isActive: boolean;
   transferredBytes: number;
-  /**
-   * Polls in a row that saw the ticket idle for too long, or everything read and nothing going on.
-   */
+  /** Polls in a row that saw the ticket idle for too long, or everything read and nothing going on. */
   idlePolls: number;
   donePolls: number;
   pollSeconds: number;

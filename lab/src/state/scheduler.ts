@@ -1,6 +1,6 @@
 /**
- * The one clock of the engine half: every delay is given in seconds of a real engine and scaled
- * here. Timers never keep the process alive, and none fires after `close`.
+ * The one clock of the engine half: every delay is given in seconds of a real engine and scaled here.
+ * Timers never keep the process alive, and none fires after `close`.
  */
 
 /** A delay that has not passed yet. */

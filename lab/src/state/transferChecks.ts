@@ -1,8 +1,7 @@
 /**
  * What an image transfer is to read or write, and everything that makes the engine refuse it.
- * Source: oVirt contract (faults on the creation of a transfer; direction defaults to upload,
- * format to the disk's own). Unlike a real engine, the lab cannot transfer volumes in the format
- * cow.
+ * Source: oVirt contract (faults on the creation of a transfer; direction defaults to upload, format to the
+ * disk's own). Unlike a real engine, the lab cannot transfer volumes in the format cow.
  */
 import type { TransferBody } from '../api/http/bodyTypes.ts';
 import type { Engine } from './core.ts';

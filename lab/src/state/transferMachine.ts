@@ -1,8 +1,7 @@
 /**
- * The state machine of image transfers: tickets, the engine's polls, inactivity, tear-down. Phases
- * move on timers and actions only. Invariants: a finished transfer has no ticket and no lock; an
- * upload that did not succeed takes its disk along. Source: oVirt contract (phases, policies and
- * events of image transfers).
+ * The state machine of image transfers: tickets, the engine's polls, inactivity, tear-down. Phases move on
+ * timers and actions only. Invariants: a finished transfer has no ticket and no lock; an upload that did not
+ * succeed takes its disk along. Source: oVirt contract (phases, policies and events of image transfers).
  */
 import { randomUUID } from 'node:crypto';
 import type { TicketStatus } from '../dataPlane.ts';

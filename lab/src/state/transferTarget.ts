@@ -1,7 +1,7 @@
 /**
- * What the ticket of a transfer points to: a frozen view, an older volume, or a disk that is
- * written. Source: oVirt contract (dirty extents only for incremental disks of a backup; a thin
- * block volume does not grow during an upload).
+ * What the ticket of a transfer points to: a frozen view, an older volume, or a disk that is written.
+ * Source: oVirt contract (dirty extents only for incremental disks of a backup; a thin block volume does not
+ * grow during an upload).
  */
 import type { TicketTarget } from '../dataPlane.ts';
 import type { Engine } from './core.ts';
@@ -71,10 +71,7 @@ function volumeTarget(transfer: TransferRow, disk: DiskRow): TransferTarget | un
   return volume && { target: downloadTarget(disk.id, volume.view), isDirtyServed: false };
 }
 
-/**
- * @returns undefined when the host cannot serve it: a bitmap is broken or missing, or the content
- *   is gone.
- */
+/** @returns undefined when the host cannot serve it: a bitmap is broken or missing, or the content is gone. */
 export function targetOf(engine: Engine, transfer: TransferRow): TransferTarget | undefined {
   const disk = engine.disks.get(transfer.diskId);
   if (!disk) return undefined;

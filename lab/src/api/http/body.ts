@@ -1,9 +1,9 @@
 /**
  * The one place that reads request bodies: text to checked plain values.
  *
- * Rules (oVirt contract): numbers and booleans may come native or as strings; an unknown property,
- * an unknown enum value and a malformed UUID are answered with 400. Nothing outside this file,
- * engineXml.ts and engineBodyTypes.ts knows the format of a body.
+ * Rules (oVirt contract): numbers and booleans may come native or as strings; an unknown property, an unknown
+ * enum value and a malformed UUID are answered with 400. Nothing outside this file, engineXml.ts and
+ * engineBodyTypes.ts knows the format of a body.
  */
 import { z } from 'zod';
 import { EngineFault } from './errors.ts';
@@ -37,10 +37,7 @@ export const ref: z.ZodType<RefBody> = z
   .strictObject({ id: uuid, name: z.string(), href: z.string(), description: z.string() })
   .partial();
 
-/**
- * A pointer for which clients pass on the whole entity that they have read; what else is in it does
- * not matter.
- */
+/** A pointer for which clients pass on the whole entity that they have read; what else is in it does not matter. */
 export const entityRef: z.ZodType<RefBody> = z.object({ id: uuid, name: z.string() }).partial();
 
 /** Properties that the API knows and the lab does not look at. */

@@ -1,6 +1,6 @@
 /**
- * Shapes of the bodies that the engine accepts. Every property of the real type that clients send
- * is known here, because any other one is refused (oVirt contract).
+ * Shapes of the bodies that the engine accepts. Every property of the real type that clients send is known
+ * here, because any other one is refused (oVirt contract).
  */
 import { z } from 'zod';
 import { entityRef, flag, ignored, integer, listOf, type RefBody, ref, uuid } from './body.ts';

@@ -1,8 +1,7 @@
 /**
- * The engine's side of HTTP: which servlet a path belongs to, authentication before anything else,
- * headers that every answer has, and the rendering of replies and faults. Knows no topic of the
- * API. Source: oVirt contract (headers, 401 as HTML, faults, correlation ids, resources of the
- * PKI).
+ * The engine's side of HTTP: which servlet a path belongs to, authentication before anything else, headers
+ * that every answer has, and the rendering of replies and faults. Knows no topic of the API.
+ * Source: oVirt contract (headers, 401 as HTML, faults, correlation ids, resources of the PKI).
  */
 import { randomUUID } from 'node:crypto';
 import type { Engine } from '../../state/core.ts';

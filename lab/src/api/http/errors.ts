@@ -1,6 +1,6 @@
 /**
- * Refusals of the engine: thrown anywhere below a route, rendered in one place. Source: oVirt
- * contract (faults of the REST API): a reason, and a `detail` in brackets without any code.
+ * Refusals of the engine: thrown anywhere below a route, rendered in one place.
+ * Source: oVirt contract (faults of the REST API): a reason, and a `detail` in brackets without any code.
  */
 
 /** Where a fault sits in the answer: the whole body, or `fault` of an action. */
@@ -27,10 +27,7 @@ export class EngineFault extends Error {
   }
 }
 
-/**
- * A validation of the engine said no; several messages are joined by commas in one pair of
- * brackets.
- */
+/** A validation of the engine said no; several messages are joined by commas in one pair of brackets. */
 export function refusal(status: number, ...messages: readonly string[]): EngineFault {
   return new EngineFault(status, 'Operation Failed', `[${messages.join(', ')}]`);
 }

@@ -1,7 +1,6 @@
 /**
- * `follow`: puts linked collections into the entities of an answer. Names are matched without
- * regard to case and underscores; a link that does not exist is answered with 500, as seen on live
- * engines (oVirt contract).
+ * `follow`: puts linked collections into the entities of an answer. Names are matched without regard to case
+ * and underscores; a link that does not exist is answered with 500, as seen on live engines (oVirt contract).
  */
 import { EngineFault } from './errors.ts';
 import { FOLLOW_LINKS, type FollowLink } from '../views/links.ts';

@@ -1,7 +1,6 @@
 /**
- * Table of the REST calls: method and path pattern to a function. A path variable that must be an
- * id but is none is answered with an empty 404 (oVirt contract), so routes see well-formed ids
- * only.
+ * Table of the REST calls: method and path pattern to a function. A path variable that must be an id but is
+ * none is answered with an empty 404 (oVirt contract), so routes see well-formed ids only.
  */
 import type { z } from 'zod';
 import { type BodyFormat, isUuid, readBody } from './body.ts';
@@ -117,9 +116,7 @@ export class Router {
     }));
   }
 
-  /**
-   * @throws {@link EngineFault} 404 for an unknown path, 405 for an unknown method on a known one.
-   */
+  /** @throws {@link EngineFault} 404 for an unknown path, 405 for an unknown method on a known one. */
   find(method: string, segments: readonly string[]): RouteMatch {
     const matches = this.#entries.flatMap(({ pattern, route }) => {
       const params = matchPath(pattern, segments);

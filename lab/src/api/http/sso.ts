@@ -1,7 +1,7 @@
 /**
  * Sign-on of the engine: tokens for a name and a password, and their death after an idle time.
- * Source: oVirt contract (SSO): every error is 400, `Accept` must be exactly `application/json`,
- * and the pair of error fields depends on the scope.
+ * Source: oVirt contract (SSO): every error is 400, `Accept` must be exactly `application/json`, and the pair
+ * of error fields depends on the scope.
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';

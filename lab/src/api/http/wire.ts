@@ -1,10 +1,9 @@
 /**
- * The one place that turns plain values of the engine into what goes over the wire, as JSON;
- * engineXml.ts does it as XML.
+ * The one place that turns plain values of the engine into what goes over the wire, as JSON; engineXml.ts does it
+ * as XML.
  *
- * Rules (oVirt contract): integers and booleans become strings, dates become epoch milliseconds as
- * numbers, an empty collection becomes `{}`, an absent value has no key. Nothing outside these two
- * files knows a format.
+ * Rules (oVirt contract): integers and booleans become strings, dates become epoch milliseconds as numbers,
+ * an empty collection becomes `{}`, an absent value has no key. Nothing outside these two files knows a format.
  */
 
 export interface WireRecord {

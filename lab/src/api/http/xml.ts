@@ -1,8 +1,8 @@
 /**
  * The XML of the engine, its default format: what engineWire.ts is to JSON, for answers and bodies.
  *
- * Rules (oVirt API model): `id`, `href` and `rel` are attributes, members of a collection are
- * elements of their own name below it, dates are ISO 8601, an absent value has no element.
+ * Rules (oVirt API model): `id`, `href` and `rel` are attributes, members of a collection are elements of their own
+ * name below it, dates are ISO 8601, an absent value has no element.
  */
 import { XMLParser, XMLValidator } from 'fast-xml-parser';
 import { WireEntity, WireList, type WireRecord, type WireValue } from './wire.ts';
@@ -59,9 +59,7 @@ const parser = new XMLParser({
   ignoreDeclaration: true,
 });
 
-/**
- * The content of the root element, shaped as its JSON would be. @throws an Error when it is no XML
- */
+/** The content of the root element, shaped as its JSON would be. @throws an Error when it is no XML */
 export function readXml(text: string): unknown {
   if (XMLValidator.validate(text) !== true) throw new Error('no XML');
   const [root] = Object.values(parser.parse(text) as object) as unknown[];

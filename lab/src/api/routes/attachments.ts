@@ -1,7 +1,7 @@
 /**
- * REST calls on the disks and network cards of a VM. Source: oVirt contract: attaching leaves a
- * disk inactive unless told otherwise; detaching destroys its bitmaps and its membership in
- * checkpoints.
+ * REST calls on the disks and network cards of a VM.
+ * Source: oVirt contract: attaching leaves a disk inactive unless told otherwise; detaching destroys its
+ * bitmaps and its membership in checkpoints.
  */
 import { randomUUID } from 'node:crypto';
 import { type AttachmentBody, attachmentBody, nicBody } from '../http/bodyTypes.ts';

@@ -1,7 +1,7 @@
 /**
- * REST calls on backups and checkpoints. Source: oVirt contract: the table of finalize, disks that
- * are hidden until the backup is ready, and the difference between an empty 404 and one with a
- * fault.
+ * REST calls on backups and checkpoints.
+ * Source: oVirt contract: the table of finalize, disks that are hidden until the backup is ready, and the
+ * difference between an empty 404 and one with a fault.
  */
 import { startBackup } from '../../state/backupStart.ts';
 import { abortBackup, stopBackup } from '../../state/backupMachine.ts';

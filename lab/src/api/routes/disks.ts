@@ -1,6 +1,6 @@
 /**
- * REST calls on disks: list, read, create, change, convert, delete, older volumes. Source: oVirt
- * contract: a new disk is `locked` until its storage task has ended; change tracking cannot be
+ * REST calls on disks: list, read, create, change, convert, delete, older volumes.
+ * Source: oVirt contract: a new disk is `locked` until its storage task has ended; change tracking cannot be
  * switched on for raw disks.
  */
 import { randomUUID } from 'node:crypto';

@@ -1,7 +1,7 @@
 /**
- * REST calls on events and jobs. Source: oVirt contract: events come newest first, `from` means
- * later than that one; external events need an origin of their own and a unique pair of origin and
- * custom id.
+ * REST calls on events and jobs.
+ * Source: oVirt contract: events come newest first, `from` means later than that one; external events need
+ * an origin of their own and a unique pair of origin and custom id.
  */
 import { eventBody } from '../http/bodyTypes.ts';
 import { incompleteParameters, refusal, unknownParent, unknownResource } from '../http/errors.ts';

@@ -1,6 +1,7 @@
 /**
- * REST calls on snapshots of VMs. Source: oVirt contract: the present state is always in the list,
- * memory is saved unless told otherwise, nothing can be deleted while a backup is unfinished.
+ * REST calls on snapshots of VMs.
+ * Source: oVirt contract: the present state is always in the list, memory is saved unless told otherwise,
+ * nothing can be deleted while a backup is unfinished.
  */
 import { randomUUID } from 'node:crypto';
 import { type SnapshotBody, snapshotBody } from '../http/bodyTypes.ts';

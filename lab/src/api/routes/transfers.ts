@@ -1,7 +1,7 @@
 /**
- * REST calls on image transfers. Source: oVirt contract: faults of the creation in their order;
- * actions answer 200 even for an unknown id or an impossible transition, except resume of what is
- * not paused and pause of a download.
+ * REST calls on image transfers.
+ * Source: oVirt contract: faults of the creation in their order; actions answer 200 even for an unknown id or
+ * an impossible transition, except resume of what is not paused and pause of a download.
  */
 import { randomUUID } from 'node:crypto';
 import { actionBody, type TransferBody, transferBody } from '../http/bodyTypes.ts';

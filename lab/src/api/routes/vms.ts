@@ -1,6 +1,6 @@
 /**
- * REST calls on virtual machines: list, read, create (from fields or an OVF), delete, power
- * actions. Source: oVirt contract; faults of power actions are nested in the action.
+ * REST calls on virtual machines: list, read, create (from fields or an OVF), delete, power actions.
+ * Source: oVirt contract; faults of power actions are nested in the action.
  */
 import { randomUUID } from 'node:crypto';
 import { GIB } from '../../units.ts';

@@ -1,7 +1,7 @@
 /**
- * Backups, checkpoints and image transfers as the API shows them. Source: oVirt contract: the
- * checkpoint of a backup is shown from `ready` on, a transfer echoes neither disk nor backup, and
- * its URLs exist only while it has a ticket.
+ * Backups, checkpoints and image transfers as the API shows them.
+ * Source: oVirt contract: the checkpoint of a backup is shown from `ready` on, a transfer echoes neither
+ * disk nor backup, and its URLs exist only while it has a ticket.
  */
 import type { Engine } from '../../state/core.ts';
 import type { BackupRow, CheckpointRow, TransferRow } from '../../state/rows.ts';

@@ -76,9 +76,7 @@ const ATTACHMENT_LINKS = {
   },
 };
 
-/**
- * By type of entity and name of field. Each function is called with the rows of its own type only.
- */
+/** By type of entity and name of field. Each function is called with the rows of its own type only. */
 export const FOLLOW_LINKS: Readonly<Record<string, Readonly<Record<string, FollowLink>>>> = {
   vm: VM_LINKS,
   disk_attachment: ATTACHMENT_LINKS,

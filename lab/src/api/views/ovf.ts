@@ -1,6 +1,6 @@
 /**
- * The configuration of a VM as OVF: written for exports, read back for imports. Source: oVirt
- * contract: it lists disks, network cards, name and memory, and a snapshot that exists at that
+ * The configuration of a VM as OVF: written for exports, read back for imports.
+ * Source: oVirt contract: it lists disks, network cards, name and memory, and a snapshot that exists at that
  * moment, the automatic one of a hybrid backup included.
  */
 import { GIB, MIB } from '../../units.ts';

@@ -1,7 +1,6 @@
 /**
- * Things of the installation as the API shows them: storage domains, data center, clusters, hosts,
- * networks, events and jobs. Source: oVirt contract; sizes of storage domains have a granularity of
- * 1 GiB.
+ * Things of the installation as the API shows them: storage domains, data center, clusters, hosts, networks,
+ * events and jobs. Source: oVirt contract; sizes of storage domains have a granularity of 1 GiB.
  */
 import { randomUUID } from 'node:crypto';
 import { GIB } from '../../units.ts';
@@ -35,8 +34,8 @@ function toGibibytes(bytes: number): number {
 }
 
 /**
- * @param status - shown below a data center only; the list of the whole system has it for
- *   unattached domains alone.
+ * @param status - shown below a data center only; the list of the whole system has it for unattached
+ * domains alone.
  */
 export function storageDomainView(
   engine: Engine,
