@@ -6,6 +6,7 @@ import { expect } from 'vitest';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { env } from './bench.ts';
 
+const CHECKER = path.join(import.meta.dirname, 'vbk', 'check_vbk.py');
 const MAX_OUTPUT_BYTES = 1 << 28;
 
 export interface CheckedProperty {
@@ -57,7 +58,7 @@ export function containersOf(repository: string, reports: readonly SessionReport
 
 /** Opens a chain of at least two containers with both readers and reads every byte; they have to agree. */
 export function readIndependently(files: readonly string[]): CheckedChain {
-  const args = [env('INTEROP_CHECKER'), '--fast', ...files];
+  const args = [CHECKER, '--fast', ...files];
   const options = { encoding: 'utf8', maxBuffer: MAX_OUTPUT_BYTES } as const;
   const { status, stdout, stderr } = spawnSync(
     path.join(env('INTEROP_VENV'), 'bin', 'python'),

@@ -5,13 +5,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-checker=${CHECK_VBK:-../shared/vbk/check_vbk.py}
+checker=test/interop/vbk/check_vbk.py
 fail() { echo "test:interop: $*" >&2; exit 1; }
 lacking() {
   [ "${INTEROP_OPTIONAL:-}" = 1 ] || fail "$1 cannot be had${2:+: $2}"
   echo "test:interop: $1 cannot be had, its scenarios are left out" >&2
 }
-[ -f "$checker" ] || fail "the checker $checker is missing; set CHECK_VBK to its path"
 
 # Debian packages, each named by a tool or header of it.
 need=()
@@ -39,7 +38,7 @@ done <test/interop/requirements.txt
 has() { "$venv/bin/python" -c "import $1" 2>/dev/null; }
 npm run --silent build
 
-export INTEROP_VENV="$venv" INTEROP_CHECKER="$checker" INTEROP_GUEST="$venv/guest"
+export INTEROP_VENV="$venv" INTEROP_GUEST="$venv/guest"
 
 # Kernel and initial RAM disk of the guest.
 has_guest() {
