@@ -6,9 +6,9 @@ import path from 'node:path';
 import { startLabOver } from '../lab/src/start.ts';
 import type { Lab, LabVm } from '../lab/src/types.ts';
 import { type EngineSettings, scaleTimings } from '../src/index.ts';
-import { type ImageFile, qemuImg } from '../test/interop/qemu.ts';
-import { QemuDisk } from '../test/interop/qemuDisk.ts';
-import { RealBackend } from '../test/interop/realBackend.ts';
+import { type ImageFile, qemuImg } from '../test/interop/qemu/qemu.ts';
+import { QemuDisk } from '../test/interop/qemu/qemuDisk.ts';
+import { RealBackend } from '../test/interop/imageio/realBackend.ts';
 import { CpuWatch } from './cpuWatch.ts';
 
 const TIME_SCALE = 0.02;

@@ -11,11 +11,11 @@ import { backupVms, type BackupVmsOptions } from '../../src/sessions/backup/back
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { restoreVm, type RestoreVmReport } from '../../src/sessions/restore/restoreVm.ts';
-import { qemuImg } from './qemu.ts';
-import { QemuDisk } from './qemuDisk.ts';
-import { QemuView } from './qemuView.ts';
-import { type CreateDisk, RealBackend } from './realBackend.ts';
-import type { RealImageio, ServedTicket } from './realImageio.ts';
+import { qemuImg } from './qemu/qemu.ts';
+import { QemuDisk } from './qemu/qemuDisk.ts';
+import { QemuView } from './qemu/qemuView.ts';
+import { type CreateDisk, RealBackend } from './imageio/realBackend.ts';
+import type { RealImageio, ServedTicket } from './imageio/realImageio.ts';
 
 /** Of the engine; slow enough for a daemon that starts again. */
 const TIME_SCALE = 0.02;

@@ -157,11 +157,11 @@ row check_vbk.py 'one bit flipped' 'found by the checker and by verify'
 
 echo '-- long and large chains, ovirt-imageio, a guest, the oVirt SDK, ovirt-img'
 suites() { npx vitest run --config test/interop/vitest.config.ts "$@"; }
-if has ovirt_imageio; then suites dataPlane disks faults differences partialReads $(has ovirtsdk4 && echo clients); fi
+if has ovirt_imageio; then suites /imageio/ /qemu/ $(has ovirtsdk4 && echo /sdk/); fi
 # By themselves: they are heavy, and the engine's clock of the others is fast.
 heavy=()
-has dissect.archive && heavy+=(readers)
-has ovirt_imageio && has dissect.archive && has_guest && heavy+=(guest)
+has dissect.archive && heavy+=(/readers/)
+has ovirt_imageio && has dissect.archive && has_guest && heavy+=(/guest/)
 [ "${#heavy[@]}" -eq 0 ] || suites "${heavy[@]}"
 if has ovirt_imageio; then row ovirt-imageio 'the lab answers 55 requests as it does' ''; fi
 

@@ -8,10 +8,10 @@
 import { randomUUID } from 'node:crypto';
 import { rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { DiskContent, DiskContentSpec, FreezeMarks } from '../../lab/src/dataPlane.ts';
+import type { DiskContent, DiskContentSpec, FreezeMarks } from '../../../lab/src/dataPlane.ts';
 import type { Guest, GuestDrive } from './guest.ts';
-import { copyOut, type ImageFile, ownBytes, qemuImg } from './qemu.ts';
-import { neverCalled, QemuView } from './qemuView.ts';
+import { copyOut, type ImageFile, ownBytes, qemuImg } from '../qemu/qemu.ts';
+import { neverCalled, QemuView } from '../qemu/qemuView.ts';
 import type { QmpAction, QmpCommand } from './qmp.ts';
 
 const GRANULARITY_BYTES = 65_536;

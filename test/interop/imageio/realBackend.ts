@@ -1,11 +1,11 @@
 /** What the lab is given in place of its own disks and imageio. */
-import type { LabAuthority } from '../../lab/src/http/certificates.ts';
+import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
 import type {
   DiskContent,
   DiskContentSpec,
   LabBackend,
   LabImageioPlane,
-} from '../../lab/src/dataPlane.ts';
+} from '../../../lab/src/dataPlane.ts';
 import { RealImageio, type RealImageioOptions } from './realImageio.ts';
 
 /** Makes the disks of a test. */

@@ -3,10 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
-import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { env } from './bench.ts';
+import type { SessionReport } from '../../../src/sessions/shared/report.ts';
+import { env } from '../bench.ts';
 
-const CHECKER = path.join(import.meta.dirname, 'vbk', 'check_vbk.py');
+const CHECKER = path.join(import.meta.dirname, '../vbk', 'check_vbk.py');
 const MAX_OUTPUT_BYTES = 1 << 28;
 
 export interface CheckedProperty {

@@ -1,7 +1,7 @@
 /** Reads of parts of blocks: what the real daemon serves against what QEMU's bitmap calls dirty. */
 import { describe, expect, it } from 'vitest';
-import { noise } from '../helpers/random.ts';
-import { useInterop } from './bench.ts';
+import { noise } from '../../helpers/random.ts';
+import { useInterop } from '../bench.ts';
 
 const KIB = 1024;
 const MIB = 1024 ** 2;

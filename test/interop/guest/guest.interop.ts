@@ -5,15 +5,15 @@ import { createReadStream, mkdtempSync, rmSync, truncateSync, writeFileSync } fr
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { LabVm } from '../../lab/src/types.ts';
-import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
-import { env, expectSame, useInterop } from './bench.ts';
+import type { LabVm } from '../../../lab/src/types.ts';
+import type { SessionReport } from '../../../src/sessions/shared/report.ts';
+import { restoreImages } from '../../../src/sessions/restore/restoreImages.ts';
+import { env, expectSame, useInterop } from '../bench.ts';
 import { expectSameFileSystems, type FileSystemImage } from './fileSystems.ts';
 import { Guest } from './guest.ts';
 import { type FreezeMethod, GuestDisk } from './guestDisk.ts';
-import { qemuImg } from './qemu.ts';
-import { containersOf, isDisk, readIndependently } from './readers.ts';
+import { qemuImg } from '../qemu/qemu.ts';
+import { containersOf, isDisk, readIndependently } from '../readers/readers.ts';
 
 const KIB = 1024;
 const MIB = 1024 ** 2;

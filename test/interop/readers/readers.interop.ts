@@ -15,14 +15,14 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BLOCK_SIZES_BYTES } from '../../src/container/write/containerWriter.ts';
-import { formatBytes } from '../../src/core/units.ts';
-import { backupImages } from '../../src/sessions/backup/backupImages.ts';
-import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
-import { noise, prose } from '../helpers/images.ts';
-import { env } from './bench.ts';
-import { qemuImg } from './qemu.ts';
+import { BLOCK_SIZES_BYTES } from '../../../src/container/write/containerWriter.ts';
+import { formatBytes } from '../../../src/core/units.ts';
+import { backupImages } from '../../../src/sessions/backup/backupImages.ts';
+import type { SessionReport } from '../../../src/sessions/shared/report.ts';
+import { restoreImages } from '../../../src/sessions/restore/restoreImages.ts';
+import { noise, prose } from '../../helpers/images.ts';
+import { env } from '../bench.ts';
+import { qemuImg } from '../qemu/qemu.ts';
 import {
   type CheckedChain,
   type CheckedFile,

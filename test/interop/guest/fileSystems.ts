@@ -8,7 +8,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
 import { replayJournals } from './guest.ts';
-import { copyOut, type ImageFile, qemuImg } from './qemu.ts';
+import { copyOut, type ImageFile, qemuImg } from '../qemu/qemu.ts';
 
 /** The clock of e2fsprogs, so that it writes the same bytes into equal images. */
 const FIXED_CLOCK = { E2FSCK_TIME: '1700000000', E2FSPROGS_FAKE_TIME: '1700000000' };

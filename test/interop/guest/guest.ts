@@ -6,7 +6,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import type { ImageFile } from './qemu.ts';
+import type { ImageFile } from '../qemu/qemu.ts';
 import { qmp, type QmpCommand } from './qmp.ts';
 
 const BOOT_TIMEOUT_MS = 120_000;

@@ -1,7 +1,7 @@
 /** Sessions over real disks: QEMU's bitmaps and allocation, served by the real ovirt-imageio over TLS. */
 import { describe, expect, it } from 'vitest';
-import { noise } from '../helpers/random.ts';
-import { useInterop } from './bench.ts';
+import { noise } from '../../helpers/random.ts';
+import { useInterop } from '../bench.ts';
 
 const MIB = 1024 ** 2;
 const KIB = 1024;

@@ -1,7 +1,7 @@
 /** The content of a real disk at one moment: what QEMU serves of it, and a copy for the tests. */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import type { FrozenView, TargetImage, ViewExtent } from '../../lab/src/dataPlane.ts';
+import type { FrozenView, TargetImage, ViewExtent } from '../../../lab/src/dataPlane.ts';
 
 const PIECE_BYTES = 1024 ** 2;
 

@@ -4,14 +4,14 @@
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import type { LabAuthority } from '../../lab/src/http/certificates.ts';
+import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
 import type {
   LabImageioPlane,
   TargetImage,
   Ticket,
   TicketStatus,
-} from '../../lab/src/dataPlane.ts';
-import type { LabTraffic } from '../../lab/src/types.ts';
+} from '../../../lab/src/dataPlane.ts';
+import type { LabTraffic } from '../../../lab/src/types.ts';
 import { Front } from './front.ts';
 import { ImageioDaemon } from './imageioDaemon.ts';
 import {
@@ -21,7 +21,7 @@ import {
   NbdExport,
   type NbdServer,
   qemuImg,
-} from './qemu.ts';
+} from '../qemu/qemu.ts';
 
 const TICKET_TIMEOUT_SECONDS = 300;
 const MERGED_BITMAP = 'since-base';

@@ -2,8 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { noise, prose } from '../helpers/random.ts';
-import { BLOCK_BYTES, useInterop } from './bench.ts';
+import { noise, prose } from '../../helpers/random.ts';
+import { BLOCK_BYTES, useInterop } from '../bench.ts';
 import { mapOf, qemuImg, qemuIo } from './qemu.ts';
 
 const KIB = 1024;

@@ -7,9 +7,9 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Lab, type LabVm, startLab } from '../../lab/src/index.ts';
-import { noise } from '../helpers/random.ts';
-import { qemuImg } from './qemu.ts';
+import { type Lab, type LabVm, startLab } from '../../../lab/src/index.ts';
+import { noise } from '../../helpers/random.ts';
+import { qemuImg } from '../qemu/qemu.ts';
 
 const MIB = 1024 ** 2;
 /** The clients sleep in whole seconds. */

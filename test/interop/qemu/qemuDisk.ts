@@ -11,8 +11,8 @@ import type {
   DiskContentSpec,
   FreezeMarks,
   TicketTarget,
-} from '../../lab/src/dataPlane.ts';
-import type { LabDiskFormat } from '../../lab/src/types.ts';
+} from '../../../lab/src/dataPlane.ts';
+import type { LabDiskFormat } from '../../../lab/src/types.ts';
 import {
   bitmapsOf,
   copyOut,

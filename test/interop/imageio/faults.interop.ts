@@ -2,12 +2,12 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { LabVm } from '../../lab/src/types.ts';
-import { failureOf, expectCode } from '../helpers/errors.ts';
-import { noise } from '../helpers/random.ts';
-import { useInterop } from './bench.ts';
+import type { LabVm } from '../../../lab/src/types.ts';
+import { failureOf, expectCode } from '../../helpers/errors.ts';
+import { noise } from '../../helpers/random.ts';
+import { useInterop } from '../bench.ts';
 import { type Lie, LyingProxy, type WireExtent } from './lyingProxy.ts';
-import { qemuImg } from './qemu.ts';
+import { qemuImg } from '../qemu/qemu.ts';
 
 const KIB = 1024;
 const MIB = 1024 ** 2;
