@@ -1,5 +1,6 @@
-"""Sends QMP commands to the monitor of a QEMU. Stdin: a JSON list of commands. Stdout: the list of their results.
+"""Sends QMP commands to the monitor of a QEMU.
 
+Stdin is a JSON list of commands. Stdout is the JSON list of their results.
 One command is not QMP's: {"await": JOB, "status": STATUS} waits until the job has the status.
 """
 import json

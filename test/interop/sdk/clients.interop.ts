@@ -15,7 +15,6 @@ import { qemuImg } from '../qemu/qemu.ts';
 
 /** Speed of the engine's clock. Clients sleep whole seconds: a faster engine would time out. */
 const TIME_SCALE = 0.05;
-const venv = env('INTEROP_VENV');
 
 type Facts = Readonly<Record<string, unknown>>;
 
@@ -42,6 +41,10 @@ afterEach(async ({ task }) => {
   expect(leftovers).toEqual([]);
 });
 
+function programOf(name: string): string {
+  return path.join(env('INTEROP_VENV'), 'bin', name);
+}
+
 function environment(): NodeJS.ProcessEnv {
   return {
     ...process.env,
@@ -56,7 +59,7 @@ function environment(): NodeJS.ProcessEnv {
 /** Runs sdkSession.py, with `onWrite` at its step "write now". @returns facts of all steps */
 async function runSdk(onWrite: () => void): Promise<Facts[]> {
   const script = path.join(import.meta.dirname, 'sdkSession.py');
-  const child = spawn(path.join(venv, 'bin', 'python'), [script], { env: environment() });
+  const child = spawn(programOf('python'), [script], { env: environment() });
   let complaint = '';
   child.stderr.on('data', (text) => (complaint += String(text)));
   const steps: Facts[] = [];
@@ -174,7 +177,7 @@ describe('ovirt-img', () => {
       cafile: path.join(folder, 'ca.pem'),
     };
     const options = Object.entries(login).flatMap(([name, value]) => [`--${name}`, value]);
-    await run(path.join(venv, 'bin', 'ovirt-img'), [command, ...options, ...rest]);
+    await run(programOf('ovirt-img'), [command, ...options, ...rest]);
   }
 
   it.each(['raw', 'qcow2'])('downloads a disk of the lab as %s', async (format) => {

@@ -1,6 +1,6 @@
 """The calls of a backup product, made by the oVirt Python SDK.
 
-The environment names the engine. Each step prints one line of JSON for the test that started this script.
+The environment names the engine. Each step prints one line of JSON for the test that started it.
 """
 import json
 import os
