@@ -2,7 +2,7 @@
  * The benchmark suite: ratios against peers, measured in interleaved pairs.
  *
  *   npm run bench -- [--quick] [--only TOPIC[,TOPIC]] [--pairs N] [--image FILE] [--workers N]
- * [--write]
+ *                    [--write]
  *
  * Absolute times depend on the machine and the moment. Only the ratios may be compared later.
  */
