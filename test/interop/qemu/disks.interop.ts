@@ -75,14 +75,14 @@ describe('discards of a guest', () => {
   it.each([
     ['TRIM', 'discard'],
     ['written zeros', 'zero'],
-  ] as const)('%s are dirty zeros: stored, and not read', async (name, verb) => {
+  ] as const)('%s are dirty zeros: stored, and not read', async (name, method) => {
     const vm = bench.addVm('trim', [{ name: 'sys', sizeBytes: 16 * MIB + 512 }]);
     const disk = bench.image(vm, 'sys');
     disk.write(0, noise(4, 8 * MIB));
     const full = await bench.backup(vm);
     bench.served(`${name} full`);
 
-    disk[verb](2 * MIB, 4 * MIB);
+    disk[method](2 * MIB, 4 * MIB);
     const increment = await bench.backup(vm);
     const [dirtyTicket] = bench.served(`${name} increment`);
 
