@@ -1,4 +1,7 @@
-/** The pipeline against the bare loop with the same verbs: what the streams cost. */
+/**
+ * The pipeline against a plain loop with the same codecs. The difference is the cost of the
+ * streams.
+ */
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { MIB } from '../src/core/units.ts';
@@ -9,7 +12,7 @@ import type { Bench, BenchCase, Topic } from './suite.ts';
 
 const LEAST_BYTES = 384 * MIB;
 
-/** Title of the pair that the gate looks at. */
+/** Title of the pair that the gate judges. */
 export const STREAMS_AGAINST_LOOP = 'streams against bare loop';
 
 function caseOf(child: BenchChild, name: string, title: string, given: CeilingArgument): BenchCase {
@@ -21,12 +24,12 @@ function caseOf(child: BenchChild, name: string, title: string, given: CeilingAr
       last = outcome.checksum;
       return outcome;
     },
-    // The checksum is over the digests of all blocks, which both cases have to agree on.
+    // The checksum covers the digests of all blocks. Both cases must agree on it.
     prove: () => Promise.resolve(last),
   };
 }
 
-/** The image as often as it takes for the start of the streams not to count; nothing is deduplicated here. */
+/** Copies of the image, enough to hide the start of the streams. Nothing is deduplicated here. */
 function repeatImage(bench: Bench): { readonly image: string; readonly readBytes: number } {
   const times = Math.ceil(LEAST_BYTES / bench.imageBytes);
   const image = path.join(bench.folder, 'ceiling.raw');

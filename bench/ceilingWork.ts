@@ -1,4 +1,4 @@
-/** The pipeline, and a hand-written loop over the same verbs in the same threads; run in child processes. */
+/** The pipeline, and a hand-written loop with the same codecs and threads. For child processes. */
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { createStageStats } from '../src/core/stats.ts';
@@ -16,7 +16,7 @@ import { connect } from '../src/flow/connect.ts';
 import { createWorkerPool, type WorkerPool } from '../src/compute/workerPool.ts';
 
 const BLOCK_BYTES = MIB;
-/** Blocks in hand at once in the loop; the same as fit the slab's packed slots. */
+/** Blocks in the loop at the same time: as many as the slab has packed slots. */
 const LOOP_BLOCKS = 16;
 
 export interface CeilingArgument {
@@ -36,7 +36,7 @@ interface Answer {
   readonly seconds: number;
 }
 
-/** Sum over digests in disk order, so that both cases prove the same work. */
+/** Checksum over the digests in disk order. It proves that both cases did the same work. */
 class Checksum {
   readonly #digests = new Map<number, Uint8Array>();
 
@@ -52,7 +52,7 @@ class Checksum {
   }
 }
 
-/** Slab and threads stay for all runs of the process: it is the streams that are compared. */
+/** Kept for all calls in the process: only the streams are compared, not slab and threads. */
 let shared: (Pick<Parts, 'pool' | 'fileReadPool'> & { readonly slab: Slab }) | undefined;
 
 async function timed(
@@ -75,7 +75,7 @@ async function timed(
   return { checksum: sum.value(), seconds };
 }
 
-/** The stages of a full in their streams, into a sink that only keeps digests. */
+/** The stages of a full as streams, with a sink that keeps only digests. */
 export async function pipeline({ image, workers }: CeilingArgument): Promise<Answer> {
   const device = await openRawImage(image);
   const { virtualSizeBytes } = device;
@@ -107,7 +107,7 @@ export async function pipeline({ image, workers }: CeilingArgument): Promise<Ans
   return answer;
 }
 
-/** The same verbs in a loop. */
+/** The same codecs in a loop. */
 export async function loop({ image, workers }: CeilingArgument): Promise<Answer> {
   const file = await open(image);
   const { size } = await file.stat();

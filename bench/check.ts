@@ -1,6 +1,4 @@
-/**
- * `npm run bench:check`: judges the last run of the suite, whatever its form.
- */
+/** `npm run bench:check`: judges the last results of the suite, quick or full. */
 import { readFile } from 'node:fs/promises';
 import { STREAMS_AGAINST_LOOP } from './ceiling.bench.ts';
 import { SESSION_AGAINST_LZ4 } from './full.bench.ts';
@@ -14,7 +12,8 @@ const FLOORS: readonly Floor[] = [
     why: 'the streams cost more than they may; profile the stages (npm run bench -- --only ceiling)',
   },
   {
-    // Two threads more than the peer has suffer more when the machine is shared: far below what is expected.
+    // Far below the expected ratio: we have two threads more than the peer, so other load slows us
+    // more.
     title: SESSION_AGAINST_LZ4,
     atLeast: 0.25,
     why: 'a full has become much slower than LZ4 alone; look at the stages (npm run bench -- --only stages)',

@@ -1,7 +1,7 @@
 /**
- * Entry of a child process that serves one module of the suite: each message names a function and its
- * argument, each answer has the value and what the call cost. The process lives through all runs of a case,
- * so that its code is warm and its peak memory its own.
+ * Entry of a child process that serves one module of the suite. Each message names a function and
+ * its argument. Each answer has the value and the cost of the call. The process serves all calls of
+ * a case, so its code is warm and its peak memory is that of the case.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { ChildAnswer, ChildCall } from './childProcess.ts';
@@ -29,7 +29,7 @@ async function answer({ name, argument }: ChildCall): Promise<ChildAnswer> {
     seconds,
     cpuSeconds: (user + system) / 1e6,
     peakRssBytes: process.resourceUsage().maxRSS * 1024,
-    // The histogram holds whole intervals between two looks.
+    // The histogram holds whole intervals between samples. The resolution is no delay.
     loopDelayMs: Math.max(0, delay.percentile(99) / NS_PER_MS - RESOLUTION_MS),
   };
 }
@@ -40,6 +40,6 @@ process.on('message', (call: ChildCall) => {
     (error: Error) => process.send?.({ error: error.stack ?? error.message }),
   );
 });
-// Worker threads of the module would keep the process.
+// Without this, worker threads of the module would keep the process alive.
 process.on('disconnect', () => process.exit());
 process.send?.('ready');

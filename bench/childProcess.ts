@@ -1,4 +1,4 @@
-/** Calls functions of a module of the suite in a process of their own. */
+/** Calls functions of a module of the suite in a separate process. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -26,7 +26,7 @@ export class BenchChild {
     this.#child = child;
   }
 
-  /** @param module - file of this folder, compiled, with the functions to call. */
+  /** @param module - compiled file of this folder that exports the functions */
   static async start(module: string): Promise<BenchChild> {
     const child = fork(ENTRY, [new URL(module, import.meta.url).href], { serialization: 'json' });
     await once(child, 'message');
@@ -34,7 +34,7 @@ export class BenchChild {
   }
 
   async call(name: string, argument: unknown): Promise<ChildAnswer> {
-    // Takes the listeners of the event that did not come away again.
+    // Removes the listeners of the event that did not happen.
     const over = new AbortController();
     const events = { signal: over.signal };
     const ended = once(this.#child, 'exit', events).then(([code]) => {
@@ -54,7 +54,7 @@ export class BenchChild {
     }
   }
 
-  /** One call as the run of a case; the function returns the checksum, and seconds when only a part counts. */
+  /** Calls a function as a case. It returns the checksum, and `seconds` when only a part counts. */
   async run(name: string, argument: unknown): Promise<Outcome> {
     const { value, ...usage } = await this.call(name, argument);
     return { ...usage, ...(value as { checksum: string; seconds?: number }) };
@@ -69,7 +69,7 @@ export class BenchChild {
   }
 }
 
-/** Calls one function in a process that serves nothing else, so that peak memory is that of the call. */
+/** Calls one function in a new process, so that the peak memory is that of the call. */
 export async function callOnce(
   module: string,
   name: string,

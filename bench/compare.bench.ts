@@ -1,4 +1,6 @@
-/** A session that finds nothing changed, against reading alone and against second runs of others. */
+/**
+ * A session that finds nothing changed, against plain reading and against second backups of peers.
+ */
 import path from 'node:path';
 import { BORG, RESTIC, secondRun, usablePeers } from './peers.ts';
 import { compareCase, makeFull } from './product.ts';

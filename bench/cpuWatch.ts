@@ -1,11 +1,14 @@
-/** CPU time of children of this process that come and go: servers, started by the rig, not by the cases. */
+/** CPU time of child processes that start and end at any time: servers of the rig. */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Linux counts in ticks of 10 ms on every common platform. */
+/** Linux counts CPU time in ticks of 10 ms on every common platform. */
 const TICKS_PER_SECOND = 100;
-const LOOK_EVERY_MS = 25;
+const SAMPLE_EVERY_MS = 25;
 
-/** Fields of /proc/PID/stat behind the name, which may hold blanks: state is field 0, parent 1, user 11, system 12. */
+/**
+ * Reads /proc/PID/stat. The name may hold blanks, so fields are counted after it: 0 is the state, 1
+ * the parent, 11 user time, 12 system time.
+ */
 function readStat(pid: string): { name: string; parent: number; cpuSeconds: number } | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
@@ -17,7 +20,7 @@ function readStat(pid: string): { name: string; parent: number; cpuSeconds: numb
       cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
     };
   } catch {
-    // It has ended since the folder was listed.
+    // The process ended after the folder was listed.
     return undefined;
   }
 }
@@ -28,24 +31,24 @@ export class CpuWatch {
   readonly #latest = new Map<string, number>();
   readonly #timer: NodeJS.Timeout;
 
-  /** @param isMeant - by the name of the program, of which the kernel keeps 15 characters. */
+  /** @param isMeant - selects children by program name, of which the kernel keeps 15 characters */
   constructor(isMeant: (name: string) => boolean) {
     this.#isMeant = isMeant;
-    this.#look();
+    this.#sample();
     for (const [pid, seconds] of this.#latest) this.#before.set(pid, seconds);
-    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+    this.#timer = setInterval(() => this.#sample(), SAMPLE_EVERY_MS);
   }
 
-  /** CPU seconds since the start; what a child used in its last milliseconds may be missing. */
+  /** CPU seconds since the start. The last milliseconds of a child may be missing. */
   stop(): number {
     clearInterval(this.#timer);
-    this.#look();
+    this.#sample();
     let sum = 0;
     for (const [pid, seconds] of this.#latest) sum += seconds - (this.#before.get(pid) ?? 0);
     return sum;
   }
 
-  #look(): void {
+  #sample(): void {
     for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
       const stat = readStat(pid);
       if (stat && stat.parent === process.pid && this.#isMeant(stat.name)) {

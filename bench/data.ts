@@ -1,11 +1,11 @@
-/** The data of the benchmarks: an ext4 image filled with real files of this machine, and mixes made here. */
+/** Data of the benchmarks: an ext4 image with real files of this machine, and generated mixes. */
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, open, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { KIB, MIB } from '../src/core/units.ts';
 
-/** Folders that Debian machines have; what is missing is left out. */
+/** Folders of Debian machines. A missing folder is left out. */
 const SOURCES = ['/usr/share', '/usr/bin', '/usr/include', '/usr/lib'];
 const SPARE_RATIO = 1.12;
 const SPARE_BYTES = 48 * MIB;
@@ -20,7 +20,7 @@ async function existing(folders: readonly string[]): Promise<string[]> {
   return found;
 }
 
-/** A sample of real files of so many bytes; the same on every run of a machine. */
+/** A sample of real files, of so many bytes. A machine gives the same sample each time. */
 async function sampleFiles(dataBytes: number): Promise<string[]> {
   const args = ['-xdev', '-type', 'f', '-size', MAX_FILE, '-printf', '%s %p\n'];
   const listed = execFileSync('find', [...(await existing(SOURCES)), ...args], {
@@ -66,7 +66,7 @@ const PAGE_BYTES = 4 * KIB;
 const PIECES = 64;
 const WORDS = 2000;
 
-/** Words of made-up text, the frequent ones first. */
+/** Words for generated text, frequent words first. */
 function words(): string[] {
   return Array.from({ length: WORDS }, () =>
     randomBytes(6)
@@ -86,7 +86,7 @@ function textPiece(vocabulary: readonly string[]): Buffer {
   return Buffer.from(parts.join(' ').padEnd(PIECE_BYTES)).subarray(0, PIECE_BYTES);
 }
 
-/** Half of every page is random, the other half text. */
+/** One half of every page is random, the other half is text. */
 function halfPiece(vocabulary: readonly string[]): Buffer {
   const piece = Buffer.from(textPiece(vocabulary));
   for (let at = 0; at < PIECE_BYTES; at += PAGE_BYTES) piece.set(randomBytes(PAGE_BYTES / 2), at);
@@ -100,8 +100,9 @@ function makePieces(mix: Mix): Buffer[] {
 }
 
 /**
- * Gives blocks of a mix, each with an order of pieces of its own, so that no two are equal (a repeated block
- * would be stored once). The pieces are as long as LZ4's window: repeating them is of no use to it.
+ * Gives blocks of a mix. Each block orders its pieces in another way, so no two blocks are equal:
+ * equal blocks would be stored once. A piece is as long as LZ4's window, so LZ4 does not see that
+ * pieces repeat.
  */
 export function blockMaker(mix: Mix): () => Buffer {
   if (mix === 'zero') return () => Buffer.alloc(MIB);
@@ -111,7 +112,7 @@ export function blockMaker(mix: Mix): () => Buffer {
   return () => Buffer.concat(Array.from({ length: MIB / PIECE_BYTES }, pick));
 }
 
-/** Writes a file of one mix; zeros are written, not holes. */
+/** Writes a file of one mix. Zeros are written, not left as holes. */
 export async function writeMix(file: string, mix: Mix, sizeBytes: number): Promise<void> {
   const makeBlock = blockMaker(mix);
   const target = await open(file, 'w');
@@ -122,7 +123,7 @@ export async function writeMix(file: string, mix: Mix, sizeBytes: number): Promi
   }
 }
 
-/** Copies a part of a file. Both in whole MiB. */
+/** Copies a part of a file. Start and length must be whole MiB. */
 export function copyPart(from: string, to: string, startBytes: number, lengthBytes: number): void {
   const range = [`skip=${startBytes / MIB}`, `count=${lengthBytes / MIB}`];
   execFileSync('dd', [`if=${from}`, `of=${to}`, 'bs=1M', ...range, 'status=none']);

@@ -1,4 +1,4 @@
-/** Several disks at once: four disks against one with the same bytes in total. */
+/** Several disks at the same time: four disks against one with the same bytes in total. */
 import path from 'node:path';
 import { MIB } from '../src/core/units.ts';
 import { copyPart } from './data.ts';

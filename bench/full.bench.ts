@@ -1,4 +1,4 @@
-/** A full of a real image against what people would use instead. */
+/** A full of a real image against programs that people use instead. */
 import path from 'node:path';
 import { BenchChild } from './childProcess.ts';
 import { NBDCOPY_FILE, NBDCOPY_NULL, VIRTNBDBACKUP } from './nbdPeers.ts';
@@ -18,14 +18,14 @@ import { fullCase, proveRepository } from './product.ts';
 import { removeAll } from './programs.ts';
 import type { Bench, BenchCase, Topic } from './suite.ts';
 
-/** Title of the pair that the gate looks at. */
+/** Title of the pair that the gate judges. */
 export const SESSION_AGAINST_LZ4 = 'full without start-up against lz4 -1';
 
 interface Rival {
   readonly peer: Peer;
-  /** Of the full form; the quick one only tries that they run. Slow peers get few. */
+  /** Pairs in the full form. The quick form has one warm-up only. Slow peers get few pairs. */
   readonly pairs: number;
-  /** A second setting of a peer, which the quick form leaves out. */
+  /** True for another setting of a peer. The quick form leaves it out. */
   readonly isVariant?: boolean;
 }
 
@@ -42,7 +42,7 @@ const RIVALS: readonly Rival[] = [
   { peer: VIRTNBDBACKUP, pairs: 3 },
 ];
 
-/** The library in a process that has run sessions before, as in a service: neither Node nor code has to start. */
+/** The library in a process that had sessions before, as in a service: Node and code are warm. */
 async function compareWarm(bench: Bench): Promise<void> {
   using child = await BenchChild.start('./sessionWork.js');
   const { image, imageBytes: readBytes, workers } = bench;
@@ -58,7 +58,9 @@ async function compareWarm(bench: Bench): Promise<void> {
   await bench.compare({ title: SESSION_AGAINST_LZ4, ours, peer, readBytes, pairs });
 }
 
-/** Ours is in every pair; that its runs agree is checked each time, what they restore to once. */
+/**
+ * Proves the restored bytes once: our case is in every pair. Its checksums are compared each time.
+ */
 function provedOnce(benchCase: BenchCase): BenchCase {
   let proof: Promise<string> | undefined;
   return { ...benchCase, prove: () => (proof ??= benchCase.prove?.() ?? Promise.resolve('')) };

@@ -1,4 +1,6 @@
-/** A full through the real imageio over TLS, against imageio's own Python client, which copies to a raw file. */
+/**
+ * A full through the real imageio over TLS, against a copy to a raw file by imageio's own client.
+ */
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -17,7 +19,7 @@ const SCRIPT = fileURLToPath(new URL('../../bench/imageioClient.py', import.meta
 const CONNECTIONS = 4;
 const run = promisify(execFile);
 
-/** @param sessionSeconds - takes the time of each whole session. */
+/** @param sessionSeconds - receives the duration of each whole session */
 function sessionCase(bench: Bench, rig: ImageioRig, sessionSeconds: number[]): BenchCase {
   const repository = path.join(bench.folder, 'imageio');
   const given: SessionArgument = {

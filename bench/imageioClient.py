@@ -1,5 +1,5 @@
 """
-imageio's own client as a peer: downloads one image to a raw file and tells what that cost.
+Downloads one image to a raw file with imageio's own client, and prints the cost.
 
     imageioClient.py URL CAFILE OUTPUT CONNECTIONS
 """
@@ -13,7 +13,7 @@ from ovirt_imageio import client
 
 def cpu_seconds():
     own = resource.getrusage(resource.RUSAGE_SELF)
-    # qemu-nbd, through which the client writes the file.
+    # The client writes the file through a qemu-nbd, which is a child process.
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 

@@ -1,4 +1,4 @@
-/** A VM of the lab whose disk is a qcow2 image, served by QEMU and the real imageio daemon over TLS. */
+/** A VM of the lab with a qcow2 image as its disk. The real imageio daemon serves it over TLS. */
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
@@ -6,18 +6,18 @@ import path from 'node:path';
 import { startLabOver } from '../lab/src/start.ts';
 import type { Lab, LabVm } from '../lab/src/types.ts';
 import { type EngineSettings, scaleTimings } from '../src/index.ts';
-import { type ImageFile, qemuImg } from '../test/interop/qemu.ts';
-import { QemuDisk } from '../test/interop/qemuDisk.ts';
-import { RealBackend } from '../test/interop/realBackend.ts';
+import { type ImageFile, qemuImg } from '../test/interop/qemu/qemu.ts';
+import { QemuDisk } from '../test/interop/qemu/qemuDisk.ts';
+import { RealBackend } from '../test/interop/imageio/realBackend.ts';
 import { CpuWatch } from './cpuWatch.ts';
 
 const TIME_SCALE = 0.02;
 const INACTIVITY_TIMEOUT_MS = 300_000;
 const DISK = 'sys';
-/** Names as the kernel shortens them. */
+/** Names of the programs, as the kernel keeps them: 15 characters. */
 const SERVERS = new Set(['ovirt-imageio', 'qemu-nbd']);
 
-/** The interpreter that has ovirt-imageio; `npm run test:interop` makes it. */
+/** Python's virtual environment with ovirt-imageio. `npm run test:interop` makes it. */
 export function findVenv(): string | undefined {
   const venv = path.resolve(process.env['INTEROP_VENV'] ?? '.venv');
   try {
@@ -52,12 +52,13 @@ export class ImageioRig {
     this.#backend = backend;
   }
 
-  /** @param folder - a new one; short, because sockets are made in it. */
+  /** @param folder - is made. The path must be short, because sockets are made in it */
   static async start(venv: string, folder: string, image: string): Promise<ImageioRig> {
     await mkdir(folder);
     const backend = new RealBackend({ folder, venv }, (at, spec) => new QemuDisk(at, spec));
     const lab = await startLabOver(backend, { timeScale: TIME_SCALE });
-    // Both clients talk to the daemon itself; the port in front is for tests that cut connections.
+    // Clients talk to the daemon directly. The port before it is only for tests that cut
+    // connections.
     backend.imageio.directOrigin = `https://127.0.0.1:${backend.imageio.daemon.port}`;
     const vm = lab.addVm({ name: 'bench', disks: [{ name: DISK, sizeBytes: 1 << 20 }] });
     const copy: ImageFile = { path: path.join(folder, 'copy.qcow2'), format: 'qcow2' };
@@ -77,15 +78,15 @@ export class ImageioRig {
   #disk(): QemuDisk {
     const disk = this.#backend.disk(this.vm.disk(DISK).id);
     if (disk instanceof QemuDisk) return disk;
-    throw new Error('the disk is none of QEMU');
+    throw new Error('the disk is not one of QEMU');
   }
 
-  /** Begins to count the CPU time of the daemon and of the qemu-nbd behind it. */
+  /** Begins to count the CPU time of the daemon and of its qemu-nbd. */
   watchServers(): CpuWatch {
     return new CpuWatch((name) => SERVERS.has(name));
   }
 
-  /** A ticket for the present image, as the engine makes them for backups. */
+  /** Opens a ticket for the present image, as the engine does for a backup. */
   async openTicket(): Promise<OpenTicket> {
     const disk = this.#disk();
     const { imageio } = this.#backend;
@@ -106,7 +107,7 @@ export class ImageioRig {
     };
   }
 
-  /** Removes the copies that frozen views keep for tests to look at. */
+  /** Removes the reference copies of frozen views. Only tests need them. */
   async removeCopies(): Promise<void> {
     for (const name of await readdir(this.#folder)) {
       if (name.endsWith('.view.raw')) await rm(path.join(this.#folder, name));

@@ -1,10 +1,10 @@
-/** The gate: ratios of one run, never absolute times. Pure, so that tests can see it fail. */
+/** The gate. It judges ratios, never absolute times. It is pure, so that tests can see it fail. */
 import type { PairResult, TopicResult } from './suite.ts';
 
 export interface Floor {
   /** Title of the pair. */
   readonly title: string;
-  /** Least times as fast as the peer; the upper end of the interval has to reach it. */
+  /** Smallest allowed speed ratio. The upper end of the interval must reach it. */
   readonly atLeast: number;
   readonly why: string;
 }
@@ -26,7 +26,9 @@ function judgeOne(floor: Floor, pair: PairResult | undefined): Verdict {
   return { floor, isKept, text };
 }
 
-/** One verdict a floor. What was not measured, or has no number, is not kept. */
+/**
+ * One verdict for each floor. A floor is not kept when its pair was not measured or has no number.
+ */
 export function judge(results: Results, floors: readonly Floor[]): Verdict[] {
   const pairs = Object.values(results).flatMap((topic) => topic.pairs);
   return floors.map((floor) =>

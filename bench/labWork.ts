@@ -1,4 +1,4 @@
-/** The lab's engine with one sparse disk, in a process of its own. */
+/** The lab's engine with one sparse disk. For a child process. */
 import { randomBytes } from 'node:crypto';
 import { MIB } from '../src/core/units.ts';
 import type { EngineSettings } from '../src/index.ts';
@@ -12,20 +12,20 @@ let lab: Lab | undefined;
 let vm: LabVm | undefined;
 let strideBytes = 0;
 
-/** What a client needs. */
+/** Settings for a client of the lab. */
 export interface LabAccess {
   readonly engine: EngineSettings;
   readonly vm: string;
 }
 
-/** Half of each page random, half zero: neither free nor hopeless for LZ4. */
+/** One half of each page is random, the other half is zero, so LZ4 can save about a half. */
 function makeBlock(): Buffer {
   const block = randomBytes(BLOCK_BYTES);
   for (let at = 0; at < BLOCK_BYTES; at += 4096) block.fill(0, at, at + 2048);
   return block;
 }
 
-/** Blocks of data spread over the whole disk. */
+/** Starts the lab. The disk has `blocks` blocks of data, spread over its whole size. */
 export async function start(given: {
   readonly sizeBytes: number;
   readonly blocks: number;
@@ -40,7 +40,7 @@ export async function start(given: {
   return { engine: { url, username, password, caPem }, vm: vm.id };
 }
 
-/** The guest writes so many of the blocks anew. */
+/** The guest overwrites so many of the blocks. */
 export async function change({ blocks }: { readonly blocks: number }): Promise<void> {
   const disk = vm?.disk(DISK);
   for (let k = 0; k < blocks; k++) disk?.write(k * strideBytes, makeBlock());

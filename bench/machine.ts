@@ -1,9 +1,9 @@
-/** What a run was measured on: machine and versions, for the head of the results. */
+/** The machine and the versions of programs, for the head of the results. */
 import { spawnSync } from 'node:child_process';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { formatBytes } from '../src/core/units.ts';
 
-/** Program, and the arguments that make it tell its version. */
+/** Each program, with the arguments that print its version. */
 const PROGRAMS: readonly (readonly [string, ...string[]])[] = [
   ['lz4', '--version'],
   ['qemu-img', '--version'],

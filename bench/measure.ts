@@ -1,4 +1,4 @@
-/** Runs two cases in turn (A B, B A, …) and gives the ratio of their times. */
+/** Measures two cases in turn (A B, B A, …) and gives the ratio of their times. */
 import { interval95, median } from './statistics.ts';
 import type { BenchCase, CaseResult, Outcome, PairResult, PairSpec } from './suite.ts';
 
@@ -13,7 +13,7 @@ class Sampler {
     this.#case = benchCase;
   }
 
-  /** @returns the proof of the output, where the case has one. */
+  /** @returns the proof of the output, when the case has one */
   async warmUp(counts: boolean): Promise<string | undefined> {
     const outcome = await this.#case.run();
     this.#check(outcome);
@@ -64,8 +64,9 @@ class Sampler {
 }
 
 /**
- * One warm-up pair, in which both outputs are proved to give back the same bytes, then `pairs` pairs in
- * alternating order. With 0 pairs the numbers are those of the warm-up: a smoke test, no measurement.
+ * Begins with a warm-up pair, whose outputs must give back the same bytes. Then come `pairs` pairs
+ * in alternating order. With 0 pairs the numbers are those of the warm-up: a smoke test, not a
+ * measurement.
  *
  * @throws an Error instead of giving numbers when outputs differ
  */

@@ -1,4 +1,4 @@
-/** A full by kind of data: never one mix alone. */
+/** A full of each kind of data. */
 import path from 'node:path';
 import { MIB } from '../src/core/units.ts';
 import { copyPart, MIXES, writeMix } from './data.ts';

@@ -8,7 +8,9 @@ import type { BenchCase, Setting } from './suite.ts';
 /** The restored image has the name of the disk. */
 const DOMAIN_DISK = 'domain.qcow2';
 
-/** A shut-off domain of libvirt's own test driver, whose disk is a qcow2 copy of the image. */
+/**
+ * Defines a domain of libvirt's own test driver that is off. Its disk is a qcow2 copy of the image.
+ */
 async function defineDomain(folder: string, disk: string): Promise<string> {
   const file = path.join(folder, 'node.xml');
   const source = `<driver name="qemu" type="qcow2"/><source file="${disk}"/>`;

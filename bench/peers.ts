@@ -1,4 +1,6 @@
-/** Programs of others that take a copy of an image, each as a user would call it; see bench/RESULTS.md. */
+/**
+ * Peers: programs of others that copy an image, called as users call them. See bench/RESULTS.md.
+ */
 import { stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import {
@@ -13,13 +15,13 @@ import type { BenchCase, Setting } from './suite.ts';
 
 export interface Peer {
   readonly name: string;
-  /** Program that has to be there, and the Debian package that brings it. */
+  /** The program that must be installed, and its Debian package. */
   readonly program: string;
   readonly debianPackage: string;
   readonly make: (setting: Setting) => Promise<BenchCase> | BenchCase;
 }
 
-/** The peers that are installed; the others are named as left out. */
+/** The installed peers. `leaveOut` gets a reason for each of the others. */
 export function usablePeers(
   peers: readonly Peer[],
   leaveOut: (reason: string) => void,
@@ -35,7 +37,7 @@ export async function sizeOf(file: string): Promise<string> {
   return String((await stat(file)).size);
 }
 
-/** A program that writes one file, from which `read` gives back the image on standard output. */
+/** A program that writes one file. `read` writes the image from this file to standard output. */
 export function fileCase(
   setting: Setting,
   spec: {
@@ -57,7 +59,9 @@ export function fileCase(
   });
 }
 
-/** Our sessions sync their container before they end; `isSynced` makes lz4's output as durable. */
+/**
+ * Our sessions sync their container before they end. With `isSynced`, lz4's output is synced, too.
+ */
 export function lz4Case(setting: Setting, isSynced: boolean, image = setting.image): BenchCase {
   const sync = isSynced ? ' && sync "$1"' : '';
   return fileCase(setting, {
@@ -98,7 +102,7 @@ function borgEnv({ folder }: Setting): Record<string, string> {
   };
 }
 
-/** What a backup program with a repository of its own needs to be a case. */
+/** A backup program with its own repository, as a case. */
 interface RepositorySpec {
   readonly name: string;
   readonly repo: string;
@@ -134,7 +138,7 @@ function borgSpec(setting: Setting, name: string, options: readonly string[]): R
     repo,
     env: borgEnv(setting),
     init: ['borg', 'init', '-e', 'none', repo],
-    // Without the cache of file times, so that an unchanged file is read, as a disk would be.
+    // Without the cache of file times, an unchanged file is read again, as a disk is.
     backup: [
       'borg',
       'create',
@@ -158,7 +162,7 @@ async function resticSpec(setting: Setting): Promise<RepositorySpec> {
     repo,
     env: { RESTIC_CACHE_DIR: path.join(folder, 'restic-cache') },
     init: [...restic, 'init'],
-    // --force: read the file although its time has not changed.
+    // --force reads the file again although its time has not changed.
     backup: [...restic, 'backup', '--force', image],
     read: [...restic, 'dump', 'latest', image],
   };
@@ -217,7 +221,7 @@ export const CONVERT_ZSTD: Peer = {
   make: (setting) => convertCase(setting, 'qemu-img convert -c, zstd', ZSTD),
 };
 
-/** A second backup of the same image into the same repository: all is read, nothing is new. */
+/** A second backup of the same image into the same repository. All is read, nothing is new. */
 export async function secondRun(peer: Peer, setting: Setting): Promise<BenchCase> {
   const first = await peer.make(setting);
   await first.run();

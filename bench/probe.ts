@@ -1,4 +1,6 @@
-/** Preloaded into the command line: leaves the 99th percentile of the event loop's delay when the process ends. */
+/**
+ * Preloaded into the command line. At exit it writes the 99th percentile of the event loop's delay.
+ */
 import { writeFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 

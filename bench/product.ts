@@ -1,4 +1,4 @@
-/** The command line of the product as cases, compiled as it is shipped. */
+/** The command line of the product as cases, in its shipped form. */
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -23,7 +23,7 @@ function cli(...args: readonly string[]): readonly string[] {
   return [process.execPath, '--import', PROBE, CLI, ...args];
 }
 
-/** Figures of a session report that have to repeat. */
+/** Hash of the figures of a session report that must be equal each time. */
 function sessionChecksum(stdout: string): string {
   const report = JSON.parse(stdout) as {
     disks: readonly { readBytes: number; changedBytes: number; storedBytes: number }[];
@@ -44,7 +44,7 @@ function restore(setting: Place, repo: string, output: string): Program {
   return { command: cli('restore', ...args, '--workers', String(setting.workers), '--json') };
 }
 
-/** Digest of what a repository gives back: its images one after the other, in order of their names. */
+/** Digest of the restored images of a repository, one after the other, in order of their names. */
 export async function proveRepository(setting: Place, repo: string): Promise<string> {
   const output = `${repo}.proof`;
   runPlain(restore(setting, repo, output));
@@ -60,7 +60,7 @@ export interface BackupSpec {
   readonly repo: string;
 }
 
-/** A full: each run into a new repository. */
+/** A full. Each execution gets a new repository. */
 export function fullCase(setting: Place, { name, images, repo }: BackupSpec): BenchCase {
   return programCase({
     name,
@@ -77,7 +77,7 @@ export function makeFull(setting: Place, { images, repo }: Omit<BackupSpec, 'nam
   runPlain(backup(setting, images, repo));
 }
 
-/** A session that finds nothing changed; each run adds a point to the same chain. */
+/** A session that finds nothing changed. Each execution adds a point to the same chain. */
 export function compareCase(setting: Place, { name, images, repo }: BackupSpec): BenchCase {
   return programCase({
     name,

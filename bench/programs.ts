@@ -1,4 +1,6 @@
-/** Programs as cases: each run is a process of its own, with its peak memory and CPU time by GNU time. */
+/**
+ * Programs as cases. Each execution is a new process. GNU time gives its peak memory and CPU time.
+ */
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
@@ -17,9 +19,9 @@ export interface Program {
 
 export interface ProgramCase extends Program {
   readonly name: string;
-  /** For the files of the measurement. */
+  /** Takes the files of the measurement. */
   readonly folder: string;
-  /** What has to be the same in every run. */
+  /** A text that must be the same for every execution. */
   readonly checksum: (stdout: string) => Promise<string> | string;
   readonly prove?: (() => Promise<string>) | undefined;
   readonly reset?: (() => Promise<void>) | undefined;
@@ -76,7 +78,7 @@ export function programCase(options: ProgramCase): BenchCase {
   };
 }
 
-/** Whether a program is on the path. */
+/** True when a program is on the path. */
 export function isInstalled(program: string): boolean {
   const folders = (process.env['PATH'] ?? '').split(path.delimiter);
   return folders.some((folder) => existsSync(path.join(folder, program)));
@@ -109,7 +111,7 @@ function* openAll(files: readonly string[]): Generator<Readable> {
   for (const file of files) yield createReadStream(file, { highWaterMark: MIB });
 }
 
-/** SHA-256 of the bytes of files, one after the other. */
+/** SHA-256 over the bytes of files, one after the other. */
 export async function digestFiles(files: readonly string[]): Promise<string> {
   return await digestStreams(openAll(files));
 }
@@ -119,7 +121,7 @@ export async function digestFile(file: string): Promise<string> {
   return await digestFiles([file]);
 }
 
-/** SHA-256 of what a program writes to its standard output. */
+/** SHA-256 of a program's standard output. */
 export async function digestOutput({ command, env }: Program): Promise<string> {
   const [file = '', ...args] = command;
   const child = spawn(file, args, {

@@ -1,22 +1,22 @@
-/** Shows results as text, and keeps them: JSON, tables in RESULTS.md, plots. */
+/** Shows results as text and stores them: JSON, tables in RESULTS.md, plots. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { formatBytes, GIB, MIB } from '../src/core/units.ts';
 import { drawPlot } from './svg.ts';
 import type { CaseResult, PairResult, Table, TopicResult } from './suite.ts';
 
-/** The last run, in any form; the gate judges it. */
+/** The last results, quick or full. The gate judges them. */
 export const LAST_RUN = '.bench/last.json';
 const RESULTS = 'bench/results.json';
 const DOCUMENT = 'bench/RESULTS.md';
 const PLOTS = 'bench/plots';
 
-/** A topic as it was measured; topics of a file may come from several runs. */
+/** A topic with its measurement. The topics of a file may have been measured at different times. */
 export interface TopicRun extends TopicResult {
   readonly command: string;
   readonly measuredOn: string;
   readonly seconds: number;
-  /** Load of the machine when the topic began. */
+  /** Load of the machine at the start of the topic. */
   readonly load: number;
 }
 
@@ -98,7 +98,7 @@ function renderTopic(name: string, topic: TopicRun): string {
   ].join('\n');
 }
 
-/** The part of RESULTS.md that is made by the suite. */
+/** The part of RESULTS.md that the suite makes. */
 export function renderResults({ machine, versions, image, topics }: RunResult): string {
   const known = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return [
@@ -121,7 +121,7 @@ export async function keepLastRun(result: RunResult): Promise<void> {
   await writeFile(LAST_RUN, JSON.stringify(result));
 }
 
-/** Writes the results into the repository; topics that were not run keep what they have. */
+/** Writes the results into the repository. Topics that were not measured keep their old results. */
 export async function writeResults(result: RunResult): Promise<void> {
   const before = await readFile(RESULTS, 'utf8').catch(() => '{}');
   const old = JSON.parse(before) as Partial<RunResult>;

@@ -1,4 +1,4 @@
-/** The way back: restore against `lz4 -d`, and the check of what is stored. */
+/** Restore against `lz4 -d`, and verify. */
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { LZ4, usablePeers } from './peers.ts';

@@ -1,9 +1,10 @@
 /**
- * The benchmark suite: ratios against peers, measured in one run in interleaved pairs.
+ * The benchmark suite: ratios against peers, measured in interleaved pairs.
  *
- *   npm run bench -- [--quick] [--only TOPIC[,TOPIC]] [--pairs N] [--image FILE] [--workers N] [--write]
+ *   npm run bench -- [--quick] [--only TOPIC[,TOPIC]] [--pairs N] [--image FILE] [--workers N]
+ *                    [--write]
  *
- * Absolute times are those of the machine and the moment; only the ratios are meant to be kept.
+ * Absolute times depend on the machine and the moment. Only the ratios may be compared later.
  */
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
@@ -138,7 +139,7 @@ async function runAll(options: Options, folder: string): Promise<void> {
   const bytes = isQuick ? QUICK_DATA_BYTES : DATA_BYTES;
   const image = path.resolve(options.image ?? (await buildImage(folder, bytes)));
   const { size: imageBytes } = await stat(image);
-  // Reads the image once, which also brings it into the page cache, where every case finds it.
+  // This also brings the image into the page cache, so that every case reads it from there.
   const imageDigest = await digestFile(image);
   const [machine, versions] = [describeMachine(), collectVersions()];
   say(`${machine}; ${JSON.stringify(versions)}`);
@@ -155,7 +156,7 @@ async function runAll(options: Options, folder: string): Promise<void> {
 
 async function main(): Promise<void> {
   const options = readOptions();
-  // Short: sockets are made in it.
+  // The path must be short, because sockets are made in it.
   const folder = await mkdtemp(path.join(tmpdir(), 'cbt-bench-'));
   try {
     await runAll(options, folder);

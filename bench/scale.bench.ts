@@ -1,4 +1,4 @@
-/** What time and memory grow with: dirty bytes, points, blocks; and what they do not: the size of the disk. */
+/** Time and memory grow with dirty bytes, points and blocks, and not with the size of the disk. */
 import path from 'node:path';
 import { scaleTimings } from '../src/index.ts';
 import { formatBytes, GIB, MIB, TIB } from '../src/core/units.ts';
@@ -11,18 +11,20 @@ import type { PointCosts } from './scaleWork.ts';
 import type { SessionAnswer, SessionArgument } from './sessionWork.ts';
 import type { Bench, Topic } from './suite.ts';
 
-/** The engine is fast, so its clients ask often; data takes its time. */
+/**
+ * Shortens the clients' pauses, because the lab's engine is fast. Reads of data keep a long limit.
+ */
 const TIME_SCALE = 0.05;
 const READ_MS = 60_000;
 const CHAIN_IMAGE_BYTES = 64 * MIB;
-/** Part of the data that the guest writes anew between two sessions. */
+/** Share of the data that the guest overwrites between two sessions. */
 const CHANGED_SHARE = 0.01;
 
 function rss({ peakRssBytes }: { readonly peakRssBytes?: number | undefined }): string {
   return formatBytes(peakRssBytes ?? Number.NaN);
 }
 
-/** Whole processes of the command line over raw images of half random data. */
+/** Measures whole processes of the command line over raw images of half random data. */
 async function measureImages(bench: Bench): Promise<void> {
   const sizes = bench.isQuick ? [32 * MIB] : [GIB, 6 * GIB];
   const [file, repo] = ['scale.raw', 'scale'].map((name) => path.join(bench.folder, name));
@@ -52,7 +54,7 @@ function sessionCells({ value, peakRssBytes }: ChildAnswer): string[] {
   return [mode, formatBytes(readBytes), sessionSeconds.toFixed(2), formatBytes(peakRssBytes)];
 }
 
-/** The same data in disks of very different size, behind the lab's engine. */
+/** Measures the same data in disks of very different size, through the lab's engine. */
 async function measureSparse(bench: Bench, sizeBytes: number, blocks: number): Promise<string[][]> {
   using lab = await BenchChild.start('./labWork.js');
   const access = (await lab.call('start', { sizeBytes, blocks })).value as LabAccess;

@@ -1,4 +1,4 @@
-/** Long chains and large containers, run in child processes so that peak memory is their own. */
+/** Long chains and large containers. For child processes, so that the peak memory is their own. */
 import { randomBytes } from 'node:crypto';
 import { open, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -33,7 +33,7 @@ async function changeImage(image: string, point: number, blocks: number): Promis
   await file.close();
 }
 
-/** Makes a full and increments of a few blocks each. @returns digest of the image at the last point */
+/** Makes a full and small increments. @returns the digest of the image at the last point */
 export async function makeChain(given: ChainArgument): Promise<{ digest: string }> {
   const { folder, imageBytes, points, workers } = given;
   const [image, repository] = [path.join(folder, 'chain.raw'), path.join(folder, 'chain')];
@@ -59,7 +59,7 @@ async function timed(work: () => Promise<void>): Promise<number> {
   return (performance.now() - startedAtMs) / 1000;
 }
 
-/** Opens the files of a point, composes its disk block by block without reading data, and restores it. */
+/** Opens the files of a point, composes its disk without reading data, and restores it. */
 export async function usePoint(given: {
   readonly folder: string;
   readonly point: number;
@@ -89,7 +89,7 @@ export async function usePoint(given: {
   return { openSeconds, composeSeconds, restoreSeconds, digest };
 }
 
-/** A storage that does not keep block bytes: only the metadata of the container goes to the disk. */
+/** A storage that drops the bytes of blocks. Only the metadata of the container is written. */
 class HollowStorage implements Storage {
   readonly name: string;
   readonly #file: Storage;
@@ -125,7 +125,7 @@ class HollowStorage implements Storage {
     await this.#file.close();
   }
 
-  /** Makes the file as long as if the bytes were there. */
+  /** Gives the file its full length, with holes in place of the dropped bytes. */
   async fill(): Promise<void> {
     this.isHollow = false;
     await truncate(this.#path, this.#endBytes);
@@ -137,11 +137,11 @@ export interface BlocksArgument {
   readonly blocks: number;
 }
 
-/** Blocks between two waits for the queue. */
+/** Blocks between two waits for the write queue. */
 const BATCH_BLOCKS = 4096;
 const STORED_BYTES = 4096;
 
-/** A digest that no other block has; the container does not look at more than that. */
+/** A unique digest. The container needs no more: it does not compare digests with data. */
 function digestOf(index: number): Buffer {
   const digest = Buffer.alloc(16);
   digest.writeUInt32LE(Math.imul(index, 2_654_435_761) >>> 0, 0);
@@ -173,7 +173,7 @@ async function appendBlocks(writer: ContainerWriter, blocks: number): Promise<Fi
   return map;
 }
 
-/** Writes a container whose blocks are all different, by the writer of the product. */
+/** Writes a container of distinct blocks with the product's writer. */
 export async function writeBlocks({ file, blocks }: BlocksArgument): Promise<{
   readonly appendSeconds: number;
   readonly commitSeconds: number;
@@ -194,7 +194,7 @@ export async function writeBlocks({ file, blocks }: BlocksArgument): Promise<{
   return { appendSeconds, commitSeconds, allocatedBytes: (await stat(file)).blocks * 512 };
 }
 
-/** Opens the container and goes through its map once. */
+/** Opens the container and reads its map once. */
 export async function readBlocks({ file }: BlocksArgument): Promise<{
   readonly openSeconds: number;
   readonly walkSeconds: number;

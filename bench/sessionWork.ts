@@ -1,4 +1,7 @@
-/** Sessions run in child processes: over a VM of an engine, which is not counted then, and over an image. */
+/**
+ * Sessions over a VM of an engine, and over an image. For child processes: the engine is not
+ * measured.
+ */
 import { backupImages, backupVms, type EngineSettings, verifyRepository } from '../src/index.ts';
 
 export interface SessionArgument {
@@ -11,7 +14,7 @@ export interface SessionArgument {
 
 export interface SessionAnswer {
   readonly checksum: string;
-  /** From the first extent until the container is committed. */
+  /** From the first extent until the commit of the container. */
   readonly seconds: number;
   /** The whole session: login, freeze, transfer, merge of the snapshot. */
   readonly sessionSeconds: number;
@@ -36,7 +39,7 @@ export async function session(given: SessionArgument): Promise<SessionAnswer> {
   };
 }
 
-/** Checks all points of a repository. */
+/** Verifies all points of a repository. */
 export async function verify(given: {
   readonly repository: string;
   readonly workers: number;
@@ -47,7 +50,7 @@ export async function verify(given: {
   return { plainBytes: files.reduce((sum, file) => sum + file.plainBytes, 0) };
 }
 
-/** A full of an image by the library. */
+/** Makes a full of an image with the library. */
 export async function imageSession(given: {
   readonly image: string;
   readonly repository: string;

@@ -1,4 +1,4 @@
-/** Time of a full against the size of the disk: what is start-up, and what grows. */
+/** Time of a full by size of the disk: the start-up, and the part that grows. */
 import path from 'node:path';
 import { GIB, MIB, roundUp } from '../src/core/units.ts';
 import { copyPart } from './data.ts';

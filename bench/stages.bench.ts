@@ -1,4 +1,4 @@
-/** Every stage alone: CPU time per MiB by kind of data. */
+/** CPU time per MiB of every stage alone, by kind of data. */
 import path from 'node:path';
 import { MIB } from '../src/core/units.ts';
 import { callOnce } from './childProcess.ts';

@@ -1,4 +1,4 @@
-/** Each stage alone, on blocks of one kind of data; run in a child process. */
+/** Each stage alone, on blocks of one kind of data. For a child process. */
 import { createHash } from 'node:crypto';
 import { open, readFile, rm } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -17,23 +17,23 @@ import { SlabFingerprints } from '../src/compute/kernels/slabFingerprints.ts';
 import { compileSlabKernels } from '../src/compute/kernels/slabKernels.ts';
 import { median } from './statistics.ts';
 
-/** The kernel is first run as plain code, and compiled anew when it proves busy. */
+/** WebAssembly first runs as plain code. Node compiles it again when it is used often. */
 const WARM_UP_ROUNDS = 10;
 
 export interface StagesArgument {
   /** A file of whole MiB, at least {@link MAX_LANES}. */
   readonly file: string;
-  /** Where to write; removed afterwards. */
+  /** Path for the written file, which is removed afterwards. */
   readonly output: string;
   readonly rounds: number;
 }
 
-/** CPU milliseconds per MiB by stage; `read` and `write` also in wall time. */
+/** CPU milliseconds per MiB by stage. `read` and `write` also have wall time. */
 export type StageCosts = Readonly<Record<string, number>>;
 
 type Work = () => void;
 
-/** CPU time instead of wall time: other programs on the machine count less. */
+/** CPU time, because other load disturbs it less than wall time. */
 function cpuMs(work: Work): number {
   const before = process.cpuUsage();
   work();
@@ -52,7 +52,7 @@ async function fillSlots(slab: Slab, file: string): Promise<Blocks> {
   const content = await readFile(file);
   const slots = await Promise.all(Array.from({ length: MAX_LANES }, () => lease.acquireRaw()));
   const packed = await Promise.all(slots.map(() => lease.acquirePacked()));
-  // Spread over the file: its first blocks are like nothing that follows.
+  // Blocks from all over the file: the first blocks of a file system are not typical.
   const step = Math.floor(content.length / MIB / MAX_LANES);
   for (const [k, { bytes }] of slots.entries()) {
     bytes.set(content.subarray(k * step * MIB, (k * step + 1) * MIB));
@@ -66,7 +66,7 @@ async function fillSlots(slab: Slab, file: string): Promise<Blocks> {
   return { raw: slots.map(({ bytes }) => bytes), packed: packed.map(({ bytes }) => bytes), jobs };
 }
 
-/** All of the CPU stages over the same eight blocks. */
+/** All CPU stages, each over the same eight blocks. */
 async function stagesOf(slab: Slab, { raw, packed, jobs }: Blocks): Promise<Record<string, Work>> {
   const codecs = await createBlockCodecs();
   const kernels = compileSlabKernels();
@@ -111,7 +111,7 @@ async function stagesOf(slab: Slab, { raw, packed, jobs }: Blocks): Promise<Reco
   };
 }
 
-/** Four reads at once, as the block reader does. */
+/** Four reads at the same time, as the file reader does. */
 async function readAll(path: string, targets: readonly Buffer[]): Promise<number> {
   const file = await open(path);
   const blocks = Math.floor((await file.stat()).size / MIB);
@@ -124,7 +124,7 @@ async function readAll(path: string, targets: readonly Buffer[]): Promise<number
   return blocks;
 }
 
-/** Batches of eight blocks by one `writev` each, without a sync. */
+/** Writes batches of eight blocks, each with one `writev`, without a sync. */
 async function writeAll(path: string, targets: readonly Buffer[], count: number): Promise<number> {
   const file = await open(path, 'w');
   const pieces = targets.map((target) => target.subarray(0, MIB));

@@ -9,7 +9,7 @@ export function median(values: readonly number[]): number {
   return (low + (high ?? low)) / 2;
 }
 
-/** A small seeded generator, so that the interval of a given sample is reproducible. */
+/** A small seeded generator, so that a sample always has the same interval. */
 function seeded(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,26 +1,29 @@
-/** What a benchmark is made of: cases, pairs of them, and the topics that hold them together. */
+/** Parts of a benchmark: cases, pairs of cases, and topics that group pairs. */
 import type { Plot } from './svg.ts';
 
-/** What one run of a case cost. */
+/** Cost of one execution of a case. */
 export interface Outcome {
-  /** What the case produced, cheap to get; all runs of a case have to agree. */
+  /** A cheap proof of the result. All executions of a case must agree on it. */
   readonly checksum: string;
   /** Wall time of the work alone. */
   readonly seconds: number;
   readonly cpuSeconds?: number | undefined;
-  /** CPU time of what serves the data, where that is another process. */
+  /** CPU time of the processes that serve the data, when these are not part of the case. */
   readonly serverCpuSeconds?: number | undefined;
   readonly peakRssBytes?: number | undefined;
-  /** 99th percentile of how late the event loop was; only of our own processes. */
+  /** 99th percentile of the delay of the event loop. Only our own processes have it. */
   readonly loopDelayMs?: number | undefined;
 }
 
 export interface BenchCase {
   readonly name: string;
   run(): Promise<Outcome>;
-  /** After the warm-up run: digest of the bytes that its output gives back. Both cases of a pair have to agree. */
+  /**
+   * Called after the warm-up.
+   * @returns a digest of the restored bytes; both cases of a pair must agree
+   */
   prove?(): Promise<string>;
-  /** Puts things back after a run, outside of its time. */
+  /** Restores the state before an execution. Its time does not count. */
   reset?(): Promise<void>;
 }
 
@@ -28,19 +31,19 @@ export interface PairSpec {
   readonly title: string;
   readonly ours: BenchCase;
   readonly peer: BenchCase;
-  /** Bytes of the source that a run reads: base of all rates. */
+  /** Bytes of the source that an execution reads. The base of all rates. */
   readonly readBytes: number;
-  /** 0 for a smoke test: then the warm-up pair gives the numbers. */
+  /** 0 for a smoke test: the warm-up pair gives the numbers. */
   readonly pairs: number;
 }
 
-/** Medians over the runs of one case. */
+/** Medians over the executions of one case. */
 export interface CaseResult {
   readonly name: string;
   readonly seconds: number;
   readonly cpuSeconds: number | undefined;
   readonly serverCpuSeconds: number | undefined;
-  /** The highest of all runs. */
+  /** The highest of all executions. */
   readonly peakRssBytes: number | undefined;
   readonly loopDelayMs: number | undefined;
 }
@@ -51,7 +54,7 @@ export interface PairResult {
   readonly peer: CaseResult;
   readonly pairs: number;
   readonly readBytes: number;
-  /** Peer's time over ours, median of the pairs: above 1 we are faster. */
+  /** Peer's time divided by ours, median of the pairs. We are faster when it is above 1. */
   readonly speedRatio: number;
   /** Bounds of the central 95 % by bootstrap. */
   readonly interval: readonly [number, number];
@@ -71,7 +74,7 @@ export interface TopicResult {
   readonly leftOut: string[];
 }
 
-/** The data and the limits of this run. */
+/** The data and the limits of the suite. */
 export interface Setting {
   readonly folder: string;
   /** ext4 image with real files. */
@@ -80,13 +83,13 @@ export interface Setting {
   readonly imageDigest: string;
   readonly isQuick: boolean;
   readonly workers: number;
-  /** Overrides what the topics choose. */
+  /** Replaces the numbers of pairs that the topics choose. */
   readonly pairs: number | undefined;
 }
 
-/** What a topic gets to work with. */
+/** The tools of a topic. */
 export interface Bench extends Setting {
-  /** Pairs of a comparison: as asked for, or by the form of the run. */
+  /** Number of pairs: as the user asked, or `quick` or `full` by the form of the suite. */
   pairsOf(full: number, quick: number): number;
   /** Measures a pair and shows its row. */
   compare(spec: PairSpec): Promise<PairResult>;

@@ -38,7 +38,7 @@ function text(x: number, y: number, content: string, anchor = 'middle'): string 
   return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${escape(content)}</text>`;
 }
 
-/** The next of 1, 2, 2.5 and 5 times a power of ten, so that the axis ends on a round number. */
+/** The next of 1, 2, 2.5 and 5 times a power of ten. So the axis ends on a round number. */
 export function niceStep(most: number): number {
   if (!(most > 0)) return 1;
   const rough = most / TICKS;

@@ -1,9 +1,10 @@
-/** A lab per test over QEMU files and the real imageio daemon, sessions against it, and rows of the table at the end. */
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+/** A lab for each test, over image files and the real imageio daemon. Sessions run against it. */
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { SessionMessage } from '../../src/core/messages.ts';
+import { GIB, KIB, MIB } from '../../src/core/units.ts';
 import { startLabOver } from '../../lab/src/start.ts';
 import type { Lab, LabDiskSpec, LabView, LabVm, LabVmSpec } from '../../lab/src/types.ts';
 import { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
@@ -11,29 +12,40 @@ import { backupVms, type BackupVmsOptions } from '../../src/sessions/backup/back
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { restoreVm, type RestoreVmReport } from '../../src/sessions/restore/restoreVm.ts';
-import { qemuImg } from './qemu.ts';
-import { QemuDisk } from './qemuDisk.ts';
-import { QemuView } from './qemuView.ts';
-import { type CreateDisk, RealBackend } from './realBackend.ts';
-import type { RealImageio, ServedTicket } from './realImageio.ts';
+import { addRow, env } from './environment.ts';
+import { type ImageFile, qemuImg } from './qemu/qemu.ts';
+import { QemuDisk } from './qemu/qemuDisk.ts';
+import { QemuView } from './qemu/qemuView.ts';
+import { type CreateDisk, RealBackend } from './imageio/realBackend.ts';
+import type { RealImageio, ServedTicket } from './imageio/realImageio.ts';
 
-/** Of the engine; slow enough for a daemon that starts again. */
+/**
+ * Speed of the engine's clock. A faster engine gives up a transfer before a killed daemon is back.
+ */
 const TIME_SCALE = 0.02;
 const TIMINGS: OvirtTimings = {
   ...scaleTimings(0.05),
-  // Pauses are short, limits are not: the machine may have other work, and calls of QEMU's tools block.
+  // Only pauses are shortened. Limits stay long: the machine may be busy,
+  // and calls of QEMU's tools block.
   connectMs: DEFAULT_TIMINGS.connectMs,
   imageioReadMs: DEFAULT_TIMINGS.imageioReadMs,
   imageioExtentsMs: 120_000,
   backupReadyMs: DEFAULT_TIMINGS.backupReadyMs,
   transferReadyMs: DEFAULT_TIMINGS.transferReadyMs,
-  // The daemon is real: it needs its time to start again.
+  // A killed daemon needs this time to start again.
   blockRetryMs: 200,
 };
-export const BLOCK_BYTES: number = 256 * 1024;
+export const BLOCK_BYTES: number = 256 * KIB;
 
-/** Bytes of a restored disk that is too large to be hashed are compared by qemu-img, which skips holes. */
-const MAX_COMPARED_BYTES = 1024 ** 3;
+/** Larger disks are compared by qemu-img only, which skips holes. */
+const MAX_READ_BYTES = GIB;
+
+/** A disk of a restored point. */
+export interface RestoredDisk {
+  readonly alias: string;
+  readonly path: string;
+  readonly view: QemuView;
+}
 
 export interface InteropBench {
   readonly lab: Lab;
@@ -45,31 +57,33 @@ export interface InteropBench {
   backup(vm: LabVm, options?: Partial<BackupVmsOptions>): Promise<SessionReport>;
   restore(vm: LabVm): Promise<RestoreVmReport>;
   frozen(vm: LabVm, report: SessionReport, disk: string): QemuView;
-  /** Restores a point to files; each disk has to be its frozen view to the byte. */
+  /** Restores a point to files. Each file must equal the frozen view of its disk. */
+  restoreFiles(vm: LabVm, report: SessionReport): Promise<readonly RestoredDisk[]>;
+  /** As {@link restoreFiles}, and removes the files. */
   expectRestored(vm: LabVm, report: SessionReport): Promise<void>;
-  /** Adds a row to the table that run.sh prints at the end. @param peer - without it, ovirt-imageio */
+  /** Adds a row to the table after the test. @param peer - ovirt-imageio by default */
   tell(scenario: string, details: string, peer?: string): void;
-  /** Tickets since the last call, and their rows in the table. */
+  /** Tickets since the last call. Each of them gets a row in the table. */
   served(scenario: string): readonly ServedTicket[];
 }
 
-/** What run.sh has prepared. */
-export function env(name: string): string {
-  const value = process.env[name];
-  if (value === undefined) throw new Error(`${name} is not set; start with test/interop/run.sh`);
-  return value;
+/** MiB with two decimals, for the table. */
+export function mib(bytes: number): string {
+  return (bytes / MIB).toFixed(2);
 }
 
-function mib(bytes: number): string {
-  return (bytes / 1024 ** 2).toFixed(2);
+/** The content of an image is that of a raw reference, of the same size. */
+export function expectIdentical({ path: file, format }: ImageFile, referencePath: string): void {
+  const compared = qemuImg('compare', '-f', format, '-F', 'raw', file, referencePath);
+  // A warning about different sizes would stand before this text.
+  expect(compared).toBe('Images are identical.\n');
 }
 
-/** Same bytes to the last one; sizes count. */
-export function expectSame(file: string, view: QemuView): void {
+/** A restored raw file equals the frozen view. Small files are also compared byte by byte. */
+function expectSame(file: string, view: QemuView): void {
   expect(statSync(file).size).toBe(view.sizeBytes);
-  const compared = qemuImg('compare', '-f', 'raw', '-F', 'raw', file, view.referencePath);
-  expect(compared).toContain('Images are identical');
-  if (view.sizeBytes > MAX_COMPARED_BYTES) return;
+  expectIdentical({ path: file, format: 'raw' }, view.referencePath);
+  if (view.sizeBytes > MAX_READ_BYTES) return;
   expect(readFileSync(file).equals(readFileSync(view.referencePath))).toBe(true);
 }
 
@@ -94,10 +108,7 @@ export function useInterop(
   afterEach(async ({ task }) => {
     const leftovers = lab.leftovers();
     const isGood = task.result?.state !== 'fail' && leftovers.length === 0;
-    for (const [peer, scenario, details] of rows) {
-      const cells = [peer, scenario, isGood ? 'passed' : 'FAILED', details];
-      appendFileSync(env('INTEROP_TABLE'), `${cells.join('\t')}\n`);
-    }
+    for (const [peer, scenario, details] of rows) addRow(peer, scenario, isGood, details);
     await lab.close();
     rmSync(folder, { recursive: true, force: true });
     expect(leftovers).toEqual([]);
@@ -120,7 +131,7 @@ export function useInterop(
     image(vm, disk) {
       const found = backend.disk(vm.disk(disk).id);
       if (found instanceof QemuDisk) return found;
-      throw new Error(`${disk} is a guest's`);
+      throw new Error(`${disk} belongs to a guest`);
     },
     async backup(vm, given = {}) {
       const report = await backupVms({
@@ -152,15 +163,14 @@ export function useInterop(
     frozen(vm, report, disk) {
       const view: LabView = vm.frozenView(report.engine?.backupId ?? '', disk);
       if (view instanceof QemuView) return view;
-      throw new Error('the view is no real one');
+      throw new Error('the view is not one of QEMU');
+    },
+    async restoreFiles(vm, report) {
+      return await restoreInto(mkdtempSync(path.join(folder, 'restored-')), vm, report);
     },
     async expectRestored(vm, report) {
       const output = mkdtempSync(path.join(folder, 'restored-'));
-      const repository = path.join(folder, 'repository');
-      const where = { repository, vm: vm.id, point: report.pointId, output, workers: 0 };
-      const { disks } = await restoreImages(where);
-      expect(disks.length).toBe(report.disks.length);
-      for (const disk of disks) expectSame(disk.path, bench.frozen(vm, report, disk.alias));
+      await restoreInto(output, vm, report);
       rmSync(output, { recursive: true });
     },
     tell: (scenario, details, peer = 'ovirt-imageio') => {
@@ -183,6 +193,21 @@ export function useInterop(
       return tickets;
     },
   };
+  async function restoreInto(
+    output: string,
+    vm: LabVm,
+    report: SessionReport,
+  ): Promise<readonly RestoredDisk[]> {
+    const repository = path.join(folder, 'repository');
+    const where = { repository, vm: vm.id, point: report.pointId, output, workers: 0 };
+    const { disks } = await restoreImages(where);
+    expect(disks.length).toBe(report.disks.length);
+    return disks.map(({ alias, path: file }) => {
+      const view = bench.frozen(vm, report, alias);
+      expectSame(file, view);
+      return { alias, path: file, view };
+    });
+  }
   function settings(): BackupVmsOptions['engine'] {
     const { url, username, password, caPem } = lab;
     return { url, username, password, caPem, timings: TIMINGS };

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# The product against software nobody here wrote: chains read by dissect.archive and a strict checker, images
-# by e2fsck, xfs_repair and qemu-img, disks served by QEMU and the real ovirt-imageio, a guest that writes meanwhile.
-# Prints a table of peers and scenarios. A package that cannot be had ends the run, except with INTEROP_OPTIONAL=1.
+# Runs the product against software of others. dissect.archive and a strict checker read its chains.
+# e2fsck, xfs_repair and qemu-img check its images. QEMU and the real ovirt-imageio serve disks, also
+# those of a guest that writes. Prints a table of peers and scenarios.
+# A package that cannot be installed is an error. INTEROP_OPTIONAL=1 leaves out its scenarios instead.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-checker=${CHECK_VBK:-../shared/vbk/check_vbk.py}
+checker=test/interop/vbk/check_vbk.py
 fail() { echo "test:interop: $*" >&2; exit 1; }
 lacking() {
-  [ "${INTEROP_OPTIONAL:-}" = 1 ] || fail "$1 cannot be had${2:+: $2}"
-  echo "test:interop: $1 cannot be had, its scenarios are left out" >&2
+  [ "${INTEROP_OPTIONAL:-}" = 1 ] || fail "$1 cannot be installed${2:+: $2}"
+  echo "test:interop: $1 cannot be installed, its scenarios are left out" >&2
 }
-[ -f "$checker" ] || fail "the checker $checker is missing; set CHECK_VBK to its path"
 
-# Debian packages, each named by a tool or header of it.
+# Each pair is a program and the Debian package that holds it.
 need=()
 for pair in mkfs.ext4:e2fsprogs qemu-img:qemu-utils python3:python3 xml2-config:libxml2-dev \
   curl-config:libcurl4-openssl-dev qemu-system-x86_64:qemu-system-x86 xfs_repair:xfsprogs busybox:busybox-static cpio:cpio; do
@@ -39,9 +39,9 @@ done <test/interop/requirements.txt
 has() { "$venv/bin/python" -c "import $1" 2>/dev/null; }
 npm run --silent build
 
-export INTEROP_VENV="$venv" INTEROP_CHECKER="$checker" INTEROP_GUEST="$venv/guest"
+export INTEROP_VENV="$venv" INTEROP_GUEST="$venv/guest"
 
-# Kernel and initial RAM disk of the guest.
+# True when the guest can boot and the tools for its file systems are installed.
 has_guest() {
   command -v qemu-system-x86_64 >/dev/null && command -v mkfs.xfs >/dev/null && command -v xfs_repair >/dev/null &&
     [ -s "$INTEROP_GUEST/version" ]
@@ -50,7 +50,7 @@ for tool in qemu-system-x86_64 busybox cpio xfs_repair mkfs.xfs; do
   command -v "$tool" >/dev/null || lacking "$tool" 'Debian packages qemu-system-x86, busybox-static, cpio, xfsprogs'
 done
 rm -rf "$INTEROP_GUEST"
-# Its kernel is in the lists of apt, which a new machine has not read yet.
+# build.sh needs the lists of apt. A new machine has none: then they are read for a second try.
 bash test/interop/guest/build.sh "$INTEROP_GUEST" 2>"$venv/guest.log" ||
   { apt-get update -qq 2>/dev/null && bash test/interop/guest/build.sh "$INTEROP_GUEST" 2>"$venv/guest.log"; } ||
   lacking 'the kernel of the guest' "$(tail -n 1 "$venv/guest.log")"
@@ -95,7 +95,7 @@ echo '-- check_vbk.py: strict parser and dissect'
 files=("$work"/repo/*/*.vbk "$work"/repo/*/*.vib)
 reader=(--fast)
 has dissect.archive || reader+=(--no-dissect)
-# check CONTAINER… -- SHA256…: a chain in order, and the content of its disk at each point
+# check CONTAINER… -- SHA256…: checks a chain in order, and the content of its disk at each point.
 check() {
   local containers=()
   while [ "$1" != -- ]; do
@@ -149,20 +149,27 @@ rm -r "$work/pruned" "$work/merged"
 row check_vbk.py 'a full that was merged from its chain' 'no errors'
 
 echo '-- the checker can fail: one bit flipped'
-printf '\x01' | dd of="${files[0]}" bs=1 seek=5000000 conv=notrunc status=none
+"$venv/bin/python" - "${files[0]}" <<'PY'
+import sys
+with open(sys.argv[1], "r+b") as file:
+    file.seek(5_000_000)
+    flipped = file.read(1)[0] ^ 1
+    file.seek(5_000_000)
+    file.write(bytes([flipped]))
+PY
 if "$venv/bin/python" "$checker" --fast --no-dissect "${files[0]}" >/dev/null; then
   fail 'a damaged container passed the check'
 fi
-if cli verify --repo "$work/repo" --point all >/dev/null; then fail 'verify did not see the damage'; fi
+if cli verify --repo "$work/repo" --point all >/dev/null; then fail 'verify did not find the damage'; fi
 row check_vbk.py 'one bit flipped' 'found by the checker and by verify'
 
 echo '-- long and large chains, ovirt-imageio, a guest, the oVirt SDK, ovirt-img'
 suites() { npx vitest run --config test/interop/vitest.config.ts "$@"; }
-if has ovirt_imageio; then suites dataPlane disks faults differences partialReads $(has ovirtsdk4 && echo clients); fi
-# By themselves: they are heavy, and the engine's clock of the others is fast.
+if has ovirt_imageio; then suites /imageio/ /qemu/ $(has ovirtsdk4 && echo /sdk/); fi
+# Not at the same time as the others, whose engine has a fast clock: these suites are heavy.
 heavy=()
-has dissect.archive && heavy+=(readers)
-has ovirt_imageio && has dissect.archive && has_guest && heavy+=(guest)
+has dissect.archive && heavy+=(/readers/)
+has ovirt_imageio && has dissect.archive && has_guest && heavy+=(/guest/)
 [ "${#heavy[@]}" -eq 0 ] || suites "${heavy[@]}"
 if has ovirt_imageio; then row ovirt-imageio 'the lab answers 55 requests as it does' ''; fi
 

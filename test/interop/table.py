@@ -8,10 +8,9 @@ PACKAGES = {
     "dissect.archive": "dissect.archive",
     "ovirt-imageio": "ovirt-imageio",
     "ovirt-img": "ovirt-imageio",
-    "imageio client": "ovirt-imageio",
     "ovirtsdk4": "ovirt-engine-sdk-python",
 }
-# Those that work on images of QEMU.
+# Peers that work on images of QEMU. Their row shows QEMU's version, too.
 WITH_QEMU = ("ovirt-imageio", "ovirt-img")
 
 

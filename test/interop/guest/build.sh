@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes kernel and initial RAM disk of the test guest in folder $1: Debian's cloud kernel, out of its package and
-# not installed, with busybox and the init beside this file.
+# Makes the kernel and the initial RAM disk of the test guest in folder $1. The kernel is Debian's
+# cloud kernel. It is taken out of its package and not installed. The RAM disk holds busybox and the
+# file "init" of this folder.
 set -euo pipefail
 target=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,7 +17,7 @@ mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/modules"
 cp "$(command -v busybox)" "$root/bin/busybox"
 cp "$here/init" "$root/init"
 chmod +x "$root/init"
-# In the order in which they are loaded.
+# The guest loads the modules in this order.
 modules=(virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk libcrc32c xfs)
 for module in "${modules[@]}"; do
   find "$work/kernel" -name "$module.ko" -exec cp {} "$root/modules" \;

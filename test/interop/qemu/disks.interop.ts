@@ -1,14 +1,11 @@
-/** Kinds of images: backing chains, compressed clusters, discards, preallocated raw files, 2 TiB, broken bitmaps. */
+/** Kinds of images, such as backing chains, compressed clusters, preallocated raw, 2 TiB. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { noise, prose } from '../helpers/bytes/random.ts';
-import { BLOCK_BYTES, useInterop } from './bench.ts';
+import { GIB, KIB, MIB } from '../../../src/core/units.ts';
+import { noise, prose } from '../../helpers/bytes/random.ts';
+import { BLOCK_BYTES, expectIdentical, useInterop } from '../bench.ts';
 import { mapOf, qemuImg, qemuIo } from './qemu.ts';
-
-const KIB = 1024;
-const MIB = 1024 ** 2;
-const GIB = 1024 ** 3;
 
 describe('a qcow2 disk over a chain of backing files', () => {
   const bench = useInterop();
@@ -78,14 +75,14 @@ describe('discards of a guest', () => {
   it.each([
     ['TRIM', 'discard'],
     ['written zeros', 'zero'],
-  ] as const)('%s are dirty zeros: stored, and not read', async (name, verb) => {
+  ] as const)('%s are dirty zeros: stored, and not read', async (name, method) => {
     const vm = bench.addVm('trim', [{ name: 'sys', sizeBytes: 16 * MIB + 512 }]);
     const disk = bench.image(vm, 'sys');
     disk.write(0, noise(4, 8 * MIB));
     const full = await bench.backup(vm);
     bench.served(`${name} full`);
 
-    disk[verb](2 * MIB, 4 * MIB);
+    disk[method](2 * MIB, 4 * MIB);
     const increment = await bench.backup(vm);
     const [dirtyTicket] = bench.served(`${name} increment`);
 
@@ -125,7 +122,7 @@ describe('preallocated raw disks', () => {
     await bench.expectRestored(vm, full);
     await bench.expectRestored(vm, increment);
     for (const { diskId, transferredBytes } of [...fullTickets, ...tickets]) {
-      // File systems convert a little more of a preallocated file than was written.
+      // File systems turn a little more of a preallocated file into data than was written.
       const isFull = diskId === bench.image(vm, 'full').id;
       expect(transferredBytes).toBeGreaterThanOrEqual(isFull ? sizeBytes : 3 * MIB);
       expect(transferredBytes).toBeLessThanOrEqual(isFull ? sizeBytes : 3 * MIB + 2 * BLOCK_BYTES);
@@ -157,7 +154,7 @@ describe('a sparse disk of 2 TiB', () => {
     expect(bench.frozen(vm, full, 'data').read(700 * GIB + 4096, 9)).toEqual(
       noise(7, MIB).subarray(0, 9),
     );
-    // One of three ranges lies across two blocks.
+    // One of the three ranges touches two blocks.
     expect(fullTicket).toMatchObject({ transferredBytes: 4 * MIB });
     expect(dirtyTicket).toMatchObject({ dirtyDataBytes: 64 * KIB, transferredBytes: MIB });
   });
@@ -212,8 +209,7 @@ describe('a restore to the engine', () => {
     for (const [at, name] of ['sys', 'raw'].entries()) {
       const { image } = bench.image(restored, restored.disks[at]?.id ?? '');
       const { referencePath } = bench.frozen(vm, full, name);
-      const formats = ['-f', image.format, '-F', 'raw'];
-      expect(qemuImg('compare', ...formats, image.path, referencePath)).toContain('identical');
+      expectIdentical(image, referencePath);
       const data = mapOf('-f', image.format, image.path).filter((one) => one.data && !one.zero);
       expect(data.reduce((sum, one) => sum + one.length, 0)).toBeLessThan(6 * MIB);
     }

@@ -1,22 +1,29 @@
 /**
- * A disk of a running guest, frozen as hosts do it, over QMP while the guest writes on. A live backup is fleecing, as
- * libvirt's pull mode: `blockdev-backup` with sync=none keeps in a scratch image what the guest overwrites, and QEMU
- * exports that with the changed ranges. A hybrid backup puts an overlay under the guest and commits it afterwards.
- * All bitmaps record all the time, and each can be removed by itself. Source: libvirt's "Internals of incremental
- * backup handling in qemu", QEMU's "Dirty Bitmaps and Incremental Backup".
+ * A disk of a running guest. It is frozen over QMP, as hosts do it, while the guest keeps writing.
+ *
+ * - Live backup ("fleecing", libvirt's pull mode): `blockdev-backup` with sync=none copies each
+ *   block to a scratch image before the guest overwrites it. QEMU exports the scratch image, with
+ *   the changed ranges.
+ * - Hybrid backup: an overlay takes the guest's writes. It is committed after the backup.
+ *
+ * All bitmaps record all the time, and each can be removed alone. Source: libvirt's "Internals of
+ * incremental backup handling in qemu", QEMU's "Dirty Bitmaps and Incremental Backup".
  */
-import { randomUUID } from 'node:crypto';
 import { rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import type { DiskContent, DiskContentSpec, FreezeMarks } from '../../lab/src/dataPlane.ts';
+import type { DiskContent, DiskContentSpec, FreezeMarks } from '../../../lab/src/dataPlane.ts';
 import type { Guest, GuestDrive } from './guest.ts';
-import { copyOut, type ImageFile, ownBytes, qemuImg } from './qemu.ts';
-import { neverCalled, QemuView } from './qemuView.ts';
+import {
+  copyOut,
+  GRANULARITY_BYTES,
+  type ImageFile,
+  newImagePath,
+  ownBytes,
+  qemuImg,
+} from '../qemu/qemu.ts';
+import { neverCalled, QemuView } from '../qemu/qemuView.ts';
 import type { QmpAction, QmpCommand } from './qmp.ts';
 
-const GRANULARITY_BYTES = 65_536;
-
-/** What a backup of this kind does to a running guest. */
+/** The way to freeze a disk of a running guest: see the top of this file. */
 export type FreezeMethod = 'fleecing' | 'overlay';
 
 interface NodeBitmaps {
@@ -58,12 +65,12 @@ export class GuestDisk implements DiskContent {
   readonly name: string;
   readonly format = 'cow';
   readonly sizeBytes: number;
-  /** Of each view, how much the guest overwrote while it was served. */
+  /** For each view, the bytes that the guest overwrote while the view was served. */
   readonly overwrittenBytes: number[] = [];
   readonly #folder: string;
   readonly #method: FreezeMethod;
   #active: GuestDrive;
-  /** The node below the active one, while a view is an overlay's base. */
+  /** The frozen node below the active overlay. Undefined when there is no overlay. */
   #base: GuestDrive | undefined;
   #isFrozen = false;
   #afterRelease: (() => void)[] = [];
@@ -79,18 +86,18 @@ export class GuestDisk implements DiskContent {
     qemuImg('create', '-q', '-f', 'qcow2', this.#active.image.path, String(spec.sizeBytes));
   }
 
-  /** What the guest is to be started with. */
+  /** Drive for the start of a guest. */
   get drive(): GuestDrive {
     return this.#active;
   }
 
-  /** Who writes to it from now on. */
+  /** Sets the guest that writes to the disk from now on. */
   connect(guest: Guest): void {
     this.#guest = guest;
   }
 
   freeze(marks: FreezeMarks = { bases: [], bitmap: undefined }): QemuView {
-    if (this.#isFrozen) throw new Error('one view at a time');
+    if (this.#isFrozen) throw new Error('the disk is frozen already');
     this.#isFrozen = true;
     return this.#method === 'fleecing' ? this.#fleece(marks) : this.#putOverlay(marks);
   }
@@ -131,7 +138,7 @@ export class GuestDisk implements DiskContent {
   breakBitmaps = () => neverCalled('breakBitmaps');
   uploadTarget = () => neverCalled('uploadTarget');
 
-  /** The reference is the target of a second backup job, which begins in the same transaction. */
+  /** A second backup job makes the reference copy. It begins in the same transaction. */
   #fleece({ bases, bitmap }: FreezeMarks): QemuView {
     const { name: node } = this.#active;
     const [scratchNode, copyNode, shown] = [`${node}-scratch`, `${node}-copy`, `${node}-changed`];
@@ -210,7 +217,10 @@ export class GuestDisk implements DiskContent {
     });
   }
 
-  /** The new bitmap goes on in the base as soon as each write reaches both images. */
+  /**
+   * Merges the overlay into its base. The new bitmap moves to the base when the job is ready: from
+   * then on every write reaches both images.
+   */
   #commitOverlay(base: GuestDrive, overlay: GuestDrive, bitmap: string | undefined): void {
     const jobId = `${base.name}-commit`;
     const bitmaps = [{ node: overlay.name, name: bitmap }];
@@ -239,7 +249,7 @@ export class GuestDisk implements DiskContent {
     for (const work of waiting) work();
   }
 
-  /** Those that QEMU can use, of the active node and of the one below. */
+  /** Names of the bitmaps that QEMU can use, of the active node and of its base. */
   #bitmaps(): string[] {
     const [nodes] = this.#qmp(command('query-named-block-nodes', { flat: true }));
     const mine = [this.#active.name, this.#base?.name];
@@ -259,7 +269,6 @@ export class GuestDisk implements DiskContent {
   }
 
   #newImage(format: ImageFile['format']): ImageFile {
-    const file = `${this.name}-${randomUUID().slice(0, 8)}.${format}`;
-    return { path: path.join(this.#folder, file), format };
+    return { path: newImagePath(this.#folder, this.name, format), format };
   }
 }

@@ -1,12 +1,13 @@
 /**
- * Ends TLS in front of the daemon and falsifies its lists of extents on their way; all else passes as it is. The
- * daemon does not lie by itself.
+ * A proxy that ends TLS before the daemon and falsifies its lists of extents. Everything else
+ * passes unchanged. The real daemon never sends wrong lists, so the tests of such lists need this
+ * proxy.
  */
-import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { json } from 'node:stream/consumers';
-import type { LabAuthority } from '../../lab/src/http/certificates.ts';
+import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
+import { closeServer, listenLocally } from '../servers.ts';
 
 export type WireExtent = Readonly<Record<string, number | boolean>>;
 export type Lie = (extents: WireExtent[]) => WireExtent[];
@@ -16,6 +17,7 @@ export class LyingProxy {
   readonly #target: string;
   readonly #ca: string;
   readonly #lie: Lie;
+  #port = 0;
 
   private constructor(authority: LabAuthority, target: string, lie: Lie) {
     const { keyPem: key, certPem: cert } = authority.issue();
@@ -27,20 +29,17 @@ export class LyingProxy {
 
   static async start(authority: LabAuthority, target: string, lie: Lie): Promise<LyingProxy> {
     const proxy = new LyingProxy(authority, target, lie);
-    proxy.#server.listen(0, '127.0.0.1');
-    await once(proxy.#server, 'listening');
+    proxy.#port = await listenLocally(proxy.#server);
     return proxy;
   }
 
   get origin(): string {
-    const address = this.#server.address();
-    return `https://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+    return `https://127.0.0.1:${this.#port}`;
   }
 
   async close(): Promise<void> {
     this.#server.closeAllConnections();
-    this.#server.close();
-    await once(this.#server, 'close');
+    await closeServer(this.#server);
   }
 
   #pass(asked: IncomingMessage, answer: ServerResponse): void {

@@ -1,27 +1,26 @@
-/** A real guest that writes into its file systems all the time, frozen by QMP as a host does it. */
+/** Backups of a guest that writes into its file systems all the time. QMP freezes its disks. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createReadStream, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createReadStream, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { LabVm } from '../../lab/src/types.ts';
-import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
-import { env, expectSame, useInterop } from './bench.ts';
+import type { LabVm } from '../../../lab/src/types.ts';
+import { KIB, MIB } from '../../../src/core/units.ts';
+import type { SessionReport } from '../../../src/sessions/shared/report.ts';
+import { mib, useInterop } from '../bench.ts';
+import { env } from '../environment.ts';
+import { qemuImg } from '../qemu/qemu.ts';
+import { containersOf, isDisk, readIndependently } from '../readers/readers.ts';
 import { expectSameFileSystems, type FileSystemImage } from './fileSystems.ts';
 import { Guest } from './guest.ts';
 import { type FreezeMethod, GuestDisk } from './guestDisk.ts';
-import { qemuImg } from './qemu.ts';
-import { containersOf, isDisk, readIndependently } from './readers.ts';
 
-const KIB = 1024;
-const MIB = 1024 ** 2;
-/** Takes its time on a machine with other work. */
+/** Emulation is slow on a machine with other work. */
 const TIMEOUT_MS = 900_000;
 const DISKS = [
   { name: 'vda', kind: 'ext4', sizeBytes: 64 * MIB, make: ['mkfs.ext4', '-q', '-F'] },
-  // The smallest that mkfs.xfs makes.
+  // The smallest size that mkfs.xfs accepts.
   { name: 'vdb', kind: 'xfs', sizeBytes: 300 * MIB, make: ['mkfs.xfs', '-q', '-f'] },
 ] as const;
 
@@ -72,7 +71,7 @@ describe.each([
       return started;
     }
 
-    /** A session in the middle of which the guest writes on. */
+    /** Backs up the VM. The reads pause until the guest has written four more rounds. */
     async function backup(vm: LabVm, running: Guest, scenario: string): Promise<SessionReport> {
       bench.imageio.front.afterBytes(256 * KIB, () => running.waitForRounds(4));
       const report = await bench.backup(vm);
@@ -80,16 +79,10 @@ describe.each([
       return report;
     }
 
-    /** Restores a point; each disk has to be its frozen view to the byte. */
     async function restore(vm: LabVm, report: SessionReport): Promise<FileSystemImage[]> {
-      const output = mkdtempSync(path.join(bench.folder, 'restored-'));
-      const repository = path.join(bench.folder, 'repository');
-      const point = report.pointId;
-      const restored = await restoreImages({ repository, vm: vm.id, point, output, workers: 0 });
-      return DISKS.map(({ name, kind }): FileSystemImage => {
-        const restoredPath = restored.disks.find(({ alias }) => alias === name)?.path ?? '';
-        const view = bench.frozen(vm, report, name);
-        expectSame(restoredPath, view);
+      const restored = await bench.restoreFiles(vm, report);
+      return restored.map(({ alias, path: restoredPath, view }): FileSystemImage => {
+        const kind = DISKS.find(({ name }) => name === alias)?.kind ?? 'ext4';
         return { kind, restoredPath, referencePath: view.referencePath };
       });
     }
@@ -121,7 +114,7 @@ describe.each([
         guest.waitForRounds(5);
         const increment = await backup(vm, guest, 'increment');
         const rounds = guest.round();
-        // The bitmaps are in the images: they have to outlive the guest.
+        // The bitmaps are in the images, so they must survive a restart of the guest.
         await guest.stop();
         guest = boot();
         guest.waitForRounds(5);
@@ -139,8 +132,12 @@ describe.each([
         const overwritten = disks.flatMap(({ overwrittenBytes }) => overwrittenBytes);
         expect(overwritten).toHaveLength(6);
         expect(Math.min(...overwritten)).toBeGreaterThan(0);
-        const mib = (overwritten.reduce((sum, bytes) => sum + bytes, 0) / MIB).toFixed(2);
-        bench.tell(what, `${rounds} rounds of writes; overwritten while read ${mib} MiB`, 'guest');
+        const total = mib(overwritten.reduce((sum, bytes) => sum + bytes, 0));
+        bench.tell(
+          what,
+          `${rounds} rounds of writes; overwritten while read ${total} MiB`,
+          'guest',
+        );
         bench.tell(`${what}: ext4, journal replayed`, `${fileCount} files with xfs`, 'e2fsck');
         bench.tell(`${what}: xfs, journal replayed`, '', 'xfs_repair');
       },

@@ -1,32 +1,33 @@
 /**
- * A disk of the lab that is a real image file. Its checkpoints are QEMU's dirty bitmaps, guest writes go through
- * qemu-io, and a frozen view is what vdsm makes of it: an overlay takes the writes that come later, and is merged
- * back, with its bitmaps, when the backup has ended.
+ * A disk of the lab that is a real image file. Its checkpoints are QEMU's dirty bitmaps. Guest
+ * writes go through qemu-io. A view is frozen as vdsm does it: an overlay takes the later writes.
+ * After the backup the overlay is merged back, with its bitmaps.
  */
-import { randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync, renameSync, rmSync, statSync } from 'node:fs';
-import path from 'node:path';
 import type {
   DiskContent,
   DiskContentSpec,
   FreezeMarks,
   TicketTarget,
-} from '../../lab/src/dataPlane.ts';
-import type { LabDiskFormat } from '../../lab/src/types.ts';
+} from '../../../lab/src/dataPlane.ts';
+import type { LabDiskFormat } from '../../../lab/src/types.ts';
 import {
+  addBitmap,
   bitmapsOf,
   copyOut,
   crashWriter,
   guestWrite,
   type ImageFile,
+  mergeBitmap,
+  newImagePath,
   qemuImg,
   qemuIo,
 } from './qemu.ts';
 import { neverCalled, QemuView } from './qemuView.ts';
 
 const PAGE_BYTES = 4096;
+/** Most bytes of one zero or discard command: qemu-io refuses lengths of 2 GiB and more. */
 const MAX_ZERO_BYTES = 1024 ** 3;
-const GRANULARITY_BYTES = 65_536;
 
 interface FrozenLayer {
   readonly image: ImageFile;
@@ -38,11 +39,11 @@ export class QemuDisk implements DiskContent {
   readonly name: string;
   readonly format: LabDiskFormat;
   readonly #folder: string;
-  /** Below the active image, base first. */
+  /** Layers below the active image, base first. */
   readonly #frozen: FrozenLayer[] = [];
-  /** Bitmaps, oldest first. */
+  /** Names of the bitmaps, oldest first. */
   #names: string[] = [];
-  /** What cannot be done as long as a view is frozen. */
+  /** Work that must wait until no view is frozen. */
   #afterMerge: (() => void)[] = [];
   #active: ImageFile;
   #sizeBytes: number;
@@ -55,7 +56,7 @@ export class QemuDisk implements DiskContent {
     this.#sizeBytes = spec.sizeBytes;
     this.#active = this.#newImage(spec.format === 'raw' ? 'raw' : 'qcow2');
     const { path: file, format } = this.#active;
-    // Preallocated volumes of file domains are made so by vdsm.
+    // vdsm makes preallocated volumes of file domains in this way.
     const options = spec.sparse ? [] : ['-o', 'preallocation=falloc'];
     qemuImg('create', '-q', '-f', format, ...options, file, String(spec.sizeBytes));
   }
@@ -64,12 +65,12 @@ export class QemuDisk implements DiskContent {
     return this.#sizeBytes;
   }
 
-  /** The image that the guest writes to. */
+  /** The image that takes the guest's writes. */
   get image(): ImageFile {
     return this.#active;
   }
 
-  /** The administrator replaces the image by one that was made elsewhere; backing files stay where they are. */
+  /** Replaces the image by another one, which is moved. Its backing files stay where they are. */
   adopt(image: ImageFile): void {
     const target = this.#newImage(image.format);
     renameSync(image.path, target.path);
@@ -117,7 +118,7 @@ export class QemuDisk implements DiskContent {
     this.#inSteps(offsetBytes, lengthBytes, 'write -q -z -u');
   }
 
-  /** TRIM: without the promise of zeros, but QEMU keeps it for qcow2. */
+  /** TRIM. It promises no zeros, but QEMU reads zeros from discarded clusters of qcow2. */
   discard(offsetBytes: number, lengthBytes: number): void {
     this.#inSteps(offsetBytes, lengthBytes, 'discard -q');
   }
@@ -148,7 +149,7 @@ export class QemuDisk implements DiskContent {
   }
 
   #viewOf(image: ImageFile, release: () => void): QemuView {
-    const referencePath = this.#newPath('view.raw');
+    const referencePath = newImagePath(this.#folder, this.name, 'view.raw');
     copyOut(image, referencePath);
     return new QemuView({
       referencePath,
@@ -163,8 +164,7 @@ export class QemuDisk implements DiskContent {
         if (isRecording && !isBroken) qemuImg('bitmap', '--disable', layer.path, older);
       }
     }
-    const granularity = ['-g', String(GRANULARITY_BYTES)];
-    qemuImg('bitmap', '--add', ...granularity, this.#active.path, name);
+    addBitmap(this.#active.path, name);
     this.#names.push(name);
   }
 
@@ -216,7 +216,7 @@ export class QemuDisk implements DiskContent {
     for (const { path: file } of this.#layers()) rmSync(file, { force: true });
   }
 
-  /** Base first. */
+  /** All layers, base first. */
   #layers(): ImageFile[] {
     return [...this.#frozen.map(({ image }) => image), this.#active];
   }
@@ -240,16 +240,17 @@ export class QemuDisk implements DiskContent {
     for (const work of waiting) work();
   }
 
-  /** As vdsm merges a volume: first the data, which no bitmap of the base may record, then the bitmaps. */
+  /**
+   * Merges the active layer into its base as vdsm does: first the data, then the bitmaps. In the
+   * other order the recording bitmap would record the merged data as new writes.
+   */
   #mergeInto(base: ImageFile): void {
     const { path: top } = this.#active;
     qemuImg('commit', '-q', '-d', '-f', 'qcow2', top);
     for (const { name, isRecording, isBroken } of bitmapsOf(this.#active)) {
       if (isBroken || base.format === 'raw') continue;
-      const state = isRecording ? [] : ['--disable'];
-      const granularity = ['-g', String(GRANULARITY_BYTES)];
-      qemuImg('bitmap', '--add', ...state, ...granularity, base.path, name);
-      qemuImg('bitmap', '--merge', name, '-b', top, '-F', 'qcow2', base.path, name);
+      addBitmap(base.path, name, { isRecording });
+      mergeBitmap({ path: top, format: 'qcow2' }, name, base.path, name);
     }
     rmSync(top);
   }
@@ -260,11 +261,7 @@ export class QemuDisk implements DiskContent {
     return Number(Reflect.get(info, 'virtual-size'));
   }
 
-  #newPath(suffix: string): string {
-    return path.join(this.#folder, `${this.name}-${randomUUID().slice(0, 8)}.${suffix}`);
-  }
-
   #newImage(format: ImageFile['format']): ImageFile {
-    return { path: this.#newPath(format), format };
+    return { path: newImagePath(this.#folder, this.name, format), format };
   }
 }

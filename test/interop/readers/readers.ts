@@ -1,11 +1,12 @@
-/** Chains of the product, read by software that shares no code with it: check_vbk.py with dissect.archive. */
+/** Chains of the product, read by check_vbk.py and dissect.archive: no code is shared with them. */
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
-import type { SessionReport } from '../../src/sessions/shared/report.ts';
-import { env } from './bench.ts';
+import type { SessionReport } from '../../../src/sessions/shared/report.ts';
+import { env } from '../environment.ts';
 
+const CHECKER = path.join(import.meta.dirname, '../vbk', 'check_vbk.py');
 const MAX_OUTPUT_BYTES = 1 << 28;
 
 export interface CheckedProperty {
@@ -28,12 +29,12 @@ export interface CheckedFile {
   readonly blocks: number;
   readonly errors: readonly string[];
   readonly warnings: readonly string[];
-  /** How dissect.archive was used. */
+  /** Notes on how dissect.archive was used, such as `unmodified reader`. */
   readonly dissect: readonly string[];
   readonly items: readonly CheckedItem[];
 }
 
-/** A disk at a restore point, as composed from the whole chain. */
+/** A disk at a restore point, composed from the whole chain. */
 export interface CheckedDisk {
   readonly path: string;
   readonly size: number;
@@ -45,7 +46,10 @@ export interface CheckedChain {
   readonly chain: readonly { readonly disks: readonly CheckedDisk[] }[];
 }
 
-/** Containers of these sessions, in their order: names of the same second are in no order. */
+/**
+ * Paths of the sessions' containers, in the order of the sessions. File names cannot give this
+ * order: two sessions may begin in the same second.
+ */
 export function containersOf(repository: string, reports: readonly SessionReport[]): string[] {
   const files = readdirSync(repository, { recursive: true }).map(String);
   return reports.map(({ fileName }) => {
@@ -55,15 +59,12 @@ export function containersOf(repository: string, reports: readonly SessionReport
   });
 }
 
-/** Opens a chain of at least two containers with both readers and reads every byte; they have to agree. */
+/** Reads every byte of a chain of at least two containers with both readers. They must agree. */
 export function readIndependently(files: readonly string[]): CheckedChain {
-  const args = [env('INTEROP_CHECKER'), '--fast', ...files];
+  const args = [CHECKER, '--fast', ...files];
   const options = { encoding: 'utf8', maxBuffer: MAX_OUTPUT_BYTES } as const;
-  const { status, stdout, stderr } = spawnSync(
-    path.join(env('INTEROP_VENV'), 'bin', 'python'),
-    args,
-    options,
-  );
+  const python = path.join(env('INTEROP_VENV'), 'bin', 'python');
+  const { status, stdout, stderr } = spawnSync(python, args, options);
   if (stdout === '') throw new Error(`check_vbk.py: ${stderr}`);
   const report = JSON.parse(stdout) as CheckedChain & { readonly chain_errors: readonly string[] };
   expect(report.files.flatMap(({ errors }) => errors)).toEqual([]);
@@ -71,7 +72,7 @@ export function readIndependently(files: readonly string[]): CheckedChain {
   return report;
 }
 
-/** The disks among the items of a container; the others are ours. */
+/** True for a disk. The other items are the product's own: the summary and the fingerprints. */
 export function isDisk({ path: itemPath }: { readonly path: string }): boolean {
   return /\/[0-9a-f-]{36}$/.test(itemPath);
 }

@@ -2,15 +2,13 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { LabVm } from '../../lab/src/types.ts';
-import { failureOf, expectCode } from '../helpers/codes.ts';
-import { noise } from '../helpers/bytes/random.ts';
-import { useInterop } from './bench.ts';
+import type { LabVm } from '../../../lab/src/types.ts';
+import { KIB, MIB } from '../../../src/core/units.ts';
+import { failureOf, expectCode } from '../../helpers/codes.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { expectIdentical, useInterop } from '../bench.ts';
 import { type Lie, LyingProxy, type WireExtent } from './lyingProxy.ts';
-import { qemuImg } from './qemu.ts';
 
-const KIB = 1024;
-const MIB = 1024 ** 2;
 const DATA_BYTES = 24 * MIB;
 
 const bench = useInterop();
@@ -26,7 +24,7 @@ function repositoryFiles(): string[] {
   return files.filter((file) => /\.(vbk|vib)$/.test(file)).sort();
 }
 
-/** A session of this VM, after which its point is the frozen view to the byte. */
+/** Backs up the VM. The point must equal the frozen views. */
 async function expectGoodSession(vm: LabVm, scenario: string): Promise<void> {
   const report = await bench.backup(vm);
   bench.served(scenario);
@@ -93,38 +91,42 @@ describe('wrong extents', () => {
   });
 });
 
+/**
+ * Cuts all connections after each of these counts of bytes.
+ * @returns a function for the number of cuts so far
+ */
+function cutAfter(...countsOfBytes: readonly number[]): () => number {
+  const { front } = bench.imageio;
+  let cuts = 0;
+  for (const count of countsOfBytes) {
+    front.afterBytes(count, () => {
+      cuts++;
+      front.cut();
+    });
+  }
+  return () => cuts;
+}
+
 describe('TLS connections that are cut', () => {
   it('in the middle of reads cost nothing but the repeated ranges', async () => {
     const vm = addVm();
-    const { front } = bench.imageio;
-    let cuts = 0;
-    for (const at of [3 * MIB, 9 * MIB, 15 * MIB]) {
-      front.afterBytes(at, () => {
-        cuts++;
-        front.cut();
-      });
-    }
+    const cuts = cutAfter(3 * MIB, 9 * MIB, 15 * MIB);
 
     await expectGoodSession(vm, 'connections cut in mid-read');
 
-    expect(cuts).toBe(3);
+    expect(cuts()).toBe(3);
   });
 
   it('in the middle of an upload cost nothing but the repeated ranges', async () => {
     const vm = addVm();
     const full = await bench.backup(vm);
     bench.served('connections cut in mid-upload: backup before');
-    const { front } = bench.imageio;
-    let cuts = 0;
-    front.afterBytes(5 * MIB, () => {
-      cuts++;
-      front.cut();
-    });
+    const cuts = cutAfter(5 * MIB);
 
     const { newVmId } = await bench.restore(vm);
 
     bench.served('connections cut in mid-upload');
-    expect(cuts).toBe(1);
+    expect(cuts()).toBe(1);
     expectUploaded(vm, newVmId, bench.frozen(vm, full, 'sys').referencePath);
   });
 });
@@ -132,23 +134,34 @@ describe('TLS connections that are cut', () => {
 function expectUploaded(vm: LabVm, newVmId: string, referencePath: string): void {
   const [disk] = bench.lab.vm(newVmId).disks;
   const { image } = bench.image(bench.lab.vm(newVmId), disk?.id ?? '');
-  const formats = ['-f', image.format, '-F', 'raw'];
-  expect(qemuImg('compare', ...formats, image.path, referencePath)).toContain('identical');
+  expectIdentical(image, referencePath);
   expect(newVmId).not.toBe(vm.id);
+}
+
+/**
+ * Kills the daemon in the middle of the next transfer, and starts it again.
+ * @returns a function that waits for the start
+ */
+function killAndRestart(): () => Promise<void> {
+  const { daemon, front } = bench.imageio;
+  let back: Promise<void> | undefined;
+  front.afterBytes(8 * MIB, () => {
+    back = daemon.stop('SIGKILL').then(() => daemon.start());
+  });
+  return async () => {
+    expect(back).toBeDefined();
+    await back;
+  };
 }
 
 describe('a daemon that is killed', () => {
   it('in the middle of a backup and comes back: the transfer is made anew', async () => {
     const vm = addVm();
-    let back: Promise<void> | undefined;
-    bench.imageio.front.afterBytes(8 * MIB, () => {
-      back = bench.imageio.daemon.stop('SIGKILL').then(() => bench.imageio.daemon.start());
-    });
+    const waitForStart = killAndRestart();
 
     await expectGoodSession(vm, 'daemon killed and started again');
 
-    await back;
-    expect(back).toBeDefined();
+    await waitForStart();
     expect(bench.messages.map(({ code }) => code)).toContain('XFER-305');
   });
 
@@ -173,14 +186,11 @@ describe('a daemon that is killed', () => {
     const vm = addVm();
     const full = await bench.backup(vm);
     bench.served('daemon killed in mid-upload: backup before');
-    let back: Promise<void> | undefined;
-    bench.imageio.front.afterBytes(8 * MIB, () => {
-      back = bench.imageio.daemon.stop('SIGKILL').then(() => bench.imageio.daemon.start());
-    });
+    const waitForStart = killAndRestart();
 
     const { newVmId } = await bench.restore(vm);
 
-    await back;
+    await waitForStart();
     bench.served('daemon killed in mid-upload');
     expect(bench.messages.map(({ code }) => code)).toContain('XFER-302');
     expectUploaded(vm, newVmId, bench.frozen(vm, full, 'sys').referencePath);

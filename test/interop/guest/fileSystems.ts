@@ -1,16 +1,18 @@
 /**
- * File systems in restored images, judged by their own checkers. An image of a mounted file system has a journal that
- * is not replayed yet, and a checker that may not write calls that damage; so it is replayed in copies first, by e2fsck and by
- * the guest's kernel, of the restored image and of the frozen view alike.
+ * Checks file systems in restored images with their own checkers. A mounted file system leaves a
+ * journal that is not replayed yet. A checker that may not write reports this as damage. So e2fsck
+ * and the guest's kernel first replay the journal, in copies of the restored image and of the
+ * frozen view.
  */
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
+import { expectIdentical } from '../bench.ts';
+import { copyOut, type ImageFile } from '../qemu/qemu.ts';
 import { replayJournals } from './guest.ts';
-import { copyOut, type ImageFile, qemuImg } from './qemu.ts';
 
-/** The clock of e2fsprogs, so that it writes the same bytes into equal images. */
+/** Stops the clock of e2fsprogs. Otherwise it writes different times into equal images. */
 const FIXED_CLOCK = { E2FSCK_TIME: '1700000000', E2FSPROGS_FAKE_TIME: '1700000000' };
 
 export type FileSystemKind = 'ext4' | 'xfs';
@@ -41,7 +43,7 @@ function expectClean(kind: FileSystemKind, image: string): void {
   expect(status, output).toBe(0);
 }
 
-/** Otherwise nothing was being written, and the test is worth nothing. */
+/** The journal is not replayed yet. Otherwise the guest did not write: the test proves nothing. */
 function expectUnfinished(kind: FileSystemKind, image: string): void {
   const sign = kind === 'ext4' ? 'skipping journal recovery' : 'valuable metadata changes in a log';
   expect(check(kind, image).output).toContain(sign);
@@ -52,7 +54,7 @@ function rawCopy(from: string, to: string): ImageFile {
   return { path: to, format: 'raw' };
 }
 
-/** e2fsck replays the journal itself; both copies have to be the same afterwards, to the byte. */
+/** e2fsck replays the journal of both images, in copies. The copies must have equal bytes then. */
 function expectRepairedAlike(
   folder: string,
   { restoredPath, referencePath }: FileSystemImage,
@@ -64,19 +66,19 @@ function expectRepairedAlike(
   ] as const) {
     rawCopy(from, to);
     const { status, output } = run('e2fsck', '-fy', to);
-    // 1: it has replayed the journal, and corrected what hangs on it.
+    // 1 means: the journal was replayed, and counters that depend on it were corrected.
     expect([0, 1], output).toContain(status);
     expectClean('ext4', to);
   }
-  const compared = qemuImg('compare', '-f', 'raw', '-F', 'raw', ours, theirs);
-  expect(compared).toBe('Images are identical.\n');
+  expectIdentical({ path: ours, format: 'raw' }, theirs);
   for (const file of [ours, theirs]) rmSync(file);
 }
 
 /**
- * Replays the journals of restored images and of their references, and compares what is in them.
+ * Replays the journals of restored images and of their references, and compares their files.
  * @param folder - for copies
- * @returns how many files the last image holds
+ * @param bootFolder - kernel and initial RAM disk of the guest
+ * @returns the number of files in the last image
  */
 export function expectSameFileSystems(
   folder: string,

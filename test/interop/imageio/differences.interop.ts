@@ -1,22 +1,22 @@
-/** The same requests to the lab's imageio and to the real daemon, over disks with the same history. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+/** The lab's imageio and the real daemon get the same requests, over disks with equal history. */
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Agent, request } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createLabAuthority } from '../../lab/src/http/certificates.ts';
-import type { DiskContent, LabImageioPlane, TicketTarget } from '../../lab/src/dataPlane.ts';
-import { LabFaultList } from '../../lab/src/http/faults.ts';
-import { downloadTarget } from '../../lab/src/disks/frozenView.ts';
-import { LabImageio } from '../../lab/src/imageio/imageio.ts';
-import { LabDiskState, LabStorage } from '../../lab/src/disks/labDisk.ts';
-import type { Lab } from '../../lab/src/types.ts';
-import { noise } from '../helpers/bytes/random.ts';
-import { QemuDisk } from './qemuDisk.ts';
+import { createLabAuthority } from '../../../lab/src/http/certificates.ts';
+import type { DiskContent, LabImageioPlane, TicketTarget } from '../../../lab/src/dataPlane.ts';
+import { LabFaultList } from '../../../lab/src/http/faults.ts';
+import { downloadTarget } from '../../../lab/src/disks/frozenView.ts';
+import { LabImageio } from '../../../lab/src/imageio/imageio.ts';
+import { LabDiskState, LabStorage } from '../../../lab/src/disks/labDisk.ts';
+import type { Lab } from '../../../lab/src/types.ts';
+import { KIB, MIB } from '../../../src/core/units.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { env } from '../environment.ts';
+import { QemuDisk } from '../qemu/qemuDisk.ts';
 import { RealImageio } from './realImageio.ts';
 
-const KIB = 1024;
-const MIB = 1024 ** 2;
 const SIZE_BYTES = 4 * MIB + 12 * KIB;
 
 interface Side {
@@ -47,8 +47,8 @@ const agent = new Agent({ connect: { ca: authority.caPem } });
 let folder = '';
 let sides: readonly [Side, Side];
 
-/** What has happened to a disk before it was frozen; bitmap b is the base. */
-function live(disk: DiskContent): TicketTarget {
+/** Gives a disk its history and freezes it. Ranges written after bitmap b are dirty. */
+function freezeWithHistory(disk: DiskContent): TicketTarget {
   disk.write(0, noise(1, 512 * KIB));
   disk.freeze({ bases: [], bitmap: 'a' }).release?.();
   disk.write(MIB, noise(2, 64 * KIB));
@@ -61,7 +61,7 @@ function live(disk: DiskContent): TicketTarget {
 
 async function addTickets({ plane, disk, upload }: Side): Promise<void> {
   const common = { transferId: 'tr1', inactivityTimeoutMs: 60_000 };
-  const target = live(disk);
+  const target = freezeWithHistory(disk);
   const plain: TicketTarget = {
     ...target,
     image: target.image && { ...target.image, bitmaps: undefined },
@@ -92,7 +92,7 @@ async function startLabSide(): Promise<Side> {
 }
 
 async function startRealSide(): Promise<Side> {
-  const venv = process.env['INTEROP_VENV'] ?? '.venv';
+  const venv = env('INTEROP_VENV');
   const localSocket = `/ovirt-cbt/${process.pid}`;
   const plane = await RealImageio.start({ folder, venv, authority, localSocket });
   const [disk, upload] = [specs('disk'), specs('upload')].map((spec) => new QemuDisk(folder, spec));
@@ -102,7 +102,6 @@ async function startRealSide(): Promise<Side> {
 
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'cbt-'));
-  mkdirSync(folder, { recursive: true });
   sides = [await startLabSide(), await startRealSide()];
   for (const side of sides) await addTickets(side);
 });
@@ -116,7 +115,7 @@ afterAll(async () => {
 function plain(text: string): unknown {
   try {
     const value = JSON.parse(text) as object;
-    // Each has a socket of its own; a name that is abstract starts with a zero.
+    // Each server has its own name. Only its first byte is compared: 0 for an abstract name.
     if (!('unix_socket' in value)) return value;
     return { ...value, unix_socket: String(value.unix_socket)[0] };
   } catch {
@@ -136,7 +135,7 @@ async function ask({ plane }: Side, call: Call): Promise<Answer> {
     allow,
     isClosing: connection === 'close',
     type,
-    // Python writes its JSON with spaces.
+    // Python's JSON has spaces, so its length differs.
     length: type === 'application/json' ? undefined : answer.headers['content-length'],
     range: answer.headers['content-range'],
     body: type === 'application/octet-stream' ? bytes.toString('base64') : plain(bytes.toString()),
@@ -223,7 +222,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   'extents of what was written': get('/images/up/extents'),
 };
 
-/** What differs, and may: texts that no client looks at, and the algorithms of Python's hashlib. */
+/** Only the status must agree here: no client reads these texts, and Node lacks some algorithms. */
 const ONLY_STATUS = new Set([
   'checksum algorithms',
   'an unknown algorithm',

@@ -1,10 +1,8 @@
-/** Sessions over real disks: QEMU's bitmaps and allocation, served by the real ovirt-imageio over TLS. */
+/** Sessions over real disks with QEMU's bitmaps, served by the real ovirt-imageio over TLS. */
 import { describe, expect, it } from 'vitest';
-import { noise } from '../helpers/bytes/random.ts';
-import { useInterop } from './bench.ts';
-
-const MIB = 1024 ** 2;
-const KIB = 1024;
+import { KIB, MIB } from '../../../src/core/units.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { useInterop } from '../bench.ts';
 
 describe.each([
   ['hybrid', [4, 7]],

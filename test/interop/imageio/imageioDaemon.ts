@@ -1,23 +1,24 @@
-/** The ovirt-imageio daemon of the installed Python package: TLS on a port of 127.0.0.1, control over a unix socket. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/**
+ * The ovirt-imageio daemon of the installed Python package. It serves TLS on a port of 127.0.0.1.
+ * Tickets are managed over its control socket, a unix socket.
+ */
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { LabAuthority } from '../../lab/src/http/certificates.ts';
+import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
+import { closeServer, listenLocally, ServerProgram } from '../servers.ts';
 
 const START_TIMEOUT_MS = 20_000;
-const POLL_MS = 20;
-/** After this the daemon answers 409 when an operation still runs on a ticket. */
+/** The daemon waits this long for operations on a removed ticket. Then it answers 409. */
 const REMOVE_TIMEOUT_SECONDS = 5;
 
 export interface DaemonOptions {
-  /** Holds the daemon's files; short, because socket paths are. */
+  /** Holds the daemon's files. The path must be short: socket paths are limited to 107 bytes. */
   readonly folder: string;
-  /** Virtual environment with ovirt-imageio. */
+  /** Python's virtual environment with ovirt-imageio. */
   readonly venv: string;
   readonly authority: LabAuthority;
   /** Name of the abstract socket for clients of the same host. */
@@ -32,12 +33,9 @@ export interface ControlAnswer {
 /** A port that was free a moment ago. */
 async function findPort(): Promise<number> {
   const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' ? (address?.port ?? 0) : 0;
+  const port = await listenLocally(server);
+  await closeServer(server);
+  return port;
 }
 
 function section(
@@ -51,7 +49,7 @@ function section(
 export class ImageioDaemon {
   readonly port: number;
   readonly #options: DaemonOptions;
-  #child: ChildProcess | undefined;
+  #program: ServerProgram | undefined;
 
   private constructor(options: DaemonOptions, port: number) {
     this.#options = options;
@@ -77,29 +75,22 @@ export class ImageioDaemon {
     const { folder, venv } = this.#options;
     const program = path.join(venv, 'bin', 'ovirt-imageio');
     const args = ['--conf-dir', path.join(folder, 'conf')];
-    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    this.#child = child;
-    let complaint = '';
-    child.stderr.on('data', (piece) => (complaint += String(piece)));
-    const startedAtMs = performance.now();
-    while ((await this.#tryControl()) === undefined) {
-      const isLate = performance.now() - startedAtMs > START_TIMEOUT_MS;
-      if (child.exitCode === null && !isLate) await sleep(POLL_MS);
-      else throw new Error(`ovirt-imageio: ${complaint}${this.#readLog()}`);
+    this.#program = new ServerProgram(program, args);
+    try {
+      await this.#program.waitUntil(() => this.#isUp(), START_TIMEOUT_MS);
+    } catch (error) {
+      throw new Error(`${String(error)}${this.#readLog()}`, { cause: error });
     }
   }
 
-  /** @param signal - SIGKILL for a crash. */
-  async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
-    const child = this.#child;
-    this.#child = undefined;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, 'exit');
-    child.kill(signal);
-    await exited;
+  /** @param signal - SIGKILL for a crash */
+  async stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const program = this.#program;
+    this.#program = undefined;
+    await program?.stop(signal);
   }
 
-  /** One request to the control socket, as vdsm makes them. */
+  /** Sends one request to the control socket, as vdsm does. */
   async control(method: string, where: string, body?: object): Promise<ControlAnswer> {
     const sent = body === undefined ? '' : JSON.stringify(body);
     const headers = { 'content-length': Buffer.byteLength(sent), connection: 'close' };
@@ -113,8 +104,11 @@ export class ImageioDaemon {
     return { status: answer.statusCode, body: parsed as ControlAnswer['body'] };
   }
 
-  async #tryControl(): Promise<ControlAnswer | undefined> {
-    return await this.control('GET', '/tickets/none').catch(() => undefined);
+  async #isUp(): Promise<boolean> {
+    return await this.control('GET', '/tickets/none').then(
+      () => true,
+      () => false,
+    );
   }
 
   #readLog(): string {

@@ -1,9 +1,9 @@
 /**
- * A port in front of the daemon. It moves bytes and does not end TLS, so that what the product talks to is the
- * daemon; it can cut connections and call a test when so many bytes have passed.
+ * A port before the daemon. It forwards bytes and does not end TLS, so the product still talks to
+ * the daemon. It can cut connections. It can call a test after a number of bytes.
  */
-import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { closeServer, listenLocally } from '../servers.ts';
 
 interface Trigger {
   readonly atBytes: number;
@@ -13,6 +13,7 @@ interface Trigger {
 export class Front {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  #port = 0;
   #triggers: Trigger[] = [];
   #movedBytes = 0;
 
@@ -22,30 +23,30 @@ export class Front {
 
   static async start(targetPort: number): Promise<Front> {
     const front = new Front(targetPort);
-    front.#server.listen(0, '127.0.0.1');
-    await once(front.#server, 'listening');
+    front.#port = await listenLocally(front.#server);
     return front;
   }
 
   get origin(): string {
-    const address = this.#server.address();
-    return `https://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+    return `https://127.0.0.1:${this.#port}`;
   }
 
-  /** Calls `act` once when `lengthBytes` more have passed in both directions, TLS and all. */
+  /**
+   * Calls `act` once, after `lengthBytes` more. Both directions count, with the bytes that TLS
+   * adds.
+   */
   afterBytes(lengthBytes: number, act: () => void): void {
     this.#triggers.push({ atBytes: this.#movedBytes + lengthBytes, act });
   }
 
-  /** Cuts all connections without a farewell. */
+  /** Resets all connections. */
   cut(): void {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
   async close(): Promise<void> {
     this.cut();
-    this.#server.close();
-    await once(this.#server, 'close');
+    await closeServer(this.#server);
   }
 
   #join(client: Socket, daemon: Socket): void {

@@ -1,20 +1,15 @@
-/** QEMU's own tools as the lab's backend calls them: images, bitmaps, guest writes, exports over NBD. */
-import {
-  type ChildProcess,
-  execFileSync,
-  spawn,
-  spawnSync,
-  type StdioOptions,
-} from 'node:child_process';
+/** Calls of QEMU's tools, for images, bitmaps, guest writes and exports over NBD. */
+import { execFileSync, spawnSync, type StdioOptions } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import path from 'node:path';
+import { ServerProgram } from '../servers.ts';
 
 const EXPORT_TIMEOUT_MS = 10_000;
-const POLL_MS = 10;
-/** As vdsm starts it: imageio's clients are as many. */
+/** Most clients of one qemu-nbd. vdsm sets 8, the most that imageio opens. */
 const SHARED_CLIENTS = 8;
+/** Bytes for which a dirty bitmap has one bit. 64 KiB is QEMU's default for qcow2. */
+export const GRANULARITY_BYTES = 65_536;
 
 export type ImageFormat = 'qcow2' | 'raw';
 
@@ -26,19 +21,19 @@ export interface ImageFile {
 export interface QemuBitmap {
   readonly name: string;
   readonly isRecording: boolean;
-  /** In use after a crash: it can neither be read nor repaired. */
+  /** Left "in use" by a crash. QEMU can only remove such a bitmap. */
   readonly isBroken: boolean;
 }
 
-/** A range as `qemu-img map` tells it. */
+/** A range of `qemu-img map`. */
 export interface MappedRange {
   readonly start: number;
   readonly length: number;
   readonly data: boolean;
   readonly zero: boolean;
-  /** Layers below the top one. */
+  /** Number of the layer that holds the range: 0 is the top one. */
   readonly depth: number;
-  /** False where no layer has anything. */
+  /** False when no layer holds the range. */
   readonly present: boolean;
 }
 
@@ -51,11 +46,12 @@ export function qemuImg(...args: readonly string[]): string {
   return run('qemu-img', args);
 }
 
-export function qemuVersion(): string {
-  return /version (\S+)/.exec(qemuImg('--version'))?.[1] ?? '';
+/** A new path in `folder`, such as `disk-1a2b3c4d.qcow2`. */
+export function newImagePath(folder: string, name: string, suffix: string): string {
+  return path.join(folder, `${name}-${randomUUID().slice(0, 8)}.${suffix}`);
 }
 
-/** A whole raw copy of what QEMU reads from an image at this moment; sparse. */
+/** Copies the present content of an image, with its layers below, into a sparse raw file. */
 export function copyOut({ path: from, format }: ImageFile, to: string): void {
   qemuImg('convert', '-U', '-f', format, '-O', 'raw', from, to);
 }
@@ -74,7 +70,18 @@ export function bitmapsOf({ path, format }: ImageFile): QemuBitmap[] {
   }));
 }
 
-/** Commands of qemu-io, run on an image as its guest would: all recording bitmaps see them. */
+/** Adds an empty bitmap to the qcow2 image `file`. */
+export function addBitmap(file: string, name: string, { isRecording = true } = {}): void {
+  const state = isRecording ? [] : ['--disable'];
+  qemuImg('bitmap', '--add', ...state, '-g', String(GRANULARITY_BYTES), file, name);
+}
+
+/** Adds the dirty ranges of a bitmap of `from` to the bitmap `target` of the qcow2 image `file`. */
+export function mergeBitmap(from: ImageFile, name: string, file: string, target: string): void {
+  qemuImg('bitmap', '--merge', name, '-b', from.path, '-F', from.format, file, target);
+}
+
+/** Runs commands of qemu-io on an image. Every recording bitmap records the writes. */
 export function qemuIo({ path, format }: ImageFile, ...commands: readonly string[]): void {
   const args = commands.flatMap((command) => ['-c', command]);
   const output = run('qemu-io', ['-d', 'unmap', '-f', format, ...args, path]);
@@ -91,33 +98,33 @@ export function guestWrite(image: ImageFile, offsetBytes: number, bytes: Uint8Ar
   }
 }
 
-/** What a host crash does: a process that has the image open for writing is killed. */
+/** Kills a process that has the image open for writing, as a crash of the host does. */
 export function crashWriter({ path, format }: ImageFile): void {
   const commands = ['-c', 'read -q 0 512', '-c', 'sleep 60000'];
   const options = { timeout: 500, killSignal: 'SIGKILL' } as const;
   spawnSync('qemu-io', ['-f', format, ...commands, path], options);
 }
 
-/** What QEMU says about an image or, over NBD, about an export; independent of imageio's own reading. */
+/** Extents of an image, or of an export over NBD, by QEMU's own reading and not by imageio's. */
 export function mapOf(...imageArgs: readonly string[]): MappedRange[] {
   return JSON.parse(qemuImg('map', '--output=json', ...imageArgs)) as MappedRange[];
 }
 
-/** Bytes that an image holds itself, whatever lies below it. */
+/** Bytes that the top layer of an image holds. */
 export function ownBytes({ path, format }: ImageFile): number {
   const ranges = mapOf('-U', '-f', format, path);
   const own = ranges.filter(({ depth, present }) => depth === 0 && present);
   return own.reduce((sum, { length }) => sum + length, 0);
 }
 
-/** What a ticket is given: an export over NBD. */
+/** The export over NBD that a ticket names. */
 export interface NbdServer {
-  /** As imageio is told it. */
+  /** For imageio. */
   readonly url: string;
   readonly bitmap: string | undefined;
-  /** @param bitmap - shows that one's dirty ranges, as ranges without data. */
+  /** @param bitmap - shows the dirty ranges of this bitmap, as ranges without data */
   map(bitmap?: string): MappedRange[];
-  /** The ticket is gone. */
+  /** Called after the ticket was removed. */
   stop(): Promise<void>;
 }
 
@@ -126,7 +133,7 @@ function mapExport(server: string, bitmap: string | undefined): MappedRange[] {
   return mapOf('--image-opts', `driver=nbd,server.type=unix,${server}${context}`);
 }
 
-/** An export of a guest's own QEMU, which begins and ends with the backup. */
+/** An export of a guest's own QEMU. It lives as long as the backup, so `stop` does nothing. */
 export class GuestExport implements NbdServer {
   readonly bitmap: string | undefined;
   readonly #socketPath: string;
@@ -158,16 +165,16 @@ export interface NbdOptions {
   readonly bitmap: string | undefined;
 }
 
-/** A running qemu-nbd, with the options of vdsm. */
+/** A running qemu-nbd, started with the options of vdsm. */
 export class NbdExport implements NbdServer {
   readonly #socketPath: string;
   readonly bitmap: string | undefined;
-  readonly #child: ChildProcess;
+  readonly #program: ServerProgram;
 
-  private constructor({ socketPath, bitmap }: NbdOptions, child: ChildProcess) {
+  private constructor({ socketPath, bitmap }: NbdOptions, program: ServerProgram) {
     this.#socketPath = socketPath;
     this.bitmap = bitmap;
-    this.#child = child;
+    this.#program = program;
   }
 
   static async start(options: NbdOptions): Promise<NbdExport> {
@@ -184,16 +191,9 @@ export class NbdExport implements NbdServer {
       ...(driver === 'raw' ? [] : ['--allocation-depth']),
       `json:${JSON.stringify({ driver, file: { driver: 'file', filename } })}`,
     ];
-    const child = spawn('qemu-nbd', args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    let complaint = '';
-    child.stderr.on('data', (text) => (complaint += String(text)));
-    const startedAtMs = performance.now();
-    while (!existsSync(socketPath)) {
-      const isLate = performance.now() - startedAtMs > EXPORT_TIMEOUT_MS;
-      if (child.exitCode !== null || isLate) throw new Error(`qemu-nbd: ${complaint}`);
-      await sleep(POLL_MS);
-    }
-    return new NbdExport(options, child);
+    const program = new ServerProgram('qemu-nbd', args);
+    await program.waitUntil(() => existsSync(socketPath), EXPORT_TIMEOUT_MS);
+    return new NbdExport(options, program);
   }
 
   get url(): string {
@@ -205,9 +205,6 @@ export class NbdExport implements NbdServer {
   }
 
   async stop(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exited = once(this.#child, 'exit');
-    this.#child.kill('SIGTERM');
-    await exited;
+    await this.#program.stop();
   }
 }

@@ -1,17 +1,17 @@
-/** What the lab is given in place of its own disks and imageio. */
-import type { LabAuthority } from '../../lab/src/http/certificates.ts';
+/** The lab's backend for real disks: image files, and the real imageio. */
+import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
 import type {
   DiskContent,
   DiskContentSpec,
   LabBackend,
   LabImageioPlane,
-} from '../../lab/src/dataPlane.ts';
+} from '../../../lab/src/dataPlane.ts';
 import { RealImageio, type RealImageioOptions } from './realImageio.ts';
 
 /** Makes the disks of a test. */
 export type CreateDisk = (folder: string, spec: DiskContentSpec) => DiskContent;
 
-/** Disks of QEMU, served by the real daemon. */
+/** Real image files as disks, served by the real daemon. */
 export class RealBackend implements LabBackend {
   readonly #options: Omit<RealImageioOptions, 'authority'>;
   readonly #createDisk: CreateDisk;
@@ -24,7 +24,7 @@ export class RealBackend implements LabBackend {
   }
 
   get imageio(): RealImageio {
-    if (!this.#imageio) throw new Error('the lab is not up');
+    if (!this.#imageio) throw new Error('the lab has not started');
     return this.#imageio;
   }
 

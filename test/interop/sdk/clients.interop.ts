@@ -1,20 +1,20 @@
-/** Clients of others against the lab: the oVirt SDK, imageio's client and ovirt-img. */
+/** The oVirt Python SDK, imageio's Python client and ovirt-img, run against the lab. */
 import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Lab, type LabVm, startLab } from '../../lab/src/index.ts';
-import { noise } from '../helpers/bytes/random.ts';
-import { qemuImg } from './qemu.ts';
+import { type Lab, type LabVm, startLab } from '../../../lab/src/index.ts';
+import { MIB } from '../../../src/core/units.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { addRow, env } from '../environment.ts';
+import { qemuImg } from '../qemu/qemu.ts';
 
-const MIB = 1024 ** 2;
-/** The clients sleep in whole seconds. */
+/** Speed of the engine's clock. Clients sleep whole seconds: a faster engine would time out. */
 const TIME_SCALE = 0.05;
-const venv = process.env['INTEROP_VENV'] ?? '.venv';
 
 type Facts = Readonly<Record<string, unknown>>;
 
@@ -37,10 +37,13 @@ afterEach(async ({ task }) => {
   await lab.close();
   rmSync(folder, { recursive: true });
   const isGood = task.result?.state !== 'fail' && leftovers.length === 0;
-  const cells = [peer, scenario, isGood ? 'passed' : 'FAILED', ''];
-  appendFileSync(process.env['INTEROP_TABLE'] ?? '/dev/null', `${cells.join('\t')}\n`);
+  addRow(peer, scenario, isGood);
   expect(leftovers).toEqual([]);
 });
+
+function programOf(name: string): string {
+  return path.join(env('INTEROP_VENV'), 'bin', name);
+}
 
 function environment(): NodeJS.ProcessEnv {
   return {
@@ -53,10 +56,10 @@ function environment(): NodeJS.ProcessEnv {
   };
 }
 
-/** Runs the SDK's session; `onStep` is called before the session goes on after "write now". */
+/** Runs sdkSession.py, with `onWrite` at its step "write now". @returns facts of all steps */
 async function runSdk(onWrite: () => void): Promise<Facts[]> {
   const script = path.join(import.meta.dirname, 'sdkSession.py');
-  const child = spawn(path.join(venv, 'bin', 'python'), [script], { env: environment() });
+  const child = spawn(programOf('python'), [script], { env: environment() });
   let complaint = '';
   child.stderr.on('data', (text) => (complaint += String(text)));
   const steps: Facts[] = [];
@@ -75,6 +78,7 @@ function stepOf(steps: readonly Facts[], name: string): Facts {
   return steps.find(({ step }) => step === name) ?? {};
 }
 
+/** imageio's checksum of an image: the SHA-256 over the SHA-256 of each block of 4 MiB. */
 function checksumOf(bytes: Buffer): string {
   const blockBytes = 4 * MIB;
   const outer = createHash('sha256');
@@ -173,7 +177,7 @@ describe('ovirt-img', () => {
       cafile: path.join(folder, 'ca.pem'),
     };
     const options = Object.entries(login).flatMap(([name, value]) => [`--${name}`, value]);
-    await run(path.join(venv, 'bin', 'ovirt-img'), [command, ...options, ...rest]);
+    await run(programOf('ovirt-img'), [command, ...options, ...rest]);
   }
 
   it.each(['raw', 'qcow2'])('downloads a disk of the lab as %s', async (format) => {

@@ -1,41 +1,44 @@
 /**
- * The lab's data plane over the real ovirt-imageio daemon: a ticket is a qemu-nbd that serves the image, and an
- * entry on the daemon's control socket. Source: vdsm (NBD servers of transfers, image tickets).
+ * The lab's data plane over the real ovirt-imageio daemon. Each ticket has two parts: a qemu-nbd
+ * that serves the image, and an entry in the daemon. Source: vdsm (NBD servers of transfers, image
+ * tickets).
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import type { LabAuthority } from '../../lab/src/http/certificates.ts';
+import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
 import type {
   LabImageioPlane,
   TargetImage,
   Ticket,
   TicketStatus,
-} from '../../lab/src/dataPlane.ts';
-import type { LabTraffic } from '../../lab/src/types.ts';
+} from '../../../lab/src/dataPlane.ts';
+import type { LabTraffic } from '../../../lab/src/types.ts';
 import { Front } from './front.ts';
 import { ImageioDaemon } from './imageioDaemon.ts';
 import {
+  addBitmap,
   GuestExport,
   type ImageFile,
   type MappedRange,
+  mergeBitmap,
   NbdExport,
   type NbdServer,
   qemuImg,
-} from './qemu.ts';
+} from '../qemu/qemu.ts';
 
 const TICKET_TIMEOUT_SECONDS = 300;
 const MERGED_BITMAP = 'since-base';
-const GRANULARITY_BYTES = 65_536;
 
-/** What one ticket served, with what QEMU itself says about the export. */
+/** Bytes that one ticket served, and QEMU's own figures of the export. */
 export interface ServedTicket {
   readonly diskId: string;
   readonly mode: 'read' | 'write';
   readonly context: 'zero' | 'dirty';
-  /** `transferred` of the ticket, before it was removed. */
+  /** `transferred` of the ticket, read last before its removal. */
   transferredBytes: number;
-  /** Of the whole export, by its allocation. */
+  /** Allocated bytes of the whole export that are not known zeros. */
   readonly dataBytes: number;
+  /** Both are 0 without a bitmap. */
   readonly dirtyBytes: number;
   readonly dirtyDataBytes: number;
 }
@@ -73,7 +76,7 @@ function measure(
   nbd: NbdServer,
 ): Pick<ServedTicket, 'dataBytes' | 'dirtyBytes' | 'dirtyDataBytes'> {
   const data = nbd.map().filter((range) => range.data && !range.zero);
-  // In QEMU's trick with bitmaps dirty ranges are those without data.
+  // With `x-dirty-bitmap`, `qemu-img map` shows dirty ranges as ranges without data.
   const dirty = nbd.bitmap === undefined ? [] : nbd.map(nbd.bitmap).filter((range) => !range.data);
   return {
     dataBytes: sum(data),
@@ -88,9 +91,9 @@ export class RealImageio implements LabImageioPlane {
   readonly front: Front;
   readonly served: ServedTicket[] = [];
   readonly traffic: LabTraffic;
-  /** Makes the storage server tell less than the truth: the export is shorter by so many bytes. */
+  /** Next exports are shorter than their disks by so many bytes. */
   hiddenTailBytes = 0;
-  /** Where clients are sent; the port in front unless a test puts something else there. */
+  /** Origin of the transfer URLs: {@link front}, unless a test sets another one. */
   directOrigin: string;
   readonly #folder: string;
   readonly #tickets = new Map<string, OpenTicket>();
@@ -180,7 +183,7 @@ export class RealImageio implements LabImageioPlane {
 
   extendTicket(ticketId: string): void {
     const patch = { timeout: TICKET_TIMEOUT_SECONDS };
-    // A daemon that is away is noticed by the next look at the ticket.
+    // The next `ticketStatus` reports a daemon that does not answer.
     this.daemon.control('PATCH', `/tickets/${ticketId}`, patch).catch(() => {});
   }
 
@@ -203,7 +206,7 @@ export class RealImageio implements LabImageioPlane {
     for (const id of this.ticketIds()) await this.#forget(id);
   }
 
-  /** With bitmaps through an overlay of its own that holds their union, as vdsm does. */
+  /** With bitmaps, an overlay is served that holds the union of the bitmaps. vdsm does the same. */
   async #serve(
     image: TargetImage,
     { id, mode, target }: Ticket,
@@ -234,12 +237,8 @@ export class RealImageio implements LabImageioPlane {
   }
 
   #mergeBitmaps(image: ImageFile, names: readonly string[], overlay: string): void {
-    const granularity = ['-g', String(GRANULARITY_BYTES)];
-    qemuImg('bitmap', '--add', '--disable', ...granularity, overlay, MERGED_BITMAP);
-    const from = ['-b', image.path, '-F', image.format];
-    for (const name of names) {
-      qemuImg('bitmap', '--merge', name, ...from, overlay, MERGED_BITMAP);
-    }
+    addBitmap(overlay, MERGED_BITMAP, { isRecording: false });
+    for (const name of names) mergeBitmap(image, name, overlay, MERGED_BITMAP);
   }
 
   async #forget(ticketId: string): Promise<void> {

@@ -1,26 +1,26 @@
-/** The content of a real disk at one moment: what QEMU serves of it, and a copy for the tests. */
+/** A frozen view of a real disk: the image that QEMU serves, and a reference copy for the tests. */
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import type { FrozenView, TargetImage, ViewExtent } from '../../lab/src/dataPlane.ts';
+import type { FrozenView, TargetImage, ViewExtent } from '../../../lab/src/dataPlane.ts';
 
 const PIECE_BYTES = 1024 ** 2;
 
-/** What the lab's own imageio would ask of a disk. */
+/** For methods that only the lab's own imageio calls. */
 export function neverCalled(what: string): never {
   throw new Error(`${what}: the daemon reads real images itself`);
 }
 
 export interface QemuViewOptions {
-  /** A raw copy of the content, made apart from all that is served. */
+  /** A raw copy of the content. Neither imageio nor the product took part in it. */
   readonly referencePath: string;
-  /** What a ticket serves; bitmaps as in {@link FrozenView.image}. */
+  /** The image that a ticket serves. Bitmaps as in {@link FrozenView.image}. */
   readonly image: (bitmaps: readonly string[] | undefined) => TargetImage;
   readonly release: () => void;
 }
 
 export class QemuView implements FrozenView {
   readonly sizeBytes: number;
-  /** Copy made when the view was frozen, apart from all that is served: the judge of every test. */
+  /** See {@link QemuViewOptions.referencePath}. Tests compare restored disks with it. */
   readonly referencePath: string;
   readonly #options: QemuViewOptions;
 

@@ -1,10 +1,9 @@
-/** Reads of parts of blocks: what the real daemon serves against what QEMU's bitmap calls dirty. */
+/** Partial reads of blocks: bytes that the real daemon serves, against QEMU's dirty bytes. */
 import { describe, expect, it } from 'vitest';
-import { noise } from '../helpers/bytes/random.ts';
-import { useInterop } from './bench.ts';
+import { KIB, MIB } from '../../../src/core/units.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { useInterop } from '../bench.ts';
 
-const KIB = 1024;
-const MIB = 1024 ** 2;
 const SIZE_BYTES = 64 * MIB;
 const WRITE_BYTES = 64 * KIB;
 
@@ -18,7 +17,7 @@ describe('partial reads of a qcow2 disk', () => {
     const full = await bench.backup(vm, { blockSizeBytes: MIB });
     bench.served('partial reads, full before');
 
-    // Places without a pattern, aligned as file systems write, all over data and holes.
+    // Scattered writes over data and holes, aligned to their size.
     for (let k = 0; k < 24; k++) {
       const place = (k * 397) % (SIZE_BYTES / WRITE_BYTES);
       disk.write(place * WRITE_BYTES, noise(k + 2, WRITE_BYTES));

@@ -1,6 +1,7 @@
-"""Commands of a JSON list on stdin to the monitor of a QEMU; prints the list of what they returned.
+"""Sends QMP commands to the monitor of a QEMU.
 
-Beside QMP's own there is {"await": JOB, "status": STATUS}: waits until the job is there.
+Stdin is a JSON list of commands. Stdout is the JSON list of their results.
+One command is not QMP's: {"await": JOB, "status": STATUS} waits until the job has the status.
 """
 import json
 import socket

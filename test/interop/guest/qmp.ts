@@ -1,10 +1,10 @@
-/** The monitor of a running QEMU. Calls block, so that the lab's engine can freeze disks in one step. */
+/** The monitor of a running QEMU. Calls block, so that the lab's engine freezes in one step. */
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 
 const CLIENT = path.join(import.meta.dirname, 'qmp.py');
 
-/** A command of QMP, or a wait for the state of a job. */
+/** A command of QMP, or a wait until a job has a state. */
 export type QmpCommand =
   | { readonly execute: string; readonly arguments?: object }
   | { readonly await: string; readonly status: 'ready' | 'concluded' };
@@ -17,8 +17,8 @@ export interface QmpAction {
 
 /**
  * Runs commands one after the other.
- * @returns what each of them returned
- * @throws on the first that fails
+ * @returns the result of each command
+ * @throws an Error when a command fails; the commands after it are not run
  */
 export function qmp(socketPath: string, commands: readonly QmpCommand[]): unknown[] {
   const input = JSON.stringify(commands);

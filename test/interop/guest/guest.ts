@@ -1,12 +1,13 @@
 /**
- * A guest of QEMU in software emulation: Debian's kernel with an init of ours, which writes into the file systems
- * of its disks until it is switched off, or replays their journals. All calls block.
+ * A guest in QEMU's software emulation: Debian's kernel with our own init. The init writes into the
+ * file systems of its disks until the guest is switched off, or it replays their journals. All
+ * calls block, except `stop`.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import type { ImageFile } from './qemu.ts';
+import type { ImageFile } from '../qemu/qemu.ts';
 import { qmp, type QmpCommand } from './qmp.ts';
 
 const BOOT_TIMEOUT_MS = 120_000;
@@ -14,21 +15,21 @@ const ROUND_TIMEOUT_MS = 60_000;
 const POLL_MS = 10;
 
 export interface GuestDrive {
-  /** Of the block node, too. */
+  /** Also the name of the block node. */
   readonly name: string;
   readonly image: ImageFile;
 }
 
 export interface GuestOptions {
-  /** For console and monitor; short, because socket paths are. */
+  /** For console and monitor. The path must be short: socket paths are limited to 107 bytes. */
   readonly folder: string;
-  /** Kernel and initial RAM disk, as test/interop/guest/build.sh makes them. */
+  /** Kernel and initial RAM disk, made by build.sh. */
   readonly bootFolder: string;
-  /** First one first: vda, vdb … in the guest. */
+  /** In the order of their names in the guest: vda, vdb … */
   readonly drives: readonly GuestDrive[];
 }
 
-/** What a guest found in a file system whose journal it has replayed. */
+/** The files that a guest found in a file system after it had replayed the journal. */
 export interface ReplayedFiles {
   /** MD5 and name of each file. */
   readonly files: readonly string[];
@@ -75,13 +76,13 @@ export class Guest {
     this.#child = child;
   }
 
-  /** Boots a guest and returns when it writes. */
+  /** Boots a guest. Returns after its first round of writes. */
   static start(options: GuestOptions): Guest {
     const { folder } = options;
     const serial = `file:${path.join(folder, 'console')}`;
     const monitor = `unix:${path.join(folder, 'monitor')},server=on,wait=off`;
     const args = [...machine(options, 'write'), '-serial', serial, '-qmp', monitor];
-    // What an earlier guest has said there would pass for this one's.
+    // The console of an earlier guest would count as this guest's.
     rmSync(path.join(folder, 'console'), { force: true });
     const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'] });
     const guest = new Guest(folder, child);
@@ -89,13 +90,13 @@ export class Guest {
     return guest;
   }
 
-  /** The last round of writing that has ended. */
+  /** Number of the last completed round of writes. */
   round(): number {
     const last = linesOf(this.#console()).findLast((line) => line.startsWith('round '));
     return Number(last?.slice('round '.length) ?? 0);
   }
 
-  /** Returns when the guest has done so many rounds more. */
+  /** Returns after `count` more rounds of writes. */
   waitForRounds(count: number): void {
     this.#waitForRound(this.round() + count, ROUND_TIMEOUT_MS);
   }
@@ -109,7 +110,7 @@ export class Guest {
     return path.join(this.#folder, 'exports');
   }
 
-  /** Exports a node as libvirt does for a backup. */
+  /** Exports a node over NBD as libvirt does for a backup. */
   addExport(node: string, name: string, bitmap: string | undefined): void {
     const addr = { type: 'unix', data: { path: this.exportSocket } };
     const server = { execute: 'nbd-server-start', arguments: { addr } };
@@ -126,7 +127,7 @@ export class Guest {
     this.qmp(remove, ...(this.#exports === 0 ? [{ execute: 'nbd-server-stop' }] : []));
   }
 
-  /** Switches the guest off in the midst of its writing; QEMU stores its bitmaps. */
+  /** Switches the guest off while it writes. QEMU stores its bitmaps in the images. */
   async stop(): Promise<void> {
     const { exitCode, signalCode, killed } = this.#child;
     if (exitCode !== null || signalCode !== null || killed) return;
@@ -143,11 +144,11 @@ export class Guest {
   #waitForRound(round: number, timeoutMs: number): void {
     if (waitUntil(() => this.round() >= round, timeoutMs)) return;
     this.#child.kill('SIGKILL');
-    throw new Error(`the guest came to no round ${round}: ${this.#console().slice(-2000)}`);
+    throw new Error(`the guest did not reach round ${round}: ${this.#console().slice(-2000)}`);
   }
 }
 
-/** Boots a guest that mounts each image, lists it, unmounts it and switches itself off. */
+/** Boots a guest that mounts each image, lists its files, unmounts it and switches itself off. */
 export function replayJournals(
   bootFolder: string,
   images: readonly ImageFile[],

@@ -1,6 +1,6 @@
-"""
-The oVirt Python SDK drives an engine through what a backup product does. The engine is named by the environment;
-each step prints one line of JSON for the test that started this.
+"""The calls of a backup product, made by the oVirt Python SDK.
+
+The environment names the engine. Each step prints one line of JSON for the test that started it.
 """
 import json
 import os
@@ -27,7 +27,7 @@ def wait(get, is_done, seconds=60):
         if is_done(found):
             return found
         time.sleep(0.05)
-    raise RuntimeError(f"waited in vain, last was {found!r}")
+    raise RuntimeError(f"not done after {seconds} s; last answer: {found!r}")
 
 
 def get_or_none(service):
