@@ -2,7 +2,6 @@
  * What the engine half of the lab asks of the half that serves image data. The control socket of the real
  * ovirt-imageio daemon has the same verbs, so that the daemon can take this place.
  */
-import type { LabAuthority } from './http/certificates.ts';
 import type { LabDisk, LabDiskFormat, LabTraffic, LabView } from './types.ts';
 
 /** A range of a disk in 64 KiB granules (the last one may be short); offsets in bytes. */
@@ -127,6 +126,17 @@ export interface DiskContentSpec {
   readonly sizeBytes: number;
   readonly format: LabDiskFormat;
   readonly sparse: boolean;
+}
+
+export interface LabServerIdentity {
+  readonly keyPem: string;
+  readonly certPem: string;
+}
+
+export interface LabAuthority {
+  readonly caPem: string;
+  /** A server certificate for 127.0.0.1 and localhost. */
+  issue(): LabServerIdentity;
 }
 
 /** Takes the place of the lab's own disks and imageio: real files and a real daemon. */

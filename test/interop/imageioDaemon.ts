@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import path from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LabAuthority } from '../../lab/src/http/certificates.ts';
+import type { LabAuthority } from '../../lab/src/dataPlane.ts';
 
 const START_TIMEOUT_MS = 20_000;
 const POLL_MS = 20;

@@ -1,8 +1,8 @@
 /** What the lab is given in place of its own disks and imageio. */
-import type { LabAuthority } from '../../lab/src/http/certificates.ts';
 import type {
   DiskContent,
   DiskContentSpec,
+  LabAuthority,
   LabBackend,
   LabImageioPlane,
 } from '../../lab/src/dataPlane.ts';

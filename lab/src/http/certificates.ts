@@ -4,6 +4,7 @@
  */
 import { constants, generateKeyPairSync, privateEncrypt, randomBytes } from 'node:crypto';
 import forge from 'node-forge';
+import type { LabAuthority } from '../dataPlane.ts';
 
 const KEY_BITS = 2048;
 const DAY_MS = 86_400_000;
@@ -11,17 +12,6 @@ const VALID_DAYS = 365;
 /** Subject alternative name types of X.509. */
 const SAN_DNS = 2;
 const SAN_IP = 7;
-
-export interface LabServerIdentity {
-  readonly keyPem: string;
-  readonly certPem: string;
-}
-
-export interface LabAuthority {
-  readonly caPem: string;
-  /** A server certificate for 127.0.0.1 and localhost. */
-  issue(): LabServerIdentity;
-}
 
 /** As much of a private key as signing a certificate takes. */
 interface SigningKey {

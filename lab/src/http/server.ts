@@ -9,7 +9,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleepMs } from 'node:timers/promises';
 import { errnoOf, LabError } from '../errors.ts';
 import { MIB } from '../units.ts';
-import type { LabServerIdentity } from './certificates.ts';
+import type { LabServerIdentity } from '../dataPlane.ts';
 import type { LabFaultList } from './faults.ts';
 import { type LabHttpResponse, sendResponse } from './response.ts';
 import type { Lab, LabAction, LabRequest } from '../types.ts';

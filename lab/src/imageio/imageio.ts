@@ -3,8 +3,7 @@
  * problem of a ticket is 403; a connection that is idle for too long is dropped without a word.
  */
 import type { Socket } from 'node:net';
-import type { LabServerIdentity } from '../http/certificates.ts';
-import type { LabImageioPlane, Ticket, TicketStatus } from '../dataPlane.ts';
+import type { LabImageioPlane, LabServerIdentity, Ticket, TicketStatus } from '../dataPlane.ts';
 import type { LabFaultList } from '../http/faults.ts';
 import { closing, ImageioError, toErrorAnswer } from './errors.ts';
 import {

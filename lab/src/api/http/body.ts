@@ -6,7 +6,8 @@
  * engineBodyTypes.ts knows the format of a body.
  */
 import { z } from 'zod';
-import { EngineFault } from './errors.ts';
+import type { RefBody } from '../../state/bodies.ts';
+import { EngineFault } from '../../state/refusals.ts';
 import { readXml } from './xml.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -26,12 +27,6 @@ export const flag: z.ZodType<boolean> = z.union([
   z.boolean(),
   z.enum(['true', 'false']).transform((text) => text === 'true'),
 ]);
-
-/** A pointer to something that exists, by id or by name. */
-export interface RefBody {
-  readonly id?: string | undefined;
-  readonly name?: string | undefined;
-}
 
 export const ref: z.ZodType<RefBody> = z
   .strictObject({ id: uuid, name: z.string(), href: z.string(), description: z.string() })

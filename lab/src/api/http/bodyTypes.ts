@@ -3,14 +3,8 @@
  * here, because any other one is refused (oVirt contract).
  */
 import { z } from 'zod';
-import { entityRef, flag, ignored, integer, listOf, type RefBody, ref, uuid } from './body.ts';
-
-export interface BackupBody {
-  readonly id?: string | undefined;
-  readonly description?: string | undefined;
-  readonly from_checkpoint_id?: string | undefined;
-  readonly disks?: readonly { readonly id?: string | undefined }[] | undefined;
-}
+import type { BackupBody, DiskBody, RefBody, TransferBody } from '../../state/bodies.ts';
+import { entityRef, flag, ignored, integer, listOf, ref, uuid } from './body.ts';
 
 const diskRef = z
   .strictObject({ id: uuid, ...ignored('href', 'name', 'backup_mode') })
@@ -24,24 +18,6 @@ export const backupBody: z.ZodType<BackupBody> = z.strictObject({
   ...ignored('name', 'comment', 'to_checkpoint_id', 'vm', 'host', 'phase', 'snapshot', 'href'),
   ...ignored('creation_date', 'modification_date', 'link', 'actions'),
 });
-
-export interface DiskBody {
-  readonly id?: string | undefined;
-  readonly name?: string | undefined;
-  readonly alias?: string | undefined;
-  readonly description?: string | undefined;
-  readonly format?: 'cow' | 'raw' | undefined;
-  readonly backup?: 'none' | 'incremental' | undefined;
-  readonly qcow_version?: 'qcow2_v2' | 'qcow2_v3' | undefined;
-  readonly sparse?: boolean | undefined;
-  readonly shareable?: boolean | undefined;
-  readonly bootable?: boolean | undefined;
-  readonly wipe_after_delete?: boolean | undefined;
-  readonly provisioned_size?: number | undefined;
-  readonly initial_size?: number | undefined;
-  readonly content_type?: string | undefined;
-  readonly storage_domains?: readonly RefBody[] | undefined;
-}
 
 export const diskBody: z.ZodType<DiskBody> = z.strictObject({
   id: uuid.optional(),
@@ -107,19 +83,6 @@ export const convertBody: z.ZodType<ConvertBody> = z.strictObject({
 export const actionBody: z.ZodType<object> = z.strictObject({
   ...ignored('async', 'correlation_id', 'reason', 'force', 'grace_period'),
 });
-
-export interface TransferBody {
-  readonly disk?: RefBody | undefined;
-  readonly snapshot?: RefBody | undefined;
-  readonly image?: RefBody | undefined;
-  readonly backup?: RefBody | undefined;
-  readonly host?: RefBody | undefined;
-  readonly direction?: 'upload' | 'download' | undefined;
-  readonly format?: 'cow' | 'raw' | undefined;
-  readonly inactivity_timeout?: number | undefined;
-  readonly timeout_policy?: 'legacy' | 'pause' | 'cancel' | undefined;
-  readonly shallow?: boolean | undefined;
-}
 
 export const transferBody: z.ZodType<TransferBody> = z.strictObject({
   disk: entityRef.optional(),

@@ -5,7 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Engine } from '../../state/core.ts';
-import { EngineFault } from './errors.ts';
+import { EngineFault } from '../../state/refusals.ts';
 import { EngineCall, type Router } from './router.ts';
 import type { SsoSessions } from './sso.ts';
 import { API_PATH, reply, toJson, type WireReply } from './wire.ts';

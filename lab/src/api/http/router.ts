@@ -5,7 +5,7 @@
 import type { z } from 'zod';
 import { type BodyFormat, isUuid, readBody } from './body.ts';
 import type { Engine } from '../../state/core.ts';
-import { EngineFault, unknownResource } from './errors.ts';
+import { EngineFault, unknownResource } from '../../state/refusals.ts';
 import type { WireReply } from './wire.ts';
 
 /** One authenticated request. */

@@ -2,7 +2,7 @@
  * The search of list calls: `field=value` conditions joined by `and`, with wildcards, `sortby` and `page`.
  * Source: oVirt contract: without regard to case by default; `max` limits, `page N` counts in pages of `max`.
  */
-import { EngineFault } from './errors.ts';
+import { EngineFault } from '../../state/refusals.ts';
 import type { EngineCall } from './router.ts';
 
 /** What a row can be searched by. */

@@ -5,12 +5,17 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type AttachmentBody, attachmentBody, nicBody } from '../http/bodyTypes.ts';
-import { removeEmptyCheckpoints } from '../../state/checkpointChain.ts';
+import { removeEmptyCheckpoints } from '../../state/backups/checkpoints.ts';
 import { addDisk, removeDisk, updateDisk } from './disks.ts';
-import { attachDisk, detachDisk } from '../../state/diskStore.ts';
+import { attachDisk, detachDisk } from '../../state/disks/store.ts';
 import { attachmentView, nicView } from '../views/disks.ts';
-import { incompleteParameters, refusal, unknownParent, unknownResource } from '../http/errors.ts';
-import { expandReply } from '../http/follow.ts';
+import {
+  incompleteParameters,
+  refusal,
+  unknownParent,
+  unknownResource,
+} from '../../state/refusals.ts';
+import { expandReply } from '../views/follow.ts';
 import { attachmentViews } from '../views/links.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { AttachmentRow, DiskRow, NicRow, VmRow } from '../../state/rows.ts';

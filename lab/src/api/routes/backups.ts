@@ -3,11 +3,11 @@
  * Source: oVirt contract: the table of finalize, disks that are hidden until the backup is ready, and the
  * difference between an empty 404 and one with a fault.
  */
-import { startBackup } from '../../state/backupStart.ts';
-import { abortBackup, stopBackup } from '../../state/backupMachine.ts';
+import { startBackup } from '../../state/backups/start.ts';
+import { abortBackup, stopBackup } from '../../state/backups/machine.ts';
 import { backupView, checkpointView } from '../views/backups.ts';
 import { actionBody, backupBody } from '../http/bodyTypes.ts';
-import { removeCheckpoint } from '../../state/checkpointChain.ts';
+import { removeCheckpoint } from '../../state/backups/checkpoints.ts';
 import { type Engine, isTransferOver } from '../../state/core.ts';
 import {
   executionFailure,
@@ -16,9 +16,9 @@ import {
   refusal,
   unknownParent,
   unknownResource,
-} from '../http/errors.ts';
+} from '../../state/refusals.ts';
 import { EVENT_CODES } from '../../state/events.ts';
-import { expandReply } from '../http/follow.ts';
+import { expandReply } from '../views/follow.ts';
 import { backupDiskViews, checkpointDiskViews } from '../views/links.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { BackupRow, CheckpointRow, VmRow } from '../../state/rows.ts';

@@ -4,14 +4,15 @@
  * switched on for raw disks.
  */
 import { randomUUID } from 'node:crypto';
-import { convertBody, type DiskBody, diskBody } from '../http/bodyTypes.ts';
-import { forgetBitmaps } from '../../state/content.ts';
+import type { DiskBody } from '../../state/bodies.ts';
+import { convertBody, diskBody } from '../http/bodyTypes.ts';
+import { forgetBitmaps } from '../../state/disks/content.ts';
 import type { Engine } from '../../state/core.ts';
-import { type DiskShape, isAllowed, newDiskOf } from '../../state/diskRules.ts';
-import { createDisk, deleteDisk } from '../../state/diskStore.ts';
+import { type DiskShape, isAllowed, newDiskOf } from '../../state/disks/rules.ts';
+import { createDisk, deleteDisk } from '../../state/disks/store.ts';
 import { activeVolumeView, diskSnapshotView, diskView } from '../views/disks.ts';
-import { incompleteParameters, refusal, unknownResource } from '../http/errors.ts';
-import { expandReply } from '../http/follow.ts';
+import { incompleteParameters, refusal, unknownResource } from '../../state/refusals.ts';
+import { expandReply } from '../views/follow.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { DiskRow } from '../../state/rows.ts';
 import { searchRows } from '../http/search.ts';

@@ -4,7 +4,12 @@
  * an origin of their own and a unique pair of origin and custom id.
  */
 import { eventBody } from '../http/bodyTypes.ts';
-import { incompleteParameters, refusal, unknownParent, unknownResource } from '../http/errors.ts';
+import {
+  incompleteParameters,
+  refusal,
+  unknownParent,
+  unknownResource,
+} from '../../state/refusals.ts';
 import { EXTERNAL_EVENT_CODES } from '../../state/events.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { EventRow, JobRow } from '../../state/rows.ts';

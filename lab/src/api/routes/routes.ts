@@ -1,6 +1,6 @@
 /** All REST calls of the engine, and what a request tells the fault plan. */
 import { attachmentRoutes } from './attachments.ts';
-import { forceBackupPhase } from '../../state/backupMachine.ts';
+import { forceBackupPhase } from '../../state/backups/machine.ts';
 import { backupRoutes } from './backups.ts';
 import { readBody } from '../http/body.ts';
 import { transferBody } from '../http/bodyTypes.ts';
@@ -12,7 +12,7 @@ import type { Route } from '../http/router.ts';
 import type { BackupRow, TransferRow } from '../../state/rows.ts';
 import { snapshotRoutes } from './snapshots.ts';
 import { systemRoutes } from './system.ts';
-import { forceTransferPhase } from '../../state/transferMachine.ts';
+import { forceTransferPhase } from '../../state/transfers/machine.ts';
 import { transferRoutes } from './transfers.ts';
 import { vmRoutes } from './vms.ts';
 import type { LabHttpRequest } from '../../http/server.ts';

@@ -5,12 +5,17 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type SnapshotBody, snapshotBody } from '../http/bodyTypes.ts';
-import { addOverlay, removeSnapshot } from '../../state/content.ts';
+import { addOverlay, removeSnapshot } from '../../state/disks/content.ts';
 import type { Engine } from '../../state/core.ts';
 import { activeSnapshotId, activeSnapshotView, diskViewAt, snapshotView } from '../views/disks.ts';
-import { incompleteParameters, refusal, unknownParent, unknownResource } from '../http/errors.ts';
+import {
+  incompleteParameters,
+  refusal,
+  unknownParent,
+  unknownResource,
+} from '../../state/refusals.ts';
 import { EVENT_CODES } from '../../state/events.ts';
-import { expandReply } from '../http/follow.ts';
+import { expandReply } from '../views/follow.ts';
 import { snapshotViews } from '../views/links.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { DiskRow, SnapshotRow, VmRow } from '../../state/rows.ts';

@@ -1,8 +1,8 @@
 /** REST calls on the API root and on what the installation consists of. Source: oVirt contract. */
 import { randomUUID } from 'node:crypto';
 import type { Engine } from '../../state/core.ts';
-import { unknownResource } from '../http/errors.ts';
-import { expandReply } from '../http/follow.ts';
+import { unknownResource } from '../../state/refusals.ts';
+import { expandReply } from '../views/follow.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import { searchRows } from '../http/search.ts';
 import {

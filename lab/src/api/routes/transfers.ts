@@ -4,16 +4,21 @@
  * an impossible transition, except resume of what is not paused and pause of a download.
  */
 import { randomUUID } from 'node:crypto';
-import { actionBody, type TransferBody, transferBody } from '../http/bodyTypes.ts';
+import type { TransferBody } from '../../state/bodies.ts';
+import { actionBody, transferBody } from '../http/bodyTypes.ts';
 import { transferView } from '../views/backups.ts';
 import type { Engine } from '../../state/core.ts';
-import { forbidden, refusal, unknownResource } from '../http/errors.ts';
+import { forbidden, refusal, unknownResource } from '../../state/refusals.ts';
 import { EVENT_CODES } from '../../state/events.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { TransferRow } from '../../state/rows.ts';
 import { TRANSFER_INACTIVITY_SECONDS, TRANSFER_POLL_MIN_SECONDS } from '../../state/timings.ts';
-import { checkTransfer, type TransferSource, transferSource } from '../../state/transferChecks.ts';
-import { transferEvent } from '../../state/transferEvents.ts';
+import {
+  checkTransfer,
+  type TransferSource,
+  transferSource,
+} from '../../state/transfers/checks.ts';
+import { transferEvent } from '../../state/transfers/events.ts';
 import {
   beginTransfer,
   cancelTransfer,
@@ -21,7 +26,7 @@ import {
   isEnding,
   isPaused,
   pauseTransfer,
-} from '../../state/transferMachine.ts';
+} from '../../state/transfers/machine.ts';
 import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
 
 function hostIdOf(engine: Engine, body: TransferBody, source: TransferSource): string {

@@ -5,17 +5,17 @@
 import { randomUUID } from 'node:crypto';
 import { GIB } from '../../units.ts';
 import { actionBody, type VmBody, vmBody } from '../http/bodyTypes.ts';
-import { removeSnapshot } from '../../state/content.ts';
+import { removeSnapshot } from '../../state/disks/content.ts';
 import type { Engine } from '../../state/core.ts';
-import { deleteDisk } from '../../state/diskStore.ts';
+import { deleteDisk } from '../../state/disks/store.ts';
 import {
   actionRefusal,
   incompleteParameters,
   refusal,
   unknownParent,
   unknownResource,
-} from '../http/errors.ts';
-import { expandReply } from '../http/follow.ts';
+} from '../../state/refusals.ts';
+import { expandReply } from '../views/follow.ts';
 import { type OvfContent, parseOvf } from '../views/ovf.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { ClusterRow, NicRow, VmRow } from '../../state/rows.ts';

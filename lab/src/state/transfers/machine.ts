@@ -4,12 +4,12 @@
  * succeed takes its disk along. Source: oVirt contract (phases, policies and events of image transfers).
  */
 import { randomUUID } from 'node:crypto';
-import type { TicketStatus } from '../dataPlane.ts';
-import { forgetBitmaps } from './content.ts';
-import { type Engine, isTransferOver } from './core.ts';
-import { deleteDisk } from './diskStore.ts';
-import { EVENT_CODES } from './events.ts';
-import type { TransferPhase, TransferRow } from './rows.ts';
+import type { TicketStatus } from '../../dataPlane.ts';
+import { forgetBitmaps } from '../disks/content.ts';
+import { type Engine, isTransferOver } from '../core.ts';
+import { deleteDisk } from '../disks/store.ts';
+import { EVENT_CODES } from '../events.ts';
+import type { TransferPhase, TransferRow } from '../rows.ts';
 import {
   RETENTION_FAILURE_SECONDS,
   RETENTION_SUCCESS_SECONDS,
@@ -17,9 +17,9 @@ import {
   TRANSFER_POLL_MIN_SECONDS,
   TRANSFER_READY_SECONDS,
   TRANSFER_TEARDOWN_SECONDS,
-} from './timings.ts';
-import { transferEvent } from './transferEvents.ts';
-import { targetOf } from './transferTarget.ts';
+} from '../timings.ts';
+import { transferEvent } from './events.ts';
+import { targetOf } from './target.ts';
 
 /** So many polls in a row must agree before the engine ends a transfer by itself. */
 const POLLS_TO_AGREE = 2;

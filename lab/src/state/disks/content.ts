@@ -4,9 +4,9 @@
  * base ends as a raw disk without bitmaps.
  */
 import { randomUUID } from 'node:crypto';
-import type { FrozenView } from '../dataPlane.ts';
-import type { Engine } from './core.ts';
-import type { DiskRow } from './rows.ts';
+import type { FrozenView } from '../../dataPlane.ts';
+import type { Engine } from '../core.ts';
+import type { DiskRow } from '../rows.ts';
 
 /** Only qcow2 of the newer version can keep bitmaps; a raw base below is not noticed here. */
 export function canKeepBitmaps(disk: DiskRow): boolean {

@@ -2,11 +2,11 @@
  * `follow`: puts linked collections into the entities of an answer. Names are matched without regard to case
  * and underscores; a link that does not exist is answered with 500, as seen on live engines (oVirt contract).
  */
-import { EngineFault } from './errors.ts';
-import { FOLLOW_LINKS, type FollowLink } from '../views/links.ts';
+import { EngineFault } from '../../state/refusals.ts';
+import { FOLLOW_LINKS, type FollowLink } from './links.ts';
 import type { Engine } from '../../state/core.ts';
-import type { EngineCall } from './router.ts';
-import { WireEntity, WireList, type WireReply, type WireValue } from './wire.ts';
+import type { EngineCall } from '../http/router.ts';
+import { WireEntity, WireList, type WireReply, type WireValue } from '../http/wire.ts';
 
 /** `a.b,a.c` as `a → {b, c}`. */
 interface FollowTree extends ReadonlyMap<string, FollowTree> {}

@@ -3,12 +3,12 @@
  * storage is free again.
  */
 import { randomUUID } from 'node:crypto';
-import type { DiskContent } from '../dataPlane.ts';
+import type { DiskContent } from '../../dataPlane.ts';
 import { forgetBitmaps } from './content.ts';
-import type { Engine } from './core.ts';
-import type { AttachmentRow, DiskRow, StorageDomainRow, VmRow } from './rows.ts';
-import { LabDiskState } from '../disks/labDisk.ts';
-import type { LabDiskFormat } from '../types.ts';
+import type { Engine } from '../core.ts';
+import type { AttachmentRow, DiskRow, StorageDomainRow, VmRow } from '../rows.ts';
+import { LabDiskState } from '../../disks/labDisk.ts';
+import type { LabDiskFormat } from '../../types.ts';
 
 export interface NewDisk {
   readonly id?: string | undefined;

@@ -1,12 +1,12 @@
 /** The lab as tests see it, over parts that run already. */
-import { LabError } from './errors.ts';
-import type { LabImageioPlane } from './dataPlane.ts';
-import type { Engine } from './state/core.ts';
-import { EngineLabVm, findDisk } from './labVm.ts';
+import { LabError } from '../errors.ts';
+import type { LabImageioPlane } from '../dataPlane.ts';
+import type { Engine } from '../state/core.ts';
+import { EngineLabVm, findDisk } from './vm.ts';
 import { leftoversOf } from './leftovers.ts';
-import { addLabVm } from './state/setup.ts';
-import type { SsoSessions } from './api/http/sso.ts';
-import type { LabServer } from './http/server.ts';
+import { addLabVm } from './setup.ts';
+import type { SsoSessions } from '../api/http/sso.ts';
+import type { LabServer } from '../http/server.ts';
 import type {
   Lab,
   LabBehaviour,
@@ -16,7 +16,7 @@ import type {
   LabTraffic,
   LabVm,
   LabVmSpec,
-} from './types.ts';
+} from '../types.ts';
 
 /** Running parts of a lab. */
 export interface LabParts {

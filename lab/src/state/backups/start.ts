@@ -3,15 +3,15 @@
  * Source: oVirt contract (kinds of backups, per-disk mode, failed snapshot or redefine).
  */
 import { randomUUID } from 'node:crypto';
-import { checkBackupStart } from './backupChecks.ts';
-import { backupEvent, beginBackup, endBackup } from './backupMachine.ts';
-import type { BackupBody } from '../api/http/bodyTypes.ts';
-import { bitmapsSince, removeAllCheckpoints } from './checkpointChain.ts';
-import { canKeepBitmaps } from './content.ts';
-import type { Engine } from './core.ts';
-import { executionFailure } from '../api/http/errors.ts';
-import { EVENT_CODES } from './events.ts';
-import type { BackupKind, BackupRow, CheckpointRow, DiskRow, VmRow } from './rows.ts';
+import { checkBackupStart } from './checks.ts';
+import { backupEvent, beginBackup, endBackup } from './machine.ts';
+import type { BackupBody } from '../bodies.ts';
+import { bitmapsSince, removeAllCheckpoints } from './checkpoints.ts';
+import { canKeepBitmaps } from '../disks/content.ts';
+import type { Engine } from '../core.ts';
+import { executionFailure } from '../refusals.ts';
+import { EVENT_CODES } from '../events.ts';
+import type { BackupKind, BackupRow, CheckpointRow, DiskRow, VmRow } from '../rows.ts';
 
 export interface BackupWish {
   readonly vm: VmRow;

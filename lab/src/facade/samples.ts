@@ -2,8 +2,8 @@
  * A few VMs to play with: content is the same in every run, partly compressible, partly not.
  * A few MiB each, spread over the disk, so that extents, holes and increments have something to show.
  */
-import { KIB, MIB } from './units.ts';
-import type { Lab, LabDisk, LabVm } from './types.ts';
+import { KIB, MIB } from '../units.ts';
+import type { Lab, LabDisk, LabVm } from '../types.ts';
 
 const PIECE_BYTES: number = 256 * KIB;
 const PIECES_PER_DISK = 12;

@@ -3,11 +3,11 @@
  * freezing the views and beginning the new bitmaps is one step; whatever way a backup ends, its locks are
  * gone, and a backup that failed leaves no checkpoint. Source: oVirt contract (phases and semantics).
  */
-import { appendCheckpoint, bitmapsSince, removeCheckpoint } from './checkpointChain.ts';
-import { addOverlay, canKeepBitmaps, removeSnapshot } from './content.ts';
-import { type Engine, isBackupOver } from './core.ts';
-import { EVENT_CODES } from './events.ts';
-import type { BackupPhase, BackupRow, DiskRow } from './rows.ts';
+import { appendCheckpoint, bitmapsSince, removeCheckpoint } from './checkpoints.ts';
+import { addOverlay, canKeepBitmaps, removeSnapshot } from '../disks/content.ts';
+import { type Engine, isBackupOver } from '../core.ts';
+import { EVENT_CODES } from '../events.ts';
+import type { BackupPhase, BackupRow, DiskRow } from '../rows.ts';
 import {
   BACKUP_ABORT_SECONDS,
   BACKUP_FINALIZE_SECONDS,
@@ -18,7 +18,7 @@ import {
   RETENTION_FAILURE_SECONDS,
   RETENTION_SUCCESS_SECONDS,
   SNAPSHOT_MERGE_SECONDS,
-} from './timings.ts';
+} from '../timings.ts';
 
 /** Description of the snapshot that a hybrid backup makes. */
 export const AUTO_SNAPSHOT_DESCRIPTION = 'Auto-generated for Backup VM';

@@ -2,10 +2,10 @@
  * Everything that makes the engine refuse to start a backup, in the order in which it looks: permission,
  * engine locks, validations. Source: oVirt contract (start faults of a backup).
  */
-import type { BackupBody } from '../api/http/bodyTypes.ts';
-import type { Engine } from './core.ts';
-import { type EngineFault, forbidden, refusal } from '../api/http/errors.ts';
-import type { BackupKind, BackupRow, CheckpointRow, DiskRow, VmRow } from './rows.ts';
+import type { BackupBody } from '../bodies.ts';
+import type { Engine } from '../core.ts';
+import { type EngineFault, forbidden, refusal } from '../refusals.ts';
+import type { BackupKind, BackupRow, CheckpointRow, DiskRow, VmRow } from '../rows.ts';
 
 const MAX_DESCRIPTION_CHARS = 1024;
 const HOSTED_ENGINE_ORIGINS: readonly string[] = ['hosted_engine', 'managed_hosted_engine'];

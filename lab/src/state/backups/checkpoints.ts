@@ -3,8 +3,8 @@
  * checkpoint while an older one needs it; the disk hands it down.
  * Source: oVirt contract (checkpoints; children are linked to the parent of a removed one).
  */
-import type { Engine } from './core.ts';
-import type { CheckpointRow, VmRow } from './rows.ts';
+import type { Engine } from '../core.ts';
+import type { CheckpointRow, VmRow } from '../rows.ts';
 
 export interface NewCheckpoint {
   readonly id: string;

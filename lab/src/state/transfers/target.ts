@@ -3,10 +3,10 @@
  * Source: oVirt contract (dirty extents only for incremental disks of a backup; a thin block volume does not
  * grow during an upload).
  */
-import type { TicketTarget } from '../dataPlane.ts';
-import type { Engine } from './core.ts';
-import type { DiskRow, TransferRow } from './rows.ts';
-import { downloadTarget } from '../disks/frozenView.ts';
+import type { TicketTarget } from '../../dataPlane.ts';
+import type { Engine } from '../core.ts';
+import type { DiskRow, TransferRow } from '../rows.ts';
+import { downloadTarget } from '../../disks/frozenView.ts';
 
 export interface TransferTarget {
   readonly target: TicketTarget;

@@ -1,7 +1,7 @@
 /** What the engine writes into its event list about image transfers. */
-import type { Engine } from './core.ts';
-import { EVENT_CODES } from './events.ts';
-import type { TransferRow } from './rows.ts';
+import type { Engine } from '../core.ts';
+import { EVENT_CODES } from '../events.ts';
+import type { TransferRow } from '../rows.ts';
 
 const TEXTS: Readonly<Record<number, string>> = {
   [EVENT_CODES.transferInitiated]: 'Image transfer was initiated',

@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { LabError } from '../errors.ts';
 import { GIB, TIB } from '../units.ts';
-import type { Engine } from './core.ts';
-import { attachDisk, createDisk } from './diskStore.ts';
-import type { ClusterRow, DiskRow, HostRow, StorageDomainRow, VmRow } from './rows.ts';
+import type { Engine } from '../state/core.ts';
+import { attachDisk, createDisk } from '../state/disks/store.ts';
+import type { ClusterRow, DiskRow, HostRow, StorageDomainRow, VmRow } from '../state/rows.ts';
 import { VNIC_PROFILE } from '../api/views/system.ts';
 import { LabStorage } from '../disks/labDisk.ts';
 import type { LabDiskSpec, LabStorageDomainSpec, LabVmSpec } from '../types.ts';

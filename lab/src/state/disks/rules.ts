@@ -2,12 +2,12 @@
  * Which disks may be made where, and what a body says about a new one.
  * Source: oVirt contract (table of format, allocation, change tracking and kind of storage).
  */
-import type { DiskBody } from '../api/http/bodyTypes.ts';
-import type { Engine } from './core.ts';
-import type { NewDisk } from './diskStore.ts';
-import { incompleteParameters, refusal, unknownParent } from '../api/http/errors.ts';
-import type { StorageDomainRow } from './rows.ts';
-import type { LabDiskFormat } from '../types.ts';
+import type { DiskBody } from '../bodies.ts';
+import type { Engine } from '../core.ts';
+import type { NewDisk } from './store.ts';
+import { incompleteParameters, refusal, unknownParent } from '../refusals.ts';
+import type { StorageDomainRow } from '../rows.ts';
+import type { LabDiskFormat } from '../../types.ts';
 
 export interface DiskShape {
   readonly format: LabDiskFormat;

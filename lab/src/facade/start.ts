@@ -3,22 +3,22 @@
  * record of requests.
  */
 import { randomBytes } from 'node:crypto';
-import { invariant } from './errors.ts';
-import { type LabAuthority, labAuthority } from './http/certificates.ts';
-import { Engine } from './state/core.ts';
-import { EngineHttp } from './api/http/engineHttp.ts';
+import { invariant } from '../errors.ts';
+import { labAuthority } from '../http/certificates.ts';
+import { Engine } from '../state/core.ts';
+import { EngineHttp } from '../api/http/engineHttp.ts';
 import { EngineLab } from './lab.ts';
-import { Router } from './api/http/router.ts';
-import { describeRequest, ENGINE_ROUTES, forcePhase } from './api/routes/routes.ts';
-import { EngineScheduler } from './state/scheduler.ts';
-import { createClusters, createDomains, createHosts } from './state/setup.ts';
-import { SsoSessions } from './api/http/sso.ts';
-import { SESSION_IDLE_SECONDS } from './state/timings.ts';
-import { LabFaultList } from './http/faults.ts';
-import type { LabBackend, LabImageioPlane } from './dataPlane.ts';
-import { LabImageio } from './imageio/imageio.ts';
-import { LabServer } from './http/server.ts';
-import type { Lab, LabBehaviour, LabOptions, LabRequest } from './types.ts';
+import { Router } from '../api/http/router.ts';
+import { describeRequest, ENGINE_ROUTES, forcePhase } from '../api/routes/routes.ts';
+import { EngineScheduler } from '../state/scheduler.ts';
+import { createClusters, createDomains, createHosts } from './setup.ts';
+import { SsoSessions } from '../api/http/sso.ts';
+import { SESSION_IDLE_SECONDS } from '../state/timings.ts';
+import { LabFaultList } from '../http/faults.ts';
+import type { LabAuthority, LabBackend, LabImageioPlane } from '../dataPlane.ts';
+import { LabImageio } from '../imageio/imageio.ts';
+import { LabServer } from '../http/server.ts';
+import type { Lab, LabBehaviour, LabOptions, LabRequest } from '../types.ts';
 
 const DEFAULT_TIME_SCALE = 0.002;
 const DEFAULT_USERNAME = 'admin@internal';

@@ -1,14 +1,14 @@
 /** A VM as tests see it: what guests, administrators and other products do. */
 import { randomUUID } from 'node:crypto';
-import { LabError } from './errors.ts';
-import { abortBackup, stopBackup } from './state/backupMachine.ts';
-import { startBackup } from './state/backupStart.ts';
-import { removeAllCheckpoints, removeEmptyCheckpoints } from './state/checkpointChain.ts';
-import type { Engine } from './state/core.ts';
-import { attachDisk, detachDisk } from './state/diskStore.ts';
-import type { DiskRow, VmRow } from './state/rows.ts';
-import { addLabDisk } from './state/setup.ts';
-import type { LabDisk, LabDiskSpec, LabView, LabVm, LabVmStatus } from './types.ts';
+import { LabError } from '../errors.ts';
+import { abortBackup, stopBackup } from '../state/backups/machine.ts';
+import { startBackup } from '../state/backups/start.ts';
+import { removeAllCheckpoints, removeEmptyCheckpoints } from '../state/backups/checkpoints.ts';
+import type { Engine } from '../state/core.ts';
+import { attachDisk, detachDisk } from '../state/disks/store.ts';
+import type { DiskRow, VmRow } from '../state/rows.ts';
+import { addLabDisk } from './setup.ts';
+import type { LabDisk, LabDiskSpec, LabView, LabVm, LabVmStatus } from '../types.ts';
 
 function notFound(what: string): LabError {
   return new LabError('LAB_NOT_FOUND', `the lab has no ${what}`);

@@ -1,7 +1,7 @@
 /** What clients have left behind on an engine, one line each; things of foreign backups are not theirs. */
-import { AUTO_SNAPSHOT_DESCRIPTION } from './state/backupMachine.ts';
-import { type Engine, isBackupOver, isTransferOver } from './state/core.ts';
-import type { BackupRow } from './state/rows.ts';
+import { AUTO_SNAPSHOT_DESCRIPTION } from '../state/backups/machine.ts';
+import { type Engine, isBackupOver, isTransferOver } from '../state/core.ts';
+import type { BackupRow } from '../state/rows.ts';
 
 function unfinished(engine: Engine): BackupRow[] {
   return [...engine.backups.values()].filter((backup) => !isBackupOver(backup));

@@ -3,11 +3,11 @@
  * Source: oVirt contract (faults on the creation of a transfer; direction defaults to upload, format to the
  * disk's own). Unlike a real engine, the lab cannot transfer volumes in the format cow.
  */
-import type { TransferBody } from '../api/http/bodyTypes.ts';
-import type { Engine } from './core.ts';
-import { incompleteParameters, refusal } from '../api/http/errors.ts';
-import type { BackupRow, DiskRow, VolumeRow } from './rows.ts';
-import type { LabDiskFormat } from '../types.ts';
+import type { TransferBody } from '../bodies.ts';
+import type { Engine } from '../core.ts';
+import { incompleteParameters, refusal } from '../refusals.ts';
+import type { BackupRow, DiskRow, VolumeRow } from '../rows.ts';
+import type { LabDiskFormat } from '../../types.ts';
 
 export interface TransferSource {
   readonly disk: DiskRow;
