@@ -51,6 +51,18 @@ describe('a body', () => {
     expect(readXml('<action/>')).toEqual({});
   });
 
+  test('with a document type is an error, before any entity of it is expanded', () => {
+    const bomb = '<!DOCTYPE a [<!ENTITY e "ha"><!ENTITY f "&e;&e;&e;">]><a>&f;</a>';
+
+    expect(() => readXml(bomb)).toThrow('document type');
+  });
+
+  test('has texts with signs of XML as they were meant, in any number', () => {
+    const text = `<a b="c">'d' & e</a>`.repeat(20_000);
+
+    expect(readXml(toXml('vm', { data: text }))).toEqual({ data: text });
+  });
+
   test.each(['{"a":1}', '<backup><disks></backup>', ''])(
     'that is no XML is an error (%s)',
     (text) => {
