@@ -37,7 +37,8 @@ async function namesOf(path: string, list: string): Promise<string[]> {
 
 async function versionOf(name: string): Promise<unknown> {
   const vm = await client.get(`/vms/${lab.vm(name).id}`);
-  const cluster = await client.get(`/clusters/${vm['cluster'].id}`);
+  const { cluster: clusters } = await client.get('/clusters');
+  const cluster = clusters.find(({ id }: Json) => id === vm['cluster'].id);
   return vm['custom_compatibility_version'] ?? cluster['version'];
 }
 
@@ -66,15 +67,14 @@ describe('the list of VMs', () => {
       'older',
     ]);
   });
+});
 
+describe('the list of attachments', () => {
   it('carries attachments and disks when they are followed', async () => {
-    const { vm: vms } = await client.get(
-      '/vms?search=name%3Dweb1&follow=DiskAttachments.disk,nics',
-    );
-    const [vm] = vms;
+    const path = `/vms/${web.id}/diskattachments?follow=disk`;
+    const { disk_attachment: attachments } = await client.get(path);
 
-    expect(vm.nics.nic[0]).toMatchObject({ name: 'nic1', linked: 'true' });
-    expect(vm.disk_attachments.disk_attachment[0]).toMatchObject({
+    expect(attachments[0]).toMatchObject({
       id: web.disk('web1_root').id,
       interface: 'virtio_scsi',
       active: 'true',
@@ -83,10 +83,11 @@ describe('the list of VMs', () => {
   });
 
   it('answers 500 to a link that cannot be followed', async () => {
-    expect((await client.call('GET', '/vms?follow=rainbow')).status).toBe(500);
+    const path = `/vms/${web.id}/diskattachments`;
+    expect((await client.call('GET', `${path}?follow=rainbow`)).status).toBe(500);
     lab.behaviour.followFails = true;
-    expect((await client.call('GET', '/vms?follow=nics')).status).toBe(500);
-    expect((await client.call('GET', '/vms')).status).toBe(200);
+    expect((await client.call('GET', `${path}?follow=disk`)).status).toBe(500);
+    expect((await client.call('GET', path)).status).toBe(200);
     lab.behaviour.followFails = false;
   });
 });
@@ -101,20 +102,6 @@ describe('a VM', () => {
   it('shows a host only while it runs', async () => {
     expect((await client.get(`/vms/${web.id}`))['host'].id).toBeTypeOf('string');
     expect((await client.get(`/vms/${lab.vm('web2').id}`))['host']).toBeUndefined();
-  });
-
-  it('starts and stops, with the fault of a refusal inside the action', async () => {
-    const path = `/vms/${lab.vm('web2').id}`;
-    await client.post(`${path}/start`);
-    expect((await client.get(path))['status']).toBe('up');
-    const again = await client.call('POST', `${path}/start`, {});
-    expect(again.status).toBe(409);
-    expect(again.json).toMatchObject({
-      status: 'failed',
-      fault: { reason: 'Operation Failed', detail: expect.stringContaining('web2') },
-    });
-    await client.post(`${path}/stop`);
-    expect(lab.vm('web2').status).toBe('down');
   });
 });
 
@@ -144,7 +131,7 @@ describe('attaching and detaching', () => {
     const vm = lab.addVm({ name: 'attach', disks: [{ name: 'attach_a', sizeBytes: MIB }] });
     const path = `/vms/${lab.vm('web2').id}/diskattachments`;
     const id = vm.disk('attach_a').id;
-    expect((await client.call('DELETE', `/vms/${vm.id}/diskattachments/${id}`)).status).toBe(200);
+    vm.detachDisk('attach_a');
     const incomplete = await client.call('POST', path, { disk: { id } });
     expect(incomplete.status).toBe(400);
     expect(incomplete.json['reason']).toBe('Incomplete parameters');
@@ -155,7 +142,7 @@ describe('attaching and detaching', () => {
     expect((await client.call('POST', path, body)).status).toBe(409);
     const changed = await client.call('PUT', `${path}/${id}`, { active: 'true' });
     expect(changed.json['active']).toBe('true');
-    await client.call('DELETE', `${path}/${id}?detach_only=false`);
+    await client.call('DELETE', `/disks/${id}`);
     await client.waitGone(`/disks/${id}`);
   });
 
@@ -179,10 +166,8 @@ describe('attaching and detaching', () => {
 });
 
 describe('the installation', () => {
-  it('shows the status of storage domains only below their data center', async () => {
+  it('lists storage domains without a status, and their room in whole GiB', async () => {
     const all = await client.get('/storagedomains');
-    const [center] = (await client.get('/datacenters'))['data_center'];
-    const attached = await client.get(`/datacenters/${center.id}/storagedomains`);
 
     expect(
       all['storage_domain'].map((domain: Json) => [domain['name'], domain['storage'].type]),
@@ -191,7 +176,6 @@ describe('the installation', () => {
       ['block', 'iscsi'],
     ]);
     expect(all['storage_domain'][0].status).toBeUndefined();
-    expect(attached['storage_domain'][0].status).toBe('active');
     expect(Number(all['storage_domain'][0].available) % GIB).toBe(0);
   });
 
@@ -201,9 +185,5 @@ describe('the installation', () => {
     const found = await client.get(`/hosts?search=${encodeURIComponent(query)}`);
 
     expect(found['host'].map(({ id }: { id: string }) => id)).toEqual([host.id]);
-  });
-
-  it('has a profile for cards', async () => {
-    expect(await namesOf('/vnicprofiles', 'vnic_profile')).toEqual(['ovirtmgmt']);
   });
 });

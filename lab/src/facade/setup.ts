@@ -5,7 +5,6 @@ import { GIB, TIB } from '../units.ts';
 import type { Engine } from '../state/core.ts';
 import { attachDisk, createDisk } from '../state/disks/store.ts';
 import type { ClusterRow, DiskRow, HostRow, StorageDomainRow, VmRow } from '../state/rows.ts';
-import { VNIC_PROFILE } from '../api/views/system.ts';
 import { LabStorage } from '../disks/labDisk.ts';
 import type { LabDiskSpec, LabStorageDomainSpec, LabVmSpec } from '../types.ts';
 
@@ -117,11 +116,9 @@ export function addLabVm(engine: Engine, spec: LabVmSpec): VmRow {
     createdAt: new Date(),
     attachments: [],
     nics: (spec.nics ?? []).map((name, index) => ({
-      id: randomUUID(),
       name,
       interface: 'virtio',
       mac: `${macPrefix}:${index.toString(16).padStart(2, '0')}`,
-      profileId: VNIC_PROFILE.id,
     })),
     operation: undefined,
   };

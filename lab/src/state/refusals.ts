@@ -3,38 +3,23 @@
  * Source: oVirt contract (faults of the REST API): a reason, and a `detail` in brackets without any code.
  */
 
-/** Where a fault sits in the answer: the whole body, or `fault` of an action. */
-export type FaultPlace = 'root' | 'action';
-
 /** An answer other than success. Without `reason` the body is empty. */
 export class EngineFault extends Error {
   readonly status: number;
   readonly reason: string | undefined;
   readonly detail: string;
-  readonly place: FaultPlace;
 
-  constructor(
-    status: number,
-    reason: string | undefined,
-    detail: string,
-    place: FaultPlace = 'root',
-  ) {
+  constructor(status: number, reason: string | undefined, detail: string) {
     super(`${status} ${reason ?? ''} ${detail}`);
     this.status = status;
     this.reason = reason;
     this.detail = detail;
-    this.place = place;
   }
 }
 
 /** A validation of the engine said no; several messages are joined by commas in one pair of brackets. */
 export function refusal(status: number, ...messages: readonly string[]): EngineFault {
   return new EngineFault(status, 'Operation Failed', `[${messages.join(', ')}]`);
-}
-
-/** The same in an action that nests its fault (start and stop of a VM). */
-export function actionRefusal(status: number, ...messages: readonly string[]): EngineFault {
-  return new EngineFault(status, 'Operation Failed', `[${messages.join(', ')}]`, 'action');
 }
 
 /** An execution that failed without any message: 400 with an empty pair of brackets. */

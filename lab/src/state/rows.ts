@@ -46,8 +46,8 @@ export interface DiskLock {
 
 export interface DiskRow {
   readonly id: string;
-  name: string;
-  description: string;
+  readonly name: string;
+  readonly description: string;
   format: LabDiskFormat;
   sparse: boolean;
   backup: 'none' | 'incremental';
@@ -55,8 +55,8 @@ export interface DiskRow {
   status: 'ok' | 'locked' | 'illegal';
   readonly storageType: 'image' | 'lun';
   readonly contentType: string;
-  shareable: boolean;
-  wipeAfterDelete: boolean;
+  readonly shareable: boolean;
+  readonly wipeAfterDelete: boolean;
   readonly domainId: string;
   readonly initialSizeBytes: number;
   /** Id of the active volume. */
@@ -65,31 +65,29 @@ export interface DiskRow {
   backupMode: 'full' | 'incremental' | undefined;
   lock: DiskLock | undefined;
   /** Older volumes, base first. */
-  volumes: VolumeRow[];
+  readonly volumes: VolumeRow[];
   readonly data: DiskContent;
 }
 
 export interface AttachmentRow {
   readonly diskId: string;
   active: boolean;
-  bootable: boolean;
-  readOnly: boolean;
-  passDiscard: boolean;
-  interface: string;
+  readonly bootable: boolean;
+  readonly readOnly: boolean;
+  readonly passDiscard: boolean;
+  readonly interface: string;
 }
 
 export interface NicRow {
-  readonly id: string;
   readonly name: string;
   readonly interface: string;
   readonly mac: string;
-  readonly profileId: string;
 }
 
 export interface VmRow {
   readonly id: string;
-  name: string;
-  description: string;
+  readonly name: string;
+  readonly description: string;
   status: LabVmStatus;
   /** Undefined: the version of the cluster. */
   readonly customCompatibility: readonly [number, number] | undefined;
@@ -103,7 +101,7 @@ export interface VmRow {
   readonly biosType: string;
   readonly createdAt: Date;
   attachments: AttachmentRow[];
-  nics: NicRow[];
+  readonly nics: readonly NicRow[];
   /** Another operation of the engine holds the VM (a snapshot is being made, …). */
   operation: string | undefined;
 }
@@ -125,7 +123,7 @@ export interface CheckpointRow {
   readonly createdAt: Date;
   readonly description: string;
   /** Disks that have a bitmap of this checkpoint's name. */
-  diskIds: Set<string>;
+  readonly diskIds: Set<string>;
 }
 
 export type BackupKind = 'hybrid' | 'live' | 'cold';
@@ -166,7 +164,6 @@ export interface BackupRow {
   /** Bitmaps whose union is dirty, by disk id of incremental disks; fixed when the view is frozen. */
   readonly dirtyNames: Map<string, readonly string[]>;
   readonly correlationId: string;
-  readonly jobId: string;
   timer: EngineTimer | undefined;
 }
 
@@ -209,7 +206,6 @@ export interface TransferRow {
   /** The storage of an upload ran full. */
   ranFull: boolean;
   readonly correlationId: string;
-  readonly jobId: string;
   timer: EngineTimer | undefined;
 }
 
@@ -223,13 +219,4 @@ export interface EventRow {
   readonly correlationId: string | undefined;
   readonly vmId: string | undefined;
   readonly time: Date;
-}
-
-export interface JobRow {
-  readonly id: string;
-  readonly description: string;
-  readonly correlationId: string;
-  status: 'started' | 'finished' | 'failed';
-  readonly startedAt: Date;
-  endedAt: Date | undefined;
 }

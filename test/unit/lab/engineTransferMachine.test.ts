@@ -65,7 +65,6 @@ describe('phases', () => {
       ['cancelled_user', 'finalizing_cleanup', 'finished_cleanup', 'finished_failure'],
     ],
     ['finalize', 'upload', ['finalizing_success', 'finished_success']],
-    ['pause', 'upload', ['paused_user']],
   ])('after %s of an %s', async (action, direction, phases) => {
     const transfer = await open({ direction });
     const path = `/imagetransfers/${transfer.id}`;

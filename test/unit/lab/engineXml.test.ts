@@ -8,8 +8,7 @@ const HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>';
 describe('an answer', () => {
   test('has id, href and rel as attributes and everything else as elements', () => {
     const disk = entity({
-      type: 'disk',
-      row: { id: 'd1' },
+      id: 'd1',
       path: 'disks/d1',
       fields: { name: 'a < b & "c"', sparse: true, size: 5, absent: undefined },
       links: ['statistics'],

@@ -70,6 +70,9 @@ export const attachmentBody: z.ZodType<AttachmentBody> = z.strictObject({
   ...ignored('id', 'href', 'link', 'logical_name', 'uses_scsi_reservation', 'vm'),
 });
 
+/** A change of an attachment: the lab plugs and unplugs, no more. */
+export const plugBody: z.ZodType<{ readonly active: boolean }> = z.strictObject({ active: flag });
+
 export interface ConvertBody {
   readonly disk?: DiskBody | undefined;
 }
@@ -128,25 +131,6 @@ export const snapshotBody: z.ZodType<SnapshotBody> = z.strictObject({
   persist_memorystate: flag.optional(),
   disk_attachments: listOf('disk_attachment', attachmentBody),
   ...ignored('id', 'name', 'vm', 'date'),
-});
-
-export interface NicBody {
-  readonly name?: string | undefined;
-  readonly interface?: string | undefined;
-  readonly vnic_profile?: RefBody | undefined;
-  readonly mac?: { readonly address?: string | undefined } | undefined;
-  readonly plugged?: boolean | undefined;
-  readonly linked?: boolean | undefined;
-}
-
-export const nicBody: z.ZodType<NicBody> = z.strictObject({
-  name: z.string().optional(),
-  interface: z.enum(['virtio', 'e1000', 'e1000e', 'rtl8139', 'pci_passthrough']).optional(),
-  vnic_profile: ref.optional(),
-  mac: z.strictObject({ address: z.string().optional() }).optional(),
-  plugged: flag.optional(),
-  linked: flag.optional(),
-  ...ignored('id', 'href', 'description', 'comment', 'network', 'on_boot', 'vm', 'link', 'actions'),
 });
 
 export interface VmBody {

@@ -54,9 +54,7 @@ function correlationIdOf(request: LabHttpRequest): string {
 }
 
 function faultReply(fault: EngineFault): WireReply {
-  const content = { reason: fault.reason, detail: fault.detail };
-  if (fault.place === 'root') return reply('fault', content, fault.status);
-  return reply('action', { status: 'failed', fault: content }, fault.status);
+  return reply('fault', { reason: fault.reason, detail: fault.detail }, fault.status);
 }
 
 /** XML for those that ask for it; a real engine answers so by default, too. */

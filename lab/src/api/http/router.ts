@@ -67,7 +67,7 @@ export class EngineCall {
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** Below the API root; `{name}` is a variable that must be a UUID, `{name:text}` any text. */
+  /** Below the API root; `{name}` is a variable that must be a UUID. */
   readonly path: string;
   readonly run: (call: EngineCall) => WireReply | Promise<WireReply>;
 }
@@ -94,14 +94,14 @@ function matchPath(
   const params: Record<string, string> = {};
   for (const [index, part] of pattern.entries()) {
     const segment = segments[index] ?? '';
-    const variable = /^\{(\w+)(:text)?\}$/.exec(part);
+    const variable = /^\{(\w+)\}$/.exec(part);
     if (!variable?.[1]) {
       if (part !== segment) return undefined;
       continue;
     }
     const value = decode(segment);
-    if (value === undefined || (!variable[2] && !isUuid(value))) return undefined;
-    params[variable[1]] = variable[2] ? value : value.toLowerCase();
+    if (value === undefined || !isUuid(value)) return undefined;
+    params[variable[1]] = value.toLowerCase();
   }
   return params;
 }

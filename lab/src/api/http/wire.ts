@@ -15,7 +15,6 @@ export type WireValue =
   | number
   | boolean
   | Date
-  | WireEntity
   | WireList
   | WireRecord
   | readonly WireValue[]
@@ -32,30 +31,11 @@ export class WireList {
   }
 }
 
-/** A thing with an address. The row it was made of lets `follow` find what its links lead to. */
-export class WireEntity {
-  readonly type: string;
-  readonly row: object;
-  readonly fields: WireRecord;
-
-  constructor(type: string, row: object, fields: WireRecord) {
-    this.type = type;
-    this.row = row;
-    this.fields = fields;
-  }
-
-  /** The same entity with more fields. */
-  with(fields: WireRecord): WireEntity {
-    return new WireEntity(this.type, this.row, { ...this.fields, ...fields });
-  }
-}
-
 /** Prefix of every address. */
 export const API_PATH = '/ovirt-engine/api';
 
 export interface EntityParts {
-  readonly type: string;
-  readonly row: { readonly id: string };
+  readonly id: string;
   /** Path below the API root, without a leading slash. */
   readonly path: string;
   readonly fields: WireRecord;
@@ -65,16 +45,16 @@ export interface EntityParts {
 }
 
 /** An entity with id, href, links and actions. */
-export function entity(parts: EntityParts): WireEntity {
+export function entity(parts: EntityParts): WireRecord {
   const href = `${API_PATH}/${parts.path}`;
   const toLink = (rel: string): WireRecord => ({ href: `${href}/${rel}`, rel });
-  return new WireEntity(parts.type, parts.row, {
+  return {
     ...parts.fields,
-    id: parts.row.id,
+    id: parts.id,
     href,
     link: (parts.links ?? []).map(toLink),
     actions: parts.actions ? new WireList('link', parts.actions.map(toLink)) : undefined,
-  });
+  };
 }
 
 /** A pointer to another entity. */
@@ -107,7 +87,6 @@ export function toJson(value: WireValue): Json | undefined {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (value instanceof Date) return value.getTime();
   if (value instanceof WireList) return listToJson(value);
-  if (value instanceof WireEntity) return recordToJson(value.fields);
   if (Array.isArray(value)) return arrayToJson(value);
   return recordToJson(value as WireRecord);
 }
@@ -129,6 +108,6 @@ export function replyList(root: string, item: string, values: readonly WireValue
 }
 
 /** Answer of an action or a delete. */
-export function replyDone(jobId?: string): WireReply {
-  return reply('action', { status: 'complete', job: reference(jobId, 'jobs') });
+export function replyDone(): WireReply {
+  return reply('action', { status: 'complete' });
 }

@@ -5,7 +5,7 @@
  * name of their own. Dates are ISO 8601. An absent value has no element.
  */
 import { XMLBuilder, XMLParser, XMLValidator } from 'fast-xml-parser';
-import { WireEntity, WireList, type WireRecord, type WireValue } from './wire.ts';
+import { WireList, type WireRecord, type WireValue } from './wire.ts';
 
 const ATTRIBUTE = '@';
 const ATTRIBUTES: readonly string[] = ['id', 'href', 'rel'];
@@ -45,7 +45,6 @@ function toElement(record: WireRecord): XmlElement {
 function toXmlValue(value: WireValue): XmlValue {
   if (value instanceof Date) return value.toISOString();
   if (value instanceof WireList) return { [value.item]: value.values.map(toXmlValue) };
-  if (value instanceof WireEntity) return toElement(value.fields);
   if (Array.isArray(value)) return value.map(toXmlValue);
   if (typeof value === 'object') return toElement(value as WireRecord);
   return value;

@@ -25,7 +25,6 @@ import {
   finalizeTransfer,
   isEnding,
   isPaused,
-  pauseTransfer,
 } from '../../state/transfers/machine.ts';
 import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
 
@@ -60,7 +59,6 @@ function createRow(call: EngineCall, body: TransferBody, source: TransferSource)
     pollSeconds: TRANSFER_POLL_MIN_SECONDS,
     ranFull: false,
     correlationId,
-    jobId: engine.log.startJob(`Image transfer of disk ${disk.name}`, correlationId),
     timer: undefined,
   };
 }
@@ -100,15 +98,6 @@ function cancel(engine: Engine, transfer: TransferRow): void {
   if (!isEnding(transfer.phase)) cancelTransfer(engine, transfer);
 }
 
-function pause(engine: Engine, transfer: TransferRow): void {
-  if (transfer.direction === 'download') {
-    throw refusal(400, 'Cannot pause the image transfer. Downloads cannot be paused.');
-  }
-  if (transfer.phase !== 'transferring') return;
-  transferEvent(engine, transfer, EVENT_CODES.transferPausedByUser);
-  pauseTransfer(engine, transfer, 'paused_user');
-}
-
 function resume(engine: Engine, transfer: TransferRow): void {
   if (!isPaused(transfer.phase)) {
     throw refusal(409, 'Cannot resume the image transfer. The transfer is not paused.');
@@ -117,9 +106,6 @@ function resume(engine: Engine, transfer: TransferRow): void {
   transfer.phase = 'resuming';
   beginTransfer(engine, transfer);
 }
-
-/** Refreshes a timestamp that a modern engine does not look at. */
-function extend(): void {}
 
 function actionRoute(name: string, act: (engine: Engine, transfer: TransferRow) => void): Route {
   return {
@@ -148,8 +134,6 @@ export const transferRoutes: readonly Route[] = [
       ),
   },
   { method: 'GET', path: 'imagetransfers/{transfer}', run: getTransfer },
-  actionRoute('extend', extend),
-  actionRoute('pause', pause),
   actionRoute('resume', resume),
   actionRoute('cancel', cancel),
   actionRoute('finalize', finalize),

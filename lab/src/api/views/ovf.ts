@@ -129,7 +129,7 @@ export interface OvfContent {
   readonly cores: number | undefined;
   readonly osType: string | undefined;
   readonly attachments: readonly AttachmentRow[];
-  readonly nics: readonly Pick<NicRow, 'name' | 'interface' | 'mac'>[];
+  readonly nics: readonly NicRow[];
 }
 
 const text = z.string().optional().catch(undefined);
@@ -185,7 +185,7 @@ function toAttachment(disk: z.infer<typeof diskSchema>): AttachmentRow[] {
   ];
 }
 
-function toNic(item: OvfItem): OvfContent['nics'][number] {
+function toNic(item: OvfItem): NicRow {
   return {
     name: item.Name ?? 'nic',
     interface: item.ResourceSubType ?? 'virtio',

@@ -238,7 +238,6 @@ export function endBackup(engine: Engine, backup: BackupRow, phase: 'succeeded' 
     backup,
     hasSucceeded ? EVENT_CODES.backupSucceeded : EVENT_CODES.backupFailed,
   );
-  engine.log.endJob(backup.jobId, hasSucceeded);
   if (engine.behaviour.forgetsFinished) {
     engine.backups.delete(backup.id);
     return;

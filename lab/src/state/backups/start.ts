@@ -76,7 +76,6 @@ function createRow(engine: Engine, { wish, kind, disks, fromCheckpoint }: Backup
     views: new Map(),
     dirtyNames: new Map(),
     correlationId,
-    jobId: engine.log.startJob(`Backup of VM ${vm.name}`, correlationId),
     timer: undefined,
   };
 }

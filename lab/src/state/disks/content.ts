@@ -35,7 +35,7 @@ function becomeRaw(engine: Engine, disk: DiskRow): void {
 }
 
 /** Removes the volume of a snapshot: the next one is merged into it. */
-export function mergeOverlay(engine: Engine, disk: DiskRow, snapshotId: string): void {
+function mergeOverlay(engine: Engine, disk: DiskRow, snapshotId: string): void {
   const index = disk.volumes.findIndex((volume) => volume.snapshotId === snapshotId);
   const lower = disk.volumes[index];
   if (!lower) return;

@@ -23,7 +23,7 @@ export function isAllowed(shape: DiskShape, isBlock: boolean): boolean {
 }
 
 /** @throws EngineFault 409 */
-export function checkShape(shape: DiskShape, domain: StorageDomainRow): void {
+function checkShape(shape: DiskShape, domain: StorageDomainRow): void {
   const isBlock = domain.type !== 'nfs';
   if (isAllowed(shape, isBlock)) return;
   const facts = [

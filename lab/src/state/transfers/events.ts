@@ -12,7 +12,6 @@ const TEXTS: Readonly<Record<number, string>> = {
   [EVENT_CODES.ticketCreateFailed]: 'The host could not create the ticket of the image transfer',
   [EVENT_CODES.uploadPausedOnTimeout]: 'Upload was paused due to inactivity',
   [EVENT_CODES.downloadCancelledOnTimeout]: 'Download was cancelled due to inactivity',
-  [EVENT_CODES.transferPausedByUser]: 'Image transfer was paused by the user',
   [EVENT_CODES.transferResumed]: 'Image transfer was resumed',
   [EVENT_CODES.transferCancelledByPolicy]: 'Image transfer was cancelled due to inactivity',
   [EVENT_CODES.transferPausedByPolicy]: 'Image transfer was paused due to inactivity',

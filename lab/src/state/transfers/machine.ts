@@ -173,7 +173,7 @@ function closeTicket(engine: Engine, transfer: TransferRow, next: () => void): v
 }
 
 /** Pauses a transfer; its URLs vanish. */
-export function pauseTransfer(
+function pauseTransfer(
   engine: Engine,
   transfer: TransferRow,
   phase: 'paused_user' | 'paused_system',
@@ -198,7 +198,7 @@ export function finalizeTransfer(engine: Engine, transfer: TransferRow): void {
 }
 
 /** The engine gives a transfer up: cancelled, then torn down, then finished. */
-export function failTransfer(engine: Engine, transfer: TransferRow): void {
+function failTransfer(engine: Engine, transfer: TransferRow): void {
   transfer.phase = 'cancelled_system';
   schedule(engine, transfer, TRANSFER_POLL_MIN_SECONDS, () => enterFailure(engine, transfer));
 }
@@ -253,7 +253,6 @@ function endTransfer(
   releaseDisk(engine, transfer, hasSucceeded);
   transfer.phase = phase;
   if (hasSucceeded) transferEvent(engine, transfer, EVENT_CODES.transferSucceeded);
-  engine.log.endJob(transfer.jobId, hasSucceeded);
   if (engine.behaviour.forgetsFinished) {
     engine.transfers.delete(transfer.id);
     return;
