@@ -1,4 +1,4 @@
-/** The lab as tests see it, over parts that run already. */
+/** The object that startLab gives, over parts that are up already. */
 import { LabError } from '../errors.ts';
 import type { LabImageioPlane } from '../dataPlane.ts';
 import type { Engine } from '../state/core.ts';
@@ -18,7 +18,7 @@ import type {
   LabVmSpec,
 } from '../types.ts';
 
-/** Running parts of a lab. */
+/** Parts of a lab that is up. */
 export interface LabParts {
   readonly username: string;
   readonly password: string;
@@ -42,7 +42,7 @@ export class EngineLab implements Lab {
   readonly requests: readonly LabRequest[];
   readonly url: string;
   readonly #parts: LabParts;
-  /** One object per VM, so that identity holds. */
+  /** One object per VM, so that two calls return the same one. */
   readonly #vms = new Map<string, LabVm>();
 
   constructor(parts: LabParts) {

@@ -1,4 +1,4 @@
-/** A VM as tests see it: what guests, administrators and other products do. */
+/** A VM of the lab, with the actions of guests, administrators and other products. */
 import { randomUUID } from 'node:crypto';
 import { LabError } from '../errors.ts';
 import { abortBackup, stopBackup } from '../state/backups/machine.ts';
@@ -46,7 +46,7 @@ export class EngineLabVm implements LabVm {
   set status(status: LabVmStatus) {
     this.#row.status = status;
     const backup = this.#engine.unfinishedBackupOf(this.#row.id);
-    // The QEMU process takes the pull backup with it.
+    // A live backup is a pull backup of the QEMU process, which ends with the VM.
     if (status === 'down' && backup?.kind === 'live') abortBackup(this.#engine, backup);
   }
 

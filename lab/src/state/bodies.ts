@@ -1,6 +1,6 @@
 /**
- * What clients ask the engine for: checked bodies of requests, with the names of the API. Sizes are bytes, times are
- * seconds, ids are lower-case UUIDs. api/http/bodyTypes.ts has the shapes on the wire.
+ * Checked bodies of requests that the state acts on. Names are those of the API. Sizes are bytes,
+ * times are seconds, ids are lower-case UUIDs. api/http/bodyTypes.ts has the shapes on the wire.
  */
 
 /** A pointer to something that exists, by id or by name. */

@@ -1,10 +1,11 @@
 /**
- * The event log of the engine. An event carries the correlation id of the request that caused it; ids are
- * ascending numbers. Source: oVirt contract (audit log codes, severities).
+ * The event log of the engine. An event carries the correlation id of the request that caused it.
+ * Ids are ascending numbers.
+ * Source: oVirt contract (audit log codes, severities).
  */
 import type { EventRow } from './rows.ts';
 
-/** Codes of the audit log that a backup client meets. */
+/** Codes of the audit log that backup clients see. */
 export const EVENT_CODES = {
   snapshotCreated: 68,
   snapshotRemoved: 356,

@@ -1,9 +1,10 @@
 /**
- * Refusals of the engine: thrown anywhere below a route, rendered in one place.
- * Source: oVirt contract (faults of the REST API): a reason, and a `detail` in brackets without any code.
+ * Refusals of the engine. Any code below a route throws them; engineHttp.ts renders them.
+ * Source: oVirt contract (faults of the REST API): a reason, and a `detail` in brackets without a
+ * code.
  */
 
-/** An answer other than success. Without `reason` the body is empty. */
+/** An answer other than success. The body is empty without `reason`. */
 export class EngineFault extends Error {
   readonly status: number;
   readonly reason: string | undefined;
@@ -17,12 +18,12 @@ export class EngineFault extends Error {
   }
 }
 
-/** A validation of the engine said no; several messages are joined by commas in one pair of brackets. */
+/** A validation failed. Several messages are joined by commas within one pair of brackets. */
 export function refusal(status: number, ...messages: readonly string[]): EngineFault {
   return new EngineFault(status, 'Operation Failed', `[${messages.join(', ')}]`);
 }
 
-/** An execution that failed without any message: 400 with an empty pair of brackets. */
+/** A failure after the validations, without a message: 400 with empty brackets. */
 export function executionFailure(): EngineFault {
   return refusal(400);
 }
@@ -32,7 +33,7 @@ export function unknownResource(): EngineFault {
   return new EngineFault(404, undefined, '');
 }
 
-/** 404 with a fault: something that a POST refers to is unknown. */
+/** 404 with a fault: the body or path of a POST names something unknown. */
 export function unknownParent(id: string): EngineFault {
   return refusal(404, `Entity not found: ${id}`);
 }

@@ -1,6 +1,6 @@
 /**
- * The rows of the simulated engine's database: plain mutable records, one type per entity.
- * Only engineState.ts holds them; phases and statuses are named as the API shows them.
+ * Rows of the simulated engine's database: plain mutable records, one type per entity. Only Engine
+ * (core.ts) holds them. Phases and statuses have the names of the API.
  */
 import type { DiskContent, FrozenView } from '../dataPlane.ts';
 import type { EngineTimer } from './scheduler.ts';
@@ -24,21 +24,21 @@ export interface ClusterRow {
 export interface HostRow {
   readonly id: string;
   readonly name: string;
-  /** Hosts older than 4.4.5 cannot back up a running VM. */
+  /** Hosts older than 4.4.5 cannot back up a VM that is up. */
   readonly version: readonly [number, number, number];
   readonly hardwareId: string;
 }
 
-/** One volume of a disk's chain below the active one. */
+/** A volume of a disk below the active one. */
 export interface VolumeRow {
   readonly id: string;
   readonly snapshotId: string;
   readonly format: LabDiskFormat;
-  /** Content as of the snapshot. */
+  /** Content at the time of the snapshot. */
   readonly view: FrozenView;
 }
 
-/** An exclusive lock of the engine, apart from the status that the API shows. */
+/** An exclusive lock inside the engine. The API shows only the status of a disk. */
 export interface DiskLock {
   readonly kind: 'transfer' | 'backup' | 'operation';
   readonly ownerId: string;
@@ -61,7 +61,7 @@ export interface DiskRow {
   readonly initialSizeBytes: number;
   /** Id of the active volume. */
   imageId: string;
-  /** Set by each backup that touches the disk; stale afterwards. */
+  /** Mode in the last backup of the disk. Not reset after it. */
   backupMode: 'full' | 'incremental' | undefined;
   lock: DiskLock | undefined;
   /** Older volumes, base first. */
@@ -89,7 +89,7 @@ export interface VmRow {
   readonly name: string;
   readonly description: string;
   status: LabVmStatus;
-  /** Undefined: the version of the cluster. */
+  /** Undefined when the VM has the version of its cluster. */
   readonly customCompatibility: readonly [number, number] | undefined;
   readonly clusterId: string;
   readonly origin: string;
@@ -102,7 +102,7 @@ export interface VmRow {
   readonly createdAt: Date;
   attachments: AttachmentRow[];
   readonly nics: readonly NicRow[];
-  /** Another operation of the engine holds the VM (a snapshot is being made, …). */
+  /** Name of an operation that holds the VM, such as `snapshot`. */
   operation: string | undefined;
 }
 
@@ -145,23 +145,26 @@ export interface BackupRow {
   readonly createdAt: Date;
   modifiedAt: Date;
   readonly fromCheckpointId: string | undefined;
-  /** Name of the new bitmaps; undefined for a legacy backup of raw disks only. */
+  /** Also the name of the new bitmaps. Undefined for a legacy backup of raw disks only. */
   readonly toCheckpointId: string | undefined;
   readonly hostId: string | undefined;
   snapshotId: string | undefined;
   readonly requiresConsistency: boolean;
   readonly isForeign: boolean;
-  /** The API hides disks and checkpoint until the backup is ready. */
+  /** The backup has been `ready`. The API hides disks and checkpoint before that. */
   wasReady: boolean;
-  /** A hybrid backup was told to stop. */
+  /** A stop was accepted. A hybrid backup acts on it later. */
   isStopped: boolean;
-  /** Ends as failed whatever happens next. */
+  /** The backup will end as `failed`. */
   isAborting: boolean;
   readonly diskIds: readonly string[];
   readonly modes: ReadonlyMap<string, 'full' | 'incremental'>;
-  /** Frozen content by disk id; kept after the end for the tests. */
+  /** Frozen content by disk id. Kept after the end, for tests. */
   readonly views: Map<string, FrozenView>;
-  /** Bitmaps whose union is dirty, by disk id of incremental disks; fixed when the view is frozen. */
+  /**
+   * Names of the bitmaps whose union is dirty, by disk id. Incremental disks only; set at the
+   * frozen moment.
+   */
   readonly dirtyNames: Map<string, readonly string[]>;
   readonly correlationId: string;
   timer: EngineTimer | undefined;
@@ -199,7 +202,7 @@ export interface TransferRow {
   ticketId: string | undefined;
   isActive: boolean;
   transferredBytes: number;
-  /** Polls in a row that saw the ticket idle for too long, or everything read and nothing going on. */
+  /** Successive polls that found the ticket idle for too long. */
   idlePolls: number;
   donePolls: number;
   pollSeconds: number;

@@ -1,4 +1,4 @@
-/** The engine's XML: what its JSON has, as elements and attributes. */
+/** The engine's XML has the fields of its JSON, as elements and attributes. */
 import { describe, expect, test } from 'vitest';
 import { entity, WireList } from '../../../lab/src/api/http/wire.ts';
 import { readXml, toXml } from '../../../lab/src/api/http/xml.ts';

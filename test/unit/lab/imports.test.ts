@@ -16,7 +16,7 @@ import {
 
 const LAB = path.resolve(import.meta.dirname, '../../../lab');
 const SRC = path.join(LAB, 'src');
-/** The way in: it imports from everywhere, and nothing imports it. */
+/** The entry of the package. It imports from everywhere, and nothing imports it. */
 const ENTRY = 'index.ts';
 
 const ENGINE = ['state', 'state/disks', 'state/backups', 'state/transfers'];

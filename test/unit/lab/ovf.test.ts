@@ -1,4 +1,4 @@
-/** The configuration of a VM as OVF: what the lab writes, it reads back. */
+/** The configuration of a VM as OVF. The lab reads back what it writes. */
 import { expect, test } from 'vitest';
 import { ovfOf, parseOvf } from '../../../lab/src/api/views/ovf.ts';
 import { MIB } from '../../../src/core/units.ts';

@@ -1,6 +1,6 @@
 /**
- * Shapes of the bodies that the engine accepts. Every property of the real type that clients send is known
- * here, because any other one is refused (oVirt contract).
+ * Shapes of the bodies that the engine accepts. Each lists every property that clients send,
+ * because an unknown one is refused (oVirt contract).
  */
 import { z } from 'zod';
 import type { BackupBody, DiskBody, RefBody, TransferBody } from '../../state/bodies.ts';
@@ -70,7 +70,7 @@ export const attachmentBody: z.ZodType<AttachmentBody> = z.strictObject({
   ...ignored('id', 'href', 'link', 'logical_name', 'uses_scsi_reservation', 'vm'),
 });
 
-/** A change of an attachment: the lab plugs and unplugs, no more. */
+/** A change of an attachment. The lab can only plug a disk in or unplug it. */
 export const plugBody: z.ZodType<{ readonly active: boolean }> = z.strictObject({ active: flag });
 
 export interface ConvertBody {

@@ -1,9 +1,8 @@
 /**
- * The one place that turns plain values of the engine into what goes over the wire, as JSON; engineXml.ts does it
- * as XML.
+ * Values of the engine's answers, and their JSON. xml.ts has their XML.
  *
- * Rules (oVirt contract): integers and booleans become strings, dates become epoch milliseconds as numbers,
- * an empty collection becomes `{}`, an absent value has no key. Nothing outside these two files knows a format.
+ * Rules (oVirt contract): integers and booleans become strings, dates become epoch milliseconds as
+ * numbers. An empty collection becomes `{}`. An absent value has no key.
  */
 
 export interface WireRecord {
@@ -20,7 +19,7 @@ export type WireValue =
   | readonly WireValue[]
   | undefined;
 
-/** A collection whose members have a name of their own: `{"disk":[…]}`. */
+/** A collection and the name of its members: `{"disk":[…]}`. */
 export class WireList {
   readonly item: string;
   readonly values: readonly WireValue[];
@@ -31,7 +30,7 @@ export class WireList {
   }
 }
 
-/** Prefix of every address. */
+/** Prefix of every address of the API. */
 export const API_PATH = '/ovirt-engine/api';
 
 export interface EntityParts {
@@ -81,7 +80,7 @@ function listToJson(list: WireList): Json {
   return list.values.length === 0 ? {} : { [list.item]: arrayToJson(list.values) };
 }
 
-/** A value as the JSON of the engine has it. */
+/** A value as JSON of the engine; undefined for an absent one. */
 export function toJson(value: WireValue): Json | undefined {
   if (value === undefined || typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
@@ -91,7 +90,7 @@ export function toJson(value: WireValue): Json | undefined {
   return recordToJson(value as WireRecord);
 }
 
-/** What a route answers; `root` names the element for formats that have one. */
+/** Answer of a route. `root` is the name of the root element in XML. */
 export interface WireReply {
   readonly status: number;
   readonly root: string;

@@ -1,8 +1,8 @@
 /**
- * XML in and out. The engine's XML is its default format; wire.ts is the same for JSON.
+ * Reads and writes the XML of the engine, which is its default format. wire.ts has the JSON.
  *
- * Rules (oVirt API model): `id`, `href` and `rel` are attributes. Members of a collection are elements with a
- * name of their own. Dates are ISO 8601. An absent value has no element.
+ * Rules (oVirt API model): `id`, `href` and `rel` are attributes. Members of a collection are
+ * elements with a name of their own. Dates are ISO 8601. An absent value has no element.
  */
 import { XMLBuilder, XMLParser, XMLValidator } from 'fast-xml-parser';
 import { WireList, type WireRecord, type WireValue } from './wire.ts';
@@ -15,7 +15,9 @@ const DECLARATION: XmlElement = {
   '@standalone': 'yes',
 };
 
-/** Names that begin with `@` are attributes, all others are elements. An undefined value is left out. */
+/**
+ * Names that begin with `@` are attributes, others are elements. An undefined value is left out.
+ */
 export interface XmlElement {
   readonly [name: string]: XmlValue;
 }
@@ -50,16 +52,16 @@ function toXmlValue(value: WireValue): XmlValue {
   return value;
 }
 
-/** A value as the XML of the engine has it. */
+/** An answer as XML of the engine. */
 export function toXml(root: string, value: WireValue): string {
   return buildXml(root, toXmlValue(value));
 }
 
 /**
  * Parses a document. All values are texts.
- *
- * @param options - how attributes and lists are shaped.
- * @throws an Error for text that is no XML, and for a document type: it could define entities without a bound.
+ * @param options - how attributes and lists are shaped
+ * @throws an Error for text that is no XML, and for a document type, which could define entities
+ *   without a bound
  */
 export function parseXml(
   text: string,
@@ -77,7 +79,10 @@ export function parseXml(
   return parser.parse(text) as Readonly<Record<string, unknown>>;
 }
 
-/** The content of the root element, shaped as its JSON would be. @throws as {@link parseXml} */
+/**
+ * The content of the root element, with the shape that its JSON would have.
+ * @throws as {@link parseXml}
+ */
 export function readXml(text: string): unknown {
   const [root] = Object.values(parseXml(text, { attributeNamePrefix: '' }));
   // The parser gives an element without content as an empty text.

@@ -1,4 +1,7 @@
-/** REST calls on the disks of a VM. Source: oVirt contract: attaching leaves a disk inactive unless told otherwise. */
+/**
+ * REST calls on the disks of a VM. Source: oVirt contract: an attached disk stays inactive unless
+ * the body says otherwise.
+ */
 import { type AttachmentBody, attachmentBody, plugBody } from '../http/bodyTypes.ts';
 import { addDisk } from './disks.ts';
 import { attachDisk } from '../../state/disks/store.ts';
@@ -30,7 +33,10 @@ function failedFollow(text: string): EngineFault {
   return new EngineFault(500, 'Operation Failed', `[${text}]`);
 }
 
-/** Whether a request follows the disks. Live engines answer 500 to a link that is not there (oVirt contract). */
+/**
+ * True when the request follows the disks.
+ * @throws EngineFault 500 for another link, as live engines answer (oVirt contract)
+ */
 function followsDisks({ engine, query }: EngineCall): boolean {
   const link = query.get('follow') ?? '';
   if (link === '') return false;
@@ -61,7 +67,7 @@ function checkFree(call: EngineCall, disk: DiskRow): void {
   }
 }
 
-/** An existing disk when the body names one that exists, else a new one. */
+/** The disk that the body names, or a new one. */
 function diskFor(call: EngineCall, body: AttachmentBody): { disk: DiskRow; isNew: boolean } {
   const wish = body.disk ?? {};
   const known = call.engine.disks.get(wish.id ?? '');

@@ -1,7 +1,7 @@
 /**
  * REST calls on backups and checkpoints.
- * Source: oVirt contract: the table of finalize, disks that are hidden until the backup is ready, and the
- * difference between an empty 404 and one with a fault.
+ * Source: oVirt contract: answers of finalize by phase, and when a 404 has a body. A hybrid backup
+ * shows its disks from `ready` on.
  */
 import { startBackup } from '../../state/backups/start.ts';
 import { abortBackup, stopBackup } from '../../state/backups/machine.ts';

@@ -1,7 +1,6 @@
 /**
  * REST calls on disks: list, read, create, convert, delete, older volumes.
- * Source: oVirt contract: a new disk is `locked` until its storage task has ended; change tracking cannot be
- * switched on for raw disks.
+ * Source: oVirt contract: a new disk is `locked` until its storage task has ended.
  */
 import { randomUUID } from 'node:crypto';
 import type { DiskBody } from '../../state/bodies.ts';
@@ -37,7 +36,7 @@ function unlockLater(engine: Engine, disk: DiskRow, seconds: number): void {
   });
 }
 
-/** Makes a disk that a client asked for; it is locked at first. */
+/** Creates the disk that a client asked for. It is locked at first. @throws EngineFault */
 export function addDisk(engine: Engine, body: DiskBody): DiskRow {
   const disk = createDisk(engine, newDiskOf(engine, body));
   unlockLater(engine, disk, DISK_CREATE_SECONDS);
@@ -55,7 +54,7 @@ function removeLater(engine: Engine, disk: DiskRow): void {
   engine.scheduler.after(DISK_REMOVE_SECONDS, () => deleteDisk(engine, disk));
 }
 
-/** Deletes a disk; it is gone a little later. @throws EngineFault */
+/** Deletes a disk after a short delay. @throws EngineFault */
 function removeDisk(engine: Engine, disk: DiskRow): void {
   refuseWhileBusy(disk, 'remove');
   const vm = engine.vmOfDisk(disk.id);

@@ -1,7 +1,7 @@
 /**
  * REST calls on events.
- * Source: oVirt contract: events come newest first, `from` means later than that one; external events need
- * an origin of their own and a unique pair of origin and custom id.
+ * Source: oVirt contract: events come newest first, and `from` is exclusive. An external event
+ * needs an origin other than oVirt and a unique pair of origin and custom id.
  */
 import { eventBody } from '../http/bodyTypes.ts';
 import { incompleteParameters, refusal, unknownParent } from '../../state/refusals.ts';

@@ -1,7 +1,7 @@
 /**
  * REST calls on snapshots of VMs.
- * Source: oVirt contract: the present state is always in the list, memory is saved unless told otherwise,
- * nothing can be deleted while a backup is unfinished.
+ * Source: oVirt contract: the present state is always in the list, and memory is saved unless the
+ * body says otherwise. Nothing can be deleted while a backup is unfinished.
  */
 import { randomUUID } from 'node:crypto';
 import { type SnapshotBody, snapshotBody } from '../http/bodyTypes.ts';
@@ -33,7 +33,7 @@ function snapshotOf(call: EngineCall): SnapshotRow {
   return snapshot;
 }
 
-/** Disks that a snapshot is asked for: those named, or all that can have one. */
+/** Disks of a new snapshot: those that the body names, or all image disks that are not shared. */
 function chosenDisks(engine: Engine, vm: VmRow, body: SnapshotBody): DiskRow[] {
   const named = body.disk_attachments?.flatMap(({ disk }) => disk?.id ?? []);
   return engine

@@ -1,7 +1,7 @@
 /**
  * REST calls on image transfers.
- * Source: oVirt contract: faults of the creation in their order; actions answer 200 even for an unknown id or
- * an impossible transition, except resume of what is not paused and pause of a download.
+ * Source: oVirt contract: faults of the creation in their order. Actions answer 200 even for an
+ * unknown id or an impossible transition. Resume of a transfer that is not paused is the exception.
  */
 import { randomUUID } from 'node:crypto';
 import type { TransferBody } from '../../state/bodies.ts';
@@ -63,7 +63,7 @@ function createRow(call: EngineCall, body: TransferBody, source: TransferSource)
   };
 }
 
-/** Only transfers that read or write the disk itself lock it. */
+/** Locks the disk, unless the transfer reads a frozen view or an older volume. */
 function lockDisk(transfer: TransferRow, { disk }: TransferSource): void {
   if (transfer.backupId !== undefined || transfer.volumeId !== undefined) return;
   disk.lock = { kind: 'transfer', ownerId: transfer.id };

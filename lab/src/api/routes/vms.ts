@@ -1,6 +1,6 @@
 /**
- * REST calls on virtual machines: list, read, create (from fields or an OVF), delete, power actions.
- * Source: oVirt contract; faults of power actions are nested in the action.
+ * REST calls on virtual machines: list, read, create (from fields or an OVF), delete. Source: oVirt
+ * contract.
  */
 import { randomUUID } from 'node:crypto';
 import { GIB } from '../../units.ts';
@@ -105,7 +105,7 @@ function postVm(call: EngineCall): WireReply {
   if (engine.vms.has(vm.id)) {
     throw refusal(409, 'Cannot import VM. VM id already exists. Please remove the VM first.');
   }
-  // Floating disks whose ids the OVF names are attached by themselves.
+  // A real engine attaches the floating disks that the OVF names.
   vm.attachments = (ovf?.attachments ?? []).filter(
     ({ diskId }) => engine.disks.has(diskId) && !engine.vmOfDisk(diskId),
   );

@@ -1,7 +1,7 @@
 /**
  * Backups, checkpoints and image transfers as the API shows them.
- * Source: oVirt contract: the checkpoint of a backup is shown from `ready` on, a transfer echoes neither
- * disk nor backup, and its URLs exist only while it has a ticket.
+ * Source: oVirt contract: a backup shows its checkpoint from `ready` on. A transfer shows neither
+ * its disk nor its backup, and has URLs only while it has a ticket.
  */
 import type { Engine } from '../../state/core.ts';
 import type { BackupRow, CheckpointRow, TransferRow } from '../../state/rows.ts';

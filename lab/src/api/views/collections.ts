@@ -1,16 +1,16 @@
-/** What the collections below another entity show. */
+/** Members of collections that belong to another entity. */
 import type { Engine } from '../../state/core.ts';
 import type { BackupRow, CheckpointRow, VmRow } from '../../state/rows.ts';
 import type { WireRecord } from '../http/wire.ts';
 import { backupPath, checkpointPath } from './backups.ts';
 import { activeSnapshotView, diskViewAt, snapshotView } from './disks.ts';
 
-/** Snapshots of a VM; the present state is always one of them. */
+/** Snapshots of a VM. The first entry is its present state. */
 export function snapshotViews(engine: Engine, vm: VmRow): WireRecord[] {
   return [activeSnapshotView(vm), ...engine.snapshotsOf(vm.id).map(snapshotView)];
 }
 
-/** Disks of a backup with the mode of each; a hybrid one shows none before it is ready. */
+/** Disks of a backup with the mode of each. A hybrid backup shows none before it is ready. */
 export function backupDiskViews(engine: Engine, backup: BackupRow): WireRecord[] {
   if (backup.kind === 'hybrid' && !backup.wasReady) return [];
   return backup.diskIds.flatMap((id) => {

@@ -1,5 +1,5 @@
 /**
- * Disks, their attachments, their older volumes and snapshots of VMs as the API shows them.
+ * Disks, attachments, older volumes and snapshots as the API shows them.
  * Source: oVirt contract (fields of disks; a LUN has no size, format, status or storage domain).
  */
 import { randomUUID } from 'node:crypto';
@@ -18,7 +18,7 @@ function lunFields(disk: DiskRow): WireRecord {
   return { lun_storage: { logical_units: new WireList('logical_unit', [unit]) } };
 }
 
-/** A cow overlay over a raw volume is always of the newer version. */
+/** qcow2 version of a cow disk. An overlay over a raw volume has version 3. */
 function qcowVersionOf(disk: DiskRow): string | undefined {
   return disk.format === 'cow' ? (disk.qcowVersion ?? 'qcow2_v3') : undefined;
 }
@@ -63,7 +63,7 @@ export function diskView(disk: DiskRow): WireRecord {
   });
 }
 
-/** A disk inside a sub-collection of another entity, with an address there. */
+/** A disk below another entity. `path` is the address of that entity. */
 export function diskViewAt(disk: DiskRow, path: string, fields: WireRecord): WireRecord {
   return { ...diskView(disk), ...fields, href: `/ovirt-engine/api/${path}/disks/${disk.id}` };
 }
@@ -89,7 +89,7 @@ export function attachmentView(engine: Engine, vm: VmRow, attachment: Attachment
   });
 }
 
-/** An older volume of a disk; its id is what a transfer calls the snapshot. */
+/** An older volume of a disk. A transfer names this id as its snapshot. */
 export function diskSnapshotView(disk: DiskRow, volume: VolumeRow): WireRecord {
   return entity({
     id: volume.id,
@@ -130,7 +130,7 @@ export function snapshotView(snapshot: SnapshotRow): WireRecord {
   });
 }
 
-/** The entry that stands for the present state of a VM; its id is derived from the VM's. */
+/** Id of the snapshot entry for the present state of a VM, derived from the VM's id. */
 export function activeSnapshotId(vm: VmRow): string {
   const head = (Number.parseInt(vm.id.slice(0, 8), 16) ^ 0x5a5a_5a5a) >>> 0;
   return `${head.toString(16).padStart(8, '0')}${vm.id.slice(8)}`;

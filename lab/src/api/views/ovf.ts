@@ -1,7 +1,7 @@
 /**
- * The configuration of a VM as OVF: written for exports, read back for imports.
- * Source: oVirt contract: it lists disks, network cards, name and memory, and a snapshot that exists at that
- * moment, the automatic one of a hybrid backup included.
+ * The configuration of a VM as OVF: written for exports, read for imports.
+ * Source: oVirt contract: it lists disks, network cards, name, memory and snapshots. The automatic
+ * snapshot of a hybrid backup is among them.
  */
 import { z } from 'zod';
 import { GIB, MIB } from '../../units.ts';
@@ -16,7 +16,7 @@ const RESOURCE_NIC = 10;
 const RESOURCE_DISK = 17;
 /** Type of the section with the VM's id and its operating system. */
 const OS_SECTION = 'OperatingSystemSection_Type';
-/** Elements that may be there more than once. */
+/** Elements that may occur more than once. */
 const LISTS: readonly string[] = ['Section', 'Disk', 'Item'];
 
 const NAMESPACES: XmlElement = {
@@ -206,7 +206,7 @@ function readEnvelope(xml: string): z.infer<typeof ovfSchema>['Envelope'] | unde
   }
 }
 
-/** Reads an OVF. @returns undefined when it is none. */
+/** Reads an OVF. @returns undefined for any other text */
 export function parseOvf(xml: string): OvfContent | undefined {
   const envelope = readEnvelope(xml);
   if (!envelope) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Things of the installation as the API shows them: storage domains, data center, clusters, hosts and
- * events. Source: oVirt contract; sizes of storage domains have a granularity of 1 GiB.
+ * Storage domains, the data center, clusters, hosts and events as the API shows them.
+ * Source: oVirt contract: sizes of storage domains are whole GiB.
  */
 import { randomUUID } from 'node:crypto';
 import { GIB } from '../../units.ts';
@@ -31,7 +31,10 @@ function toGibibytes(bytes: number): number {
   return Math.floor(bytes / GIB) * GIB;
 }
 
-/** The list of all domains shows no status: only unattached ones have it there (oVirt contract). */
+/**
+ * A storage domain. The API shows the status of an attached one below its data center only (oVirt
+ * contract).
+ */
 export function storageDomainView(engine: Engine, domain: StorageDomainRow): WireRecord {
   const usedBytes = usedBytesOf(engine, domain);
   return entity({

@@ -17,7 +17,7 @@ const VM_LINKS = [
 ];
 const VM_ACTIONS = ['start', 'stop', 'shutdown', 'migrate', 'suspend', 'export'];
 
-/** @param withOvf - the expensive part: the configuration as OVF. */
+/** @param withOvf - also shows the configuration as OVF */
 export function vmView(engine: Engine, vm: VmRow, withOvf: boolean): WireRecord {
   const [major, minor] = vm.customCompatibility ?? [];
   const isRunning = vm.status !== 'down' && vm.status !== 'suspended';

@@ -1,5 +1,5 @@
 /**
- * Which disks may be made where, and what a body says about a new one.
+ * Which disks a storage domain accepts, and what a body says about a new disk.
  * Source: oVirt contract (table of format, allocation, change tracking and kind of storage).
  */
 import type { DiskBody } from '../bodies.ts';
@@ -15,7 +15,7 @@ export interface DiskShape {
   readonly backup: 'none' | 'incremental';
 }
 
-/** Whether a storage domain takes disks of this shape. */
+/** True when a storage domain accepts disks of this shape. `isBlock`: iSCSI or FCP. */
 export function isAllowed(shape: DiskShape, isBlock: boolean): boolean {
   const { format, sparse, backup } = shape;
   if (format === 'raw') return backup === 'none' && !(sparse && isBlock);
@@ -52,7 +52,7 @@ function checkId(engine: Engine, id: string | undefined): void {
   throw refusal(409, `Cannot add Virtual Disk. The disk ID ${id} is already in use.`);
 }
 
-/** What a create call asks for. @throws EngineFault */
+/** The disk that a create call asks for. @throws EngineFault */
 export function newDiskOf(engine: Engine, body: DiskBody): NewDisk {
   const { format, provisioned_size: sizeBytes } = body;
   if (format === undefined || sizeBytes === undefined) {

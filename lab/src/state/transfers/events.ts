@@ -1,4 +1,4 @@
-/** What the engine writes into its event list about image transfers. */
+/** Events of image transfers. */
 import type { Engine } from '../core.ts';
 import { EVENT_CODES } from '../events.ts';
 import type { TransferRow } from '../rows.ts';
