@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { startLabOver } from '../lab/src/start.ts';
+import { startLabOver } from '../lab/src/facade/start.ts';
 import type { Lab, LabVm } from '../lab/src/types.ts';
 import { type EngineSettings, scaleTimings } from '../src/index.ts';
 import { type ImageFile, qemuImg } from '../test/interop/qemu/qemu.ts';

@@ -1,11 +1,12 @@
 /**
- * What the engine half of the lab asks of the half that serves image data. The control socket of the real
- * ovirt-imageio daemon has the same verbs, so that the daemon can take this place.
+ * The interface between the engine and the part that serves image data. The control socket of the
+ * real ovirt-imageio daemon has the same operations. Tests can put that daemon in its place.
  */
-import type { LabAuthority } from './http/certificates.ts';
 import type { LabDisk, LabDiskFormat, LabTraffic, LabView } from './types.ts';
 
-/** A range of a disk in 64 KiB granules (the last one may be short); offsets in bytes. */
+/**
+ * A range of a disk: whole 64 KiB granules, except that the last granule of the disk may be short.
+ */
 export interface ViewExtent {
   readonly offsetBytes: number;
   readonly lengthBytes: number;
@@ -15,49 +16,55 @@ export interface ViewExtent {
   readonly dirty?: boolean | undefined;
 }
 
-/** What a ticket gives access to: a frozen view of a backup, or a disk that is being written. */
+/** Content behind a ticket: a frozen view of a backup, or a disk that is written. */
 export interface TicketTarget {
   readonly diskId: string;
   readonly sizeBytes: number;
   read(offsetBytes: number, lengthBytes: number): Buffer;
-  /** Ascending, without gap, to the end; neighbours with equal flags merged. */
+  /** Ascending and without gaps, to the end of the disk. Neighbours with equal flags are merged. */
   extents(context: 'zero' | 'dirty'): ViewExtent[];
   /** Absent for a read-only target. @throws an Error with code ENOSPC when the storage is full */
   write?(offsetBytes: number, bytes: Uint8Array): void;
   zero?(offsetBytes: number, lengthBytes: number): void;
-  /** Where the content is an image of QEMU: then a data plane serves that, and calls none of the above. */
+  /**
+   * Set when the content is an image of QEMU. The data plane then serves that image and calls none
+   * of the methods above.
+   */
   readonly image?: TargetImage | undefined;
 }
 
-/** An image file of QEMU, as its storage server is to open it, or what a running QEMU exports already. */
+/** An image for QEMU's storage server: a file, or an export of a QEMU that is up. */
 export interface TargetImage {
-  /** Of an export: its unix socket. */
+  /** Path of the file, or of the unix socket of an export. */
   readonly path: string;
-  /** The format of a file; `export` for what is served already. */
+  /** Format of a file, or `export`. */
   readonly format: 'qcow2' | 'raw' | 'export';
   /** Name of an export. */
   readonly exportName?: string | undefined;
-  /** Bitmaps of the image whose union is dirty, or the one bitmap of an export; undefined for the zero context. */
+  /**
+   * Bitmaps of the file whose union is dirty, or the one bitmap of an export. Undefined in the zero
+   * context.
+   */
   readonly bitmaps: readonly string[] | undefined;
 }
 
 export interface Ticket {
-  /** Secret; last part of the image URL. */
+  /** Secret. The last part of the image URL. */
   readonly id: string;
   readonly transferId: string;
   readonly target: TicketTarget;
   readonly mode: 'read' | 'write';
-  /** Whether the dirty context is served. */
+  /** True when the dirty context is served. */
   readonly dirty: boolean;
   readonly inactivityTimeoutMs: number;
 }
 
 export interface TicketStatus {
-  /** Operations that run at this moment. */
+  /** True while an operation is in progress. */
   readonly active: boolean;
-  /** Since the last completed operation or OPTIONS. */
+  /** Time since the last completed operation or OPTIONS. */
   readonly idleMs: number;
-  /** Covered byte ranges, counted once. */
+  /** Bytes read or written. A byte counts once. */
   readonly transferredBytes: number;
 }
 
@@ -66,61 +73,64 @@ export interface LabDataPlane {
   readonly directOrigin: string;
   readonly proxyOrigin: string;
   addTicket(ticket: Ticket): Promise<void>;
-  /** @throws whatever kept it from asking; the engine asks again */
+  /**
+   * Undefined for an unknown ticket. @throws an Error when imageio cannot be asked; the engine asks
+   * again
+   */
   ticketStatus(ticketId: string): Promise<TicketStatus | undefined>;
-  /** Renews the validity of a ticket; the engine does so as long as it watches the transfer. */
+  /** Renews the validity of a ticket. The engine does so at every poll of the transfer. */
   extendTicket(ticketId: string): void;
-  /** False when operations are still running: the caller tries again. */
+  /** False while operations are in progress: the caller tries again. */
   removeTicket(ticketId: string): Promise<boolean>;
   close(): Promise<void>;
 }
 
-/** A data plane with what tests ask of it. */
+/** A data plane, with what tests need in addition. */
 export interface LabImageioPlane extends LabDataPlane {
   readonly traffic: LabTraffic;
-  /** Tickets that exist; for what a client should have cleaned up. */
+  /** Ids of all tickets. */
   ticketIds(): readonly string[];
-  /** All tickets and connections are gone, the addresses stay. */
+  /** Drops all tickets and connections. The addresses stay. */
   restart(): Promise<void>;
 }
 
-/** A frozen view with the change map that a backup transfer may show. */
+/** A frozen view with its change map. */
 export interface FrozenView extends LabView {
   /** @param bitmaps - names whose union is dirty; undefined for the zero context. */
   extents(bitmaps: readonly string[] | undefined): ViewExtent[];
-  /** Where the view is an image of QEMU. */
+  /** Present when the view is an image of QEMU. */
   image?(bitmaps: readonly string[] | undefined): TargetImage;
-  /** The engine does not serve this view any more: what was written meanwhile is merged into it. */
+  /** The engine serves this view no longer. Writes since then are merged into it. */
   release?(): void;
 }
 
-/** What a backup asks of the frozen moment besides the content. */
+/** What a backup needs at the frozen moment, apart from the content. */
 export interface FreezeMarks {
-  /** Bitmaps whose union the backup will read; none for a full one. */
+  /** Bitmaps whose union the backup will read; empty for a full backup. */
   readonly bases: readonly string[];
-  /** A new bitmap, which records from this moment on. */
+  /** Name of a new bitmap, which records from this moment on. */
   readonly bitmap: string | undefined;
 }
 
-/** The content of a disk, as the engine handles it. */
+/** Content of a disk for the engine. */
 export interface DiskContent extends LabDisk {
   /**
-   * The present content and bitmaps, closed to everything that comes later. The new bitmap begins in the same
-   * step: no guest write is in both or in neither.
+   * The present content and bitmaps; later writes do not change them. The new bitmap begins in the
+   * same step. A guest write is in the view or in the new bitmap, never in both or neither.
    */
   freeze(marks?: FreezeMarks): FrozenView;
-  /** Removes a bitmap; the next older one takes over what it recorded. */
+  /** Removes a bitmap. The next older one takes over its granules. */
   removeBitmap(name: string): void;
   dropBitmaps(): void;
-  /** Whether a host can serve the union of these bitmaps: all of them are there and none is broken. */
+  /** True when all these bitmaps exist and none is broken, so that a host can serve their union. */
   canServe(names: readonly string[]): boolean;
-  /** What the ticket of an upload writes to. */
+  /** Target of an upload's ticket. */
   uploadTarget(): TicketTarget;
-  /** Gives back what uploads have allocated; for a disk that is deleted. */
+  /** Frees the space that uploads have taken. For a disk that is deleted. */
   releaseStorage(): void;
 }
 
-/** What a disk is made of. */
+/** Properties of a new disk. */
 export interface DiskContentSpec {
   readonly id: string;
   readonly name: string;
@@ -129,9 +139,20 @@ export interface DiskContentSpec {
   readonly sparse: boolean;
 }
 
-/** Takes the place of the lab's own disks and imageio: real files and a real daemon. */
+export interface LabServerIdentity {
+  readonly keyPem: string;
+  readonly certPem: string;
+}
+
+export interface LabAuthority {
+  readonly caPem: string;
+  /** A server certificate for 127.0.0.1 and localhost. */
+  issue(): LabServerIdentity;
+}
+
+/** Replaces the lab's own disks and imageio by others, such as real files and a real daemon. */
 export interface LabBackend {
   createContent(spec: DiskContentSpec): DiskContent;
-  /** Its certificates come from the lab's CA, as on a real installation. */
+  /** The certificates come from the lab's CA, as on a real installation. */
   startImageio(authority: LabAuthority): Promise<LabImageioPlane>;
 }

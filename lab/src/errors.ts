@@ -1,11 +1,13 @@
-/** Errors that the lab throws at its user. What it answers over HTTP is in api/http/errors.ts. */
+/**
+ * Errors that the lab throws. Its answers over HTTP are in state/refusals.ts and imageio/errors.ts.
+ */
 
 export type LabErrorCode = 'LAB_NOT_FOUND' | 'LAB_PORT_UNUSABLE';
 
-/** The user of the lab asked for something that it does not have or cannot do. */
+/** The caller asked for something that the lab does not have or cannot do. */
 export class LabError extends Error {
   readonly code: LabErrorCode;
-  /** One line that says what to do; may be empty. */
+  /** Advice in one line; may be empty. */
   readonly hint: string;
 
   constructor(code: LabErrorCode, message: string, hint = '') {
@@ -16,7 +18,7 @@ export class LabError extends Error {
   }
 }
 
-/** Throws when an assumption of the lab itself does not hold. */
+/** Throws when an assumption of the lab's own code is wrong. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`the lab has a bug: ${message}`);
 }

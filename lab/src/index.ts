@@ -1,7 +1,7 @@
-/** The lab: an oVirt engine and an ovirt-imageio in this process, for tests, demos and first steps. */
-export { addSampleVms } from './samples.ts';
+/** A simulated oVirt engine and ovirt-imageio in this process, for tests, demos and first steps. */
+export { addSampleVms } from './facade/samples.ts';
 export { LabError, type LabErrorCode } from './errors.ts';
-export { startLab } from './start.ts';
+export { startLab } from './facade/start.ts';
 export type {
   Lab,
   LabAction,

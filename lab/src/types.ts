@@ -1,9 +1,10 @@
 /**
- * What the lab looks like from outside: an oVirt engine (HTTPS, own CA, SSO, REST) and an ovirt-imageio
- * daemon on another port, in this process, over sparse disks with checkpoints and copy-on-write frozen views.
+ * The lab from outside: an oVirt engine (HTTPS, own CA, SSO, REST) and an ovirt-imageio daemon on
+ * another port, both in this process. Disks are sparse, with checkpoints and copy-on-write frozen
+ * views.
  */
 
-/** How the bytes of a disk are kept: qcow2 (`cow`, may carry bitmaps) or `raw` (never does). */
+/** Format of a disk: qcow2 (`cow`), which may have bitmaps, or `raw`, which has none. */
 export type LabDiskFormat = 'cow' | 'raw';
 
 export interface LabDiskSpec {
@@ -13,11 +14,14 @@ export interface LabDiskSpec {
   readonly sizeBytes: number;
   /** @defaultValue cow */
   readonly format?: LabDiskFormat | undefined;
-  /** The user's wish for change tracking. @defaultValue incremental for cow, none for raw */
+  /** Change tracking, as the user has set it. @defaultValue incremental for cow, none for raw */
   readonly backup?: 'none' | 'incremental' | undefined;
   /** @defaultValue qcow2_v3 for cow */
   readonly qcowVersion?: 'qcow2_v2' | 'qcow2_v3' | undefined;
-  /** A cow active volume over a raw base: looks like cow, but its bitmaps vanish with the last snapshot. */
+  /**
+   * A cow active volume over a raw base. The disk looks like cow, but loses its bitmaps with the
+   * last snapshot.
+   */
   readonly rawBase?: boolean | undefined;
   readonly sparse?: boolean | undefined;
   readonly bootable?: boolean | undefined;
@@ -33,7 +37,10 @@ export interface LabDiskSpec {
   readonly interface?: string | undefined;
   /** Name of the storage domain. @defaultValue the lab's first one */
   readonly storageDomain?: string | undefined;
-  /** Raw storage that cannot tell holes from data (block domain): its zero extents are one data extent. @defaultValue false */
+  /**
+   * Storage that cannot tell holes from data (raw on a block domain): the whole disk is one data
+   * extent. @defaultValue false
+   */
   readonly hidesHoles?: boolean | undefined;
 }
 
@@ -52,10 +59,13 @@ export interface LabVmSpec {
   readonly id?: string | undefined;
   /** @defaultValue up */
   readonly status?: LabVmStatus | undefined;
-  /** Compatibility of the VM: [4, 7] backs up by snapshot (hybrid), [4, 6] live or cold. @defaultValue [4, 7] */
+  /**
+   * Compatibility version of the VM. From [4, 7] on, backups use a snapshot (hybrid). Below, they
+   * are live or cold. @defaultValue [4, 7]
+   */
   readonly compatibility?: readonly [number, number] | undefined;
   readonly origin?: string | undefined;
-  /** The VM previews a snapshot: the engine refuses backups. */
+  /** The VM previews a snapshot, so the engine refuses backups. */
   readonly previewsSnapshot?: boolean | undefined;
   readonly disks: readonly LabDiskSpec[];
   readonly nics?: readonly string[] | undefined;
@@ -65,12 +75,12 @@ export interface LabStorageDomainSpec {
   readonly name: string;
   /** @defaultValue nfs */
   readonly type?: 'nfs' | 'iscsi' | 'fcp' | undefined;
-  /** Room for guest data; uploads beyond it fail with ENOSPC. @defaultValue 1 TiB */
+  /** Free space for uploads; beyond it they fail with ENOSPC. @defaultValue 1 TiB */
   readonly availableBytes?: number | undefined;
 }
 
 export interface LabOptions {
-  /** Factor on all delays of the engine; 1 is a real engine's pace. @defaultValue 0.002 */
+  /** Factor on all delays of the engine; 1 is the pace of a real engine. @defaultValue 0.002 */
   readonly timeScale?: number | undefined;
   /** Port of the engine on 127.0.0.1. @defaultValue any free one */
   readonly port?: number | undefined;
@@ -80,11 +90,11 @@ export interface LabOptions {
   readonly password?: string | undefined;
   /** @defaultValue one NFS domain `data`, one iSCSI domain `block` */
   readonly storageDomains?: readonly LabStorageDomainSpec[] | undefined;
-  /** Seconds a token lives without a call, before scaling. @defaultValue 1800 */
+  /** Time that a token lives without a call, before scaling. @defaultValue 1800 */
   readonly sessionIdleSeconds?: number | undefined;
 }
 
-/** An immutable content of a disk at one moment. */
+/** Content of a disk at one moment. It never changes. */
 export interface LabView {
   readonly sizeBytes: number;
   /** Bytes at `offsetBytes`; zeros where nothing was written. */
@@ -95,21 +105,23 @@ export interface LabView {
   allocatedBytes(): number;
 }
 
-/** A disk as the guest and the test see it. */
+/** A disk for guests and tests. */
 export interface LabDisk extends LabView {
   readonly id: string;
   readonly name: string;
-  /** A guest write: marks the granules in all active bitmaps. */
+  /** A write of the guest. It marks its granules in the newest bitmap. */
   write(offsetBytes: number, bytes: Uint8Array): void;
-  /** A write that no change map sees: from outside of the VM, or by a fault of the host. */
+  /** A write that no bitmap records, such as one from outside of the VM. */
   writeUntracked(offsetBytes: number, bytes: Uint8Array): void;
-  /** A guest discard or write of zeros: dirty, and zero. */
+  /** A discard of the guest, or a write of zeros: the range is zero and dirty. */
   zero(offsetBytes: number, lengthBytes: number): void;
-  /** The administrator extends (or, in the lab only, cuts) the disk. */
+  /** The administrator extends the disk. The lab can also shrink it. */
   resize(sizeBytes: number): void;
   /** A frozen copy of the present content. */
   snapshot(): LabView;
-  /** What a host crash leaves: all bitmaps of the disk are in use; transfers that need them cannot be created. */
+  /**
+   * The effect of a host crash: all bitmaps of the disk are broken. Transfers that need them fail.
+   */
   breakBitmaps(): void;
 }
 
@@ -120,64 +132,72 @@ export interface LabVm {
   readonly disks: readonly LabDisk[];
   disk(nameOrId: string): LabDisk;
   addDisk(spec: LabDiskSpec): LabDisk;
-  /** Detach: bitmaps and membership in checkpoints are lost; the disk stays as a floating one. */
+  /**
+   * Detaches a disk. Its bitmaps and its place in checkpoints are lost. The disk stays, attached to
+   * no VM.
+   */
   detachDisk(nameOrId: string): void;
-  /** Attach a floating disk of the lab. */
+  /** Attaches a disk that is attached to no VM. */
   attachDisk(nameOrId: string): void;
   /** Ids of the VM's checkpoints, oldest first. */
   checkpointIds(): readonly string[];
-  /** A commit to an older snapshot: `invalid` marks all checkpoints, `removed` drops them. */
+  /**
+   * Commits an older snapshot. `invalid` marks all checkpoints as invalid, `removed` removes them.
+   */
   revertSnapshot(leaves: 'invalid' | 'removed'): void;
-  /** Starts a backup as another product would, with all active image disks. @returns the backup id. */
+  /** Starts a backup of all active image disks, as another product would. @returns the backup id */
   startForeignBackup(): string;
   /** The foreign product ends its backup. */
   endForeignBackup(backupId: string): void;
   /**
-   * Content of a disk at the frozen view of a backup, by backup or checkpoint id. Kept after the backup has ended.
+   * Content of a disk at the frozen moment of a backup. Available after the end of the backup too.
    */
   frozenView(backupOrCheckpointId: string, diskNameOrId: string): LabView;
 }
 
-/** Which requests a fault meets. All given conditions must hold. */
+/** Conditions on a request. All that are given must hold. */
 export interface LabMatch {
   readonly server?: 'engine' | 'imageio' | undefined;
   readonly method?: string | undefined;
-  /** Against the path with query, without origin. */
+  /** Matched with the path and query, without origin. */
   readonly path?: RegExp | undefined;
-  /** Engine: phase of the backup or transfer the path names. */
+  /** Engine: phase of the backup or transfer in the path. */
   readonly phase?: string | undefined;
-  /** Disk that the ticket or transfer belongs to. */
+  /** Disk of the ticket or transfer. */
   readonly diskId?: string | undefined;
-  /** The n-th matching request, from 1; all without it. */
+  /** Fires from the n-th matching request on; counts from 1. Without it: from the first one. */
   readonly nth?: number | undefined;
-  /** How often the fault fires. @defaultValue 1 with `nth`, else always */
+  /** How many times the fault fires. @defaultValue 1 with `nth`, otherwise no limit */
   readonly times?: number | undefined;
-  /** Chance to fire, 0 to 1; drawn from the seeded generator of `lab.faults`. @defaultValue 1 */
+  /** Chance to fire, 0 to 1, from the seeded generator of `lab.faults`. @defaultValue 1 */
   readonly probability?: number | undefined;
 }
 
-/** What happens to a request that a fault meets. Actions combine where that makes sense. */
+/** Effect of a fault on a request. Actions can be combined. */
 export interface LabAction {
-  /** Answer this instead of doing the work. */
+  /** Answers with this status; the work is not done. */
   readonly status?: number | undefined;
-  /** Body of that answer: text as it is, an object as JSON. */
+  /** Body of that answer. Text is sent unchanged, an object as JSON. */
   readonly body?: string | object | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** Wait before the work; in real milliseconds. */
+  /** Wait before the work, in real milliseconds. */
   readonly delayMs?: number | undefined;
-  /** Cut the connection after this many bytes of the body of the true answer; 0 right before its head (the work is done). */
+  /**
+   * Cuts the connection after this many bytes of the true answer's body. 0: before its head. The
+   * work is done.
+   */
   readonly cutAfterBytes?: number | undefined;
-  /** Cut the connection before any work is done. */
+  /** Cuts the connection. The work is not done. */
   readonly reset?: boolean | undefined;
-  /** Never answer; the work is not done. */
+  /** Never answers. The work is not done. */
   readonly hang?: boolean | undefined;
-  /** Imageio: forget the ticket first, as a restart of the daemon does. */
+  /** Imageio: forgets the ticket first, as a restart of the daemon does. */
   readonly dropTicket?: boolean | undefined;
-  /** Engine: move the backup or transfer that the path names to this phase first. */
+  /** Engine: first moves the backup or transfer in the path to this phase. */
   readonly flipPhase?: string | undefined;
-  /** Imageio, extents: alter the true list. */
+  /** Imageio: alters the true list of extents. */
   readonly corruptExtents?: ((extents: object[]) => object[]) | undefined;
-  /** Called before the work; for guest writes at a chosen moment. */
+  /** Called before the work, for example to write to a disk at that moment. */
   readonly run?: ((lab: Lab) => void | Promise<void>) | undefined;
 }
 
@@ -190,17 +210,20 @@ export interface LabFaults {
   add(match: LabMatch, action: LabAction): LabFault;
   remove(fault: LabFault): void;
   clear(): void;
-  /** Seeds the generator behind `probability`. */
+  /** Seeds the generator of `probability`. */
   seed(seed: number): void;
-  /** How often a fault fired. */
+  /** How many times a fault fired. */
   fired(fault: LabFault): number;
   /** Sum over all faults ever added. */
   readonly firedCount: number;
 }
 
-/** Switches for behaviour of the engine that is no single request. */
+/** Switches for behaviour that is not tied to one request. All are off at first. */
 export interface LabBehaviour {
-  /** Hybrid: the merge of the snapshot fails; `succeeded`, event 10813, snapshot stays. */
+  /**
+   * Hybrid: the merge of the snapshot fails. The backup is `succeeded`, with event 10813, and the
+   * snapshot stays.
+   */
   mergeFails: boolean;
   /** Backups go to `failed` before they are ready. */
   backupFails: boolean;
@@ -208,31 +231,36 @@ export interface LabBehaviour {
   backupHangs: boolean;
   /** Transfers never leave `initializing`. */
   transferHangs: boolean;
-  /** POST of a backup with `from_checkpoint_id` fails as a failed redefine: 400 `[]`, all checkpoints gone, event 10791. */
+  /**
+   * POST of a backup with `from_checkpoint_id` fails like a failed redefine: 400 `[]`, all
+   * checkpoints removed, event 10791.
+   */
   redefineFails: boolean;
-  /** `disks?follow` and the like answer 500. */
+  /** A list of attachments with `follow` is answered with 500. */
   followFails: boolean;
-  /** Finished entities vanish at once, as on engines up to 4.4.6. */
+  /** Finished backups and transfers disappear at once, as on engines up to 4.4.6. */
   forgetsFinished: boolean;
-  /** Bodies of created disks never leave `locked`. */
+  /** Created disks never leave `locked`. */
   diskCreateHangs: boolean;
-  /** Verification of every upload fails. */
+  /** The verification of every upload fails. */
   uploadVerifyFails: boolean;
-  /** Removing a checkpoint fails: 400 `[]`, state `invalid`. */
+  /** Removing a checkpoint fails: 400 `[]`. Its state is `invalid`. */
   checkpointRemoveFails: boolean;
-  /** Old imageio: OPTIONS is 405 and extents are unknown. */
+  /** An old imageio: OPTIONS is 405, extents and checksums are 404. */
   oldImageio: boolean;
-  /** The user may not act on transfers (finalize, cancel: 403). */
+  /** The user may not end transfers: finalize, cancel and resume are 403. */
   forbidsTransferActions: boolean;
-  /** The user lacks the right to back up disks (403). */
+  /** The user may not back up disks: 403. */
   forbidsBackup: boolean;
-  /** transfer_url names a port that refuses connections, so that only proxy_url works. */
+  /** `transfer_url` names a port that refuses connections. Only `proxy_url` works. */
   directUrlUnreachable: boolean;
-  /** The guest cannot be frozen: an event says so; with require_consistency a live backup fails. */
+  /**
+   * The guest cannot be frozen: an event says so. With `require_consistency` a live backup fails.
+   */
   freezeFails: boolean;
 }
 
-/** One request as the lab saw it. No bodies, no credentials; the ticket id of the path is there. */
+/** One request. It has no body and no credentials, but the path contains the ticket id. */
 export interface LabRequest {
   readonly server: 'engine' | 'imageio';
   readonly method: string;
@@ -242,15 +270,15 @@ export interface LabRequest {
   readonly atMs: number;
 }
 
-/** Bytes that imageio served, for assertions on traffic. */
+/** Bytes that imageio served. */
 export interface LabTraffic {
-  /** By disk id: body bytes of successful GETs of the image, as requested. */
+  /** By disk id: body bytes of successful GETs of the image. */
   readonly readBytes: ReadonlyMap<string, number>;
   readonly writtenBytes: ReadonlyMap<string, number>;
   readonly zeroedBytes: ReadonlyMap<string, number>;
   /** Highest number of open connections to one ticket. */
   readonly maxConnections: number;
-  /** Connections that are open to tickets now. */
+  /** Connections to tickets that are open now. */
   readonly openConnections: number;
   reset(): void;
 }
@@ -279,15 +307,16 @@ export interface Lab extends AsyncDisposable {
     readonly origin: string;
   }[];
   /**
-   * What a client has to have cleaned up: unfinished backups (foreign ones excepted) and transfers, tickets,
-   * locked disks, automatic snapshots, one line each. Empty when the engine is as it should be.
+   * Things that a client must clean up, one line each: unfinished backups and transfers, tickets,
+   * locked disks, automatic snapshots. Those of foreign backups do not count. Empty when nothing is
+   * left.
    */
   leftovers(): readonly string[];
-  /** Restarts imageio: all tickets and connections are gone. */
+  /** Restarts imageio. All tickets and connections are lost. */
   restartImageio(): Promise<void>;
   /** Ends all REST sessions, as an idle timeout does. */
   expireTokens(): void;
-  /** Secrets that must never show up anywhere: password, tokens, ticket ids. */
+  /** Password, tokens and ticket ids. They must not appear in any output. */
   secrets(): readonly string[];
   close(): Promise<void>;
 }

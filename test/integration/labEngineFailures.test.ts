@@ -138,22 +138,6 @@ describe('a second backup', () => {
     await fixture.client.waitFor(path, 'phase', 'succeeded');
     await wholeBackup(fixture.client, vm);
   });
-
-  it('pins a VM with a legacy backup, but not with a hybrid one', async () => {
-    const cold = fixture.addVm(COLD);
-    const legacy = await readyBackup(fixture.client, cold);
-    const refused = await fixture.client.call('POST', `/vms/${cold.id}/start`, {});
-    expect([refused.status, refused.json['fault'].detail]).toEqual([
-      409,
-      expect.stringContaining('during a backup operation'),
-    ]);
-    await endBackup(fixture.client, legacy);
-
-    const free = fixture.addVm({ status: 'down' });
-    const hybrid = await readyBackup(fixture.client, free);
-    expect((await fixture.client.call('POST', `/vms/${free.id}/start`, {})).status).toBe(200);
-    await endBackup(fixture.client, hybrid);
-  });
 });
 
 describe('an old engine', () => {

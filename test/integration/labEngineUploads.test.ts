@@ -94,7 +94,7 @@ describe('an upload', () => {
 
   it('pauses and resumes with a new ticket', async () => {
     const upload = await openUpload();
-    await fixture.client.post(`${upload['path']}/pause`);
+    fixture.lab.faults.add({ phase: 'transferring', nth: 1 }, { flipPhase: 'paused_user' });
     const paused = await fixture.client.get(upload['path']);
     expect(paused['phase']).toBe('paused_user');
     expect('transfer_url' in paused).toBe(false);

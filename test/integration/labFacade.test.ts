@@ -32,14 +32,16 @@ describe('sample VMs', () => {
 
   it('cover the kinds of disks and VMs', async () => {
     addSampleVms(fixture.lab);
-    const { vm } = await fixture.client.get('/vms?follow=disk_attachments.disk');
-    const facts = vm.map((entry: Json) => [
-      entry['name'],
-      entry['status'],
-      ...entry['disk_attachments'].disk_attachment.map(({ disk }: Json) =>
-        [disk.storage_type, disk.format, disk.shareable].join(' '),
-      ),
-    ]);
+    const facts = await Promise.all(
+      fixture.lab.vms.map(async ({ id, name, status }) => {
+        const path = `/vms/${id}/diskattachments?follow=disk`;
+        const attachments = (await fixture.client.get(path))['disk_attachment'] as Json[];
+        const disks = attachments.map(({ disk }) =>
+          [disk.storage_type, disk.format, disk.shareable].join(' '),
+        );
+        return [name, status, ...disks];
+      }),
+    );
 
     expect(facts).toEqual([
       ['web01', 'up', 'image cow false', 'image cow false', 'image raw false'],

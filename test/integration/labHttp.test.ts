@@ -2,7 +2,8 @@
 import { connect as connectTls } from 'node:tls';
 import { Agent, request } from 'undici';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createLabAuthority, type LabAuthority } from '../../lab/src/http/certificates.ts';
+import type { LabAuthority } from '../../lab/src/dataPlane.ts';
+import { createLabAuthority } from '../../lab/src/http/certificates.ts';
 import { LabFaultList } from '../../lab/src/http/faults.ts';
 import { type LabHandler, LabServer } from '../../lab/src/http/server.ts';
 import type { Lab, LabRequest } from '../../lab/src/types.ts';

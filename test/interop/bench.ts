@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { SessionMessage } from '../../src/core/messages.ts';
 import { GIB, KIB, MIB } from '../../src/core/units.ts';
-import { startLabOver } from '../../lab/src/start.ts';
+import { startLabOver } from '../../lab/src/facade/start.ts';
 import type { Lab, LabDiskSpec, LabView, LabVm, LabVmSpec } from '../../lab/src/types.ts';
 import { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
 import { backupVms, type BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';

@@ -1,10 +1,19 @@
 /** The arrows of ARCHITECTURE.md, read off the import lines of every folder. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import {
+  type Arrows,
+  circlesOf,
+  filesBelow,
+  foldersOf,
+  importedFiles,
+  MAX_FILES_PER_FOLDER,
+  readImports,
+  wrongArrows,
+} from '../helpers/importGraph.ts';
 
 const SRC = path.resolve(import.meta.dirname, '../../src');
-const MAX_FILES_PER_FOLDER = 15;
 
 const DATA_PATH = ['core', 'compute', 'compute/kernels', 'flow'];
 const CONTAINER = ['container', 'container/format', 'container/read', 'container/write'];
@@ -23,7 +32,7 @@ const BELOW_SESSIONS = [
 ];
 
 /** Folder → the other folders that it may import from. */
-const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+const ALLOWED: Arrows = {
   core: [],
   'compute/kernels': ['core'],
   compute: ['core', 'compute/kernels'],
@@ -61,77 +70,21 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   cli: ['core', 'cli/commands', 'cli/output', 'ovirt', 'sessions/*'],
 };
 
-function filesBelow(folder: string): string[] {
-  return readdirSync(path.join(SRC, folder), { withFileTypes: true }).flatMap((entry) => {
-    const name = path.posix.join(folder, entry.name);
-    return entry.isDirectory() ? filesBelow(name) : [name];
-  });
-}
+const FILES: readonly string[] = filesBelow(SRC).filter((file) => file.includes('/'));
+const FOLDERS = foldersOf(FILES);
+const IMPORTS = readImports(SRC, FILES);
 
-const FILES: readonly string[] = filesBelow('').filter((file) => file.includes('/'));
-const FOLDERS = [...new Set(FILES.map((file) => path.posix.dirname(file)))].toSorted();
-
-function sourceOf(file: string): string {
-  return readFileSync(path.join(SRC, file), 'utf8');
-}
-
-/** Files that the relative imports of a source name, from `src` on. */
-function importedFiles(file: string, source: string): string[] {
-  return [...source.matchAll(/(?:from |import\()'(\.{1,2}\/[^']+)'/g)].map((match) =>
-    path.posix.join(path.posix.dirname(file), match[1] ?? ''),
-  );
-}
-
-function isAllowed(folder: string, target: string): boolean {
-  if (target === folder) return true;
-  const allowed = ALLOWED[folder] ?? [];
-  return allowed.some(
-    (one) => one === target || (one.endsWith('/*') && target.startsWith(one.slice(0, -1))),
-  );
-}
-
-function wrongArrows(file: string, source: string): string[] {
-  const folder = path.posix.dirname(file);
-  return importedFiles(file, source)
-    .map((target) => path.posix.dirname(target))
-    .filter((target) => !isAllowed(folder, target))
-    .map((target) => `${file} → ${target}`);
-}
-
-/**
- * A circle of imports that can be reached from `file`, or undefined. `done` holds files without
- * one.
- */
-function findCircle(
-  file: string,
-  imports: ReadonlyMap<string, readonly string[]>,
-  done: Set<string>,
-  trail: readonly string[] = [],
-): readonly string[] | undefined {
-  if (trail.includes(file)) return [...trail.slice(trail.indexOf(file)), file];
-  if (done.has(file)) return undefined;
-  for (const next of imports.get(file) ?? []) {
-    const circle = findCircle(next, imports, done, [...trail, file]);
-    if (circle) return circle;
-  }
-  done.add(file);
-  return undefined;
-}
-
-function circlesOf(imports: ReadonlyMap<string, readonly string[]>): string[] {
-  const done = new Set<string>();
-  for (const file of imports.keys()) {
-    const circle = findCircle(file, imports, done);
-    if (circle) return [circle.join(' → ')];
-  }
-  return [];
+function filesIn(folder: string): string[] {
+  return FILES.filter((file) => path.posix.dirname(file) === folder);
 }
 
 describe('imports', () => {
   it.each(FOLDERS)('of %s follow the arrows', (folder) => {
-    const files = FILES.filter((file) => path.posix.dirname(file) === folder);
+    const wrong = filesIn(folder).flatMap((file) =>
+      wrongArrows(ALLOWED, file, IMPORTS.get(file) ?? []),
+    );
 
-    expect(files.flatMap((file) => wrongArrows(file, sourceOf(file)))).toEqual([]);
+    expect(wrong).toEqual([]);
   });
 
   it('cover every folder of src', () => {
@@ -139,20 +92,16 @@ describe('imports', () => {
   });
 
   it('name files that exist', () => {
-    const missing = FILES.flatMap((file) =>
-      importedFiles(file, sourceOf(file)).filter(
-        (target) => !statSync(path.join(SRC, target), { throwIfNoEntry: false }),
-      ),
-    );
+    const missing = [...IMPORTS.values()]
+      .flat()
+      .filter((target) => !statSync(path.join(SRC, target), { throwIfNoEntry: false }));
 
     expect(missing).toEqual([]);
   });
 
   it('form no circle', () => {
-    const imports = new Map(FILES.map((file) => [file, importedFiles(file, sourceOf(file))]));
-
-    expect(imports.size).toBeGreaterThan(100);
-    expect(circlesOf(imports)).toEqual([]);
+    expect(IMPORTS.size).toBeGreaterThan(100);
+    expect(circlesOf(IMPORTS)).toEqual([]);
   });
 
   it('that form a circle are seen by this test', () => {
@@ -169,13 +118,15 @@ describe('imports', () => {
     "import { connect } from '../flow/connect.ts';",
     "const { connect } = await import('../flow/connect.ts');",
   ])('in the wrong direction are seen by this test: %s', (source) => {
-    expect(wrongArrows('core/x.ts', source)).toEqual(['core/x.ts → flow']);
+    const imported = importedFiles('core/x.ts', source);
+
+    expect(wrongArrows(ALLOWED, 'core/x.ts', imported)).toEqual(['core/x.ts → flow']);
   });
 
   it('between two folders of a room are seen by this test', () => {
-    const source = "import { x } from '../write/x.ts';";
+    const imported = importedFiles('container/read/y.ts', "import { x } from '../write/x.ts';");
 
-    expect(wrongArrows('container/read/y.ts', source)).toEqual([
+    expect(wrongArrows(ALLOWED, 'container/read/y.ts', imported)).toEqual([
       'container/read/y.ts → container/write',
     ]);
   });
@@ -183,8 +134,6 @@ describe('imports', () => {
 
 describe('folders of src', () => {
   it.each(FOLDERS)('%s has few files', (folder) => {
-    const files = FILES.filter((file) => path.posix.dirname(file) === folder);
-
-    expect(files.length).toBeLessThanOrEqual(MAX_FILES_PER_FOLDER);
+    expect(filesIn(folder).length).toBeLessThanOrEqual(MAX_FILES_PER_FOLDER);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * A disk at one moment, for a backup transfer and for the assertions of tests. It shares all buffers with
- * the disk it was taken from and is never changed; dirty is what its bitmaps held at that moment.
+ * A disk at one moment, for a backup transfer and for tests. It shares its buffers with the disk
+ * and never changes. Dirty granules are those of the bitmaps at that moment.
  */
 import { invariant } from '../errors.ts';
 import type { FrozenView, TicketTarget, ViewExtent } from '../dataPlane.ts';
@@ -16,7 +16,7 @@ import { RangeSet } from './rangeSet.ts';
 export interface FrozenContent {
   readonly sizeBytes: number;
   readonly granules: Granules;
-  /** Granules that are zero because somebody wrote or discarded them: zero, but no hole. */
+  /** Granules that were discarded or written with zeros: zero, but no hole. */
   readonly discarded: RangeSet;
   readonly bitmaps: ReadonlyMap<string, RangeSet>;
   /** The storage cannot tell holes from data. */
@@ -29,7 +29,7 @@ function isSame(extent: ViewExtent, flags: ExtentFlags): boolean {
   return extent.zero === flags.zero && extent.hole === flags.hole && extent.dirty === flags.dirty;
 }
 
-/** Cuts a disk where one of `layers` begins or ends, and merges neighbours whose flags are equal. */
+/** Cuts a disk where a range of `layers` begins or ends. Neighbours with equal flags are merged. */
 function layExtents(
   sizeBytes: number,
   layers: readonly RangeSet[],
@@ -85,7 +85,7 @@ export class FrozenDisk implements FrozenView {
     });
   }
 
-  /** As imageio does, without telling holes apart: only `dirty` and `zero` split extents. */
+  /** As in imageio, holes are not reported: only `dirty` and `zero` split extents. */
   #dirtyExtents(data: RangeSet, dirty: RangeSet): ViewExtent[] {
     return layExtents(this.sizeBytes, [data, dirty], (granule) => ({
       zero: !data.has(granule),
@@ -114,7 +114,10 @@ export class FrozenDisk implements FrozenView {
   }
 }
 
-/** What the ticket of a download shows: a view and, for an incremental one, the union of some bitmaps. */
+/**
+ * Target of a download's ticket: a view and, for an incremental one, the bitmaps whose union is
+ * dirty.
+ */
 export function downloadTarget(
   diskId: string,
   view: FrozenView,

@@ -1,11 +1,11 @@
 /**
- * The bytes of a sparse disk: a map of 64 KiB granules, where an absent one is zero. Stored buffers are
- * never changed, only replaced, so that frozen views share them.
+ * The bytes of a sparse disk: a map of 64 KiB granules. A missing granule is zero. A stored buffer
+ * is never changed, only replaced, so that frozen views can share it.
  */
 import { createHash } from 'node:crypto';
 import { KIB, MIB } from '../units.ts';
 
-/** What bitmaps and extents of the lab count in; the usual granularity of dirty bitmaps. */
+/** Unit of bitmaps and extents in the lab, and the usual granularity of dirty bitmaps. */
 export const GRANULE_BYTES: number = 64 * KIB;
 
 const ZERO_GRANULE: Buffer = Buffer.alloc(GRANULE_BYTES);
@@ -13,10 +13,10 @@ const ZERO_PIECE: Buffer = Buffer.alloc(MIB);
 
 export type Granules = ReadonlyMap<number, Buffer>;
 
-/** Granules as they are to be; undefined for those that become zero. */
+/** New granules by index; undefined for a granule that becomes zero. */
 export type GranulePlan = ReadonlyMap<number, Buffer | undefined>;
 
-/** Granules that a range of bytes touches; `end` is behind the last. */
+/** Granules that a range of bytes touches. `end` is the first one after the range. */
 export function granulesOf(
   offsetBytes: number,
   lengthBytes: number,
@@ -68,7 +68,7 @@ export function digestGranules(granules: Granules, sizeBytes: number): string {
   return hash.digest('hex');
 }
 
-/** A granule of the map that can be written to. */
+/** Granules that can be written. */
 export class GranuleMap {
   #granules = new Map<number, Buffer>();
   #isShared = false;
@@ -77,13 +77,15 @@ export class GranuleMap {
     return this.#granules;
   }
 
-  /** The present content, which later changes leave alone. Costs nothing until there is one. */
+  /**
+   * The present content; later changes do not touch it. The map is copied at the next change only.
+   */
   share(): Granules {
     this.#isShared = true;
     return this.#granules;
   }
 
-  /** What a write would store. */
+  /** The granules that a write would store. */
   plan(offsetBytes: number, bytes: Uint8Array): GranulePlan {
     const plan = new Map<number, Buffer | undefined>();
     const { start, end } = granulesOf(offsetBytes, bytes.length);
@@ -97,7 +99,7 @@ export class GranuleMap {
     return plan;
   }
 
-  /** How many granules more there would be after `plan`; negative for fewer. */
+  /** Change of the number of stored granules by `plan`; negative for fewer. */
   growthBy(plan: GranulePlan): number {
     let growth = 0;
     for (const [index, granule] of plan) {
@@ -114,10 +116,10 @@ export class GranuleMap {
     }
   }
 
-  /** Makes whole granules zero. */
+  /** Makes whole granules zero: `start` to before `end`. */
   drop(start: number, end: number): void {
     const granules = this.#own();
-    // Whatever is shorter: the range, or the list of what is there.
+    // Walks the shorter one: the range, or the list of stored granules.
     if (end - start < granules.size) {
       for (let index = start; index < end; index++) granules.delete(index);
       return;

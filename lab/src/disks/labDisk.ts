@@ -1,6 +1,7 @@
 /**
- * A disk of the lab: sparse bytes, a chain of dirty bitmaps, frozen views. As in QEMU only the newest
- * bitmap records, so that what is dirty since checkpoint C is the union of the bitmaps from C on.
+ * A disk of the lab: sparse bytes, a chain of dirty bitmaps, frozen views. As in QEMU, only the
+ * newest bitmap records. The changes since checkpoint C are therefore the union of the bitmaps from
+ * C on.
  */
 import { invariant } from '../errors.ts';
 import type { DiskContent, FreezeMarks, TicketTarget } from '../dataPlane.ts';
@@ -16,7 +17,7 @@ import {
 import { RangeSet } from './rangeSet.ts';
 import type { LabDiskFormat } from '../types.ts';
 
-/** Room of a storage domain, shared by its disks. */
+/** Free space of a storage domain, shared by its disks. */
 export class LabStorage {
   availableBytes: number;
 
@@ -24,7 +25,7 @@ export class LabStorage {
     this.availableBytes = availableBytes;
   }
 
-  /** @throws an Error with code ENOSPC; negative values give back. */
+  /** Takes space; a negative value frees it. @throws an Error with code ENOSPC */
   use(deltaBytes: number): void {
     if (deltaBytes > this.availableBytes) {
       throw Object.assign(new Error('no space left on the storage domain'), { code: 'ENOSPC' });
@@ -39,13 +40,13 @@ export interface LabDiskOptions {
   readonly sizeBytes: number;
   readonly format: LabDiskFormat;
   readonly hidesHoles?: boolean | undefined;
-  /** Pays for what uploads allocate; guests write for free. */
+  /** Charged for what uploads allocate. Writes of guests cost nothing. */
   readonly storage: LabStorage;
 }
 
 interface Bitmap {
   readonly dirty: RangeSet;
-  /** In use after a host crash: it can neither be read nor repaired. */
+  /** Marked in use after a host crash: it can neither be read nor repaired. */
   isBroken: boolean;
 }
 
@@ -101,7 +102,7 @@ export class LabDiskState implements DiskContent {
     const endBytes = offsetBytes + lengthBytes;
     const whole = {
       start: Math.ceil(offsetBytes / GRANULE_BYTES),
-      // The short granule at the end of the disk is whole, too.
+      // The short granule at the end of the disk counts as whole.
       end:
         endBytes === this.#sizeBytes
           ? Math.ceil(endBytes / GRANULE_BYTES)
@@ -120,7 +121,7 @@ export class LabDiskState implements DiskContent {
   resize(sizeBytes: number): void {
     const { end } = granulesOf(0, sizeBytes);
     const cutBytes = Math.min(end * GRANULE_BYTES, this.#sizeBytes) - sizeBytes;
-    // What lies behind a cut must not come back when the disk grows again.
+    // Bytes after the cut must not come back when the disk grows again.
     if (cutBytes > 0) this.#content.apply(this.#content.plan(sizeBytes, Buffer.alloc(cutBytes)));
     this.#content.drop(end, Number.POSITIVE_INFINITY);
     this.#discarded.remove(end, Number.POSITIVE_INFINITY);
@@ -132,7 +133,7 @@ export class LabDiskState implements DiskContent {
     return this.freeze();
   }
 
-  /** The present content and bitmaps, closed to everything that comes later. */
+  /** The present content and bitmaps; later writes do not change them. */
   freeze(marks?: FreezeMarks): FrozenDisk {
     const view = new FrozenDisk({
       sizeBytes: this.#sizeBytes,
@@ -145,7 +146,7 @@ export class LabDiskState implements DiskContent {
     return view;
   }
 
-  /** Begins a new bitmap, which records from now on in place of the one before. */
+  /** Begins a new bitmap. From now on it records, and the one before no longer does. */
   addBitmap(name: string): void {
     invariant(this.format === 'cow', 'a raw disk cannot have bitmaps');
     invariant(!this.#bitmaps.has(name), `bitmap ${name} is there already`);
@@ -153,8 +154,9 @@ export class LabDiskState implements DiskContent {
   }
 
   /**
-   * Removes a bitmap with its checkpoint. The next older bitmap of this disk takes over what it recorded,
-   * since it stands for all changes up to the next newer one; without an older one that is forgotten.
+   * Removes a bitmap with its checkpoint. The next older bitmap of this disk takes over its
+   * granules. It then stands for all changes up to the next newer one. Without an older bitmap the
+   * granules are lost.
    */
   removeBitmap(name: string): void {
     const removed = this.#bitmaps.get(name);
@@ -162,7 +164,7 @@ export class LabDiskState implements DiskContent {
     const names = [...this.#bitmaps.keys()];
     const parent = this.#bitmaps.get(names[names.indexOf(name) - 1] ?? '');
     this.#bitmaps.delete(name);
-    // Whatever broke the removed one has broken the older one, too.
+    // The older bitmap is then broken as well.
     parent?.dirty.addAll(removed.dirty);
   }
 
@@ -174,12 +176,12 @@ export class LabDiskState implements DiskContent {
     for (const bitmap of this.#bitmaps.values()) bitmap.isBroken = true;
   }
 
-  /** Whether a host can serve the union of these bitmaps: all of them are there and none is broken. */
+  /** True when all these bitmaps exist and none is broken. */
   canServe(names: readonly string[]): boolean {
     return names.every((name) => this.#bitmaps.get(name)?.isBroken === false);
   }
 
-  /** What the ticket of an upload writes to. Allocation is charged to the storage domain. */
+  /** Target of an upload's ticket. Allocated space is charged to the storage domain. */
   uploadTarget(): TicketTarget {
     return {
       diskId: this.id,
@@ -197,27 +199,29 @@ export class LabDiskState implements DiskContent {
     };
   }
 
-  /** Gives back what uploads have allocated; for a disk that is deleted. */
+  /** Frees the space that uploads have taken. For a disk that is deleted. */
   releaseStorage(): void {
     this.#storage.use(-this.#uploadedBytes);
     this.#uploadedBytes = 0;
   }
 
-  /** Space that a guest has taken was never paid for and is not given back. */
+  /**
+   * Charges or frees granules. At most the space of uploads is freed: guests never paid for theirs.
+   */
   #charge(growth: number): void {
     const deltaBytes = Math.max(growth * GRANULE_BYTES, -this.#uploadedBytes);
     this.#storage.use(deltaBytes);
     this.#uploadedBytes += deltaBytes;
   }
 
-  /** @param pay - called with the growth in granules before anything changes; may throw. */
+  /** @param pay - called with the growth in granules before anything changes; may throw */
   #write(offsetBytes: number, bytes: Uint8Array, pay: (growth: number) => void): void {
     this.#put(offsetBytes, bytes, pay);
     const { start, end } = granulesOf(offsetBytes, bytes.length);
     if (bytes.length > 0) this.#mark(start, end);
   }
 
-  /** Changes the content and no bitmap. */
+  /** Changes the content, but no bitmap. */
   #put(offsetBytes: number, bytes: Uint8Array, pay: (growth: number) => void): void {
     this.#assertInside(offsetBytes, bytes.length);
     if (bytes.length === 0) return;

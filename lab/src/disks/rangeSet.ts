@@ -1,15 +1,15 @@
 /**
- * A set of whole numbers as disjoint ascending ranges, so that a discard of 64 TiB is one entry. Ranges
- * that touch are one.
+ * A set of whole numbers as disjoint ascending ranges, so that a discard of 64 TiB is one entry.
+ * Ranges that touch are merged.
  */
 
-/** `end` is the first number behind the range. */
+/** `end` is the first number after the range. */
 export interface NumberRange {
   readonly start: number;
   readonly end: number;
 }
 
-/** Index of the first element that is at least `value`; the length when there is none. */
+/** Index of the first element that is at least `value`, or the length when there is none. */
 function lowerBound(ascending: readonly number[], value: number): number {
   let low = 0;
   let high = ascending.length;
@@ -31,7 +31,7 @@ export class RangeSet {
     return union;
   }
 
-  /** How many numbers are in the set. */
+  /** Numbers in the set. */
   get count(): number {
     return this.#starts.reduce((sum, start, at) => sum + (this.#ends[at] as number) - start, 0);
   }
@@ -43,7 +43,7 @@ export class RangeSet {
   }
 
   has(value: number): boolean {
-    // The first range that ends behind the value is the only one that can hold it.
+    // Only the first range that ends after the value can hold it.
     const start = this.#starts[lowerBound(this.#ends, value + 1)];
     return start !== undefined && start <= value;
   }
@@ -51,12 +51,12 @@ export class RangeSet {
   add(start: number, end: number): void {
     if (start >= end) return;
     const first = lowerBound(this.#ends, start);
-    const behind = lowerBound(this.#starts, end + 1);
+    const after = lowerBound(this.#starts, end + 1);
     const merged = {
-      start: first < behind ? Math.min(start, this.#starts[first] as number) : start,
-      end: first < behind ? Math.max(end, this.#ends[behind - 1] as number) : end,
+      start: first < after ? Math.min(start, this.#starts[first] as number) : start,
+      end: first < after ? Math.max(end, this.#ends[after - 1] as number) : end,
     };
-    this.#replace(first, behind, [merged]);
+    this.#replace(first, after, [merged]);
   }
 
   addAll(other: Iterable<NumberRange>): void {
@@ -66,15 +66,15 @@ export class RangeSet {
   remove(start: number, end: number): void {
     if (start >= end) return;
     const first = lowerBound(this.#ends, start + 1);
-    const behind = lowerBound(this.#starts, end);
-    if (first >= behind) return;
+    const after = lowerBound(this.#starts, end);
+    if (first >= after) return;
     const rests = [
       { start: this.#starts[first] as number, end: start },
-      { start: end, end: this.#ends[behind - 1] as number },
+      { start: end, end: this.#ends[after - 1] as number },
     ];
     this.#replace(
       first,
-      behind,
+      after,
       rests.filter((rest) => rest.start < rest.end),
     );
   }
@@ -86,8 +86,8 @@ export class RangeSet {
     return copy;
   }
 
-  #replace(first: number, behind: number, ranges: readonly NumberRange[]): void {
-    this.#starts.splice(first, behind - first, ...ranges.map(({ start }) => start));
-    this.#ends.splice(first, behind - first, ...ranges.map(({ end }) => end));
+  #replace(first: number, after: number, ranges: readonly NumberRange[]): void {
+    this.#starts.splice(first, after - first, ...ranges.map(({ start }) => start));
+    this.#ends.splice(first, after - first, ...ranges.map(({ end }) => end));
   }
 }

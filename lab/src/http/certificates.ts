@@ -1,9 +1,10 @@
 /**
- * The lab's own certificate authority. Everything stays in memory; keys are made once per process, and
- * each authority has a name of its own, so that the CA of one lab is no trust anchor for another.
+ * The lab's own certificate authority. Everything stays in memory. Keys are made once per process.
+ * Every authority has another name, so that trust in one is no trust in another.
  */
 import { constants, generateKeyPairSync, privateEncrypt, randomBytes } from 'node:crypto';
 import forge from 'node-forge';
+import type { LabAuthority } from '../dataPlane.ts';
 
 const KEY_BITS = 2048;
 const DAY_MS = 86_400_000;
@@ -12,18 +13,7 @@ const VALID_DAYS = 365;
 const SAN_DNS = 2;
 const SAN_IP = 7;
 
-export interface LabServerIdentity {
-  readonly keyPem: string;
-  readonly certPem: string;
-}
-
-export interface LabAuthority {
-  readonly caPem: string;
-  /** A server certificate for 127.0.0.1 and localhost. */
-  issue(): LabServerIdentity;
-}
-
-/** As much of a private key as signing a certificate takes. */
+/** The part of a private key that forge needs to sign a certificate. */
 interface SigningKey {
   sign(digest: forge.md.MessageDigest): forge.Bytes;
 }
@@ -42,7 +32,7 @@ interface KeyRing {
 /** Start of a DigestInfo with a SHA-256 (RFC 8017, 9.2). */
 const SHA256_DIGEST_INFO = Buffer.from('3031300d060960864801650304020105000420', 'hex');
 
-/** Signs in native code: forge's arithmetic took a fifth of the time of tests with a lab each. */
+/** Signs in native code: forge's arithmetic took a fifth of the time of tests that start a lab. */
 function signingKey(privatePem: string): SigningKey {
   return {
     sign: (digest) => {
@@ -74,7 +64,9 @@ function keyRing(): KeyRing {
   return sharedKeys;
 }
 
-/** Unique; the first byte makes it positive and free of leading zeros, which DER forbids. */
+/**
+ * A unique number. Its first byte keeps it positive and without leading zeros, which DER forbids.
+ */
 function makeSerial(): string {
   return `01${randomBytes(15).toString('hex')}`;
 }
@@ -134,7 +126,7 @@ function makeServerCertificate(
   return certificate;
 }
 
-/** Makes a CA. One internal CA signs the engine and imageio alike, as on a real installation. */
+/** Makes a CA. The same CA signs the engine and imageio, as on a real installation. */
 export function createLabAuthority(): LabAuthority {
   const keys = keyRing();
   const authority = makeAuthorityCertificate(keys.authority);
@@ -147,7 +139,7 @@ export function createLabAuthority(): LabAuthority {
   };
 }
 
-/** The CA of all labs of a process: whoever trusts it parses it once. */
+/** The CA that all labs of a process share, so that clients parse it once. */
 export function labAuthority(): LabAuthority {
   return (sharedAuthority ??= createLabAuthority());
 }

@@ -1,10 +1,10 @@
 /**
- * The list of faults of a lab. Every request is shown to every fault, in the order of their adding; chance
- * comes from a seeded generator only, so that a run repeats.
+ * The list of faults of a lab. Every fault sees every request, in the order in which faults were
+ * added. Chance comes from a seeded generator only, so that a test can be repeated.
  */
 import type { LabAction, LabFault, LabFaults, LabMatch } from '../types.ts';
 
-/** What a fault can be matched against. */
+/** Facts of a request that faults are matched with. */
 export interface LabRequestFacts {
   readonly server: 'engine' | 'imageio';
   readonly method: string;
@@ -19,7 +19,7 @@ interface FaultState {
   firedCount: number;
 }
 
-/** Mulberry32: 32 bits of state, good enough to scatter faults. */
+/** Mulberry32, with 32 bits of state. */
 function createGenerator(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -40,19 +40,22 @@ function isMatch(match: LabMatch, facts: LabRequestFacts): boolean {
     isMet(match.method?.toUpperCase(), facts.method) &&
     isMet(match.phase, facts.phase) &&
     isMet(match.diskId, facts.diskId) &&
-    // `search` ignores the state that `test` keeps in global expressions.
+    // `test` would keep its position in a global expression; `search` does not.
     (match.path === undefined || facts.path.search(match.path) >= 0)
   );
 }
 
-/** With `nth` the fault is due for `times` requests in a row from there, else for the first `times`. */
+/**
+ * With `nth` the fault is due for `times` requests from that one on, otherwise for the first
+ * `times`.
+ */
 function isDue(match: LabMatch, state: FaultState): boolean {
   const { nth } = match;
   if (nth === undefined) return state.firedCount < (match.times ?? Number.POSITIVE_INFINITY);
   return state.matchedCount >= nth && state.matchedCount < nth + (match.times ?? 1);
 }
 
-/** True for an action after which the request has met its end: later faults cannot fire. */
+/** True for an action that ends the request. Later faults cannot fire then. */
 function isDecisive(action: LabAction): boolean {
   return action.reset === true || action.hang === true || action.status !== undefined;
 }
@@ -93,9 +96,9 @@ export class LabFaultList implements LabFaults {
   }
 
   /**
-   * Shows a request to all faults; all count it, and those that are due fire, up to the first decisive one.
-   *
-   * @returns the actions that fire, in the order of their adding.
+   * Shows a request to all faults. Every matching fault counts it. Those that are due fire, up to
+   * the first decisive one.
+   * @returns the actions that fire, in the order in which their faults were added
    */
   meet(facts: LabRequestFacts): readonly LabAction[] {
     const actions: LabAction[] = [];

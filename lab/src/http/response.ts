@@ -1,13 +1,13 @@
 /**
- * Writes an answer of the lab: lower-case headers, an explicit content-length, pieces at the pace of the
- * client, and, when a fault says so, a connection that is cut in the middle.
+ * Writes an answer: lower-case headers, an explicit content-length, pieces at the pace of the
+ * client. A fault can cut the connection in the middle.
  */
 import type { ServerResponse } from 'node:http';
 
 /** A body that is too large for one buffer. */
 export interface LabBodyStream {
   readonly contentLengthBytes: number;
-  /** Their lengths sum up to `contentLengthBytes`; a throw cuts the connection. */
+  /** The lengths add up to `contentLengthBytes`. An error while iterating cuts the connection. */
   readonly pieces: Iterable<Buffer>;
 }
 
@@ -15,13 +15,13 @@ export interface LabHttpResponse {
   readonly status: number;
   /** Lower-case names. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** Text and buffers as they are, objects as JSON. */
+  /** Text and buffers are sent unchanged, objects as JSON. */
   readonly body?: string | Buffer | object | undefined;
   /** Instead of `body`. */
   readonly stream?: LabBodyStream | undefined;
   /**
-   * Called once: right before the last piece is handed over, so that a client that has the whole answer
-   * finds its effects, or when the answer was cut.
+   * Called once: right before the last piece is sent, or when the answer was cut. A client that has
+   * the whole answer therefore sees its effects.
    */
   readonly onEnd?: ((sentBodyBytes: number, isComplete: boolean) => void) | undefined;
 }
@@ -72,7 +72,7 @@ function writePiece(response: ServerResponse, piece: Buffer): Promise<boolean> {
 
 type EndListener = (sentBodyBytes: number, isComplete: boolean) => void;
 
-/** The first call counts. */
+/** Only the first call has an effect. */
 function onlyOnce(listener: LabHttpResponse['onEnd']): EndListener {
   let pending = listener;
   return (sentBodyBytes, isComplete) => {
@@ -82,7 +82,7 @@ function onlyOnce(listener: LabHttpResponse['onEnd']): EndListener {
   };
 }
 
-/** Writes a body piece by piece and knows how far it came, whatever ends it. */
+/** Writes a body piece by piece and counts the bytes that were sent. */
 class BodyWriter {
   readonly #response: ServerResponse;
   readonly #body: LabBodyStream;
@@ -111,9 +111,9 @@ class BodyWriter {
 }
 
 /**
- * Sends an answer. Resolves when it has left or its connection is gone; never rejects.
- *
- * @param cutAfterBytes - ends the connection after so many bytes of the body; 0 before the head.
+ * Sends an answer. Resolves when it was sent or its connection is closed. Never rejects.
+ * @param cutAfterBytes - closes the connection after this many bytes of the body; 0: before the
+ *   head
  */
 export async function sendResponse(
   response: ServerResponse,
@@ -130,7 +130,7 @@ export async function sendResponse(
       await writer.write(cutAfterBytes, onEnd);
       if (writer.isComplete) return void response.end();
     } catch {
-      // The source of the pieces failed after the head was sent: all that is left is to cut.
+      // Reading the pieces failed after the head was sent. The connection can only be cut.
     }
   }
   response.req.socket.destroy();

@@ -1,6 +1,6 @@
 /**
- * HTTPS as both servers of the lab speak it: whole requests in, answers with an explicit content-length
- * out, faults in between. A request is recorded before its answer leaves.
+ * HTTPS for both servers of the lab: whole requests, answers with an explicit content-length, and
+ * faults. A request is recorded before its answer is sent.
  */
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
@@ -9,7 +9,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleepMs } from 'node:timers/promises';
 import { errnoOf, LabError } from '../errors.ts';
 import { MIB } from '../units.ts';
-import type { LabServerIdentity } from './certificates.ts';
+import type { LabServerIdentity } from '../dataPlane.ts';
 import type { LabFaultList } from './faults.ts';
 import { type LabHttpResponse, sendResponse } from './response.ts';
 import type { Lab, LabAction, LabRequest } from '../types.ts';
@@ -19,16 +19,16 @@ const NO_ANSWER_STATUS = 0;
 
 export interface LabHttpRequest {
   readonly method: string;
-  /** Without query, as it came (not decoded). */
+  /** Without query and not decoded. */
   readonly path: string;
   readonly query: URLSearchParams;
   /** Path and query. */
   readonly rawPath: string;
   readonly headers: IncomingHttpHeaders;
-  /** What came of the body; shorter than its content-length when the client ended early. */
+  /** The received body. Shorter than its content-length when the client ended early. */
   readonly body: Buffer;
   readonly socket: Socket;
-  /** A fault wants the extents of this answer altered. */
+  /** Alters the extents of the answer; set by a fault. */
   readonly corruptExtents: ((extents: object[]) => object[]) | undefined;
 }
 
@@ -40,24 +40,24 @@ export interface LabServerOptions {
   /** @defaultValue any free one */
   readonly port?: number | undefined;
   readonly faults: LabFaultList;
-  /** The lab that `run` of a fault is called with. */
+  /** The argument of a fault's `run`. */
   readonly lab: () => Lab;
-  /** What only the server knows of a request, for the matching of faults. */
+  /** Facts of a request that only this server knows, for the matching of faults. */
   readonly describe: (request: LabHttpRequest) => {
     readonly phase?: string | undefined;
     readonly diskId?: string | undefined;
   };
   readonly handle: LabHandler;
   readonly record: (request: LabRequest) => void;
-  /** Sent with each answer, unless the answer has the same header. Lower-case names. */
+  /** Added to each answer that does not have the same header. Lower-case names. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** How long a connection may be idle, or an answer may wait for its client. @defaultValue for ever */
+  /** How long a connection may be idle, or wait for its client. @defaultValue no limit */
   readonly idleTimeoutMs?: ((socket: Socket) => number) | undefined;
   readonly dropTicket?: ((request: LabHttpRequest) => void) | undefined;
   readonly flipPhase?: ((request: LabHttpRequest, phase: string) => void) | undefined;
 }
 
-/** Composes the alterations of all faults that fired. */
+/** Chains the alterations of all faults that fired. */
 function corrupterOf(actions: readonly LabAction[]): LabHttpRequest['corruptExtents'] {
   const corrupters = actions.flatMap(({ corruptExtents }) => corruptExtents ?? []);
   if (corrupters.length === 0) return undefined;
@@ -79,7 +79,7 @@ export class LabServer {
   readonly #options: LabServerOptions;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  /** Ends the body that is being read from a socket with what has come. */
+  /** Functions that end the body being read from a socket with the bytes received so far. */
   readonly #openBodies = new WeakMap<Socket, () => void>();
   readonly #closing = new AbortController();
   #port = 0;
@@ -91,7 +91,7 @@ export class LabServer {
       key: keyPem,
       cert: certPem,
       minVersion: 'TLSv1.2',
-      // A client that ends early is still told why that was wrong.
+      // A client that ends its request early still gets an answer.
       allowHalfOpen: true,
     });
     this.#server.keepAliveTimeout = 0;
@@ -152,16 +152,16 @@ export class LabServer {
   #track(socket: Socket): void {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
-    // A client may vanish at any moment; whoever writes to the socket learns it from `close`.
+    // A client may disappear at any moment. Writers notice it by the `close` event.
     socket.on('error', () => socket.destroy());
   }
 
-  /** The HTTP server of Node destroys a connection when its timeout is over. */
+  /** Node destroys a connection whose timeout has passed. */
   #limitIdleTime(socket: Socket): void {
     socket.setTimeout(this.#options.idleTimeoutMs?.(socket) ?? 0);
   }
 
-  /** A client that ends in the middle of a body still gets an answer; other broken requests do not. */
+  /** Answers a client that ends in the middle of a body. Cuts other broken requests. */
   #endEarly(error: Error, socket: Socket): void {
     const endBody = this.#openBodies.get(socket);
     if (endBody && errnoOf(error) === 'HPE_INVALID_EOF_STATE') endBody();
@@ -171,7 +171,7 @@ export class LabServer {
   async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await this.#readBody(message);
     if (!body) return;
-    // While a request is worked on, its connection is not idle.
+    // A connection is not idle while its request is handled.
     message.socket.setTimeout(0);
     const rawPath = message.url ?? '/';
     const [path = '/', query = ''] = rawPath.split('?', 2);

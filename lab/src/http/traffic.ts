@@ -1,4 +1,6 @@
-/** Counts what imageio has served, by disk. Operations that did not come to their end do not count. */
+/**
+ * Counts the bytes that imageio has served, by disk. Operations that did not complete do not count.
+ */
 import type { LabTraffic } from '../types.ts';
 
 class DiskCounter extends Map<string, number> {
@@ -14,7 +16,7 @@ export class LabTrafficMeter implements LabTraffic {
   readonly #countOpen: () => number;
   #maxConnections = 0;
 
-  /** @param countOpen - counts the connections that are open to tickets now. */
+  /** @param countOpen - number of connections to tickets that are open now */
   constructor(countOpen: () => number) {
     this.#countOpen = countOpen;
   }

@@ -1,4 +1,4 @@
-/** Errors of imageio as its clients see them: a status and one line of plain text (imageio: `http.Error`). */
+/** Errors of imageio: a status and one line of plain text (imageio: `http.Error`). */
 import { errnoOf } from '../errors.ts';
 import type { LabHttpResponse } from '../http/response.ts';
 
@@ -13,30 +13,33 @@ export class ImageioError extends Error {
   }
 }
 
-/** Every problem with a ticket is 403, never 401, and closes the connection. */
+/** A problem with a ticket: always 403, never 401. Closes the connection. */
 export function forbidden(reason: string): ImageioError {
   const text = `You are not allowed to access this resource: ${reason}`;
   return new ImageioError(403, text, { connection: 'close' });
 }
 
-/** A parameter that is none of those it can be. */
+/** A parameter with a value that is not known. */
 export function unknownValue(name: string, value: string, known: readonly string[]): ImageioError {
   const list = known.map((one) => `'${one}'`).join(', ');
   const text = `Unsupported value '${value}' for '${name}', expecting one of [${list}]`;
   return new ImageioError(400, text);
 }
 
-/** The same error of a request whose body was not read: the connection cannot be used any more. */
+/** The error of a request whose body was not read. The connection cannot be used again. */
 export function closing(error: ImageioError): ImageioError {
   return new ImageioError(error.status, error.message, { ...error.headers, connection: 'close' });
 }
 
-/** `content-range` carries the true size. */
+/** A range outside of the image. `content-range` has the true size. */
 export function outOfRange(message: string, sizeBytes: number): ImageioError {
   return new ImageioError(416, message, { 'content-range': `bytes */${sizeBytes}` });
 }
 
-/** A full storage is all that may fail inside; imageio tells its clients no more than that it did. */
+/**
+ * The answer to an error. A full storage becomes 500 without a reason, as in imageio. Any other
+ * error is a bug of the lab and is thrown on.
+ */
 export function toErrorAnswer(error: unknown): LabHttpResponse {
   if (error instanceof ImageioError) {
     return { status: error.status, body: `${error.message}\n`, headers: error.headers };

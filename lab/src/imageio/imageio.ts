@@ -1,10 +1,9 @@
 /**
- * The ovirt-imageio daemon of the lab and the proxy in front of it: two ports, one store of tickets. Every
- * problem of a ticket is 403; a connection that is idle for too long is dropped without a word.
+ * The ovirt-imageio daemon and the proxy in front of it: two ports, one store of tickets. A problem
+ * with a ticket is 403. A connection that is idle for too long is closed.
  */
 import type { Socket } from 'node:net';
-import type { LabServerIdentity } from '../http/certificates.ts';
-import type { LabImageioPlane, Ticket, TicketStatus } from '../dataPlane.ts';
+import type { LabImageioPlane, LabServerIdentity, Ticket, TicketStatus } from '../dataPlane.ts';
 import type { LabFaultList } from '../http/faults.ts';
 import { closing, ImageioError, toErrorAnswer } from './errors.ts';
 import {
@@ -34,7 +33,7 @@ export interface LabImageioOptions {
   readonly lab: () => Lab;
   readonly behaviour: Pick<LabBehaviour, 'oldImageio'>;
   readonly record: (request: LabRequest) => void;
-  /** Validity of a ticket since its last use or extension. @defaultValue 300 s */
+  /** Validity of a ticket after its last use or extension. @defaultValue 300 s */
   readonly ticketLifeMs?: number | undefined;
 }
 
@@ -55,7 +54,7 @@ const EXTENTS_ROUTES: Routes = { GET: { access: 'read', handle: listExtents } };
 const CHECKSUM_ROUTES: Routes = { GET: { access: 'read', handle: computeChecksum } };
 const ALGORITHMS_ROUTES: Routes = { GET: { access: 'read', handle: listChecksumAlgorithms } };
 
-/** In the order of imageio: a path that is almost right names a ticket that does not exist. */
+/** In imageio's order. The last pattern takes any other path below `/images/` for a ticket id. */
 const PATHS: readonly (readonly [RegExp, Routes])[] = [
   [/^\/images\/(.*)\/extents$/, EXTENTS_ROUTES],
   [/^\/images\/(.*)\/checksum\/algorithms$/, ALGORITHMS_ROUTES],
@@ -82,7 +81,7 @@ export class LabImageio implements LabImageioPlane {
   readonly #options: LabImageioOptions;
   readonly #tickets: TicketStore;
   readonly #servers: LabServer[] = [];
-  /** Idle time that the first ticket of a connection has set. */
+  /** Idle time by connection. The first ticket of a connection sets it. */
   readonly #idleMs = new WeakMap<Socket, number>();
 
   private constructor(options: LabImageioOptions) {

@@ -1,6 +1,6 @@
 /**
- * `/images/{ticket}`: what is offered, reading, writing, zeroing, flushing (imageio: `handlers/images.py`).
- * Data is sent in pieces at the pace of the client; an operation ends with its last piece.
+ * `/images/{ticket}`: features, reads, writes, zeroes, flushes (imageio: `handlers/images.py`).
+ * Data is sent in pieces at the pace of the client. An operation ends with its last piece.
  */
 import { z } from 'zod';
 import { MIB } from '../units.ts';
@@ -19,14 +19,14 @@ const ALLOW_WRITE = 'OPTIONS,GET,PUT,PATCH';
 /** Abstract socket that imageio offers to clients on its own host. */
 const UNIX_SOCKET = '\0/org/ovirt/imageio';
 
-/** A request with its ticket, which allows what the method needs. */
+/** A request with its ticket. Access was checked already. */
 export interface TicketRequest {
   readonly request: LabHttpRequest;
   readonly state: TicketState;
   readonly traffic: LabTrafficMeter;
 }
 
-/** `OPTIONS /images/*`: what the server can do, whatever the ticket. */
+/** `OPTIONS /images/*`: features of the server, without a ticket. */
 export function describeServer(): LabHttpResponse {
   return {
     status: 200,
@@ -85,7 +85,7 @@ export function readImage({ request, state, traffic }: TicketRequest): LabHttpRe
   };
 }
 
-/** There are no chunked request bodies. @throws {@link ImageioError} 400 */
+/** Length of the body. imageio has no chunked requests. @throws {@link ImageioError} 400 */
 function contentLengthOf(request: LabHttpRequest): number {
   const header = request.headers['content-length'];
   if (header === undefined) throw new ImageioError(400, 'Content-Length header is required');
@@ -97,7 +97,7 @@ function assertFlushParameter(value: string | null): void {
   throw unknownValue('flush', value, ['n', 'y']);
 }
 
-/** What a PUT asks for, told before its body is looked at. @throws {@link ImageioError} */
+/** The range of a PUT, checked before its body is used. @throws {@link ImageioError} */
 function writeRangeOf(request: LabHttpRequest, sizeBytes: number): ByteRange {
   try {
     const lengthBytes = contentLengthOf(request);
@@ -140,7 +140,7 @@ const patchSchema = z.discriminatedUnion('op', [
   z.object({ op: z.literal('flush') }),
 ]);
 
-/** Whatever type the body says it is. @throws {@link ImageioError} 400 */
+/** Reads the body as JSON, whatever its content-type. @throws {@link ImageioError} 400 */
 function parsePatch(request: LabHttpRequest): z.infer<typeof patchSchema> {
   contentLengthOf(request);
   try {

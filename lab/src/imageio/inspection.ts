@@ -1,7 +1,4 @@
-/**
- * What imageio tells about an image without sending it: extents and checksums (imageio: `handlers/extents.py`,
- * `handlers/checksum.py`).
- */
+/** Extents and checksums of an image (imageio: `handlers/extents.py`, `handlers/checksum.py`). */
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { KIB, MIB } from '../units.ts';
@@ -10,7 +7,7 @@ import { ImageioError, unknownValue } from './errors.ts';
 import type { TicketRequest } from './images.ts';
 import type { LabHttpResponse } from '../http/response.ts';
 
-/** Node has no BLAKE2b with a digest of 32 bytes, imageio's default. */
+/** imageio's default is BLAKE2b with 32 bytes, which Node does not have. */
 const CHECKSUM_ALGORITHMS = ['sha256'];
 const DEFAULT_ALGORITHM = 'blake2b';
 const DEFAULT_BLOCK_BYTES = 4 * MIB;
@@ -23,7 +20,7 @@ function toWireExtent(extent: ViewExtent): object {
   return dirty === undefined ? { start, length, zero, hole } : { start, length, dirty, zero };
 }
 
-/** The whole list at once. Neither an operation nor a sign of life of the ticket. */
+/** Sends all extents at once. Restarts neither clock of the ticket. */
 export function listExtents({ request, state }: TicketRequest): LabHttpResponse {
   const context = request.query.get('context') ?? 'zero';
   if (context !== 'zero' && context !== 'dirty') {
@@ -54,7 +51,7 @@ function parseBlockBytes(text: string | null): number {
   throw new ImageioError(400, 'Block size is not aligned to 4096');
 }
 
-/** Digest over the digests of all blocks; the whole image is read and counts as transferred. */
+/** Digest over the digests of all blocks. The whole image is read and counts as transferred. */
 export async function computeChecksum({ request, state }: TicketRequest): Promise<LabHttpResponse> {
   const algorithm = request.query.get('algorithm') ?? DEFAULT_ALGORITHM;
   if (!CHECKSUM_ALGORITHMS.includes(algorithm)) {

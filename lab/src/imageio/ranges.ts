@@ -1,4 +1,7 @@
-/** `Range` and `Content-Range` by the rules of imageio: one range, no suffix form, nothing is cut short. */
+/**
+ * `Range` and `Content-Range` by imageio's rules: one range, no suffix form. A range is never
+ * shortened.
+ */
 import { ImageioError, outOfRange } from './errors.ts';
 
 export interface ByteRange {
@@ -7,10 +10,10 @@ export interface ByteRange {
 }
 
 /**
- * What a GET asks for. Only ranges with an end are checked; an open one may be empty, or less.
- *
- * @returns undefined without a header.
- * @throws {@link ImageioError} 416; with a `content-range` only when the range is well-formed.
+ * The range of a GET. Only a range with an end is checked. An open range may have a length of 0 or
+ * less.
+ * @returns undefined without a header
+ * @throws {@link ImageioError} 416; with a `content-range` only when the range is well-formed
  */
 export function parseRange(header: string | undefined, sizeBytes: number): ByteRange | undefined {
   if (header === undefined) return undefined;
@@ -33,8 +36,7 @@ export function parseRange(header: string | undefined, sizeBytes: number): ByteR
 }
 
 /**
- * Where a PUT writes: only the start of the range counts; 0 without a header.
- *
+ * Offset of a PUT. Only the start of the range counts; 0 without a header.
  * @throws {@link ImageioError} 400
  */
 export function parseContentRange(header: string | undefined): number {

@@ -1,21 +1,21 @@
 /**
- * Tickets of imageio: who may do what, since when a ticket is idle, what it has transferred, and which
- * connections use it. Completed operations and OPTIONS restart both clocks, `extents` does not (imageio:
- * `auth.py`); the server behind a ticket talks to eight connections and lets the others wait (qemu-nbd).
+ * Tickets of imageio: access, idle time, transferred bytes, connections. Completed operations and
+ * OPTIONS restart both clocks, `extents` does not (imageio: `auth.py`). At most eight connections
+ * are served, the others wait (qemu-nbd).
  */
 import type { Socket } from 'node:net';
 import type { Ticket, TicketStatus } from '../dataPlane.ts';
 import { forbidden } from './errors.ts';
 import { RangeSet } from '../disks/rangeSet.ts';
 
-/** Advertised by imageio as max_readers and max_writers; enforced by qemu-nbd. */
+/** imageio reports it as max_readers and max_writers. qemu-nbd enforces it. */
 export const MAX_CONNECTIONS = 8;
 
 export type TicketAccess = 'read' | 'write';
 
-/** A running operation; `end` has to be called once. */
+/** An operation in progress. The caller calls `end` once. */
 export interface TicketOperation {
-  /** @param doneBytes - how far it came from `offsetBytes`, whether it succeeded or not. */
+  /** @param doneBytes - bytes done from `offsetBytes` on, whether it succeeded or not */
   end(offsetBytes: number, doneBytes: number): void;
 }
 
@@ -25,7 +25,7 @@ export class TicketState {
   readonly #covered = new RangeSet();
   readonly #running = new Map<TicketOperation, Socket>();
   readonly #served = new Set<Socket>();
-  /** Connections beyond the limit, in the order of their coming. */
+  /** Connections beyond the limit, first come first served. */
   readonly #waiting = new Map<Socket, () => void>();
   #lastUseMs: number;
   #expiresAtMs: number;
@@ -60,18 +60,18 @@ export class TicketState {
     const { transferId, mode } = this.ticket;
     if (this.#isCancelled) throw forbidden(`Transfer=${transferId} was canceled`);
     if (performance.now() > this.#expiresAtMs) throw forbidden(`Transfer=${transferId} expired`);
-    // A write ticket may read too, to verify what was uploaded.
+    // A write ticket may also read, to verify an upload.
     if (access === 'write' && mode === 'read') {
       throw forbidden(`Transfer=${transferId} forbids ${access}`);
     }
   }
 
-  /** What the engine does with a ticket that is about to expire. */
+  /** Renews the validity, as the engine does at every poll. */
   extend(): void {
     this.#expiresAtMs = performance.now() + this.#lifeMs;
   }
 
-  /** Restarts both clocks. */
+  /** Restarts idle time and validity. */
   touch(): void {
     this.#lastUseMs = performance.now();
     this.extend();
@@ -89,7 +89,7 @@ export class TicketState {
     return operation;
   }
 
-  /** Resolves when a connection is among those that are served, which may be never. */
+  /** Resolves when the connection is served. That may never happen. */
   connect(socket: Socket): Promise<void> {
     if (this.#served.has(socket) || socket.destroyed) return Promise.resolve();
     return new Promise((resolve) => {
@@ -100,16 +100,15 @@ export class TicketState {
   }
 
   /**
-   * Ends the ticket for all: later requests are refused, running ones stop at their next piece, idle
-   * connections are closed.
-   *
-   * @returns whether nothing runs any more.
+   * Ends the ticket. Later requests are refused, operations in progress stop at their next piece,
+   * idle connections are closed.
+   * @returns true when no operation is in progress
    */
   cancel(): boolean {
     this.#isCancelled = true;
     const busy = new Set(this.#running.values());
     for (const socket of [...this.#served, ...this.#waiting.keys()]) {
-      // The end of an answer may still be on its way out.
+      // The end of an answer may not have been sent yet.
       if (!busy.has(socket)) socket.destroySoon();
     }
     return busy.size === 0;
@@ -147,7 +146,7 @@ export class TicketStore {
     return this.#tickets.get(ticketId);
   }
 
-  /** Forgets a ticket, as a restart does; whoever works with it may finish. */
+  /** Forgets a ticket, as a restart does. Operations in progress may finish. */
   delete(ticketId: string): void {
     this.#tickets.delete(ticketId);
   }

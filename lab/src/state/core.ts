@@ -1,6 +1,6 @@
 /**
- * State of the simulated engine and the questions that several topics ask of it. No request handling and
- * no timers of its own here; rows are changed by the topic that owns them.
+ * State of the simulated engine, and questions that several topics ask. It handles no request and
+ * starts no timer. Each row is changed by the topic that owns it.
  */
 import type { LabBackend, LabDataPlane } from '../dataPlane.ts';
 import { EngineLog } from './events.ts';
@@ -26,9 +26,9 @@ export interface EngineParts {
   readonly clusters: readonly ClusterRow[];
   readonly hosts: readonly HostRow[];
   readonly plane: LabDataPlane;
-  /** Makes the disks; the lab's own without it. */
+  /** Makes the disks. Without it the lab makes its own. */
   readonly backend?: LabBackend | undefined;
-  /** Records a secret so that tests can look for it. */
+  /** Records a secret, for tests that search outputs for it. */
   readonly recordSecret: (secret: string) => void;
 }
 
@@ -61,7 +61,7 @@ export class Engine {
   readonly snapshots: Map<string, SnapshotRow> = new Map();
   readonly checkpoints: Map<string, CheckpointRow> = new Map();
   readonly backups: Map<string, BackupRow> = new Map();
-  /** All backups ever, for the frozen views. */
+  /** All backups ever started, for their frozen views. */
   readonly backupHistory: BackupRow[] = [];
   readonly transfers: Map<string, TransferRow> = new Map();
 
@@ -98,14 +98,14 @@ export class Engine {
     return this.domains.find((domain) => domain.id === disk.domainId);
   }
 
-  /** The VM's own version, or the one of its cluster. */
+  /** Major and minor: the VM's own version, or that of its cluster. */
   compatibilityOf(vm: VmRow): readonly [number, number] {
     if (vm.customCompatibility) return vm.customCompatibility;
     const cluster = this.clusters.find(({ id }) => id === vm.clusterId);
     return [cluster?.major ?? 4, cluster?.minor ?? 7];
   }
 
-  /** Where a VM runs or would run: VMs of the oldest versions are on the host that is as old. */
+  /** Host that runs the VM, or would run it. VMs below compatibility 4.4 are on the oldest host. */
   hostOf(vm: VmRow): HostRow | undefined {
     const [major, minor] = this.compatibilityOf(vm);
     return major === 4 && minor < 4 ? this.hosts.at(-1) : this.hosts[0];

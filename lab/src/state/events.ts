@@ -1,16 +1,14 @@
 /**
- * Event log and jobs of the engine. Both are stamped with the correlation id of the request that caused
- * them; ids of events are ascending numbers.
- * Source: oVirt contract (audit log codes, severities, job status).
+ * The event log of the engine. An event carries the correlation id of the request that caused it.
+ * Ids are ascending numbers.
+ * Source: oVirt contract (audit log codes, severities).
  */
-import { randomUUID } from 'node:crypto';
-import type { EventRow, JobRow } from './rows.ts';
+import type { EventRow } from './rows.ts';
 
-/** Codes of the audit log that a backup client meets. */
+/** Codes of the audit log that backup clients see. */
 export const EVENT_CODES = {
   snapshotCreated: 68,
   snapshotRemoved: 356,
-  snapshotRemoveFailed: 357,
   transferInitiated: 1031,
   transferSucceeded: 1032,
   transferCancelled: 1033,
@@ -19,7 +17,6 @@ export const EVENT_CODES = {
   ticketCreateFailed: 1068,
   uploadPausedOnTimeout: 1071,
   downloadCancelledOnTimeout: 1072,
-  transferPausedByUser: 1073,
   transferResumed: 1074,
   transferCancelledByPolicy: 1076,
   transferPausedByPolicy: 1077,
@@ -38,7 +35,6 @@ export const EVENT_CODES = {
 } as const;
 
 const ERROR_EVENTS: ReadonlySet<number> = new Set([
-  EVENT_CODES.snapshotRemoveFailed,
   EVENT_CODES.transferFailed,
   EVENT_CODES.ticketMissing,
   EVENT_CODES.ticketCreateFailed,
@@ -85,7 +81,6 @@ export interface ExternalEvent extends EngineEvent {
 export class EngineLog {
   /** Oldest first. */
   readonly events: EventRow[] = [];
-  readonly jobs: Map<string, JobRow> = new Map();
 
   add(event: EngineEvent): void {
     this.addExternal({
@@ -110,26 +105,5 @@ export class EngineLog {
     };
     this.events.push(row);
     return row;
-  }
-
-  /** @returns the id of the job. */
-  startJob(description: string, correlationId: string): string {
-    const id = randomUUID();
-    this.jobs.set(id, {
-      id,
-      description,
-      correlationId,
-      status: 'started',
-      startedAt: new Date(),
-      endedAt: undefined,
-    });
-    return id;
-  }
-
-  endJob(id: string, hasSucceeded: boolean): void {
-    const job = this.jobs.get(id);
-    if (!job || job.status !== 'started') return;
-    job.status = hasSucceeded ? 'finished' : 'failed';
-    job.endedAt = new Date();
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The rows of the simulated engine's database: plain mutable records, one type per entity.
- * Only engineState.ts holds them; phases and statuses are named as the API shows them.
+ * Rows of the simulated engine's database: plain mutable records, one type per entity. Only Engine
+ * (core.ts) holds them. Phases and statuses have the names of the API.
  */
 import type { DiskContent, FrozenView } from '../dataPlane.ts';
 import type { EngineTimer } from './scheduler.ts';
@@ -24,21 +24,21 @@ export interface ClusterRow {
 export interface HostRow {
   readonly id: string;
   readonly name: string;
-  /** Hosts older than 4.4.5 cannot back up a running VM. */
+  /** Hosts older than 4.4.5 cannot back up a VM that is up. */
   readonly version: readonly [number, number, number];
   readonly hardwareId: string;
 }
 
-/** One volume of a disk's chain below the active one. */
+/** A volume of a disk below the active one. */
 export interface VolumeRow {
   readonly id: string;
   readonly snapshotId: string;
   readonly format: LabDiskFormat;
-  /** Content as of the snapshot. */
+  /** Content at the time of the snapshot. */
   readonly view: FrozenView;
 }
 
-/** An exclusive lock of the engine, apart from the status that the API shows. */
+/** An exclusive lock inside the engine. The API shows only the status of a disk. */
 export interface DiskLock {
   readonly kind: 'transfer' | 'backup' | 'operation';
   readonly ownerId: string;
@@ -46,8 +46,8 @@ export interface DiskLock {
 
 export interface DiskRow {
   readonly id: string;
-  name: string;
-  description: string;
+  readonly name: string;
+  readonly description: string;
   format: LabDiskFormat;
   sparse: boolean;
   backup: 'none' | 'incremental';
@@ -55,43 +55,41 @@ export interface DiskRow {
   status: 'ok' | 'locked' | 'illegal';
   readonly storageType: 'image' | 'lun';
   readonly contentType: string;
-  shareable: boolean;
-  wipeAfterDelete: boolean;
+  readonly shareable: boolean;
+  readonly wipeAfterDelete: boolean;
   readonly domainId: string;
   readonly initialSizeBytes: number;
   /** Id of the active volume. */
   imageId: string;
-  /** Set by each backup that touches the disk; stale afterwards. */
+  /** Mode in the last backup of the disk. Not reset after it. */
   backupMode: 'full' | 'incremental' | undefined;
   lock: DiskLock | undefined;
   /** Older volumes, base first. */
-  volumes: VolumeRow[];
+  readonly volumes: VolumeRow[];
   readonly data: DiskContent;
 }
 
 export interface AttachmentRow {
   readonly diskId: string;
   active: boolean;
-  bootable: boolean;
-  readOnly: boolean;
-  passDiscard: boolean;
-  interface: string;
+  readonly bootable: boolean;
+  readonly readOnly: boolean;
+  readonly passDiscard: boolean;
+  readonly interface: string;
 }
 
 export interface NicRow {
-  readonly id: string;
   readonly name: string;
   readonly interface: string;
   readonly mac: string;
-  readonly profileId: string;
 }
 
 export interface VmRow {
   readonly id: string;
-  name: string;
-  description: string;
+  readonly name: string;
+  readonly description: string;
   status: LabVmStatus;
-  /** Undefined: the version of the cluster. */
+  /** Undefined when the VM has the version of its cluster. */
   readonly customCompatibility: readonly [number, number] | undefined;
   readonly clusterId: string;
   readonly origin: string;
@@ -103,8 +101,8 @@ export interface VmRow {
   readonly biosType: string;
   readonly createdAt: Date;
   attachments: AttachmentRow[];
-  nics: NicRow[];
-  /** Another operation of the engine holds the VM (a snapshot is being made, …). */
+  readonly nics: readonly NicRow[];
+  /** Name of an operation that holds the VM, such as `snapshot`. */
   operation: string | undefined;
 }
 
@@ -125,7 +123,7 @@ export interface CheckpointRow {
   readonly createdAt: Date;
   readonly description: string;
   /** Disks that have a bitmap of this checkpoint's name. */
-  diskIds: Set<string>;
+  readonly diskIds: Set<string>;
 }
 
 export type BackupKind = 'hybrid' | 'live' | 'cold';
@@ -147,26 +145,28 @@ export interface BackupRow {
   readonly createdAt: Date;
   modifiedAt: Date;
   readonly fromCheckpointId: string | undefined;
-  /** Name of the new bitmaps; undefined for a legacy backup of raw disks only. */
+  /** Also the name of the new bitmaps. Undefined for a legacy backup of raw disks only. */
   readonly toCheckpointId: string | undefined;
   readonly hostId: string | undefined;
   snapshotId: string | undefined;
   readonly requiresConsistency: boolean;
   readonly isForeign: boolean;
-  /** The API hides disks and checkpoint until the backup is ready. */
+  /** The backup has been `ready`. The API hides disks and checkpoint before that. */
   wasReady: boolean;
-  /** A hybrid backup was told to stop. */
+  /** A stop was accepted. A hybrid backup acts on it later. */
   isStopped: boolean;
-  /** Ends as failed whatever happens next. */
+  /** The backup will end as `failed`. */
   isAborting: boolean;
   readonly diskIds: readonly string[];
   readonly modes: ReadonlyMap<string, 'full' | 'incremental'>;
-  /** Frozen content by disk id; kept after the end for the tests. */
+  /** Frozen content by disk id. Kept after the end, for tests. */
   readonly views: Map<string, FrozenView>;
-  /** Bitmaps whose union is dirty, by disk id of incremental disks; fixed when the view is frozen. */
+  /**
+   * Names of the bitmaps whose union is dirty, by disk id. Incremental disks only; set at the
+   * frozen moment.
+   */
   readonly dirtyNames: Map<string, readonly string[]>;
   readonly correlationId: string;
-  readonly jobId: string;
   timer: EngineTimer | undefined;
 }
 
@@ -202,14 +202,13 @@ export interface TransferRow {
   ticketId: string | undefined;
   isActive: boolean;
   transferredBytes: number;
-  /** Polls in a row that saw the ticket idle for too long, or everything read and nothing going on. */
+  /** Successive polls that found the ticket idle for too long. */
   idlePolls: number;
   donePolls: number;
   pollSeconds: number;
   /** The storage of an upload ran full. */
   ranFull: boolean;
   readonly correlationId: string;
-  readonly jobId: string;
   timer: EngineTimer | undefined;
 }
 
@@ -223,13 +222,4 @@ export interface EventRow {
   readonly correlationId: string | undefined;
   readonly vmId: string | undefined;
   readonly time: Date;
-}
-
-export interface JobRow {
-  readonly id: string;
-  readonly description: string;
-  readonly correlationId: string;
-  status: 'started' | 'finished' | 'failed';
-  readonly startedAt: Date;
-  endedAt: Date | undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * The one clock of the engine half: every delay is given in seconds of a real engine and scaled here.
- * Timers never keep the process alive, and none fires after `close`.
+ * The clock of the engine. Delays are given in seconds of a real engine and scaled here. Timers do
+ * not keep the process alive, and none fires after `close`.
  */
 
 /** A delay that has not passed yet. */
@@ -17,7 +17,7 @@ export class EngineScheduler {
     this.#timeScale = timeScale;
   }
 
-  /** Real milliseconds of a delay of the engine. */
+  /** Milliseconds that a delay of the engine takes in this process. */
   realMs(delaySeconds: number): number {
     return delaySeconds * 1000 * this.#timeScale;
   }

@@ -7,9 +7,8 @@ import type { Lab } from '../../../lab/src/index.ts';
 const POLL_MS = 2;
 const DEADLINE_MS = 20_000;
 
-/** JSON of the engine. */
-// oxlint-disable-next-line typescript/no-explicit-any -- wire data, asserted on by every test that
-// touches it
+/** JSON of the engine: wire data, which the tests assert on. */
+// oxlint-disable-next-line typescript/no-explicit-any
 export type Json = { readonly [name: string]: any };
 
 export interface Answer {

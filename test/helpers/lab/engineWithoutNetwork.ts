@@ -8,7 +8,7 @@ import { MIB } from '../../../src/core/units.ts';
 import type { LabDataPlane, Ticket, TicketStatus } from '../../../lab/src/dataPlane.ts';
 import { Engine } from '../../../lab/src/state/core.ts';
 import { EngineHttp } from '../../../lab/src/api/http/engineHttp.ts';
-import { EngineLabVm } from '../../../lab/src/labVm.ts';
+import { EngineLabVm } from '../../../lab/src/facade/vm.ts';
 import { Router } from '../../../lab/src/api/http/router.ts';
 import { ENGINE_ROUTES } from '../../../lab/src/api/routes/routes.ts';
 import { EngineScheduler } from '../../../lab/src/state/scheduler.ts';
@@ -17,9 +17,9 @@ import {
   createClusters,
   createDomains,
   createHosts,
-} from '../../../lab/src/state/setup.ts';
+} from '../../../lab/src/facade/setup.ts';
 import { SsoSessions } from '../../../lab/src/api/http/sso.ts';
-import { createBehaviour } from '../../../lab/src/start.ts';
+import { createBehaviour } from '../../../lab/src/facade/start.ts';
 import type { LabVm, LabVmSpec } from '../../../lab/src/index.ts';
 import type { LabHttpRequest } from '../../../lab/src/http/server.ts';
 import type { LabHttpResponse } from '../../../lab/src/http/response.ts';

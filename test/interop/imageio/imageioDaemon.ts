@@ -8,7 +8,7 @@ import { request } from 'node:http';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
-import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
+import type { LabAuthority } from '../../../lab/src/dataPlane.ts';
 import { closeServer, listenLocally, ServerProgram } from '../servers.ts';
 
 const START_TIMEOUT_MS = 20_000;

@@ -6,7 +6,7 @@
 import { createServer, request, type Server } from 'node:https';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { json } from 'node:stream/consumers';
-import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
+import type { LabAuthority } from '../../../lab/src/dataPlane.ts';
 import { closeServer, listenLocally } from '../servers.ts';
 
 export type WireExtent = Readonly<Record<string, number | boolean>>;

@@ -1,6 +1,6 @@
 /** The lab's backend for real disks: image files, and the real imageio. */
-import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
 import type {
+  LabAuthority,
   DiskContent,
   DiskContentSpec,
   LabBackend,

@@ -5,8 +5,8 @@
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import type { LabAuthority } from '../../../lab/src/http/certificates.ts';
 import type {
+  LabAuthority,
   LabImageioPlane,
   TargetImage,
   Ticket,

@@ -1,4 +1,4 @@
-/** Phases of backups by kind, and what the engine says to clients who act at an odd moment. */
+/** Phases of backups by kind, and answers to clients that act at an unexpected moment. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { MIB } from '../../../src/core/units.ts';
 import type { LabVm } from '../../../lab/src/index.ts';

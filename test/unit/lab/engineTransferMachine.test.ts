@@ -1,4 +1,4 @@
-/** Phases of image transfers, and what the engine asks of a data plane that is slow, stubborn or broken. */
+/** Phases of image transfers, with a data plane that is slow, busy or broken. */
 import { EventEmitter, once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { MIB } from '../../../src/core/units.ts';
@@ -65,7 +65,6 @@ describe('phases', () => {
       ['cancelled_user', 'finalizing_cleanup', 'finished_cleanup', 'finished_failure'],
     ],
     ['finalize', 'upload', ['finalizing_success', 'finished_success']],
-    ['pause', 'upload', ['paused_user']],
   ])('after %s of an %s', async (action, direction, phases) => {
     const transfer = await open({ direction });
     const path = `/imagetransfers/${transfer.id}`;

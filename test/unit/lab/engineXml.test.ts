@@ -1,4 +1,4 @@
-/** The engine's XML: what its JSON has, as elements and attributes. */
+/** The engine's XML has the fields of its JSON, as elements and attributes. */
 import { describe, expect, test } from 'vitest';
 import { entity, WireList } from '../../../lab/src/api/http/wire.ts';
 import { readXml, toXml } from '../../../lab/src/api/http/xml.ts';
@@ -8,8 +8,7 @@ const HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>';
 describe('an answer', () => {
   test('has id, href and rel as attributes and everything else as elements', () => {
     const disk = entity({
-      type: 'disk',
-      row: { id: 'd1' },
+      id: 'd1',
       path: 'disks/d1',
       fields: { name: 'a < b & "c"', sparse: true, size: 5, absent: undefined },
       links: ['statistics'],
@@ -49,6 +48,18 @@ describe('a body', () => {
 
   test('may be an element without content', () => {
     expect(readXml('<action/>')).toEqual({});
+  });
+
+  test('with a document type is an error, before any entity of it is expanded', () => {
+    const bomb = '<!DOCTYPE a [<!ENTITY e "ha"><!ENTITY f "&e;&e;&e;">]><a>&f;</a>';
+
+    expect(() => readXml(bomb)).toThrow('document type');
+  });
+
+  test('has texts with signs of XML as they were meant, in any number', () => {
+    const text = `<a b="c">'d' & e</a>`.repeat(20_000);
+
+    expect(readXml(toXml('vm', { data: text }))).toEqual({ data: text });
   });
 
   test.each(['{"a":1}', '<backup><disks></backup>', ''])(

@@ -8,7 +8,7 @@ const READ: LabRequestFacts = {
   diskId: 'd1',
 };
 
-/** Shows the same request `count` times. @returns for each whether anything fired. */
+/** Shows the same request `count` times. @returns for each whether a fault fired */
 function meetings(faults: LabFaultList, count: number, facts: LabRequestFacts = READ): boolean[] {
   return Array.from({ length: count }, () => faults.meet(facts).length > 0);
 }

@@ -1,12 +1,13 @@
 /**
- * The one place that reads request bodies: text to checked plain values.
+ * Reads request bodies: text to checked plain values.
  *
- * Rules (oVirt contract): numbers and booleans may come native or as strings; an unknown property, an unknown
- * enum value and a malformed UUID are answered with 400. Nothing outside this file, engineXml.ts and
- * engineBodyTypes.ts knows the format of a body.
+ * Rules (oVirt contract): numbers and booleans may come native or as strings. An unknown property,
+ * an unknown enum value and a malformed UUID are answered with 400. Only this file, xml.ts and
+ * bodyTypes.ts know the format of a body.
  */
 import { z } from 'zod';
-import { EngineFault } from './errors.ts';
+import type { RefBody } from '../../state/bodies.ts';
+import { EngineFault } from '../../state/refusals.ts';
 import { readXml } from './xml.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
@@ -27,20 +28,17 @@ export const flag: z.ZodType<boolean> = z.union([
   z.enum(['true', 'false']).transform((text) => text === 'true'),
 ]);
 
-/** A pointer to something that exists, by id or by name. */
-export interface RefBody {
-  readonly id?: string | undefined;
-  readonly name?: string | undefined;
-}
-
 export const ref: z.ZodType<RefBody> = z
   .strictObject({ id: uuid, name: z.string(), href: z.string(), description: z.string() })
   .partial();
 
-/** A pointer for which clients pass on the whole entity that they have read; what else is in it does not matter. */
+/**
+ * A pointer given as a whole entity: clients pass on what they have read. Fields other than id and
+ * name are not checked.
+ */
 export const entityRef: z.ZodType<RefBody> = z.object({ id: uuid, name: z.string() }).partial();
 
-/** Properties that the API knows and the lab does not look at. */
+/** Properties that the API knows and the lab does not use. */
 export function ignored<Name extends string>(
   ...names: readonly Name[]
 ): Record<Name, z.ZodOptional<z.ZodUnknown>> {
@@ -48,7 +46,10 @@ export function ignored<Name extends string>(
   return Object.fromEntries(fields) as Record<Name, z.ZodOptional<z.ZodUnknown>>;
 }
 
-/** A nested collection such as `{"disk":[…]}`; one bare member and an empty object are fine too. */
+/**
+ * A nested collection such as `{"disk":[…]}`. One member without the array, and an empty object,
+ * are accepted too.
+ */
 export function listOf<Item>(
   name: string,
   item: z.ZodType<Item>,

@@ -1,16 +1,10 @@
 /**
- * Shapes of the bodies that the engine accepts. Every property of the real type that clients send is known
- * here, because any other one is refused (oVirt contract).
+ * Shapes of the bodies that the engine accepts. Each lists every property that clients send,
+ * because an unknown one is refused (oVirt contract).
  */
 import { z } from 'zod';
-import { entityRef, flag, ignored, integer, listOf, type RefBody, ref, uuid } from './body.ts';
-
-export interface BackupBody {
-  readonly id?: string | undefined;
-  readonly description?: string | undefined;
-  readonly from_checkpoint_id?: string | undefined;
-  readonly disks?: readonly { readonly id?: string | undefined }[] | undefined;
-}
+import type { BackupBody, DiskBody, RefBody, TransferBody } from '../../state/bodies.ts';
+import { entityRef, flag, ignored, integer, listOf, ref, uuid } from './body.ts';
 
 const diskRef = z
   .strictObject({ id: uuid, ...ignored('href', 'name', 'backup_mode') })
@@ -24,24 +18,6 @@ export const backupBody: z.ZodType<BackupBody> = z.strictObject({
   ...ignored('name', 'comment', 'to_checkpoint_id', 'vm', 'host', 'phase', 'snapshot', 'href'),
   ...ignored('creation_date', 'modification_date', 'link', 'actions'),
 });
-
-export interface DiskBody {
-  readonly id?: string | undefined;
-  readonly name?: string | undefined;
-  readonly alias?: string | undefined;
-  readonly description?: string | undefined;
-  readonly format?: 'cow' | 'raw' | undefined;
-  readonly backup?: 'none' | 'incremental' | undefined;
-  readonly qcow_version?: 'qcow2_v2' | 'qcow2_v3' | undefined;
-  readonly sparse?: boolean | undefined;
-  readonly shareable?: boolean | undefined;
-  readonly bootable?: boolean | undefined;
-  readonly wipe_after_delete?: boolean | undefined;
-  readonly provisioned_size?: number | undefined;
-  readonly initial_size?: number | undefined;
-  readonly content_type?: string | undefined;
-  readonly storage_domains?: readonly RefBody[] | undefined;
-}
 
 export const diskBody: z.ZodType<DiskBody> = z.strictObject({
   id: uuid.optional(),
@@ -94,6 +70,9 @@ export const attachmentBody: z.ZodType<AttachmentBody> = z.strictObject({
   ...ignored('id', 'href', 'link', 'logical_name', 'uses_scsi_reservation', 'vm'),
 });
 
+/** A change of an attachment. The lab can only plug a disk in or unplug it. */
+export const plugBody: z.ZodType<{ readonly active: boolean }> = z.strictObject({ active: flag });
+
 export interface ConvertBody {
   readonly disk?: DiskBody | undefined;
 }
@@ -107,19 +86,6 @@ export const convertBody: z.ZodType<ConvertBody> = z.strictObject({
 export const actionBody: z.ZodType<object> = z.strictObject({
   ...ignored('async', 'correlation_id', 'reason', 'force', 'grace_period'),
 });
-
-export interface TransferBody {
-  readonly disk?: RefBody | undefined;
-  readonly snapshot?: RefBody | undefined;
-  readonly image?: RefBody | undefined;
-  readonly backup?: RefBody | undefined;
-  readonly host?: RefBody | undefined;
-  readonly direction?: 'upload' | 'download' | undefined;
-  readonly format?: 'cow' | 'raw' | undefined;
-  readonly inactivity_timeout?: number | undefined;
-  readonly timeout_policy?: 'legacy' | 'pause' | 'cancel' | undefined;
-  readonly shallow?: boolean | undefined;
-}
 
 export const transferBody: z.ZodType<TransferBody> = z.strictObject({
   disk: entityRef.optional(),
@@ -165,25 +131,6 @@ export const snapshotBody: z.ZodType<SnapshotBody> = z.strictObject({
   persist_memorystate: flag.optional(),
   disk_attachments: listOf('disk_attachment', attachmentBody),
   ...ignored('id', 'name', 'vm', 'date'),
-});
-
-export interface NicBody {
-  readonly name?: string | undefined;
-  readonly interface?: string | undefined;
-  readonly vnic_profile?: RefBody | undefined;
-  readonly mac?: { readonly address?: string | undefined } | undefined;
-  readonly plugged?: boolean | undefined;
-  readonly linked?: boolean | undefined;
-}
-
-export const nicBody: z.ZodType<NicBody> = z.strictObject({
-  name: z.string().optional(),
-  interface: z.enum(['virtio', 'e1000', 'e1000e', 'rtl8139', 'pci_passthrough']).optional(),
-  vnic_profile: ref.optional(),
-  mac: z.strictObject({ address: z.string().optional() }).optional(),
-  plugged: flag.optional(),
-  linked: flag.optional(),
-  ...ignored('id', 'href', 'description', 'comment', 'network', 'on_boot', 'vm', 'link', 'actions'),
 });
 
 export interface VmBody {

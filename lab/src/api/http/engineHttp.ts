@@ -1,11 +1,11 @@
 /**
- * The engine's side of HTTP: which servlet a path belongs to, authentication before anything else, headers
- * that every answer has, and the rendering of replies and faults. Knows no topic of the API.
+ * HTTP of the engine. It finds the servlet of a path and checks the token before anything else. It
+ * sets the headers of every answer, and renders replies and faults.
  * Source: oVirt contract (headers, 401 as HTML, faults, correlation ids, resources of the PKI).
  */
 import { randomUUID } from 'node:crypto';
 import type { Engine } from '../../state/core.ts';
-import { EngineFault } from './errors.ts';
+import { EngineFault } from '../../state/refusals.ts';
 import { EngineCall, type Router } from './router.ts';
 import type { SsoSessions } from './sso.ts';
 import { API_PATH, reply, toJson, type WireReply } from './wire.ts';
@@ -46,7 +46,7 @@ function headerOf(request: LabHttpRequest, name: string): string | undefined {
   return Array.isArray(value) ? value[0] : value;
 }
 
-/** Characters that the engine does not like are dropped, and the rest is cut. */
+/** The client's id without forbidden characters, cut to 36. A new UUID when nothing is left. */
 function correlationIdOf(request: LabHttpRequest): string {
   const wish = headerOf(request, 'correlation-id') ?? request.query.get('correlation_id') ?? '';
   const cleaned = wish.replaceAll(/[^\w-]/g, '').slice(0, MAX_CORRELATION_ID_CHARS);
@@ -54,12 +54,13 @@ function correlationIdOf(request: LabHttpRequest): string {
 }
 
 function faultReply(fault: EngineFault): WireReply {
-  const content = { reason: fault.reason, detail: fault.detail };
-  if (fault.place === 'root') return reply('fault', content, fault.status);
-  return reply('action', { status: 'failed', fault: content }, fault.status);
+  return reply('fault', { reason: fault.reason, detail: fault.detail }, fault.status);
 }
 
-/** XML for those that ask for it; a real engine answers so by default, too. */
+/**
+ * XML only for clients that ask for it. A real engine also sends XML when a client asks for
+ * nothing.
+ */
 function wantsXml(request: LabHttpRequest): boolean {
   const accept = headerOf(request, 'accept') ?? '';
   return accept.includes('xml') && !accept.includes('json');
@@ -69,7 +70,7 @@ function isXmlBody(request: LabHttpRequest): boolean {
   return (headerOf(request, 'content-type') ?? '').includes('xml');
 }
 
-/** The only place that picks a format. */
+/** Renders a reply in the format that the request asks for. No other place chooses a format. */
 function render(
   request: LabHttpRequest,
   { status, root, value }: WireReply,

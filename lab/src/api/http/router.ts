@@ -1,11 +1,12 @@
 /**
- * Table of the REST calls: method and path pattern to a function. A path variable that must be an id but is
- * none is answered with an empty 404 (oVirt contract), so routes see well-formed ids only.
+ * Finds the route of a request by method and path pattern. A path variable must be a UUID; any
+ * other value is answered with an empty 404 (oVirt contract). Routes therefore see well-formed ids
+ * only.
  */
 import type { z } from 'zod';
 import { type BodyFormat, isUuid, readBody } from './body.ts';
 import type { Engine } from '../../state/core.ts';
-import { EngineFault, unknownResource } from './errors.ts';
+import { EngineFault, unknownResource } from '../../state/refusals.ts';
 import type { WireReply } from './wire.ts';
 
 /** One authenticated request. */
@@ -13,7 +14,7 @@ export class EngineCall {
   readonly engine: Engine;
   readonly query: URLSearchParams;
   readonly correlationId: string;
-  /** `All-Content` header. */
+  /** Value of the `All-Content` header. */
   readonly #allContent: boolean;
   readonly #params: Readonly<Record<string, string>>;
   readonly #bodyText: string;
@@ -39,7 +40,9 @@ export class EngineCall {
     this.#bodyFormat = parts.bodyFormat;
   }
 
-  /** A variable of the path. */
+  /**
+   * A variable of the path. @throws {@link EngineFault} 404 when the pattern has none of this name
+   */
   param(name: string): string {
     const value = this.#params[name];
     if (value === undefined) throw unknownResource();
@@ -51,7 +54,10 @@ export class EngineCall {
     return readBody(this.#bodyText, type, this.#bodyFormat);
   }
 
-  /** A boolean query parameter; given without a value it is true. */
+  /**
+   * A boolean query parameter. Without a value it is true.
+   * @throws {@link EngineFault} 400
+   */
   flag(name: string, fallback: boolean): boolean {
     const text = this.query.get(name);
     if (text === null) return fallback;
@@ -67,7 +73,7 @@ export class EngineCall {
 
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** Below the API root; `{name}` is a variable that must be a UUID, `{name:text}` any text. */
+  /** Below the API root; `{name}` is a variable that must be a UUID. */
   readonly path: string;
   readonly run: (call: EngineCall) => WireReply | Promise<WireReply>;
 }
@@ -85,7 +91,7 @@ function decode(segment: string): string | undefined {
   }
 }
 
-/** Variables of a path, or undefined when it is not of this pattern. */
+/** Variables of a path; undefined when the path does not match the pattern. */
 function matchPath(
   pattern: readonly string[],
   segments: readonly string[],
@@ -94,14 +100,14 @@ function matchPath(
   const params: Record<string, string> = {};
   for (const [index, part] of pattern.entries()) {
     const segment = segments[index] ?? '';
-    const variable = /^\{(\w+)(:text)?\}$/.exec(part);
+    const variable = /^\{(\w+)\}$/.exec(part);
     if (!variable?.[1]) {
       if (part !== segment) return undefined;
       continue;
     }
     const value = decode(segment);
-    if (value === undefined || (!variable[2] && !isUuid(value))) return undefined;
-    params[variable[1]] = variable[2] ? value : value.toLowerCase();
+    if (value === undefined || !isUuid(value)) return undefined;
+    params[variable[1]] = value.toLowerCase();
   }
   return params;
 }
@@ -116,7 +122,7 @@ export class Router {
     }));
   }
 
-  /** @throws {@link EngineFault} 404 for an unknown path, 405 for an unknown method on a known one. */
+  /** @throws {@link EngineFault} 404 for an unknown path, 405 for an unknown method */
   find(method: string, segments: readonly string[]): RouteMatch {
     const matches = this.#entries.flatMap(({ pattern, route }) => {
       const params = matchPath(pattern, segments);

@@ -1,11 +1,13 @@
 /**
- * The search of list calls: `field=value` conditions joined by `and`, with wildcards, `sortby` and `page`.
- * Source: oVirt contract: without regard to case by default; `max` limits, `page N` counts in pages of `max`.
+ * The search of list calls: `field=value` conditions joined by `and`, with wildcards, `sortby` and
+ * `page`.
+ * Source: oVirt contract: case is ignored by default. `max` limits the rows, and `page N` counts
+ * pages of `max` rows.
  */
-import { EngineFault } from './errors.ts';
+import { EngineFault } from '../../state/refusals.ts';
 import type { EngineCall } from './router.ts';
 
-/** What a row can be searched by. */
+/** Values of a row by the names of its search fields. An unknown field is answered with 400. */
 export type SearchFields = Readonly<Record<string, string | undefined>>;
 
 interface Condition {
@@ -31,7 +33,7 @@ function badSearch(text: string): EngineFault {
 function parseCondition(text: string, isCaseSensitive: boolean): Condition {
   const match = /^(\w+)\s*(!=|=)\s*("([^"]*)"|\S+)$/.exec(text.trim());
   if (!match?.[1] || !match[3]) {
-    // A bare word is looked for in the name.
+    // A single word is searched for in the name.
     if (!/^[\w*.-]+$/.test(text.trim())) throw badSearch(text);
     return {
       field: 'name',

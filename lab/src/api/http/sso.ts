@@ -1,7 +1,7 @@
 /**
- * Sign-on of the engine: tokens for a name and a password, and their death after an idle time.
- * Source: oVirt contract (SSO): every error is 400, `Accept` must be exactly `application/json`, and the pair
- * of error fields depends on the scope.
+ * Sign-on of the engine: gives tokens for a name and a password, and ends them after an idle time.
+ * Source: oVirt contract (SSO): every error is 400, and `Accept` must be exactly
+ * `application/json`. The names of the two error fields depend on the scope.
  */
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
@@ -9,7 +9,7 @@ import type { LabHttpRequest } from '../../http/server.ts';
 import type { LabHttpResponse } from '../../http/response.ts';
 
 const APP_SCOPE = 'ovirt-app-api';
-/** As the engine answers it: the largest 64-bit number, as text. */
+/** The largest 64-bit number as text, as the engine sends it. */
 const EXPIRY = '9223372036854775807';
 
 export interface SsoOptions {
@@ -19,7 +19,7 @@ export interface SsoOptions {
   readonly recordSecret: (secret: string) => void;
 }
 
-/** Fields of a form in body and query; the body wins. */
+/** Form fields of query and body. A field of the body wins. */
 function formOf(request: LabHttpRequest): URLSearchParams {
   const form = new URLSearchParams(request.query);
   for (const [name, value] of new URLSearchParams(request.body.toString('utf8'))) {
@@ -50,7 +50,7 @@ export class SsoSessions {
     this.#options = options;
   }
 
-  /** The request for a token. */
+  /** Answers a request for a token. */
   issue(request: LabHttpRequest): LabHttpResponse {
     const form = formOf(request);
     const scope = form.get('scope');
@@ -68,7 +68,7 @@ export class SsoSessions {
     return this.#issueFor(form.get('username'), form.get('password'), scope);
   }
 
-  /** Logout; a token that is not known is no error worth a status. */
+  /** Answers a logout. An unknown token is answered with 200 and an error text. */
   revoke(request: LabHttpRequest): LabHttpResponse {
     const token = formOf(request).get('token');
     if (!token) return ssoError(APP_SCOPE, 'invalid_request', 'Missing parameter: token');
@@ -76,7 +76,7 @@ export class SsoSessions {
     return json(200, { error_code: 'invalid_token', error: 'The token is not valid.' });
   }
 
-  /** Whether a request carries a live token; if so, the idle time starts again. */
+  /** True when the request carries a live token. The idle time of the token then starts again. */
   admit(headers: IncomingHttpHeaders): boolean {
     const token = /^Bearer (.+)$/i.exec(headers.authorization ?? '')?.[1];
     if (token === undefined) return false;

@@ -1,9 +1,8 @@
 /**
- * The one place that turns plain values of the engine into what goes over the wire, as JSON; engineXml.ts does it
- * as XML.
+ * Values of the engine's answers, and their JSON. xml.ts has their XML.
  *
- * Rules (oVirt contract): integers and booleans become strings, dates become epoch milliseconds as numbers,
- * an empty collection becomes `{}`, an absent value has no key. Nothing outside these two files knows a format.
+ * Rules (oVirt contract): integers and booleans become strings, dates become epoch milliseconds as
+ * numbers. An empty collection becomes `{}`. An absent value has no key.
  */
 
 export interface WireRecord {
@@ -15,13 +14,12 @@ export type WireValue =
   | number
   | boolean
   | Date
-  | WireEntity
   | WireList
   | WireRecord
   | readonly WireValue[]
   | undefined;
 
-/** A collection whose members have a name of their own: `{"disk":[…]}`. */
+/** A collection and the name of its members: `{"disk":[…]}`. */
 export class WireList {
   readonly item: string;
   readonly values: readonly WireValue[];
@@ -32,30 +30,11 @@ export class WireList {
   }
 }
 
-/** A thing with an address. The row it was made of lets `follow` find what its links lead to. */
-export class WireEntity {
-  readonly type: string;
-  readonly row: object;
-  readonly fields: WireRecord;
-
-  constructor(type: string, row: object, fields: WireRecord) {
-    this.type = type;
-    this.row = row;
-    this.fields = fields;
-  }
-
-  /** The same entity with more fields. */
-  with(fields: WireRecord): WireEntity {
-    return new WireEntity(this.type, this.row, { ...this.fields, ...fields });
-  }
-}
-
-/** Prefix of every address. */
+/** Prefix of every address of the API. */
 export const API_PATH = '/ovirt-engine/api';
 
 export interface EntityParts {
-  readonly type: string;
-  readonly row: { readonly id: string };
+  readonly id: string;
   /** Path below the API root, without a leading slash. */
   readonly path: string;
   readonly fields: WireRecord;
@@ -65,16 +44,16 @@ export interface EntityParts {
 }
 
 /** An entity with id, href, links and actions. */
-export function entity(parts: EntityParts): WireEntity {
+export function entity(parts: EntityParts): WireRecord {
   const href = `${API_PATH}/${parts.path}`;
   const toLink = (rel: string): WireRecord => ({ href: `${href}/${rel}`, rel });
-  return new WireEntity(parts.type, parts.row, {
+  return {
     ...parts.fields,
-    id: parts.row.id,
+    id: parts.id,
     href,
     link: (parts.links ?? []).map(toLink),
     actions: parts.actions ? new WireList('link', parts.actions.map(toLink)) : undefined,
-  });
+  };
 }
 
 /** A pointer to another entity. */
@@ -101,18 +80,17 @@ function listToJson(list: WireList): Json {
   return list.values.length === 0 ? {} : { [list.item]: arrayToJson(list.values) };
 }
 
-/** A value as the JSON of the engine has it. */
+/** A value as JSON of the engine; undefined for an absent one. */
 export function toJson(value: WireValue): Json | undefined {
   if (value === undefined || typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (value instanceof Date) return value.getTime();
   if (value instanceof WireList) return listToJson(value);
-  if (value instanceof WireEntity) return recordToJson(value.fields);
   if (Array.isArray(value)) return arrayToJson(value);
   return recordToJson(value as WireRecord);
 }
 
-/** What a route answers; `root` names the element for formats that have one. */
+/** Answer of a route. `root` is the name of the root element in XML. */
 export interface WireReply {
   readonly status: number;
   readonly root: string;
@@ -129,6 +107,6 @@ export function replyList(root: string, item: string, values: readonly WireValue
 }
 
 /** Answer of an action or a delete. */
-export function replyDone(jobId?: string): WireReply {
-  return reply('action', { status: 'complete', job: reference(jobId, 'jobs') });
+export function replyDone(): WireReply {
+  return reply('action', { status: 'complete' });
 }

@@ -1,68 +1,90 @@
 /**
- * The XML of the engine, its default format: what engineWire.ts is to JSON, for answers and bodies.
+ * Reads and writes the XML of the engine, which is its default format. wire.ts has the JSON.
  *
- * Rules (oVirt API model): `id`, `href` and `rel` are attributes, members of a collection are elements of their own
- * name below it, dates are ISO 8601, an absent value has no element.
+ * Rules (oVirt API model): `id`, `href` and `rel` are attributes. Members of a collection are
+ * elements with a name of their own. Dates are ISO 8601. An absent value has no element.
  */
-import { XMLParser, XMLValidator } from 'fast-xml-parser';
-import { WireEntity, WireList, type WireRecord, type WireValue } from './wire.ts';
+import { XMLBuilder, XMLParser, XMLValidator } from 'fast-xml-parser';
+import { WireList, type WireRecord, type WireValue } from './wire.ts';
 
+const ATTRIBUTE = '@';
 const ATTRIBUTES: readonly string[] = ['id', 'href', 'rel'];
-const DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>';
+const DECLARATION: XmlElement = {
+  '@version': '1.0',
+  '@encoding': 'UTF-8',
+  '@standalone': 'yes',
+};
 
-function escape(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;');
+/**
+ * Names that begin with `@` are attributes, others are elements. An undefined value is left out.
+ */
+export interface XmlElement {
+  readonly [name: string]: XmlValue;
 }
 
-function wrap(name: string, attributes: string, content: string): string {
-  const head = `<${name}${attributes}`;
-  return content === '' ? `${head}/>` : `${head}>${content}</${name}>`;
-}
+export type XmlValue = string | number | boolean | XmlElement | readonly XmlValue[] | undefined;
 
-function recordToXml(name: string, record: WireRecord): string {
-  let attributes = '';
-  let content = '';
-  for (const [field, value] of Object.entries(record)) {
-    const isAttribute = ATTRIBUTES.includes(field) && typeof value === 'string';
-    if (isAttribute) attributes += ` ${field}="${escape(value)}"`;
-    else content += toElements(field, value);
-  }
-  return wrap(name, attributes, content);
-}
-
-function toElements(name: string, value: WireValue): string {
-  if (value === undefined) return '';
-  if (value instanceof Date) return wrap(name, '', value.toISOString());
-  if (value instanceof WireList) {
-    return wrap(name, '', value.values.map((one) => toElements(value.item, one)).join(''));
-  }
-  if (value instanceof WireEntity) return recordToXml(name, value.fields);
-  if (Array.isArray(value)) return value.map((one: WireValue) => toElements(name, one)).join('');
-  if (typeof value === 'object') return recordToXml(name, value as WireRecord);
-  return wrap(name, '', escape(String(value)));
-}
-
-/** A value as the XML of the engine has it. */
-export function toXml(root: string, value: WireValue): string {
-  return `${DECLARATION}${toElements(root, value)}`;
-}
-
-const parser = new XMLParser({
+const builder = new XMLBuilder({
   ignoreAttributes: false,
-  attributeNamePrefix: '',
-  parseTagValue: false,
-  parseAttributeValue: false,
-  ignoreDeclaration: true,
+  attributeNamePrefix: ATTRIBUTE,
+  suppressEmptyNode: true,
+  suppressBooleanAttributes: false,
 });
 
-/** The content of the root element, shaped as its JSON would be. @throws an Error when it is no XML */
+/** A document with one root element. */
+export function buildXml(root: string, value: XmlValue): string {
+  return builder.build({ '?xml': DECLARATION, [root]: value });
+}
+
+function toElement(record: WireRecord): XmlElement {
+  const fields = Object.entries(record).map(([name, value]) => {
+    const isAttribute = ATTRIBUTES.includes(name) && typeof value === 'string';
+    return [isAttribute ? `${ATTRIBUTE}${name}` : name, toXmlValue(value)];
+  });
+  return Object.fromEntries(fields) as XmlElement;
+}
+
+function toXmlValue(value: WireValue): XmlValue {
+  if (value instanceof Date) return value.toISOString();
+  if (value instanceof WireList) return { [value.item]: value.values.map(toXmlValue) };
+  if (Array.isArray(value)) return value.map(toXmlValue);
+  if (typeof value === 'object') return toElement(value as WireRecord);
+  return value;
+}
+
+/** An answer as XML of the engine. */
+export function toXml(root: string, value: WireValue): string {
+  return buildXml(root, toXmlValue(value));
+}
+
+/**
+ * Parses a document. All values are texts.
+ * @param options - how attributes and lists are shaped
+ * @throws an Error for text that is no XML, and for a document type, which could define entities
+ *   without a bound
+ */
+export function parseXml(
+  text: string,
+  options: ConstructorParameters<typeof XMLParser>[0],
+): Readonly<Record<string, unknown>> {
+  const isPlain = !text.includes('<!DOCTYPE') && XMLValidator.validate(text) === true;
+  if (!isPlain) throw new Error('no XML, or one with a document type');
+  const parser = new XMLParser({
+    ignoreAttributes: false,
+    parseTagValue: false,
+    parseAttributeValue: false,
+    ignoreDeclaration: true,
+    ...options,
+  });
+  return parser.parse(text) as Readonly<Record<string, unknown>>;
+}
+
+/**
+ * The content of the root element, with the shape that its JSON would have.
+ * @throws as {@link parseXml}
+ */
 export function readXml(text: string): unknown {
-  if (XMLValidator.validate(text) !== true) throw new Error('no XML');
-  const [root] = Object.values(parser.parse(text) as object) as unknown[];
-  // An element without content is an empty text to the parser.
+  const [root] = Object.values(parseXml(text, { attributeNamePrefix: '' }));
+  // The parser gives an element without content as an empty text.
   return root === '' ? {} : root;
 }

@@ -1,21 +1,21 @@
 /**
- * REST calls on the disks and network cards of a VM.
- * Source: oVirt contract: attaching leaves a disk inactive unless told otherwise; detaching destroys its
- * bitmaps and its membership in checkpoints.
+ * REST calls on the disks of a VM. Source: oVirt contract: an attached disk stays inactive unless
+ * the body says otherwise.
  */
-import { randomUUID } from 'node:crypto';
-import { type AttachmentBody, attachmentBody, nicBody } from '../http/bodyTypes.ts';
-import { removeEmptyCheckpoints } from '../../state/checkpointChain.ts';
-import { addDisk, removeDisk, updateDisk } from './disks.ts';
-import { attachDisk, detachDisk } from '../../state/diskStore.ts';
-import { attachmentView, nicView } from '../views/disks.ts';
-import { incompleteParameters, refusal, unknownParent, unknownResource } from '../http/errors.ts';
-import { expandReply } from '../http/follow.ts';
-import { attachmentViews } from '../views/links.ts';
+import { type AttachmentBody, attachmentBody, plugBody } from '../http/bodyTypes.ts';
+import { addDisk } from './disks.ts';
+import { attachDisk } from '../../state/disks/store.ts';
+import { attachmentView, diskView } from '../views/disks.ts';
+import {
+  EngineFault,
+  incompleteParameters,
+  refusal,
+  unknownParent,
+  unknownResource,
+} from '../../state/refusals.ts';
 import type { EngineCall, Route } from '../http/router.ts';
-import type { AttachmentRow, DiskRow, NicRow, VmRow } from '../../state/rows.ts';
-import { VNIC_PROFILE } from '../views/system.ts';
-import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
+import type { AttachmentRow, DiskRow, VmRow } from '../../state/rows.ts';
+import { reply, replyList, type WireReply } from '../http/wire.ts';
 
 function vmOf(call: EngineCall): VmRow {
   const vm = call.engine.vms.get(call.param('vm'));
@@ -29,6 +29,34 @@ function attachmentOf(call: EngineCall): AttachmentRow {
   return attachment;
 }
 
+function failedFollow(text: string): EngineFault {
+  return new EngineFault(500, 'Operation Failed', `[${text}]`);
+}
+
+/**
+ * True when the request follows the disks.
+ * @throws EngineFault 500 for another link, as live engines answer (oVirt contract)
+ */
+function followsDisks({ engine, query }: EngineCall): boolean {
+  const link = query.get('follow') ?? '';
+  if (link === '') return false;
+  if (engine.behaviour.followFails) throw failedFollow('Internal Engine Error');
+  if (link !== 'disk') throw failedFollow(`No link ${link} to follow.`);
+  return true;
+}
+
+function getAttachments(call: EngineCall): WireReply {
+  const { engine } = call;
+  const vm = vmOf(call);
+  const isFollowing = followsDisks(call);
+  const views = vm.attachments.map((attachment) => {
+    const view = attachmentView(engine, vm, attachment);
+    const disk = engine.disks.get(attachment.diskId);
+    return isFollowing && disk ? { ...view, disk: diskView(disk) } : view;
+  });
+  return replyList('disk_attachments', 'disk_attachment', views);
+}
+
 function checkFree(call: EngineCall, disk: DiskRow): void {
   const user = call.engine.vmOfDisk(disk.id);
   if (user && !disk.shareable) {
@@ -39,7 +67,7 @@ function checkFree(call: EngineCall, disk: DiskRow): void {
   }
 }
 
-/** An existing disk when the body names one that exists, else a new one. */
+/** The disk that the body names, or a new one. */
 function diskFor(call: EngineCall, body: AttachmentBody): { disk: DiskRow; isNew: boolean } {
   const wish = body.disk ?? {};
   const known = call.engine.disks.get(wish.id ?? '');
@@ -75,98 +103,17 @@ function postAttachment(call: EngineCall): WireReply {
   return reply('disk_attachment', attachmentView(engine, vm, attachment), isNew ? 202 : 201);
 }
 
+/** Plugs a disk in, or unplugs it. */
 function putAttachment(call: EngineCall): WireReply {
-  const { engine } = call;
   const attachment = attachmentOf(call);
-  const body = call.body(attachmentBody);
-  const disk = engine.disks.get(attachment.diskId);
-  if (disk && body.disk) updateDisk(disk, body.disk);
-  attachment.active = body.active ?? attachment.active;
-  attachment.bootable = body.bootable ?? attachment.bootable;
-  attachment.interface = body.interface ?? attachment.interface;
-  attachment.readOnly = body.read_only ?? attachment.readOnly;
-  attachment.passDiscard = body.pass_discard ?? attachment.passDiscard;
-  return expandReply(
-    call,
-    reply('disk_attachment', attachmentView(engine, vmOf(call), attachment)),
-  );
-}
-
-function deleteAttachment(call: EngineCall): WireReply {
-  const { engine } = call;
-  const vm = vmOf(call);
-  const attachment = attachmentOf(call);
-  const disk = engine.disks.get(attachment.diskId);
-  if (engine.unfinishedBackupOf(vm.id) || disk?.lock || disk?.status === 'locked') {
-    throw refusal(409, 'Cannot detach Virtual Disk. Disk is locked.');
-  }
-  const onlyDetaches = call.flag('detach_only', true);
-  if (!disk) return replyDone();
-  if (!onlyDetaches) {
-    removeDisk(engine, disk);
-    return replyDone();
-  }
-  detachDisk(engine, vm, disk);
-  removeEmptyCheckpoints(engine, vm);
-  return replyDone();
-}
-
-function postNic(call: EngineCall): WireReply {
-  const vm = call.engine.vms.get(call.param('vm'));
-  if (!vm) throw unknownParent(call.param('vm'));
-  const body = call.body(nicBody);
-  if (body.name === undefined) throw incompleteParameters('Nic', ['name'], 'add');
-  const profile = body.vnic_profile?.id;
-  if (profile !== undefined && profile !== VNIC_PROFILE.id) throw unknownParent(profile);
-  const nic: NicRow = {
-    id: randomUUID(),
-    name: body.name,
-    interface: body.interface ?? 'virtio',
-    mac: body.mac?.address ?? nextMac(call),
-    profileId: VNIC_PROFILE.id,
-  };
-  vm.nics = [...vm.nics, nic];
-  return reply('nic', nicView(vm, nic), 201);
-}
-
-function nextMac(call: EngineCall): string {
-  const count = [...call.engine.vms.values()].reduce((sum, vm) => sum + vm.nics.length, 0);
-  return `56:6f:00:00:00:${(count % 256).toString(16).padStart(2, '0')}`;
+  attachment.active = call.body(plugBody).active;
+  return reply('disk_attachment', attachmentView(call.engine, vmOf(call), attachment));
 }
 
 const ATTACHMENTS = 'vms/{vm}/diskattachments';
 
 export const attachmentRoutes: readonly Route[] = [
-  {
-    method: 'GET',
-    path: ATTACHMENTS,
-    run: (call) => {
-      const views = attachmentViews(call.engine, vmOf(call));
-      return expandReply(call, replyList('disk_attachments', 'disk_attachment', views));
-    },
-  },
+  { method: 'GET', path: ATTACHMENTS, run: getAttachments },
   { method: 'POST', path: ATTACHMENTS, run: postAttachment },
-  {
-    method: 'GET',
-    path: `${ATTACHMENTS}/{disk}`,
-    run: (call) => {
-      const view = attachmentView(call.engine, vmOf(call), attachmentOf(call));
-      return expandReply(call, reply('disk_attachment', view));
-    },
-  },
   { method: 'PUT', path: `${ATTACHMENTS}/{disk}`, run: putAttachment },
-  { method: 'DELETE', path: `${ATTACHMENTS}/{disk}`, run: deleteAttachment },
-  {
-    method: 'GET',
-    path: 'vms/{vm}/nics',
-    run: (call) => {
-      const vm = vmOf(call);
-      return replyList(
-        'nics',
-        'nic',
-        vm.nics.map((nic) => nicView(vm, nic)),
-      );
-    },
-  },
-  { method: 'POST', path: 'vms/{vm}/nics', run: postNic },
 ];

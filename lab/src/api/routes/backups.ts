@@ -1,13 +1,13 @@
 /**
  * REST calls on backups and checkpoints.
- * Source: oVirt contract: the table of finalize, disks that are hidden until the backup is ready, and the
- * difference between an empty 404 and one with a fault.
+ * Source: oVirt contract: answers of finalize by phase, and when a 404 has a body. A hybrid backup
+ * shows its disks from `ready` on.
  */
-import { startBackup } from '../../state/backupStart.ts';
-import { abortBackup, stopBackup } from '../../state/backupMachine.ts';
+import { startBackup } from '../../state/backups/start.ts';
+import { abortBackup, stopBackup } from '../../state/backups/machine.ts';
 import { backupView, checkpointView } from '../views/backups.ts';
 import { actionBody, backupBody } from '../http/bodyTypes.ts';
-import { removeCheckpoint } from '../../state/checkpointChain.ts';
+import { removeCheckpoint } from '../../state/backups/checkpoints.ts';
 import { type Engine, isTransferOver } from '../../state/core.ts';
 import {
   executionFailure,
@@ -16,10 +16,9 @@ import {
   refusal,
   unknownParent,
   unknownResource,
-} from '../http/errors.ts';
+} from '../../state/refusals.ts';
 import { EVENT_CODES } from '../../state/events.ts';
-import { expandReply } from '../http/follow.ts';
-import { backupDiskViews, checkpointDiskViews } from '../views/links.ts';
+import { backupDiskViews, checkpointDiskViews } from '../views/collections.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { BackupRow, CheckpointRow, VmRow } from '../../state/rows.ts';
 import { CHECKPOINT_REMOVE_SECONDS } from '../../state/timings.ts';
@@ -65,14 +64,7 @@ function postBackup(call: EngineCall): WireReply {
 function getBackups(call: EngineCall): WireReply {
   const vm = vmOf(call);
   const own = [...call.engine.backups.values()].filter(({ vmId }) => vmId === vm.id);
-  return expandReply(call, replyList('backups', 'backup', own.map(backupView)));
-}
-
-function getBackupDisk(call: EngineCall): WireReply {
-  const views = backupDiskViews(call.engine, backupOf(call));
-  const view = views.find(({ fields }) => fields['id'] === call.param('disk'));
-  if (!view) throw unknownResource();
-  return reply('disk', view);
+  return replyList('backups', 'backup', own.map(backupView));
 }
 
 function hasOpenTransfer(engine: Engine, backup: BackupRow): boolean {
@@ -106,12 +98,12 @@ function finalizeBackup(call: EngineCall): WireReply {
     throw refuseStop('The VM backup is not ready yet, a premature backup stop was initiated.');
   }
   stopBackup(engine, backup);
-  return replyDone(backup.jobId);
+  return replyDone();
 }
 
 function getCheckpoints(call: EngineCall): WireReply {
   const chain = call.engine.checkpointChain(vmOf(call).id);
-  return expandReply(call, replyList('checkpoints', 'checkpoint', chain.map(checkpointView)));
+  return replyList('checkpoints', 'checkpoint', chain.map(checkpointView));
 }
 
 function refuseRemoval(text: string): Error {
@@ -166,21 +158,15 @@ export const backupRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: `${BACKUPS}/{backup}`,
-    run: (call) => expandReply(call, reply('backup', backupView(backupOf(call)))),
+    run: (call) => reply('backup', backupView(backupOf(call))),
   },
   {
     method: 'GET',
     path: `${BACKUPS}/{backup}/disks`,
     run: (call) => replyList('disks', 'disk', backupDiskViews(call.engine, backupOf(call))),
   },
-  { method: 'GET', path: `${BACKUPS}/{backup}/disks/{disk}`, run: getBackupDisk },
   { method: 'POST', path: `${BACKUPS}/{backup}/finalize`, run: finalizeBackup },
   { method: 'GET', path: CHECKPOINTS, run: getCheckpoints },
-  {
-    method: 'GET',
-    path: `${CHECKPOINTS}/{checkpoint}`,
-    run: (call) => expandReply(call, reply('checkpoint', checkpointView(checkpointOf(call)))),
-  },
   {
     method: 'GET',
     path: `${CHECKPOINTS}/{checkpoint}/disks`,

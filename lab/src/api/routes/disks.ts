@@ -1,17 +1,16 @@
 /**
- * REST calls on disks: list, read, create, change, convert, delete, older volumes.
- * Source: oVirt contract: a new disk is `locked` until its storage task has ended; change tracking cannot be
- * switched on for raw disks.
+ * REST calls on disks: list, read, create, convert, delete, older volumes.
+ * Source: oVirt contract: a new disk is `locked` until its storage task has ended.
  */
 import { randomUUID } from 'node:crypto';
-import { convertBody, type DiskBody, diskBody } from '../http/bodyTypes.ts';
-import { forgetBitmaps } from '../../state/content.ts';
+import type { DiskBody } from '../../state/bodies.ts';
+import { convertBody, diskBody } from '../http/bodyTypes.ts';
+import { forgetBitmaps } from '../../state/disks/content.ts';
 import type { Engine } from '../../state/core.ts';
-import { type DiskShape, isAllowed, newDiskOf } from '../../state/diskRules.ts';
-import { createDisk, deleteDisk } from '../../state/diskStore.ts';
-import { activeVolumeView, diskSnapshotView, diskView } from '../views/disks.ts';
-import { incompleteParameters, refusal, unknownResource } from '../http/errors.ts';
-import { expandReply } from '../http/follow.ts';
+import { type DiskShape, isAllowed, newDiskOf } from '../../state/disks/rules.ts';
+import { createDisk, deleteDisk } from '../../state/disks/store.ts';
+import { diskSnapshotView, diskView } from '../views/disks.ts';
+import { incompleteParameters, refusal, unknownResource } from '../../state/refusals.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { DiskRow } from '../../state/rows.ts';
 import { searchRows } from '../http/search.ts';
@@ -37,7 +36,7 @@ function unlockLater(engine: Engine, disk: DiskRow, seconds: number): void {
   });
 }
 
-/** Makes a disk that a client asked for; it is locked at first. */
+/** Creates the disk that a client asked for. It is locked at first. @throws EngineFault */
 export function addDisk(engine: Engine, body: DiskBody): DiskRow {
   const disk = createDisk(engine, newDiskOf(engine, body));
   unlockLater(engine, disk, DISK_CREATE_SECONDS);
@@ -49,33 +48,14 @@ function refuseWhileBusy(disk: DiskRow, what: string): void {
   throw refusal(409, `Cannot ${what} Virtual Disk. Disk is locked: ${disk.name}.`);
 }
 
-/** Changes a disk. @throws EngineFault */
-export function updateDisk(disk: DiskRow, body: DiskBody): void {
-  refuseWhileBusy(disk, 'edit');
-  if (body.backup === 'incremental' && disk.format === 'raw') {
-    throw refusal(
-      400,
-      'Cannot edit Virtual Disk. Incremental backup is not supported for RAW format disks.',
-    );
-  }
-  const sizeBytes = body.provisioned_size;
-  if (sizeBytes !== undefined && sizeBytes < disk.data.sizeBytes) {
-    throw refusal(400, 'Cannot edit Virtual Disk. The disk size cannot be reduced.');
-  }
-  disk.backup = body.backup ?? disk.backup;
-  disk.name = body.name ?? body.alias ?? disk.name;
-  disk.description = body.description ?? disk.description;
-  if (sizeBytes !== undefined) disk.data.resize(sizeBytes);
-}
-
 function removeLater(engine: Engine, disk: DiskRow): void {
   disk.status = 'locked';
   disk.lock = { kind: 'operation', ownerId: randomUUID() };
   engine.scheduler.after(DISK_REMOVE_SECONDS, () => deleteDisk(engine, disk));
 }
 
-/** Deletes a disk; it is gone a little later. @throws EngineFault */
-export function removeDisk(engine: Engine, disk: DiskRow): void {
+/** Deletes a disk after a short delay. @throws EngineFault */
+function removeDisk(engine: Engine, disk: DiskRow): void {
   refuseWhileBusy(disk, 'remove');
   const vm = engine.vmOfDisk(disk.id);
   const isPlugged = vm && vm.status !== 'down' && engine.attachmentOf(vm, disk.id)?.active;
@@ -106,7 +86,7 @@ function checkConversion(engine: Engine, disk: DiskRow, shape: DiskShape): void 
 }
 
 function convertDisk(call: EngineCall): WireReply {
-  const { engine, correlationId } = call;
+  const { engine } = call;
   const disk = diskOf(call);
   const { disk: wish } = call.body(convertBody);
   if (wish?.format === undefined && wish?.sparse === undefined) {
@@ -118,16 +98,14 @@ function convertDisk(call: EngineCall): WireReply {
     backup: wish.backup ?? (wish.format === 'raw' ? 'none' : disk.backup),
   };
   checkConversion(engine, disk, shape);
-  const jobId = engine.log.startJob(`Conversion of disk ${disk.name}`, correlationId);
   disk.status = 'locked';
-  disk.lock = { kind: 'operation', ownerId: jobId };
+  disk.lock = { kind: 'operation', ownerId: randomUUID() };
   engine.scheduler.after(DISK_CONVERT_SECONDS, () => {
     Object.assign(disk, shape, { status: 'ok', lock: undefined, imageId: randomUUID() });
     disk.qcowVersion = shape.format === 'cow' ? 'qcow2_v3' : undefined;
     forgetBitmaps(engine, disk);
-    engine.log.endJob(jobId, true);
   });
-  return replyDone(jobId);
+  return replyDone();
 }
 
 function getDisks(call: EngineCall): WireReply {
@@ -141,15 +119,13 @@ function getDisks(call: EngineCall): WireReply {
     storage: engine.domainOf(disk)?.name,
     vm_names: engine.vmOfDisk(disk.id)?.name,
   }));
-  return expandReply(call, replyList('disks', 'disk', rows.map(diskView)));
+  return replyList('disks', 'disk', rows.map(diskView));
 }
 
 function getDiskSnapshots(call: EngineCall): WireReply {
   const disk = diskOf(call);
   const views = disk.volumes.map((volume) => diskSnapshotView(disk, volume));
-  // The active volume is asked for explicitly, as in the storage domain's list.
-  const active = call.flag('include_active', false) ? [activeVolumeView(disk)] : [];
-  return replyList('disk_snapshots', 'disk_snapshot', [...views, ...active]);
+  return replyList('disk_snapshots', 'disk_snapshot', views);
 }
 
 export const diskRoutes: readonly Route[] = [
@@ -162,16 +138,7 @@ export const diskRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: 'disks/{disk}',
-    run: (call) => expandReply(call, reply('disk', diskView(diskOf(call)))),
-  },
-  {
-    method: 'PUT',
-    path: 'disks/{disk}',
-    run: (call) => {
-      const disk = diskOf(call);
-      updateDisk(disk, call.body(diskBody));
-      return reply('disk', diskView(disk));
-    },
+    run: (call) => reply('disk', diskView(diskOf(call))),
   },
   {
     method: 'DELETE',

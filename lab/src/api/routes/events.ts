@@ -1,15 +1,15 @@
 /**
- * REST calls on events and jobs.
- * Source: oVirt contract: events come newest first, `from` means later than that one; external events need
- * an origin of their own and a unique pair of origin and custom id.
+ * REST calls on events.
+ * Source: oVirt contract: events come newest first, and `from` is exclusive. An external event
+ * needs an origin other than oVirt and a unique pair of origin and custom id.
  */
 import { eventBody } from '../http/bodyTypes.ts';
-import { incompleteParameters, refusal, unknownParent, unknownResource } from '../http/errors.ts';
+import { incompleteParameters, refusal, unknownParent } from '../../state/refusals.ts';
 import { EXTERNAL_EVENT_CODES } from '../../state/events.ts';
 import type { EngineCall, Route } from '../http/router.ts';
-import type { EventRow, JobRow } from '../../state/rows.ts';
+import type { EventRow } from '../../state/rows.ts';
 import { searchRows, type SearchFields } from '../http/search.ts';
-import { eventView, jobView } from '../views/system.ts';
+import { eventView } from '../views/system.ts';
 import { reply, replyList, type WireReply } from '../http/wire.ts';
 
 const RESERVED_ORIGIN = 'ovirt';
@@ -32,12 +32,6 @@ function getEvents(call: EngineCall): WireReply {
   const newestFirst = call.engine.log.events.filter(({ id }) => Number(id) > from).toReversed();
   const rows = searchRows(call, newestFirst, (event) => fieldsOf(call, event));
   return replyList('events', 'event', rows.map(eventView));
-}
-
-function getEvent(call: EngineCall): WireReply {
-  const event = call.engine.log.events.find(({ id }) => id === call.param('event'));
-  if (!event) throw unknownResource();
-  return reply('event', eventView(event));
 }
 
 function refuseEvent(text: string): Error {
@@ -71,34 +65,7 @@ function postEvent(call: EngineCall): WireReply {
   return reply('event', eventView(engine.log.addExternal(event)), 201);
 }
 
-function jobOf(call: EngineCall): JobRow {
-  const job = call.engine.log.jobs.get(call.param('job'));
-  if (!job) throw unknownResource();
-  return job;
-}
-
-function getJobs(call: EngineCall): WireReply {
-  const rows = searchRows(call, call.engine.log.jobs.values(), (job) => ({
-    id: job.id,
-    description: job.description,
-    status: job.status,
-    correlation_id: job.correlationId,
-  }));
-  return replyList('jobs', 'job', rows.map(jobView));
-}
-
-/** Every job of the lab has one step. */
-function getSteps(call: EngineCall): WireReply {
-  const { id, description, status, startedAt, endedAt } = jobOf(call);
-  const step = { id, description, status, type: 'executing', number: 0 };
-  return replyList('steps', 'step', [{ ...step, start_time: startedAt, end_time: endedAt }]);
-}
-
 export const eventRoutes: readonly Route[] = [
   { method: 'GET', path: 'events', run: getEvents },
   { method: 'POST', path: 'events', run: postEvent },
-  { method: 'GET', path: 'events/{event:text}', run: getEvent },
-  { method: 'GET', path: 'jobs', run: getJobs },
-  { method: 'GET', path: 'jobs/{job}', run: (call) => reply('job', jobView(jobOf(call))) },
-  { method: 'GET', path: 'jobs/{job}/steps', run: getSteps },
 ];

@@ -1,6 +1,6 @@
-/** All REST calls of the engine, and what a request tells the fault plan. */
+/** All REST calls of the engine, and the facts of a request that faults are matched with. */
 import { attachmentRoutes } from './attachments.ts';
-import { forceBackupPhase } from '../../state/backupMachine.ts';
+import { forceBackupPhase } from '../../state/backups/machine.ts';
 import { backupRoutes } from './backups.ts';
 import { readBody } from '../http/body.ts';
 import { transferBody } from '../http/bodyTypes.ts';
@@ -12,7 +12,7 @@ import type { Route } from '../http/router.ts';
 import type { BackupRow, TransferRow } from '../../state/rows.ts';
 import { snapshotRoutes } from './snapshots.ts';
 import { systemRoutes } from './system.ts';
-import { forceTransferPhase } from '../../state/transferMachine.ts';
+import { forceTransferPhase } from '../../state/transfers/machine.ts';
 import { transferRoutes } from './transfers.ts';
 import { vmRoutes } from './vms.ts';
 import type { LabHttpRequest } from '../../http/server.ts';
@@ -36,7 +36,7 @@ function transferIn(engine: Engine, segments: readonly string[]): TransferRow | 
   return segments[0] === 'imagetransfers' ? engine.transfers.get(segments[1] ?? '') : undefined;
 }
 
-/** The disk that a transfer is to be created for. */
+/** Id of the disk that a new transfer is for; empty when the body is not valid. */
 function wantedDiskId(body: Buffer): { readonly diskId?: string } {
   try {
     const { disk, image } = readBody(body.toString('utf8'), transferBody);
@@ -47,7 +47,10 @@ function wantedDiskId(body: Buffer): { readonly diskId?: string } {
   }
 }
 
-/** Phase of the backup or transfer that a request names, and the disk of the transfer. */
+/**
+ * Facts for the matching of faults: the phase of the backup or transfer in the path, and the disk
+ * of the transfer.
+ */
 export function describeRequest(
   engine: Engine,
   { method, path, body }: Pick<LabHttpRequest, 'method' | 'path' | 'body'>,
@@ -61,7 +64,7 @@ export function describeRequest(
   return backup ? { phase: backup.phase } : {};
 }
 
-/** Moves the backup or transfer that a path names. */
+/** Moves the backup or transfer in the path to a phase. Does nothing for other paths. */
 export function forcePhase(engine: Engine, path: string, phase: string): void {
   const segments = apiSegments(path) ?? [];
   const transfer = transferIn(engine, segments);

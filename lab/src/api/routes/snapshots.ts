@@ -1,21 +1,25 @@
 /**
  * REST calls on snapshots of VMs.
- * Source: oVirt contract: the present state is always in the list, memory is saved unless told otherwise,
- * nothing can be deleted while a backup is unfinished.
+ * Source: oVirt contract: the present state is always in the list, and memory is saved unless the
+ * body says otherwise. Nothing can be deleted while a backup is unfinished.
  */
 import { randomUUID } from 'node:crypto';
 import { type SnapshotBody, snapshotBody } from '../http/bodyTypes.ts';
-import { addOverlay, removeSnapshot } from '../../state/content.ts';
+import { addOverlay, removeSnapshot } from '../../state/disks/content.ts';
 import type { Engine } from '../../state/core.ts';
-import { activeSnapshotId, activeSnapshotView, diskViewAt, snapshotView } from '../views/disks.ts';
-import { incompleteParameters, refusal, unknownParent, unknownResource } from '../http/errors.ts';
+import { activeSnapshotId, activeSnapshotView, snapshotView } from '../views/disks.ts';
+import {
+  incompleteParameters,
+  refusal,
+  unknownParent,
+  unknownResource,
+} from '../../state/refusals.ts';
 import { EVENT_CODES } from '../../state/events.ts';
-import { expandReply } from '../http/follow.ts';
-import { snapshotViews } from '../views/links.ts';
+import { snapshotViews } from '../views/collections.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { DiskRow, SnapshotRow, VmRow } from '../../state/rows.ts';
 import { SNAPSHOT_CREATE_SECONDS, SNAPSHOT_MERGE_SECONDS } from '../../state/timings.ts';
-import { reply, replyDone, replyList, type WireEntity, type WireReply } from '../http/wire.ts';
+import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
 
 function vmOf(call: EngineCall): VmRow {
   const vm = call.engine.vms.get(call.param('vm'));
@@ -29,7 +33,7 @@ function snapshotOf(call: EngineCall): SnapshotRow {
   return snapshot;
 }
 
-/** Disks that a snapshot is asked for: those named, or all that can have one. */
+/** Disks of a new snapshot: those that the body names, or all image disks that are not shared. */
 function chosenDisks(engine: Engine, vm: VmRow, body: SnapshotBody): DiskRow[] {
   const named = body.disk_attachments?.flatMap(({ disk }) => disk?.id ?? []);
   return engine
@@ -55,7 +59,7 @@ function checkSnapshot(engine: Engine, vm: VmRow, disks: readonly DiskRow[]): vo
 }
 
 function postSnapshot(call: EngineCall): WireReply {
-  const { engine, correlationId } = call;
+  const { engine } = call;
   const vm = engine.vms.get(call.param('vm'));
   if (!vm) throw unknownParent(call.param('vm'));
   const body = call.body(snapshotBody);
@@ -74,13 +78,11 @@ function postSnapshot(call: EngineCall): WireReply {
   };
   engine.snapshots.set(snapshot.id, snapshot);
   for (const disk of disks) addOverlay(disk, snapshot.id, disk.data.freeze());
-  const jobId = engine.log.startJob(`Creation of a snapshot of VM ${vm.name}`, correlationId);
   vm.operation = 'snapshot';
   engine.scheduler.after(SNAPSHOT_CREATE_SECONDS, () => {
     vm.operation = undefined;
     snapshot.status = 'ok';
     tell(call, vm, EVENT_CODES.snapshotCreated, 'Snapshot was created');
-    engine.log.endJob(jobId, true);
   });
   return reply('snapshot', snapshotView(snapshot), 202);
 }
@@ -91,7 +93,7 @@ function tell(call: EngineCall, vm: VmRow, code: number, text: string): void {
 }
 
 function deleteSnapshot(call: EngineCall): WireReply {
-  const { engine, correlationId } = call;
+  const { engine } = call;
   const vm = vmOf(call);
   const snapshot = snapshotOf(call);
   if (engine.unfinishedBackupOf(vm.id)) {
@@ -100,43 +102,14 @@ function deleteSnapshot(call: EngineCall): WireReply {
   if (vm.operation !== undefined || snapshot.status === 'locked') {
     throw refusal(409, 'Cannot remove Snapshot. Related operation is currently in progress.');
   }
-  const jobId = engine.log.startJob(`Removal of a snapshot of VM ${vm.name}`, correlationId);
   snapshot.status = 'locked';
   vm.operation = 'snapshot';
   engine.scheduler.after(SNAPSHOT_MERGE_SECONDS, () => {
     vm.operation = undefined;
     removeSnapshot(engine, snapshot.id);
     tell(call, vm, EVENT_CODES.snapshotRemoved, 'Snapshot was removed');
-    engine.log.endJob(jobId, true);
   });
-  return replyDone(jobId);
-}
-
-/** Disks as of a snapshot: their `image_id` is what a transfer takes. */
-function snapshotDiskViews(engine: Engine, snapshot: SnapshotRow): WireEntity[] {
-  const path = `vms/${snapshot.vmId}/snapshots/${snapshot.id}`;
-  return [...engine.disks.values()].flatMap((disk) => {
-    const volume = disk.volumes.find(({ snapshotId }) => snapshotId === snapshot.id);
-    if (!volume) return [];
-    const fields = {
-      image_id: volume.id,
-      format: volume.format,
-      provisioned_size: volume.view.sizeBytes,
-      snapshot: { id: snapshot.id },
-    };
-    return [diskViewAt(disk, path, fields)];
-  });
-}
-
-function getSnapshotDisks(call: EngineCall): WireReply {
-  const { engine } = call;
-  const vm = vmOf(call);
-  if (call.param('snapshot') !== activeSnapshotId(vm)) {
-    return replyList('disks', 'disk', snapshotDiskViews(engine, snapshotOf(call)));
-  }
-  const path = `vms/${vm.id}/snapshots/${activeSnapshotId(vm)}`;
-  const views = engine.attachedDisks(vm).map(({ disk }) => diskViewAt(disk, path, {}));
-  return replyList('disks', 'disk', views);
+  return replyDone();
 }
 
 function getSnapshot(call: EngineCall): WireReply {
@@ -151,11 +124,9 @@ export const snapshotRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: SNAPSHOTS,
-    run: (call) =>
-      expandReply(call, replyList('snapshots', 'snapshot', snapshotViews(call.engine, vmOf(call)))),
+    run: (call) => replyList('snapshots', 'snapshot', snapshotViews(call.engine, vmOf(call))),
   },
   { method: 'POST', path: SNAPSHOTS, run: postSnapshot },
   { method: 'GET', path: `${SNAPSHOTS}/{snapshot}`, run: getSnapshot },
-  { method: 'GET', path: `${SNAPSHOTS}/{snapshot}/disks`, run: getSnapshotDisks },
   { method: 'DELETE', path: `${SNAPSHOTS}/{snapshot}`, run: deleteSnapshot },
 ];

@@ -1,8 +1,6 @@
 /** REST calls on the API root and on what the installation consists of. Source: oVirt contract. */
 import { randomUUID } from 'node:crypto';
-import type { Engine } from '../../state/core.ts';
-import { unknownResource } from '../http/errors.ts';
-import { expandReply } from '../http/follow.ts';
+import { unknownResource } from '../../state/refusals.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import { searchRows } from '../http/search.ts';
 import {
@@ -11,7 +9,6 @@ import {
   dataCenterView,
   hostView,
   storageDomainView,
-  vnicProfileView,
 } from '../views/system.ts';
 import { BLANK_TEMPLATE_ID } from '../views/vms.ts';
 import { API_PATH, reply, replyList, type WireReply } from '../http/wire.ts';
@@ -25,10 +22,8 @@ const COLLECTIONS = [
   'events',
   'hosts',
   'imagetransfers',
-  'jobs',
   'storagedomains',
   'vms',
-  'vnicprofiles',
 ];
 
 function countOf(active: number, total: number): { active: number; total: number } {
@@ -79,12 +74,6 @@ function getStorageDomains(call: EngineCall): WireReply {
   return replyList('storage_domains', 'storage_domain', views);
 }
 
-/** Only below its data center an attached domain shows its status. */
-function getAttachedDomains({ engine }: EngineCall): WireReply {
-  const views = engine.domains.map((domain) => storageDomainView(engine, domain, 'active'));
-  return replyList('storage_domains', 'storage_domain', views);
-}
-
 function getHosts(call: EngineCall): WireReply {
   const rows = searchRows(call, call.engine.hosts, (host) => ({
     ...named(host),
@@ -94,22 +83,6 @@ function getHosts(call: EngineCall): WireReply {
   }));
   const views = rows.map((host) => hostView(call.engine, host));
   return replyList('hosts', 'host', views);
-}
-
-function requireDataCenter(call: EngineCall): void {
-  findById([DATA_CENTER], call.param('center'));
-}
-
-function inDataCenter(run: (call: EngineCall) => WireReply): (call: EngineCall) => WireReply {
-  return (call) => {
-    requireDataCenter(call);
-    return run(call);
-  };
-}
-
-function attachedDomain(engine: Engine, call: EngineCall): WireReply {
-  const domain = findById(engine.domains, call.param('domain'));
-  return reply('storage_domain', storageDomainView(engine, domain, 'active'));
 }
 
 export const systemRoutes: readonly Route[] = [
@@ -130,39 +103,11 @@ export const systemRoutes: readonly Route[] = [
   },
   {
     method: 'GET',
-    path: 'datacenters/{center}',
-    run: inDataCenter(() => reply('data_center', dataCenterView())),
-  },
-  {
-    method: 'GET',
-    path: 'datacenters/{center}/storagedomains',
-    run: inDataCenter(getAttachedDomains),
-  },
-  {
-    method: 'GET',
-    path: 'datacenters/{center}/storagedomains/{domain}',
-    run: inDataCenter((call) => attachedDomain(call.engine, call)),
-  },
-  {
-    method: 'GET',
-    path: 'datacenters/{center}/clusters',
-    run: inDataCenter(({ engine }) =>
-      replyList('clusters', 'cluster', engine.clusters.map(clusterView)),
-    ),
-  },
-  {
-    method: 'GET',
     path: 'clusters',
     run: (call) => {
       const rows = searchRows(call, call.engine.clusters, named);
-      return expandReply(call, replyList('clusters', 'cluster', rows.map(clusterView)));
+      return replyList('clusters', 'cluster', rows.map(clusterView));
     },
-  },
-  {
-    method: 'GET',
-    path: 'clusters/{cluster}',
-    run: (call) =>
-      reply('cluster', clusterView(findById(call.engine.clusters, call.param('cluster')))),
   },
   { method: 'GET', path: 'hosts', run: getHosts },
   {
@@ -170,10 +115,5 @@ export const systemRoutes: readonly Route[] = [
     path: 'hosts/{host}',
     run: (call) =>
       reply('host', hostView(call.engine, findById(call.engine.hosts, call.param('host')))),
-  },
-  {
-    method: 'GET',
-    path: 'vnicprofiles',
-    run: () => replyList('vnic_profiles', 'vnic_profile', [vnicProfileView()]),
   },
 ];

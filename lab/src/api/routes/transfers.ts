@@ -1,27 +1,31 @@
 /**
  * REST calls on image transfers.
- * Source: oVirt contract: faults of the creation in their order; actions answer 200 even for an unknown id or
- * an impossible transition, except resume of what is not paused and pause of a download.
+ * Source: oVirt contract: faults of the creation in their order. Actions answer 200 even for an
+ * unknown id or an impossible transition. Resume of a transfer that is not paused is the exception.
  */
 import { randomUUID } from 'node:crypto';
-import { actionBody, type TransferBody, transferBody } from '../http/bodyTypes.ts';
+import type { TransferBody } from '../../state/bodies.ts';
+import { actionBody, transferBody } from '../http/bodyTypes.ts';
 import { transferView } from '../views/backups.ts';
 import type { Engine } from '../../state/core.ts';
-import { forbidden, refusal, unknownResource } from '../http/errors.ts';
+import { forbidden, refusal, unknownResource } from '../../state/refusals.ts';
 import { EVENT_CODES } from '../../state/events.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { TransferRow } from '../../state/rows.ts';
 import { TRANSFER_INACTIVITY_SECONDS, TRANSFER_POLL_MIN_SECONDS } from '../../state/timings.ts';
-import { checkTransfer, type TransferSource, transferSource } from '../../state/transferChecks.ts';
-import { transferEvent } from '../../state/transferEvents.ts';
+import {
+  checkTransfer,
+  type TransferSource,
+  transferSource,
+} from '../../state/transfers/checks.ts';
+import { transferEvent } from '../../state/transfers/events.ts';
 import {
   beginTransfer,
   cancelTransfer,
   finalizeTransfer,
   isEnding,
   isPaused,
-  pauseTransfer,
-} from '../../state/transferMachine.ts';
+} from '../../state/transfers/machine.ts';
 import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
 
 function hostIdOf(engine: Engine, body: TransferBody, source: TransferSource): string {
@@ -55,12 +59,11 @@ function createRow(call: EngineCall, body: TransferBody, source: TransferSource)
     pollSeconds: TRANSFER_POLL_MIN_SECONDS,
     ranFull: false,
     correlationId,
-    jobId: engine.log.startJob(`Image transfer of disk ${disk.name}`, correlationId),
     timer: undefined,
   };
 }
 
-/** Only transfers that read or write the disk itself lock it. */
+/** Locks the disk, unless the transfer reads a frozen view or an older volume. */
 function lockDisk(transfer: TransferRow, { disk }: TransferSource): void {
   if (transfer.backupId !== undefined || transfer.volumeId !== undefined) return;
   disk.lock = { kind: 'transfer', ownerId: transfer.id };
@@ -95,15 +98,6 @@ function cancel(engine: Engine, transfer: TransferRow): void {
   if (!isEnding(transfer.phase)) cancelTransfer(engine, transfer);
 }
 
-function pause(engine: Engine, transfer: TransferRow): void {
-  if (transfer.direction === 'download') {
-    throw refusal(400, 'Cannot pause the image transfer. Downloads cannot be paused.');
-  }
-  if (transfer.phase !== 'transferring') return;
-  transferEvent(engine, transfer, EVENT_CODES.transferPausedByUser);
-  pauseTransfer(engine, transfer, 'paused_user');
-}
-
 function resume(engine: Engine, transfer: TransferRow): void {
   if (!isPaused(transfer.phase)) {
     throw refusal(409, 'Cannot resume the image transfer. The transfer is not paused.');
@@ -112,9 +106,6 @@ function resume(engine: Engine, transfer: TransferRow): void {
   transfer.phase = 'resuming';
   beginTransfer(engine, transfer);
 }
-
-/** Refreshes a timestamp that a modern engine does not look at. */
-function extend(): void {}
 
 function actionRoute(name: string, act: (engine: Engine, transfer: TransferRow) => void): Route {
   return {
@@ -143,8 +134,6 @@ export const transferRoutes: readonly Route[] = [
       ),
   },
   { method: 'GET', path: 'imagetransfers/{transfer}', run: getTransfer },
-  actionRoute('extend', extend),
-  actionRoute('pause', pause),
   actionRoute('resume', resume),
   actionRoute('cancel', cancel),
   actionRoute('finalize', finalize),

@@ -1,29 +1,25 @@
 /**
- * REST calls on virtual machines: list, read, create (from fields or an OVF), delete, power actions.
- * Source: oVirt contract; faults of power actions are nested in the action.
+ * REST calls on virtual machines: list, read, create (from fields or an OVF), delete. Source: oVirt
+ * contract.
  */
 import { randomUUID } from 'node:crypto';
 import { GIB } from '../../units.ts';
-import { actionBody, type VmBody, vmBody } from '../http/bodyTypes.ts';
-import { removeSnapshot } from '../../state/content.ts';
+import { type VmBody, vmBody } from '../http/bodyTypes.ts';
+import { removeSnapshot } from '../../state/disks/content.ts';
 import type { Engine } from '../../state/core.ts';
-import { deleteDisk } from '../../state/diskStore.ts';
+import { deleteDisk } from '../../state/disks/store.ts';
 import {
-  actionRefusal,
   incompleteParameters,
   refusal,
   unknownParent,
   unknownResource,
-} from '../http/errors.ts';
-import { expandReply } from '../http/follow.ts';
+} from '../../state/refusals.ts';
 import { type OvfContent, parseOvf } from '../views/ovf.ts';
 import type { EngineCall, Route } from '../http/router.ts';
-import type { ClusterRow, NicRow, VmRow } from '../../state/rows.ts';
+import type { ClusterRow, VmRow } from '../../state/rows.ts';
 import { searchRows } from '../http/search.ts';
-import { VNIC_PROFILE } from '../views/system.ts';
 import { vmView } from '../views/vms.ts';
 import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
-import type { LabVmStatus } from '../../types.ts';
 
 const DEFAULT_MEMORY_BYTES = GIB;
 
@@ -43,7 +39,7 @@ function getVms(call: EngineCall): WireReply {
     cluster: engine.clusters.find(({ id }) => id === vm.clusterId)?.name,
   }));
   const views = rows.map((vm) => vmView(engine, vm, call.wantsAllContent));
-  return expandReply(call, replyList('vms', 'vm', views));
+  return replyList('vms', 'vm', views);
 }
 
 function clusterOf(engine: Engine, body: VmBody): ClusterRow {
@@ -75,13 +71,9 @@ function createRow(body: VmBody, name: string, clusterId: string, ovf?: OvfConte
     biosType: body.bios?.type ?? 'q35_sea_bios',
     createdAt: new Date(),
     attachments: [],
-    nics: (ovf?.nics ?? []).map((nic) => toNic(nic)),
+    nics: ovf?.nics ?? [],
     operation: undefined,
   };
-}
-
-function toNic(nic: Pick<NicRow, 'name' | 'interface' | 'mac'>): NicRow {
-  return { ...nic, id: randomUUID(), profileId: VNIC_PROFILE.id };
 }
 
 function readOvf(body: VmBody): OvfContent | undefined {
@@ -113,7 +105,7 @@ function postVm(call: EngineCall): WireReply {
   if (engine.vms.has(vm.id)) {
     throw refusal(409, 'Cannot import VM. VM id already exists. Please remove the VM first.');
   }
-  // Floating disks whose ids the OVF names are attached by themselves.
+  // A real engine attaches the floating disks that the OVF names.
   vm.attachments = (ovf?.attachments ?? []).filter(
     ({ diskId }) => engine.disks.has(diskId) && !engine.vmOfDisk(diskId),
   );
@@ -148,48 +140,13 @@ function forgetVm(engine: Engine, vm: VmRow): void {
   engine.vms.delete(vm.id);
 }
 
-function refuseRun(text: string): Error {
-  return actionRefusal(409, `Cannot run VM. ${text}`);
-}
-
-/** A legacy backup pins the VM where it is; a hybrid one does not. */
-function checkPower(engine: Engine, vm: VmRow): void {
-  const backup = engine.unfinishedBackupOf(vm.id);
-  if (backup && backup.kind !== 'hybrid') {
-    throw refuseRun('The VM is during a backup operation.');
-  }
-  const isLocked = engine
-    .attachedDisks(vm)
-    .some(({ attachment, disk }) => attachment.active && disk.status === 'locked');
-  if (isLocked) throw refuseRun('The following disks are locked.');
-}
-
-function powerRoute(action: string, status: LabVmStatus): Route {
-  return {
-    method: 'POST',
-    path: `vms/{vm}/${action}`,
-    run: (call) => {
-      call.body(actionBody);
-      const vm = vmOf(call);
-      checkPower(call.engine, vm);
-      if (vm.status === status) throw refuseRun(`VM ${vm.name} is ${status} already.`);
-      vm.status = status;
-      return replyDone();
-    },
-  };
-}
-
 export const vmRoutes: readonly Route[] = [
   { method: 'GET', path: 'vms', run: getVms },
   { method: 'POST', path: 'vms', run: postVm },
   {
     method: 'GET',
     path: 'vms/{vm}',
-    run: (call) =>
-      expandReply(call, reply('vm', vmView(call.engine, vmOf(call), call.wantsAllContent))),
+    run: (call) => reply('vm', vmView(call.engine, vmOf(call), call.wantsAllContent)),
   },
   { method: 'DELETE', path: 'vms/{vm}', run: deleteVm },
-  powerRoute('start', 'up'),
-  powerRoute('stop', 'down'),
-  powerRoute('shutdown', 'down'),
 ];

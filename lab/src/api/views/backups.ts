@@ -1,11 +1,11 @@
 /**
  * Backups, checkpoints and image transfers as the API shows them.
- * Source: oVirt contract: the checkpoint of a backup is shown from `ready` on, a transfer echoes neither
- * disk nor backup, and its URLs exist only while it has a ticket.
+ * Source: oVirt contract: a backup shows its checkpoint from `ready` on. A transfer shows neither
+ * its disk nor its backup, and has URLs only while it has a ticket.
  */
 import type { Engine } from '../../state/core.ts';
 import type { BackupRow, CheckpointRow, TransferRow } from '../../state/rows.ts';
-import { entity, reference, type WireEntity } from '../http/wire.ts';
+import { entity, reference, type WireRecord } from '../http/wire.ts';
 
 /** A port that refuses connections. */
 const UNREACHABLE_ORIGIN = 'https://127.0.0.1:1';
@@ -14,11 +14,10 @@ export function backupPath(backup: BackupRow): string {
   return `vms/${backup.vmId}/backups/${backup.id}`;
 }
 
-export function backupView(backup: BackupRow): WireEntity {
+export function backupView(backup: BackupRow): WireRecord {
   const { vmId } = backup;
   return entity({
-    type: 'backup',
-    row: backup,
+    id: backup.id,
     path: backupPath(backup),
     fields: {
       phase: backup.phase,
@@ -40,10 +39,9 @@ export function checkpointPath(checkpoint: CheckpointRow): string {
   return `vms/${checkpoint.vmId}/checkpoints/${checkpoint.id}`;
 }
 
-export function checkpointView(checkpoint: CheckpointRow): WireEntity {
+export function checkpointView(checkpoint: CheckpointRow): WireRecord {
   return entity({
-    type: 'checkpoint',
-    row: checkpoint,
+    id: checkpoint.id,
     path: checkpointPath(checkpoint),
     fields: {
       parent_id: checkpoint.parentId,
@@ -60,12 +58,11 @@ function transferUrl(origin: string, ticketId: string | undefined): string | und
   return ticketId === undefined ? undefined : `${origin}/images/${ticketId}`;
 }
 
-export function transferView(engine: Engine, transfer: TransferRow): WireEntity {
+export function transferView(engine: Engine, transfer: TransferRow): WireRecord {
   const { directOrigin, proxyOrigin } = engine.plane;
   const origin = engine.behaviour.directUrlUnreachable ? UNREACHABLE_ORIGIN : directOrigin;
   return entity({
-    type: 'image_transfer',
-    row: transfer,
+    id: transfer.id,
     path: `imagetransfers/${transfer.id}`,
     fields: {
       phase: transfer.phase,
@@ -81,6 +78,6 @@ export function transferView(engine: Engine, transfer: TransferRow): WireEntity 
       transfer_url: transferUrl(origin, transfer.ticketId),
       proxy_url: transferUrl(proxyOrigin, transfer.ticketId),
     },
-    actions: ['extend', 'pause', 'resume', 'cancel', 'finalize'],
+    actions: ['resume', 'cancel', 'finalize'],
   });
 }

@@ -1,22 +1,15 @@
 /**
- * Disks, their attachments, their older volumes and snapshots of VMs as the API shows them.
+ * Disks, attachments, older volumes and snapshots as the API shows them.
  * Source: oVirt contract (fields of disks; a LUN has no size, format, status or storage domain).
  */
 import { randomUUID } from 'node:crypto';
 import type { Engine } from '../../state/core.ts';
-import type {
-  AttachmentRow,
-  DiskRow,
-  NicRow,
-  SnapshotRow,
-  VmRow,
-  VolumeRow,
-} from '../../state/rows.ts';
-import { entity, reference, type WireEntity, WireList, type WireRecord } from '../http/wire.ts';
+import type { AttachmentRow, DiskRow, SnapshotRow, VmRow, VolumeRow } from '../../state/rows.ts';
+import { entity, reference, WireList, type WireRecord } from '../http/wire.ts';
 
 /** The installation has one quota and one profile for all disks. */
-export const QUOTA_ID: string = randomUUID();
-export const DISK_PROFILE_ID: string = randomUUID();
+const QUOTA_ID: string = randomUUID();
+const DISK_PROFILE_ID: string = randomUUID();
 
 const DISK_ACTIONS = ['convert', 'copy', 'export', 'move', 'reduce', 'refreshlun', 'sparsify'];
 
@@ -25,7 +18,7 @@ function lunFields(disk: DiskRow): WireRecord {
   return { lun_storage: { logical_units: new WireList('logical_unit', [unit]) } };
 }
 
-/** A cow overlay over a raw volume is always of the newer version. */
+/** qcow2 version of a cow disk. An overlay over a raw volume has version 3. */
 function qcowVersionOf(disk: DiskRow): string | undefined {
   return disk.format === 'cow' ? (disk.qcowVersion ?? 'qcow2_v3') : undefined;
 }
@@ -50,10 +43,9 @@ function imageFields(disk: DiskRow): WireRecord {
   };
 }
 
-export function diskView(disk: DiskRow): WireEntity {
+export function diskView(disk: DiskRow): WireRecord {
   return entity({
-    type: 'disk',
-    row: disk,
+    id: disk.id,
     path: `disks/${disk.id}`,
     fields: {
       name: disk.name,
@@ -71,19 +63,17 @@ export function diskView(disk: DiskRow): WireEntity {
   });
 }
 
-/** A disk inside a sub-collection of another entity, with an address there. */
-export function diskViewAt(disk: DiskRow, path: string, fields: WireRecord): WireEntity {
-  const view = diskView(disk);
-  return view.with({ ...fields, href: `/ovirt-engine/api/${path}/disks/${disk.id}` });
+/** A disk below another entity. `path` is the address of that entity. */
+export function diskViewAt(disk: DiskRow, path: string, fields: WireRecord): WireRecord {
+  return { ...diskView(disk), ...fields, href: `/ovirt-engine/api/${path}/disks/${disk.id}` };
 }
 
-export function attachmentView(engine: Engine, vm: VmRow, attachment: AttachmentRow): WireEntity {
+export function attachmentView(engine: Engine, vm: VmRow, attachment: AttachmentRow): WireRecord {
   const diskId = attachment.diskId;
   const index = vm.attachments.indexOf(attachment);
   const device = `/dev/sd${String.fromCodePoint(97 + (Math.max(index, 0) % 26))}`;
   return entity({
-    type: 'disk_attachment',
-    row: { id: diskId },
+    id: diskId,
     path: `vms/${vm.id}/diskattachments/${diskId}`,
     fields: {
       active: attachment.active,
@@ -99,11 +89,10 @@ export function attachmentView(engine: Engine, vm: VmRow, attachment: Attachment
   });
 }
 
-/** An older volume of a disk; its id is what a transfer calls the snapshot. */
-export function diskSnapshotView(disk: DiskRow, volume: VolumeRow): WireEntity {
+/** An older volume of a disk. A transfer names this id as its snapshot. */
+export function diskSnapshotView(disk: DiskRow, volume: VolumeRow): WireRecord {
   return entity({
-    type: 'disk_snapshot',
-    row: volume,
+    id: volume.id,
     path: `disks/${disk.id}/disksnapshots/${volume.id}`,
     fields: {
       name: disk.name,
@@ -124,32 +113,9 @@ export function diskSnapshotView(disk: DiskRow, volume: VolumeRow): WireEntity {
   });
 }
 
-/** The active volume in the same form. */
-export function activeVolumeView(disk: DiskRow): WireEntity {
+export function snapshotView(snapshot: SnapshotRow): WireRecord {
   return entity({
-    type: 'disk_snapshot',
-    row: { id: disk.imageId },
-    path: `disks/${disk.id}/disksnapshots/${disk.imageId}`,
-    fields: {
-      name: disk.name,
-      alias: disk.name,
-      image_id: disk.imageId,
-      format: disk.format,
-      sparse: disk.sparse,
-      provisioned_size: disk.data.sizeBytes,
-      status: disk.status,
-      storage_type: disk.storageType,
-      content_type: disk.contentType,
-      disk: reference(disk.id, 'disks'),
-      storage_domains: new WireList('storage_domain', [reference(disk.domainId, 'storagedomains')]),
-    },
-  });
-}
-
-export function snapshotView(snapshot: SnapshotRow): WireEntity {
-  return entity({
-    type: 'snapshot',
-    row: snapshot,
+    id: snapshot.id,
     path: `vms/${snapshot.vmId}/snapshots/${snapshot.id}`,
     fields: {
       description: snapshot.description,
@@ -164,16 +130,15 @@ export function snapshotView(snapshot: SnapshotRow): WireEntity {
   });
 }
 
-/** The entry that stands for the present state of a VM; its id is derived from the VM's. */
+/** Id of the snapshot entry for the present state of a VM, derived from the VM's id. */
 export function activeSnapshotId(vm: VmRow): string {
   const head = (Number.parseInt(vm.id.slice(0, 8), 16) ^ 0x5a5a_5a5a) >>> 0;
   return `${head.toString(16).padStart(8, '0')}${vm.id.slice(8)}`;
 }
 
-export function activeSnapshotView(vm: VmRow): WireEntity {
+export function activeSnapshotView(vm: VmRow): WireRecord {
   return entity({
-    type: 'snapshot',
-    row: { id: activeSnapshotId(vm) },
+    id: activeSnapshotId(vm),
     path: `vms/${vm.id}/snapshots/${activeSnapshotId(vm)}`,
     fields: {
       description: 'Active VM',
@@ -183,23 +148,5 @@ export function activeSnapshotView(vm: VmRow): WireEntity {
       snapshot_type: 'active',
       vm: reference(vm.id, 'vms'),
     },
-  });
-}
-
-export function nicView(vm: VmRow, nic: NicRow): WireEntity {
-  return entity({
-    type: 'nic',
-    row: nic,
-    path: `vms/${vm.id}/nics/${nic.id}`,
-    fields: {
-      name: nic.name,
-      interface: nic.interface,
-      linked: true,
-      plugged: true,
-      mac: { address: nic.mac },
-      vnic_profile: reference(nic.profileId, 'vnicprofiles'),
-      vm: reference(vm.id, 'vms'),
-    },
-    actions: ['activate', 'deactivate'],
   });
 }

@@ -1,59 +1,43 @@
 /**
- * The configuration of a VM as OVF: written for exports, read back for imports.
- * Source: oVirt contract: it lists disks, network cards, name and memory, and a snapshot that exists at that
- * moment, the automatic one of a hybrid backup included.
+ * The configuration of a VM as OVF: written for exports, read for imports.
+ * Source: oVirt contract: it lists disks, network cards, name, memory and snapshots. The automatic
+ * snapshot of a hybrid backup is among them.
  */
+import { z } from 'zod';
 import { GIB, MIB } from '../../units.ts';
 import type { AttachedDisk, Engine } from '../../state/core.ts';
 import type { AttachmentRow, NicRow, SnapshotRow, VmRow } from '../../state/rows.ts';
+import { buildXml, parseXml, type XmlElement, type XmlValue } from '../http/xml.ts';
 
 /** CIM resource types of hardware items. */
 const RESOURCE_CPU = 3;
 const RESOURCE_MEMORY = 4;
 const RESOURCE_NIC = 10;
 const RESOURCE_DISK = 17;
+/** Type of the section with the VM's id and its operating system. */
+const OS_SECTION = 'OperatingSystemSection_Type';
+/** Elements that may occur more than once. */
+const LISTS: readonly string[] = ['Section', 'Disk', 'Item'];
 
-const ESCAPES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
+const NAMESPACES: XmlElement = {
+  '@xmlns:ovf': 'http://schemas.dmtf.org/ovf/envelope/1/',
+  '@xmlns:rasd':
+    'http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData',
+  '@xmlns:xsi': 'http://www.w3.org/2001/XMLSchema-instance',
 };
 
-function escapeXml(text: string): string {
-  return text.replaceAll(/[&<>"]/g, (char) => ESCAPES[char] ?? char);
+/** Attributes in the namespace of OVF. */
+function attributes(fields: Readonly<Record<string, XmlValue>>): XmlElement {
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [`@ovf:${key}`, value]));
 }
 
-function unescapeXml(text: string): string {
-  return text
-    .replaceAll('&lt;', '<')
-    .replaceAll('&gt;', '>')
-    .replaceAll('&quot;', '"')
-    .replaceAll('&apos;', "'")
-    .replaceAll('&amp;', '&');
-}
-
-function tag(
-  name: string,
-  attributes: Readonly<Record<string, string | number | boolean>>,
-): string {
-  const text = Object.entries(attributes)
-    .map(([key, value]) => ` ovf:${key}="${escapeXml(String(value))}"`)
-    .join('');
-  return `<${name}${text}/>`;
-}
-
-function element(name: string, value: string | number): string {
-  return `<${name}>${escapeXml(String(value))}</${name}>`;
-}
-
-function fileTag({ disk }: AttachedDisk): string {
+function fileElement({ disk }: AttachedDisk): XmlElement {
   const href = `${disk.id}/${disk.imageId}`;
-  return tag('File', { href, id: disk.imageId, size: disk.data.allocatedBytes() });
+  return attributes({ href, id: disk.imageId, size: disk.data.allocatedBytes() });
 }
 
-function diskTag({ disk, attachment }: AttachedDisk): string {
-  return tag('Disk', {
+function diskElement({ disk, attachment }: AttachedDisk): XmlElement {
+  return attributes({
     diskId: disk.imageId,
     fileRef: `${disk.id}/${disk.imageId}`,
     size: Math.ceil(disk.data.sizeBytes / GIB),
@@ -67,71 +51,74 @@ function diskTag({ disk, attachment }: AttachedDisk): string {
   });
 }
 
-function item(resourceType: number, ...elements: readonly string[]): string {
-  return `<Item>${element('rasd:ResourceType', resourceType)}${elements.join('')}</Item>`;
-}
-
-function hardwareItems(vm: VmRow, disks: readonly AttachedDisk[]): string {
-  const memoryMib = Math.round(vm.memoryBytes / MIB);
-  const cpu = [
-    element('rasd:num_of_sockets', vm.sockets),
-    element('rasd:cpu_per_socket', vm.cores),
-  ];
+function hardwareItems(vm: VmRow, disks: readonly AttachedDisk[]): XmlElement[] {
   return [
-    item(RESOURCE_CPU, ...cpu),
-    item(RESOURCE_MEMORY, element('rasd:VirtualQuantity', memoryMib)),
-    ...disks.map(({ disk }) =>
-      item(
-        RESOURCE_DISK,
-        element('rasd:InstanceId', disk.imageId),
-        element('rasd:HostResource', `${disk.id}/${disk.imageId}`),
-      ),
-    ),
-    ...vm.nics.map((nic) =>
-      item(
-        RESOURCE_NIC,
-        element('rasd:Name', nic.name),
-        element('rasd:ResourceSubType', nic.interface),
-        element('rasd:MACAddress', nic.mac),
-      ),
-    ),
-  ].join('');
+    {
+      'rasd:ResourceType': RESOURCE_CPU,
+      'rasd:num_of_sockets': vm.sockets,
+      'rasd:cpu_per_socket': vm.cores,
+    },
+    {
+      'rasd:ResourceType': RESOURCE_MEMORY,
+      'rasd:VirtualQuantity': Math.round(vm.memoryBytes / MIB),
+    },
+    ...disks.map(({ disk }) => ({
+      'rasd:ResourceType': RESOURCE_DISK,
+      'rasd:InstanceId': disk.imageId,
+      'rasd:HostResource': `${disk.id}/${disk.imageId}`,
+    })),
+    ...vm.nics.map((nic) => ({
+      'rasd:ResourceType': RESOURCE_NIC,
+      'rasd:Name': nic.name,
+      'rasd:ResourceSubType': nic.interface,
+      'rasd:MACAddress': nic.mac,
+    })),
+  ];
 }
 
-function snapshotElement(snapshot: SnapshotRow): string {
-  const content = [
-    element('Type', 'REGULAR'),
-    element('Description', snapshot.description),
-    element('CreationDate', snapshot.createdAt.toISOString()),
-  ];
-  return `<Snapshot ovf:id="${snapshot.id}">${content.join('')}</Snapshot>`;
+function snapshotElement({ id, description, createdAt }: SnapshotRow): XmlElement {
+  return {
+    ...attributes({ id }),
+    Type: 'REGULAR',
+    Description: description,
+    CreationDate: createdAt.toISOString(),
+  };
+}
+
+function systemElement(engine: Engine, vm: VmRow, disks: readonly AttachedDisk[]): XmlElement {
+  return {
+    ...attributes({ id: 'out' }),
+    '@xsi:type': 'ovf:VirtualSystem_Type',
+    Name: vm.name,
+    Description: vm.description,
+    CreationDate: vm.createdAt.toISOString(),
+    ClusterCompatibilityVersion: engine.compatibilityOf(vm).join('.'),
+    BiosType: vm.biosType,
+    Section: [
+      {
+        ...attributes({ id: vm.id }),
+        '@xsi:type': `ovf:${OS_SECTION}`,
+        Description: vm.osType,
+      },
+      { '@xsi:type': 'ovf:VirtualHardwareSection_Type', Item: hardwareItems(vm, disks) },
+      {
+        '@xsi:type': 'ovf:SnapshotsSection_Type',
+        Snapshot: engine.snapshotsOf(vm.id).map(snapshotElement),
+      },
+    ],
+  };
 }
 
 /** The OVF of a VM as it is now. */
 export function ovfOf(engine: Engine, vm: VmRow): string {
   const disks = engine.attachedDisks(vm).filter(({ disk }) => disk.storageType === 'image');
-  const [major, minor] = engine.compatibilityOf(vm);
-  return [
-    '<?xml version="1.0" encoding="UTF-8"?>',
-    '<ovf:Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1/"',
-    ' xmlns:rasd="http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"',
-    ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" ovf:version="4.4.0.0">',
-    `<References>${disks.map(fileTag).join('')}</References>`,
-    `<Section xsi:type="ovf:DiskSection_Type">${disks.map(diskTag).join('')}</Section>`,
-    '<Content ovf:id="out" xsi:type="ovf:VirtualSystem_Type">',
-    element('Name', vm.name),
-    element('Description', vm.description),
-    element('CreationDate', vm.createdAt.toISOString()),
-    element('ClusterCompatibilityVersion', `${major}.${minor}`),
-    element('BiosType', vm.biosType),
-    `<Section ovf:id="${vm.id}" xsi:type="ovf:OperatingSystemSection_Type">`,
-    element('Description', vm.osType),
-    '</Section><Section xsi:type="ovf:VirtualHardwareSection_Type">',
-    hardwareItems(vm, disks),
-    '</Section><Section xsi:type="ovf:SnapshotsSection_Type">',
-    engine.snapshotsOf(vm.id).map(snapshotElement).join(''),
-    '</Section></Content></ovf:Envelope>',
-  ].join('');
+  return buildXml('ovf:Envelope', {
+    ...NAMESPACES,
+    ...attributes({ version: '4.4.0.0' }),
+    References: { File: disks.map(fileElement) },
+    Section: { '@xsi:type': 'ovf:DiskSection_Type', Disk: disks.map(diskElement) },
+    Content: systemElement(engine, vm, disks),
+  });
 }
 
 export interface OvfContent {
@@ -142,60 +129,102 @@ export interface OvfContent {
   readonly cores: number | undefined;
   readonly osType: string | undefined;
   readonly attachments: readonly AttachmentRow[];
-  readonly nics: readonly Pick<NicRow, 'name' | 'interface' | 'mac'>[];
+  readonly nics: readonly NicRow[];
 }
 
-function textOf(xml: string, name: string): string | undefined {
-  const text = new RegExp(`<${name}>([^<]*)</${name}>`).exec(xml)?.[1];
-  return text === undefined ? undefined : unescapeXml(text);
+const text = z.string().optional().catch(undefined);
+const number = z.coerce.number().optional().catch(undefined);
+
+/** The parser gives an element without content as an empty text. */
+function elementOf<Shape extends z.ZodRawShape>(shape: Shape) {
+  return z.preprocess((value) => (value === '' ? {} : value), z.object(shape));
 }
 
-function numberOf(xml: string, name: string): number | undefined {
-  const text = textOf(xml, name);
-  return text === undefined ? undefined : Number(text);
-}
+const itemSchema = elementOf({
+  ResourceType: number,
+  VirtualQuantity: number,
+  num_of_sockets: number,
+  cpu_per_socket: number,
+  Name: text,
+  ResourceSubType: text,
+  MACAddress: text,
+});
+const diskSchema = elementOf({
+  '@fileRef': text,
+  '@boot': text,
+  '@pass-discard': text,
+  '@disk-interface': text,
+});
+const sectionSchema = elementOf({
+  '@type': text,
+  '@id': text,
+  Description: text,
+  Disk: z.array(diskSchema).default([]),
+  Item: z.array(itemSchema).default([]),
+});
+const sections = z.array(sectionSchema).default([]);
+/** Names without their namespaces. A field that is missing or of another shape is left out. */
+const ovfSchema = z.object({
+  Envelope: z.object({ Section: sections, Content: elementOf({ Name: text, Section: sections }) }),
+});
 
-function attributeOf(xml: string, name: string): string | undefined {
-  const text = new RegExp(`\\bovf:${name}="([^"]*)"`).exec(xml)?.[1];
-  return text === undefined ? undefined : unescapeXml(text);
-}
+type OvfItem = z.infer<typeof itemSchema>;
 
-function toAttachment(diskXml: string): AttachmentRow[] {
-  const diskId = attributeOf(diskXml, 'fileRef')?.split('/')[0];
+function toAttachment(disk: z.infer<typeof diskSchema>): AttachmentRow[] {
+  const diskId = disk['@fileRef']?.split('/')[0];
   if (!diskId) return [];
   return [
     {
       diskId,
       active: true,
-      bootable: attributeOf(diskXml, 'boot') === 'true',
+      bootable: disk['@boot'] === 'true',
       readOnly: false,
-      passDiscard: attributeOf(diskXml, 'pass-discard') === 'true',
-      interface: attributeOf(diskXml, 'disk-interface') ?? 'virtio_scsi',
+      passDiscard: disk['@pass-discard'] === 'true',
+      interface: disk['@disk-interface'] ?? 'virtio_scsi',
     },
   ];
 }
 
-/** Reads an OVF. @returns undefined when it is none. */
-export function parseOvf(xml: string): OvfContent | undefined {
-  if (!/<(ovf:)?Envelope\b/.test(xml)) return undefined;
-  const items = [...xml.matchAll(/<Item>(.*?)<\/Item>/gs)].map(([, content = '']) => content);
-  const itemsOf = (type: number): string[] =>
-    items.filter((content) => numberOf(content, 'rasd:ResourceType') === type);
-  const [cpu = ''] = itemsOf(RESOURCE_CPU);
-  const memoryMib = numberOf(itemsOf(RESOURCE_MEMORY)[0] ?? '', 'rasd:VirtualQuantity');
-  const os = /<Section\b([^>]*)OperatingSystemSection_Type[^>]*>(.*?)<\/Section>/s.exec(xml);
+function toNic(item: OvfItem): NicRow {
   return {
-    vmId: attributeOf(os?.[1] ?? '', 'id'),
-    name: textOf(xml, 'Name'),
+    name: item.Name ?? 'nic',
+    interface: item.ResourceSubType ?? 'virtio',
+    mac: item.MACAddress ?? '',
+  };
+}
+
+function readEnvelope(xml: string): z.infer<typeof ovfSchema>['Envelope'] | undefined {
+  try {
+    const tree = parseXml(xml, {
+      attributeNamePrefix: '@',
+      removeNSPrefix: true,
+      isArray: (name) => LISTS.includes(name),
+    });
+    return ovfSchema.parse(tree).Envelope;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads an OVF. @returns undefined for any other text */
+export function parseOvf(xml: string): OvfContent | undefined {
+  const envelope = readEnvelope(xml);
+  if (!envelope) return undefined;
+  const { Name: name, Section: parts } = envelope.Content;
+  const items = parts.flatMap(({ Item: list }) => list);
+  const itemsOf = (type: number): OvfItem[] =>
+    items.filter(({ ResourceType: ofItem }) => ofItem === type);
+  const memoryMib = itemsOf(RESOURCE_MEMORY)[0]?.VirtualQuantity;
+  const cpu = itemsOf(RESOURCE_CPU)[0];
+  const os = parts.find((part) => part['@type']?.endsWith(OS_SECTION));
+  return {
+    vmId: os?.['@id'],
+    name,
     memoryBytes: memoryMib === undefined ? undefined : memoryMib * MIB,
-    sockets: numberOf(cpu, 'rasd:num_of_sockets'),
-    cores: numberOf(cpu, 'rasd:cpu_per_socket'),
-    osType: textOf(os?.[2] ?? '', 'Description'),
-    attachments: [...xml.matchAll(/<Disk\b[^>]*>/g)].flatMap(([text]) => toAttachment(text)),
-    nics: itemsOf(RESOURCE_NIC).map((content) => ({
-      name: textOf(content, 'rasd:Name') ?? 'nic',
-      interface: textOf(content, 'rasd:ResourceSubType') ?? 'virtio',
-      mac: textOf(content, 'rasd:MACAddress') ?? '',
-    })),
+    sockets: cpu?.num_of_sockets,
+    cores: cpu?.cpu_per_socket,
+    osType: os?.Description,
+    attachments: envelope.Section.flatMap(({ Disk: disks }) => disks.flatMap(toAttachment)),
+    nics: itemsOf(RESOURCE_NIC).map(toNic),
   };
 }

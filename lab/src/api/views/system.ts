@@ -1,25 +1,23 @@
 /**
- * Things of the installation as the API shows them: storage domains, data center, clusters, hosts, networks,
- * events and jobs. Source: oVirt contract; sizes of storage domains have a granularity of 1 GiB.
+ * Storage domains, the data center, clusters, hosts and events as the API shows them.
+ * Source: oVirt contract: sizes of storage domains are whole GiB.
  */
 import { randomUUID } from 'node:crypto';
 import { GIB } from '../../units.ts';
 import type { Engine } from '../../state/core.ts';
-import type { ClusterRow, EventRow, HostRow, JobRow, StorageDomainRow } from '../../state/rows.ts';
-import { entity, reference, type WireEntity, WireList } from '../http/wire.ts';
+import type { ClusterRow, EventRow, HostRow, StorageDomainRow } from '../../state/rows.ts';
+import { entity, reference, type WireRecord, WireList } from '../http/wire.ts';
 
-export interface NamedRow {
+interface NamedRow {
   readonly id: string;
   readonly name: string;
 }
 
-/** The installation has one data center and one network. */
+/** The installation has one data center. */
 export const DATA_CENTER: NamedRow = { id: randomUUID(), name: 'Default' };
-export const NETWORK: NamedRow = { id: randomUUID(), name: 'ovirtmgmt' };
-export const VNIC_PROFILE: NamedRow = { id: randomUUID(), name: 'ovirtmgmt' };
 
 /** Bytes that the images of a domain occupy. */
-export function usedBytesOf(engine: Engine, domain: StorageDomainRow): number {
+function usedBytesOf(engine: Engine, domain: StorageDomainRow): number {
   let usedBytes = 0;
   for (const disk of engine.disks.values()) {
     if (disk.domainId === domain.id && disk.storageType === 'image') {
@@ -34,24 +32,18 @@ function toGibibytes(bytes: number): number {
 }
 
 /**
- * @param status - shown below a data center only; the list of the whole system has it for unattached
- * domains alone.
+ * A storage domain. The API shows the status of an attached one below its data center only (oVirt
+ * contract).
  */
-export function storageDomainView(
-  engine: Engine,
-  domain: StorageDomainRow,
-  status?: 'active',
-): WireEntity {
+export function storageDomainView(engine: Engine, domain: StorageDomainRow): WireRecord {
   const usedBytes = usedBytesOf(engine, domain);
   return entity({
-    type: 'storage_domain',
-    row: domain,
+    id: domain.id,
     path: `storagedomains/${domain.id}`,
     fields: {
       name: domain.name,
       type: 'data',
       master: domain === engine.domains[0],
-      status,
       available: toGibibytes(domain.storage.availableBytes),
       used: toGibibytes(usedBytes),
       committed: toGibibytes(usedBytes),
@@ -64,10 +56,9 @@ export function storageDomainView(
   });
 }
 
-export function dataCenterView(): WireEntity {
+export function dataCenterView(): WireRecord {
   return entity({
-    type: 'data_center',
-    row: DATA_CENTER,
+    id: DATA_CENTER.id,
     path: `datacenters/${DATA_CENTER.id}`,
     fields: {
       name: DATA_CENTER.name,
@@ -81,10 +72,9 @@ export function dataCenterView(): WireEntity {
   });
 }
 
-export function clusterView(cluster: ClusterRow): WireEntity {
+export function clusterView(cluster: ClusterRow): WireRecord {
   return entity({
-    type: 'cluster',
-    row: cluster,
+    id: cluster.id,
     path: `clusters/${cluster.id}`,
     fields: {
       name: cluster.name,
@@ -95,11 +85,10 @@ export function clusterView(cluster: ClusterRow): WireEntity {
   });
 }
 
-export function hostView(engine: Engine, host: HostRow): WireEntity {
+export function hostView(engine: Engine, host: HostRow): WireRecord {
   const [major, minor, build] = host.version;
   return entity({
-    type: 'host',
-    row: host,
+    id: host.id,
     path: `hosts/${host.id}`,
     fields: {
       name: host.name,
@@ -113,19 +102,9 @@ export function hostView(engine: Engine, host: HostRow): WireEntity {
   });
 }
 
-export function vnicProfileView(): WireEntity {
+export function eventView(event: EventRow): WireRecord {
   return entity({
-    type: 'vnic_profile',
-    row: VNIC_PROFILE,
-    path: `vnicprofiles/${VNIC_PROFILE.id}`,
-    fields: { name: VNIC_PROFILE.name, network: reference(NETWORK.id, 'networks') },
-  });
-}
-
-export function eventView(event: EventRow): WireEntity {
-  return entity({
-    type: 'event',
-    row: event,
+    id: event.id,
     path: `events/${event.id}`,
     fields: {
       index: Number(event.id),
@@ -138,25 +117,5 @@ export function eventView(event: EventRow): WireEntity {
       custom_id: event.customId,
       vm: reference(event.vmId, 'vms'),
     },
-  });
-}
-
-export function jobView(job: JobRow): WireEntity {
-  return entity({
-    type: 'job',
-    row: job,
-    path: `jobs/${job.id}`,
-    fields: {
-      description: job.description,
-      status: job.status,
-      auto_cleared: true,
-      external: false,
-      start_time: job.startedAt,
-      end_time: job.endedAt,
-      last_updated: job.endedAt ?? job.startedAt,
-      correlation_id: job.correlationId,
-    },
-    links: ['steps'],
-    actions: ['clear', 'end'],
   });
 }

@@ -2,7 +2,7 @@
 import type { Engine } from '../../state/core.ts';
 import { ovfOf } from './ovf.ts';
 import type { VmRow } from '../../state/rows.ts';
-import { entity, reference, type WireEntity, WireList } from '../http/wire.ts';
+import { entity, reference, type WireRecord, WireList } from '../http/wire.ts';
 
 export const BLANK_TEMPLATE_ID = '00000000-0000-0000-0000-000000000000';
 
@@ -17,13 +17,12 @@ const VM_LINKS = [
 ];
 const VM_ACTIONS = ['start', 'stop', 'shutdown', 'migrate', 'suspend', 'export'];
 
-/** @param withOvf - the expensive part: the configuration as OVF. */
-export function vmView(engine: Engine, vm: VmRow, withOvf: boolean): WireEntity {
+/** @param withOvf - also shows the configuration as OVF */
+export function vmView(engine: Engine, vm: VmRow, withOvf: boolean): WireRecord {
   const [major, minor] = vm.customCompatibility ?? [];
   const isRunning = vm.status !== 'down' && vm.status !== 'suspended';
   return entity({
-    type: 'vm',
-    row: vm,
+    id: vm.id,
     path: `vms/${vm.id}`,
     fields: {
       name: vm.name,

@@ -1,10 +1,10 @@
 /**
- * The chain of checkpoints of a VM. Invariant: what a bitmap has seen is not lost by the removal of a
- * checkpoint while an older one needs it; the disk hands it down.
- * Source: oVirt contract (checkpoints; children are linked to the parent of a removed one).
+ * The chain of checkpoints of a VM. Invariant: when a checkpoint is removed, an older one keeps its
+ * changes. The disk moves them to the next older bitmap.
+ * Source: oVirt contract (checkpoints; the child of a removed one gets its parent).
  */
-import type { Engine } from './core.ts';
-import type { CheckpointRow, VmRow } from './rows.ts';
+import type { Engine } from '../core.ts';
+import type { CheckpointRow, VmRow } from '../rows.ts';
 
 export interface NewCheckpoint {
   readonly id: string;
@@ -13,7 +13,7 @@ export interface NewCheckpoint {
   readonly diskIds: readonly string[];
 }
 
-/** Adds a leaf; the bitmaps of its name exist already. */
+/** Adds the newest checkpoint. Bitmaps with its name must exist already. */
 export function appendCheckpoint(engine: Engine, checkpoint: NewCheckpoint): void {
   engine.checkpoints.set(checkpoint.id, {
     id: checkpoint.id,
@@ -45,14 +45,17 @@ export function removeAllCheckpoints(engine: Engine, vm: VmRow): void {
   }
 }
 
-/** Checkpoints without any disk are garbage; the engine collects them when a disk is detached. */
+/** Removes checkpoints without any disk. The engine does so when a disk is detached. */
 export function removeEmptyCheckpoints(engine: Engine, vm: VmRow): void {
   for (const checkpoint of engine.checkpointChain(vm.id)) {
     if (checkpoint.diskIds.size === 0) removeCheckpoint(engine, checkpoint);
   }
 }
 
-/** Bitmaps of a disk from checkpoint `fromId` on, oldest first: together they know what changed since. */
+/**
+ * Bitmaps of a disk from checkpoint `fromId` on, oldest first. Their union is what changed since
+ * then.
+ */
 export function bitmapsSince(
   engine: Engine,
   vmId: string,
@@ -61,7 +64,7 @@ export function bitmapsSince(
 ): readonly string[] {
   const chain = engine.checkpointChain(vmId);
   const start = chain.findIndex(({ id }) => id === fromId);
-  // A base of another VM passes the engine's checks; only its own bitmap is looked for.
+  // The engine accepts a checkpoint of another VM. Then only the bitmap of that name counts.
   if (start < 0) return [fromId];
   return chain.slice(start).flatMap(({ id, diskIds }) => (diskIds.has(diskId) ? [id] : []));
 }

@@ -1,13 +1,15 @@
 /**
- * The state machines of backups (hybrid, live, cold). Phases move on timers only, never on reads. Invariants:
- * freezing the views and beginning the new bitmaps is one step; whatever way a backup ends, its locks are
- * gone, and a backup that failed leaves no checkpoint. Source: oVirt contract (phases and semantics).
+ * The state machines of backups (hybrid, live, cold). Only timers and actions move phases, never
+ * reads.
+ * Invariants: views are frozen and new bitmaps begin in one step. Every end of a backup releases
+ * its locks. A failed backup leaves no checkpoint.
+ * Source: oVirt contract (phases and semantics).
  */
-import { appendCheckpoint, bitmapsSince, removeCheckpoint } from './checkpointChain.ts';
-import { addOverlay, canKeepBitmaps, removeSnapshot } from './content.ts';
-import { type Engine, isBackupOver } from './core.ts';
-import { EVENT_CODES } from './events.ts';
-import type { BackupPhase, BackupRow, DiskRow } from './rows.ts';
+import { appendCheckpoint, bitmapsSince, removeCheckpoint } from './checkpoints.ts';
+import { addOverlay, canKeepBitmaps, removeSnapshot } from '../disks/content.ts';
+import { type Engine, isBackupOver } from '../core.ts';
+import { EVENT_CODES } from '../events.ts';
+import type { BackupPhase, BackupRow, DiskRow } from '../rows.ts';
 import {
   BACKUP_ABORT_SECONDS,
   BACKUP_FINALIZE_SECONDS,
@@ -18,7 +20,7 @@ import {
   RETENTION_FAILURE_SECONDS,
   RETENTION_SUCCESS_SECONDS,
   SNAPSHOT_MERGE_SECONDS,
-} from './timings.ts';
+} from '../timings.ts';
 
 /** Description of the snapshot that a hybrid backup makes. */
 export const AUTO_SNAPSHOT_DESCRIPTION = 'Auto-generated for Backup VM';
@@ -60,7 +62,10 @@ function disksOf(engine: Engine, backup: BackupRow): DiskRow[] {
   return backup.diskIds.flatMap((id) => engine.disks.get(id) ?? []);
 }
 
-/** Hybrid: exclusive engine locks on all eligible disks of the VM. Legacy: its own disks are `locked`. */
+/**
+ * Hybrid: locks all eligible disks of the VM inside the engine. Legacy: locks its own disks and
+ * shows them as `locked`.
+ */
 function lockDisks(engine: Engine, backup: BackupRow): void {
   const vm = engine.vms.get(backup.vmId);
   const lock = { kind: 'backup', ownerId: backup.id } as const;
@@ -81,7 +86,7 @@ function unlockDisks(engine: Engine, backup: BackupRow): void {
   }
 }
 
-/** Bitmaps that an incremental read of a disk needs; none for a full one. */
+/** Bitmaps that an incremental read of a disk needs; empty for a full read. */
 function basesOf(engine: Engine, backup: BackupRow, disk: DiskRow): readonly string[] {
   const { fromCheckpointId: fromId, vmId } = backup;
   const isFull = fromId === undefined || backup.modes.get(disk.id) !== 'incremental';
@@ -96,14 +101,14 @@ function freezeDisk(engine: Engine, backup: BackupRow, disk: DiskRow): void {
   const view = disk.data.freeze({ bases, bitmap });
   backup.views.set(disk.id, view);
   if (bases.length > 0) backup.dirtyNames.set(disk.id, bases);
-  // On top of broken bitmaps a new one is worth nothing, until a full backup starts afresh.
+  // A new bitmap over broken ones is broken too. A full backup has no base, so its bitmap is good.
   if (bitmap !== undefined && wasBroken) disk.data.breakBitmaps();
   if (snapshotId !== undefined) addOverlay(disk, snapshotId, view);
 }
 
-/** The frozen moment: views and new bitmaps of all disks, in one step. */
+/** The frozen moment: freezes the views and begins the new bitmaps of all disks, in one step. */
 function freeze(engine: Engine, backup: BackupRow): void {
-  // A fault may have put the backup back into an earlier phase.
+  // A fault may have moved the backup back to an earlier phase.
   if (backup.views.size > 0) return;
   const disks = disksOf(engine, backup);
   const tracked = disks.filter(canKeepBitmaps).map(({ id }) => id);
@@ -112,7 +117,10 @@ function freeze(engine: Engine, backup: BackupRow): void {
   if (id !== undefined) appendCheckpoint(engine, { id, vmId, description, diskIds: tracked });
 }
 
-/** Whether the guest lets itself be frozen. A VM that is off has nothing to freeze. */
+/**
+ * True when the backup must fail because the guest cannot be frozen. A VM that is off has nothing
+ * to freeze.
+ */
 function failsConsistency(engine: Engine, backup: BackupRow): boolean {
   const isUp = engine.vms.get(backup.vmId)?.status === 'up';
   if (!engine.behaviour.freezeFails || !isUp) return false;
@@ -128,7 +136,7 @@ function becomeReady(engine: Engine, backup: BackupRow): void {
   if (backup.isStopped) finalizeLater(engine, backup);
 }
 
-/** A hanging backup waits for the switch to be turned off, or for somebody who ends it. */
+/** A hanging backup goes on when the switch is turned off. A stop ends it as `failed`. */
 function hang(engine: Engine, backup: BackupRow): void {
   if (backup.isStopped) {
     schedule(engine, backup, BACKUP_ABORT_SECONDS, () => abortBackup(engine, backup));
@@ -163,7 +171,10 @@ function createAutoSnapshot(engine: Engine, backup: BackupRow, snapshotId: strin
   });
 }
 
-/** Sets a new backup going. A hybrid one makes its snapshot inside the call and is `starting` at once. */
+/**
+ * Starts a new backup. A hybrid one makes its snapshot within the request and is `starting` at
+ * once.
+ */
 export function beginBackup(engine: Engine, backup: BackupRow): void {
   lockDisks(engine, backup);
   for (const disk of disksOf(engine, backup)) disk.backupMode = backup.modes.get(disk.id);
@@ -181,7 +192,7 @@ export function beginBackup(engine: Engine, backup: BackupRow): void {
   });
 }
 
-/** A hybrid backup stays `ready` until its command looks again. */
+/** A hybrid backup stays `ready` until the engine polls its command again. */
 function finalizeLater(engine: Engine, backup: BackupRow): void {
   schedule(engine, backup, HYBRID_STOP_LAG_SECONDS, () => finalizeNow(engine, backup));
 }
@@ -191,7 +202,7 @@ function finalizeNow(engine: Engine, backup: BackupRow): void {
   tearDown(engine, backup);
 }
 
-/** Ends what keeps the backup alive: snapshot or scratch disks. */
+/** Removes the snapshot or the scratch disks, then ends the backup. */
 function tearDown(engine: Engine, backup: BackupRow): void {
   setPhase(backup, 'finalizing');
   const isHybrid = backup.kind === 'hybrid';
@@ -201,7 +212,7 @@ function tearDown(engine: Engine, backup: BackupRow): void {
   });
 }
 
-/** Gives up a backup. A legacy one is seen `finalizing` first. */
+/** Ends a backup as `failed`. A legacy one is `finalizing` first. */
 export function abortBackup(engine: Engine, backup: BackupRow): void {
   backup.isAborting = true;
   if (backup.kind === 'hybrid') endBackup(engine, backup, 'failed');
@@ -217,13 +228,13 @@ function dropAutoSnapshot(engine: Engine, backup: BackupRow, phase: BackupPhase)
   removeSnapshot(engine, snapshotId);
 }
 
-/** A snapshot that stays keeps its volumes. */
+/** Releases the views. A snapshot that was left over still needs them. */
 function releaseViews(engine: Engine, backup: BackupRow): void {
   if (engine.snapshots.has(backup.snapshotId ?? '')) return;
   for (const view of backup.views.values()) view.release?.();
 }
 
-/** Last step: unlocks everything and keeps the row for a while. */
+/** Last step: unlocks everything. The row stays visible for a while. */
 export function endBackup(engine: Engine, backup: BackupRow, phase: 'succeeded' | 'failed'): void {
   backup.timer?.cancel();
   const hasSucceeded = phase === 'succeeded';
@@ -238,7 +249,6 @@ export function endBackup(engine: Engine, backup: BackupRow, phase: 'succeeded' 
     backup,
     hasSucceeded ? EVENT_CODES.backupSucceeded : EVENT_CODES.backupFailed,
   );
-  engine.log.endJob(backup.jobId, hasSucceeded);
   if (engine.behaviour.forgetsFinished) {
     engine.backups.delete(backup.id);
     return;
@@ -247,7 +257,7 @@ export function endBackup(engine: Engine, backup: BackupRow, phase: 'succeeded' 
   schedule(engine, backup, seconds, () => engine.backups.delete(backup.id));
 }
 
-/** A stop that was accepted; a hybrid backup that is not ready yet acts on it later. */
+/** Accepts a stop. A hybrid backup that is not ready acts on it later. */
 export function stopBackup(engine: Engine, backup: BackupRow): void {
   backup.isStopped = true;
   if (backup.kind !== 'hybrid') return finalizeNow(engine, backup);
@@ -255,7 +265,7 @@ export function stopBackup(engine: Engine, backup: BackupRow): void {
   if (backup.phase === 'ready') finalizeLater(engine, backup);
 }
 
-/** Moves a backup to a phase that a fault names; an unknown name is shown as it is. */
+/** Moves a backup to the phase that a fault names. An unknown name is only shown. */
 export function forceBackupPhase(engine: Engine, backup: BackupRow, phase: string): void {
   if (isBackupOver(backup)) return setPhase(backup, phase as BackupPhase);
   if (phase === 'succeeded' || phase === 'failed') return endBackup(engine, backup, phase);

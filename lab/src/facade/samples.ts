@@ -1,15 +1,15 @@
 /**
- * A few VMs to play with: content is the same in every run, partly compressible, partly not.
- * A few MiB each, spread over the disk, so that extents, holes and increments have something to show.
+ * Sample VMs. Their content is the same in every lab, and only a part of it can be compressed. Each
+ * disk has a few MiB, spread over its size, so that extents, holes and increments can be seen.
  */
-import { KIB, MIB } from './units.ts';
-import type { Lab, LabDisk, LabVm } from './types.ts';
+import { KIB, MIB } from '../units.ts';
+import type { Lab, LabDisk, LabVm } from '../types.ts';
 
 const PIECE_BYTES: number = 256 * KIB;
 const PIECES_PER_DISK = 12;
 const LOG_LINE = '2024-05-01T12:00:00Z web01 httpd[4711]: GET /index.html 200 5120\n';
 
-/** Bytes that no compressor shrinks; the same for the same seed. */
+/** Bytes that no compressor shrinks. The same seed gives the same bytes. */
 function noise(seed: number, lengthBytes: number): Buffer {
   const words = new Uint32Array(lengthBytes / 4);
   let state = seed | 1;
@@ -22,7 +22,7 @@ function noise(seed: number, lengthBytes: number): Buffer {
   return Buffer.from(words.buffer);
 }
 
-/** Every third piece is noise, the others are log lines. */
+/** Noise for every third seed, otherwise log lines. */
 function piece(seed: number): Buffer {
   if (seed % 3 === 0) return noise(seed * 7919, PIECE_BYTES);
   return Buffer.alloc(PIECE_BYTES, `${seed} ${LOG_LINE}`);
@@ -31,7 +31,7 @@ function piece(seed: number): Buffer {
 function fill(disk: LabDisk, seed: number): void {
   const strideBytes = Math.floor(disk.sizeBytes / PIECES_PER_DISK / PIECE_BYTES) * PIECE_BYTES;
   for (let index = 0; index < PIECES_PER_DISK; index++) {
-    // Pairs of pieces touch each other, so that some extents are longer.
+    // Pieces touch in pairs, so that some extents are longer.
     const offsetBytes = index * strideBytes + (index % 2 === 0 ? strideBytes - PIECE_BYTES : 0);
     disk.write(offsetBytes, piece(seed + index));
   }
@@ -41,7 +41,10 @@ function fillAll(vm: LabVm, seed: number): void {
   for (const [index, disk] of vm.disks.entries()) fill(disk, seed + index * 100);
 }
 
-/** Adds `web01`, `db01`, `files01` and `old01`: running and stopped, tracked and raw, old and new. */
+/**
+ * Adds `web01`, `db01`, `files01` and `old01`: VMs that are up or down, with tracked, raw, shared
+ * and LUN disks, of compatibility 4.7 and 4.6.
+ */
 export function addSampleVms(lab: Lab): void {
   const web = lab.addVm({
     name: 'web01',

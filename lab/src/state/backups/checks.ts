@@ -1,11 +1,11 @@
 /**
- * Everything that makes the engine refuse to start a backup, in the order in which it looks: permission,
- * engine locks, validations. Source: oVirt contract (start faults of a backup).
+ * Checks before a backup starts, in the engine's order: permission, engine locks, validations.
+ * Source: oVirt contract (start faults of a backup).
  */
-import type { BackupBody } from '../api/http/bodyTypes.ts';
-import type { Engine } from './core.ts';
-import { type EngineFault, forbidden, refusal } from '../api/http/errors.ts';
-import type { BackupKind, BackupRow, CheckpointRow, DiskRow, VmRow } from './rows.ts';
+import type { BackupBody } from '../bodies.ts';
+import type { Engine } from '../core.ts';
+import { type EngineFault, forbidden, refusal } from '../refusals.ts';
+import type { BackupKind, BackupRow, CheckpointRow, DiskRow, VmRow } from '../rows.ts';
 
 const MAX_DESCRIPTION_CHARS = 1024;
 const HOSTED_ENGINE_ORIGINS: readonly string[] = ['hosted_engine', 'managed_hosted_engine'];
@@ -17,7 +17,7 @@ export interface BackupRequest {
   readonly kind: BackupKind;
   readonly body: BackupBody;
   readonly diskIds: readonly string[];
-  /** Those that exist. */
+  /** Those of `diskIds` that exist. */
   readonly disks: readonly DiskRow[];
   readonly fromCheckpoint: CheckpointRow | undefined;
 }
@@ -32,7 +32,7 @@ function namesOf(disks: readonly DiskRow[]): string {
   return disks.map(({ name }) => name).join(', ');
 }
 
-/** The per-disk choice between full and incremental, and bitmaps, exist from this version on. */
+/** Incremental backups exist from compatibility 4.5 on. */
 function isBefore45({ engine, vm }: BackupRequest): boolean {
   const [major, minor] = engine.compatibilityOf(vm);
   return major === 4 && minor < 5;
@@ -67,7 +67,7 @@ const checkDisksExist: Check = ({ engine, diskIds }) => {
   return refuse(400, `The following disk(s) ID(s) does not exist: ${unknown.join(', ')}.`);
 };
 
-/** A hybrid backup learns this from the snapshot it cannot make. */
+/** Not for a hybrid backup: its snapshot fails later (start.ts). */
 const checkDisksUnlocked: Check = ({ disks, kind }) => {
   const locked = disks.filter(({ status, lock }) => status === 'locked' && lock?.kind !== 'backup');
   if (kind === 'hybrid' || locked.length === 0) return undefined;
@@ -80,7 +80,7 @@ const checkDisksActive: Check = ({ engine, disks, vm }) => {
   return refuse(409, `The following disks are not active on VM ${vm.name}: ${namesOf(inactive)}.`);
 };
 
-/** The engine stumbles over a disk that the VM does not have. */
+/** A real engine answers 500 for a disk that the VM does not have. */
 const checkDisksOfVm: Check = ({ engine, disks, vm }) =>
   disks.every(({ id }) => engine.attachmentOf(vm, id))
     ? undefined
@@ -157,7 +157,7 @@ const CHECKS: readonly Check[] = [
   checkId,
 ];
 
-/** The first refusal counts. @throws EngineFault */
+/** Runs all checks. @throws EngineFault of the first check that refuses */
 export function checkBackupStart(request: BackupRequest): void {
   for (const check of CHECKS) {
     const fault = check(request);

@@ -1,7 +1,10 @@
-/** What clients have left behind on an engine, one line each; things of foreign backups are not theirs. */
-import { AUTO_SNAPSHOT_DESCRIPTION } from './state/backupMachine.ts';
-import { type Engine, isBackupOver, isTransferOver } from './state/core.ts';
-import type { BackupRow } from './state/rows.ts';
+/**
+ * Things that clients left behind on an engine, one line each. Those of foreign backups do not
+ * count.
+ */
+import { AUTO_SNAPSHOT_DESCRIPTION } from '../state/backups/machine.ts';
+import { type Engine, isBackupOver, isTransferOver } from '../state/core.ts';
+import type { BackupRow } from '../state/rows.ts';
 
 function unfinished(engine: Engine): BackupRow[] {
   return [...engine.backups.values()].filter((backup) => !isBackupOver(backup));
@@ -40,7 +43,7 @@ function snapshotLines(engine: Engine, foreign: readonly BackupRow[]): string[] 
     .map(({ id, vmId }) => `automatic snapshot ${id} of VM ${vmNameOf(engine, vmId)} is left`);
 }
 
-/** @param ticketIds - tickets that imageio holds. */
+/** @param ticketIds - tickets that imageio holds */
 export function leftoversOf(engine: Engine, ticketIds: readonly string[]): readonly string[] {
   const foreign = unfinished(engine).filter(({ isForeign }) => isForeign);
   return [

@@ -1,7 +1,7 @@
-/** What the engine writes into its event list about image transfers. */
-import type { Engine } from './core.ts';
-import { EVENT_CODES } from './events.ts';
-import type { TransferRow } from './rows.ts';
+/** Events of image transfers. */
+import type { Engine } from '../core.ts';
+import { EVENT_CODES } from '../events.ts';
+import type { TransferRow } from '../rows.ts';
 
 const TEXTS: Readonly<Record<number, string>> = {
   [EVENT_CODES.transferInitiated]: 'Image transfer was initiated',
@@ -12,7 +12,6 @@ const TEXTS: Readonly<Record<number, string>> = {
   [EVENT_CODES.ticketCreateFailed]: 'The host could not create the ticket of the image transfer',
   [EVENT_CODES.uploadPausedOnTimeout]: 'Upload was paused due to inactivity',
   [EVENT_CODES.downloadCancelledOnTimeout]: 'Download was cancelled due to inactivity',
-  [EVENT_CODES.transferPausedByUser]: 'Image transfer was paused by the user',
   [EVENT_CODES.transferResumed]: 'Image transfer was resumed',
   [EVENT_CODES.transferCancelledByPolicy]: 'Image transfer was cancelled due to inactivity',
   [EVENT_CODES.transferPausedByPolicy]: 'Image transfer was paused due to inactivity',

@@ -1,12 +1,12 @@
-/** The lab as tests see it, over parts that run already. */
-import { LabError } from './errors.ts';
-import type { LabImageioPlane } from './dataPlane.ts';
-import type { Engine } from './state/core.ts';
-import { EngineLabVm, findDisk } from './labVm.ts';
+/** The object that startLab gives, over parts that are up already. */
+import { LabError } from '../errors.ts';
+import type { LabImageioPlane } from '../dataPlane.ts';
+import type { Engine } from '../state/core.ts';
+import { EngineLabVm, findDisk } from './vm.ts';
 import { leftoversOf } from './leftovers.ts';
-import { addLabVm } from './state/setup.ts';
-import type { SsoSessions } from './api/http/sso.ts';
-import type { LabServer } from './http/server.ts';
+import { addLabVm } from './setup.ts';
+import type { SsoSessions } from '../api/http/sso.ts';
+import type { LabServer } from '../http/server.ts';
 import type {
   Lab,
   LabBehaviour,
@@ -16,9 +16,9 @@ import type {
   LabTraffic,
   LabVm,
   LabVmSpec,
-} from './types.ts';
+} from '../types.ts';
 
-/** Running parts of a lab. */
+/** Parts of a lab that is up. */
 export interface LabParts {
   readonly username: string;
   readonly password: string;
@@ -42,7 +42,7 @@ export class EngineLab implements Lab {
   readonly requests: readonly LabRequest[];
   readonly url: string;
   readonly #parts: LabParts;
-  /** One object per VM, so that identity holds. */
+  /** One object per VM, so that two calls return the same one. */
   readonly #vms = new Map<string, LabVm>();
 
   constructor(parts: LabParts) {

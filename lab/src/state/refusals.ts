@@ -1,43 +1,29 @@
 /**
- * Refusals of the engine: thrown anywhere below a route, rendered in one place.
- * Source: oVirt contract (faults of the REST API): a reason, and a `detail` in brackets without any code.
+ * Refusals of the engine. Any code below a route throws them; engineHttp.ts renders them.
+ * Source: oVirt contract (faults of the REST API): a reason, and a `detail` in brackets without a
+ * code.
  */
 
-/** Where a fault sits in the answer: the whole body, or `fault` of an action. */
-export type FaultPlace = 'root' | 'action';
-
-/** An answer other than success. Without `reason` the body is empty. */
+/** An answer other than success. The body is empty without `reason`. */
 export class EngineFault extends Error {
   readonly status: number;
   readonly reason: string | undefined;
   readonly detail: string;
-  readonly place: FaultPlace;
 
-  constructor(
-    status: number,
-    reason: string | undefined,
-    detail: string,
-    place: FaultPlace = 'root',
-  ) {
+  constructor(status: number, reason: string | undefined, detail: string) {
     super(`${status} ${reason ?? ''} ${detail}`);
     this.status = status;
     this.reason = reason;
     this.detail = detail;
-    this.place = place;
   }
 }
 
-/** A validation of the engine said no; several messages are joined by commas in one pair of brackets. */
+/** A validation failed. Several messages are joined by commas within one pair of brackets. */
 export function refusal(status: number, ...messages: readonly string[]): EngineFault {
   return new EngineFault(status, 'Operation Failed', `[${messages.join(', ')}]`);
 }
 
-/** The same in an action that nests its fault (start and stop of a VM). */
-export function actionRefusal(status: number, ...messages: readonly string[]): EngineFault {
-  return new EngineFault(status, 'Operation Failed', `[${messages.join(', ')}]`, 'action');
-}
-
-/** An execution that failed without any message: 400 with an empty pair of brackets. */
+/** A failure after the validations, without a message: 400 with empty brackets. */
 export function executionFailure(): EngineFault {
   return refusal(400);
 }
@@ -47,7 +33,7 @@ export function unknownResource(): EngineFault {
   return new EngineFault(404, undefined, '');
 }
 
-/** 404 with a fault: something that a POST refers to is unknown. */
+/** 404 with a fault: the body or path of a POST names something unknown. */
 export function unknownParent(id: string): EngineFault {
   return refusal(404, `Entity not found: ${id}`);
 }

@@ -1,14 +1,14 @@
 /**
- * Birth and death of disks. Invariant: a disk that is gone is attached nowhere, in no checkpoint, and its
- * storage is free again.
+ * Creates, attaches, detaches and deletes disks. Invariant: a deleted disk is attached nowhere, in
+ * no checkpoint, and its storage is free again.
  */
 import { randomUUID } from 'node:crypto';
-import type { DiskContent } from '../dataPlane.ts';
+import type { DiskContent } from '../../dataPlane.ts';
 import { forgetBitmaps } from './content.ts';
-import type { Engine } from './core.ts';
-import type { AttachmentRow, DiskRow, StorageDomainRow, VmRow } from './rows.ts';
-import { LabDiskState } from '../disks/labDisk.ts';
-import type { LabDiskFormat } from '../types.ts';
+import type { Engine } from '../core.ts';
+import type { AttachmentRow, DiskRow, StorageDomainRow, VmRow } from '../rows.ts';
+import { LabDiskState } from '../../disks/labDisk.ts';
+import type { LabDiskFormat } from '../../types.ts';
 
 export interface NewDisk {
   readonly id?: string | undefined;
@@ -37,7 +37,8 @@ function createData(engine: Engine, disk: NewDisk, id: string): DiskContent {
     id,
     name: disk.name,
     sizeBytes: disk.sizeBytes,
-    // Who may have bitmaps changes with snapshots and conversions, and is decided by the engine.
+    // Always cow: snapshots and conversions change whether a disk may have bitmaps. The engine
+    // decides that, see canKeepBitmaps.
     format: 'cow',
     hidesHoles: disk.hidesHoles,
     storage: disk.domain.storage,
@@ -76,7 +77,7 @@ export function attachDisk(vm: VmRow, attachment: AttachmentRow): void {
   vm.attachments = [...vm.attachments, attachment];
 }
 
-/** Takes a disk from its VM; its bitmaps and its place in checkpoints are lost. */
+/** Detaches a disk from its VM. Its bitmaps and its place in checkpoints are lost. */
 export function detachDisk(engine: Engine, vm: VmRow, disk: DiskRow): void {
   vm.attachments = vm.attachments.filter(({ diskId }) => diskId !== disk.id);
   forgetBitmaps(engine, disk);

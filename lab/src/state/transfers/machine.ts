@@ -1,15 +1,16 @@
 /**
- * The state machine of image transfers: tickets, the engine's polls, inactivity, tear-down. Phases move on
- * timers and actions only. Invariants: a finished transfer has no ticket and no lock; an upload that did not
- * succeed takes its disk along. Source: oVirt contract (phases, policies and events of image transfers).
+ * The state machine of image transfers: tickets, polls, inactivity, tear-down. Only timers and
+ * actions move phases.
+ * Invariants: a finished transfer has no ticket and no lock. An upload that fails deletes its disk.
+ * Source: oVirt contract (phases, policies and events of image transfers).
  */
 import { randomUUID } from 'node:crypto';
-import type { TicketStatus } from '../dataPlane.ts';
-import { forgetBitmaps } from './content.ts';
-import { type Engine, isTransferOver } from './core.ts';
-import { deleteDisk } from './diskStore.ts';
-import { EVENT_CODES } from './events.ts';
-import type { TransferPhase, TransferRow } from './rows.ts';
+import type { TicketStatus } from '../../dataPlane.ts';
+import { forgetBitmaps } from '../disks/content.ts';
+import { type Engine, isTransferOver } from '../core.ts';
+import { deleteDisk } from '../disks/store.ts';
+import { EVENT_CODES } from '../events.ts';
+import type { TransferPhase, TransferRow } from '../rows.ts';
 import {
   RETENTION_FAILURE_SECONDS,
   RETENTION_SUCCESS_SECONDS,
@@ -17,11 +18,11 @@ import {
   TRANSFER_POLL_MIN_SECONDS,
   TRANSFER_READY_SECONDS,
   TRANSFER_TEARDOWN_SECONDS,
-} from './timings.ts';
-import { transferEvent } from './transferEvents.ts';
-import { targetOf } from './transferTarget.ts';
+} from '../timings.ts';
+import { transferEvent } from './events.ts';
+import { targetOf } from './target.ts';
 
-/** So many polls in a row must agree before the engine ends a transfer by itself. */
+/** The engine ends a transfer by itself only after this many polls with the same result. */
 const POLLS_TO_AGREE = 2;
 
 function schedule(engine: Engine, transfer: TransferRow, seconds: number, next: () => void): void {
@@ -29,7 +30,7 @@ function schedule(engine: Engine, transfer: TransferRow, seconds: number, next: 
   transfer.timer = engine.scheduler.after(seconds, next);
 }
 
-/** On its way to the end, or there. */
+/** True for a transfer that is ending or has ended. */
 export function isEnding(phase: TransferPhase): boolean {
   return /^(finalizing|finished|cancelled)/.test(phase);
 }
@@ -42,7 +43,7 @@ function isOpening(phase: TransferPhase): boolean {
   return phase === 'initializing' || phase === 'resuming';
 }
 
-/** Sets a transfer, new or resumed, on its way to a ticket. */
+/** Asks for a ticket for a new or resumed transfer, after a delay. */
 export function beginTransfer(engine: Engine, transfer: TransferRow): void {
   schedule(engine, transfer, TRANSFER_READY_SECONDS, () => openTicket(engine, transfer));
 }
@@ -74,7 +75,7 @@ function failToOpen(engine: Engine, transfer: TransferRow): void {
 }
 
 function useTicket(engine: Engine, transfer: TransferRow, ticketId: string): void {
-  // Cancelled while the ticket was being made.
+  // The transfer was cancelled while the ticket was made.
   if (!isOpening(transfer.phase)) return removeTicket(engine, ticketId, () => undefined);
   transfer.ticketId = ticketId;
   Object.assign(transfer, { idlePolls: 0, donePolls: 0, ranFull: false });
@@ -88,7 +89,7 @@ function schedulePoll(engine: Engine, transfer: TransferRow): void {
   transfer.pollSeconds = Math.min(transfer.pollSeconds * 2, TRANSFER_POLL_MAX_SECONDS);
 }
 
-/** What the engine does every few seconds while a transfer runs. */
+/** Asks for the status of the ticket. Repeated while the transfer is open. */
 function poll(engine: Engine, transfer: TransferRow): void {
   const { ticketId } = transfer;
   if (ticketId === undefined || isEnding(transfer.phase) || isPaused(transfer.phase)) return;
@@ -96,7 +97,7 @@ function poll(engine: Engine, transfer: TransferRow): void {
     (status) => {
       if (transfer.ticketId === ticketId) judge(engine, transfer, ticketId, status);
     },
-    // An imageio that does not answer may be back soon.
+    // imageio may answer again later.
     () => schedulePoll(engine, transfer),
   );
 }
@@ -108,7 +109,7 @@ function judge(
   status: TicketStatus | undefined,
 ): void {
   if (isEnding(transfer.phase) || isPaused(transfer.phase)) return;
-  // A phase that a fault has put there lasts until the engine looks again.
+  // A fault may have set another phase. The next poll corrects it.
   transfer.phase = 'transferring';
   if (!status) return loseTicket(engine, transfer);
   engine.plane.extendTicket(ticketId);
@@ -154,7 +155,7 @@ function timeOut(engine: Engine, transfer: TransferRow): void {
   pauseTransfer(engine, transfer, 'paused_system');
 }
 
-/** Removes a ticket, again and again while operations run on it. */
+/** Removes a ticket. Tries again while operations on it are in progress. */
 function removeTicket(engine: Engine, ticketId: string, next: () => void): void {
   const retry = (): void => {
     engine.scheduler.after(TRANSFER_POLL_MIN_SECONDS, () => removeTicket(engine, ticketId, next));
@@ -162,7 +163,7 @@ function removeTicket(engine: Engine, ticketId: string, next: () => void): void 
   engine.plane.removeTicket(ticketId).then((isGone) => (isGone ? next() : retry()), retry);
 }
 
-/** Goes on when the transfer has no ticket any more. */
+/** Calls `next` when the transfer has no ticket any more. */
 function closeTicket(engine: Engine, transfer: TransferRow, next: () => void): void {
   const { ticketId } = transfer;
   if (ticketId === undefined) return next();
@@ -172,8 +173,8 @@ function closeTicket(engine: Engine, transfer: TransferRow, next: () => void): v
   });
 }
 
-/** Pauses a transfer; its URLs vanish. */
-export function pauseTransfer(
+/** Pauses a transfer and removes its ticket. */
+function pauseTransfer(
   engine: Engine,
   transfer: TransferRow,
   phase: 'paused_user' | 'paused_system',
@@ -197,8 +198,8 @@ export function finalizeTransfer(engine: Engine, transfer: TransferRow): void {
   });
 }
 
-/** The engine gives a transfer up: cancelled, then torn down, then finished. */
-export function failTransfer(engine: Engine, transfer: TransferRow): void {
+/** The engine ends a transfer as failed: cancelled, torn down, finished. */
+function failTransfer(engine: Engine, transfer: TransferRow): void {
   transfer.phase = 'cancelled_system';
   schedule(engine, transfer, TRANSFER_POLL_MIN_SECONDS, () => enterFailure(engine, transfer));
 }
@@ -211,7 +212,7 @@ function enterFailure(engine: Engine, transfer: TransferRow): void {
   });
 }
 
-/** The user cancels; seen as a cleanup of its own. */
+/** The user cancels. The phases are those of a cleanup. */
 export function cancelTransfer(engine: Engine, transfer: TransferRow): void {
   transfer.phase = 'cancelled_user';
   transferEvent(engine, transfer, EVENT_CODES.transferCancelled);
@@ -239,7 +240,7 @@ function releaseDisk(engine: Engine, transfer: TransferRow, hasSucceeded: boolea
   if (!disk || disk.lock?.ownerId !== transfer.id) return;
   disk.lock = undefined;
   if (transfer.direction === 'upload' && !hasSucceeded) return deleteDisk(engine, disk);
-  // What was tracked before describes another content now.
+  // The bitmaps describe the content before the upload.
   if (transfer.direction === 'upload') forgetBitmaps(engine, disk);
   disk.status = 'ok';
 }
@@ -253,7 +254,6 @@ function endTransfer(
   releaseDisk(engine, transfer, hasSucceeded);
   transfer.phase = phase;
   if (hasSucceeded) transferEvent(engine, transfer, EVENT_CODES.transferSucceeded);
-  engine.log.endJob(transfer.jobId, hasSucceeded);
   if (engine.behaviour.forgetsFinished) {
     engine.transfers.delete(transfer.id);
     return;
@@ -262,7 +262,7 @@ function endTransfer(
   schedule(engine, transfer, seconds, () => engine.transfers.delete(transfer.id));
 }
 
-/** Moves a transfer to a phase that a fault names; an unknown name is shown as it is. */
+/** Moves a transfer to the phase that a fault names. An unknown name is only shown. */
 export function forceTransferPhase(engine: Engine, transfer: TransferRow, phase: string): void {
   if (isTransferOver(transfer)) return void (transfer.phase = phase as TransferPhase);
   if (phase === 'cancelled_system' && isOpening(transfer.phase)) {

@@ -1,17 +1,17 @@
 /**
- * Start of a backup: which kind it is, what its row says, and the executions that fail inside the call.
+ * Start of a backup: its kind, its row, and failures after the checks but within the request.
  * Source: oVirt contract (kinds of backups, per-disk mode, failed snapshot or redefine).
  */
 import { randomUUID } from 'node:crypto';
-import { checkBackupStart } from './backupChecks.ts';
-import { backupEvent, beginBackup, endBackup } from './backupMachine.ts';
-import type { BackupBody } from '../api/http/bodyTypes.ts';
-import { bitmapsSince, removeAllCheckpoints } from './checkpointChain.ts';
-import { canKeepBitmaps } from './content.ts';
-import type { Engine } from './core.ts';
-import { executionFailure } from '../api/http/errors.ts';
-import { EVENT_CODES } from './events.ts';
-import type { BackupKind, BackupRow, CheckpointRow, DiskRow, VmRow } from './rows.ts';
+import { checkBackupStart } from './checks.ts';
+import { backupEvent, beginBackup, endBackup } from './machine.ts';
+import type { BackupBody } from '../bodies.ts';
+import { bitmapsSince, removeAllCheckpoints } from './checkpoints.ts';
+import { canKeepBitmaps } from '../disks/content.ts';
+import type { Engine } from '../core.ts';
+import { executionFailure } from '../refusals.ts';
+import { EVENT_CODES } from '../events.ts';
+import type { BackupKind, BackupRow, CheckpointRow, DiskRow, VmRow } from '../rows.ts';
 
 export interface BackupWish {
   readonly vm: VmRow;
@@ -22,7 +22,7 @@ export interface BackupWish {
   readonly correlationId: string;
 }
 
-/** Snapshot-based from compatibility 4.7 on, else by the state of the VM. */
+/** Hybrid from compatibility 4.7 on. Below that the state of the VM decides. */
 function kindOf(engine: Engine, wish: BackupWish): BackupKind {
   const [major, minor] = engine.compatibilityOf(wish.vm);
   const isHybrid = (major > 4 || minor >= 7) && !wish.wantsLegacy;
@@ -30,7 +30,7 @@ function kindOf(engine: Engine, wish: BackupWish): BackupKind {
   return wish.vm.status === 'up' ? 'live' : 'cold';
 }
 
-/** Legacy backups leave out silently what they cannot read. */
+/** A legacy backup silently leaves out LUNs and shared disks. */
 function eligible(kind: BackupKind, disks: readonly DiskRow[]): readonly DiskRow[] {
   if (kind === 'hybrid') return disks;
   return disks.filter((disk) => disk.storageType === 'image' && !disk.shareable);
@@ -40,7 +40,7 @@ function modeOf(base: CheckpointRow | undefined, disk: DiskRow): 'full' | 'incre
   return base?.diskIds.has(disk.id) ? 'incremental' : 'full';
 }
 
-/** A legacy backup of raw disks only has nothing that a checkpoint could hold. */
+/** Undefined for a legacy backup of raw disks only: no disk could have a bitmap. */
 function newCheckpointId(kind: BackupKind, disks: readonly DiskRow[]): string | undefined {
   return kind === 'hybrid' || disks.some(canKeepBitmaps) ? randomUUID() : undefined;
 }
@@ -76,12 +76,11 @@ function createRow(engine: Engine, { wish, kind, disks, fromCheckpoint }: Backup
     views: new Map(),
     dirtyNames: new Map(),
     correlationId,
-    jobId: engine.log.startJob(`Backup of VM ${vm.name}`, correlationId),
     timer: undefined,
   };
 }
 
-/** Snapshots can be made of unlocked images only, and not of shared ones. */
+/** A snapshot needs unlocked image disks that are not shared. */
 function failsSnapshot({ kind, disks }: BackupPlan): boolean {
   return (
     kind === 'hybrid' &&
@@ -89,7 +88,7 @@ function failsSnapshot({ kind, disks }: BackupPlan): boolean {
   );
 }
 
-/** The host of a running VM looks at the bitmaps when it redefines the checkpoints; nobody else does. */
+/** Only a live backup checks its bitmaps: the host redefines the checkpoints and reads them. */
 function failsRedefine(engine: Engine, plan: BackupPlan): boolean {
   const { kind, disks, fromCheckpoint, wish } = plan;
   if (!fromCheckpoint) return false;
@@ -112,7 +111,7 @@ export function startBackup(engine: Engine, wish: BackupWish): BackupRow {
   const kind = kindOf(engine, wish);
   const diskIds = (wish.body.disks ?? []).flatMap(({ id }) => id ?? []);
   const disks = diskIds.flatMap((id) => engine.disks.get(id) ?? []);
-  // The engine looks for the checkpoint in all VMs.
+  // The engine searches the checkpoints of all VMs.
   const fromCheckpoint = engine.checkpoints.get(wish.body.from_checkpoint_id ?? '');
   const { vm, body } = wish;
   checkBackupStart({ engine, vm, kind, body, diskIds, disks, fromCheckpoint });

@@ -1,17 +1,17 @@
 /**
- * What an image transfer is to read or write, and everything that makes the engine refuse it.
- * Source: oVirt contract (faults on the creation of a transfer; direction defaults to upload, format to the
- * disk's own). Unlike a real engine, the lab cannot transfer volumes in the format cow.
+ * What an image transfer reads or writes, and why the engine refuses it.
+ * Source: oVirt contract (faults on the creation of a transfer; direction defaults to upload,
+ * format to that of the disk). Unlike a real engine, the lab cannot transfer in the format cow.
  */
-import type { TransferBody } from '../api/http/bodyTypes.ts';
-import type { Engine } from './core.ts';
-import { incompleteParameters, refusal } from '../api/http/errors.ts';
-import type { BackupRow, DiskRow, VolumeRow } from './rows.ts';
-import type { LabDiskFormat } from '../types.ts';
+import type { TransferBody } from '../bodies.ts';
+import type { Engine } from '../core.ts';
+import { incompleteParameters, refusal } from '../refusals.ts';
+import type { BackupRow, DiskRow, VolumeRow } from '../rows.ts';
+import type { LabDiskFormat } from '../../types.ts';
 
 export interface TransferSource {
   readonly disk: DiskRow;
-  /** A volume of a snapshot. */
+  /** Set when the transfer reads the volume of a snapshot. */
   readonly volume: VolumeRow | undefined;
   readonly backup: BackupRow | undefined;
   readonly direction: 'upload' | 'download';
@@ -50,7 +50,7 @@ function backupOf(engine: Engine, body: TransferBody): BackupRow | undefined {
   return backup;
 }
 
-/** @throws EngineFault 400 when something that the body names does not exist. */
+/** @throws EngineFault 400 when the body names something that does not exist */
 export function transferSource(engine: Engine, body: TransferBody): TransferSource {
   const image = imageOf(engine, body);
   return {
@@ -104,6 +104,6 @@ export function checkTransfer(engine: Engine, source: TransferSource): void {
   checkPlugged(engine, source);
   checkLocks(engine, source);
   checkBackup(engine, source);
-  // The bytes of qcow2 files do not exist here.
+  // The lab has no qcow2 files.
   if (source.format === 'cow') throw refuse(400, 'The lab transfers guest data only: format raw.');
 }

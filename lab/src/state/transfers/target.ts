@@ -1,12 +1,13 @@
 /**
- * What the ticket of a transfer points to: a frozen view, an older volume, or a disk that is written.
- * Source: oVirt contract (dirty extents only for incremental disks of a backup; a thin block volume does not
- * grow during an upload).
+ * Content behind the ticket of a transfer: a frozen view, an older volume, or a disk that is
+ * written.
+ * Source: oVirt contract (dirty extents only for incremental disks of a backup; a thin block volume
+ * does not grow during an upload).
  */
-import type { TicketTarget } from '../dataPlane.ts';
-import type { Engine } from './core.ts';
-import type { DiskRow, TransferRow } from './rows.ts';
-import { downloadTarget } from '../disks/frozenView.ts';
+import type { TicketTarget } from '../../dataPlane.ts';
+import type { Engine } from '../core.ts';
+import type { DiskRow, TransferRow } from '../rows.ts';
+import { downloadTarget } from '../../disks/frozenView.ts';
 
 export interface TransferTarget {
   readonly target: TicketTarget;
@@ -17,14 +18,14 @@ function noSpace(): Error {
   return Object.assign(new Error('no space left on the volume'), { code: 'ENOSPC' });
 }
 
-/** Bytes that a thin volume on block storage has; undefined where volumes grow. */
+/** Size in bytes of a thin volume on block storage; undefined where volumes grow. */
 function fixedVolumeBytes(engine: Engine, disk: DiskRow): number | undefined {
   const isBlock = engine.domainOf(disk)?.type !== 'nfs';
   const isThin = disk.format === 'cow' && disk.sparse;
   return isBlock && isThin && disk.initialSizeBytes > 0 ? disk.initialSizeBytes : undefined;
 }
 
-/** Remembers that the storage ran full, so that the engine pauses the upload. */
+/** Records that the storage is full, so that the engine pauses the upload. */
 function watchSpace(transfer: TransferRow, work: () => void): void {
   try {
     work();
@@ -71,7 +72,10 @@ function volumeTarget(transfer: TransferRow, disk: DiskRow): TransferTarget | un
   return volume && { target: downloadTarget(disk.id, volume.view), isDirtyServed: false };
 }
 
-/** @returns undefined when the host cannot serve it: a bitmap is broken or missing, or the content is gone. */
+/**
+ * @returns undefined when the host cannot serve it: a bitmap is broken or missing, or the content
+ *   is gone
+ */
 export function targetOf(engine: Engine, transfer: TransferRow): TransferTarget | undefined {
   const disk = engine.disks.get(transfer.diskId);
   if (!disk) return undefined;

@@ -2,10 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { LabError } from '../errors.ts';
 import { GIB, TIB } from '../units.ts';
-import type { Engine } from './core.ts';
-import { attachDisk, createDisk } from './diskStore.ts';
-import type { ClusterRow, DiskRow, HostRow, StorageDomainRow, VmRow } from './rows.ts';
-import { VNIC_PROFILE } from '../api/views/system.ts';
+import type { Engine } from '../state/core.ts';
+import { attachDisk, createDisk } from '../state/disks/store.ts';
+import type { ClusterRow, DiskRow, HostRow, StorageDomainRow, VmRow } from '../state/rows.ts';
 import { LabStorage } from '../disks/labDisk.ts';
 import type { LabDiskSpec, LabStorageDomainSpec, LabVmSpec } from '../types.ts';
 
@@ -14,7 +13,7 @@ const DEFAULT_DOMAINS: readonly LabStorageDomainSpec[] = [
   { name: 'block', type: 'iscsi' },
 ];
 
-/** VMs of these versions get theirs from the cluster, all others have one of their own. */
+/** VMs of these versions have the version of their cluster. All others have their own. */
 export function createClusters(): ClusterRow[] {
   return [
     { id: randomUUID(), name: 'Default', major: 4, minor: 7 },
@@ -22,7 +21,7 @@ export function createClusters(): ClusterRow[] {
   ];
 }
 
-/** The last host is too old to back up running VMs. */
+/** The last host is too old to back up a VM that is up. */
 export function createHosts(): HostRow[] {
   return [
     { id: randomUUID(), name: 'host1', version: [4, 50, 5], hardwareId: randomUUID() },
@@ -48,7 +47,7 @@ function domainFor(engine: Engine, name: string | undefined): StorageDomainRow {
   return domain;
 }
 
-/** A snapshot of the user's over a raw volume: from outside the disk looks like qcow2. */
+/** Gives a disk a snapshot of the user over a raw volume. In the API the disk looks like qcow2. */
 function putOverRawBase(engine: Engine, vm: VmRow, disk: DiskRow): void {
   const snapshotId = randomUUID();
   engine.snapshots.set(snapshotId, {
@@ -117,11 +116,9 @@ export function addLabVm(engine: Engine, spec: LabVmSpec): VmRow {
     createdAt: new Date(),
     attachments: [],
     nics: (spec.nics ?? []).map((name, index) => ({
-      id: randomUUID(),
       name,
       interface: 'virtio',
       mac: `${macPrefix}:${index.toString(16).padStart(2, '0')}`,
-      profileId: VNIC_PROFILE.id,
     })),
     operation: undefined,
   };

@@ -1,14 +1,14 @@
-/** A VM as tests see it: what guests, administrators and other products do. */
+/** A VM of the lab, with the actions of guests, administrators and other products. */
 import { randomUUID } from 'node:crypto';
-import { LabError } from './errors.ts';
-import { abortBackup, stopBackup } from './state/backupMachine.ts';
-import { startBackup } from './state/backupStart.ts';
-import { removeAllCheckpoints, removeEmptyCheckpoints } from './state/checkpointChain.ts';
-import type { Engine } from './state/core.ts';
-import { attachDisk, detachDisk } from './state/diskStore.ts';
-import type { DiskRow, VmRow } from './state/rows.ts';
-import { addLabDisk } from './state/setup.ts';
-import type { LabDisk, LabDiskSpec, LabView, LabVm, LabVmStatus } from './types.ts';
+import { LabError } from '../errors.ts';
+import { abortBackup, stopBackup } from '../state/backups/machine.ts';
+import { startBackup } from '../state/backups/start.ts';
+import { removeAllCheckpoints, removeEmptyCheckpoints } from '../state/backups/checkpoints.ts';
+import type { Engine } from '../state/core.ts';
+import { attachDisk, detachDisk } from '../state/disks/store.ts';
+import type { DiskRow, VmRow } from '../state/rows.ts';
+import { addLabDisk } from './setup.ts';
+import type { LabDisk, LabDiskSpec, LabView, LabVm, LabVmStatus } from '../types.ts';
 
 function notFound(what: string): LabError {
   return new LabError('LAB_NOT_FOUND', `the lab has no ${what}`);
@@ -46,7 +46,7 @@ export class EngineLabVm implements LabVm {
   set status(status: LabVmStatus) {
     this.#row.status = status;
     const backup = this.#engine.unfinishedBackupOf(this.#row.id);
-    // The QEMU process takes the pull backup with it.
+    // A live backup is a pull backup of the QEMU process, which ends with the VM.
     if (status === 'down' && backup?.kind === 'live') abortBackup(this.#engine, backup);
   }
 

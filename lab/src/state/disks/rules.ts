@@ -1,13 +1,13 @@
 /**
- * Which disks may be made where, and what a body says about a new one.
+ * Which disks a storage domain accepts, and what a body says about a new disk.
  * Source: oVirt contract (table of format, allocation, change tracking and kind of storage).
  */
-import type { DiskBody } from '../api/http/bodyTypes.ts';
-import type { Engine } from './core.ts';
-import type { NewDisk } from './diskStore.ts';
-import { incompleteParameters, refusal, unknownParent } from '../api/http/errors.ts';
-import type { StorageDomainRow } from './rows.ts';
-import type { LabDiskFormat } from '../types.ts';
+import type { DiskBody } from '../bodies.ts';
+import type { Engine } from '../core.ts';
+import type { NewDisk } from './store.ts';
+import { incompleteParameters, refusal, unknownParent } from '../refusals.ts';
+import type { StorageDomainRow } from '../rows.ts';
+import type { LabDiskFormat } from '../../types.ts';
 
 export interface DiskShape {
   readonly format: LabDiskFormat;
@@ -15,7 +15,7 @@ export interface DiskShape {
   readonly backup: 'none' | 'incremental';
 }
 
-/** Whether a storage domain takes disks of this shape. */
+/** True when a storage domain accepts disks of this shape. `isBlock`: iSCSI or FCP. */
 export function isAllowed(shape: DiskShape, isBlock: boolean): boolean {
   const { format, sparse, backup } = shape;
   if (format === 'raw') return backup === 'none' && !(sparse && isBlock);
@@ -23,7 +23,7 @@ export function isAllowed(shape: DiskShape, isBlock: boolean): boolean {
 }
 
 /** @throws EngineFault 409 */
-export function checkShape(shape: DiskShape, domain: StorageDomainRow): void {
+function checkShape(shape: DiskShape, domain: StorageDomainRow): void {
   const isBlock = domain.type !== 'nfs';
   if (isAllowed(shape, isBlock)) return;
   const facts = [
@@ -52,7 +52,7 @@ function checkId(engine: Engine, id: string | undefined): void {
   throw refusal(409, `Cannot add Virtual Disk. The disk ID ${id} is already in use.`);
 }
 
-/** What a create call asks for. @throws EngineFault */
+/** The disk that a create call asks for. @throws EngineFault */
 export function newDiskOf(engine: Engine, body: DiskBody): NewDisk {
   const { format, provisioned_size: sizeBytes } = body;
   if (format === undefined || sizeBytes === undefined) {

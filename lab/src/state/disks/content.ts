@@ -1,32 +1,32 @@
 /**
- * What the engine does to the content of disks: volumes of snapshots, bitmaps, and which of both survive.
- * Source: oVirt contract: an overlay is always cow; the merge of a snapshot keeps the lower volume, so a raw
- * base ends as a raw disk without bitmaps.
+ * Changes to the content of disks: volumes of snapshots and bitmaps.
+ * Source: oVirt contract: an overlay is always cow. The merge of a snapshot keeps the lower volume.
+ * A raw base therefore ends as a raw disk without bitmaps.
  */
 import { randomUUID } from 'node:crypto';
-import type { FrozenView } from '../dataPlane.ts';
-import type { Engine } from './core.ts';
-import type { DiskRow } from './rows.ts';
+import type { FrozenView } from '../../dataPlane.ts';
+import type { Engine } from '../core.ts';
+import type { DiskRow } from '../rows.ts';
 
-/** Only qcow2 of the newer version can keep bitmaps; a raw base below is not noticed here. */
+/** True for qcow2 images of version 3. A raw base below the active volume is not checked. */
 export function canKeepBitmaps(disk: DiskRow): boolean {
   return disk.storageType === 'image' && disk.format === 'cow' && disk.qcowVersion !== 'qcow2_v2';
 }
 
-/** Puts an overlay over a disk: what was its active volume is the snapshot's from now on. */
+/** Puts an overlay over a disk. The volume that was active belongs to the snapshot from now on. */
 export function addOverlay(disk: DiskRow, snapshotId: string, view: FrozenView): void {
   disk.volumes.push({ id: disk.imageId, snapshotId, format: disk.format, view });
   disk.imageId = randomUUID();
   disk.format = 'cow';
 }
 
-/** Takes a disk out of all checkpoints, with its bitmaps. */
+/** Drops all bitmaps of a disk and takes it out of all checkpoints. */
 export function forgetBitmaps(engine: Engine, disk: DiskRow): void {
   disk.data.dropBitmaps();
   for (const checkpoint of engine.checkpoints.values()) checkpoint.diskIds.delete(disk.id);
 }
 
-/** The active volume was merged into a raw one. */
+/** After a merge into a raw volume. */
 function becomeRaw(engine: Engine, disk: DiskRow): void {
   disk.format = 'raw';
   disk.qcowVersion = undefined;
@@ -34,8 +34,8 @@ function becomeRaw(engine: Engine, disk: DiskRow): void {
   forgetBitmaps(engine, disk);
 }
 
-/** Removes the volume of a snapshot: the next one is merged into it. */
-export function mergeOverlay(engine: Engine, disk: DiskRow, snapshotId: string): void {
+/** Removes the volume of a snapshot from a disk. The next newer volume is merged into it. */
+function mergeOverlay(engine: Engine, disk: DiskRow, snapshotId: string): void {
   const index = disk.volumes.findIndex((volume) => volume.snapshotId === snapshotId);
   const lower = disk.volumes[index];
   if (!lower) return;
@@ -49,7 +49,7 @@ export function mergeOverlay(engine: Engine, disk: DiskRow, snapshotId: string):
   if (lower.format === 'raw') becomeRaw(engine, disk);
 }
 
-/** Drops a snapshot with its volumes in all disks. */
+/** Removes a snapshot and its volumes from all disks. */
 export function removeSnapshot(engine: Engine, snapshotId: string): void {
   for (const disk of engine.disks.values()) mergeOverlay(engine, disk, snapshotId);
   engine.snapshots.delete(snapshotId);

@@ -1,29 +1,29 @@
 /**
- * Starts a lab: engine and imageio on ports of their own, under one CA, with one list of faults and one
- * record of requests.
+ * Starts a lab: engine and imageio on their own ports. They share one CA, one list of faults and
+ * one record of requests.
  */
 import { randomBytes } from 'node:crypto';
-import { invariant } from './errors.ts';
-import { type LabAuthority, labAuthority } from './http/certificates.ts';
-import { Engine } from './state/core.ts';
-import { EngineHttp } from './api/http/engineHttp.ts';
+import { invariant } from '../errors.ts';
+import { labAuthority } from '../http/certificates.ts';
+import { Engine } from '../state/core.ts';
+import { EngineHttp } from '../api/http/engineHttp.ts';
 import { EngineLab } from './lab.ts';
-import { Router } from './api/http/router.ts';
-import { describeRequest, ENGINE_ROUTES, forcePhase } from './api/routes/routes.ts';
-import { EngineScheduler } from './state/scheduler.ts';
-import { createClusters, createDomains, createHosts } from './state/setup.ts';
-import { SsoSessions } from './api/http/sso.ts';
-import { SESSION_IDLE_SECONDS } from './state/timings.ts';
-import { LabFaultList } from './http/faults.ts';
-import type { LabBackend, LabImageioPlane } from './dataPlane.ts';
-import { LabImageio } from './imageio/imageio.ts';
-import { LabServer } from './http/server.ts';
-import type { Lab, LabBehaviour, LabOptions, LabRequest } from './types.ts';
+import { Router } from '../api/http/router.ts';
+import { describeRequest, ENGINE_ROUTES, forcePhase } from '../api/routes/routes.ts';
+import { EngineScheduler } from '../state/scheduler.ts';
+import { createClusters, createDomains, createHosts } from './setup.ts';
+import { SsoSessions } from '../api/http/sso.ts';
+import { SESSION_IDLE_SECONDS } from '../state/timings.ts';
+import { LabFaultList } from '../http/faults.ts';
+import type { LabAuthority, LabBackend, LabImageioPlane } from '../dataPlane.ts';
+import { LabImageio } from '../imageio/imageio.ts';
+import { LabServer } from '../http/server.ts';
+import type { Lab, LabBehaviour, LabOptions, LabRequest } from '../types.ts';
 
 const DEFAULT_TIME_SCALE = 0.002;
 const DEFAULT_USERNAME = 'admin@internal';
 
-/** All switches off. */
+/** All switches are off. */
 export function createBehaviour(): LabBehaviour {
   return {
     mergeFails: false,
@@ -44,7 +44,7 @@ export function createBehaviour(): LabBehaviour {
   };
 }
 
-/** What engine and imageio share. */
+/** Shared by engine and imageio. */
 interface Shared {
   readonly authority: LabAuthority;
   readonly faults: LabFaultList;
@@ -106,12 +106,15 @@ async function startEngine(
   });
 }
 
-/** Starts an engine and an imageio of their own on 127.0.0.1. */
+/**
+ * Starts an engine and an imageio on 127.0.0.1. The caller closes the lab.
+ * @throws LabError `LAB_PORT_UNUSABLE` for a port that is taken or does not exist
+ */
 export async function startLab(options: LabOptions = {}): Promise<Lab> {
   return await startLabOver(undefined, options);
 }
 
-/** Starts an engine over disks and an imageio from outside, or over the lab's own. */
+/** As {@link startLab}. With a backend the disks and imageio come from outside. */
 export async function startLabOver(
   backend: LabBackend | undefined,
   options: LabOptions = {},
@@ -140,7 +143,7 @@ export async function startLabOver(
     recordSecret: (secret) => shared.secrets.add(secret),
   });
   const server = await startEngine(options, shared, engine, sessions).catch(async (error) => {
-    // The port may be taken.
+    // The port may be taken; imageio must not stay open then.
     await imageio.close();
     throw error;
   });
