@@ -8,7 +8,7 @@ import { createSlab, type SlabLease } from '../../../src/flow/slab.ts';
 import type { ImageioClient } from '../../../src/ovirt/imageio/imageioClient.ts';
 import type { DiskTransfer } from '../../../src/ovirt/lifecycle/transfer.ts';
 import { sourceOf, dataBlock } from '../../helpers/pipeline/records.ts';
-import { BLOCK_BYTES } from '../../helpers/bytes/images.ts';
+import { PICTURE_BLOCK_BYTES } from '../../helpers/bytes/diskPicture.ts';
 import { blockContent } from '../../helpers/pipeline/diskPicture.ts';
 import { expectCode } from '../../helpers/codes.ts';
 
@@ -27,11 +27,13 @@ class FakeTransfer {
       features: new Set(),
       connections: CONNECTIONS,
       write: (_bytes: Uint8Array, offsetBytes: number, signal: AbortSignal) =>
-        this.#request(`write ${offsetBytes / BLOCK_BYTES}`, () =>
-          this.onWrite(offsetBytes / BLOCK_BYTES, signal),
+        this.#request(`write ${offsetBytes / PICTURE_BLOCK_BYTES}`, () =>
+          this.onWrite(offsetBytes / PICTURE_BLOCK_BYTES, signal),
         ),
       zero: (offsetBytes: number, lengthBytes: number) =>
-        this.#request(`zero ${offsetBytes / BLOCK_BYTES}+${lengthBytes / BLOCK_BYTES}`),
+        this.#request(
+          `zero ${offsetBytes / PICTURE_BLOCK_BYTES}+${lengthBytes / PICTURE_BLOCK_BYTES}`,
+        ),
       flush: () => this.#request('flush'),
     };
     this.client = client as unknown as ImageioClient;
@@ -55,7 +57,10 @@ class FakeTransfer {
 class Upload {
   readonly transfer = new FakeTransfer();
   readonly controller = new AbortController();
-  readonly slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 40 * BLOCK_BYTES });
+  readonly slab = createSlab({
+    blockSizeBytes: PICTURE_BLOCK_BYTES,
+    slabBytes: 40 * PICTURE_BLOCK_BYTES,
+  });
   readonly lease: SlabLease = this.slab.lease('unpack');
   readonly target: TransferTarget;
 
@@ -64,7 +69,7 @@ class Upload {
       transfer: this.transfer as unknown as DiskTransfer,
       diskId: 'disk-1',
       alias: 'data',
-      virtualSizeBytes: 20 * BLOCK_BYTES,
+      virtualSizeBytes: 20 * PICTURE_BLOCK_BYTES,
       mustZero,
       retryDelayMs: 1,
       signal: this.controller.signal,
@@ -99,7 +104,7 @@ describe('an upload', () => {
     await upload.send(Array.from({ length: 20 }, (_, index) => index));
 
     expect(transfer.mostInFlight).toBe(CONNECTIONS);
-    expect([target.stats.blocks, target.stats.bytes]).toEqual([20, 20 * BLOCK_BYTES]);
+    expect([target.stats.blocks, target.stats.bytes]).toEqual([20, 20 * PICTURE_BLOCK_BYTES]);
     expect(upload.lease.end()).toBe(0);
   });
 
@@ -131,7 +136,7 @@ describe('an upload', () => {
     expect(requests.indexOf('zero 0+2')).toBeLessThan(requests.indexOf('write 2'));
     expect(requests.indexOf('zero 4+2')).toBeLessThan(requests.indexOf('write 6'));
     expect(requests.slice(-2)).toEqual(['zero 7+13', 'flush']);
-    expect(upload.target.zeroedBytes).toBe(17 * BLOCK_BYTES);
+    expect(upload.target.zeroedBytes).toBe(17 * PICTURE_BLOCK_BYTES);
   });
 
   test('that fails waits for the other requests, whose slots are released then', async () => {

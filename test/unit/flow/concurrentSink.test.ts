@@ -4,7 +4,7 @@ import { connect } from '../../../src/flow/connect.ts';
 import type { DataBlock, ZeroRun } from '../../../src/flow/records.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import { sourceOf, readerRecords } from '../../helpers/pipeline/records.ts';
-import { BLOCK_BYTES } from '../../helpers/bytes/images.ts';
+import { PICTURE_BLOCK_BYTES } from '../../helpers/bytes/diskPicture.ts';
 import { failureOf } from '../../helpers/codes.ts';
 
 const PICTURE = 'ABCDEFGHIJ';
@@ -42,7 +42,7 @@ let work: ManualWork;
 let events: string[];
 
 beforeEach(() => {
-  slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 64 * BLOCK_BYTES });
+  slab = createSlab({ blockSizeBytes: PICTURE_BLOCK_BYTES, slabBytes: 64 * PICTURE_BLOCK_BYTES });
   lease = slab.lease('pack');
   work = new ManualWork();
   events = [];
