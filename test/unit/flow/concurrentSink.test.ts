@@ -4,7 +4,7 @@ import { connect } from '../../../src/flow/connect.ts';
 import type { DataBlock, ZeroRun } from '../../../src/flow/records.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
 import { sourceOf, readerRecords } from '../../helpers/pipeline/records.ts';
-import { PICTURE_BLOCK_BYTES } from '../../helpers/bytes/diskPicture.ts';
+import { PICTURE_BLOCK_BYTES } from '../../helpers/pipeline/diskPicture.ts';
 import { failureOf } from '../../helpers/codes.ts';
 
 const PICTURE = 'ABCDEFGHIJ';
