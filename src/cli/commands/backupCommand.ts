@@ -1,7 +1,6 @@
 /** `backup`: VMs of an engine, or local images. */
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
-import { backupImages } from '../../sessions/backup/backupImages.ts';
 import type { JobReport } from '../../sessions/backup/backupVms.ts';
 import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
 import {
@@ -53,6 +52,7 @@ async function backUpImages(
   if (name === undefined) {
     throw misuse('--name is missing', 'an image needs the name of its VM: --name NAME');
   }
+  const { backupImages } = await import('../../sessions/backup/backupImages.ts');
   const report = await backupImages({
     images,
     vmName: name,

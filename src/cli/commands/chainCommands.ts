@@ -3,8 +3,6 @@ import type { Command } from 'commander';
 import { type CalendarSpan, parseSpan } from '../../core/calendarSpan.ts';
 import { EXIT_CODES } from '../../core/errors.ts';
 import type { PruneReport } from '../../sessions/retention/pruneReport.ts';
-import { pruneRepository } from '../../sessions/retention/pruneRepository.ts';
-import { synthesizeFull } from '../../sessions/retention/synthesizeFull.ts';
 import { type CommonFlags, parseCount, withCommonFlags, workersOption } from '../commonFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { createProgressLine } from '../output/progress.ts';
@@ -34,6 +32,7 @@ function exitCodeOfPrune(report: PruneReport, exitCode: number): number {
 
 async function prune(flags: PruneFlags, context: CommandContext): Promise<number> {
   const line = createProgressLine('merge', context.isJson);
+  const { pruneRepository } = await import('../../sessions/retention/pruneRepository.ts');
   const report = await pruneRepository({
     repository: flags.repo,
     vm: flags.vm,
@@ -110,6 +109,7 @@ export function addSynthesize(program: Command, done: Done): void {
       const context = new CommandContext(flags);
       const line = createProgressLine('synthesize', context.isJson);
       const exitCode = await context.execute(async () => {
+        const { synthesizeFull } = await import('../../sessions/retention/synthesizeFull.ts');
         const report = await synthesizeFull({
           repository: flags.repo,
           vm: flags.vm,

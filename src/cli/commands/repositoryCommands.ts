@@ -1,10 +1,7 @@
 /** Commands that need only a repository: list, verify, rescan, inspect. */
 import type { Command } from 'commander';
 import { EXIT_CODES, IntegrityError } from '../../core/errors.ts';
-import { inspectContainer } from '../../sessions/inspect/inspectContainer.ts';
-import { listRepository } from '../../sessions/inspect/listRepository.ts';
-import { rescanRepository } from '../../sessions/cleanup/rescanRepository.ts';
-import { type VerifyReport, verifyRepository } from '../../sessions/verify/verifyRepository.ts';
+import type { VerifyReport } from '../../sessions/verify/verifyRepository.ts';
 import { type CommonFlags, parsePercent, withCommonFlags, workersOption } from '../commonFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { formatInspect } from '../output/inspectOutput.ts';
@@ -45,6 +42,7 @@ export function addVerify(program: Command, done: Done): void {
     .action(async (flags: VerifyFlags) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
+        const { verifyRepository } = await import('../../sessions/verify/verifyRepository.ts');
         const report = await verifyRepository({
           repository: flags.repo,
           vm: flags.vm,
@@ -72,6 +70,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
     .action(async (flags: CommonFlags & { repo: string; vm?: string }) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
+        const { listRepository } = await import('../../sessions/inspect/listRepository.ts');
         const report = await listRepository(flags.repo, flags.vm);
         context.print(report, formatList(report));
         throwFirst(report.failures);
@@ -85,6 +84,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
     .action(async (flags: CommonFlags & { repo: string }) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
+        const { rescanRepository } = await import('../../sessions/cleanup/rescanRepository.ts');
         const report = await rescanRepository(flags.repo);
         context.print(report, formatRescan(report));
         const leftOut = report.vms.some((vm) => vm.leftOut.length > 0);
@@ -101,6 +101,7 @@ export function addInspect(program: Command, done: Done): void {
     .action(async (file: string, flags: CommonFlags) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
+        const { inspectContainer } = await import('../../sessions/inspect/inspectContainer.ts');
         const report = await inspectContainer(file);
         context.print(report, formatInspect(report));
         if (report.problems.length > 0) throw damageFound(`${file}: ${report.problems[0]}`);

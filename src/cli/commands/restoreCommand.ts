@@ -2,7 +2,6 @@
 import { type Command, Option } from 'commander';
 import { UsageError } from '../../core/errors.ts';
 import type { ImageFormat } from '../../sessions/restore/restoreDisk.ts';
-import { restoreImages } from '../../sessions/restore/restoreImages.ts';
 import type { TargetFormat } from '../../sessions/restore/targetDisk.ts';
 import {
   collect,
@@ -44,6 +43,7 @@ async function restoreToImages(
   if (flags.output === undefined) {
     throw missing('--output', 'name a folder for the images, or use --to-engine');
   }
+  const { restoreImages } = await import('../../sessions/restore/restoreImages.ts');
   const report = await restoreImages({
     repository: flags.repo,
     vm: flags.vm,
