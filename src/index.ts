@@ -44,7 +44,7 @@ export {
   type WantedBlock,
   type ZeroRun,
 } from './flow/records.ts';
-export { type StoredCodec } from './compute/lz4Frame.ts';
+export { type StoredCodec } from './compute/storedForm.ts';
 export { type BlockReaderOptions, createBlockReader } from './flow/stages/blockReader.ts';
 export { type ChangeFinderOptions, createChangeFinder } from './flow/stages/changeFinder.ts';
 export { type CompressorOptions, createCompressor } from './flow/stages/compressor.ts';

@@ -104,7 +104,7 @@ export interface FrozenView extends LabView {
   release?(): void;
 }
 
-/** What a backup needs at the frozen moment, apart from the content. */
+/** Facts of a backup at the frozen moment, without the content. */
 export interface FreezeMarks {
   /** Bitmaps whose union the backup will read; empty for a full backup. */
   readonly bases: readonly string[];

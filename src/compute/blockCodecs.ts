@@ -19,7 +19,7 @@ import {
   UNPACK_BAD_LENGTH,
   UNPACK_OK,
   type UnpackStatus,
-} from './lz4Frame.ts';
+} from './storedForm.ts';
 
 export interface BlockCodecs {
   readonly lz4: Lz4;

@@ -1,6 +1,6 @@
 /** Inputs and results of the methods of a worker pool. */
 import type { SharedWasmMemory } from './kernels/wasm.ts';
-import type { StoredCodec } from './lz4Frame.ts';
+import type { StoredCodec } from './storedForm.ts';
 
 /**
  * The shared memory that a pool works on; a `Slab` has this shape. Its result records lie at its

@@ -6,7 +6,7 @@
 import { invariant } from '../core/errors.ts';
 import { TAIL_BYTES } from './kernels/laneDigests.ts';
 import { FINGERPRINT_BYTES, FINGERPRINT_STATE_BYTES } from './kernels/slabFingerprints.ts';
-import { DIGEST_BYTES } from './lz4Frame.ts';
+import { DIGEST_BYTES } from './storedForm.ts';
 
 /** Bytes of one record. */
 export const RESULT_BYTES = 192;

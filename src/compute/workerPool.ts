@@ -4,7 +4,7 @@
  */
 import { InternalError, invariant } from '../core/errors.ts';
 import { KIB } from '../core/units.ts';
-import type { StoredCodec } from './lz4Frame.ts';
+import type { StoredCodec } from './storedForm.ts';
 import { JobQueue } from './jobQueue.ts';
 import { InlineRunner, type JobRunner, rejectAll } from './jobRunner.ts';
 import {
@@ -49,7 +49,7 @@ const JOB_DEFAULTS = {
   blockSizeBytes: 0,
 } as const;
 
-/** What a pool is made of; see {@link loadPoolParts}. */
+/** Parts of a pool; {@link loadPoolParts} makes them. */
 export interface PoolParts {
   readonly kernels: SlabKernels;
   /** Tools of the calling thread, when it does the jobs itself. */

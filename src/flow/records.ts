@@ -7,7 +7,7 @@
  * last block of a disk may be short). A block record covers exactly one block.
  */
 import { blockLengthAt } from '../core/units.ts';
-import type { StoredCodec } from '../compute/lz4Frame.ts';
+import type { StoredCodec } from '../compute/storedForm.ts';
 import type { Slot } from './slab.ts';
 
 /**

@@ -30,7 +30,7 @@ export function foldersOf(files: readonly string[]): string[] {
   return [...new Set(files.map((file) => path.posix.dirname(file)))].toSorted();
 }
 
-/** What the imports of a source name: relative paths and packages, as they are written. */
+/** Relative paths and packages that the imports of a source name. */
 export function importsOf(source: string): string[] {
   return [...source.matchAll(/(?:from |import\()'([^']+)'/g)].map((match) => match[1] ?? '');
 }

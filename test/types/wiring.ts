@@ -71,7 +71,7 @@ export async function rightChains(): Promise<void> {
   await connect(source, [filter], ndjsonSink<WantedBlock | ZeroRun>(process.stdout), options);
 }
 
-/** What users bring themselves. */
+/** Parts that users write themselves. */
 export async function ownParts(): Promise<void> {
   const ownWritable = new Writable({
     objectMode: true,

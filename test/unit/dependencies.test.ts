@@ -1,4 +1,4 @@
-/** What is installed with the product is pinned, and runs nothing but the build of lz4. */
+/** Installed packages are pinned. Only lz4 runs a script when it is installed. */
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 

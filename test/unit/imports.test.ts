@@ -19,7 +19,7 @@ const DATA_PATH = ['core', 'compute', 'compute/kernels', 'flow'];
 const CONTAINER = ['container', 'container/format', 'container/read', 'container/write'];
 const REPOSITORY = ['repository', 'repository/damage', 'repository/retention'];
 const OVIRT = ['ovirt', 'ovirt/engine', 'ovirt/imageio', 'ovirt/lifecycle'];
-/** What every folder of sessions may import. */
+/** Folders that every folder of sessions may import. */
 const BELOW_SESSIONS = [
   ...DATA_PATH,
   'flow/stages',

@@ -9,7 +9,7 @@ import { Engine } from '../state/core.ts';
 import { EngineHttp } from '../api/http/engineHttp.ts';
 import { EngineLab } from './lab.ts';
 import { Router } from '../api/http/router.ts';
-import { describeRequest, ENGINE_ROUTES, forcePhase } from '../api/routes/routes.ts';
+import { describeRequest, ENGINE_ROUTES, forcePhase } from '../api/routes/allRoutes.ts';
 import { EngineScheduler } from '../state/scheduler.ts';
 import { createClusters, createDomains, createHosts } from './setup.ts';
 import { SsoSessions } from '../api/http/sso.ts';

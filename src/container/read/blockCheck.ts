@@ -3,7 +3,7 @@
  * for.
  */
 import { IntegrityError } from '../../core/errors.ts';
-import { UNPACK_BAD_CRC, UNPACK_BAD_HEADER, UNPACK_BAD_LENGTH } from '../../compute/lz4Frame.ts';
+import { UNPACK_BAD_CRC, UNPACK_BAD_HEADER, UNPACK_BAD_LENGTH } from '../../compute/storedForm.ts';
 
 interface CheckedExtent {
   readonly blockId: number;

@@ -3,7 +3,7 @@
  * count, size and offset is checked before use. Memory stays at a few pages plus the returned data.
  */
 import { FormatError } from '../../core/errors.ts';
-import { type StoredCodec, LZ4_HEADER_BYTES } from '../../compute/lz4Frame.ts';
+import { type StoredCodec, LZ4_HEADER_BYTES } from '../../compute/storedForm.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import { checkPlainBlock } from './blockCheck.ts';
 import {

@@ -4,7 +4,7 @@
  */
 import { FormatError } from '../../core/errors.ts';
 import { blockCountOf, blockLengthAt } from '../../core/units.ts';
-import { DIGEST_BYTES } from '../../compute/lz4Frame.ts';
+import { DIGEST_BYTES } from '../../compute/storedForm.ts';
 import type { ContainerItem } from '../format/items.ts';
 import {
   FIB_BLOCK_BYTES,

@@ -10,7 +10,7 @@ import type { PackedBlock, ZeroRun } from '../../flow/records.ts';
 import { OrderedStage } from '../../flow/orderedStage.ts';
 import type { SlabLease, Slot } from '../../flow/slab.ts';
 import type { Stage } from '../../flow/connect.ts';
-import { CLUSTER_BYTES } from '../../compute/lz4Frame.ts';
+import { CLUSTER_BYTES } from '../../compute/storedForm.ts';
 import type { WorkerPool } from '../../compute/workerPool.ts';
 import { checkPlainBlock } from '../read/blockCheck.ts';
 import { checkRoom, fingerprintError, type BlockToFetch } from '../read/restoreStages.ts';

@@ -4,7 +4,7 @@
  */
 import { invariant } from '../../core/errors.ts';
 import { roundUp } from '../../core/units.ts';
-import { type StoredCodec, CLUSTER_BYTES, DIGEST_BYTES } from '../../compute/lz4Frame.ts';
+import { type StoredCodec, CLUSTER_BYTES, DIGEST_BYTES } from '../../compute/storedForm.ts';
 import { COMPRESSION_LZ4, COMPRESSION_PLAIN } from '../format/layout.ts';
 import type { BlockStoreRow } from '../format/records.ts';
 

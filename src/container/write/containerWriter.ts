@@ -9,7 +9,7 @@ import { createStageStats, type StageStats } from '../../core/stats.ts';
 import { blockCountOf, blockLengthAt, KIB, MIB, roundUp } from '../../core/units.ts';
 import type { PackedBlock } from '../../flow/records.ts';
 import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.ts';
-import { CLUSTER_BYTES } from '../../compute/lz4Frame.ts';
+import { CLUSTER_BYTES } from '../../compute/storedForm.ts';
 import { AppendQueue } from './appendQueue.ts';
 import { FileMap, PatchList } from './blockMaps.ts';
 import { BlockStore } from './blockStore.ts';

@@ -1,4 +1,4 @@
-/** What a plan says of one disk, for images and for disks of an engine. */
+/** The plan of one disk, for images and for disks of an engine. */
 import type { DiskMode } from '../../flow/records.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
 

@@ -6,7 +6,7 @@ import { createWorkerPool, type WorkerPool } from '../../compute/workerPool.ts';
 
 const MAX_WORKERS = 64;
 /** Four are enough: each reads several GiB a second from the page cache. */
-const MAX_INTAKE_THREADS = 4;
+const MAX_READ_THREADS = 4;
 
 export interface ResourceOptions {
   readonly blockSizeBytes: number;
@@ -89,7 +89,7 @@ export class PipelineResources {
     const workers = resolveWorkers(options.workers);
     const pool = await createWorkerPool({ slab, workers });
     // A pool of its own, so that no thread that waits for a disk holds up compression.
-    const readers = options.readsImages ? Math.min(MAX_INTAKE_THREADS, workers) : 0;
+    const readers = options.readsImages ? Math.min(MAX_READ_THREADS, workers) : 0;
     const fileReadPool =
       readers > 0 ? await createWorkerPool({ slab, workers: readers }) : undefined;
     return new PipelineResources({ slab, pool, fileReadPool }, options.signal);

@@ -10,7 +10,7 @@ import { Engine } from '../../../lab/src/state/core.ts';
 import { EngineHttp } from '../../../lab/src/api/http/engineHttp.ts';
 import { EngineLabVm } from '../../../lab/src/facade/vm.ts';
 import { Router } from '../../../lab/src/api/http/router.ts';
-import { ENGINE_ROUTES } from '../../../lab/src/api/routes/routes.ts';
+import { ENGINE_ROUTES } from '../../../lab/src/api/routes/allRoutes.ts';
 import { EngineScheduler } from '../../../lab/src/state/scheduler.ts';
 import {
   addLabVm,

@@ -5,7 +5,7 @@ import type { SlabLease } from '../../../src/flow/slab.ts';
 import { loadLz4 } from '../../../src/compute/lz4Binding.ts';
 import { callbackSink } from '../../../src/flow/sinks/plainSinks.ts';
 import { connect, type Sink, type StageLike } from '../../../src/flow/connect.ts';
-import { LZ4_HEADER_BYTES } from '../../../src/compute/lz4Frame.ts';
+import { LZ4_HEADER_BYTES } from '../../../src/compute/storedForm.ts';
 import { blockContent, letterOf, PICTURE_BLOCK_BYTES } from './diskPicture.ts';
 
 /** A record and a copy of its whole slot; no bytes for records without a slot. */

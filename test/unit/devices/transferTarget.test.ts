@@ -8,8 +8,7 @@ import { createSlab, type SlabLease } from '../../../src/flow/slab.ts';
 import type { ImageioClient } from '../../../src/ovirt/imageio/imageioClient.ts';
 import type { DiskTransfer } from '../../../src/ovirt/lifecycle/transfer.ts';
 import { sourceOf, dataBlock } from '../../helpers/pipeline/records.ts';
-import { PICTURE_BLOCK_BYTES } from '../../helpers/pipeline/diskPicture.ts';
-import { blockContent } from '../../helpers/pipeline/diskPicture.ts';
+import { PICTURE_BLOCK_BYTES, blockContent } from '../../helpers/pipeline/diskPicture.ts';
 import { expectCode } from '../../helpers/codes.ts';
 
 const CONNECTIONS = 3;

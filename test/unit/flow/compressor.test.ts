@@ -6,7 +6,7 @@ import { roundUp } from '../../../src/core/units.ts';
 import type { HashedBlock, PackedBlock } from '../../../src/flow/records.ts';
 import { createCompressor } from '../../../src/flow/stages/compressor.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
-import { CLUSTER_BYTES, LZ4_MAGIC } from '../../../src/compute/lz4Frame.ts';
+import { CLUSTER_BYTES, LZ4_MAGIC } from '../../../src/compute/storedForm.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
 import {
   type Collected,

@@ -82,7 +82,7 @@ describe('phases', () => {
   it('that a fault names have their effects', async () => {
     const vm = bench.addVm();
     const path = await begin(vm);
-    const { forcePhase } = await import('../../../lab/src/api/routes/routes.ts');
+    const { forcePhase } = await import('../../../lab/src/api/routes/allRoutes.ts');
     const force = (phase: string): void =>
       forcePhase(bench.engine, `/ovirt-engine/api${path}`, phase);
     force('confused');
