@@ -1,15 +1,23 @@
 /**
  * One lock per VM folder. It names its holder: process, host and time. A lock is taken over only
- * when its holder is provably gone: same host, and either another boot, or no process with this pid
- * and start time.
+ * when its holder has provably ended. Otherwise a live session in another container could lose its
+ * files, its transfers and its backup on the engine.
  */
 import { randomUUID } from 'node:crypto';
-import { link, readdir, rm, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { errnoOf, RepositoryError } from '../core/errors.ts';
-import { guardRepository, readText, removeQuietly } from './durableFile.ts';
+import { RepositoryError } from '../core/errors.ts';
+import { guardRepository, linkOrCreate, readText, removeQuietly } from './durableFile.ts';
+import {
+  describeProcess,
+  factSchema,
+  type HolderState,
+  isProvablyGone,
+  type ProcessIdentity,
+  processSchema,
+  stateHere,
+} from './processIdentity.ts';
 
 const LOCK_NAME = 'lock';
 const MAX_LOCK_BYTES = 64 * 1024;
@@ -22,101 +30,74 @@ const LOCK_ATTEMPT = /^lock\.(?:[\w-]+\.)*[\w-]+$/;
 /** Ids of locks that this process released. Their files may still exist, but no longer count. */
 const givenUp = new Set<string>();
 
-/** Identifies one process, even after its pid is used again. */
-export interface ProcessIdentity {
-  readonly host: string;
-  readonly bootId: string;
-  readonly pid: number;
-  /** Start time of the process, in clock ticks since boot. A reused pid has another one. */
-  readonly processStart: string;
-}
-
 export interface LockHolder extends ProcessIdentity {
   readonly id: string;
   readonly since: string;
 }
 
-export const processSchema: z.ZodType<ProcessIdentity> = z.object({
-  host: z.string(),
-  bootId: z.string(),
-  pid: z.number().int().positive(),
-  processStart: z.string(),
-});
-
 const holderSchema: z.ZodType<LockHolder> = z.intersection(
   processSchema,
   // The id becomes part of a file name.
-  z.object({ id: z.string().regex(/^[\w-]{1,64}$/), since: z.string() }),
+  z.object({ id: z.string().regex(/^[\w-]{1,64}$/), since: factSchema(64) }),
 );
-
-/** Text of a lock file or of a file in /proc; '' when it cannot be read. */
-async function textOf(file: string): Promise<string> {
-  try {
-    return (await readText(file, MAX_LOCK_BYTES)).trim();
-  } catch {
-    return '';
-  }
-}
-
-/** Start time of a process; '' when there is no such process, or no /proc. */
-async function processStartOf(pid: number): Promise<string> {
-  const stat = await textOf(`/proc/${pid}/stat`);
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errnoOf(error) !== 'ESRCH';
-  }
-}
-
-export async function describeProcess(): Promise<ProcessIdentity> {
-  return {
-    host: hostname(),
-    bootId: await textOf('/proc/sys/kernel/random/boot_id'),
-    pid: process.pid,
-    processStart: await processStartOf(process.pid),
-  };
-}
 
 async function describeSelf(): Promise<LockHolder> {
   const since = new Date().toISOString();
   return { id: randomUUID(), since, ...(await describeProcess()) };
 }
 
-/**
- * True only when the process has certainly ended: same host, and another boot or no such process.
- */
-export async function isProvablyGone(holder: ProcessIdentity): Promise<boolean> {
-  const self = await describeProcess();
-  if (holder.host !== self.host) return false;
-  if (holder.bootId && self.bootId && holder.bootId !== self.bootId) return true;
-  if (!isAlive(holder.pid)) return true;
-  const start = await processStartOf(holder.pid);
-  return start !== '' && holder.processStart !== '' && start !== holder.processStart;
-}
+/** Why nothing is proven about a holder. */
+const UNPROVEN: Readonly<Record<Exclude<HolderState, 'alive' | 'gone'>, string>> = {
+  'on another host': 'that process was started on another host, so it cannot be seen from here',
+  'of another boot':
+    'that process was started on another machine, or before this machine was restarted',
+  'in another container':
+    'that process was started in another container, so it cannot be seen from here',
+  unknown: 'this system cannot tell whether that process still runs',
+};
 
-function parseHolder(text: string): LockHolder | undefined {
-  try {
-    return holderSchema.parse(JSON.parse(text));
-  } catch {
-    return undefined;
+function hintOf(file: string, state: HolderState | 'unreadable'): string {
+  const wayOut = `if you are sure that it has ended, delete ${file} and run the command again`;
+  switch (state) {
+    case 'alive':
+      return 'wait until that session has ended';
+    case 'gone':
+      return 'another session takes this lock over at this moment; run the command again';
+    case 'unreadable':
+      return `the lock file ${file} cannot be read, so its holder is not known; if you are sure that no session works on this VM, delete the file and run the command again`;
+    default:
+      return `${UNPROVEN[state]}; wait until it has ended; ${wayOut}`;
   }
 }
 
-function lockedError(file: string, holder: LockHolder | undefined): RepositoryError {
+/** The error for a lock that another session holds. The hint says how to take the lock away. */
+async function lockedError(lockFile: string): Promise<RepositoryError> {
+  const { file, holder } = await blockerOf(lockFile);
   const who = holder
     ? `pid ${holder.pid} on host ${holder.host} since ${holder.since}`
     : 'an unknown holder';
+  const state = holder ? await stateHere(holder) : 'unreadable';
   return new RepositoryError('REPOSITORY_LOCKED', `${path.dirname(file)} is locked by ${who}`, {
-    hint: holder
-      ? 'wait until that session has ended; the lock of a dead process on this host is taken over automatically'
-      : `the lock file ${file} cannot be read; remove it if no session is running`,
-    details: { pid: holder?.pid, host: holder?.host, since: holder?.since },
+    hint: hintOf(file, state),
+    details: { pid: holder?.pid, host: holder?.host, since: holder?.since, file },
   });
+}
+
+interface Blocker {
+  readonly file: string;
+  readonly holder: LockHolder | undefined;
+}
+
+/** The lock, or the claim of another session on it when the holder of the lock is gone. */
+async function blockerOf(file: string): Promise<Blocker> {
+  const holder = await readHolder(file);
+  if (!holder || !(await isGone(holder))) return { file, holder };
+  const claim = claimOn(file, holder);
+  return (await readHolder(claim)) ? await blockerOf(claim) : { file, holder };
+}
+
+function claimOn(file: string, holder: LockHolder): string {
+  return `${file}.break.${holder.id}`;
 }
 
 export class ChainLock {
@@ -138,13 +119,13 @@ export class ChainLock {
   static async acquire(folder: string): Promise<ChainLock> {
     const file = path.join(folder, LOCK_NAME);
     const self = await describeSelf();
-    const own = `${file}.${self.id}`;
+    const own: Attempt = { file: `${file}.${self.id}`, content: JSON.stringify(self) };
     const lock = new ChainLock(file, self);
     return await guardRepository(`lock ${folder}`, async () => {
       try {
-        await writeFile(own, JSON.stringify(self), { mode: 0o600, flag: 'wx', flush: true });
-        const isTaken = (await tryLink(own, file)) || (await breakStaleLock(file, own));
-        if (!isTaken) throw lockedError(file, await readHolder(file));
+        await writeFile(own.file, own.content, { mode: 0o600, flag: 'wx', flush: true });
+        const isTaken = (await tryTake(own, file)) || (await breakStaleLock(file, own));
+        if (!isTaken) throw await lockedError(file);
         await removeLeftAttempts(folder, self.id);
         return lock;
       } catch (error) {
@@ -152,7 +133,7 @@ export class ChainLock {
         await lock.release();
         throw error;
       } finally {
-        lock.#left = (await isDone(rm(own, { force: true }))) ? undefined : own;
+        lock.#left = (await isDone(rm(own.file, { force: true }))) ? undefined : own.file;
       }
     });
   }
@@ -164,7 +145,7 @@ export class ChainLock {
    */
   async assertHeld(): Promise<void> {
     const holder = await readHolder(this.#file);
-    if (holder?.id !== this.#holder.id) throw lockedError(this.#file, holder);
+    if (holder?.id !== this.#holder.id) throw await lockedError(this.#file);
   }
 
   /**
@@ -208,18 +189,22 @@ async function removeLeftAttempts(folder: string, ownId: string): Promise<void> 
 }
 
 async function readHolder(file: string): Promise<LockHolder | undefined> {
-  return parseHolder(await textOf(file));
+  try {
+    return holderSchema.parse(JSON.parse(await readText(file, MAX_LOCK_BYTES)));
+  } catch {
+    return undefined;
+  }
 }
 
-/** The lock appears with its whole content, or `link` fails because a lock exists. */
-async function tryLink(own: string, file: string): Promise<boolean> {
-  try {
-    await link(own, file);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === 'EEXIST') return false;
-    throw error;
-  }
+/** A file with the content of a lock. It becomes the lock when its name is free. */
+interface Attempt {
+  readonly file: string;
+  readonly content: string;
+}
+
+/** @returns false when another lock exists. */
+async function tryTake(own: Attempt, file: string): Promise<boolean> {
+  return await linkOrCreate(own.file, file, own.content);
 }
 
 /**
@@ -228,18 +213,18 @@ async function tryLink(own: string, file: string): Promise<boolean> {
  *
  * @returns true when the lock is ours now.
  */
-async function breakStaleLock(file: string, own: string): Promise<boolean> {
+async function breakStaleLock(file: string, own: Attempt): Promise<boolean> {
   const holder = await readHolder(file);
   // The lock was released meanwhile, or it cannot be read.
-  if (!holder) return await tryLink(own, file);
+  if (!holder) return await tryTake(own, file);
   if (!(await isGone(holder))) return false;
-  const claim = `${file}.break.${holder.id}`;
+  const claim = claimOn(file, holder);
   // The owner of the claim may have died too. Its claim is taken over in the same way.
-  const isClaimed = (await tryLink(own, claim)) || (await breakStaleLock(claim, own));
+  const isClaimed = (await tryTake(own, claim)) || (await breakStaleLock(claim, own));
   if (!isClaimed) return false;
   try {
     if ((await readHolder(file))?.id === holder.id) await rm(file, { force: true });
-    return await tryLink(own, file);
+    return await tryTake(own, file);
   } finally {
     await removeQuietly(claim);
   }

@@ -3,7 +3,7 @@
  * the folder.
  */
 import { randomUUID } from 'node:crypto';
-import { link, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { BackupError, errnoOf, isOutOfSpace, RepositoryError } from '../core/errors.ts';
 
@@ -85,7 +85,10 @@ export async function removeQuietly(file: string): Promise<void> {
 }
 
 async function writeSynced(file: string, content: string): Promise<void> {
-  const handle = await open(file, 'wx', 0o600);
+  await writeAndClose(await open(file, 'wx', 0o600), content);
+}
+
+async function writeAndClose(handle: FileHandle, content: string): Promise<void> {
   try {
     await handle.writeFile(content, 'utf8');
     await handle.sync();
@@ -108,6 +111,58 @@ export async function writeDurable(target: string, content: string): Promise<voi
     await rename(partial, target);
     await syncFolder(path.dirname(target));
   });
+}
+
+/** Errors of `link` on a file system without hard links. Network file systems also give EIO. */
+const NO_LINK_ERRNOS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EIO']);
+
+/** True when an error of `link` may mean that the file system has no hard links. */
+export function lacksLinks(error: unknown): boolean {
+  return NO_LINK_ERRNOS.has(errnoOf(error) ?? '');
+}
+
+/**
+ * Gives the file `own`, which holds `content`, the second name `target`, unless that name exists.
+ * On a file system without hard links it creates `target` instead. Another process may then see a
+ * part of the content for a moment. Errors of the operating system pass unchanged.
+ *
+ * @param content - not the content of any other file, so that it proves who made `target`.
+ * @returns true when `target` is the new file.
+ */
+export async function linkOrCreate(own: string, target: string, content: string): Promise<boolean> {
+  try {
+    await link(own, target);
+    return true;
+  } catch (error) {
+    // A network file system may lose the answer and report the second try: the link may exist.
+    if (errnoOf(error) === 'EEXIST') return await holds(target, content);
+    if (!lacksLinks(error)) throw error;
+  }
+  return await createExclusively(target, content);
+}
+
+async function holds(file: string, content: string): Promise<boolean> {
+  return await readText(file, content.length * 4).then(
+    (text) => text === content,
+    () => false,
+  );
+}
+
+async function createExclusively(target: string, content: string): Promise<boolean> {
+  let handle: FileHandle;
+  try {
+    handle = await open(target, 'wx', 0o600);
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return await holds(target, content);
+    throw error;
+  }
+  try {
+    await writeAndClose(handle, content);
+    return true;
+  } catch (error) {
+    await removeQuietly(target);
+    throw error;
+  }
 }
 
 const SHARED_ATTEMPTS = 3;
@@ -147,9 +202,7 @@ export async function createDurable(target: string, content: string): Promise<vo
   await guardRepository(`create ${target}`, async () => {
     try {
       await writeSynced(partial, content);
-      await link(partial, target).catch((error: unknown) => {
-        if (errnoOf(error) !== 'EEXIST') throw error;
-      });
+      await linkOrCreate(partial, target, content);
     } finally {
       // The random name is never used again, so no later writer would delete the file.
       await removeQuietly(partial);

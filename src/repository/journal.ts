@@ -7,13 +7,14 @@ import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { errnoOf, RepositoryError } from '../core/errors.ts';
+import { guardRepository, PARTIAL_SUFFIX, readText, syncFolder } from './durableFile.ts';
 import {
   describeProcess,
-  isProvablyGone,
+  type HolderState,
   type ProcessIdentity,
   processSchema,
-} from './chainLock.ts';
-import { guardRepository, PARTIAL_SUFFIX, readText, syncFolder } from './durableFile.ts';
+  stateHere,
+} from './processIdentity.ts';
 
 /**
  * Journal of the backup session of a folder. The lock of the folder ensures that there is only one.
@@ -229,19 +230,32 @@ export async function leftBackupJournal(folder: string): Promise<JournalRecord |
   return await readJournal(path.join(folder, BACKUP_JOURNAL));
 }
 
-/** Journals of restores whose process is gone. */
-export async function leftRestoreJournals(folder: string): Promise<JournalRecord[]> {
+async function restoreJournals(
+  folder: string,
+  isWanted: (state: HolderState) => boolean,
+): Promise<JournalRecord[]> {
   const names = await guardRepository(`read ${folder}`, () => readdir(folder));
-  const left: JournalRecord[] = [];
+  const wanted: JournalRecord[] = [];
   for (const name of names.filter((candidate) => RESTORE_JOURNAL.test(candidate))) {
     const record = await readJournal(path.join(folder, name));
-    if (record && (await isAbandoned(record))) left.push(record);
+    if (record && isWanted(await stateOfSession(record))) wanted.push(record);
   }
-  return left;
+  return wanted;
 }
 
-async function isAbandoned(record: JournalRecord): Promise<boolean> {
-  const [first] = record.entries;
-  if (first?.step !== 'session') return true;
-  return await isProvablyGone(first.process);
+/** Journals of restores whose process has provably ended. */
+export async function leftRestoreJournals(folder: string): Promise<JournalRecord[]> {
+  return await restoreJournals(folder, (state) => state === 'gone');
+}
+
+/** Journals of restores whose process may still run, but cannot be seen from here. */
+export async function unprovenRestoreJournals(folder: string): Promise<JournalRecord[]> {
+  return await restoreJournals(folder, (state) => state !== 'gone' && state !== 'alive');
+}
+
+async function stateOfSession({ entries, isDamaged }: JournalRecord): Promise<HolderState> {
+  const [first] = entries;
+  if (first?.step === 'session') return await stateHere(first.process);
+  // An empty journal names nothing that could belong to a live restore.
+  return first || isDamaged ? 'unknown' : 'gone';
 }

@@ -13,6 +13,7 @@ import {
 } from './durableFile.ts';
 import type { VmIdentity } from './restorePoint.ts';
 import { safeFileName } from './names.ts';
+import { keepReserve } from './spaceReserve.ts';
 import { VmFolder } from './vmFolder.ts';
 
 export const MARKER_NAME = 'ovirt-cbt.json';
@@ -96,11 +97,16 @@ export class Repository {
     const entries = (await listFolder(root)) ?? [];
     // A killed first session may have left the marker under its temporary name.
     const isNew = entries.every((name) => name.endsWith(PARTIAL_SUFFIX));
-    if (!isNew) return await Repository.open(root);
+    if (isNew) await Repository.#create(root);
+    const repository = await Repository.open(root);
+    await keepReserve(root);
+    return repository;
+  }
+
+  static async #create(root: string): Promise<void> {
     await guardRepository(`create ${root}`, () => mkdir(root, { recursive: true, mode: 0o700 }));
     const marker = { format: FORMAT, id: randomUUID() };
     await createDurable(path.join(root, MARKER_NAME), `${JSON.stringify(marker)}\n`);
-    return await Repository.open(root);
   }
 
   /** Folders of VMs, by name. */

@@ -80,6 +80,24 @@ describe('cleanup after a restore that was killed', () => {
   });
 });
 
+describe('cleanup while a restore in another container may still run', () => {
+  it('leaves what the restore has made, and says so', async () => {
+    const vm = await backedUp();
+    const made = await restoreWithJournal(vm);
+    const text = made.text
+      .replace(/.*"restore-done".*\n/, '')
+      .replace(/"pidNamespace":"[^"]*"/, '"pidNamespace":"pid:[1]"');
+    leaveRestoreJournal(bench, made.name, text);
+
+    const report = await cleanUp(bench, vm);
+
+    expect(report.cleaned).toEqual([]);
+    expect(report.left).toEqual([expect.stringContaining(`VM ${made.vmId}, disk ${made.diskId}`)]);
+    expect(report.left[0]).toMatch(new RegExp(`then delete .*/${made.name}$`));
+    expect([exists(made.vmId), bench.lab.hasDisk(made.diskId)]).toEqual([true, true]);
+  });
+});
+
 describe('a restore whose request was not answered', () => {
   it('does not adopt a VM that somebody else has made under the name', async () => {
     const { lab } = bench;

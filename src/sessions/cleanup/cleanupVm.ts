@@ -10,6 +10,7 @@ import {
   leftBackupJournal,
   leftRestoreJournals,
   removeJournal,
+  unprovenRestoreJournals,
 } from '../../repository/journal.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
@@ -20,7 +21,7 @@ import {
   removeBackupSnapshot,
 } from './engineCleanup.ts';
 import { removeSuperseded, unfinishedBackups } from './ownership.ts';
-import { createdOnEngine, removeCreated } from './restoreCleanup.ts';
+import { type CreatedOnEngine, createdOnEngine, removeCreated } from './restoreCleanup.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
 export interface CleanupVmOptions {
@@ -45,6 +46,24 @@ export interface CleanupReport {
   /** Ids of unfinished backups of others. They were not touched. */
   readonly foreignBackupIds: readonly string[];
   readonly messages: readonly SessionMessage[];
+}
+
+function namesOf({ vmIds, diskIds }: CreatedOnEngine): string[] {
+  return [...vmIds.map((id) => `VM ${id}`), ...diskIds.map((id) => `disk ${id}`)];
+}
+
+/** Says of a restore that may still run what it made, and how to clean up by hand. */
+function describeUnproven({ file, entries }: JournalRecord): string {
+  const [first] = entries;
+  const who =
+    first?.step === 'session'
+      ? `pid ${first.process.pid} on ${first.process.host}`
+      : 'unknown process';
+  const created = createdOnEngine(entries);
+  const requested = [...created.vmNames, ...created.diskNames].map((name) => `"${name}"`);
+  const made = [...namesOf(created), ...requested].join(', ');
+  const remove = made && `remove its objects on the engine (${made}), then `;
+  return `a restore that may still run (${who}); if you are sure that it has ended, ${remove}delete ${file}`;
 }
 
 class Cleanup {
@@ -85,6 +104,8 @@ class Cleanup {
     for (const journal of await leftRestoreJournals(this.#folder.folder)) {
       await this.#undoRestore(journal);
     }
+    const unproven = await unprovenRestoreJournals(this.#folder.folder);
+    this.left.push(...unproven.map(describeUnproven));
     if (foreign.length === 0) await this.#dropCheckpoints();
     return foreign.map((backup) => backup.id);
   }
@@ -124,10 +145,7 @@ class Cleanup {
   async #undoRestore(journal: JournalRecord): Promise<void> {
     this.#say('removing VMs and disks of a stopped restore');
     const created = createdOnEngine(journal.entries);
-    const what = [
-      ...created.vmIds.map((id) => `VM ${id}`),
-      ...created.diskIds.map((id) => `disk ${id}`),
-    ];
+    const what = namesOf(created);
     if (await removeCreated(this.#context.engine, created, this.#session)) {
       this.cleaned.push(...what);
       await removeJournal(journal.file);

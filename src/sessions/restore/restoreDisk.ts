@@ -6,7 +6,7 @@ import type { SessionMessage } from '../../core/messages.ts';
 import { createStageStats, type StageStats } from '../../core/stats.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import { rawFileSink } from '../../flow/sinks/plainSinks.ts';
-import { removeQuietly } from '../../repository/durableFile.ts';
+import { lacksLinks, removeQuietly } from '../../repository/durableFile.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
 import type { RestorePointView } from '../../repository/restorePointView.ts';
 import type { DiskProgress } from '../shared/progress.ts';
@@ -117,21 +117,32 @@ function partialName(target: string): string {
   return `${target}.${randomBytes(6).toString('hex')}.partial`;
 }
 
-const NO_LINK_ERRNOS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
-
 /** Gives a finished image its name. Fails when another file has taken the name meanwhile. */
 async function publishImage(partial: string, target: string): Promise<void> {
   try {
     await link(partial, target);
   } catch (error) {
-    const errno = errnoOf(error) ?? '';
-    if (errno === 'EEXIST') throw outputExists(target);
-    if (!NO_LINK_ERRNOS.has(errno)) throw error;
-    // The file system has no links. A file that takes the name at this moment is replaced.
-    await rename(partial, target);
+    if (errnoOf(error) === 'EEXIST') throw outputExists(target);
+    if (!lacksLinks(error)) throw error;
+    await publishWithoutLinks(partial, target);
     return;
   }
   await rm(partial);
+}
+
+/** Takes the name with an empty file, then replaces that file, so no file of others is replaced. */
+async function publishWithoutLinks(partial: string, target: string): Promise<void> {
+  try {
+    await (await open(target, 'wx', 0o600)).close();
+  } catch (error) {
+    throw errnoOf(error) === 'EEXIST' ? outputExists(target) : error;
+  }
+  try {
+    await rename(partial, target);
+  } catch (error) {
+    await removeQuietly(target);
+    throw error;
+  }
 }
 
 /** The error for a target that exists: files are never overwritten. */

@@ -22,6 +22,7 @@ import {
 } from '../../repository/retention/prunePlan.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
+import { freeReserve, keepReserve } from '../../repository/spaceReserve.ts';
 import {
   applyRetention,
   checkPolicy,
@@ -109,6 +110,8 @@ class VmPrune {
   #vmName: string;
   #points: PrunedPoint[] = [];
   #deletedBytes = 0;
+  /** True when only merges are left to do. */
+  #hasDeleted = false;
   #writtenBytes = 0;
 
   constructor(options: PruneOptions, folder: VmFolder, codecs: BlockCodecs) {
@@ -137,7 +140,7 @@ class VmPrune {
   async #tryPrune(): Promise<FolderFailure | undefined> {
     try {
       if (this.#options.dryRun) await this.#estimate();
-      else await this.#prune();
+      else await this.#pruneWithReserve();
       return undefined;
     } catch (error) {
       const cause = toFailure(error, this.#signal);
@@ -159,6 +162,18 @@ class VmPrune {
     });
   }
 
+  /** On a full volume lock and .vbm need the reserve. A merge does not get it. */
+  async #pruneWithReserve(): Promise<void> {
+    try {
+      await this.#prune();
+    } catch (error) {
+      const isFull = error instanceof RepositoryError && error.code === 'REPOSITORY_FULL';
+      if (!isFull || this.#hasDeleted) throw error;
+      if (!(await freeReserve(this.#options.repository))) throw error;
+      await this.#prune();
+    }
+  }
+
   async #prune(): Promise<void> {
     const folder = this.#folder;
     await using lock = await ChainLock.acquire(folder.folder);
@@ -167,6 +182,7 @@ class VmPrune {
     let metadata = await prepareChain(folder, known.vm, this.#codecs, this.#session.note);
     const plan = await this.#plan(metadata);
     metadata = await this.#delete(metadata, plan.deleted, lock);
+    this.#hasDeleted = true;
     const { workers, onDiskStart = () => {} } = this.#options;
     const [codecs, session, signal] = [this.#codecs, this.#session, this.#signal];
     const context = { folder, lock, codecs, session, workers, signal, onDiskStart };
@@ -244,6 +260,7 @@ export async function pruneRepository(options: PruneOptions): Promise<PruneRepor
     const vms: PrunedVm[] = [];
     for (const folder of folders) vms.push(await new VmPrune(options, folder, codecs).prune());
     const { dryRun = false } = options;
+    if (!dryRun) await keepReserve(repository.root);
     return { type: 'prune', repository: repository.root, dryRun, vms };
   } catch (error) {
     throw toFailure(error, options.signal);

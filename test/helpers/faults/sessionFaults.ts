@@ -106,7 +106,7 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
 export function fileKindsOf(bench: LabBench): string[] {
   if (!existsSync(bench.repository)) return [];
   return readdirSync(bench.repository, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name !== 'ovirt-cbt.json')
+    .filter((entry) => entry.isFile() && !/^ovirt-cbt\.(json|reserve)$/.test(entry.name))
     .map(({ name }) => KINDS.find(([pattern]) => pattern.test(name))?.[1] ?? name)
     .toSorted();
 }

@@ -73,7 +73,8 @@ export function strayFilesOf(repository: string): string[] {
   return readdirSync(repository, { recursive: true, withFileTypes: true })
     .filter(
       (entry) =>
-        entry.isFile() && !/\.(vbk|vib|vbm)$|^ovirt-cbt\.json|^verify\.json$/.test(entry.name),
+        entry.isFile() &&
+        !/\.(vbk|vib|vbm)$|^ovirt-cbt\.(json|reserve)|^verify\.json$/.test(entry.name),
     )
     .map(({ name }) => name);
 }

@@ -1,8 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import fs, { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { ChainLock, type LockHolder } from '../../../src/repository/chainLock.ts';
+import { describeProcess, stateHere } from '../../../src/repository/processIdentity.ts';
+import { NO_LINK_ERRNOS, withoutLinks } from '../../helpers/faults/noLinks.ts';
 import { modeOf } from '../../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
@@ -22,8 +25,41 @@ async function writeLock(facts: Partial<LockHolder>): Promise<LockHolder> {
   return holder;
 }
 
+async function writeLockAgain(facts: Partial<LockHolder>): Promise<void> {
+  rmSync(temp.path('lock'));
+  await writeLock(facts);
+}
+
 function deadPid(): number {
   return spawnSync(process.execPath, ['--version']).pid;
+}
+
+async function expectTakenOver(): Promise<void> {
+  await using lock = await ChainLock.acquire(temp.path());
+
+  await expect(lock.assertHeld()).resolves.toBeUndefined();
+  expect(readLock().pid).toBe(process.pid);
+  expect(readdirSync(temp.path())).toEqual(['lock']);
+}
+
+/** In containers and without a machine id no lock is known to come from before a restart. */
+async function canProveRestart(): Promise<boolean> {
+  const self = await describeProcess();
+  const state = await stateHere({ ...self, bootId: 'another boot' });
+  if (state !== 'gone') console.warn('skipped: this machine cannot prove that it was restarted');
+  return state === 'gone';
+}
+
+const PROVES_RESTART = await canProveRestart();
+
+/** A lock that is refused and not changed. Its error names the holder and has this hint. */
+async function expectRefused(hint: RegExp): Promise<void> {
+  const before = readFileSync(temp.path('lock'), 'utf8');
+
+  const attempt = ChainLock.acquire(temp.path());
+
+  await expect(attempt).rejects.toMatchObject({ ...LOCKED, hint: expect.stringMatching(hint) });
+  expect(readFileSync(temp.path('lock'), 'utf8')).toBe(before);
 }
 
 describe('a lock', () => {
@@ -54,16 +90,17 @@ describe('a lock', () => {
 
   test.each([
     ['a process that has ended', () => ({ pid: deadPid() })],
-    ['another boot', () => ({ bootId: 'another boot' })],
     ['a process whose id was used again', () => ({ processStart: '1' })],
   ])('of %s is taken over', async (_name, facts) => {
     await writeLock(facts());
 
-    await using lock = await ChainLock.acquire(temp.path());
+    await expectTakenOver();
+  });
 
-    await expect(lock.assertHeld()).resolves.toBeUndefined();
-    expect(readLock().pid).toBe(process.pid);
-    expect(readdirSync(temp.path())).toEqual(['lock']);
+  test.runIf(PROVES_RESTART)('of another boot is taken over', async () => {
+    await writeLock({ bootId: 'another boot' });
+
+    await expectTakenOver();
   });
 
   test('whose breakers were killed as well is taken over at once', async () => {
@@ -113,6 +150,39 @@ describe('a lock', () => {
       expect(readFileSync(temp.path('lock'), 'utf8')).toBe(content);
     },
   );
+
+  test.each([
+    ['of another container', { pidNamespace: 'pid:[1]' }, /another container/],
+    ['of another machine', { bootId: 'x', machineId: 'y' }, /another machine, or before/],
+    ['of another host', { host: 'elsewhere' }, /another host/],
+    ['without a known start time', { processStart: '' }, /cannot tell/],
+  ])('%s is kept, and the hint says how to take it away', async (_name, facts, reason) => {
+    await writeLock({ pid: deadPid(), ...facts });
+
+    await expectRefused(reason);
+    await expectRefused(/delete \S+\/lock and run the command again$/);
+  });
+
+  test('of an old version is taken over only when no process has its pid', async () => {
+    const old = { machineId: undefined, pidNamespace: undefined };
+    await writeLock({ ...old, processStart: '1' });
+    await expectRefused(/cannot tell whether that process still runs/);
+
+    await writeLockAgain({ ...old, pid: deadPid() });
+    await expectTakenOver();
+  });
+
+  test('with the claim of a session that cannot be seen names the claim', async () => {
+    const holder = await writeLock({ pid: deadPid() });
+    const claim = `lock.break.${holder.id}`;
+    const breaker = { ...holder, id: 'of-a-breaker', pidNamespace: 'pid:[1]' };
+    writeFileSync(temp.path(claim), JSON.stringify(breaker));
+
+    await expectRefused(new RegExp(`another container.* delete \\S+/${claim} and run`));
+
+    rmSync(temp.path(claim));
+    await expectTakenOver();
+  });
 
   test('that was taken over is noticed, and left to its new holder', async () => {
     const lock = await ChainLock.acquire(temp.path());
@@ -170,4 +240,46 @@ describe('of many that want a lock at once', () => {
       expect(await winners(8)).toBeLessThanOrEqual(1);
     }
   });
+});
+
+describe.each(NO_LINK_ERRNOS)('where links fail with %s', (errno) => {
+  test('a lock is taken, refused to others and released', async () => {
+    await withoutLinks(errno, async () => {
+      const lock = await ChainLock.acquire(temp.path());
+
+      await expect(ChainLock.acquire(temp.path())).rejects.toMatchObject(LOCKED);
+      expect(readLock()).toMatchObject({ pid: process.pid, host: hostname() });
+      expect([readdirSync(temp.path()), modeOf(temp.path('lock'))]).toEqual([['lock'], '600']);
+      await lock.assertHeld();
+      await lock.release();
+      expect(readdirSync(temp.path())).toEqual([]);
+    });
+  });
+
+  test('exactly one of many gets a free lock, and at most one a stale lock', async () => {
+    await withoutLinks(errno, async () => {
+      const pid = deadPid();
+      for (let round = 0; round < 5; round++) {
+        expect(await winners(8)).toBe(1);
+        await writeLock({ pid });
+        expect(await winners(8)).toBeLessThanOrEqual(1);
+        await expectTakenOver();
+      }
+    });
+  });
+});
+
+test('a lock whose link was made, but reported as failed, is ours', async () => {
+  const { link } = fs.promises;
+  fs.promises.link = async (from, to) => {
+    await link(from, to);
+    throw Object.assign(new Error('EEXIST'), { code: 'EEXIST' });
+  };
+  syncBuiltinESMExports();
+  try {
+    await expectTakenOver();
+  } finally {
+    fs.promises.link = link;
+    syncBuiltinESMExports();
+  }
 });

@@ -2,11 +2,13 @@ import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest';
 import { RepositoryError } from '../../../src/core/errors.ts';
 import {
+  createDurable,
   guardRepository,
   publishFile,
   readText,
   writeDurable,
 } from '../../../src/repository/durableFile.ts';
+import { NO_LINK_ERRNOS, withoutLinks } from '../../helpers/faults/noLinks.ts';
 import { modeOf } from '../../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
@@ -39,6 +41,30 @@ describe('writeDurable', () => {
     const written = writeDurable(temp.path('none', 'x'), 'text');
 
     await expect(written).rejects.toMatchObject({ code: 'REPOSITORY_IO' });
+  });
+});
+
+describe('createDurable', () => {
+  test.each([undefined, ...NO_LINK_ERRNOS])(
+    'lets the first writer win, also where links fail with %s',
+    async (errno) => {
+      const create = async (): Promise<void> => {
+        await createDurable(temp.path('x'), 'first');
+        await createDurable(temp.path('x'), 'second');
+      };
+
+      await (errno ? withoutLinks(errno, create) : create());
+
+      expect(readFileSync(temp.path('x'), 'utf8')).toBe('first');
+      expect([readdirSync(temp.path()), modeOf(temp.path('x'))]).toEqual([['x'], '600']);
+    },
+  );
+
+  test('passes other errors of a link on', async () => {
+    const created = withoutLinks('EACCES', () => createDurable(temp.path('x'), 'text'));
+
+    await expect(created).rejects.toMatchObject({ code: 'REPOSITORY_IO' });
+    expect(readdirSync(temp.path())).toEqual([]);
   });
 });
 

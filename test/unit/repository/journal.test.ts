@@ -17,6 +17,7 @@ import {
   leftRestoreJournals,
   removeJournal,
   restoreJournalName,
+  unprovenRestoreJournals,
 } from '../../../src/repository/journal.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
@@ -210,5 +211,23 @@ describe('journals of restores', () => {
     const left = await leftRestoreJournals(temp.path());
 
     expect(left.map((record) => path.basename(record.file))).toEqual([path.basename(file)]);
+  });
+
+  it.each([
+    [
+      'of a process in another container',
+      (text: string) => text.replace(/"pidNamespace":"[^"]*"/, '"pidNamespace":"pid:[1]"'),
+    ],
+    ['of a process on another host', (text: string) => text.replace(/"host":"/, '"host":"x')],
+    ['whose first line is not understood', (text: string) => `x${text}`],
+  ])('%s are not taken for left ones', async (_title, edit) => {
+    const file = temp.path(restoreJournalName(SESSION.sessionId));
+    const journal = await Journal.create(file, { ...SESSION, kind: 'restore' });
+    await journal.append({ step: 'disk', diskId: 'd1', name: 'a' });
+    await journal.keep();
+    writeFileSync(file, edit(readFileSync(file, 'utf8')));
+
+    expect(await leftRestoreJournals(temp.path())).toEqual([]);
+    expect(await unprovenRestoreJournals(temp.path())).toMatchObject([{ file }]);
   });
 });
