@@ -6,6 +6,8 @@
  * code (a test compares them).
  */
 
+import { constants } from 'node:os';
+
 /** Every code of a {@link BackupError}. Codes are stable; texts are not. */
 export const ERROR_CODES = [
   'USAGE_INVALID_OPTION',
@@ -206,7 +208,12 @@ export function assertNever(value: never): never {
 /** Code of an operating-system error (`ENOSPC`, `ENOENT`…), or undefined. */
 export function errnoOf(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  return typeof code === 'string' ? code : undefined;
+  if (typeof code !== 'string') return undefined;
+  // libuv does not know some numbers, such as those of ESTALE and EDQUOT.
+  const number = /^Unknown system error -(\d+)$/.exec(code)?.[1];
+  if (number === undefined) return code;
+  const known = Object.entries(constants.errno).find(([, value]) => String(value) === number);
+  return known?.[0] ?? code;
 }
 
 const FULL_ERRNOS = new Set(['ENOSPC', 'EDQUOT']);

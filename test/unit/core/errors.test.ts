@@ -76,6 +76,21 @@ describe('the error family', () => {
   });
 });
 
+describe('the name of a system error', () => {
+  test.each([
+    ['EACCES', 'EACCES'],
+    ['Unknown system error -116', 'ESTALE'],
+    ['Unknown system error -122', 'EDQUOT'],
+    ['Unknown system error -99999', 'Unknown system error -99999'],
+  ])('of code "%s" is %s', (code, name) => {
+    expect(errnoOf(errnoError(code))).toBe(name);
+  });
+
+  test('tells a quota from other errors although libuv does not know it', () => {
+    expect(isOutOfSpace(errnoError('Unknown system error -122'))).toBe(true);
+  });
+});
+
 describe('toFailure', () => {
   test('passes an error of the family', () => {
     const error = new TransferError('TRANSFER_READ_FAILED', 'text');
