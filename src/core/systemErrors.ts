@@ -85,7 +85,7 @@ export function isSystemFailure(error: unknown): error is RepositoryError {
  * True when a file could not be reached, so nobody saw its bytes. EIO is not such an error: a
  * device that cannot give the bytes back may have lost them.
  */
-export function isAccessFailure(error: unknown): error is RepositoryError {
+export function isAccessFailure(error: unknown): boolean {
   return isSystemFailure(error) && error.details['errno'] !== 'EIO';
 }
 

@@ -69,6 +69,13 @@ function failing(operation: string, suffix: string, code: string, times = Infini
   );
 }
 
+/** Damages the first block of the full, and lets verify record it. */
+async function recordDamage(): Promise<void> {
+  const full = onlyFileOf(repository, '.vbk');
+  flipBit(full, (await firstExtent(full, 'lz4')).offsetBytes + 5);
+  await verifyRepository({ repository, point: 'all', workers: 0 });
+}
+
 async function expectIncrement(): Promise<void> {
   files.failWhere(() => undefined);
   const report = await backup(repository, image);
@@ -143,13 +150,6 @@ describe('a session whose parent chain cannot be read', () => {
 });
 
 describe('the record of verify', () => {
-  /** Damages the first block of the full, and lets verify record it. */
-  async function recordDamage(): Promise<void> {
-    const full = onlyFileOf(repository, '.vbk');
-    flipBit(full, (await firstExtent(full, 'lz4')).offsetBytes + 5);
-    await verifyRepository({ repository, point: 'all', workers: 0 });
-  }
-
   test.each(['EIO', 'EACCES', ESTALE])('that %s hides ends the session', async (code) => {
     await recordDamage();
     failing('open', VERIFY_RECORD, code);

@@ -181,7 +181,7 @@ class ContainerVerifier {
     const { signal, pool } = this.#context.resources;
     // A read error does not carry the block id. Such a block counts as damaged too.
     const onDamage = ({ extent }: BlockToFetch, error: BackupError): void => {
-      if (!isFinding(error)) throw error;
+      if (isAccessFailure(error)) throw error;
       const { blockId, offsetBytes } = extent;
       this.#report(error.code, error.message, { blockId, offsetBytes });
     };

@@ -10,6 +10,17 @@ function systemError(code: string, message = code): Error {
   return Object.assign(new Error(message), { code });
 }
 
+/** Tries of an operation that always fails with `code`. */
+async function triesOf(code: string): Promise<number> {
+  let tries = 0;
+  const work = (): Promise<never> => {
+    tries++;
+    return Promise.reject(systemError(code));
+  };
+  await expect(retryPassing(work)).rejects.toMatchObject({ code });
+  return tries;
+}
+
 describe('the failure of a file of a repository', () => {
   test.each([
     ['EACCES', "EACCES: permission denied, open '/x'", 'open /x: EACCES (permission denied)'],
@@ -49,16 +60,6 @@ describe('the failure of a file of a repository', () => {
 });
 
 describe('an operation', () => {
-  async function triesOf(code: string): Promise<number> {
-    let tries = 0;
-    const work = (): Promise<never> => {
-      tries++;
-      return Promise.reject(systemError(code));
-    };
-    await expect(retryPassing(work)).rejects.toMatchObject({ code });
-    return tries;
-  }
-
   test.each(['Unknown system error -116', 'ETIMEDOUT', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE'])(
     'that fails with %s is repeated a few times',
     async (code) => {
