@@ -96,7 +96,20 @@ const FAMILY_HINTS: readonly (readonly [string, string])[] = [
 ];
 const BUG_HINT = 'this is a bug: please report it with the output of --log-level debug';
 
-function defaultHint(code: ErrorCode): string {
+/** Hint for a text that names the error of the system for too many open files. */
+export function openFilesHint(text: string): string | undefined {
+  if (/\bEMFILE\b/.test(text)) {
+    return 'raise the limit: "ulimit -n 4096" before the command, or LimitNOFILE=4096 in its systemd unit';
+  }
+  if (/\bENFILE\b/.test(text)) {
+    return 'the whole system has no file left to open: raise fs.file-max, or end programs that hold many files';
+  }
+  return undefined;
+}
+
+function defaultHint(code: ErrorCode, message: string): string {
+  const openFiles = openFilesHint(message);
+  if (openFiles) return openFiles;
   return FAMILY_HINTS.find(([family]) => code.startsWith(family))?.[1] ?? BUG_HINT;
 }
 
@@ -112,7 +125,7 @@ export abstract class BackupError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.details = options.details ?? {};
-    this.hint = options.hint ?? defaultHint(code);
+    this.hint = options.hint ?? defaultHint(code, message);
     this.retryable = options.retryable ?? false;
   }
 

@@ -3,7 +3,7 @@
  * file, so no session takes them for damage.
  */
 import { readFileSync } from 'node:fs';
-import { errnoOf, isOutOfSpace, RepositoryError } from './errors.ts';
+import { errnoOf, isOutOfSpace, openFilesHint, RepositoryError } from './errors.ts';
 import { retry } from './retry.ts';
 
 /** A second try may succeed: the server or the system was only busy, or a handle is old. */
@@ -66,16 +66,6 @@ function textOf(error: unknown): string {
   return words ? `${errno} (${words})` : errno;
 }
 
-function hintOf(errno: string | undefined): string {
-  if (errno === 'EMFILE') {
-    return 'raise the limit: "ulimit -n 4096" before the command, or LimitNOFILE=4096 in its systemd unit';
-  }
-  if (errno === 'ENFILE') {
-    return 'the whole system has no file left to open: raise fs.file-max, or end programs that hold many files';
-  }
-  return 'check the repository volume and its permissions';
-}
-
 /** True for an error of the operating system in its typed form, {@link repositoryFailure}. */
 export function isSystemFailure(error: unknown): error is RepositoryError {
   return error instanceof RepositoryError && error.code === 'REPOSITORY_IO';
@@ -104,7 +94,7 @@ export function repositoryFailure(what: string, error: unknown): RepositoryError
   const errno = errnoOf(error);
   return new RepositoryError('REPOSITORY_IO', `${what}: ${textOf(error)}`, {
     cause: error,
-    hint: hintOf(errno),
+    hint: openFilesHint(errno ?? '') ?? 'check the repository volume and its permissions',
     details: { errno },
   });
 }

@@ -40,7 +40,7 @@ test.each([
   const places: Record<string, string> = { IMAGE: image, OUTPUT: temp.path('out') };
   const args = flags.map((flag) => places[flag] ?? flag);
 
-  const result = run(command, '--repo', repository, ...args);
+  const result = run(command, '--repo', repository, '--workers', '2', ...args);
 
   expect(result).toEqual({ exitCode: 0, text: '' });
   await expectRestored(repository, { a: readFileSync(image) });

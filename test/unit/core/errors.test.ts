@@ -71,6 +71,12 @@ describe('the error family', () => {
     expect(error).toMatchObject({ cause, hint: 'do', details: { sizeBytes: 1 }, retryable: false });
   });
 
+  test.each(['EMFILE', 'ENFILE'])('calls no lack of open files a bug: %s', (errno) => {
+    const error = new InternalError('WORKER_CRASHED', `a worker thread failed: ${errno}: x`);
+
+    expect(error.hint).toMatch(/raise/);
+  });
+
   test('has no cause when none is given', () => {
     expect('cause' in new OutputError('OUTPUT_IO', 'text')).toBe(false);
   });
