@@ -3,8 +3,10 @@
  * Tests replace it with storages that record or fail.
  */
 import { open, type FileHandle } from 'node:fs/promises';
-import { errnoOf, FormatError, isOutOfSpace, RepositoryError } from '../core/errors.ts';
+import { BackupError, FormatError } from '../core/errors.ts';
 import { writeAll } from '../core/fileWrites.ts';
+import { repositoryFailure } from '../core/systemErrors.ts';
+import { PooledFile } from './pooledFile.ts';
 
 /**
  * A file of bytes. Errors of the system are thrown as {@link RepositoryError} `REPOSITORY_IO` or
@@ -28,41 +30,30 @@ export interface Storage {
 
 type StorageMode = 'create' | 'read';
 
-function storageError(name: string, action: string, error: unknown): RepositoryError {
-  if (isOutOfSpace(error)) {
-    return new RepositoryError('REPOSITORY_FULL', `${action} ${name}: no space left`, {
-      cause: error,
-      hint: 'free space on the repository volume and run the session again; the restore points before it are untouched',
-    });
-  }
-  const text = error instanceof Error ? error.message : String(error);
-  return new RepositoryError('REPOSITORY_IO', `${action} ${name}: ${text}`, {
-    cause: error,
-    hint: 'check the repository volume and the permissions of the file',
-    details: { errno: errnoOf(error) },
-  });
+/** The open file of a storage. */
+interface OpenFile {
+  use<T>(work: (handle: FileHandle) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
 }
 
 class FileStorage implements Storage {
   readonly name: string;
-  readonly #file: FileHandle;
-  readonly #mode: StorageMode;
+  readonly #file: OpenFile;
 
-  constructor(name: string, file: FileHandle, mode: StorageMode) {
+  constructor(name: string, file: OpenFile) {
     this.name = name;
     this.#file = file;
-    this.#mode = mode;
   }
 
   async sizeBytes(): Promise<number> {
-    return (await this.#guard('stat', () => this.#file.stat())).size;
+    return (await this.#use('stat', (file) => file.stat())).size;
   }
 
   async read(target: Uint8Array, offsetBytes: number): Promise<void> {
     let done = 0;
     while (done < target.length) {
-      const { bytesRead } = await this.#guard('read', () =>
-        this.#file.read(target, done, target.length - done, offsetBytes + done),
+      const { bytesRead } = await this.#use('read', (file) =>
+        file.read(target, done, target.length - done, offsetBytes + done),
       );
       if (bytesRead === 0) {
         throw new FormatError(
@@ -76,40 +67,45 @@ class FileStorage implements Storage {
   }
 
   async write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void> {
-    await this.#guard('write', () => writeAll(this.#file, pieces, offsetBytes));
+    await this.#use('write', (file) => writeAll(file, pieces, offsetBytes));
   }
 
   async sync(): Promise<void> {
-    await this.#guard('sync', () => this.#file.sync());
+    await this.#use('sync', (file) => file.sync());
   }
 
   async close(): Promise<void> {
-    // A file that was only read has nothing to lose. An error of its close must not hide an earlier
-    // one.
-    if (this.#mode === 'read') await this.#file.close().catch(() => {});
-    else await this.#guard('close', () => this.#file.close());
+    await guard(`close ${this.name}`, () => this.#file.close());
   }
 
-  async #guard<T>(action: string, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      throw storageError(this.name, action, error);
-    }
+  async #use<T>(action: string, work: (handle: FileHandle) => Promise<T>): Promise<T> {
+    return await guard(`${action} ${this.name}`, () => this.#file.use(work));
   }
+}
+
+async function guard<T>(what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof BackupError ? error : repositoryFailure(what, error);
+  }
+}
+
+async function createFile(path: string): Promise<OpenFile> {
+  const file = await open(path, 'wx+', 0o600);
+  return { use: (work) => work(file), close: () => file.close() };
 }
 
 /**
  * Opens the file of a container. The caller closes it.
  *
  * @param mode - `create` makes a new file (mode 0600) and fails when the file exists; `read`
- *   opens a file for reading.
+ *   opens a file for reading. Its operations are retried while their error may pass.
  * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`
  */
 export async function openStorage(path: string, mode: StorageMode): Promise<Storage> {
-  try {
-    return new FileStorage(path, await open(path, mode === 'create' ? 'wx+' : 'r', 0o600), mode);
-  } catch (error) {
-    throw storageError(path, mode === 'create' ? 'create' : 'open', error);
-  }
+  const file = await (mode === 'create'
+    ? guard(`create ${path}`, () => createFile(path))
+    : guard(`open ${path}`, () => PooledFile.open(path)));
+  return new FileStorage(path, file);
 }

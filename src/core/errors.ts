@@ -6,6 +6,8 @@
  * code (a test compares them).
  */
 
+import { constants } from 'node:os';
+
 /** Every code of a {@link BackupError}. Codes are stable; texts are not. */
 export const ERROR_CODES = [
   'USAGE_INVALID_OPTION',
@@ -94,7 +96,20 @@ const FAMILY_HINTS: readonly (readonly [string, string])[] = [
 ];
 const BUG_HINT = 'this is a bug: please report it with the output of --log-level debug';
 
-function defaultHint(code: ErrorCode): string {
+/** Hint for a text that names the error of the system for too many open files. */
+export function openFilesHint(text: string): string | undefined {
+  if (/\bEMFILE\b/.test(text)) {
+    return 'raise the limit: "ulimit -n 4096" before the command, or LimitNOFILE=4096 in its systemd unit';
+  }
+  if (/\bENFILE\b/.test(text)) {
+    return 'the whole system has no file left to open: raise fs.file-max, or end programs that hold many files';
+  }
+  return undefined;
+}
+
+function defaultHint(code: ErrorCode, message: string): string {
+  const openFiles = openFilesHint(message);
+  if (openFiles) return openFiles;
   return FAMILY_HINTS.find(([family]) => code.startsWith(family))?.[1] ?? BUG_HINT;
 }
 
@@ -110,7 +125,7 @@ export abstract class BackupError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.details = options.details ?? {};
-    this.hint = options.hint ?? defaultHint(code);
+    this.hint = options.hint ?? defaultHint(code, message);
     this.retryable = options.retryable ?? false;
   }
 
@@ -206,7 +221,12 @@ export function assertNever(value: never): never {
 /** Code of an operating-system error (`ENOSPC`, `ENOENT`…), or undefined. */
 export function errnoOf(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  return typeof code === 'string' ? code : undefined;
+  if (typeof code !== 'string') return undefined;
+  // libuv does not know some numbers, such as those of ESTALE and EDQUOT.
+  const number = /^Unknown system error -(\d+)$/.exec(code)?.[1];
+  if (number === undefined) return code;
+  const known = Object.entries(constants.errno).find(([, value]) => String(value) === number);
+  return known?.[0] ?? code;
 }
 
 const FULL_ERRNOS = new Set(['ENOSPC', 'EDQUOT']);

@@ -54,8 +54,10 @@ export function resolveSettings(settings: EngineSettings): ResolvedSettings {
       'use --username and --password-file, or OVIRT_USERNAME and OVIRT_PASSWORD',
     );
   }
-  if (!settings.username) throw invalid('no user name for the engine', 'use --username or OVIRT_USERNAME');
-  if (!settings.password) throw invalid('no password for the engine', 'use --password-file or OVIRT_PASSWORD_FILE');
+  if (!settings.username)
+    throw invalid('no user name for the engine', 'use --username or OVIRT_USERNAME');
+  if (!settings.password)
+    throw invalid('no password for the engine', 'use --password-file or OVIRT_PASSWORD_FILE');
   if (settings.caPem !== undefined && !PEM.test(settings.caPem)) {
     throw invalid('the CA file holds no PEM certificate', 'name the file of the engine CA');
   }

@@ -3,14 +3,39 @@
  * the folder.
  */
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { BackupError, errnoOf, isOutOfSpace, RepositoryError } from '../core/errors.ts';
+import { BackupError, errnoOf, RepositoryError } from '../core/errors.ts';
+import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
 
 /** Ending of files that are being written. The holder of the lock may delete all such files. */
 export const PARTIAL_SUFFIX = '.partial';
 
 const PIECE_BYTES = 64 * 1024;
+
+/**
+ * Makes a folder, and folders above it that are missing, with mode 0700. A folder that exists stays
+ * as it is. Node's recursive `mkdir` never ends where a folder exists but takes no new ones, as in
+ * /proc. Errors of the operating system pass unchanged.
+ */
+export async function makeFolder(folder: string): Promise<void> {
+  const parent = path.dirname(folder);
+  if (parent !== folder && !(await exists(parent))) await makeFolder(parent);
+  await mkdir(folder, { mode: 0o700 }).catch(async (error: unknown) => {
+    const isThere = errnoOf(error) === 'EEXIST' && (await stat(folder)).isDirectory();
+    if (!isThere) throw error;
+  });
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await stat(file);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
 
 /** After this call, new and renamed files in the folder survive a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
@@ -32,28 +57,30 @@ export async function guardRepository<T>(what: string, work: () => Promise<T>): 
   try {
     return await work();
   } catch (error) {
-    const errno = errnoOf(error);
-    if (!errno || error instanceof BackupError) throw error;
-    if (isOutOfSpace(error)) {
-      throw new RepositoryError('REPOSITORY_FULL', `${what}: no space left`, {
-        cause: error,
-        hint: 'free space on the repository volume and run the session again',
-      });
-    }
-    throw new RepositoryError('REPOSITORY_IO', `${what}: ${errno}`, {
-      cause: error,
-      hint: 'check the repository volume and its permissions',
-      details: { errno },
-    });
+    if (!errnoOf(error) || error instanceof BackupError) throw error;
+    throw repositoryFailure(what, error);
   }
 }
 
 /**
- * Reads a whole text file. Errors of the operating system pass unchanged.
+ * As {@link guardRepository}, for work that changes nothing. It is repeated while its error may
+ * pass.
+ */
+export async function guardRead<T>(what: string, work: () => Promise<T>): Promise<T> {
+  return await guardRepository(what, () => retryPassing(work));
+}
+
+/**
+ * Reads a whole text file. Errors of the operating system pass unchanged, after retries where they
+ * may pass.
  *
  * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it has more than `maxBytes`
  */
 export async function readText(file: string, maxBytes: number): Promise<string> {
+  return await retryPassing(() => readOnce(file, maxBytes));
+}
+
+async function readOnce(file: string, maxBytes: number): Promise<string> {
   const handle = await open(file, 'r');
   try {
     if ((await handle.stat()).size > maxBytes) throw tooLong(file, maxBytes);

@@ -71,7 +71,7 @@ const NUMBERS = new Set([
   'storedBytes',
 ]);
 
-const FLAGS = new Set(['bootable']);
+const FLAGS = new Set(['bootable', 'changedWhileRead']);
 
 /** Converts plain decimal digits. Any other value stays as it is, and the schema refuses it. */
 function toNumber(value: unknown): unknown {

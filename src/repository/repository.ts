@@ -1,12 +1,14 @@
 /** The repository folder: its marker file, and the folders of its VMs. */
 import { randomUUID } from 'node:crypto';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
+import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
 import {
   createDurable,
   guardRepository,
+  makeFolder,
   PARTIAL_SUFFIX,
   readText,
   syncFolder,
@@ -32,22 +34,15 @@ function notFound(root: string, what: string): RepositoryError {
   });
 }
 
-function unreadable(root: string, errno: string, cause: unknown): RepositoryError {
-  return new RepositoryError('REPOSITORY_IO', `read ${root}: ${errno}`, {
-    cause,
-    hint: 'check the permissions of the repository folder',
-  });
-}
-
 async function listFolder(root: string): Promise<string[] | undefined> {
   try {
-    return await readdir(root);
+    return await retryPassing(() => readdir(root));
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'ENOENT') return undefined;
     throw errno === 'ENOTDIR'
       ? notFound(root, 'is not a folder')
-      : unreadable(root, errno ?? '', error);
+      : repositoryFailure(`read ${root}`, error);
   }
 }
 
@@ -60,7 +55,7 @@ async function readMarker(root: string): Promise<string | undefined> {
     const errno = errnoOf(error);
     if (errno === 'ENOENT') return undefined;
     const isSystems = errno !== undefined && !(error instanceof BackupError);
-    if (isSystems) throw unreadable(root, errno, error);
+    if (isSystems) throw repositoryFailure(`read ${root}`, error);
     throw notFound(root, `${MARKER_NAME} is not the marker of a repository of this version`);
   }
 }
@@ -104,7 +99,7 @@ export class Repository {
   }
 
   static async #create(root: string): Promise<void> {
-    await guardRepository(`create ${root}`, () => mkdir(root, { recursive: true, mode: 0o700 }));
+    await guardRepository(`create ${root}`, () => makeFolder(root));
     const marker = { format: FORMAT, id: randomUUID() };
     await createDurable(path.join(root, MARKER_NAME), `${JSON.stringify(marker)}\n`);
   }
@@ -153,7 +148,7 @@ export class Repository {
     const safeName = safeFileName(vm.name);
     const folder = path.join(this.root, `${safeName}.${vm.id}`);
     await guardRepository(`create ${folder}`, async () => {
-      await mkdir(folder, { mode: 0o700, recursive: true });
+      await makeFolder(folder);
       await syncFolder(this.root);
     });
     return new VmFolder(folder, safeName, vm.id);

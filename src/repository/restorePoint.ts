@@ -23,6 +23,11 @@ export interface DiskPoint {
   readonly format?: 'cow' | 'raw' | undefined;
   readonly interface?: string | undefined;
   readonly bootable?: boolean | undefined;
+  /**
+   * True when the image was modified while it was read (DSK-112): the point may mix older and newer
+   * blocks. Otherwise absent.
+   */
+  readonly changedWhileRead?: boolean | undefined;
 }
 
 export interface RestorePoint {
@@ -67,6 +72,7 @@ const diskSchema: z.ZodType<DiskPoint> = z.object({
     .regex(/^[a-z_]{1,40}$/)
     .optional(),
   bootable: z.boolean().optional(),
+  changedWhileRead: z.boolean().optional(),
 });
 
 /** A name without a folder part, so that the path stays in the VM folder. */

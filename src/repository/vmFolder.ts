@@ -6,8 +6,10 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { BackupError, errnoOf, RepositoryError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
+import { isSystemFailure, repositoryFailure } from '../core/systemErrors.ts';
 import type { BlockCodecs } from '../compute/blockCodecs.ts';
 import {
+  guardRead,
   guardRepository,
   PARTIAL_SUFFIX,
   publishFile,
@@ -88,12 +90,7 @@ export class VmFolder {
       return metadata;
     } catch (error) {
       if (error instanceof RepositoryError) throw error;
-      if (errnoOf(error) !== 'ENOENT') {
-        throw new RepositoryError('REPOSITORY_IO', `read ${this.vbmPath}: ${errnoOf(error)}`, {
-          cause: error,
-          hint: 'check the repository volume and its permissions',
-        });
-      }
+      if (errnoOf(error) !== 'ENOENT') throw repositoryFailure(`read ${this.vbmPath}`, error);
     }
     if ((await this.containerNames()).length === 0) return undefined;
     throw new RepositoryError('REPOSITORY_METADATA_INVALID', `${this.vbmPath} is missing`, {
@@ -120,7 +117,7 @@ export class VmFolder {
   }
 
   async containerNames(): Promise<string[]> {
-    const names = await guardRepository(`read ${this.folder}`, () => readdir(this.folder));
+    const names = await guardRead(`read ${this.folder}`, () => readdir(this.folder));
     return names.filter((name) => CONTAINER_NAME.test(name)).toSorted();
   }
 
@@ -157,7 +154,7 @@ export class VmFolder {
    * @returns message REPO-505 for each file.
    */
   async removeLeftovers(): Promise<SessionMessage[]> {
-    const names = await guardRepository(`read ${this.folder}`, () => readdir(this.folder));
+    const names = await guardRead(`read ${this.folder}`, () => readdir(this.folder));
     const leftovers = names.filter((name) => name.endsWith(PARTIAL_SUFFIX));
     for (const name of leftovers) {
       const file = path.join(this.folder, name);
@@ -178,7 +175,8 @@ export class VmFolder {
     for (const fileName of metadata.obsoleteFiles ?? []) listed.add(fileName);
     const orphans = (await this.containerNames()).filter((name) => !listed.has(name));
     if (orphans.length === 0) return { metadata, messages: [] };
-    const { found, badFiles } = await this.#readContainers(orphans, codecs);
+    // An orphan that cannot be read now stays as it is. A later session adds it.
+    const { found, badFiles } = await this.#readContainers(orphans, codecs, () => false);
     const result = orderPoints(metadata.vm, metadata.points, found);
     const adopted = found.filter((entry) => result.points.includes(entry.point));
     const messages = [
@@ -194,9 +192,15 @@ export class VmFolder {
     return { metadata: updated, messages };
   }
 
-  /** Rebuilds the metadata from the containers alone. Writes nothing. */
+  /**
+   * Rebuilds the metadata from the containers alone. Writes nothing.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_IO` when a container cannot be read. Otherwise the
+   *   chain would lose its point and the points that build on it.
+   */
   async scan(codecs: BlockCodecs): Promise<ScanResult> {
-    const { found, badFiles } = await this.#readContainers(await this.containerNames(), codecs);
+    const names = await this.containerNames();
+    const { found, badFiles } = await this.#readContainers(names, codecs, isSystemFailure);
     const vm = found[0]?.vm ?? { id: this.vmId, name: this.safeName };
     const result = orderPoints(vm, [], found);
     return {
@@ -208,6 +212,7 @@ export class VmFolder {
   async #readContainers(
     names: readonly string[],
     codecs: BlockCodecs,
+    isFatal: (error: BackupError) => boolean,
   ): Promise<{ readonly found: FoundPoint[]; readonly badFiles: BadFile[] }> {
     const found: FoundPoint[] = [];
     const badFiles: BadFile[] = [];
@@ -215,7 +220,7 @@ export class VmFolder {
       try {
         found.push(await this.#readContainer(fileName, codecs));
       } catch (error) {
-        if (!(error instanceof BackupError)) throw error;
+        if (!(error instanceof BackupError) || isFatal(error)) throw error;
         badFiles.push({ fileName, reason: error.code });
       }
     }
@@ -227,7 +232,7 @@ export class VmFolder {
     const reader = await openContainer(file);
     try {
       const { vm, point } = await readSummary(reader, codecs);
-      const { size } = await guardRepository(`read ${file}`, () => stat(file));
+      const { size } = await guardRead(`read ${file}`, () => stat(file));
       return { vm, point: { ...point, fileName, fileBytes: size } };
     } finally {
       await reader.close();

@@ -3,6 +3,7 @@ import { existsSync, statSync, utimesSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { WorkerPool } from '../../src/compute/workerPool.ts';
+import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import {
   backup,
   expectClean,
@@ -144,6 +145,20 @@ describe('a chain', () => {
     const report = await backup(repository, image, { onDiskStart });
 
     expect(messageCodes(report)).toEqual(['DSK-112']);
+  });
+
+  test('marks a point whose image was modified meanwhile, and only that one', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+
+    await backup(repository, image, { onDiskStart: () => utimesSync(image, 1, 1) });
+    await backup(repository, image);
+
+    const marks = pointsOf(repository).map(({ disks }) => disks[0]?.changedWhileRead);
+    expect(marks).toEqual([true, undefined]);
+    expect((await listRepository(repository)).vms[0]?.points[0]?.disks[0]).toMatchObject({
+      changedWhileRead: true,
+    });
+    await expectClean(repository);
   });
 });
 

@@ -4,6 +4,8 @@ import type { RescanReport } from '../../sessions/cleanup/rescanRepository.ts';
 import type { ListedPoint, ListReport } from '../../sessions/inspect/listRepository.ts';
 import { type Column, formatRows } from './table.ts';
 
+type ListedDisk = ListedPoint['disks'][number];
+
 function formatHealth(health: ListedPoint['verified']): string {
   if (!health) return '-';
   const { verifiedAt, sampleRatio, isDamaged } = health;
@@ -15,6 +17,10 @@ function formatPercent(ratio: number): string {
   return `${Number((ratio * 100).toPrecision(3))} %`;
 }
 
+function formatDisk({ alias, mode, changedWhileRead }: ListedDisk): string {
+  return `${alias} (${mode}${changedWhileRead ? ', changed while read' : ''})`;
+}
+
 const POINT_COLUMNS: readonly Column<ListedPoint>[] = [
   ['no.', (point) => String(point.number)],
   ['type', (point) => point.type],
@@ -22,7 +28,7 @@ const POINT_COLUMNS: readonly Column<ListedPoint>[] = [
   ['restore point', (point) => point.pointId],
   ['file size', (point) => formatBytes(point.fileBytes)],
   ['verified', (point) => formatHealth(point.verified)],
-  ['disks', (point) => point.disks.map((disk) => `${disk.alias} (${disk.mode})`).join(', ')],
+  ['disks', (point) => point.disks.map(formatDisk).join(', ')],
   ['file', (point) => point.fileName],
 ];
 

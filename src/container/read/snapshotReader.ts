@@ -4,7 +4,13 @@
  * holds the same snapshot. Otherwise the older snapshot is used. Damage is reported, not hidden.
  */
 import { crc32c } from '../../core/crc32.ts';
-import { BackupError, FormatError, IntegrityError } from '../../core/errors.ts';
+import {
+  BackupError,
+  FormatError,
+  IntegrityError,
+  type RepositoryError,
+} from '../../core/errors.ts';
+import { isAccessFailure, isSystemFailure } from '../../core/systemErrors.ts';
 import {
   BANK_EXTRA_PAGES,
   BANK_MAX_PAGES,
@@ -45,6 +51,8 @@ export interface OpenSnapshot {
   readonly slots: readonly SlotReport[];
   /** Damage that was found, one line each; empty for an undamaged container. */
   readonly damage: readonly string[];
+  /** The first place that the device could not read (EIO), although a copy of it was good. */
+  readonly readFailure: RepositoryError | undefined;
 }
 
 interface Candidate {
@@ -58,21 +66,29 @@ function report(state: SlotState, slotNumber: number): SlotReport {
   return { slotNumber, state: 'valid', version, bankCount: banks.length };
 }
 
-/**
- * Reads into `target`; false when the place cannot be read. A bad sector must not end the search: a
- * copy lies elsewhere.
- */
-async function isReadable(
-  storage: Storage,
-  target: Uint8Array,
-  offsetBytes: number,
-): Promise<boolean> {
-  try {
-    await storage.read(target, offsetBytes);
-    return true;
-  } catch (error) {
-    if (error instanceof BackupError) return false;
-    throw error;
+/** Reads of a container in which some places may be lost. */
+class PlaceReader {
+  /** The first bad sector. */
+  failure: RepositoryError | undefined;
+  readonly #storage: Storage;
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  /**
+   * Reads into `target`; false when the place cannot be read. A bad sector must not end the search:
+   * a copy lies elsewhere.
+   */
+  async isReadable(target: Uint8Array, offsetBytes: number): Promise<boolean> {
+    try {
+      await this.#storage.read(target, offsetBytes);
+      return true;
+    } catch (error) {
+      if (!(error instanceof BackupError) || isAccessFailure(error)) throw error;
+      if (isSystemFailure(error)) this.failure ??= error;
+      return false;
+    }
   }
 }
 
@@ -90,7 +106,7 @@ function areDisjoint(banks: readonly BankDescriptor[]): boolean {
 
 /** Checks one bank. Returns the open bank, or a text that says what is wrong. */
 async function openBank(
-  storage: Storage,
+  places: PlaceReader,
   bank: BankDescriptor,
   minOffsetBytes: number,
   endBytes: number,
@@ -107,7 +123,7 @@ async function openBank(
   const chunk = Buffer.allocUnsafeSlow(Math.min(CRC_CHUNK_BYTES, sizeBytes));
   for (let at = 0; at < sizeBytes; at += chunk.length) {
     const piece = chunk.subarray(0, Math.min(chunk.length, sizeBytes - at));
-    if (!(await isReadable(storage, piece, offsetBytes + at))) return 'cannot be read';
+    if (!(await places.isReadable(piece, offsetBytes + at))) return 'cannot be read';
     crc = crc === undefined ? crc32c(piece) : crc32c(piece, crc);
     if (at === 0) head = Buffer.from(piece.subarray(0, PAGE_BYTES));
   }
@@ -133,12 +149,12 @@ function isTwin(a: SnapshotSlot, b: SnapshotSlot): boolean {
 
 class SnapshotOpener {
   readonly damage: string[] = [];
-  readonly #storage: Storage;
+  readonly places: PlaceReader;
   readonly #header: StorageHeader;
   readonly #fileBytes: number;
 
   constructor(storage: Storage, header: StorageHeader, fileBytes: number) {
-    this.#storage = storage;
+    this.places = new PlaceReader(storage);
     this.#header = header;
     this.#fileBytes = fileBytes;
   }
@@ -146,7 +162,7 @@ class SnapshotOpener {
   async readSnapshotSlot(slotNumber: number): Promise<SlotState> {
     const { slotFormat } = this.#header;
     const bytes = Buffer.allocUnsafeSlow(slotReadBytes(slotFormat));
-    const state = (await isReadable(this.#storage, bytes, slotOffsetOf(slotFormat, slotNumber - 1)))
+    const state = (await this.places.isReadable(bytes, slotOffsetOf(slotFormat, slotNumber - 1)))
       ? decodeSlot(bytes, slotFormat)
       : 'unreadable';
     if (state === 'bad limits' || state === 'bad checksum' || state === 'unreadable') {
@@ -186,7 +202,7 @@ class SnapshotOpener {
     what: string,
   ): Promise<OpenBank | undefined> {
     const start = dataStartOf(this.#header.slotFormat);
-    const open = await openBank(this.#storage, bank, start, slot.endOfFileBytes);
+    const open = await openBank(this.places, bank, start, slot.endOfFileBytes);
     if (typeof open !== 'string') return open;
     this.damage.push(`${what}: ${open}`);
     return undefined;
@@ -222,6 +238,7 @@ function noSnapshot(
  * @throws {@link FormatError} `FORMAT_BAD_MAGIC`, `FORMAT_UNSUPPORTED`, `FORMAT_TRUNCATED`,
  *   `FORMAT_BOUNDS`
  * @throws {@link IntegrityError} `INTEGRITY_CRC_MISMATCH`
+ * @throws {@link RepositoryError} `REPOSITORY_IO` when a place and its copy cannot be read
  */
 export async function openSnapshot(storage: Storage): Promise<OpenSnapshot> {
   const fileBytes = await storage.sizeBytes();
@@ -241,8 +258,12 @@ export async function openSnapshot(storage: Storage): Promise<OpenSnapshot> {
     if (!banks) continue;
     const { slot, slotNumber } = candidate;
     const pages = new PageReader(storage, banks);
-    return { header, slot, slotNumber, pages, fileBytes, slots, damage: opener.damage };
+    const { damage, places } = opener;
+    const readFailure = places.failure;
+    return { header, slot, slotNumber, pages, fileBytes, slots, damage, readFailure };
   }
+  // The device could not give the bytes back. That says nothing about them.
+  if (opener.places.failure) throw opener.places.failure;
   const isCut =
     fileBytes < dataStartOf(header.slotFormat) ||
     candidates.some((candidate) => candidate.slot.endOfFileBytes > fileBytes);

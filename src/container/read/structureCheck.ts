@@ -3,6 +3,7 @@
  * and that no two stored blocks overlap. Memory: 20 bytes for each stored block.
  */
 import { BackupError, FormatError } from '../../core/errors.ts';
+import { isSystemFailure } from '../../core/systemErrors.ts';
 import type { ContainerReader } from './containerReader.ts';
 import type { ContainerItem } from '../format/items.ts';
 import { walkIndex } from '../format/indexTree.ts';
@@ -64,7 +65,7 @@ class StructureCheck {
     try {
       await work();
     } catch (error) {
-      if (!(error instanceof BackupError)) throw error;
+      if (isSystemFailure(error) || !(error instanceof BackupError)) throw error;
       this.#report(error.message);
     }
   }
@@ -144,6 +145,8 @@ function keyOf(block: BlockStoreRow): number {
 
 /**
  * Checks the metadata. Returns one line for each problem, at most 100; none for a sound container.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_IO`
  */
 export async function checkStructure(
   reader: ContainerReader,

@@ -5,6 +5,7 @@
  * damaged place. Points without a change share the map of their parent.
  */
 import { BackupError } from '../../core/errors.ts';
+import { isAccessFailure } from '../../core/systemErrors.ts';
 import { blockCountOf } from '../../core/units.ts';
 import { PointReader } from '../pointReader.ts';
 import type { DiskPoint, RestorePoint } from '../restorePoint.ts';
@@ -115,10 +116,10 @@ async function followItems(
 }
 
 /**
- * Traces all points of a VM. A container that cannot be read is skipped: verify reports it
- * separately.
+ * Traces all points of a VM. A damaged container is skipped: verify reports it separately.
  *
  * @param points - parents before children, as chain metadata lists them.
+ * @throws {@link RepositoryError} `REPOSITORY_IO` when a container cannot be reached
  */
 export async function traceDamage(
   folder: string,
@@ -131,7 +132,7 @@ export async function traceDamage(
     try {
       await followFile(trace, folder, point);
     } catch (error) {
-      if (!(error instanceof BackupError)) throw error;
+      if (!(error instanceof BackupError) || isAccessFailure(error)) throw error;
     }
   }
   return trace;

@@ -6,8 +6,9 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { errnoOf } from '../../core/errors.ts';
-import { guardRepository, readText, writeDurableShared } from '../durableFile.ts';
+import { BackupError, errnoOf } from '../../core/errors.ts';
+import { repositoryFailure } from '../../core/systemErrors.ts';
+import { guardRead, readText, writeDurableShared } from '../durableFile.ts';
 
 export const VERIFY_RECORD = 'verify.json';
 /**
@@ -138,13 +139,25 @@ const recordSchema: z.ZodType<VerifyRecord> = z.object({
   containers: z.array(containerSchema),
 });
 
-/** The record of a VM folder. It is empty when no record can be read. */
+/** No file has the name of the record. */
+const NO_RECORD_ERRNOS = new Set(['ENOENT', 'EISDIR']);
+
+/**
+ * The record of a VM folder. It is empty when it is missing or damaged.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_IO`. With an empty record in its place, known damage
+ *   would be taken for good data, and the next update would lose it.
+ */
 export async function readVerifyRecord(folder: string): Promise<VerifyRecord> {
   const file = path.join(folder, VERIFY_RECORD);
   try {
     const parsed = recordSchema.safeParse(JSON.parse(await readText(file, MAX_RECORD_BYTES)));
     return parsed.success ? parsed.data : EMPTY_RECORD;
-  } catch {
+  } catch (error) {
+    const errno = error instanceof BackupError ? undefined : errnoOf(error);
+    if (errno !== undefined && !NO_RECORD_ERRNOS.has(errno)) {
+      throw repositoryFailure(`read ${file}`, error);
+    }
     return EMPTY_RECORD;
   }
 }
@@ -189,7 +202,7 @@ const MISSING: FileIdentity = { sizeBytes: 0, modifiedAtMs: 0 };
 
 /** Size and modification time of a container. Both are 0 when it is missing. */
 export async function identifyFile(folder: string, fileName: string): Promise<FileIdentity> {
-  return await guardRepository(`read ${fileName}`, async () => {
+  return await guardRead(`read ${fileName}`, async () => {
     try {
       const { size, mtimeMs } = await stat(path.join(folder, fileName));
       return { sizeBytes: size, modifiedAtMs: Math.trunc(mtimeMs) };

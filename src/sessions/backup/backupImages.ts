@@ -159,11 +159,10 @@ class ImageSession {
       writer: target.writer,
     };
     const result = await backupDisk(input, resources, this.#options.onDiskStart ?? (() => {}));
-    if (await device.hasChanged()) {
-      note(sessionMessage('DSK-112', { path: device.path, alias, id: diskId }));
-    }
+    const changedWhileRead = await device.hasChanged();
+    if (changedWhileRead) note(sessionMessage('DSK-112', { path: device.path, alias, id: diskId }));
     log.info({ diskId, ...result.content.counts }, 'disk done');
-    return { planned, result };
+    return { planned, result, changedWhileRead };
   }
 }
 

@@ -29,10 +29,15 @@ export async function draftPoint(
 }
 
 /** The record of a disk in its restore point. */
-export function toDiskPoint(planned: PlannedDisk, result: DiskResult): DiskPoint {
+export function toDiskPoint(
+  planned: PlannedDisk,
+  result: DiskResult,
+  changedWhileRead: boolean | undefined,
+): DiskPoint {
   const { diskId, alias, sizeBytes, mode, reason, readBytes, changedBytes, storedBytes } =
     result.report;
   const counts = { readBytes, changedBytes, storedBytes };
   const { content, hardware } = planned;
-  return { diskId, alias, sizeBytes, content, mode, reason, ...counts, ...hardware };
+  const facts = { ...counts, ...hardware, ...(changedWhileRead && { changedWhileRead }) };
+  return { diskId, alias, sizeBytes, content, mode, reason, ...facts };
 }

@@ -53,6 +53,8 @@ export interface StorePointOptions {
 export interface ReadDisk {
   readonly planned: PlannedDisk;
   readonly result: DiskResult;
+  /** Only for images: it was modified meanwhile. */
+  readonly changedWhileRead?: boolean | undefined;
 }
 
 /** All disks are in the container, and the source is released. */
@@ -101,7 +103,9 @@ async function commit(
   read: ReadDisks,
   { identity, chain, vm, parent, ovf }: StorePointOptions,
 ): Promise<RestorePoint> {
-  const disks = read.disks.map(({ planned, result }) => toDiskPoint(planned, result));
+  const disks = read.disks.map(({ planned, result, changedWhileRead }) =>
+    toDiskPoint(planned, result, changedWhileRead),
+  );
   const { metadata, lock } = chain;
   const point = await target.publish(
     vm,

@@ -1,4 +1,5 @@
 /** Rebuilds chain metadata from the containers alone, when a .vbm is lost or old. */
+import { isAccessFailure } from '../../core/systemErrors.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
 import { clearObsolete } from '../../repository/retention/obsoleteFiles.ts';
@@ -30,7 +31,9 @@ export async function rescanRepository(root: string): Promise<RescanReport> {
   const vms: RescannedVm[] = [];
   for (const folder of await repository.vmFolders()) {
     await using lock = await ChainLock.acquire(folder.folder);
-    const known = await folder.readMetadata().catch(() => undefined);
+    const known = await folder.readMetadata().catch((error: unknown) => {
+      if (isAccessFailure(error)) throw error;
+    });
     // Otherwise points that a stopped prune has replaced would come back.
     if (known) await clearObsolete(folder, known);
     const { metadata, badFiles } = await folder.scan(codecs);

@@ -1,10 +1,11 @@
 /** Restores the disks of a restore point to image files: raw and sparse, or qcow2 by qemu-img. */
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { toFailure, toOutputError } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
+import { makeFolder } from '../../repository/durableFile.ts';
 import { safeFileName } from '../../repository/names.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
@@ -86,7 +87,7 @@ async function restorePoint(
   view: RestorePointView,
 ): Promise<{ disks: RestoredDisk[]; messages: SessionMessage[] }> {
   const { format = 'raw', output, workers, signal } = options;
-  await mkdir(output, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+  await makeFolder(output).catch((error: unknown) => {
     throw toOutputError(output, error);
   });
   const jobs = await planTargets(selectDisks(point, options.disks ?? []), output, format);

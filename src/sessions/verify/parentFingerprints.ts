@@ -1,6 +1,7 @@
 /** Fingerprints of a parent point, to check the increment that builds on it. */
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import { BackupError } from '../../core/errors.ts';
+import { isAccessFailure } from '../../core/systemErrors.ts';
 import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
 import { PointReader } from '../../repository/pointReader.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
@@ -32,5 +33,5 @@ export async function readAllFingerprints(
 
 /** Ignores damage: the check of the parent's own container reports it. */
 function ignoreDamage(error: unknown): undefined {
-  if (!(error instanceof BackupError)) throw error;
+  if (!(error instanceof BackupError) || isAccessFailure(error)) throw error;
 }

@@ -11,6 +11,7 @@ import { ZERO_BLOCK_ID } from '../../container/format/records.ts';
 import { checkStructure } from '../../container/read/structureCheck.ts';
 import { BackupError } from '../../core/errors.ts';
 import { createStageStats } from '../../core/stats.ts';
+import { isAccessFailure } from '../../core/systemErrors.ts';
 import { blockCountOf } from '../../core/units.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import { FingerprintMap } from '../../flow/fingerprintMap.ts';
@@ -59,6 +60,11 @@ export interface CheckContext {
 
 const MAX_MESSAGE_CHARS = 2000;
 
+/** A container that cannot be reached is not checked: nobody saw its bytes. */
+function isFinding(error: unknown): error is BackupError {
+  return error instanceof BackupError && error.code !== 'CANCELLED' && !isAccessFailure(error);
+}
+
 class ContainerVerifier {
   readonly problems: Problem[] = [];
   readonly damagedBlocks = new Map<number, DamagedBlock>();
@@ -82,11 +88,16 @@ class ContainerVerifier {
     const { reader, items, point } = this.#opened;
     const { snapshot } = reader;
     const { vmId, parentPoint, codecs } = this.#context;
-    for (const line of snapshot.damage) this.#report('INTEGRITY_CRC_MISMATCH', line);
+    // A place that could not be read says nothing about its bytes.
+    const code = snapshot.readFailure?.code ?? 'INTEGRITY_CRC_MISMATCH';
+    for (const line of snapshot.damage) this.#report(code, line);
     if (snapshot.fileBytes !== reader.endBytes) {
       this.#report('FORMAT_TRUNCATED', `file has ${snapshot.fileBytes} of ${reader.endBytes} B`);
     }
-    for (const line of await checkStructure(reader, items)) this.#report('FORMAT_STRUCTURE', line);
+    await this.#guard(async () => {
+      const lines = await checkStructure(reader, items);
+      for (const line of lines) this.#report('FORMAT_STRUCTURE', line);
+    });
     await this.#guard(async () => {
       const lines = await metadataDifferences(this.#opened, vmId, parentPoint, codecs);
       for (const line of lines) this.#report('INTEGRITY_METADATA_MISMATCH', line);
@@ -116,7 +127,7 @@ class ContainerVerifier {
     try {
       await work();
     } catch (error) {
-      if (!(error instanceof BackupError) || error.code === 'CANCELLED') throw error;
+      if (!isFinding(error)) throw error;
       this.#report(error.code, error.message, error.details);
     }
   }
@@ -169,9 +180,10 @@ class ContainerVerifier {
   async #blocks(): Promise<void> {
     const { signal, pool } = this.#context.resources;
     // A read error does not carry the block id. Such a block counts as damaged too.
-    const onDamage = ({ extent }: BlockToFetch, { code, message }: BackupError): void => {
+    const onDamage = ({ extent }: BlockToFetch, error: BackupError): void => {
+      if (isAccessFailure(error)) throw error;
       const { blockId, offsetBytes } = extent;
-      this.#report(code, message, { blockId, offsetBytes });
+      this.#report(error.code, error.message, { blockId, offsetBytes });
     };
     const { fingerprint } = this.#context.codecs;
     await this.#context.resources.withLease('unpack', (lease) =>
@@ -245,8 +257,10 @@ function unreadable({ code, message }: BackupError): ContainerCheck {
 }
 
 /**
- * Checks the container of a point. Damage is returned, not thrown.
+ * Checks the container of a point. Damage is returned, not thrown. A place that the device cannot
+ * read (EIO) counts as damage.
  *
+ * @throws {@link RepositoryError} `REPOSITORY_IO` when the container cannot be reached
  * @throws {@link CancelledError} and errors that are not {@link BackupError}
  */
 export async function verifyContainer(
@@ -257,7 +271,7 @@ export async function verifyContainer(
   try {
     opened = await PointReader.open(context.folder, point);
   } catch (error) {
-    if (!(error instanceof BackupError)) throw error;
+    if (!isFinding(error)) throw error;
     return unreadable(error);
   }
   try {

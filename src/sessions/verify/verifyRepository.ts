@@ -116,7 +116,9 @@ class RepositoryCheck {
   async #checkAll(): Promise<void> {
     const { workers, signal } = this.#options;
     const checks = [...this.#checks.values()];
-    const jobs = checks.flatMap((check) => check.points.map((point) => ({ check, point })));
+    const jobs = [...this.#checks].flatMap(([folder, check]) =>
+      check.points.map((point) => ({ folder, check, point })),
+    );
     if (jobs.length === 0) return;
     const codecs = await createBlockCodecs();
     const blockSizeBytes = Math.max(...jobs.map(({ point }) => point.blockSizeBytes));
@@ -124,9 +126,10 @@ class RepositoryCheck {
     resources.start();
     const parallel = Math.min(MAX_PARALLEL_CONTAINERS, Math.max(1, resolveWorkers(workers)));
     try {
-      await forEachLimited(jobs, parallel, async ({ check, point }) => {
+      await forEachLimited(jobs, parallel, async ({ folder, check, point }) => {
         resources.signal.throwIfAborted();
-        await check.check(point, resources, codecs);
+        const work = (): Promise<void> => check.check(point, resources, codecs);
+        await this.#eachFolder([folder], work);
       });
     } catch (error) {
       for (const check of checks) await check.save();

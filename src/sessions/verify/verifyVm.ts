@@ -219,7 +219,10 @@ export class VmCheck {
     const selectedIds = new Set(this.#selected.map((point) => point.pointId));
     const isDamaged = [...selectedIds].some((pointId) => health.get(pointId)?.isDamaged);
     const outcome = isDamaged ? 'damaged' : 'ok';
-    const run = { ...this.#pass, finishedAt: new Date().toISOString(), outcome } as const;
+    // A container that could not be reached is left for a verify that resumes this one.
+    const isComplete = this.points.every(({ fileName }) => this.#results.has(fileName));
+    const finished = { ...this.#pass, finishedAt: new Date().toISOString(), outcome } as const;
+    const run = isComplete ? finished : this.#pass;
     await this.#record((record) => {
       const kept = record.containers.filter((entry) => listed.has(entry.fileName));
       // Another verify may have checked a container later than this one.

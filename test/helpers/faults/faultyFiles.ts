@@ -66,6 +66,9 @@ interface Call {
   readonly run: (args: unknown[]) => Promise<unknown>;
 }
 
+/** Code with which an operation fails; undefined for one that works. */
+export type ErrorOf = (name: string, path: string, args: readonly unknown[]) => string | undefined;
+
 export interface PlannedFault {
   readonly fault: FileFault;
   /** Number of the operation, from 1. */
@@ -124,6 +127,7 @@ export class FaultyFiles {
   readonly #restore: (() => void)[] = [];
   #plan: PlannedFault | undefined;
   #onCall: ((call: Call) => void) | undefined;
+  #errorOf: ErrorOf | undefined;
   #count = 0;
   #struck: string | undefined;
 
@@ -168,6 +172,14 @@ export class FaultyFiles {
   /** Calls `onCall` before every operation. */
   watch(onCall: (name: string, count: number) => void): void {
     this.#onCall = (call) => onCall(call.name, this.#count);
+  }
+
+  /**
+   * Makes each operation fail for which `errorOf` gives a code. A code that libuv does not know has
+   * the form `Unknown system error -116`.
+   */
+  failWhere(errorOf: ErrorOf): void {
+    this.#errorOf = errorOf;
   }
 
   #patch(
@@ -219,6 +231,8 @@ export class FaultyFiles {
   async #call(call: Call): Promise<unknown> {
     this.#count++;
     this.#onCall?.(call);
+    const code = this.#errorOf?.(call.name, call.path, call.args);
+    if (code !== undefined) throw errnoError(code, call);
     const { fault, nth } = this.#plan ?? { fault: 'short', nth: Infinity };
     if (this.#count < nth) return await call.run(call.args);
     if (fault === 'short') return await this.#short(call, this.#count === nth);

@@ -6,7 +6,12 @@ import { formatSession } from '../../../src/cli/output/sessionOutput.ts';
 import { formatTable } from '../../../src/cli/output/table.ts';
 import { formatVerify } from '../../../src/cli/output/verifyOutput.ts';
 import { sessionMessage } from '../../../src/core/messages.ts';
-import { increment, restorePoint, sessionReport } from '../../helpers/repository/madeUp.ts';
+import {
+  diskPoint,
+  increment,
+  restorePoint,
+  sessionReport,
+} from '../../helpers/repository/madeUp.ts';
 
 describe('formatTable', () => {
   test('pads columns to their widest cell, numbers to the right', () => {
@@ -69,6 +74,15 @@ describe('the other reports', () => {
     expect(text).toMatch(/p1/);
     expect(text).toMatch(/p2/);
     expect(formatList({ type: 'list', repository: 'r', vms: [], failures: [] })).toMatch(/no VM/);
+  });
+
+  test('list marks a disk that changed while it was read', () => {
+    const points = [restorePoint({ disks: [diskPoint({ changedWhileRead: true })] })];
+    const vms = [{ vmName: 'web', vmId: 'i1', folder: 'f', points }];
+
+    const text = formatList({ type: 'list', repository: 'r', vms, failures: [] });
+
+    expect(text).toContain('a.raw (full, changed while read)');
   });
 
   test('verify names what is damaged and which points may need it', () => {

@@ -22,7 +22,7 @@ class WornStorage extends MemoryStorage {
 
   override async read(target: Uint8Array, offsetBytes: number): Promise<void> {
     if (offsetBytes < this.#to && offsetBytes + target.length > this.#from) {
-      throw new RepositoryError('REPOSITORY_IO', 'read: EIO');
+      throw new RepositoryError('REPOSITORY_IO', 'read: EIO', { details: { errno: 'EIO' } });
     }
     await super.read(target, offsetBytes);
   }
@@ -69,6 +69,6 @@ describe('a container with a bad sector', () => {
     const content = await container();
     const worn = new WornStorage(content, slotOffsetOf(0, 0), slotOffsetOf(0, 1) + 512);
 
-    await expectCode(ContainerReader.open(worn), 'INTEGRITY_CRC_MISMATCH');
+    await expectCode(ContainerReader.open(worn), 'REPOSITORY_IO');
   });
 });

@@ -71,8 +71,29 @@ describe('the error family', () => {
     expect(error).toMatchObject({ cause, hint: 'do', details: { sizeBytes: 1 }, retryable: false });
   });
 
+  test.each(['EMFILE', 'ENFILE'])('calls no lack of open files a bug: %s', (errno) => {
+    const error = new InternalError('WORKER_CRASHED', `a worker thread failed: ${errno}: x`);
+
+    expect(error.hint).toMatch(/raise/);
+  });
+
   test('has no cause when none is given', () => {
     expect('cause' in new OutputError('OUTPUT_IO', 'text')).toBe(false);
+  });
+});
+
+describe('the name of a system error', () => {
+  test.each([
+    ['EACCES', 'EACCES'],
+    ['Unknown system error -116', 'ESTALE'],
+    ['Unknown system error -122', 'EDQUOT'],
+    ['Unknown system error -99999', 'Unknown system error -99999'],
+  ])('of code "%s" is %s', (code, name) => {
+    expect(errnoOf(errnoError(code))).toBe(name);
+  });
+
+  test('tells a quota from other errors although libuv does not know it', () => {
+    expect(isOutOfSpace(errnoError('Unknown system error -122'))).toBe(true);
   });
 });
 

@@ -47,6 +47,16 @@ describe('chain metadata', () => {
     expect(decodeVbm(encodeVbm(bare), 'x')).toEqual(bare);
   });
 
+  test('keeps the mark of an image that changed, and reads a .vbm without it', () => {
+    const { vm } = chain();
+    const disks = [diskPoint({ changedWhileRead: true }), diskPoint({ diskId: 'd2' })];
+    const marked = { vm, points: [restorePoint({ disks })] };
+    const text = encodeVbm(marked);
+
+    expect(decodeVbm(text, 'x')).toEqual(marked);
+    expect(text.match(/ChangedWhileRead/g)).toHaveLength(1);
+  });
+
   test.each(['pointId', 'fileName'] as const)('is refused with one %s twice', (key) => {
     const { vm, points } = chain();
     const [first] = points;

@@ -2,7 +2,7 @@
  * Damaged places of the parent point. The next session reads them again from the live disk and
  * stores them in its increment, although nothing changed there. Older points stay damaged.
  */
-import { IntegrityError } from '../../../core/errors.ts';
+import { IntegrityError, RepositoryError } from '../../../core/errors.ts';
 import type { Extent } from '../../../flow/records.ts';
 import type { ParentDisk } from '../../../flow/fingerprintMap.ts';
 import { DamageTrace } from '../../../repository/damage/damageTrace.ts';
@@ -11,7 +11,6 @@ import type { RestorePointView } from '../../../repository/restorePointView.ts';
 import {
   currentContainers,
   MAX_RECORDED_BLOCKS,
-  type Problem,
   readVerifyRecord,
   type VerifiedContainer,
 } from '../../../repository/damage/verifyRecord.ts';
@@ -27,8 +26,9 @@ export async function readChecked(folder: string): Promise<CheckedFiles> {
  * Block indexes of a point, by disk id, whose stored bytes are recorded as damaged.
  *
  * @throws {@link IntegrityError} `INTEGRITY_DAMAGE_FOUND` when a container has damage outside
- *   stored blocks, or more damaged blocks than the record holds; errors of reading a container's
- *   maps
+ *   stored blocks, or more damaged blocks than the record holds
+ * @throws {@link RepositoryError} `REPOSITORY_IO` when the record holds no more blocks that could
+ *   not be read; errors of reading the record and a container's maps
  */
 export async function damagedPlaces(
   folder: string,
@@ -45,21 +45,31 @@ export async function damagedPlaces(
 }
 
 /** A file that cannot be read is no damage of content: opening it shows that now. */
-function isOfContent({ code }: Problem): boolean {
+function isOfContent(code: string): boolean {
   return concernsDependents(code) && /^(FORMAT|INTEGRITY)_/.test(code);
 }
 
 function checkHealable(entry: VerifiedContainer | undefined): void {
   if (!entry) return;
-  const { fileName, isTruncated, problems } = entry;
-  const problem = problems.find(isOfContent);
+  const { fileName, isTruncated, problems, damagedBlocks } = entry;
+  const problem = problems.find(({ code }) => isOfContent(code));
   if (!isTruncated && !problem) return;
+  if (!problem && !damagedBlocks.some(({ code }) => isOfContent(code))) throw unread(fileName);
   const found = problem
     ? `"${problem.message}" (${problem.code})`
     : `more than ${MAX_RECORDED_BLOCKS} damaged stored blocks`;
   throw new IntegrityError('INTEGRITY_DAMAGE_FOUND', `${fileName}: verify found ${found}`, {
     hint: 'restore the file from a copy and run "ovirt-cbt verify", or start a new chain with --mode full',
   });
+}
+
+/** The storage gave errors for very many blocks. Their bytes may be good. */
+function unread(fileName: string): RepositoryError {
+  return new RepositoryError(
+    'REPOSITORY_IO',
+    `${fileName}: verify could not read more than ${MAX_RECORDED_BLOCKS} stored blocks`,
+    { hint: 'check the repository volume, and run "ovirt-cbt verify" again' },
+  );
 }
 
 /**

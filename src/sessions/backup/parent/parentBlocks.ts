@@ -61,7 +61,8 @@ export class ParentBlocks {
    * Fills `target` with the block at `offsetBytes`.
    *
    * @param target - one whole container block; the last block of a disk may be short
-   * @returns false when the block is damaged. That is logged, and `target` holds nothing useful.
+   * @returns false when the block is damaged or cannot be read. That is logged, and `target` holds
+   *   nothing useful.
    */
   async readInto(target: Uint8Array, offsetBytes: number): Promise<boolean> {
     try {
@@ -71,7 +72,7 @@ export class ParentBlocks {
       const { alias, diskId } = this.#view.disk;
       this.#tools.log.warn(
         { diskId, alias, offsetBytes, code: error.code },
-        'a block of the parent point is damaged, the whole block is read',
+        'a block of the parent point is damaged or cannot be read, the whole block is read',
       );
       return false;
     }

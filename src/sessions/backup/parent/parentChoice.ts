@@ -28,7 +28,7 @@ type Note = (message: SessionMessage) => void;
  * In mode `auto` a damaged parent gives message REPO-501 and a new full.
  *
  * @throws {@link RepositoryError} `CHAIN_PARENT_MISSING`, `CHAIN_PARENT_DAMAGED` in mode
- *   `incremental`
+ *   `incremental`; `REPOSITORY_IO` when the system cannot read a file of the chain
  */
 export async function chooseParent(
   folder: VmFolder,

@@ -2,7 +2,8 @@
  * The parent of a session: the newest restore point, checked before anything relies on it. Every
  * container of its chain must open, and the fingerprint index of each disk must be right.
  */
-import { BackupError } from '../../../core/errors.ts';
+import { BackupError, RepositoryError } from '../../../core/errors.ts';
+import { isSystemFailure } from '../../../core/systemErrors.ts';
 import type { BlockCodecs } from '../../../compute/blockCodecs.ts';
 import type { ParentDisk } from '../../../flow/fingerprintMap.ts';
 import type { ChainMetadata } from '../../../repository/pointXml.ts';
@@ -38,7 +39,13 @@ export async function openParent(
   return { point, disks };
 }
 
-/** Like {@link openParent}, but returns the error instead of throwing it. */
+/**
+ * Like {@link openParent}, but returns damage instead of throwing it. Damage is wrong bytes, or a
+ * missing file.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_IO` when the system cannot read a file of the chain.
+ *   That says nothing about its bytes, and a new full of everything would not help.
+ */
 export async function tryOpenParent(
   folder: string,
   metadata: ChainMetadata,
@@ -48,7 +55,20 @@ export async function tryOpenParent(
   try {
     return await openParent(folder, metadata, point, codecs);
   } catch (error) {
+    if (isSystemFailure(error)) throw unreadable(point, error);
     if (error instanceof BackupError) return error;
     throw error;
   }
+}
+
+function unreadable({ pointId }: RestorePoint, cause: RepositoryError): RepositoryError {
+  return new RepositoryError(
+    'REPOSITORY_IO',
+    `parent restore point ${pointId} cannot be read: ${cause.message}`,
+    {
+      cause,
+      hint: `${cause.hint}; if the file stays unreadable, --mode full starts a new chain without it`,
+      details: cause.details,
+    },
+  );
 }
