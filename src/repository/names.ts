@@ -3,6 +3,7 @@ import { UsageError } from '../core/errors.ts';
 
 const MAX_NAME_BYTES = 100;
 const CONTROL = /\p{Cc}/u;
+const CUT_MARK = '…';
 
 /**
  * Makes a VM name safe for a file name. Every character except letters, digits, `.`, `_` and `-`
@@ -12,6 +13,17 @@ const CONTROL = /\p{Cc}/u;
 export function safeFileName(name: string): string {
   const safe = name.replaceAll(/[^A-Za-z0-9._-]/g, '_').replace(/^\.+/, '_');
   return safe.slice(0, MAX_NAME_BYTES) || '_';
+}
+
+/** The first UTF-16 units of a text, at most `maxChars`. No character is cut in two. */
+export function cutText(text: string, maxChars: number): string {
+  return text.slice(0, maxChars).replace(/[\uD800-\uDBFF]$/, '');
+}
+
+/** Like {@link cutText}. A text that was cut ends with `…`. */
+export function boundedText(text: string, maxChars: number): string {
+  if (text.length <= maxChars) return text;
+  return `${cutText(text, maxChars - CUT_MARK.length)}${CUT_MARK}`;
 }
 
 /**

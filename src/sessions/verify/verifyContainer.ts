@@ -57,6 +57,7 @@ export interface CheckContext {
   readonly onProgress?: ((checkedBlocks: number, totalBlocks: number) => void) | undefined;
 }
 
+/** The record of verify takes texts of up to 4000 characters. */
 const MAX_MESSAGE_CHARS = 2000;
 
 class ContainerVerifier {
@@ -231,7 +232,8 @@ function* differences(a: FingerprintMap, b: FingerprintMap, end: number): Genera
 }
 
 /** The result for a container that cannot be opened. */
-function unreadable({ code, message }: BackupError): ContainerCheck {
+function unreadable({ code, message: text }: BackupError): ContainerCheck {
+  const message = text.slice(0, MAX_MESSAGE_CHARS);
   return {
     checkedBlocks: 0,
     skippedBlocks: 0,

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { checkVmName, safeFileName } from '../../../src/repository/names.ts';
+import { boundedText, checkVmName, safeFileName } from '../../../src/repository/names.ts';
 
 describe('safeFileName', () => {
   test.each([
@@ -20,6 +20,17 @@ describe('safeFileName', () => {
         expect(safeFileName(name)).toMatch(/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/);
       }),
     );
+  });
+});
+
+describe('boundedText', () => {
+  test.each([
+    ['abc', 3, 'abc'],
+    ['abcd', 3, 'ab…'],
+    ['ab🖥d', 4, 'ab…'],
+    ['', 3, ''],
+  ])('makes of %j with at most %d units %j', (text, maxChars, bounded) => {
+    expect(boundedText(text, maxChars)).toBe(bounded);
   });
 });
 
