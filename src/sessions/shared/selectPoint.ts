@@ -33,21 +33,41 @@ export function selectPoint(metadata: ChainMetadata, selector: string): RestoreP
 }
 
 /**
- * The disks named by id or alias. Without names, all disks of the point.
+ * The disk with the id `name`, otherwise the only one with that alias.
  *
- * @throws {@link UsageError} `USAGE_NOT_FOUND`
+ * @param owner - the VM or restore point, as messages call it.
+ * @throws {@link UsageError} `USAGE_NOT_FOUND`; `USAGE_INVALID_OPTION` when several disks have the
+ *   alias
+ */
+export function findDisk<T extends Pick<DiskPoint, 'diskId' | 'alias'>>(
+  disks: readonly T[],
+  name: string,
+  owner: string,
+): T {
+  const byId = disks.find((disk) => disk.diskId === name);
+  const matches = byId ? [byId] : disks.filter((disk) => disk.alias === name);
+  const [match] = matches;
+  if (!match) {
+    throw new UsageError('USAGE_NOT_FOUND', `${owner} has no disk "${name}"`, {
+      hint: `its disks are: ${disks.map((disk) => disk.alias).join(', ')}`,
+    });
+  }
+  if (matches.length === 1) return match;
+  const ids = matches.map((disk) => disk.diskId).join(', ');
+  throw new UsageError(
+    'USAGE_INVALID_OPTION',
+    `"${name}" names ${matches.length} disks of ${owner}: ${ids}`,
+    { hint: 'give the id instead of the name' },
+  );
+}
+
+/**
+ * The disks named by id or alias, each once. Without names, all disks of the point.
+ *
+ * @throws {@link UsageError} as {@link findDisk}
  */
 export function selectDisks(point: RestorePoint, names: readonly string[]): readonly DiskPoint[] {
   if (names.length === 0) return point.disks;
-  return names.map((name) => {
-    const disk = point.disks.find((known) => known.diskId === name || known.alias === name);
-    if (disk) return disk;
-    throw new UsageError(
-      'USAGE_NOT_FOUND',
-      `restore point ${point.pointId} has no disk "${name}"`,
-      {
-        hint: `its disks are: ${point.disks.map((known) => known.alias).join(', ')}`,
-      },
-    );
-  });
+  const owner = `restore point ${point.pointId}`;
+  return [...new Set(names.map((name) => findDisk(point.disks, name, owner)))];
 }

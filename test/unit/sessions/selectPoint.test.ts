@@ -33,6 +33,24 @@ describe('selectDisks', () => {
     expect(selectDisks(point, ['b.raw', 'd1'])).toEqual(disks.toReversed());
   });
 
+  test('refuses a name that two disks have, and takes an id before a name', () => {
+    const twins = [
+      diskPoint(),
+      diskPoint({ diskId: 'd2' }),
+      diskPoint({ diskId: 'd3', alias: 'd1' }),
+    ];
+    const ambiguous = restorePoint({ disks: twins });
+
+    expect(() => selectDisks(ambiguous, ['a.raw'])).toThrow(
+      expect.objectContaining({
+        code: 'USAGE_INVALID_OPTION',
+        message: expect.stringContaining('d1, d2') as string,
+      }),
+    );
+    expect(selectDisks(ambiguous, ['d1', 'd2'])).toEqual(twins.slice(0, 2));
+    expect(selectDisks(ambiguous, ['d1', 'd1'])).toEqual(twins.slice(0, 1));
+  });
+
   test('refuses a disk that the point does not hold', () => {
     expect(() => selectDisks(point, ['a.raw', 'c.raw'])).toThrow(NOT_FOUND);
   });
