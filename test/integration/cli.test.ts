@@ -77,6 +77,13 @@ function logLines(file: string): LogLine[] {
   return lines.map((line) => JSON.parse(line) as LogLine);
 }
 
+test('verify says that it reads all blocks by default', async () => {
+  const { stdout } = await runCli(['verify', '--help']);
+
+  expect(stdout.replaceAll(/\s+/g, ' ')).toMatch(/--sample <percent> .*\(default: all\)/);
+  expect(stdout).not.toMatch(/default: 1\b/);
+});
+
 describe('the command line', () => {
   test('backs up, lists, verifies, inspects, rescans and restores', async () => {
     const full = await runCli(inlineBackup());

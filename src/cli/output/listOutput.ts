@@ -11,7 +11,8 @@ function formatHealth(health: ListedPoint['verified']): string {
   return `${verifiedAt.slice(0, 10)}: ${isDamaged ? 'damaged' : `ok${part}`}`;
 }
 
-function formatPercent(ratio: number): string {
+/** A ratio in percent, with three digits. */
+export function formatPercent(ratio: number): string {
   return `${Number((ratio * 100).toPrecision(3))} %`;
 }
 

@@ -44,8 +44,8 @@ export interface CheckContext {
   readonly resources: PipelineResources;
   readonly codecs: BlockCodecs;
   /**
-   * Share of the stored blocks to read, above 0 and at most 1. Metadata is always checked
-   * completely.
+   * Share of the stored blocks to read, above 0 and at most 1. At least one block is read. Metadata
+   * is always checked completely.
    */
   readonly sampleRatio: number;
   /** Returns random numbers from 0 to below 1. They choose the sample. */
@@ -192,9 +192,11 @@ class ContainerVerifier {
     const { reader } = this.#opened;
     const { sampleRatio, random, knownDamage, onProgress } = this.#context;
     const total = reader.store.count;
+    const certain = sampleRatio < 1 ? await this.#certainBlock() : undefined;
     for (let blockId = 0; blockId < total; blockId++) {
       onProgress?.(blockId + 1, total);
-      if (sampleRatio < 1 && random() >= sampleRatio && !knownDamage.has(blockId)) {
+      const isWanted = blockId === certain || knownDamage.has(blockId);
+      if (sampleRatio < 1 && !isWanted && random() >= sampleRatio) {
         this.skippedBlocks++;
         continue;
       }
@@ -204,6 +206,21 @@ class ContainerVerifier {
       });
       if (block) yield block;
     }
+  }
+
+  /**
+   * A random stored block that is in use, or that cannot be read. Every sample reads it, because a
+   * sample of no block would call any container good. Undefined when no block is in use.
+   */
+  async #certainBlock(): Promise<number | undefined> {
+    const { store } = this.#opened.reader;
+    const first = Math.floor(this.#context.random() * store.count);
+    for (let step = 0; step < store.count; step++) {
+      const blockId = (first + step) % store.count;
+      const block = await this.#opened.reader.storeBlock(blockId).catch(() => {});
+      if (block?.usageCount !== 0) return blockId;
+    }
+    return undefined;
   }
 
   async #storedBlock(blockId: number): Promise<BlockToFetch | undefined> {

@@ -116,6 +116,39 @@ describe('the other reports', () => {
     );
   });
 
+  test('verify shows the part of the blocks that a sample really read', () => {
+    const sampled = {
+      vmName: 'web',
+      fileName: 'web.vbk',
+      pointId: 'p1',
+      pointNumber: 1,
+      verifiedAt: '2026-11-22T17:00:00.000Z',
+      isResumed: false,
+      checkedBlocks: 1,
+      skippedBlocks: 399,
+      storedBytesRead: 1,
+      plainBytes: 1,
+      damageCount: 0,
+    };
+    const report = {
+      type: 'verify',
+      repository: 'r',
+      durationSeconds: 1,
+      outcome: 'ok',
+      files: [sampled, { ...sampled, checkedBlocks: 3, skippedBlocks: 397 }],
+      points: [],
+      damage: [],
+      damageCount: 0,
+      unlistedFiles: [],
+      failures: [],
+      isRecorded: true,
+    } as const;
+
+    expect(formatVerify(report)).toMatch(
+      /: no damage; 4 of 800 stored blocks were read \(0\.5 %\)$/,
+    );
+  });
+
   test('restore shows where each image is', () => {
     const text = formatRestore({
       type: 'restore',
