@@ -18,7 +18,7 @@ import { VmFolder } from './vmFolder.ts';
 export const MARKER_NAME = 'ovirt-cbt.json';
 const MAX_MARKER_BYTES = 64 * 1024;
 const FORMAT = 'ovirt-cbt/1';
-const FOLDER_NAME = /^(.+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+const FOLDER_NAME = /^(.+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/s;
 
 const markerSchema: z.ZodType<{ readonly format: string; readonly id: string }> = z.object({
   format: z.literal(FORMAT),
@@ -142,8 +142,14 @@ export class Repository {
     });
   }
 
-  /** Creates the folder of a VM. It is no error when another process has created it meanwhile. */
+  /**
+   * Creates the folder of a VM. It is no error when another process has created it meanwhile. A
+   * folder with the VM's id and another name is used as it is: the VM was renamed, or an older
+   * version made the folder.
+   */
   async createVm(vm: VmIdentity): Promise<VmFolder> {
+    const known = (await this.vmFolders()).find(({ vmId }) => vmId === vm.id);
+    if (known) return known;
     const safeName = safeFileName(vm.name);
     const folder = path.join(this.root, `${safeName}.${vm.id}`);
     await guardRepository(`create ${folder}`, async () => {

@@ -5,7 +5,7 @@ import { toFailure, toOutputError } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
-import { safeFileName } from '../../repository/names.ts';
+import { diskFileNames } from '../../repository/names.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
@@ -67,12 +67,10 @@ async function planTargets(
   folder: string,
   format: ImageFormat,
 ): Promise<DiskJob[]> {
-  const used = new Set<string>();
+  const stems = diskFileNames(disks);
   const jobs: DiskJob[] = [];
-  for (const disk of disks) {
-    const safe = safeFileName(disk.alias);
-    const stem = used.has(safe) ? `${safe}.${safeFileName(disk.diskId)}` : safe;
-    used.add(safe);
+  for (const [k, disk] of disks.entries()) {
+    const stem = stems[k] ?? '';
     const target = path.join(folder, format === 'qcow2' ? `${stem}.qcow2` : stem);
     if (await exists(target)) throw outputExists(target);
     jobs.push({ disk, target });
