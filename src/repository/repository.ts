@@ -18,6 +18,8 @@ import { VmFolder } from './vmFolder.ts';
 export const MARKER_NAME = 'ovirt-cbt.json';
 const MAX_MARKER_BYTES = 64 * 1024;
 const FORMAT = 'ovirt-cbt/1';
+/** Folder in the root of a fresh ext4 volume. */
+const LOST_AND_FOUND = 'lost+found';
 const FOLDER_NAME = /^(.+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/s;
 
 const markerSchema: z.ZodType<{ readonly format: string; readonly id: string }> = z.object({
@@ -87,7 +89,8 @@ export class Repository {
   }
 
   /**
-   * Opens a repository. A new or empty folder becomes one. Folders get mode 0700. When several
+   * Opens a repository. A new or empty folder becomes one; `lost+found` does
+   * not count. Folders get mode 0700. When several
    * processes make it at the same time, one marker wins and all of them use it.
    *
    * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`, `REPOSITORY_FULL`
@@ -95,7 +98,7 @@ export class Repository {
   static async openOrCreate(root: string): Promise<Repository> {
     const entries = (await listFolder(root)) ?? [];
     // A killed first session may have left the marker under its temporary name.
-    const isNew = entries.every((name) => name.endsWith(PARTIAL_SUFFIX));
+    const isNew = entries.every((name) => name.endsWith(PARTIAL_SUFFIX) || name === LOST_AND_FOUND);
     if (!isNew) return await Repository.open(root);
     await guardRepository(`create ${root}`, () => mkdir(root, { recursive: true, mode: 0o700 }));
     const marker = { format: FORMAT, id: randomUUID() };

@@ -28,8 +28,8 @@ export interface DiskPoint {
 export interface RestorePoint {
   readonly pointId: string;
   /**
-   * Counts along the chain from 1. It stays when the point becomes a full, or when older points are
-   * removed.
+   * Counts the points of a VM from 1, across its chains. It stays when the point becomes a full, or
+   * when older points are removed. Older versions began at 1 again with each chain.
    */
   readonly number: number;
   readonly type: 'full' | 'increment';

@@ -1,5 +1,5 @@
 /** Files of a repository: names, modes, one folder for each VM. */
-import { renameSync, rmSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { BackupError } from '../../src/core/errors.ts';
@@ -41,6 +41,13 @@ describe('the repository', () => {
     expect(path.basename(vmFolderOf(repository))).toMatch(/^my vm_ü\.[0-9a-f-]{36}$/);
     expect(path.basename(full)).toMatch(/^my vm_ü\.D\d{4}-\d\d-\d\dT\d{6}_[0-9A-F]{4}\.vbk$/);
     expect(path.basename(vbm)).toBe('my vm_ü.vbm');
+  });
+
+  test('may be made on a fresh volume', async () => {
+    const image = writeImage(temp.path('a'), blocks('A'));
+    mkdirSync(path.join(temp.make('repo'), 'lost+found'));
+
+    expect(await backup(temp.path('repo'), image)).toMatchObject({ pointNumber: 1 });
   });
 
   test.each([' vm ', 'a "quoted" & <less>', 'виртуальная', '..', 'a/../../b', 'a\u2028b'])(

@@ -35,7 +35,7 @@ export function addVerify(program: Command, done: Done): void {
     .description('check stored blocks, fingerprints and chain links')
     .requiredOption('--repo <dir>', 'repository')
     .option('--vm <name>', 'VM name or id (default: every VM)')
-    .option('--point <id>', 'restore point: id, its beginning, latest or all', 'latest')
+    .option('--point <id>', 'restore point: number, id, its beginning, latest or all', 'latest')
     .option(
       '--sample <percent>',
       'part of the stored blocks to read, at least one a container; for example 10% (default: all)',

@@ -27,11 +27,14 @@ const POINT_COLUMNS: readonly Column<ListedPoint>[] = [
   ['file', (point) => point.fileName],
 ];
 
-export function formatList(report: ListReport): string {
-  if (report.vms.length === 0) return 'no VM has been backed up here yet';
-  return report.vms
-    .map(({ vmName, vmId, points }) => `${vmName} (${vmId})\n${formatRows(POINT_COLUMNS, points)}`)
-    .join('\n\n');
+export function formatList({ vms, failures }: ListReport): string {
+  if (vms.length + failures.length === 0) return 'no VM has been backed up here yet';
+  return [
+    ...vms.map(
+      ({ vmName, vmId, points }) => `${vmName} (${vmId})\n${formatRows(POINT_COLUMNS, points)}`,
+    ),
+    ...failures.map(({ folder, message, code }) => `cannot list ${folder}: ${message} (${code})`),
+  ].join('\n\n');
 }
 
 export function formatRescan(report: RescanReport): string {

@@ -25,7 +25,7 @@ export interface RestoreImagesOptions {
   readonly repository: string;
   /** VM name or id. */
   readonly vm: string;
-  /** Point id, its beginning, or `latest`. @defaultValue latest */
+  /** Number or id of the point, the beginning of its id, or `latest`. @defaultValue latest */
   readonly point?: string | undefined;
   /** Disk ids or aliases. @defaultValue all disks */
   readonly disks?: readonly string[] | undefined;

@@ -5,30 +5,36 @@ import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 
 const MIN_PREFIX = 4;
 
+/** Points that `selector` fits: `latest`, an id, its first 4 or more characters, or a number. */
+export function fittingPoints(points: readonly RestorePoint[], selector: string): RestorePoint[] {
+  if (selector === 'latest') return points.slice(-1);
+  const isPrefix = selector.length >= MIN_PREFIX;
+  const number = /^\d+$/.test(selector) ? Number(selector) : undefined;
+  return points.filter(
+    (point) =>
+      point.pointId === selector ||
+      point.number === number ||
+      (isPrefix && point.pointId.startsWith(selector)),
+  );
+}
+
 /**
- * The point named by `selector`: `latest`, an id, or an unambiguous prefix of at least 4
- * characters.
+ * The only point that `selector` fits. Chains of older versions may have points with one number.
  *
  * @throws {@link UsageError} `USAGE_NOT_FOUND`
  */
 export function selectPoint(metadata: ChainMetadata, selector: string): RestorePoint {
-  const { points } = metadata;
-  const matches =
-    selector === 'latest'
-      ? points.slice(-1)
-      : points.filter(
-          (point) =>
-            point.pointId === selector ||
-            (selector.length >= MIN_PREFIX && point.pointId.startsWith(selector)),
-        );
+  const { points, vm } = metadata;
+  const matches = fittingPoints(points, selector);
   const [match] = matches;
   if (match && matches.length === 1) return match;
+  const ids = matches.map((point) => point.pointId).join(', ');
   throw new UsageError(
     'USAGE_NOT_FOUND',
-    matches.length > 1
-      ? `restore point "${selector}" fits ${matches.length} points of ${metadata.vm.name}`
-      : `restore point "${selector}" of ${metadata.vm.name} does not exist`,
-    { hint: 'run "ovirt-cbt list" and give an id, or "latest"' },
+    match
+      ? `restore point "${selector}" fits ${matches.length} points of ${vm.name}: ${ids}`
+      : `restore point "${selector}" of ${vm.name} does not exist`,
+    { hint: 'run "ovirt-cbt list" and give a number, an id, or "latest"' },
   );
 }
 

@@ -149,6 +149,21 @@ describe('the other reports', () => {
     );
   });
 
+  test('list names a folder that it cannot read, and does not call the repository empty', () => {
+    const failure = {
+      folder: 'r/web.1',
+      code: 'REPOSITORY_METADATA_INVALID',
+      message: 'web.vbm is missing',
+      hint: 'rescan',
+    } as const;
+    const report = { type: 'list', repository: 'r', vms: [], failures: [failure] } as const;
+
+    expect(formatList(report)).toBe(
+      'cannot list r/web.1: web.vbm is missing (REPOSITORY_METADATA_INVALID)',
+    );
+    expect(formatList({ ...report, failures: [] })).toMatch(/^no VM/);
+  });
+
   test('restore shows where each image is', () => {
     const text = formatRestore({
       type: 'restore',
