@@ -86,7 +86,7 @@ export {
 } from './compute/workerPool.ts';
 
 export { createMemoryDevice, type MemoryDeviceOptions } from './devices/memoryDevice.ts';
-export { openRawImage, type RawImage } from './devices/rawImageDevice.ts';
+export { openRawImage, type RawImage, type SourceFormat } from './devices/rawImageDevice.ts';
 
 export type { RestorePoint, DiskPoint } from './repository/restorePoint.ts';
 export type { DiskProgress } from './sessions/shared/progress.ts';

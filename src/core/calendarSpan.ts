@@ -1,4 +1,4 @@
-/** Spans of calendar time, such as 1y5m7d2h. */
+/** Spans of calendar time, such as 1y5m2w7d2h. */
 import { UsageError } from './errors.ts';
 
 /** A span of calendar time. All parts are whole numbers, 0 or more. */
@@ -9,23 +9,25 @@ export interface CalendarSpan {
   readonly hours: number;
 }
 
-const SPAN = /^(?:(\d{1,4})y)?(?:(\d{1,4})m)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?$/;
+const SPAN = /^(?:(\d{1,4})y)?(?:(\d{1,4})m)?(?:(\d{1,4})w)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?$/;
+const DAYS_PER_WEEK = 7;
 const HOUR_MS = 3_600_000;
 
 /**
- * Parses a span such as `1y5m7d2h`: years, months, days and hours, in this order, each at most
- * once. At least one part is above 0.
+ * Parses a span such as `1y5m2w7d2h`: years, months, weeks, days and hours, in this order, each at
+ * most once. At least one part is above 0. A week counts as seven days.
  *
  * @param optionName - name of the option, for the error text.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION`
  */
 export function parseSpan(text: string, optionName: string): CalendarSpan {
-  const [years = 0, months = 0, days = 0, hours = 0] = (SPAN.exec(text) ?? [])
+  const [years = 0, months = 0, weeks = 0, singleDays = 0, hours = 0] = (SPAN.exec(text) ?? [])
     .slice(1)
     .map((part) => Number(part ?? 0));
+  const days = weeks * DAYS_PER_WEEK + singleDays;
   if (years + months + days + hours > 0) return { years, months, days, hours };
   throw new UsageError('USAGE_INVALID_OPTION', `${optionName}: "${text}" is not a span of time`, {
-    hint: 'write years, months, days and hours such as 1y5m7d2h',
+    hint: 'write years, months, weeks, days and hours such as 4w or 1y5m2w7d2h',
   });
 }
 

@@ -58,6 +58,7 @@ export const MESSAGE_CODES = [
   'REPO-508',
   'REPO-511',
   'REPO-512',
+  'REPO-514',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -237,6 +238,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'No restore point needs file {file} any more, but it was not deleted ({reason}). Its space is not free yet.',
     resolution:
       'Check the permissions of the repository, and whether files of the chain are missing. The next session or prune tries again.',
+  },
+  'REPO-514': {
+    level: 'warn',
+    text: 'Restore points that are dated in the future: {n}. The first one is {rp} of {date}. They are kept in addition to the rules.',
+    resolution:
+      'Check the clock of this machine now. A point that a wrong clock dated is kept until its date has passed.',
   },
   'SNP-201': {
     level: 'warn',

@@ -12,6 +12,47 @@ import type { BlockDevice, Extent } from '../flow/records.ts';
 const SECTOR_BYTES = 512;
 const PERMANENT_ERRNOS = new Set(['EBADF', 'EISDIR', 'EINVAL', 'ENXIO', 'ENODEV']);
 
+interface Magic {
+  readonly format: string;
+  readonly offset: number;
+  readonly bytes: Buffer;
+}
+
+function magic(format: string, bytes: string | readonly number[], offset = 0): Magic {
+  return {
+    format,
+    offset,
+    bytes: typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : Buffer.from(bytes),
+  };
+}
+
+/** First bytes of image files that are not raw. @see QEMU, probe functions in block/ */
+const MAGICS: readonly Magic[] = [
+  magic('qcow2', 'QFI\xfb'),
+  magic('qed', 'QED\0'),
+  magic('vmdk', 'KDMV'),
+  magic('vmdk', 'COWD'),
+  magic('vmdk', '# Disk DescriptorFile'),
+  magic('vhdx', 'vhdxfile'),
+  magic('vhd', 'conectix'),
+  magic('vdi', [0x7f, 0x10, 0xda, 0xbe], 0x40),
+];
+/** A VHD of fixed size has raw data first and its magic in the last sector. */
+const VHD_FOOTER = magic('vhd', 'conectix');
+
+function formatOf(sector: Buffer, magics: readonly Magic[]): string | undefined {
+  return magics.find(({ offset, bytes }) =>
+    sector.subarray(offset, offset + bytes.length).equals(bytes),
+  )?.format;
+}
+
+function notRaw(path: string, format: string): UsageError {
+  return new UsageError('USAGE_IMAGE_UNREADABLE', `image ${path}: is a ${format} file, not raw`, {
+    hint: `convert it: qemu-img convert -O raw IMAGE IMAGE.raw; or use --image-format raw to back up the ${format} file itself, byte by byte`,
+    details: { path, format },
+  });
+}
+
 function unreadable(path: string, reason: string, cause?: unknown): UsageError {
   return new UsageError('USAGE_IMAGE_UNREADABLE', `image ${path}: ${reason}`, {
     hint: 'name a raw image file or a block device that this user can read',
@@ -115,13 +156,17 @@ class RawImageDevice implements RawImage {
   }
 }
 
+/** `raw` takes the bytes as they are. Without it a file of another format is refused. */
+export type SourceFormat = 'raw';
+
 /**
  * Opens an image for reading. The caller closes it.
  *
- * @throws {@link UsageError} `USAGE_IMAGE_UNREADABLE` when it is missing, not readable, empty, or
- *   neither a regular file nor a block device
+ * @throws {@link UsageError} `USAGE_IMAGE_UNREADABLE` when it is missing, not readable, empty,
+ *   neither a regular file nor a block device, or an image of another format (qcow2, vmdk, vhd,
+ *   vhdx, vdi, qed) without `format`
  */
-export async function openRawImage(path: string): Promise<RawImage> {
+export async function openRawImage(path: string, format?: SourceFormat): Promise<RawImage> {
   let file: FileHandle;
   try {
     file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -136,11 +181,34 @@ export async function openRawImage(path: string): Promise<RawImage> {
     throw unreadable(path, reason, error);
   }
   try {
-    return new RawImageDevice(await describe(path, file));
+    const image = await describe(path, file);
+    if (format !== 'raw') await refuseOtherFormat(image);
+    return new RawImageDevice(image);
   } catch (error) {
     await file.close().catch(() => {});
     throw error;
   }
+}
+
+/** Bytes from `offsetBytes` on, at most a sector. */
+async function readSector({ path, file }: OpenedImage, offsetBytes: number): Promise<Buffer> {
+  try {
+    const sector = Buffer.alloc(SECTOR_BYTES);
+    const { bytesRead } = await file.read(sector, 0, SECTOR_BYTES, offsetBytes);
+    return sector.subarray(0, bytesRead);
+  } catch (error) {
+    throw readFailed(path, offsetBytes, error);
+  }
+}
+
+/** Otherwise a container file would be stored as if it were the disk in it. */
+async function refuseOtherFormat(image: OpenedImage): Promise<void> {
+  const { path, isFile, sizeBytes } = image;
+  const format = formatOf(await readSector(image, 0), MAGICS);
+  if (format !== undefined) throw notRaw(path, format);
+  if (!isFile || sizeBytes < SECTOR_BYTES) return;
+  const footer = formatOf(await readSector(image, sizeBytes - SECTOR_BYTES), [VHD_FOOTER]);
+  if (footer !== undefined) throw notRaw(path, footer);
 }
 
 async function describe(path: string, file: FileHandle): Promise<OpenedImage> {

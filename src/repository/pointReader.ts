@@ -13,6 +13,8 @@ import { type DiskPoint, ovfItemName, type RestorePoint, type VmIdentity } from 
 
 export const SUMMARY_NAME = 'summary.xml';
 const MAX_SUMMARY_BYTES = 16 * 1024 * 1024;
+/** A session reads no longer answer of the engine, so every saved configuration can be read. */
+const MAX_OVF_BYTES = 64 * 1024 * 1024;
 
 function mismatch(fileName: string, what: string): IntegrityError {
   return new IntegrityError('INTEGRITY_DIGEST_MISMATCH', `${fileName}: ${what}`, {
@@ -121,5 +123,5 @@ export async function readOvf(
 ): Promise<string | undefined> {
   const item = point.items.find((other) => other.path.endsWith(`/${ovfItemName(vmId)}`));
   if (!item) return undefined;
-  return (await point.reader.readFile(item, MAX_SUMMARY_BYTES, codecs)).toString('utf8');
+  return (await point.reader.readFile(item, MAX_OVF_BYTES, codecs)).toString('utf8');
 }

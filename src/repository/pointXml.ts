@@ -4,13 +4,16 @@
  */
 import { XMLBuilder, XMLParser } from 'fast-xml-parser';
 import { z } from 'zod';
-import { RepositoryError } from '../core/errors.ts';
+import { BackupError, RepositoryError } from '../core/errors.ts';
 import { isSafeXml, type XmlLimits } from '../core/xmlShape.ts';
+import { boundedText } from './names.ts';
 import {
   checkMetadata,
   checkPoint,
   type DiskPoint,
   fileNameSchema,
+  MAX_NAME_CHARS,
+  MAX_REASON_CHARS,
   type RestorePoint,
   type VmIdentity,
   vmSchema,
@@ -32,6 +35,8 @@ const PRODUCT = 'ovirt-cbt';
 const ATTRIBUTE = '@';
 /** A point has about 400 B, and each disk of it 300 B. */
 const LIMITS: XmlLimits = { maxChars: 16 * 1024 * 1024, maxTagChars: 64 * 1024 };
+/** Most bytes of a .vbm. A chain of 1000 points with ten disks has about 3.5 MiB. */
+export const MAX_VBM_BYTES: number = 16 * 1024 * 1024;
 
 const builder = new XMLBuilder({
   format: true,
@@ -94,11 +99,18 @@ function fromAttributes(node: unknown): Attributes {
   return fields;
 }
 
+/** A name as its readers accept it: an engine may give one that is empty or very long. */
+function nameOf(name: string, id: string): string {
+  return boundedText(name, MAX_NAME_CHARS) || id;
+}
+
+function diskNode(disk: DiskPoint): Attributes {
+  const alias = nameOf(disk.alias, disk.diskId);
+  return toAttributes({ ...disk, alias, reason: boundedText(disk.reason, MAX_REASON_CHARS) });
+}
+
 function pointNode(point: RestorePoint): Attributes {
-  return {
-    ...toAttributes(point),
-    Disk: point.disks.map((disk: DiskPoint) => toAttributes(disk)),
-  };
+  return { ...toAttributes(point), Disk: point.disks.map(diskNode) };
 }
 
 function pointFrom(node: unknown, what: string): RestorePoint {
@@ -145,9 +157,10 @@ function decode(text: string, rootName: string, what: string): ChainMetadata {
 }
 
 function encode(rootName: string, metadata: ChainMetadata, attributes: Attributes): string {
+  const { id, name } = metadata.vm;
   const root = {
     ...attributes,
-    Vm: toAttributes(metadata.vm),
+    Vm: toAttributes({ id, name: nameOf(name, id) }),
     Point: metadata.points.map(pointNode),
     Obsolete: (metadata.obsoleteFiles ?? []).map((fileName) => toAttributes({ fileName })),
   };
@@ -176,9 +189,57 @@ export function decodeVbm(text: string, what: string): ChainMetadata {
   );
 }
 
+function notReadable(what: string, reason: string, cause?: unknown): RepositoryError {
+  return new RepositoryError(
+    'REPOSITORY_METADATA_INVALID',
+    `${what}: this session could not read its own metadata again (${reason}); nothing was committed`,
+    {
+      cause,
+      hint: 'use fewer disks or remove restore points with "ovirt-cbt prune"; otherwise report it',
+    },
+  );
+}
+
+/** Reads metadata back before it is committed. Otherwise nobody could use the restore point. */
+function readBack(
+  text: string,
+  what: string,
+  read: (text: string, what: string) => unknown,
+): string {
+  try {
+    read(text, what);
+    return text;
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error;
+    throw notReadable(what, error.message, error);
+  }
+}
+
+/**
+ * Like {@link encodeVbm}. The text was read back.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when no reader would accept it
+ */
+export function encodeReadableVbm(metadata: ChainMetadata, what: string): string {
+  const text = encodeVbm(metadata);
+  if (Buffer.byteLength(text) > MAX_VBM_BYTES) {
+    throw notReadable(what, `it has more than ${MAX_VBM_BYTES} B`);
+  }
+  return readBack(text, what, decodeVbm);
+}
+
 /** The root element `OibSummary` is the one that forensic tools search for. */
 export function encodeSummary(vm: VmIdentity, point: RestorePoint): string {
   return encode('OibSummary', { vm, points: [point] }, {});
+}
+
+/**
+ * Like {@link encodeSummary}. The text was read back.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when no reader would accept it
+ */
+export function encodeReadableSummary(vm: VmIdentity, point: RestorePoint, what: string): string {
+  return readBack(encodeSummary(vm, point), what, decodeSummary);
 }
 
 /** @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` */

@@ -21,7 +21,9 @@ import { VmFolder } from './vmFolder.ts';
 export const MARKER_NAME = 'ovirt-cbt.json';
 const MAX_MARKER_BYTES = 64 * 1024;
 const FORMAT = 'ovirt-cbt/1';
-const FOLDER_NAME = /^(.+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+/** Folder in the root of a fresh ext4 volume. */
+const LOST_AND_FOUND = 'lost+found';
+const FOLDER_NAME = /^(.+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/s;
 
 const markerSchema: z.ZodType<{ readonly format: string; readonly id: string }> = z.object({
   format: z.literal(FORMAT),
@@ -83,7 +85,8 @@ export class Repository {
   }
 
   /**
-   * Opens a repository. A new or empty folder becomes one. Folders get mode 0700. When several
+   * Opens a repository. A new or empty folder becomes one; `lost+found` does
+   * not count. Folders get mode 0700. When several
    * processes make it at the same time, one marker wins and all of them use it.
    *
    * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`, `REPOSITORY_FULL`
@@ -91,7 +94,7 @@ export class Repository {
   static async openOrCreate(root: string): Promise<Repository> {
     const entries = (await listFolder(root)) ?? [];
     // A killed first session may have left the marker under its temporary name.
-    const isNew = entries.every((name) => name.endsWith(PARTIAL_SUFFIX));
+    const isNew = entries.every((name) => name.endsWith(PARTIAL_SUFFIX) || name === LOST_AND_FOUND);
     if (isNew) await Repository.#create(root);
     const repository = await Repository.open(root);
     await keepReserve(root);
@@ -143,8 +146,14 @@ export class Repository {
     });
   }
 
-  /** Creates the folder of a VM. It is no error when another process has created it meanwhile. */
+  /**
+   * Creates the folder of a VM. It is no error when another process has created it meanwhile. A
+   * folder with the VM's id and another name is used as it is: the VM was renamed, or an older
+   * version made the folder.
+   */
   async createVm(vm: VmIdentity): Promise<VmFolder> {
+    const known = (await this.vmFolders()).find(({ vmId }) => vmId === vm.id);
+    if (known) return known;
     const safeName = safeFileName(vm.name);
     const folder = path.join(this.root, `${safeName}.${vm.id}`);
     await guardRepository(`create ${folder}`, async () => {

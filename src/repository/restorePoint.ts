@@ -33,8 +33,8 @@ export interface DiskPoint {
 export interface RestorePoint {
   readonly pointId: string;
   /**
-   * Counts along the chain from 1. It stays when the point becomes a full, or when older points are
-   * removed.
+   * Counts the points of a VM from 1, across its chains. It stays when the point becomes a full, or
+   * when older points are removed. Older versions began at 1 again with each chain.
    */
   readonly number: number;
   readonly type: 'full' | 'increment';
@@ -56,13 +56,25 @@ export interface RestorePoint {
 const count = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const identifier = z.string().min(1).max(100);
 
+/**
+ * Most UTF-16 units of the name of a VM or a disk. oVirt's database allows 255 characters for both;
+ * others may allow more.
+ */
+export const MAX_NAME_CHARS = 1024;
+/** The same in a journal, and for disks that a restore makes: the engine allows no more. */
+export const MAX_JOURNAL_NAME_CHARS = 255;
+/** Most UTF-16 units of the reason for a mode. */
+export const MAX_REASON_CHARS = 1000;
+/** Most disks of a restore point. */
+export const MAX_DISKS = 1000;
+
 const diskSchema: z.ZodType<DiskPoint> = z.object({
   diskId: identifier,
-  alias: z.string().min(1).max(255),
+  alias: z.string().min(1).max(MAX_NAME_CHARS),
   sizeBytes: count,
   content: z.enum(['full', 'increment']),
   mode: z.enum(['full', 'incremental', 'compare']),
-  reason: z.string().max(1000),
+  reason: z.string().max(MAX_REASON_CHARS),
   readBytes: count,
   changedBytes: count,
   storedBytes: count,
@@ -92,7 +104,7 @@ const pointSchema: z.ZodType<RestorePoint> = z.object({
   checkpointId: z.string().max(100),
   blockSizeBytes: count.min(512).max(MAX_BLOCK_BYTES),
   fileBytes: count,
-  disks: z.array(diskSchema).max(1000),
+  disks: z.array(diskSchema).max(MAX_DISKS),
 });
 
 export interface VmIdentity {
@@ -102,7 +114,7 @@ export interface VmIdentity {
 
 export const vmSchema: z.ZodType<VmIdentity> = z.object({
   id: z.string().min(1).max(100),
-  name: z.string().min(1).max(255),
+  name: z.string().min(1).max(MAX_NAME_CHARS),
 });
 
 /**

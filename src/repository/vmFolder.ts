@@ -18,11 +18,9 @@ import {
 } from './durableFile.ts';
 import { safeFileName } from './names.ts';
 import { openContainer, readSummary } from './pointReader.ts';
-import { type ChainMetadata, decodeVbm, encodeVbm } from './pointXml.ts';
+import { type ChainMetadata, decodeVbm, encodeReadableVbm, MAX_VBM_BYTES } from './pointXml.ts';
 import type { RestorePoint, VmIdentity } from './restorePoint.ts';
 
-/** A chain of 1000 points with ten disks has about 3.5 MiB. */
-const MAX_VBM_BYTES = 16 * 1024 * 1024;
 const CONTAINER_NAME = /\.(vbk|vib)$/;
 
 interface FoundPoint {
@@ -113,7 +111,12 @@ export class VmFolder {
   }
 
   async writeMetadata(metadata: ChainMetadata): Promise<void> {
-    await writeDurable(this.vbmPath, encodeVbm(metadata));
+    await writeDurable(this.vbmPath, this.encodeMetadata(metadata));
+  }
+
+  /** Text of the .vbm. @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` */
+  encodeMetadata(metadata: ChainMetadata): string {
+    return encodeReadableVbm(metadata, this.vbmPath);
   }
 
   async containerNames(): Promise<string[]> {

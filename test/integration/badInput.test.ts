@@ -12,7 +12,7 @@ import { expectFailure, runCli, startCli, until } from '../helpers/cli/cli.ts';
 import { FIRST, useCliChain } from '../helpers/cli/cliChain.ts';
 import { MIB, writeImage, writeSparseImage } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
-import { backup, expectClean } from '../helpers/repository/imageSessions.ts';
+import { backup, expectClean, expectRestored } from '../helpers/repository/imageSessions.ts';
 import { filesOf, onlyFileOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
 import { canMountVolumes, inSmallVolume } from '../helpers/folders.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
@@ -45,6 +45,20 @@ describe('an image', () => {
     chmodSync(chain.image, 0);
 
     expectFailure(await runCli(chain.backupArgs()), 'USAGE_IMAGE_UNREADABLE', EXIT_CODES.usage);
+  });
+
+  test('that is a qcow2 file, unless --image-format raw insists', async () => {
+    const content = Buffer.concat([Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), FIRST]);
+    chain.image = writeImage(temp.path('a'), content);
+
+    const refused = await runCli(chain.backupArgs());
+    const insisted = await runCli(chain.backupArgs('--image-format', 'raw'));
+
+    expectFailure(refused, 'USAGE_IMAGE_UNREADABLE', EXIT_CODES.usage);
+    expect(refused.stderr).toContain('qemu-img convert -O raw');
+    expect(insisted.exitCode).toBe(0);
+    await expectRestored(chain.repository, { a: content });
+    await chain.expectFirstPointKept();
   });
 
   test('that ends while it is read', async () => {

@@ -77,6 +77,29 @@ function logLines(file: string): LogLine[] {
   return lines.map((line) => JSON.parse(line) as LogLine);
 }
 
+test.each([
+  ['Asia/Kolkata', '+05:30'],
+  ['Pacific/Marquesas', '-09:30'],
+  ['UTC', '+00:00'],
+])('list shows the time of a point in the zone %s', async (zone, offset) => {
+  await backup(repository, image);
+  const [point] = pointsOf(repository);
+  const instant = Math.floor(Date.parse(point?.createdAt ?? '') / 1000) * 1000;
+
+  const { stdout } = await startCli(['list', '--repo', repository], { TZ: zone }).ended;
+
+  const shown = /(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) ([+-]\d\d:\d\d)/.exec(stdout) ?? [];
+  expect(shown[3]).toBe(offset);
+  expect(Date.parse(`${shown[1]}T${shown[2]}${shown[3]}`)).toBe(instant);
+});
+
+test('verify says that it reads all blocks by default', async () => {
+  const { stdout } = await runCli(['verify', '--help']);
+
+  expect(stdout.replaceAll(/\s+/g, ' ')).toMatch(/--sample <percent> .*\(default: all\)/);
+  expect(stdout).not.toMatch(/default: 1\b/);
+});
+
 describe('the command line', () => {
   test('backs up, lists, verifies, inspects, rescans and restores', async () => {
     const full = await runCli(inlineBackup());

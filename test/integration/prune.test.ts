@@ -3,7 +3,7 @@
  */
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
@@ -39,6 +39,25 @@ function bytesOf(repository: string): number {
     .map((name) => statSync(path.join(folder, name)).size)
     .reduce((sum, size) => sum + size, 0);
 }
+
+test('points of a clock that was ahead are kept, and merged into none', async () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: new Date('2076-11-28T00:00:00Z') });
+  const state = { a: blocks('A') };
+  const chain = await chainOf(temp, [state]).finally(() => vi.useRealTimers());
+  await backUpState(temp, chain.repository, { a: blocks('b') });
+
+  const report = await pruneRepository({
+    repository: chain.repository,
+    keep: { daily: 1 },
+    dryRun: true,
+  });
+
+  expect(report.vms[0]?.points.map(({ keptBecause }) => keptBecause)).toEqual([
+    ['future'],
+    ['daily'],
+  ]);
+  expect(report.vms[0]?.messages.map(({ code }) => code)).toEqual(['REPO-514']);
+});
 
 describe('forever forward', () => {
   test('merges the oldest increments into the full', async () => {

@@ -207,7 +207,7 @@ describe('a damaged parent', () => {
 
     const report = await backup(chain.repository, chain.image);
 
-    expect(report).toMatchObject({ pointType: 'full', pointNumber: 1 });
+    expect(report).toMatchObject({ pointType: 'full', pointNumber: 3 });
     expect(messageCodes(report)).toEqual(['REPO-501']);
     expect(filesOf(chain.repository)).toEqual(expect.arrayContaining(before));
     await expectRestored(chain.repository, { a: blocks('AxC') });

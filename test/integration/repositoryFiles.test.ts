@@ -1,4 +1,5 @@
 /** Files of a repository: names, modes, one folder for each VM. */
+import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { BackupError } from '../../src/core/errors.ts';
@@ -37,12 +38,19 @@ describe('the repository', () => {
     await backup(repository, image, { vmName: 'my vm/ü' });
     const [full, vbm] = [onlyFileOf(repository, '.vbk'), onlyFileOf(repository, '.vbm')];
 
-    expect(path.basename(vmFolderOf(repository))).toMatch(/^my_vm__\.[0-9a-f-]{36}$/);
-    expect(path.basename(full)).toMatch(/^my_vm__\.D\d{4}-\d\d-\d\dT\d{6}_[0-9A-F]{4}\.vbk$/);
-    expect(path.basename(vbm)).toBe('my_vm__.vbm');
+    expect(path.basename(vmFolderOf(repository))).toMatch(/^my vm_ü\.[0-9a-f-]{36}$/);
+    expect(path.basename(full)).toMatch(/^my vm_ü\.D\d{4}-\d\d-\d\dT\d{6}_[0-9A-F]{4}\.vbk$/);
+    expect(path.basename(vbm)).toBe('my vm_ü.vbm');
   });
 
-  test.each([' vm ', 'a "quoted" & <less>', 'виртуальная', '..', 'a/../../b'])(
+  test('may be made on a fresh volume', async () => {
+    const image = writeImage(temp.path('a'), blocks('A'));
+    mkdirSync(path.join(temp.make('repo'), 'lost+found'));
+
+    expect(await backup(temp.path('repo'), image)).toMatchObject({ pointNumber: 1 });
+  });
+
+  test.each([' vm ', 'a "quoted" & <less>', 'виртуальная', '..', 'a/../../b', 'a\u2028b'])(
     'finds the VM %j again by its name',
     async (vmName) => {
       const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
@@ -55,9 +63,22 @@ describe('the repository', () => {
     },
   );
 
+  test('makes no second folder for a VM whose folder an older version named', async () => {
+    const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
+    await backup(repository, image, { vmName: 'my vm' });
+    const folder = vmFolderOf(repository);
+    rmSync(onlyFileOf(repository, '.vbm'));
+    renameSync(folder, folder.replace('my vm.', 'my_vm.'));
+
+    const session = backup(repository, image, { vmName: 'my vm' });
+
+    await expect(session).rejects.toMatchObject({ code: 'REPOSITORY_METADATA_INVALID' });
+    expect(vmFoldersOf(repository)).toHaveLength(1);
+  });
+
   test('tells VMs apart whose names are equal in file names', async () => {
     const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
-    await backup(repository, image, { vmName: 'a b' });
+    await backup(repository, image, { vmName: 'a/b' });
 
     const report = await backupImages({ repository, images: [image], vmName: 'a_b', workers: 0 });
 

@@ -53,6 +53,18 @@ describe('restore', () => {
     expect(sha256OfFile(path.join(output, 'b.raw'))).toBe(sha256OfFile(temp.path('b.raw')));
   });
 
+  test.each(['disk ü 日本.raw', 'a b (2).raw', `${'ä'.repeat(97)}.raw`])(
+    'keeps the name %s',
+    async (name) => {
+      const image = writeImage(temp.path(name), blocks('AB'));
+      await backup(repository, image);
+
+      const output = await restore(repository);
+
+      expect(readdirSync(output)).toEqual([name]);
+    },
+  );
+
   test('refuses a disk that the point does not hold', async () => {
     const restored = restore(repository, { disks: ['c.raw'] });
 

@@ -113,7 +113,8 @@ describe('a chain', () => {
 
     const second = await backup(repository, image, { mode: 'full', blockSizeBytes: MIB });
 
-    expect(second).toMatchObject({ pointType: 'full', pointNumber: 1, messages: [] });
+    expect(second).toMatchObject({ pointType: 'full', pointNumber: 2, messages: [] });
+    await expectRestored(repository, { a: blocks('cD') }, { point: '2' });
     await expectRestored(repository, { a: blocks('Ab') }, { point: first.pointId });
     await expectRestored(repository, { a: blocks('cD') });
     await expectClean(repository);

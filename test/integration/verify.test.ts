@@ -55,5 +55,16 @@ test('verify keeps the points apart of a chain that two fulls interrupt', async 
   const { files, damage } = await verifyRepository({ repository, point: 'all', workers: 0 });
 
   expect(damage).toEqual([]);
-  expect(files.map((file) => file.pointNumber)).toEqual([1, 1, 2]);
+  expect(files.map((file) => file.pointNumber)).toEqual([1, 2, 3]);
+});
+
+test('every sample reads at least one block of each container', async () => {
+  await backup(repository, writeImage(image, blocks('AbxC')));
+  await backup(repository, image);
+
+  const sampleRatio = 1e-9;
+  const { files } = await verifyRepository({ repository, sampleRatio, workers: 0 });
+
+  expect(files.map((file) => file.checkedBlocks)).toEqual([1, 1, 1]);
+  expect(files.every((file) => file.skippedBlocks > 0)).toBe(true);
 });

@@ -22,6 +22,7 @@ const MINUTE_MS = 60_000;
 interface BackupFlags extends CommonFlags, EngineFlags {
   readonly vm?: readonly string[];
   readonly image?: readonly string[];
+  readonly imageFormat?: 'raw';
   readonly name?: string;
   readonly repo: string;
   readonly mode: SessionMode;
@@ -55,6 +56,7 @@ async function backUpImages(
   const { backupImages } = await import('../../sessions/backup/backupImages.ts');
   const report = await backupImages({
     images,
+    imageFormat: flags.imageFormat,
     vmName: name,
     repository: flags.repo,
     mode: flags.mode,
@@ -115,6 +117,12 @@ function withSourceFlags(command: Command): Command {
     .description('back up VMs of an engine, or raw images: first a full, then increments')
     .option('--vm <name>', 'VM by name or id; may be repeated', collect)
     .option('--image <file...>', 'raw image or block device instead of --vm; each file is one disk')
+    .addOption(
+      new Option(
+        '--image-format <format>',
+        'with --image: back up files of other formats (qcow2, vmdk …) byte by byte',
+      ).choices(['raw']),
+    )
     .option('--name <name>', 'with --image: name of the VM in the repository')
     .requiredOption('--repo <dir>', 'repository; a new or empty folder becomes one')
     .addOption(

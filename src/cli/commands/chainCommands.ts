@@ -73,7 +73,7 @@ function withKeepFlags(command: Command): Command {
   }
   return command.option(
     '--keep-within <span>',
-    'keep points younger than this, counted back from the newest one: for example 1y5m7d2h',
+    'keep points younger than this, counted back from the newest one: for example 4w or 1y5m7d2h',
     (text: string) => parseSpan(text, '--keep-within'),
   );
 }

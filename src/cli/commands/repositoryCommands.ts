@@ -25,7 +25,7 @@ interface VerifyFlags extends CommonFlags {
   readonly repo: string;
   readonly vm?: string;
   readonly point: string;
-  readonly sample: number;
+  readonly sample?: number;
   readonly resume?: boolean;
   readonly workers?: number;
 }
@@ -35,8 +35,12 @@ export function addVerify(program: Command, done: Done): void {
     .description('check stored blocks, fingerprints and chain links')
     .requiredOption('--repo <dir>', 'repository')
     .option('--vm <name>', 'VM name or id (default: every VM)')
-    .option('--point <id>', 'restore point: id, its beginning, latest or all', 'latest')
-    .option('--sample <percent>', 'part of the stored blocks to read', parsePercent('--sample'), 1)
+    .option('--point <id>', 'restore point: number, id, its beginning, latest or all', 'latest')
+    .option(
+      '--sample <percent>',
+      'part of the stored blocks to read, at least one a container; for example 10% (default: all)',
+      parsePercent('--sample'),
+    )
     .option('--resume', 'continue a verify that was interrupted')
     .addOption(workersOption())
     .action(async (flags: VerifyFlags) => {

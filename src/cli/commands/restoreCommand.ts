@@ -103,7 +103,7 @@ function withTargetFlags(command: Command): Command {
     .description('restore a restore point to image files or to a new VM of an engine')
     .requiredOption('--repo <dir>', 'repository')
     .requiredOption('--vm <name>', 'VM name or id')
-    .option('--point <id>', 'restore point: id, its beginning, or latest', 'latest')
+    .option('--point <id>', 'restore point: number, id, its beginning, or latest', 'latest')
     .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)
     .option('--output <dir>', 'folder for the images; existing files are kept')
     .addOption(

@@ -2,6 +2,7 @@
 import { formatBytes } from '../../core/units.ts';
 import type { VerifiedFile } from '../../sessions/verify/verifyReport.ts';
 import type { VerifyReport } from '../../sessions/verify/verifyRepository.ts';
+import { formatPercent } from './listOutput.ts';
 import { type Column, formatRows, formatSeconds } from './table.ts';
 
 type Found = VerifyReport['damage'][number];
@@ -43,6 +44,15 @@ function damageLines(found: Found, name: (pointId: string) => string): string[] 
   ];
 }
 
+/** The share of the stored blocks that was really read; empty when all were. */
+function sampleOf(files: readonly VerifiedFile[]): string {
+  const checked = files.reduce((sum, file) => sum + file.checkedBlocks, 0);
+  const leftOut = files.reduce((sum, file) => sum + file.skippedBlocks, 0);
+  if (leftOut === 0) return '';
+  const total = checked + leftOut;
+  return `; ${checked} of ${total} stored blocks were read (${formatPercent(checked / total)})`;
+}
+
 function summary(report: VerifyReport): string {
   const { files, damageCount, points, outcome } = report;
   const time = formatSeconds(report.durationSeconds);
@@ -51,7 +61,7 @@ function summary(report: VerifyReport): string {
   const spared = isSpared ? '; the restore points that were asked for do not need it' : '';
   const damaged = points.filter((point) => point.isDamaged).length;
   const harmed = damaged > 0 ? `; damaged restore points: ${damaged}` : '';
-  return `${files.length} files verified in ${time}: ${found}${harmed}${spared}`;
+  return `${files.length} files verified in ${time}: ${found}${harmed}${spared}${sampleOf(files)}`;
 }
 
 function resultOf({ damageCount, isResumed }: VerifiedFile): string {

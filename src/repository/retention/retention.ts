@@ -26,8 +26,14 @@ export interface RetentionPolicy {
   readonly within?: CalendarSpan | undefined;
 }
 
-/** Why a point is kept: a rule, or `newest` for the point that the next session builds on. */
-export type KeepReason = keyof RetentionPolicy | 'newest';
+/**
+ * Why a point is kept: a rule, `newest` for the point that the next session builds on, or `future`
+ * for a point that is dated later than now.
+ */
+export type KeepReason = keyof RetentionPolicy | 'newest' | 'future';
+
+/** Clocks of machines and time zones may differ by this much. */
+const FUTURE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 const COUNTED = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 
@@ -77,6 +83,14 @@ function withinFrom(points: readonly RestorePoint[], span: CalendarSpan, now: Da
   return times.length === 0 ? -Infinity : timeBefore(new Date(Math.max(...times)), span);
 }
 
+/**
+ * True for a point that is dated more than a day after `now`: a clock was wrong then, or is wrong
+ * now.
+ */
+export function isOfFuture({ createdAt }: RestorePoint, now: Date): boolean {
+  return Date.parse(createdAt) > now.getTime() + FUTURE_AFTER_MS;
+}
+
 type Keep = (point: RestorePoint, reason: KeepReason) => void;
 
 function applyCount(
@@ -98,7 +112,8 @@ function applyCount(
 }
 
 /**
- * Applies a policy to the points of one VM.
+ * Applies a policy to the points of one VM. Points of the future are kept, and no rule counts them:
+ * otherwise they would take the place of points with a right date.
  *
  * @param points - in the order of their creation.
  * @param now - points after this time do not count as the newest of `within`: a clock may have been
@@ -114,13 +129,15 @@ export function applyRetention(
   const keep: Keep = ({ pointId }, reason) => {
     kept.set(pointId, [...(kept.get(pointId) ?? []), reason]);
   };
-  const newestFirst = points.toReversed();
+  const dated = points.filter((point) => !isOfFuture(point, now));
+  for (const point of points) if (isOfFuture(point, now)) keep(point, 'future');
+  const newestFirst = dated.toReversed();
   for (const rule of COUNTED) applyCount(newestFirst, rule, policy[rule] ?? 0, keep);
   if (policy.within) {
-    const fromMs = withinFrom(points, policy.within, now);
-    for (const point of points) if (Date.parse(point.createdAt) > fromMs) keep(point, 'within');
+    const fromMs = withinFrom(dated, policy.within, now);
+    for (const point of dated) if (Date.parse(point.createdAt) > fromMs) keep(point, 'within');
   }
-  const [newest] = newestFirst;
+  const newest = points.at(-1);
   if (newest && !kept.has(newest.pointId)) keep(newest, 'newest');
   return kept;
 }

@@ -11,7 +11,7 @@ import { randomUUID } from 'node:crypto';
 import { checkBlockSize } from '../../container/write/containerWriter.ts';
 import type { Logger } from '../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
-import { openRawImage, type RawImage } from '../../devices/rawImageDevice.ts';
+import { openRawImage, type RawImage, type SourceFormat } from '../../devices/rawImageDevice.ts';
 import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
@@ -35,6 +35,8 @@ import { SessionLog } from '../shared/sessionLog.ts';
 export interface BackupImagesOptions {
   /** Raw images or block devices. Each is one disk of the VM; its file name identifies it. */
   readonly images: readonly string[];
+  /** `raw` backs up files of other formats byte by byte. Without it they are refused. */
+  readonly imageFormat?: SourceFormat | undefined;
   readonly vmName: string;
   /** Repository folder. A folder that is new or empty becomes a repository. */
   readonly repository: string;
@@ -185,7 +187,7 @@ export async function backupImages(options: BackupImagesOptions): Promise<Sessio
   if (options.strict) requireNativeLz4(codecs.lz4);
   const images: RawImage[] = [];
   try {
-    for (const path of options.images) images.push(await openRawImage(path));
+    for (const path of options.images) images.push(await openRawImage(path, options.imageFormat));
     options.signal?.throwIfAborted();
     return await new ImageSession(options, images, codecs).run();
   } catch (error) {

@@ -5,10 +5,17 @@ import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { DiskResult } from './backupDisk.ts';
 import type { PlannedDisk } from './plannedDisk.ts';
 
+/** Where a new restore point goes. */
+export interface PointPlace {
+  readonly folder: VmFolder;
+  /** All points of the VM. */
+  readonly points: readonly RestorePoint[];
+  readonly parent: RestorePoint | undefined;
+}
+
 /** A restore point before its disks are known. */
 export async function draftPoint(
-  folder: VmFolder,
-  parent: RestorePoint | undefined,
+  { folder, points, parent }: PointPlace,
   startedAt: Date,
   blockSizeBytes: number,
 ): Promise<Omit<RestorePoint, 'disks'>> {
@@ -16,7 +23,7 @@ export async function draftPoint(
   const pointId = randomUUID();
   return {
     pointId,
-    number: parent ? parent.number + 1 : 1,
+    number: 1 + Math.max(0, ...points.map((point) => point.number)),
     type,
     chainId: parent?.chainId ?? pointId,
     parentPointId: parent?.pointId ?? '',

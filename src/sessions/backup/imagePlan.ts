@@ -4,7 +4,7 @@ import path from 'node:path';
 import { UsageError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { formatBytes } from '../../core/units.ts';
-import type { RestorePoint } from '../../repository/restorePoint.ts';
+import { MAX_DISKS, type RestorePoint } from '../../repository/restorePoint.ts';
 import type { PlannedDisk } from './plannedDisk.ts';
 
 export interface ImageDisk {
@@ -39,7 +39,8 @@ export function imageVmId(repositoryId: string, vmName: string): string {
 /**
  * Names the disks of a session after their files. The file name identifies a disk between sessions.
  *
- * @throws {@link UsageError} `USAGE_INVALID_OPTION` for two images of one file name
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for two images of one file name, and for more
+ *   images than a restore point holds
  */
 export function nameImages(
   vmId: string,
@@ -49,6 +50,11 @@ export function nameImages(
     const alias = path.basename(image.path);
     return { alias, diskId: imageDiskId(vmId, alias), sizeBytes: image.sizeBytes };
   });
+  if (disks.length > MAX_DISKS) {
+    throw new UsageError('USAGE_INVALID_OPTION', `${disks.length} images are too many for one VM`, {
+      hint: `a restore point holds at most ${MAX_DISKS} disks; back them up under several names`,
+    });
+  }
   const seen = new Set<string>();
   for (const { alias } of disks) {
     if (seen.has(alias)) {

@@ -85,7 +85,8 @@ export async function storePoint(
 ): Promise<StoredPoint> {
   const { identity, chain, parent, blockSizeBytes, workers, readsImages, signal } = options;
   const { folder } = chain;
-  const draft = await draftPoint(folder, parent?.point, identity.startedAt, blockSizeBytes);
+  const place = { folder, points: chain.metadata.points, parent: parent?.point };
+  const draft = await draftPoint(place, identity.startedAt, blockSizeBytes);
   const pipeline = { blockSizeBytes, workers, readsImages, signal };
   await using resources = await PipelineResources.create(pipeline);
   if (readsImages) resources.start();

@@ -6,7 +6,7 @@ import { type Logger, silentLogger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { makeFolder } from '../../repository/durableFile.ts';
-import { safeFileName } from '../../repository/names.ts';
+import { diskFileNames } from '../../repository/names.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
@@ -26,7 +26,7 @@ export interface RestoreImagesOptions {
   readonly repository: string;
   /** VM name or id. */
   readonly vm: string;
-  /** Point id, its beginning, or `latest`. @defaultValue latest */
+  /** Number or id of the point, the beginning of its id, or `latest`. @defaultValue latest */
   readonly point?: string | undefined;
   /** Disk ids or aliases. @defaultValue all disks */
   readonly disks?: readonly string[] | undefined;
@@ -68,12 +68,10 @@ async function planTargets(
   folder: string,
   format: ImageFormat,
 ): Promise<DiskJob[]> {
-  const used = new Set<string>();
+  const stems = diskFileNames(disks);
   const jobs: DiskJob[] = [];
-  for (const disk of disks) {
-    const safe = safeFileName(disk.alias);
-    const stem = used.has(safe) ? `${safe}.${safeFileName(disk.diskId)}` : safe;
-    used.add(safe);
+  for (const [k, disk] of disks.entries()) {
+    const stem = stems[k] ?? '';
     const target = path.join(folder, format === 'qcow2' ? `${stem}.qcow2` : stem);
     if (await exists(target)) throw outputExists(target);
     jobs.push({ disk, target });

@@ -29,7 +29,7 @@ export interface RestoreVmOptions {
   readonly repository: string;
   /** VM name or id in the repository. */
   readonly vm: string;
-  /** Point id, its beginning, or `latest`. @defaultValue latest */
+  /** Number or id of the point, the beginning of its id, or `latest`. @defaultValue latest */
   readonly point?: string | undefined;
   /** Disk ids or aliases. @defaultValue all disks */
   readonly disks?: readonly string[] | undefined;

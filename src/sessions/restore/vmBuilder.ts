@@ -11,8 +11,9 @@ import type { Disk, Vm } from '../../ovirt/engine/entities.ts';
 import { DiskTransfer } from '../../ovirt/lifecycle/transfer.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import type { Journal, JournalEntry } from '../../repository/journal.ts';
+import { cutText } from '../../repository/names.ts';
 import { readOvf } from '../../repository/pointReader.ts';
-import type { DiskPoint } from '../../repository/restorePoint.ts';
+import { type DiskPoint, MAX_JOURNAL_NAME_CHARS } from '../../repository/restorePoint.ts';
 import type { RestorePointView } from '../../repository/restorePointView.ts';
 import { makeOnEngine } from './makeOnEngine.ts';
 import { awaitDisk, checkDiskNameFree } from './newDisk.ts';
@@ -82,6 +83,12 @@ export interface BuiltVm {
 }
 
 const PARALLEL_UPLOADS = 2;
+
+/** Name of a new disk. Its end tells the disks of one VM apart, so a long name keeps it. */
+function diskName(vmName: string, { alias, diskId }: DiskPoint): string {
+  const end = `_${diskId.slice(0, 8)}`;
+  return cutText(`${vmName}_${alias}`, MAX_JOURNAL_NAME_CHARS - end.length) + end;
+}
 
 export class VmBuilder {
   readonly #context: VmBuilderContext;
@@ -181,7 +188,7 @@ export class VmBuilder {
     const { target } = this.#context;
     const { format = 'same', asVm } = this.#options;
     const dataBytes = await this.#dataBytes(disk);
-    const name = `${asVm}_${disk.alias}_${disk.diskId.slice(0, 8)}`;
+    const name = diskName(asVm, disk);
     const description = this.#marker;
     const wanted = planTargetDisk(disk, dataBytes, target.domain, { format, name, description });
     const isPreallocated = wanted.format === 'raw' && !wanted.sparse;

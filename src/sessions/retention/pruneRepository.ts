@@ -10,7 +10,7 @@ import {
   toFailure,
 } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
-import type { SessionMessage } from '../../core/messages.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
 import { replacePoints } from '../../repository/retention/obsoleteFiles.ts';
@@ -26,6 +26,7 @@ import { freeReserve, keepReserve } from '../../repository/spaceReserve.ts';
 import {
   applyRetention,
   checkPolicy,
+  isOfFuture,
   type RetentionPolicy,
 } from '../../repository/retention/retention.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
@@ -193,7 +194,9 @@ class VmPrune {
 
   async #plan(metadata: ChainMetadata): Promise<PrunePlan> {
     const { vm, points } = metadata;
-    const kept = applyRetention(points, this.#options.keep, new Date());
+    const now = new Date();
+    this.#noteFuture(points.filter((point) => isOfFuture(point, now)));
+    const kept = applyRetention(points, this.#options.keep, now);
     const plan = planPrune(points, new Set(kept.keys()));
     this.#vmName = vm.name;
     this.#points = describePoints(points, kept, plan);
@@ -202,6 +205,13 @@ class VmPrune {
     const lost = points.find((point) => !plan.deleted.includes(point) && isLost(point));
     if (lost) throw lostContainer(lost);
     return plan;
+  }
+
+  #noteFuture(points: readonly RestorePoint[]): void {
+    const [first] = points;
+    if (!first) return;
+    const fields = { n: points.length, rp: first.pointId, date: first.createdAt };
+    this.#session.note(sessionMessage('REPO-514', fields));
   }
 
   async #delete(

@@ -10,7 +10,7 @@ import type { ChainLock } from '../../repository/chainLock.ts';
 import { removeQuietly } from '../../repository/durableFile.ts';
 import { writeFingerprints } from '../../repository/fingerprintStore.ts';
 import { SUMMARY_NAME } from '../../repository/pointReader.ts';
-import { type ChainMetadata, encodeSummary } from '../../repository/pointXml.ts';
+import { type ChainMetadata, encodeReadableSummary } from '../../repository/pointXml.ts';
 import { ovfItemName, type RestorePoint, type VmIdentity } from '../../repository/restorePoint.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 
@@ -88,7 +88,8 @@ export class PointWriter {
    * Adds metadata, commits, and publishes the container. After this the point is the newest of its
    * chain.
    *
-   * @throws {@link RepositoryError} `REPOSITORY_LOCKED`, `REPOSITORY_FULL`, `REPOSITORY_IO`
+   * @throws {@link RepositoryError} `REPOSITORY_LOCKED`, `REPOSITORY_FULL`, `REPOSITORY_IO`,
+   *   `REPOSITORY_METADATA_INVALID` when the metadata could not be read again
    */
   async publish(
     vm: VmIdentity,
@@ -98,11 +99,13 @@ export class PointWriter {
   ): Promise<RestorePoint> {
     const { metadata, lock } = context;
     const published = await this.complete(vm, point, contents, context);
+    const updated = { ...metadata, vm, points: [...metadata.points, published] };
+    // After the container has its name, it is too late to find that nobody can read the .vbm.
+    this.#folder.encodeMetadata(updated);
     await lock.assertHeld();
     await this.#folder.publish(this.#fileName);
     this.#published = true;
-    const points = [...metadata.points, published];
-    await this.#folder.writeMetadata({ ...metadata, vm, points });
+    await this.#folder.writeMetadata(updated);
     return published;
   }
 
@@ -117,7 +120,7 @@ export class PointWriter {
       `${vm.id} (${point.chainId})`,
       chainProperties(point, parent),
     );
-    await this.#addText(top, SUMMARY_NAME, encodeSummary(vm, point));
+    await this.#addText(top, SUMMARY_NAME, encodeReadableSummary(vm, point, this.#fileName));
     if (ovf !== undefined) await this.#addText(top, ovfItemName(vm.id), ovf);
     for (const content of contents) await this.#addDisk(top, content);
     await this.writer.commit();

@@ -5,49 +5,75 @@ import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 
 const MIN_PREFIX = 4;
 
-/**
- * The point named by `selector`: `latest`, an id, or an unambiguous prefix of at least 4
- * characters.
- *
- * @throws {@link UsageError} `USAGE_NOT_FOUND`
- */
-export function selectPoint(metadata: ChainMetadata, selector: string): RestorePoint {
-  const { points } = metadata;
-  const matches =
-    selector === 'latest'
-      ? points.slice(-1)
-      : points.filter(
-          (point) =>
-            point.pointId === selector ||
-            (selector.length >= MIN_PREFIX && point.pointId.startsWith(selector)),
-        );
-  const [match] = matches;
-  if (match && matches.length === 1) return match;
-  throw new UsageError(
-    'USAGE_NOT_FOUND',
-    matches.length > 1
-      ? `restore point "${selector}" fits ${matches.length} points of ${metadata.vm.name}`
-      : `restore point "${selector}" of ${metadata.vm.name} does not exist`,
-    { hint: 'run "ovirt-cbt list" and give an id, or "latest"' },
+/** Points that `selector` fits: `latest`, an id, its first 4 or more characters, or a number. */
+export function fittingPoints(points: readonly RestorePoint[], selector: string): RestorePoint[] {
+  if (selector === 'latest') return points.slice(-1);
+  const isPrefix = selector.length >= MIN_PREFIX;
+  const number = /^\d+$/.test(selector) ? Number(selector) : undefined;
+  return points.filter(
+    (point) =>
+      point.pointId === selector ||
+      point.number === number ||
+      (isPrefix && point.pointId.startsWith(selector)),
   );
 }
 
 /**
- * The disks named by id or alias. Without names, all disks of the point.
+ * The only point that `selector` fits. Chains of older versions may have points with one number.
  *
  * @throws {@link UsageError} `USAGE_NOT_FOUND`
  */
+export function selectPoint(metadata: ChainMetadata, selector: string): RestorePoint {
+  const { points, vm } = metadata;
+  const matches = fittingPoints(points, selector);
+  const [match] = matches;
+  if (match && matches.length === 1) return match;
+  const ids = matches.map((point) => point.pointId).join(', ');
+  throw new UsageError(
+    'USAGE_NOT_FOUND',
+    match
+      ? `restore point "${selector}" fits ${matches.length} points of ${vm.name}: ${ids}`
+      : `restore point "${selector}" of ${vm.name} does not exist`,
+    { hint: 'run "ovirt-cbt list" and give a number, an id, or "latest"' },
+  );
+}
+
+/**
+ * The disk with the id `name`, otherwise the only one with that alias.
+ *
+ * @param owner - the VM or restore point, as messages call it.
+ * @throws {@link UsageError} `USAGE_NOT_FOUND`; `USAGE_INVALID_OPTION` when several disks have the
+ *   alias
+ */
+export function findDisk<T extends Pick<DiskPoint, 'diskId' | 'alias'>>(
+  disks: readonly T[],
+  name: string,
+  owner: string,
+): T {
+  const byId = disks.find((disk) => disk.diskId === name);
+  const matches = byId ? [byId] : disks.filter((disk) => disk.alias === name);
+  const [match] = matches;
+  if (!match) {
+    throw new UsageError('USAGE_NOT_FOUND', `${owner} has no disk "${name}"`, {
+      hint: `its disks are: ${disks.map((disk) => disk.alias).join(', ')}`,
+    });
+  }
+  if (matches.length === 1) return match;
+  const ids = matches.map((disk) => disk.diskId).join(', ');
+  throw new UsageError(
+    'USAGE_INVALID_OPTION',
+    `"${name}" names ${matches.length} disks of ${owner}: ${ids}`,
+    { hint: 'give the id instead of the name' },
+  );
+}
+
+/**
+ * The disks named by id or alias, each once. Without names, all disks of the point.
+ *
+ * @throws {@link UsageError} as {@link findDisk}
+ */
 export function selectDisks(point: RestorePoint, names: readonly string[]): readonly DiskPoint[] {
   if (names.length === 0) return point.disks;
-  return names.map((name) => {
-    const disk = point.disks.find((known) => known.diskId === name || known.alias === name);
-    if (disk) return disk;
-    throw new UsageError(
-      'USAGE_NOT_FOUND',
-      `restore point ${point.pointId} has no disk "${name}"`,
-      {
-        hint: `its disks are: ${point.disks.map((known) => known.alias).join(', ')}`,
-      },
-    );
-  });
+  const owner = `restore point ${point.pointId}`;
+  return [...new Set(names.map((name) => findDisk(point.disks, name, owner)))];
 }

@@ -45,8 +45,8 @@ export interface CheckContext {
   readonly resources: PipelineResources;
   readonly codecs: BlockCodecs;
   /**
-   * Share of the stored blocks to read, above 0 and at most 1. Metadata is always checked
-   * completely.
+   * Share of the stored blocks to read, above 0 and at most 1. At least one block is read. Metadata
+   * is always checked completely.
    */
   readonly sampleRatio: number;
   /** Returns random numbers from 0 to below 1. They choose the sample. */
@@ -58,6 +58,7 @@ export interface CheckContext {
   readonly onProgress?: ((checkedBlocks: number, totalBlocks: number) => void) | undefined;
 }
 
+/** The record of verify takes texts of up to 4000 characters. */
 const MAX_MESSAGE_CHARS = 2000;
 
 /** A container that cannot be reached is not checked: nobody saw its bytes. */
@@ -203,9 +204,11 @@ class ContainerVerifier {
     const { reader } = this.#opened;
     const { sampleRatio, random, knownDamage, onProgress } = this.#context;
     const total = reader.store.count;
+    const certain = sampleRatio < 1 ? await this.#certainBlock() : undefined;
     for (let blockId = 0; blockId < total; blockId++) {
       onProgress?.(blockId + 1, total);
-      if (sampleRatio < 1 && random() >= sampleRatio && !knownDamage.has(blockId)) {
+      const isWanted = blockId === certain || knownDamage.has(blockId);
+      if (sampleRatio < 1 && !isWanted && random() >= sampleRatio) {
         this.skippedBlocks++;
         continue;
       }
@@ -215,6 +218,21 @@ class ContainerVerifier {
       });
       if (block) yield block;
     }
+  }
+
+  /**
+   * A random stored block that is in use, or that cannot be read. Every sample reads it, because a
+   * sample of no block would call any container good. Undefined when no block is in use.
+   */
+  async #certainBlock(): Promise<number | undefined> {
+    const { store } = this.#opened.reader;
+    const first = Math.floor(this.#context.random() * store.count);
+    for (let step = 0; step < store.count; step++) {
+      const blockId = (first + step) % store.count;
+      const block = await this.#opened.reader.storeBlock(blockId).catch(() => {});
+      if (block?.usageCount !== 0) return blockId;
+    }
+    return undefined;
   }
 
   async #storedBlock(blockId: number): Promise<BlockToFetch | undefined> {
@@ -243,7 +261,8 @@ function* differences(a: FingerprintMap, b: FingerprintMap, end: number): Genera
 }
 
 /** The result for a container that cannot be opened. */
-function unreadable({ code, message }: BackupError): ContainerCheck {
+function unreadable({ code, message: text }: BackupError): ContainerCheck {
+  const message = text.slice(0, MAX_MESSAGE_CHARS);
   return {
     checkedBlocks: 0,
     skippedBlocks: 0,

@@ -28,7 +28,7 @@ export interface VerifyOptions {
   readonly repository: string;
   /** VM name or id. @defaultValue every VM */
   readonly vm?: string | undefined;
-  /** Point id, its beginning, `latest` or `all`. @defaultValue latest */
+  /** Number or id of the point, the beginning of its id, `latest` or `all`. @defaultValue latest */
   readonly point?: string | undefined;
   /**
    * Share of the stored blocks to read, above 0 and at most 1. Blocks known to be damaged are

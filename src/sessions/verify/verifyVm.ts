@@ -26,14 +26,14 @@ import {
 } from '../../repository/damage/verifyRecord.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
-import { selectPoint } from '../shared/selectPoint.ts';
+import { fittingPoints, selectPoint } from '../shared/selectPoint.ts';
 import { readAllFingerprints } from './parentFingerprints.ts';
 import { verifyContainer } from './verifyContainer.ts';
 
 export interface VmCheckOptions {
   /** True when the user named the VM. A point that it does not have is then an error. */
   readonly isNamed: boolean;
-  /** Point id, its beginning, `latest` or `all`. */
+  /** Number or id of the point, the beginning of its id, `latest` or `all`. */
   readonly point: string;
   readonly sampleRatio: number;
   readonly resume: boolean;
@@ -61,11 +61,9 @@ const SAVE_EVERY_MS = 5000;
 /** Selectors that apply to every VM. */
 export const ALL_VMS: ReadonlySet<string> = new Set(['latest', 'all']);
 
-/** Without a VM name the point id selects the VM. */
+/** Without a VM name the point selects the VM. */
 function hasPoint(metadata: ChainMetadata, selector: string): boolean {
-  return (
-    ALL_VMS.has(selector) || metadata.points.some((point) => point.pointId.startsWith(selector))
-  );
+  return ALL_VMS.has(selector) || fittingPoints(metadata.points, selector).length > 0;
 }
 
 /**

@@ -130,6 +130,54 @@ describe('the other reports', () => {
     );
   });
 
+  test('verify shows the part of the blocks that a sample really read', () => {
+    const sampled = {
+      vmName: 'web',
+      fileName: 'web.vbk',
+      pointId: 'p1',
+      pointNumber: 1,
+      verifiedAt: '2026-11-22T17:00:00.000Z',
+      isResumed: false,
+      checkedBlocks: 1,
+      skippedBlocks: 399,
+      storedBytesRead: 1,
+      plainBytes: 1,
+      damageCount: 0,
+    };
+    const report = {
+      type: 'verify',
+      repository: 'r',
+      durationSeconds: 1,
+      outcome: 'ok',
+      files: [sampled, { ...sampled, checkedBlocks: 3, skippedBlocks: 397 }],
+      points: [],
+      damage: [],
+      damageCount: 0,
+      unlistedFiles: [],
+      failures: [],
+      isRecorded: true,
+    } as const;
+
+    expect(formatVerify(report)).toMatch(
+      /: no damage; 4 of 800 stored blocks were read \(0\.5 %\)$/,
+    );
+  });
+
+  test('list names a folder that it cannot read, and does not call the repository empty', () => {
+    const failure = {
+      folder: 'r/web.1',
+      code: 'REPOSITORY_METADATA_INVALID',
+      message: 'web.vbm is missing',
+      hint: 'rescan',
+    } as const;
+    const report = { type: 'list', repository: 'r', vms: [], failures: [failure] } as const;
+
+    expect(formatList(report)).toBe(
+      'cannot list r/web.1: web.vbm is missing (REPOSITORY_METADATA_INVALID)',
+    );
+    expect(formatList({ ...report, failures: [] })).toMatch(/^no VM/);
+  });
+
   test('restore shows where each image is', () => {
     const text = formatRestore({
       type: 'restore',

@@ -8,7 +8,12 @@ describe('a span of time', () => {
     expect(parseSpan('30d', 'x')).toEqual({ years: 0, months: 0, days: 30, hours: 0 });
   });
 
-  test.each(['', '7', 'd', '7w', '2h1d', '1d1d', '-1d', '0d', '1.5d', ' 7d'])(
+  test('has weeks of seven days', () => {
+    expect(parseSpan('4w', 'x')).toEqual({ years: 0, months: 0, days: 28, hours: 0 });
+    expect(parseSpan('1m2w3d', 'x')).toEqual({ years: 0, months: 1, days: 17, hours: 0 });
+  });
+
+  test.each(['', '7', 'd', '7d1w', '2h1d', '1d1d', '-1d', '0d', '1.5d', ' 7d'])(
     'is not %j',
     (text) => {
       expectCodeSync(() => parseSpan(text, '--keep-within'), 'USAGE_INVALID_OPTION');

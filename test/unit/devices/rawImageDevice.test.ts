@@ -84,6 +84,57 @@ describe('an image that cannot be used', () => {
   });
 });
 
+describe('an image of another format', () => {
+  const SIZE_BYTES = 4096;
+  const vdi = Buffer.from([0x7f, 0x10, 0xda, 0xbe]);
+
+  async function imageWith(magic: string | Buffer, offset: number): Promise<string> {
+    const path = join(tempFolderOfTest(), 'disk.img');
+    const content = Buffer.alloc(SIZE_BYTES);
+    content.set(typeof magic === 'string' ? Buffer.from(magic, 'latin1') : magic, offset);
+    await writeFile(path, content);
+    return path;
+  }
+
+  const formats: [string, string | Buffer, number][] = [
+    ['qcow2', 'QFI\xfb\0\0\0\x03', 0],
+    ['qed', 'QED\0', 0],
+    ['vmdk', 'KDMV', 0],
+    ['vmdk', 'COWD', 0],
+    ['vmdk', '# Disk DescriptorFile\nversion=1', 0],
+    ['vhdx', 'vhdxfile', 0],
+    ['vhd', 'conectix', 0],
+    ['vhd', 'conectix', SIZE_BYTES - 512],
+    ['vdi', vdi, 0x40],
+  ];
+
+  test.each(formats)(
+    'is refused: %s %j at %d, and taken as raw bytes',
+    async (format, magic, at) => {
+      const path = await imageWith(magic, at);
+
+      const error = await expectCode(openRawImage(path), 'USAGE_IMAGE_UNREADABLE');
+
+      expect(error.details).toEqual({ path, format });
+      expect(error.hint).toContain('qemu-img convert -O raw');
+      const image = await openRawImage(path, 'raw');
+      expect(image.virtualSizeBytes).toBe(SIZE_BYTES);
+      await image.close();
+    },
+  );
+
+  test.each([
+    ['qcow2 elsewhere', 'QFI\xfb', 1],
+    ['a LUKS header', 'LUKS\xba\xbe', 0],
+    ['vhd within', 'conectix', 1024],
+    ['vdi elsewhere', vdi, 0],
+  ] as [string, string | Buffer, number][])('is not one with %s', async (_what, magic, at) => {
+    const image = await opened(await imageWith(magic, at));
+
+    expect(image.virtualSizeBytes).toBe(SIZE_BYTES);
+  });
+});
+
 describe('a raw image', () => {
   test('has the size of its file', async () => {
     const image = await opened(await imageFile('AB0'));

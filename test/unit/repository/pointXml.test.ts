@@ -3,6 +3,8 @@ import {
   type ChainMetadata,
   decodeSummary,
   decodeVbm,
+  encodeReadableSummary,
+  encodeReadableVbm,
   encodeSummary,
   encodeVbm,
 } from '../../../src/repository/pointXml.ts';
@@ -122,6 +124,54 @@ describe('chain metadata', () => {
     const text = damage(encodeVbm(chain()));
 
     expect(() => decodeVbm(text, 'x')).toThrow(expect.objectContaining(INVALID));
+  });
+});
+
+describe('metadata that could not be read again', () => {
+  const vm = { id: 'id-of-vm', name: 'vm' };
+
+  test.each([
+    ['a year of five digits', { createdAt: '+010000-01-01T00:00:00.000Z' }],
+    ['too many disks', { disks: Array.from({ length: 1001 }, () => diskPoint()) }],
+    ['a file without its ending', { fileName: 'vm' }],
+    ['a long id', { pointId: 'p'.repeat(101) }],
+  ])('is not written: %s', (_what, facts) => {
+    const point = restorePoint(facts);
+
+    expect(() => encodeReadableVbm({ vm, points: [point] }, 'x')).toThrow(
+      expect.objectContaining(INVALID) as Error,
+    );
+    expect(() => encodeReadableSummary(vm, point, 'x')).toThrow(
+      expect.objectContaining(INVALID) as Error,
+    );
+  });
+
+  test('is not written: more than a reader takes', () => {
+    const disks = Array.from({ length: 1000 }, () => diskPoint({ reason: 'r'.repeat(1000) }));
+    const points = Array.from({ length: 16 }, (_, k) =>
+      restorePoint({ pointId: `p${k}`, fileName: `${k}.vbk`, disks }),
+    );
+
+    expect(() => encodeReadableVbm({ vm, points }, 'x')).toThrow(
+      expect.objectContaining(INVALID) as Error,
+    );
+  });
+});
+
+describe('names that an engine may give', () => {
+  test.each([
+    ['a&b<c>"d"', 'a&b<c>"d"'],
+    ['&'.repeat(1024), '&'.repeat(1024)],
+    ['x'.repeat(1025), `${'x'.repeat(1023)}…`],
+    ['', 'd1'],
+  ])('are read back: %j', (alias, read) => {
+    const point = restorePoint({ disks: [diskPoint({ alias, reason: alias })] });
+    const vm = { id: 'id-of-vm', name: alias };
+
+    const text = encodeReadableVbm({ vm, points: [point] }, 'x');
+
+    expect(decodeVbm(text, 'x').points[0]?.disks[0]?.alias).toBe(read);
+    expect(() => encodeReadableSummary(vm, point, 'x')).not.toThrow();
   });
 });
 

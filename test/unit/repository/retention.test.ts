@@ -97,6 +97,42 @@ describe('keep within', () => {
   });
 });
 
+describe('a point of the future', () => {
+  test('takes no slot of a rule and is kept', () => {
+    const points = pointsAt('2026-11-24', '2026-11-25', '2076-11-25', '2026-11-26');
+
+    const kept = applyRetention(points, { daily: 2 }, NOW);
+
+    expect(Object.fromEntries(kept)).toEqual({
+      '2076-11-25': ['future'],
+      '2026-11-25': ['daily'],
+      '2026-11-26': ['daily'],
+    });
+  });
+
+  test.each(['last', 'daily', 'weekly', 'monthly', 'yearly'] as const)(
+    'leaves to the rule %s what it keeps without it',
+    (rule) => {
+      const right = ['2024-05-05', '2025-05-05', '2026-10-05', '2026-11-25', '2026-11-26'];
+      const mixed = pointsAt('2076-01-01', ...right, '2076-01-02');
+
+      const kept = keptOf(mixed, { [rule]: 2 });
+
+      const wanted = [...keptOf(pointsAt(...right), { [rule]: 2 }), '2076-01-01', '2076-01-02'];
+      expect(kept).toEqual(wanted.toSorted());
+    },
+  );
+
+  test('is one that is dated more than a day after now', () => {
+    const points = pointsAt('2026-11-25', '2026-11-27T12:00:00Z', '2026-11-27T12:00:01Z');
+
+    const kept = applyRetention(points, { last: 1 }, NOW);
+
+    expect(kept.get('2026-11-27T12:00:00Z')).toEqual(['last']);
+    expect(kept.get('2026-11-27T12:00:01Z')).toEqual(['future']);
+  });
+});
+
 describe('a policy', () => {
   test('keeps what any of its rules keeps, and says which', () => {
     const points = pointsAt('2025-05-05', '2026-11-25T08:00Z', '2026-11-25T09:00Z', '2026-11-26');

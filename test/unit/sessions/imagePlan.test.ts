@@ -30,6 +30,15 @@ describe('nameImages', () => {
     expect(moved).toEqual(named);
   });
 
+  test('refuses more images than a restore point holds', () => {
+    const images = Array.from({ length: 1001 }, (_, k) => ({ path: `/x/${k}`, sizeBytes: 5 }));
+
+    expect(() => nameImages('vm', images)).toThrow(
+      expect.objectContaining({ code: 'USAGE_INVALID_OPTION' }),
+    );
+    expect(nameImages('vm', images.slice(1))).toHaveLength(1000);
+  });
+
   test('refuses two images of one file name', () => {
     const images = ['/x/a', '/y/a'].map((path) => ({ path, sizeBytes: 5 }));
 

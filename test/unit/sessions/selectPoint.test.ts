@@ -3,7 +3,9 @@ import { selectDisks, selectPoint } from '../../../src/sessions/shared/selectPoi
 import { diskPoint, restorePoint } from '../../helpers/repository/madeUp.ts';
 
 const NOT_FOUND = expect.objectContaining({ code: 'USAGE_NOT_FOUND' });
-const points = ['aaaa-1', 'aaaa-2', 'bbbb-3'].map((pointId) => restorePoint({ pointId }));
+const points = ['aaaa-1', 'aaaa-2', 'bbbb-3'].map((pointId, k) =>
+  restorePoint({ pointId, number: k + 1 }),
+);
 const metadata = { vm: { id: 'i', name: 'vm' }, points };
 
 describe('selectPoint', () => {
@@ -11,12 +13,21 @@ describe('selectPoint', () => {
     ['latest', 'bbbb-3'],
     ['aaaa-1', 'aaaa-1'],
     ['bbbb', 'bbbb-3'],
+    ['2', 'aaaa-2'],
   ])('takes %j for %s', (selector, pointId) => {
     expect(selectPoint(metadata, selector).pointId).toBe(pointId);
   });
 
-  test.each(['aaaa', 'bbb', 'cccc', '', 'all'])('refuses %j', (selector) => {
+  test.each(['aaaa', 'bbb', 'cccc', '', 'all', '0', '4', '2.0', '-1'])('refuses %j', (selector) => {
     expect(() => selectPoint(metadata, selector)).toThrow(NOT_FOUND);
+  });
+
+  test('refuses a number that two points have, and names them', () => {
+    const twice = points.map((point) => ({ ...point, number: 1 }));
+
+    expect(() => selectPoint({ ...metadata, points: twice }, '1')).toThrow(
+      expect.objectContaining({ message: expect.stringContaining('aaaa-1, aaaa-2') as string }),
+    );
   });
 
   test('finds no latest point where there is none', () => {
@@ -31,6 +42,24 @@ describe('selectDisks', () => {
   test('takes all without names, else those named by id or alias', () => {
     expect(selectDisks(point, [])).toEqual(disks);
     expect(selectDisks(point, ['b.raw', 'd1'])).toEqual(disks.toReversed());
+  });
+
+  test('refuses a name that two disks have, and takes an id before a name', () => {
+    const twins = [
+      diskPoint(),
+      diskPoint({ diskId: 'd2' }),
+      diskPoint({ diskId: 'd3', alias: 'd1' }),
+    ];
+    const ambiguous = restorePoint({ disks: twins });
+
+    expect(() => selectDisks(ambiguous, ['a.raw'])).toThrow(
+      expect.objectContaining({
+        code: 'USAGE_INVALID_OPTION',
+        message: expect.stringContaining('d1, d2') as string,
+      }),
+    );
+    expect(selectDisks(ambiguous, ['d1', 'd2'])).toEqual(twins.slice(0, 2));
+    expect(selectDisks(ambiguous, ['d1', 'd1'])).toEqual(twins.slice(0, 1));
   });
 
   test('refuses a disk that the point does not hold', () => {

@@ -5,6 +5,7 @@ import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Disk, DiskAttachment, Vm } from '../../../ovirt/engine/entities.ts';
 import { pollUntil } from '../../../ovirt/poll.ts';
 import type { RestorePoint } from '../../../repository/restorePoint.ts';
+import { findDisk } from '../../shared/selectPoint.ts';
 import type { Base, EngineDisk } from './vmPlan.ts';
 
 type Note = (message: SessionMessage) => void;
@@ -114,48 +115,57 @@ export interface DiskSelection {
   readonly exclude: readonly string[];
 }
 
+/** An attached disk. `disk` is undefined when the engine does not show it. */
+interface AttachedDisk {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly attachment: DiskAttachment;
+  readonly disk: Disk | undefined;
+}
+
 /**
  * The disks of a VM.
  *
- * @throws {@link UsageError} `USAGE_NOT_FOUND` for a selected disk that the VM does not have
+ * @throws {@link UsageError} `USAGE_NOT_FOUND` for a selected disk that the VM does not have;
+ *   `USAGE_INVALID_OPTION` for a name that several of its disks have
  */
 export async function readDisks(
   engine: EngineApi,
   vm: Vm,
   selection: DiskSelection,
 ): Promise<EngineDisk[]> {
-  const attachments = await engine.attachments(vm.id);
-  const names = attachments.flatMap((one) => [one.id, one.disk?.alias ?? one.id]);
-  for (const wanted of [...selection.only, ...selection.exclude]) {
-    if (names.includes(wanted)) continue;
-    throw new UsageError('USAGE_NOT_FOUND', `${vm.name} has no disk "${wanted}"`, {
-      hint: `its disks are: ${attachments.map((one) => one.disk?.alias ?? one.id).join(', ')}`,
-    });
-  }
+  const attached = await Promise.all(
+    (await engine.attachments(vm.id)).map(async (attachment): Promise<AttachedDisk> => {
+      const { id: diskId } = attachment;
+      const disk = attachment.disk ?? (await engine.disk(diskId));
+      return { diskId, alias: disk?.alias || diskId, attachment, disk };
+    }),
+  );
+  const idsOf = (names: readonly string[]): Set<string> =>
+    new Set(names.map((name) => findDisk(attached, name, vm.name).diskId));
+  const [only, excluded] = [idsOf(selection.only), idsOf(selection.exclude)];
   return await Promise.all(
-    attachments.map(async (attachment) => await describe(engine, attachment, selection)),
+    attached.map(async (one) => {
+      const isLeftOut = only.size > 0 && !only.has(one.diskId);
+      return await describe(engine, one, isLeftOut || excluded.has(one.diskId));
+    }),
   );
 }
 
 async function describe(
   engine: EngineApi,
-  attachment: DiskAttachment,
-  selection: DiskSelection,
+  { diskId, alias, attachment, disk }: AttachedDisk,
+  isExcluded: boolean,
 ): Promise<EngineDisk> {
-  const disk = attachment.disk ?? (await engine.disk(attachment.id));
-  const alias = disk?.alias ?? attachment.id;
-  const isNamed = (names: readonly string[]): boolean =>
-    names.includes(attachment.id) || names.includes(alias);
-  const isLeftOut = selection.only.length > 0 && !isNamed(selection.only);
   const obstacle = disk ? obstacleOf(disk, attachment) : 'a disk that the engine does not show';
   const isCow = disk?.format === 'cow' && obstacle === undefined;
-  const volumes = isCow ? await engine.volumes(attachment.id) : undefined;
+  const volumes = isCow ? await engine.volumes(diskId) : undefined;
   return {
-    diskId: attachment.id,
+    diskId,
     alias,
     sizeBytes: disk?.virtualSizeBytes ?? 0,
     obstacle,
-    isExcluded: isLeftOut || isNamed(selection.exclude),
+    isExcluded,
     format: disk?.format ?? '',
     hasRawLayer: volumes?.some((volume) => volume.format === 'raw') ?? false,
     isTracked: disk?.backup === 'incremental',

@@ -17,7 +17,9 @@ import {
   leftBackupJournal,
   removeJournal,
 } from '../../../repository/journal.ts';
+import { boundedText } from '../../../repository/names.ts';
 import type { ChainMetadata } from '../../../repository/pointXml.ts';
+import { MAX_JOURNAL_NAME_CHARS } from '../../../repository/restorePoint.ts';
 import type { VmFolder } from '../../../repository/vmFolder.ts';
 import { checkSpace } from '../../shared/freeSpace.ts';
 import { chooseBlockSize, chooseParent } from '../parent/parentChoice.ts';
@@ -128,9 +130,10 @@ class VmSession {
     leftSnapshotIds: readonly string[],
   ): Promise<Journal> {
     const { sessionId } = this.#context;
+    const vmName = boundedText(vm.name, MAX_JOURNAL_NAME_CHARS);
     return await Journal.create(
       path.join(folder.folder, BACKUP_JOURNAL),
-      { kind: 'backup', sessionId, vmId: vm.id, vmName: vm.name },
+      { kind: 'backup', sessionId, vmId: vm.id, vmName },
       leftSnapshotIds.map((snapshotId) => ({ step: 'snapshot-left', snapshotId })),
     );
   }
