@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { build } from 'rolldown';
 
-const INSIDE = ['zod', 'fast-xml-parser', 'commander', 'cli-progress', 'stream-chain', 'pino'];
+const INSIDE = ['zod', 'fast-xml-parser', 'commander', 'stream-chain', 'pino'];
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 await build({

@@ -13,9 +13,18 @@ import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
 import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
+import { LogFile } from './output/logFile.ts';
 import { formatMessage } from './output/messageOutput.ts';
+import { messageOutput, resultOutput } from './output/standardOutputs.ts';
 
-const SIGTERM_EXIT = 143;
+/** Signals that stop a command in order, and its exit code after each. */
+const SIGNAL_EXITS = {
+  SIGHUP: EXIT_CODES.hungUp,
+  SIGINT: EXIT_CODES.interrupted,
+  SIGTERM: EXIT_CODES.terminated,
+} as const;
+type StopSignal = keyof typeof SIGNAL_EXITS;
+const STOP_SIGNALS = Object.keys(SIGNAL_EXITS) as StopSignal[];
 
 export class CommandContext {
   readonly isJson: boolean;
@@ -23,19 +32,22 @@ export class CommandContext {
   readonly signal: AbortSignal;
   readonly #flags: CommonFlags;
   readonly #abort = new AbortController();
-  readonly #destination: (DestinationStream & { flushSync?: () => void }) | undefined;
+  #logFile: LogFile | undefined;
   #worstLevel: SessionMessage['level'] | undefined;
   #signalExit: number = EXIT_CODES.interrupted;
+  /** Ctrl-C and SIGTERM. A hang-up is not counted. */
+  #stopRequests = 0;
 
   constructor(flags: CommonFlags) {
     this.#flags = flags;
     this.isJson = flags.json ?? false;
     this.signal = this.#abort.signal;
-    this.#destination = this.#openLog();
-    this.logger = this.#destination
+    messageOutput.isJson = this.isJson;
+    const destination = this.#openLog();
+    this.logger = destination
       ? pino(
           { level: flags.logLevel ?? 'info', redact: [...REDACTED_PATHS], base: null },
-          this.#destination,
+          destination,
         )
       : silentLogger;
   }
@@ -47,7 +59,7 @@ export class CommandContext {
     const line = this.isJson
       ? JSON.stringify({ type: 'session_message', ...message })
       : formatMessage(message);
-    process.stderr.write(`${line}\n`);
+    messageOutput.write(`${line}\n`);
   };
 
   /**
@@ -57,7 +69,7 @@ export class CommandContext {
   readonly onStatus = (text: string): void => {
     this.logger.info({ status: text }, 'status');
     if (this.isJson || (process.stderr.isTTY && !this.signal.aborted)) return;
-    process.stderr.write(`${text}\n`);
+    messageOutput.write(`${text}\n`);
   };
 
   /**
@@ -70,34 +82,45 @@ export class CommandContext {
   }
 
   print(report: unknown, text: string): void {
-    process.stdout.write(`${this.isJson ? JSON.stringify(report, null, 2) : text}\n`);
+    resultOutput.write(`${this.isJson ? JSON.stringify(report, null, 2) : text}\n`);
+  }
+
+  /** Prints a step of a command on stdout. With --json it prints nothing. */
+  printStep(text: string): void {
+    if (!this.isJson) resultOutput.write(`${text}\n`);
   }
 
   /**
-   * Executes a command. The first Ctrl-C or SIGTERM stops it in order, the second one at once. An
-   * error is printed with code and hint, as one line or as a JSON object.
+   * Executes a command. The first Ctrl-C, SIGTERM or SIGHUP stops it in order. A second Ctrl-C or
+   * SIGTERM ends the process at once. An error is printed with code and hint, as one line or as a
+   * JSON object.
    *
    * @returns the exit code.
    */
   async execute(work: () => Promise<number>): Promise<number> {
-    const onSignal = (name: NodeJS.Signals): void => this.#onSignal(name);
-    process.on('SIGINT', onSignal);
-    process.on('SIGTERM', onSignal);
+    const onSignal = (name: NodeJS.Signals): void => this.#onSignal(name as StopSignal);
+    for (const name of STOP_SIGNALS) process.on(name, onSignal);
     try {
       return await work();
     } catch (error) {
       return this.#fail(toFailure(error, this.signal));
     } finally {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-      this.#destination?.flushSync?.();
+      await this.#logFile?.close();
+      for (const name of STOP_SIGNALS) process.off(name, onSignal);
     }
   }
 
-  #onSignal(name: NodeJS.Signals): void {
-    if (this.signal.aborted) process.exit(this.#signalExit);
-    this.#signalExit = name === 'SIGTERM' ? SIGTERM_EXIT : EXIT_CODES.interrupted;
-    process.stderr.write(
+  /**
+   * A terminal that closes can send several SIGHUP, and a logout adds a SIGTERM. So only the second
+   * Ctrl-C or SIGTERM ends the process at once.
+   */
+  #onSignal(name: StopSignal): void {
+    if (name !== 'SIGHUP') this.#stopRequests++;
+    if (this.#stopRequests > 1) process.exit(this.#signalExit);
+    if (this.signal.aborted) return;
+    this.#signalExit = SIGNAL_EXITS[name];
+    resultOutput.limitWait();
+    messageOutput.write(
       'stopping: waiting for open reads and writes; press Ctrl-C again to stop at once\n',
     );
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
@@ -117,15 +140,22 @@ export class CommandContext {
         hint: `use one of ${LOG_LEVELS.join(', ')}`,
       });
     }
-    if (!logFile && !logLevel) return undefined;
+    if (!logFile) return logLevel ? messageOutput : undefined;
     try {
-      return pino.destination({ dest: logFile ?? 2, sync: true, mode: 0o600, append: true });
+      this.#logFile = new LogFile(logFile, (cause) => this.#noteLogFailure(cause));
+      return this.#logFile;
     } catch (error) {
       throw new UsageError('USAGE_INVALID_OPTION', `--log-file ${logFile} cannot be written`, {
         cause: error,
         hint: 'name a file in a folder that exists and can be written',
       });
     }
+  }
+
+  #noteLogFailure(cause: string): void {
+    const text = `the log cannot be written: ${cause}; the session continues without it`;
+    const line = this.isJson ? JSON.stringify({ type: 'log_failed', text }) : `warn: ${text}`;
+    messageOutput.write(`${line}\n`);
   }
 }
 
@@ -148,11 +178,11 @@ export function printError(
 ): void {
   const { code, message, hint } = error;
   if (isJson) {
-    process.stderr.write(
+    messageOutput.write(
       `${JSON.stringify({ type: 'exit_error', exitCode, code, message, hint })}\n`,
     );
     return;
   }
   const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
-  process.stderr.write(`error: ${message} (${code}) hint: ${hint}${stack}\n`);
+  messageOutput.write(`error: ${message} (${code}) hint: ${hint}${stack}\n`);
 }

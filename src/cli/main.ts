@@ -1,9 +1,8 @@
 import { executeCommandLine } from './commandLine.ts';
+import { guardOutputs, messageOutput, resultOutput } from './output/standardOutputs.ts';
 
-// When a reader closes the pipe early (`| head`), the command continues without output.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
-}
+guardOutputs();
 process.exitCode = await executeCommandLine(process.argv.slice(2));
+const areRead = await Promise.all([resultOutput.settled(), messageOutput.settled()]);
+// Without this, a reader that never reads would keep the process alive for ever.
+if (areRead.includes(false)) process.exit();

@@ -12,13 +12,14 @@ import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';
 import { addRestore } from './commands/restoreCommand.ts';
+import { resultOutput } from './output/standardOutputs.ts';
 
 const EXIT_HELP = `
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but with an error in the session log, or with a
 warning under --strict, or some VMs failed; 10 repository not found; 11 repository locked; 12 the engine
 refuses the login or lacks rights; 13 verify found damage; 14 engine or host cannot be reached or is not
-trusted; 70 internal error; 130 stopped. Any other code is a failure. Codes of errors and messages:
-docs/errors.md.`;
+trusted; 70 internal error; stopped: 129 by SIGHUP (the terminal is gone), 130 by Ctrl-C, 143 by SIGTERM.
+Any other code is a failure. Codes of errors and messages: docs/errors.md.`;
 
 function version(): string {
   const text = readFileSync(new URL('package.json', PACKAGE_FOLDER), 'utf8');
@@ -54,7 +55,10 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({ writeErr: () => {} });
+    command.exitOverride().configureOutput({
+      writeOut: (text) => resultOutput.write(text),
+      writeErr: () => {},
+    });
   }
   return program;
 }

@@ -179,7 +179,12 @@ export const EXIT_CODES = {
   damageFound: 13,
   unreachable: 14,
   internal: 70,
+  /** SIGHUP: the terminal or the connection to it is gone. */
+  hungUp: 129,
+  /** Ctrl-C. */
   interrupted: 130,
+  /** SIGTERM. */
+  terminated: 143,
 } as const;
 
 const EXIT_BY_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {

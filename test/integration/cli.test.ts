@@ -266,7 +266,8 @@ describe('warnings', () => {
 describe('a signal during a session', () => {
   test.each([
     ['SIGINT', EXIT_CODES.interrupted],
-    ['SIGTERM', 143],
+    ['SIGTERM', EXIT_CODES.terminated],
+    ['SIGHUP', EXIT_CODES.hungUp],
   ] as const)('%s stops it in order', async (signal, exitCode) => {
     await backup(repository, image);
     writeSparseImage(image, 8192 * MIB, blocks('AbC0'));

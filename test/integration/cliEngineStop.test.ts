@@ -108,6 +108,36 @@ describe('Ctrl-C', () => {
   });
 });
 
+describe('a terminal that goes away', () => {
+  it.each([
+    ['SIGHUP', ['SIGHUP'], EXIT_CODES.hungUp],
+    ['SIGHUP twice and SIGTERM, as a logout sends them', ['SIGHUP', 'SIGHUP', 'SIGTERM'], 129],
+    ['SIGTERM and SIGHUP, as a service manager sends them', ['SIGTERM', 'SIGHUP'], 143],
+  ] as const)('sends %s: VM and chain stay as they were', async (_what, signals, exitCode) => {
+    const vm = await addVm();
+    const [before] = vm.checkpointIds();
+    const files = filesOf(bench.repository);
+    const fault = bench.lab.faults.add(imageio('GET', /\/images\/[^/]+$/), { hang: true });
+    const running = bench.start(bench.backupArgs(['web01']));
+    expect(await until(running, () => bench.lab.faults.fired(fault) > 0)).toBe(true);
+
+    const [first, ...others] = signals;
+    running.child.kill(first);
+    // Signals that come at the same time would arrive in the order of their numbers.
+    let stderr = '';
+    running.child.stderr?.on('data', (text: string) => (stderr += text));
+    expect(await until(running, () => stderr.includes('stopping: '))).toBe(true);
+    for (const signal of others) running.child.kill(signal);
+    const result = await running.ended;
+
+    expect(result.exitCode).toBe(exitCode);
+    expect(result.stderr).toMatch(/^error: .+ \(CANCELLED\) hint: .+$/m);
+    expect(bench.lab.leftovers()).toEqual([]);
+    expect(vm.checkpointIds()).toEqual([before]);
+    expect(filesOf(bench.repository)).toEqual(files);
+  });
+});
+
 describe('a second Ctrl-C', () => {
   it('ends at once, and cleanup does what was not waited for', async () => {
     bench.allowLeftovers();

@@ -133,7 +133,7 @@ class Demo {
   }
 
   #say(text: string): void {
-    if (!this.#context.isJson) process.stdout.write(`${text}\n`);
+    this.#context.printStep(text);
   }
 
   #settings(): Parameters<typeof backupVms>[0]['engine'] {

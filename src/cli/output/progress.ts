@@ -2,11 +2,15 @@
  * Progress line on a terminal: share done, read rate, time left. Without a terminal there is no
  * line.
  */
-import { Presets, SingleBar } from 'cli-progress';
 import { formatBytes, formatDuration } from '../../core/units.ts';
 import type { DiskProgress } from '../../sessions/shared/progress.ts';
+import { messageOutput } from './standardOutputs.ts';
 
 const INTERVAL_MS = 250;
+const MIN_BAR_COLUMNS = 5;
+const MAX_BAR_COLUMNS = 40;
+/** For terminals that do not tell their width. */
+const DEFAULT_COLUMNS = 80;
 
 export interface ProgressLine {
   addDisk(disk: DiskProgress): void;
@@ -15,19 +19,47 @@ export interface ProgressLine {
 
 const noLine: ProgressLine = { addDisk: () => {}, stop: () => {} };
 
+/** Sums over the disks of a command. */
+export interface ProgressCounts {
+  readonly doneBytes: number;
+  readonly sizeBytes: number;
+  readonly readBytes: number;
+  readonly elapsedMs: number;
+}
+
+function formatBar(ratio: number, columns: number): string {
+  const full = Math.round(ratio * columns);
+  return ` ${'\u2588'.repeat(full)}${'\u2591'.repeat(columns - full)}`;
+}
+
+/**
+ * One line of fewer than `columns` characters, so that no terminal wraps it. The bar takes the room
+ * that the figures leave, and is left out where that is little.
+ */
+export function formatProgress(verb: string, counts: ProgressCounts, columns: number): string {
+  const { doneBytes, sizeBytes, readBytes, elapsedMs } = counts;
+  const ratio = sizeBytes > 0 ? Math.min(1, doneBytes / sizeBytes) : 0;
+  const leftMs = doneBytes > 0 ? (elapsedMs * (sizeBytes - doneBytes)) / doneBytes : undefined;
+  const figures = [
+    ` ${Math.round(ratio * 100)}%`,
+    `${formatBytes(doneBytes)} of ${sizeBytes > 0 ? formatBytes(sizeBytes) : '?'}`,
+    `read ${formatBytes((readBytes / elapsedMs) * 1000)}/s`,
+    `${leftMs === undefined ? '?' : formatDuration(leftMs)} left`,
+  ].join(' | ');
+  const roomColumns = columns - 1 - verb.length - figures.length - 1;
+  const bar =
+    roomColumns < MIN_BAR_COLUMNS ? '' : formatBar(ratio, Math.min(roomColumns, MAX_BAR_COLUMNS));
+  return `${verb}${bar}${figures}`.slice(0, columns - 1);
+}
+
 class TerminalLine implements ProgressLine {
+  readonly #verb: string;
   readonly #disks: DiskProgress[] = [];
   readonly #startedAtMs = performance.now();
-  readonly #bar: SingleBar;
   readonly #timer: NodeJS.Timeout;
 
   constructor(verb: string) {
-    const format = `${verb} {bar} {percentage}% | {done} of {size} | read {rate}/s | {left} left`;
-    this.#bar = new SingleBar(
-      { format, stream: process.stderr, hideCursor: true, clearOnComplete: true },
-      Presets.shades_classic,
-    );
-    this.#bar.start(100, 0, { done: '0 B', size: '?', rate: '?', left: '?' });
+    this.#verb = verb;
     this.#timer = setInterval(() => this.#update(), INTERVAL_MS);
     this.#timer.unref();
   }
@@ -38,23 +70,20 @@ class TerminalLine implements ProgressLine {
 
   stop(): void {
     clearInterval(this.#timer);
-    this.#bar.stop();
+    messageOutput.clearProgress();
   }
 
   #update(): void {
     const sum = (pick: (disk: DiskProgress) => number): number =>
       this.#disks.reduce((total, disk) => total + pick(disk), 0);
-    const doneBytes = sum((disk) => disk.doneBytes());
-    const sizeBytes = sum((disk) => disk.sizeBytes);
-    const elapsedMs = performance.now() - this.#startedAtMs;
-    const bytesPerSecond = (sum((disk) => disk.readBytes()) / elapsedMs) * 1000;
-    const leftMs = doneBytes > 0 ? (elapsedMs * (sizeBytes - doneBytes)) / doneBytes : undefined;
-    this.#bar.update(sizeBytes > 0 ? Math.min(100, Math.round((doneBytes / sizeBytes) * 100)) : 0, {
-      done: formatBytes(doneBytes),
-      size: formatBytes(sizeBytes),
-      rate: formatBytes(bytesPerSecond),
-      left: leftMs === undefined ? '?' : formatDuration(leftMs),
-    });
+    const counts = {
+      doneBytes: sum((disk) => disk.doneBytes()),
+      sizeBytes: sum((disk) => disk.sizeBytes),
+      readBytes: sum((disk) => disk.readBytes()),
+      elapsedMs: performance.now() - this.#startedAtMs,
+    };
+    const columns = process.stderr.columns || DEFAULT_COLUMNS;
+    messageOutput.drawProgress(formatProgress(this.#verb, counts, columns));
   }
 }
 
