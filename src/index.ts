@@ -66,6 +66,7 @@ export { callbackSink, ndjsonSink, nullSink, rawFileSink } from './flow/sinks/pl
 export {
   createSlab,
   type Slab,
+  type SlabDirection,
   type SlabLease,
   type SlabOptions,
   type Slot,

@@ -19,8 +19,9 @@ export interface ConcurrentSinkOptions<In> {
   readonly consume: (record: In, signal: AbortSignal) => Promise<void> | void;
   /**
    * Called after the work on all records has ended; not called when the sink was destroyed before.
+   * `signal` is the one of `consume`, and every wait has to honour it as well.
    */
-  readonly finish?: (() => Promise<void> | void) | undefined;
+  readonly finish?: ((signal: AbortSignal) => Promise<void> | void) | undefined;
 }
 
 type Callback = (error?: Error | null) => void;
@@ -32,6 +33,7 @@ export class ConcurrentSink<In extends PipelineRecord> extends Writable {
   readonly #stop = new AbortController();
   #accept: Callback | undefined;
   #finishing: Promise<void> | undefined;
+  #failure: Error | undefined;
 
   constructor(options: ConcurrentSinkOptions<In>) {
     super({ objectMode: true, highWaterMark: 1 });
@@ -62,7 +64,8 @@ export class ConcurrentSink<In extends PipelineRecord> extends Writable {
     try {
       await this.#consume(record);
     } catch (error) {
-      this.destroy(error as Error);
+      this.#failure ??= error as Error;
+      this.destroy(this.#failure);
     }
   }
 
@@ -78,12 +81,12 @@ export class ConcurrentSink<In extends PipelineRecord> extends Writable {
     const accept = this.#accept;
     if (!accept || this.#inFlight.size >= this.#options.concurrency) return;
     this.#accept = undefined;
-    accept();
+    accept(this.#failure);
   }
 
   async #finish(): Promise<void> {
     await this.#settle();
-    if (!this.destroyed) await this.#options.finish?.();
+    if (!this.destroyed) await this.#options.finish?.(this.#stop.signal);
   }
 
   async #close(): Promise<void> {

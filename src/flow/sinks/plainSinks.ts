@@ -26,11 +26,11 @@ type Callback = (error?: Error | null) => void;
  *
  * @param consume - its `signal` is aborted when the chain ends early. The chain rejects only after
  *   `consume` has ended, so a wait in it has to honour `signal`.
- * @param finish - called after the last record.
+ * @param finish - called after the last record, with the same signal and the same duty.
  */
 export function callbackSink<In extends PipelineRecord>(
   consume: ConcurrentSinkOptions<In>['consume'],
-  finish?: () => Promise<void> | void,
+  finish?: ConcurrentSinkOptions<In>['finish'],
 ): Sink<In> {
   return new ConcurrentSink<In>({ concurrency: 1, consume, finish });
 }

@@ -55,7 +55,7 @@ afterEach(() => {
 function sinkOf(
   concurrency: number,
   consume = work.consume,
-  finish?: () => void | Promise<void>,
+  finish?: (signal: AbortSignal) => void | Promise<void>,
 ): ConcurrentSink<DataBlock | ZeroRun> {
   const sink = new ConcurrentSink<DataBlock | ZeroRun>({ concurrency, consume, finish });
   sink.once('close', () => events.push('close'));
@@ -241,5 +241,32 @@ describe('a concurrent sink that is destroyed', () => {
     await settle();
 
     expect([early, events]).toEqual([[], ['close']]);
+  });
+});
+
+describe('a concurrent sink whose work fails', () => {
+  test('gives the error to the callback of that write', async () => {
+    const boom = new Error('boom');
+    const sink = sinkOf(1, () => Promise.reject(boom));
+    sink.on('error', () => {});
+    const { value: record } = await readerRecords(lease, 'A').next();
+    const failure = await new Promise((resolve) => sink.write(record, resolve));
+
+    expect(failure).toBe(boom);
+  });
+});
+
+describe('the end of a concurrent sink', () => {
+  test('can be stopped by the signal that it gets', async () => {
+    const abort = new AbortController();
+    const finish = async (signal: AbortSignal): Promise<void> => {
+      const stopped = new Promise((resolve) => signal.addEventListener('abort', resolve));
+      abort.abort(STOP);
+      await stopped;
+    };
+    const sink = sinkOf(1, async () => {}, finish);
+
+    expect(await failureOf(start(sink, abort.signal))).toMatchObject({ code: 'CANCELLED' });
+    expect(events).toContain('close');
   });
 });
