@@ -5,6 +5,7 @@ import type { LabDiskSpec, LabVm } from '../../lab/src/index.ts';
 import { exitErrorOf, expectFailure } from '../helpers/cli/cli.ts';
 import { changesOf, jobOf, messageCodesOf, useCliLab } from '../helpers/cli/cliLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { pointsOf, vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
 
@@ -211,5 +212,19 @@ describe('--json', () => {
       exitCode: EXIT_CODES.usage,
       code: 'USAGE_NOT_FOUND',
     });
+  });
+});
+
+describe('backup --image', () => {
+  it('refuses the name of a VM of an engine, whose chain stays as it is', async () => {
+    addVm('web01');
+    await bench.run(bench.backupArgs(['web01']));
+    const image = writeImage(`${bench.repository}.raw`, blocks('ab'));
+    const args = ['--image', image, '--name', 'web01', '--repo', bench.repository];
+
+    const result = await bench.run(['backup', ...args]);
+
+    expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+    expect(pointsOf(bench.repository)).toHaveLength(1);
   });
 });

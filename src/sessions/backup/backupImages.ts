@@ -25,7 +25,7 @@ import { checkSpace } from '../shared/freeSpace.ts';
 import { chooseBlockSize, chooseParent, type SessionMode } from './parent/parentChoice.ts';
 import type { PlannedDisk } from './plannedDisk.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
-import { imageVmId, nameImages, planFull, planIncrement } from './imagePlan.ts';
+import { checkImageVm, imageVmId, nameImages, planFull, planIncrement } from './imagePlan.ts';
 import type { CheckedParent } from './parent/parentPoint.ts';
 import { PointWriter } from '../shared/pointWriter.ts';
 import type { SessionReport } from '../shared/report.ts';
@@ -85,6 +85,7 @@ class ImageSession {
     const folder =
       (await repository.findVm(name)) ??
       (await repository.createVm({ id: imageVmId(repository.id, name), name }));
+    checkImageVm(folder.vmId, name);
     await using lock = await ChainLock.acquire(folder.folder);
     session.log.info({ folder: folder.folder }, 'session started');
     const { lz4 } = this.#codecs;

@@ -13,6 +13,9 @@ export interface ImageDisk {
   readonly sizeBytes: number;
 }
 
+/** Version of the UUIDs of images. Engines make random ones, of version 4. */
+const ID_VERSION = '8';
+
 /** A stable id in the form of a UUID (version 8): readers know a disk by a name of this form. */
 function stableId(...parts: readonly string[]): string {
   const hex = createHash('sha256').update(parts.join('/')).digest('hex');
@@ -20,7 +23,7 @@ function stableId(...parts: readonly string[]): string {
   return [
     hex.slice(0, 8),
     hex.slice(8, 12),
-    `8${hex.slice(13, 16)}`,
+    `${ID_VERSION}${hex.slice(13, 16)}`,
     `${variant}${hex.slice(17, 20)}`,
     hex.slice(20, 32),
   ].join('-');
@@ -34,6 +37,18 @@ export function imageDiskId(vmId: string, alias: string): string {
 /** Id of a VM of images, the same for sessions that start at the same time. */
 export function imageVmId(repositoryId: string, vmName: string): string {
   return stableId(repositoryId, vmName);
+}
+
+/**
+ * Keeps images out of the chain of a VM of an engine, whose next session would lose its base.
+ *
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for the id of a VM of an engine
+ */
+export function checkImageVm(vmId: string, vmName: string): void {
+  if (vmId.charAt(14) === ID_VERSION) return;
+  throw new UsageError('USAGE_INVALID_OPTION', `"${vmName}" is a VM of an engine`, {
+    hint: 'give the images a name of their own with --name',
+  });
 }
 
 /**
