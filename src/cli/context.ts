@@ -14,7 +14,7 @@ import type { SessionMessage } from '../core/messages.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
 import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
 import { LogFile } from './output/logFile.ts';
-import { formatMessage } from './output/messageOutput.ts';
+import { formatMessage } from './output/formatMessage.ts';
 import { messageOutput, resultOutput } from './output/standardOutputs.ts';
 
 /** Signals that stop a command in order, and its exit code after each. */
@@ -50,6 +50,12 @@ export class CommandContext {
           destination,
         )
       : silentLogger;
+  }
+
+  /** Options that every session takes from its command. */
+  get sessionOptions(): Pick<CommandContext, 'signal' | 'logger' | 'onMessage' | 'onStatus'> {
+    const { signal, logger, onMessage, onStatus } = this;
+    return { signal, logger, onMessage, onStatus };
   }
 
   /** Prints a session message. Its level counts for the exit code. */

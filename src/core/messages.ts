@@ -12,9 +12,9 @@ export interface SessionMessage {
   /** One of {@link MESSAGE_CODES}. */
   readonly code: string;
   readonly level: MessageLevel;
-  /** What happened, in one line. */
+  /** The event, in one line. */
   readonly text: string;
-  /** What to do about it, in one line; `None.` when there is nothing to do. */
+  /** The advice, in one line; `None.` when there is nothing to do. */
   readonly resolution: string;
 }
 

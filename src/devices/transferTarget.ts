@@ -19,7 +19,7 @@ export interface TransferTargetOptions {
   readonly diskId: string;
   readonly alias: string;
   readonly virtualSizeBytes: number;
-  /** Whether gaps have to be zeroed, because the new disk may hold old bytes of its storage. */
+  /** True when the new disk may hold old bytes of its storage. Gaps are zeroed then. */
   readonly mustZero: boolean;
   /** Pause before the second try of a request; doubles with each further one. */
   readonly retryDelayMs: number;
@@ -37,6 +37,7 @@ export class TransferTarget {
   #isVerified: boolean;
   #zeroedBytes = 0;
   #endBytes = 0;
+  #uploadSignal: AbortSignal | undefined;
 
   constructor(options: TransferTargetOptions) {
     this.#options = options;
@@ -45,7 +46,7 @@ export class TransferTarget {
     this.#isVerified = isOffered;
   }
 
-  /** Whether {@link finish} compares checksums; false after the server could not compute one. */
+  /** True when {@link finish} compares checksums; false after the server could not compute one. */
   get isVerified(): boolean {
     return this.#isVerified;
   }
@@ -61,7 +62,7 @@ export class TransferTarget {
   sink(): Sink<DataBlock> {
     return new ConcurrentSink<DataBlock>({
       concurrency: this.#options.transfer.client.connections,
-      consume: (block) => this.#put(block),
+      consume: (block, stopped) => this.#put(block, this.#signalOf(stopped)),
     });
   }
 
@@ -72,8 +73,8 @@ export class TransferTarget {
    */
   async finish(): Promise<void> {
     const { virtualSizeBytes, alias, signal } = this.#options;
-    await this.#zeroGap(virtualSizeBytes);
-    await this.#try((client) => client.flush(signal));
+    await this.#zeroGap(virtualSizeBytes, signal);
+    await this.#try(signal, (client) => client.flush(signal));
     const expected = this.#checksum?.finish(virtualSizeBytes);
     if (expected === undefined) return;
     const actual = await this.#askChecksum();
@@ -104,27 +105,31 @@ export class TransferTarget {
     }
   }
 
-  async #put(block: DataBlock): Promise<void> {
+  /** Made once per sink: Node keeps a combined signal as long as its sources. */
+  #signalOf(stopped: AbortSignal): AbortSignal {
+    this.#uploadSignal ??= AbortSignal.any([stopped, this.#options.signal]);
+    return this.#uploadSignal;
+  }
+
+  async #put(block: DataBlock, signal: AbortSignal): Promise<void> {
     const { offsetBytes, lengthBytes, slot } = block;
-    const { signal } = this.#options;
     const bytes = slot.bytes.subarray(0, lengthBytes);
     // Before the first await, so that the checksum gets the blocks in their order.
     this.#checksum?.update(offsetBytes, bytes);
-    const gap = this.#zeroGap(offsetBytes);
+    const gap = this.#zeroGap(offsetBytes, signal);
     this.#endBytes = offsetBytes + lengthBytes;
     await gap;
-    await this.#try((client) => client.write(bytes, offsetBytes, signal));
+    await this.#try(signal, (client) => client.write(bytes, offsetBytes, signal));
     this.stats.blocks++;
     this.stats.bytes += lengthBytes;
   }
 
-  async #zeroGap(untilBytes: number): Promise<void> {
+  async #zeroGap(untilBytes: number, signal: AbortSignal): Promise<void> {
     if (!this.#options.mustZero) return;
-    const { signal } = this.#options;
     let at = this.#endBytes;
     while (at < untilBytes) {
       const [offset, length] = [at, Math.min(MAX_ZERO_BYTES, untilBytes - at)];
-      await this.#try((client) => client.zero(offset, length, signal));
+      await this.#try(signal, (client) => client.zero(offset, length, signal));
       this.#zeroedBytes += length;
       at += length;
     }
@@ -133,8 +138,8 @@ export class TransferTarget {
   /**
    * Repeats a request that failed on its way. Repeating is safe: it writes the same bytes again.
    */
-  async #try(work: (client: ImageioClient) => Promise<void>): Promise<void> {
-    const { transfer } = this.#options;
-    await retryData(this.#options, () => transfer.use(work));
+  async #try(signal: AbortSignal, work: (client: ImageioClient) => Promise<void>): Promise<void> {
+    const { transfer, retryDelayMs } = this.#options;
+    await retryData({ retryDelayMs, signal }, () => transfer.use(work));
   }
 }

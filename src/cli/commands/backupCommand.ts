@@ -63,9 +63,7 @@ async function backUpImages(
     blockSizeBytes: flags.blockSize,
     workers: flags.workers,
     strict: flags.strict,
-    signal: context.signal,
-    logger: context.logger,
-    onMessage: context.onMessage,
+    ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
   context.print(report, formatSession(report));
@@ -96,11 +94,8 @@ async function backUpVms(
     partialReads: flags.partialReads,
     auditRatio: flags.audit,
     strict: flags.strict,
-    signal: context.signal,
-    logger: context.logger,
-    onMessage: context.onMessage,
+    ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
-    onStatus: context.onStatus,
   }).finally(() => line.stop());
   context.print(report, formatJob(report));
   return exitCodeOfJob(report, context.exitCode(flags.strict ?? false));

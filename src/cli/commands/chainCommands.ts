@@ -46,9 +46,7 @@ async function prune(flags: PruneFlags, context: CommandContext): Promise<number
     },
     dryRun: flags.dryRun,
     workers: flags.workers,
-    signal: context.signal,
-    logger: context.logger,
-    onMessage: context.onMessage,
+    ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
   context.print(report, formatPrune(report));
@@ -114,9 +112,7 @@ export function addSynthesize(program: Command, done: Done): void {
           repository: flags.repo,
           vm: flags.vm,
           workers: flags.workers,
-          signal: context.signal,
-          logger: context.logger,
-          onMessage: context.onMessage,
+          ...context.sessionOptions,
           onDiskStart: (disk) => line.addDisk(disk),
         }).finally(() => line.stop());
         context.print(report, formatSynthesize(report));

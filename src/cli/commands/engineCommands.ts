@@ -40,9 +40,7 @@ export function addPreflight(program: Command, done: Done): void {
           mode: flags.mode,
           disks: flags.disk,
           excludeDisks: flags.excludeDisk,
-          signal: context.signal,
-          logger: context.logger,
-          onMessage: context.onMessage,
+          ...context.sessionOptions,
         });
         context.print(report, formatPreflight(report));
         return report.canStart ? context.exitCode(false) : EXIT_CODES.doneWithProblems;
@@ -69,10 +67,7 @@ export function addCleanup(program: Command, done: Done): void {
           engine: await readEngineSettings(flags),
           repository: flags.repo,
           vm: flags.vm,
-          signal: context.signal,
-          logger: context.logger,
-          onMessage: context.onMessage,
-          onStatus: context.onStatus,
+          ...context.sessionOptions,
         });
         context.print(report, formatCleanup(report));
         return report.left.length > 0 ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;

@@ -54,8 +54,7 @@ export function addVerify(program: Command, done: Done): void {
           sampleRatio: flags.sample,
           resume: flags.resume,
           workers: flags.workers,
-          signal: context.signal,
-          logger: context.logger,
+          ...context.sessionOptions,
         });
         context.print(report, formatVerify(report));
         if (report.outcome === 'damaged') throw damageFound(describeDamage(report));

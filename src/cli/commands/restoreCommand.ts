@@ -52,9 +52,7 @@ async function restoreToImages(
     output: flags.output,
     format: flags.format,
     workers: flags.workers,
-    signal: context.signal,
-    logger: context.logger,
-    onMessage: context.onMessage,
+    ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
   context.print(report, formatRestore(report));
@@ -88,11 +86,8 @@ async function restoreToEngine(
     format: flags.diskFormat,
     workers: flags.workers,
     connections: flags.connections,
-    signal: context.signal,
-    logger: context.logger,
-    onMessage: context.onMessage,
+    ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
-    onStatus: context.onStatus,
   }).finally(() => line.stop());
   context.print(report, formatRestoreVm(report));
   return context.exitCode(false);

@@ -32,7 +32,6 @@ export interface StartBackupOptions {
 export interface ReadyBackup {
   /** Undefined when the engine made none (only RAW disks, no snapshot). */
   readonly toCheckpointId: string | undefined;
-  readonly snapshotId: string | undefined;
   /** Disk id → whether its change map may be asked for. */
   readonly isIncremental: ReadonlyMap<string, boolean>;
 }
@@ -110,13 +109,11 @@ export async function awaitReady(
 ): Promise<ReadyBackup> {
   const { engine, vmId, vmName, onAnswer, signal } = options;
   const { timings } = engine;
-  let snapshotId: string | undefined;
   const ready = await pollUntil(
     async () => {
       const now = await engine.backup(vmId, backupId, signal);
       if (!now || isBackupOver(now)) throw await notReady(options, now?.phase ?? 'gone');
       onAnswer(now);
-      snapshotId = now.snapshotId ?? snapshotId;
       return now.phase === 'ready' ? now : undefined;
     },
     { timings, deadlineMs: timings.backupReadyMs, what: `backup of ${vmName} ready`, signal },
@@ -124,7 +121,6 @@ export async function awaitReady(
   const disks = await engine.backupDisks(vmId, backupId);
   return {
     toCheckpointId: ready.toCheckpointId,
-    snapshotId,
     isIncremental: new Map(disks.map((disk) => [disk.id, disk.backupMode === 'incremental'])),
   };
 }

@@ -42,7 +42,7 @@ export interface StorePointOptions {
   readonly parent: CheckedParent | undefined;
   readonly blockSizeBytes: number;
   readonly workers: number | undefined;
-  /** Whether disks are local files; they get threads that read. */
+  /** True for local files. Threads read them. */
   readonly readsImages: boolean;
   readonly signal: AbortSignal | undefined;
   /** The VM's configuration; undefined when there is none. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { formatList, formatRescan } from '../../../src/cli/output/listOutput.ts';
-import { formatMessage } from '../../../src/cli/output/messageOutput.ts';
+import { formatMessage } from '../../../src/cli/output/formatMessage.ts';
 import { formatRestore } from '../../../src/cli/output/restoreOutput.ts';
 import { formatSession } from '../../../src/cli/output/sessionOutput.ts';
 import { formatTable } from '../../../src/cli/output/table.ts';

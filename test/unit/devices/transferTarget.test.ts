@@ -162,6 +162,23 @@ describe('an upload', () => {
     expect(transfer.inFlightCount).toBe(0);
   });
 
+  test('that fails stops the other requests, and keeps its own error', async () => {
+    const upload = new Upload();
+    const { transfer, controller } = upload;
+    transfer.onWrite = async (block, signal) => {
+      if (block === 1) throw refused();
+      await new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason as Error));
+      });
+    };
+
+    await expectCode(upload.send([0, 1, 2, 3]), 'TRANSFER_WRITE_FAILED');
+
+    expect(controller.signal.aborted).toBe(false);
+    expect(transfer.inFlightCount).toBe(0);
+    expect(upload.slab.inUseCount).toBe(upload.lease.end());
+  });
+
   test('that fails releases the slots of all its requests by itself', async () => {
     const { transfer, target, lease, slab } = new Upload();
     transfer.onWrite = async () => {

@@ -1,5 +1,5 @@
 /**
- * What an image transfer reads or writes, and why the engine refuses it.
+ * Checks of the request for an image transfer: its disk, its view, and reasons to refuse it.
  * Source: oVirt contract (faults on the creation of a transfer; direction defaults to upload,
  * format to that of the disk). Unlike a real engine, the lab cannot transfer in the format cow.
  */

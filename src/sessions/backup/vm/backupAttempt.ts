@@ -190,7 +190,7 @@ export class BackupAttempt {
   async #checkSnapshot(backup: EngineBackup): Promise<void> {
     const { engine, options, session } = this.#context;
     const { vm, journal } = this.#chain;
-    const { snapshotId } = backup.ready;
+    const { snapshotId } = backup;
     const context = { engine, vm, note: session.note, signal: options.signal };
     if (!snapshotId || !(await checkSnapshot(context, snapshotId))) return;
     await journal.append({ step: 'snapshot-gone', snapshotId });

@@ -93,6 +93,11 @@ export class EngineBackup {
     return this.#ready;
   }
 
+  /** The snapshot of the frozen view; undefined when the engine made none. */
+  get snapshotId(): string | undefined {
+    return this.#snapshotId;
+  }
+
   /** Opens the frozen view of one disk. */
   async openDisk(disk: { readonly diskId: string; readonly alias: string }): Promise<DiskTransfer> {
     const { engine, session, journal, connections, signal } = this.#options;
@@ -166,9 +171,9 @@ export class EngineBackup {
       this.#snapshotId = snapshotId ?? this.#snapshotId;
     };
     const options = { engine, vmId: vm.id, vmName: vm.name, onAnswer, signal };
-    const { toCheckpointId, isIncremental } = await awaitReady(options, this.id);
+    this.#ready = await awaitReady(options, this.id);
+    const { toCheckpointId } = this.#ready;
     const snapshotId = this.#snapshotId;
-    this.#ready = { toCheckpointId, snapshotId, isIncremental };
     await journal.append({ step: 'backup-ready', backupId: this.id, toCheckpointId, snapshotId });
   }
 
