@@ -192,6 +192,14 @@ export class SlabLease<Direction extends SlabDirection = SlabDirection> {
   }
 
   /**
+   * Gives up a slot that somebody outside still reads. {@link end} does not take it back, so no
+   * other block gets it until its `release`.
+   */
+  disown(slot: Slot): void {
+    this.#outstanding.delete(slot);
+  }
+
+  /**
    * Takes back every slot that is still out. Call it only when all streams of the chain are closed
    * and no worker has a job of the chain. Otherwise they would use slots of the next owner.
    *

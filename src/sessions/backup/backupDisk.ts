@@ -9,36 +9,15 @@ import {
 import { createContainerSink, type DiskContent } from '../../container/write/containerSink.ts';
 import type { ContainerWriter } from '../../container/write/containerWriter.ts';
 import { blockCountOf } from '../../core/units.ts';
-import type { BlockDevice, DiskTask, SinkBlock } from '../../flow/records.ts';
-import { createBlockReader } from '../../flow/stages/blockReader.ts';
-import { createChangeFinder } from '../../flow/stages/changeFinder.ts';
-import { createCompressor } from '../../flow/stages/compressor.ts';
-import {
-  createCandidateFilter,
-  createDirtyZeroFilter,
-  createFilterCounts,
-  type FilterCounts,
-} from '../../flow/stages/dirtyZeroFilter.ts';
-import { createExtentSource } from '../../flow/stages/extentSource.ts';
-import { createFileReader } from '../../flow/stages/fileReader.ts';
-import { FingerprintMap, type ParentDisk } from '../../flow/fingerprintMap.ts';
-import { createHashComparer } from '../../flow/stages/hashComparer.ts';
-import type { SlabLease } from '../../flow/slab.ts';
-import { connect, type Sink } from '../../flow/connect.ts';
+import { createFilterCounts } from '../../flow/stages/dirtyZeroFilter.ts';
+import { FingerprintMap } from '../../flow/fingerprintMap.ts';
+import { connectDisk, type DiskChainInput, packStage } from '../shared/diskChain.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
-export interface DiskInput {
-  readonly task: DiskTask;
+export interface DiskInput extends DiskChainInput {
   readonly reason: string;
-  readonly device: BlockDevice;
   readonly isIncrement: boolean;
-  readonly parent: ParentDisk | undefined;
   readonly writer: ContainerWriter;
-  /** Reads in flight. @defaultValue as the block reader */
-  readonly readers?: number | undefined;
-  /** Tries per block, and the pause before the second try. @defaultValue as the block reader */
-  readonly attempts?: number | undefined;
-  readonly retryDelayMs?: number | undefined;
   /** Bytes read so far, for a device that reads parts of blocks. */
   readonly readBytes?: (() => number) | undefined;
   /** Time that the extents took before the pipeline began. */
@@ -91,9 +70,11 @@ export async function backupDisk(
     readBytes: input.readBytes ?? (() => stages.read.bytes),
   });
   const startedAtMs = performance.now();
-  await resources.withLease('pack', (lease) =>
-    connectStages(input, resources, { lease, stages, counts: filter, sink }),
-  );
+  const { signal } = resources;
+  await resources.withLease('pack', async (lease) => {
+    const parts = { resources, lease, stages, counts: filter, signal };
+    await connectDisk(input, parts, packStage(parts), sink);
+  });
   stages.extents.busyMs += input.extentsMs ?? 0;
   const wallSeconds = (performance.now() - startedAtMs) / 1000;
   const allocatedBytes = filter.wantedBytes;
@@ -101,45 +82,6 @@ export async function backupDisk(
     content: sink.content,
     report: reportDisk(input, stages, sink.content, allocatedBytes, wallSeconds),
   };
-}
-
-interface ChainParts {
-  readonly lease: SlabLease<'pack'>;
-  readonly stages: DiskStages;
-  readonly counts: FilterCounts;
-  readonly sink: Sink<SinkBlock>;
-}
-
-/**
- * Threads read local files. With a parent they first find the blocks that changed. All other disks
- * are read through their device.
- */
-function connectStages(
-  input: DiskInput,
-  resources: PipelineResources,
-  parts: ChainParts,
-): Promise<void> {
-  const { task, device, parent, attempts, retryDelayMs } = input;
-  const { pool, fileReadPool, signal } = resources;
-  const { lease, stages, counts, sink } = parts;
-  const source = createExtentSource({ task, device, stats: stages.extents });
-  const comparer = createHashComparer({ task, pool, stats: stages.hash, parent });
-  const compressor = createCompressor({ pool, lease, stats: stages.compress });
-  const reading = { task, device, lease, stats: stages.read, attempts, retryDelayMs };
-  const { fileDescriptor } = device;
-  if (!fileReadPool || fileDescriptor === undefined) {
-    const filter = createDirtyZeroFilter(task, counts);
-    const reader = createBlockReader({ ...reading, readers: input.readers });
-    return connect(source, [filter, reader, comparer, compressor], sink, { signal });
-  }
-  const reader = createFileReader({ ...reading, fileDescriptor, fileReadPool });
-  if (!parent) {
-    const filter = createDirtyZeroFilter(task, counts);
-    return connect(source, [filter, reader, comparer, compressor], sink, { signal });
-  }
-  const filter = createCandidateFilter(task, counts);
-  const finder = createChangeFinder({ ...reading, fileDescriptor, fileReadPool, parent });
-  return connect(source, [filter, finder, reader, comparer, compressor], sink, { signal });
 }
 
 function reportDisk(

@@ -1,9 +1,4 @@
 /** One attempt to store a VM: freeze, read all disks, release, commit. */
-import { EngineError } from '../../../core/errors.ts';
-import { sessionMessage } from '../../../core/messages.ts';
-import { ownTroubles } from '../../../ovirt/engine/eventTexts.ts';
-import type { BackupEnd } from '../../../ovirt/lifecycle/backupPhases.ts';
-import { checkSnapshot } from '../../cleanup/engineCleanup.ts';
 import { backupDescription } from '../../cleanup/ownership.ts';
 import type { PipelineResources } from '../../shared/pipelineResources.ts';
 import type { PointWriter } from '../../shared/pointWriter.ts';
@@ -15,14 +10,16 @@ import {
   storePoint,
   type StoredPoint,
 } from '../storePoint.ts';
+import {
+  type AttemptEnd,
+  type EndContext,
+  nextBase,
+  noteFreeze,
+  releaseBackup,
+} from './backupEnd.ts';
 import { EngineBackup } from './engineBackup.ts';
 import type { VmChain, VmContext, VmTask } from './vmContext.ts';
 import { readVmDisk } from './vmDisks.ts';
-
-const FREEZE_FAILED = /fr(?:ee|o)ze/i;
-
-/** An engine that does not end its backup in time leaves it `unfinished`. */
-type AttemptEnd = BackupEnd | 'unfinished';
 
 interface UsedBackup {
   readonly disks: readonly ReadDisk[];
@@ -73,7 +70,7 @@ export class BackupAttempt {
     const backup = await this.#freeze();
     const startMs = performance.now() - startedAtMs;
     const { disks, end, pipelineMs, finalizeMs } = await this.#use(backup, target, resources);
-    const checkpointId = await this.#nextBase(backup, end);
+    const checkpointId = await nextBase(backup, end, this.#end);
     const { fromCheckpointId = '', leftOut } = this.#task.plan;
     const engine = {
       backupId: backup.id,
@@ -94,11 +91,11 @@ export class BackupAttempt {
     resources: PipelineResources,
   ): Promise<UsedBackup> {
     try {
-      await this.#noteFreeze();
+      await noteFreeze(this.#end);
       const readFromMs = performance.now();
       const disks = await this.#pipeDisks(backup, target, resources);
       const readToMs = performance.now();
-      const end = await this.#release(backup);
+      const end = await releaseBackup(backup, this.#end);
       const finalizeMs = performance.now() - readToMs;
       return { disks, end, pipelineMs: readToMs - readFromMs, finalizeMs };
     } catch (error) {
@@ -122,11 +119,10 @@ export class BackupAttempt {
     return await EngineBackup.start(start, parts);
   }
 
-  /** Only the engine's events tell that a guest could not be frozen. */
-  async #noteFreeze(): Promise<void> {
-    const { engine, session } = this.#context;
-    const reason = (await ownTroubles(engine)).find((text) => FREEZE_FAILED.test(text));
-    if (reason) session.note(sessionMessage('FRZ-401', { vm: this.#chain.vm.name, reason }));
+  get #end(): EndContext {
+    const { engine, options, session } = this.#context;
+    const { vm, journal } = this.#chain;
+    return { engine, vm, session, journal, signal: options.signal };
   }
 
   async #pipeDisks(
@@ -164,68 +160,5 @@ export class BackupAttempt {
     if (!parent || !options.partialReads || options.auditRatio !== undefined) return undefined;
     const tools = { codecs: options.codecs, log: session.log };
     return await ParentChain.open(folder.folder, metadata, parent, tools);
-  }
-
-  /**
-   * Ends the backup and checks that its snapshot is gone. All data is here by now, so an engine
-   * that does not end its backup costs no restore point. The journal keeps what is left.
-   */
-  async #release(backup: EngineBackup): Promise<AttemptEnd> {
-    const { options, session } = this.#context;
-    const { vm } = this.#chain;
-    let end: BackupEnd;
-    try {
-      end = await backup.finalize();
-    } catch (error) {
-      options.signal.throwIfAborted();
-      if (!(error instanceof EngineError)) throw error;
-      const fields = { backup: backup.id, vm: vm.name, reason: error.message };
-      session.note(sessionMessage('XFER-306', fields));
-      return 'unfinished';
-    }
-    await this.#checkSnapshot(backup).catch((error: unknown) => this.#tolerate(error));
-    return end;
-  }
-
-  async #checkSnapshot(backup: EngineBackup): Promise<void> {
-    const { engine, options, session } = this.#context;
-    const { vm, journal } = this.#chain;
-    const { snapshotId } = backup;
-    const context = { engine, vm, note: session.note, signal: options.signal };
-    if (!snapshotId || !(await checkSnapshot(context, snapshotId))) return;
-    await journal.append({ step: 'snapshot-gone', snapshotId });
-  }
-
-  /** With all data here, a question that the engine does not answer costs no restore point. */
-  #tolerate(error: unknown): void {
-    this.#context.options.signal.throwIfAborted();
-    if (!(error instanceof EngineError)) throw error;
-    this.#context.session.log.warn({ code: error.code }, 'the engine did not answer a question');
-  }
-
-  /**
-   * The checkpoint that the next session may start from; empty when there is none. It must exist
-   * and hold a disk. A backup that ended as failed gives none.
-   */
-  async #nextBase(backup: EngineBackup, end: AttemptEnd): Promise<string> {
-    const { engine, session } = this.#context;
-    const { vm } = this.#chain;
-    const { toCheckpointId } = backup.ready;
-    // The next session checks whether the engine made it.
-    if (end === 'unfinished') return toCheckpointId ?? '';
-    if (end === 'failed') {
-      session.note(sessionMessage('SNP-205', { backup: backup.id, vm: vm.name, phase: end }));
-      return '';
-    }
-    if (!toCheckpointId) return '';
-    try {
-      const known = (await engine.checkpoints(vm.id)).find((one) => one.id === toCheckpointId);
-      if (known?.state !== 'created') return '';
-      const diskIds = await engine.checkpointDiskIds(vm.id, toCheckpointId);
-      return diskIds.size > 0 ? toCheckpointId : '';
-    } catch (error) {
-      this.#tolerate(error);
-      return toCheckpointId;
-    }
   }
 }

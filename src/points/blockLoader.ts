@@ -1,0 +1,108 @@
+/**
+ * Loads stored blocks of restore points: reads, expands in a worker thread, checks, and copies the
+ * plain bytes out of the slab.
+ *
+ * A load holds its slots only while it works, and never while its result waits for a reader. So any
+ * number of readers may share one loader, in any order, and none can block another.
+ */
+import { createBlockCodecs, type BlockCodecs } from '../compute/blockCodecs.ts';
+import { createWorkerPool, type WorkerPool } from '../compute/workerPool.ts';
+import { blockDamage } from '../container/read/blockCheck.ts';
+import { type BlockToFetch, checkRoom, fingerprintError } from '../container/read/restoreStages.ts';
+import { UsageError } from '../core/errors.ts';
+import { MIB } from '../core/units.ts';
+import { createSlab, type Slab, type SlabLease, type Slot } from '../flow/slab.ts';
+import { resolveWorkers } from '../sessions/shared/pipelineResources.ts';
+
+/** Slots of all loads together. Readers copy, so few slots are enough. */
+const SLAB_BYTES = 32 * MIB;
+
+export class BlockLoader {
+  readonly codecs: BlockCodecs;
+  readonly #lease: SlabLease<'unpack'>;
+  readonly #pool: WorkerPool;
+  readonly #inFlight = new Set<Promise<Buffer>>();
+  #isClosed = false;
+
+  private constructor(codecs: BlockCodecs, slab: Slab, pool: WorkerPool) {
+    this.codecs = codecs;
+    this.#lease = slab.lease('unpack');
+    this.#pool = pool;
+  }
+
+  /**
+   * @param blockSizeBytes - block size of the containers.
+   * @param workers - worker threads; 0 computes on the calling thread.
+   */
+  static async create(blockSizeBytes: number, workers: number | undefined): Promise<BlockLoader> {
+    const slab = createSlab({ blockSizeBytes, slabBytes: SLAB_BYTES });
+    const pool = await createWorkerPool({ slab, workers: resolveWorkers(workers) });
+    return new BlockLoader(await createBlockCodecs(), slab, pool);
+  }
+
+  /**
+   * The checked bytes of a block: `lengthBytes` of them, zeros from `validBytes` on. The buffer
+   * belongs to the caller.
+   *
+   * @throws {@link IntegrityError}, {@link FormatError} for a damaged block; {@link RepositoryError}
+   *   when its file cannot be read; {@link UsageError} after {@link close}
+   */
+  async load(block: BlockToFetch): Promise<Buffer> {
+    if (this.#isClosed) throw closedError();
+    const work = this.#load(block);
+    this.#inFlight.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#inFlight.delete(work);
+    }
+  }
+
+  /** Waits for the loads under way, then ends the threads. May be called twice. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await Promise.allSettled(this.#inFlight);
+    this.#lease.end();
+    await this.#pool.close();
+  }
+
+  async #load(block: BlockToFetch): Promise<Buffer> {
+    const packed = await this.#lease.acquirePacked();
+    try {
+      checkRoom(block, packed);
+      const { extent, reader } = block;
+      await reader.storage.read(packed.bytes.subarray(0, extent.storedBytes), extent.offsetBytes);
+      const raw = await this.#lease.acquireRaw();
+      try {
+        return await this.#unpack(block, packed, raw);
+      } finally {
+        raw.release();
+      }
+    } finally {
+      packed.release();
+    }
+  }
+
+  async #unpack(block: BlockToFetch, packed: Slot, raw: Slot): Promise<Buffer> {
+    const { extent, lengthBytes, validBytes } = block;
+    const unpacked = await this.#pool.unpack(packed, extent, raw, extent.sourceBytes);
+    const damage = blockDamage(block.reader.name, extent, unpacked, undefined);
+    if (damage) throw damage;
+    const bytes = Buffer.allocUnsafeSlow(lengthBytes);
+    raw.bytes.copy(bytes, 0, 0, validBytes);
+    bytes.fill(0, validBytes);
+    const isWhole = validBytes === lengthBytes && lengthBytes === extent.sourceBytes;
+    const actual = isWhole ? unpacked.fingerprint : this.codecs.fingerprint(bytes);
+    if (block.fingerprint !== undefined && actual !== block.fingerprint) {
+      throw fingerprintError(block);
+    }
+    return bytes;
+  }
+}
+
+export function closedError(): UsageError {
+  return new UsageError('USAGE_WRONG_STATE', 'the repository was closed', {
+    hint: 'open it again, or close it later',
+  });
+}
