@@ -165,3 +165,29 @@ export {
 } from './sessions/restore/restoreVm.ts';
 export type { TargetFormat } from './sessions/restore/targetDisk.ts';
 export type { UploadedDisk } from './sessions/restore/vmBuilder.ts';
+
+export {
+  type OpenPoint,
+  type OpenRepository,
+  openRepository,
+  type OpenRepositoryOptions,
+} from './points/openRepository.ts';
+export type {
+  ChangedBlock,
+  PointBlock,
+  PointDisk,
+  PointExtent,
+  RangeOptions,
+} from './points/pointDisk.ts';
+export type { BlockSink, PipedBlock, PipedRecord, PipedZero } from './flow/sinks/blockSink.ts';
+export { openImage, type OpenImageOptions } from './sessions/pipe/openImage.ts';
+export { openVm, type OpenVmOptions } from './sessions/pipe/openVm.ts';
+export type { FinishReport, OpenBackup } from './sessions/pipe/openBackup.ts';
+export type {
+  DiskSink,
+  OpenDisk,
+  PipeOptions,
+  PipeProgress,
+  PipeReport,
+  WritableOptions,
+} from './sessions/pipe/openDisk.ts';

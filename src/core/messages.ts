@@ -37,6 +37,7 @@ export const MESSAGE_CODES = [
   'CBT-107',
   'CBT-108',
   'CBT-109',
+  'CBT-113',
   'DSK-110',
   'DSK-111',
   'DSK-112',
@@ -114,7 +115,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'CBT-107': {
     level: 'warn',
-    text: 'The engine offered incremental data for disk {alias} ({id}), but the request for its change map was refused. The whole disk is read and compared.',
+    text: 'The engine offered incremental data for disk {alias} ({id}), but the request for its change map was refused. The whole disk is read instead.',
     resolution:
       'Update ovirt-imageio and the engine. If the message stays, report it with the log of this session.',
   },
@@ -128,6 +129,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) is not part of checkpoint {checkpoint}: {cause}. The whole disk is read and compared with restore point {rp}.',
     resolution: 'Nothing to repair: change tracking of this disk starts again with this session.',
+  },
+  'CBT-113': {
+    level: 'warn',
+    text: 'Disk {alias} ({id}) is read whole and not from checkpoint {checkpoint}: {cause}.',
+    resolution:
+      'None when the cause is known. The sink gets every block of the disk, not only changed ones.',
   },
   'DSK-110': {
     level: 'info',

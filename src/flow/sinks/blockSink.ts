@@ -44,6 +44,8 @@ export type SinkRecord = SinkBlock | DataBlock | HashedBlock;
 export interface UserSinkOptions {
   readonly sink: BlockSink;
   readonly lease: SlabLease<'pack'>;
+  /** Called for each record that is done. */
+  readonly onRecord: (record: SinkRecord) => void;
   /** Called after the last record. */
   readonly finish?: (() => Promise<void>) | undefined;
   /**
@@ -76,13 +78,17 @@ export class UserSink extends Writable {
 
   override _write(record: SinkRecord, _encoding: BufferEncoding, done: Callback): void {
     if (record.kind === 'unchanged') {
+      this.#options.onRecord(record);
       done();
       return;
     }
     const pending = { slot: 'slot' in record ? record.slot : undefined };
     this.#pending = pending;
     this.#pass(record).then(
-      () => this.#settle(pending, done, undefined),
+      () => {
+        this.#options.onRecord(record);
+        this.#settle(pending, done, undefined);
+      },
       (error: unknown) => this.#settle(pending, done, { error }),
     );
   }

@@ -25,7 +25,7 @@ export function restoreDescription(sessionId: string): string {
   return `Restored by ${PRODUCT}, session ${sessionId}`;
 }
 
-function isOwnDescription(description: string, repositoryId: string): boolean {
+export function isOwnDescription(description: string, repositoryId: string): boolean {
   return description.startsWith(`${PRODUCT} ${repositoryId} `);
 }
 
@@ -72,9 +72,17 @@ export function supersededCheckpoints(
  * SNP-204 is noted and the next session tries again.
  */
 export async function removeSuperseded(own: OwnCheckpoints): Promise<void> {
-  const { engine, vm, repositoryId, points, note, signal } = own;
+  const { engine, vm, repositoryId, points } = own;
   const checkpoints = await engine.checkpoints(vm.id);
-  for (const { id } of supersededCheckpoints(checkpoints, repositoryId, points)) {
+  await removeCheckpoints(supersededCheckpoints(checkpoints, repositoryId, points), own);
+}
+
+/** Removes checkpoints in the given order. When one cannot be removed, SNP-204 is noted. */
+export async function removeCheckpoints(
+  checkpoints: readonly Checkpoint[],
+  { engine, vm, note, signal }: Pick<OwnCheckpoints, 'engine' | 'vm' | 'note' | 'signal'>,
+): Promise<void> {
+  for (const { id } of checkpoints) {
     try {
       await removeCheckpoint(engine, vm.id, id, signal);
     } catch (error) {

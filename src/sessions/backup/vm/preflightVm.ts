@@ -162,7 +162,7 @@ export async function preflightVm(options: PreflightOptions): Promise<PreflightR
     const selection = { only: options.disks ?? [], exclude: options.excludeDisks ?? [] };
     const disks = await readDisks(engine, vm, selection);
     const { parent, fullReason } = await findParent(folder, options, session);
-    const base = await readBase(engine, vm.id, parent?.point);
+    const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');
     const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
     for (const message of plan.messages) session.note(message);
     if (!parent && folder) {

@@ -72,13 +72,17 @@ export async function readVmDisk(wanted: PlannedDisk, context: VmDisksContext): 
 }
 
 /** The engine decides last whether it offers a disk's change map. */
-function offeredMode(disk: PlannedDisk, backup: EngineBackup): PlannedDisk {
+export function offeredMode(disk: PlannedDisk, backup: EngineBackup): PlannedDisk {
   const isOffered = backup.ready.isIncremental.get(disk.diskId) === true;
   if (disk.mode !== 'incremental' || isOffered) return disk;
   return { ...disk, mode: 'compare', reason: 'the engine offers this disk in full only' };
 }
 
-async function openTransfer(disk: PlannedDisk, context: VmDisksContext): Promise<DiskTransfer> {
+/** @throws {@link ChangeMapBroken} when an incremental disk cannot be opened */
+export async function openTransfer(
+  disk: PlannedDisk,
+  context: Pick<VmDisksContext, 'backup' | 'session'>,
+): Promise<DiskTransfer> {
   const { backup, session } = context;
   try {
     return await backup.openDisk(disk);

@@ -4,7 +4,6 @@ import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
 import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Disk, DiskAttachment, Vm } from '../../../ovirt/engine/entities.ts';
 import { pollUntil } from '../../../ovirt/poll.ts';
-import type { RestorePoint } from '../../../repository/restorePoint.ts';
 import { findDisk } from '../../shared/selectPoint.ts';
 import type { Base, EngineDisk } from './vmPlan.ts';
 
@@ -179,13 +178,16 @@ async function describe(
   };
 }
 
-/** The parent's checkpoint as the engine knows it now. Ids are global, so the VM must own it. */
+/**
+ * A checkpoint as the engine knows it now. Ids are global, so the VM must own it.
+ *
+ * @param checkpointId - empty when there is none.
+ */
 export async function readBase(
   engine: EngineApi,
   vmId: string,
-  parent: RestorePoint | undefined,
+  checkpointId: string,
 ): Promise<Base> {
-  const checkpointId = parent?.checkpointId ?? '';
   if (!checkpointId) return { checkpointId, state: 'none', diskIds: new Set() };
   const known = (await engine.checkpoints(vmId)).find((one) => one.id === checkpointId);
   if (!known) return { checkpointId, state: 'unknown', diskIds: new Set() };

@@ -24,13 +24,9 @@ import type { VmFolder } from '../../../repository/vmFolder.ts';
 import { checkSpace } from '../../shared/freeSpace.ts';
 import { chooseBlockSize, chooseParent } from '../parent/parentChoice.ts';
 import { prepareChain } from '../../shared/prepareChain.ts';
-import {
-  type CleanupContext,
-  endOpenSteps,
-  endOwnBackup,
-  isSettled,
-} from '../../cleanup/engineCleanup.ts';
-import { removeSuperseded, unfinishedBackups } from '../../cleanup/ownership.ts';
+import { endOpenSteps, isSettled } from '../../cleanup/engineCleanup.ts';
+import { noteFailure, removeOwnLeftBackups } from '../../cleanup/leftBackups.ts';
+import { removeSuperseded } from '../../cleanup/ownership.ts';
 import type { SessionReport } from '../../shared/report.ts';
 import { SessionLog } from '../../shared/sessionLog.ts';
 import { postSessionEvent } from '../../shared/sessionEvents.ts';
@@ -69,7 +65,7 @@ class VmSession {
       return report;
     } catch (error) {
       await this.#afterFailure(vm, metadata, error);
-      await this.#noteFailure(vm, error);
+      await noteFailure(error, { engine, vm, note: session.note, ownerId: repository.id });
       throw error;
     } finally {
       await (isSettled(journal.entries) ? journal.remove() : journal.keep());
@@ -114,7 +110,7 @@ class VmSession {
     const disks = await readDisks(engine, vm, this.#options.disks);
     const choice = await chooseParent(folder, metadata, { mode, codecs, note: session.note });
     const { parent, fullReason } = choice;
-    const base = await readBase(engine, vm.id, parent?.point);
+    const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');
     const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
     for (const message of plan.messages) session.note(message);
     if (plan.planned.length === 0) throw nothingToRead(vm);
@@ -204,31 +200,6 @@ class VmSession {
     const { messages } = this.#context.session;
     return messages.some((message) => message.level !== 'info') ? 'warning' : 'normal';
   }
-
-  /** Adds the session message that belongs to some errors. */
-  async #noteFailure(vm: Vm, error: unknown): Promise<void> {
-    const { note } = this.#context.session;
-    const kind = faultKind(error);
-    if (kind === 'snapshot-preview') note(sessionMessage('SNP-202', { vm: vm.name }));
-    if (kind === 'hosted-engine') note(sessionMessage('JOB-604', { vm: vm.name }));
-    if (kind === 'vm-state') note(sessionMessage('JOB-602', { vm: vm.name, state: vm.status }));
-    if (kind === 'vm-busy') await this.#noteForeignBackup(vm);
-    if (error instanceof BackupError && error.code === 'TRANSFER_TICKET_GONE') {
-      const { alias = '?', diskId = '?' } = error.details;
-      note(sessionMessage('XFER-303', { alias: String(alias), id: String(diskId) }));
-    }
-  }
-
-  async #noteForeignBackup(vm: Vm): Promise<void> {
-    const { engine, session } = this.#context;
-    const signal = AbortSignal.timeout(engine.timings.connectMs);
-    const repositoryId = this.#options.repository.id;
-    const open = await unfinishedBackups(engine.withSignal(signal), vm.id, repositoryId).catch(
-      () => {},
-    );
-    const [foreign] = open?.foreign ?? [];
-    if (foreign) session.note(sessionMessage('SNP-203', { vm: vm.name, backup: foreign.id }));
-  }
 }
 
 /**
@@ -243,17 +214,6 @@ export async function backupVm(options: BackupVmOptions): Promise<SessionReport>
   const engine = options.engine.withCorrelation({ logger, signal, correlationId: sessionId });
   const times = { startedAt: new Date(), startedAtMs: performance.now() };
   return await new VmSession({ sessionId, ...times, session, options, engine }).run();
-}
-
-/** Backups with our marker that no journal knows: its folder may have been restored from a copy. */
-async function removeOwnLeftBackups(context: CleanupContext, repositoryId: string): Promise<void> {
-  const { engine, vm, note } = context;
-  const { own } = await unfinishedBackups(engine, vm.id, repositoryId);
-  for (const backup of own) {
-    if (await endOwnBackup(context, backup.id)) {
-      note(sessionMessage('JOB-606', { what: `backup ${backup.id}` }));
-    }
-  }
 }
 
 function allocatedOf(disks: readonly EngineDisk[], plan: VmPlan): number {

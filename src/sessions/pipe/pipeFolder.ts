@@ -1,0 +1,192 @@
+/**
+ * The folder of a VM that is piped: lock, journal, and the checkpoints that were handed out. It lies
+ * in a repository, of its own or shared with backups, so that `cleanup` finds its journal.
+ */
+import { lstat } from 'node:fs/promises';
+import { tmpdir, userInfo } from 'node:os';
+import path from 'node:path';
+import { z } from 'zod';
+import { errnoOf, UsageError } from '../../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
+import type { Checkpoint, Vm } from '../../ovirt/engine/entities.ts';
+import { ChainLock } from '../../repository/chainLock.ts';
+import { guardRead, readText, writeDurable } from '../../repository/durableFile.ts';
+import {
+  BACKUP_JOURNAL,
+  Journal,
+  leftBackupJournal,
+  removeJournal,
+} from '../../repository/journal.ts';
+import { boundedText } from '../../repository/names.ts';
+import { Repository } from '../../repository/repository.ts';
+import { MAX_JOURNAL_NAME_CHARS } from '../../repository/restorePoint.ts';
+import { endOpenSteps } from '../cleanup/engineCleanup.ts';
+import { isOwnDescription, removeCheckpoints } from '../cleanup/ownership.ts';
+
+const RECORD_NAME = 'piped.json';
+const MAX_RECORD_BYTES = 16 * 1024 * 1024;
+/** Checkpoints that are remembered. Older ones were removed from the engine. */
+const MAX_RECORDED = 100;
+const OTHERS = 0o077;
+
+/** A checkpoint that `finish` returned, with the sizes of the disks at that time. */
+export interface HandedOut {
+  readonly checkpointId: string;
+  readonly disks: readonly { readonly diskId: string; readonly sizeBytes: number }[];
+}
+
+const recordSchema: z.ZodType<readonly HandedOut[]> = z.array(
+  z.object({
+    checkpointId: z.string().max(100),
+    disks: z.array(
+      z.object({ diskId: z.string().max(100), sizeBytes: z.number().int().nonnegative() }),
+    ),
+  }),
+);
+
+/** What the folder needs to clean up on the engine. */
+export interface PipeContext {
+  readonly engine: EngineApi;
+  readonly vm: Vm;
+  readonly note: (message: SessionMessage) => void;
+  readonly signal: AbortSignal;
+}
+
+export class PipeFolder {
+  /** Names the owner in the descriptions of backups. Backups of sessions have another one. */
+  readonly ownerId: string;
+  readonly #folder: string;
+  readonly #lock: ChainLock;
+  #handedOut: readonly HandedOut[];
+
+  private constructor(
+    ownerId: string,
+    folder: string,
+    lock: ChainLock,
+    handedOut: readonly HandedOut[],
+  ) {
+    this.ownerId = ownerId;
+    this.#folder = folder;
+    this.#lock = lock;
+    this.#handedOut = handedOut;
+  }
+
+  /**
+   * Opens and locks the folder of a VM.
+   *
+   * @param root - repository for the journal. @defaultValue a private folder in the system's folder
+   *   for temporary files, the same one for each call of this user
+   * @throws {@link RepositoryError} `REPOSITORY_LOCKED`, `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`
+   */
+  static async open(root: string | undefined, vm: Vm): Promise<PipeFolder> {
+    const repository = await Repository.openOrCreate(root ?? (await temporaryRoot()));
+    const vmFolder =
+      (await repository.findVm(vm.id)) ?? (await repository.createVm({ id: vm.id, name: vm.name }));
+    const { folder } = vmFolder;
+    const lock = await ChainLock.acquire(folder);
+    try {
+      return new PipeFolder(`pipe-${repository.id}`, folder, lock, await readRecord(folder));
+    } catch (error) {
+      await lock[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Ends what a killed session left, and starts the journal of this one.
+   *
+   * @throws errors of the engine; the old journal stays then
+   */
+  async startJournal(sessionId: string, context: PipeContext): Promise<Journal> {
+    const left = await leftBackupJournal(this.#folder);
+    let leftSnapshotIds: readonly string[] = [];
+    if (left) {
+      const ended = await endOpenSteps(context, left.entries);
+      for (const what of ended.found) context.note(sessionMessage('JOB-606', { what }));
+      ({ leftSnapshotIds } = ended);
+      if (leftSnapshotIds.length === 0) await removeJournal(left.file);
+    }
+    const { vm } = context;
+    const vmName = boundedText(vm.name, MAX_JOURNAL_NAME_CHARS);
+    return await Journal.create(
+      path.join(this.#folder, BACKUP_JOURNAL),
+      { kind: 'backup', sessionId, vmId: vm.id, vmName },
+      leftSnapshotIds.map((snapshotId) => ({ step: 'snapshot-left', snapshotId })),
+    );
+  }
+
+  /** Sizes of the disks at a checkpoint, by disk id. Empty when they are not known. */
+  sizesAt(checkpointId: string): ReadonlyMap<string, number> {
+    const known = this.#handedOut.find((one) => one.checkpointId === checkpointId);
+    return new Map(known?.disks.map((disk) => [disk.diskId, disk.sizeBytes]));
+  }
+
+  /** Remembers a checkpoint before it is handed out. */
+  async handOut(given: HandedOut): Promise<void> {
+    this.#handedOut = [...this.#handedOut, given].slice(-MAX_RECORDED);
+    const text = `${JSON.stringify(this.#handedOut)}\n`;
+    await guardRead(`write ${RECORD_NAME}`, () =>
+      writeDurable(path.join(this.#folder, RECORD_NAME), text),
+    );
+  }
+
+  /**
+   * Removes checkpoints of ours that no call needs: those of failed calls, and those that were
+   * handed out before `since`. The caller may still go back to `since`.
+   */
+  async removeSuperseded(since: string | undefined, context: PipeContext): Promise<void> {
+    const checkpoints = await context.engine.checkpoints(context.vm.id);
+    const order = this.#handedOut.map((one) => one.checkpointId);
+    const unneeded = supersededPipes(checkpoints, { ownerId: this.ownerId, order, since });
+    await removeCheckpoints(unneeded, context);
+  }
+
+  async close(): Promise<void> {
+    await this.#lock[Symbol.asyncDispose]();
+  }
+}
+
+/** Pure part of {@link PipeFolder.removeSuperseded}. `order` holds ids, the oldest first. */
+export function supersededPipes(
+  checkpoints: readonly Checkpoint[],
+  owned: {
+    readonly ownerId: string;
+    readonly order: readonly string[];
+    readonly since: string | undefined;
+  },
+): Checkpoint[] {
+  const { ownerId, order, since } = owned;
+  const sinceAt = since === undefined ? -1 : order.indexOf(since);
+  return checkpoints.filter(({ id, description }) => {
+    if (id === since || !isOwnDescription(description, ownerId)) return false;
+    const at = order.indexOf(id);
+    return at < 0 || at < sinceAt;
+  });
+}
+
+async function readRecord(folder: string): Promise<readonly HandedOut[]> {
+  const file = path.join(folder, RECORD_NAME);
+  try {
+    const parsed = recordSchema.safeParse(JSON.parse(await readText(file, MAX_RECORD_BYTES)));
+    if (parsed.success) return parsed.data;
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT' && !(error instanceof SyntaxError)) throw error;
+  }
+  return [];
+}
+
+/** The name can be guessed, so another user must not own the folder or be able to change it. */
+async function temporaryRoot(): Promise<string> {
+  const { uid, username } = userInfo();
+  const root = path.join(tmpdir(), `ovirt-cbt-${uid}`);
+  const found = await lstat(root).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  const isOurs = found?.isDirectory() && found.uid === uid && (found.mode & OTHERS) === 0;
+  if (!found || isOurs) return root;
+  throw new UsageError('USAGE_INVALID_OPTION', `${root} is not a private folder of ${username}`, {
+    hint: 'give a folder of your own as journal',
+  });
+}
