@@ -113,12 +113,12 @@ export class DiskRestore {
 }
 
 /** A name in the folder of the target that no other session uses. */
-function partialName(target: string): string {
+export function partialName(target: string): string {
   return `${target}.${randomBytes(6).toString('hex')}.partial`;
 }
 
 /** Gives a finished image its name. Fails when another file has taken the name meanwhile. */
-async function publishImage(partial: string, target: string): Promise<void> {
+export async function publishImage(partial: string, target: string): Promise<void> {
   try {
     await link(partial, target);
   } catch (error) {

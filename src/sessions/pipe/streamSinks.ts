@@ -1,0 +1,200 @@
+/** Sinks of the command `stream`: raw bytes and NDJSON, to a file or to a pipe. */
+import { once } from 'node:events';
+import { type FileHandle, open } from 'node:fs/promises';
+import type { Writable } from 'node:stream';
+import { OutputError, toOutputError } from '../../core/errors.ts';
+import { SyncAhead, writeAll } from '../../core/fileWrites.ts';
+import { MIB } from '../../core/units.ts';
+import type { BlockSink, PipedBlock, PipedZero } from '../../flow/sinks/blockSink.ts';
+import { removeQuietly } from '../../repository/durableFile.ts';
+import { partialName, publishImage } from '../restore/restoreDisk.ts';
+
+/** A sink that gives its output a name, or takes it back. */
+export interface StreamSink extends BlockSink {
+  /** Called after the last record. @param checkpointId - base of the next stream; may be empty */
+  finish(checkpointId: string): Promise<void>;
+  /** Removes what was written to files. Never throws. */
+  abandon(): Promise<void>;
+}
+
+/** What an NDJSON stream says about its disk in its first line. */
+export interface StreamHead {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly virtualSizeBytes: number;
+  readonly mode: string;
+  readonly reason: string;
+}
+
+/** A Writable of bytes that is waited for, such as stdout. */
+class ByteOutput {
+  readonly #output: Writable;
+  readonly #aborted: Promise<void>;
+  #failure: Error | undefined;
+
+  constructor(output: Writable, signal: AbortSignal) {
+    this.#output = output;
+    this.#aborted = once(signal, 'abort').then(() => signal.throwIfAborted());
+    this.#aborted.catch(() => {});
+    output.on('error', (error) => {
+      this.#failure ??= error;
+    });
+  }
+
+  /** Resolves when the bytes were taken. They may be changed afterwards. */
+  async write(bytes: Uint8Array | string): Promise<void> {
+    if (this.#failure) throw this.#error(this.#failure);
+    const written = new Promise<void>((resolve, reject) => {
+      this.#output.write(bytes, (error) => (error ? reject(this.#error(error)) : resolve()));
+    });
+    await Promise.race([written, this.#aborted]);
+  }
+
+  #error(error: Error): OutputError {
+    const closed = Reflect.get(error, 'code') === 'EPIPE';
+    return new OutputError('OUTPUT_IO', `write the stream: ${error.message}`, {
+      cause: error,
+      hint: closed ? 'the program that reads the stream has ended' : 'check where the stream goes',
+    });
+  }
+}
+
+/** The whole disk, zeros as zeros. */
+export function rawPipeSink(output: Writable, signal: AbortSignal): StreamSink {
+  const bytesOut = new ByteOutput(output, signal);
+  const zeros = Buffer.alloc(MIB);
+  return {
+    block: async ({ bytes }) => await bytesOut.write(bytes),
+    async zero({ lengthBytes }) {
+      for (let left = lengthBytes; left > 0; left -= zeros.length) {
+        await bytesOut.write(zeros.subarray(0, Math.min(left, zeros.length)));
+      }
+    },
+    finish: async () => {},
+    abandon: async () => {},
+  };
+}
+
+/** A file that gets its name when it is complete. */
+class NewFile {
+  readonly target: string;
+  readonly #partial: string;
+  readonly #file: FileHandle;
+  readonly #syncs: SyncAhead;
+
+  private constructor(target: string, partial: string, file: FileHandle) {
+    this.target = target;
+    this.#partial = partial;
+    this.#file = file;
+    this.#syncs = new SyncAhead(() => file.datasync());
+  }
+
+  /** @param sizeBytes - size of a sparse file; 0 for one that grows. */
+  static async create(target: string, sizeBytes = 0): Promise<NewFile> {
+    const partial = partialName(target);
+    try {
+      const file = await open(partial, 'wx', 0o600);
+      if (sizeBytes > 0) await file.truncate(sizeBytes);
+      return new NewFile(target, partial, file);
+    } catch (error) {
+      throw toOutputError(target, error);
+    }
+  }
+
+  async write(bytes: Uint8Array, offsetBytes: number): Promise<void> {
+    try {
+      await writeAll(this.#file, [bytes], offsetBytes);
+      this.#syncs.add(bytes.length);
+    } catch (error) {
+      throw toOutputError(this.target, error);
+    }
+  }
+
+  async publish(): Promise<void> {
+    try {
+      await this.#syncs.settle();
+      await this.#file.sync();
+      await this.#file.close();
+      await publishImage(this.#partial, this.target);
+    } catch (error) {
+      throw toOutputError(this.target, error);
+    }
+  }
+
+  async abandon(): Promise<void> {
+    await this.#file.close().catch(() => {});
+    await removeQuietly(this.#partial);
+  }
+}
+
+/** A raw image file; zeros are holes. */
+export async function rawFileStream(target: string, sizeBytes: number): Promise<StreamSink> {
+  const file = await NewFile.create(target, sizeBytes);
+  return {
+    block: async ({ bytes, offsetBytes }) => await file.write(bytes, offsetBytes),
+    zero: () => {},
+    finish: async () => await file.publish(),
+    abandon: async () => await file.abandon(),
+  };
+}
+
+function line(value: unknown): string {
+  return `${JSON.stringify(value)}\n`;
+}
+
+function describeZero({ kind, offsetBytes, lengthBytes }: PipedZero): string {
+  return line({ kind, offsetBytes, lengthBytes });
+}
+
+/** One JSON line per record; the bytes are in the line, as base64. */
+export async function ndjsonPipeSink(
+  output: Writable,
+  head: StreamHead,
+  signal: AbortSignal,
+): Promise<StreamSink> {
+  const bytesOut = new ByteOutput(output, signal);
+  await bytesOut.write(line({ kind: 'disk', ...head }));
+  return {
+    block: async ({ kind, offsetBytes, lengthBytes, bytes }) =>
+      await bytesOut.write(
+        line({ kind, offsetBytes, lengthBytes, base64: bytes.toString('base64') }),
+      ),
+    zero: async (zero) => await bytesOut.write(describeZero(zero)),
+    finish: async (checkpointId) => await bytesOut.write(line({ kind: 'end', checkpointId })),
+    abandon: async () => {},
+  };
+}
+
+/** Lines in `target`, bytes one after the other in `target.data`. */
+export async function ndjsonFileStream(target: string, head: StreamHead): Promise<StreamSink> {
+  const data = await NewFile.create(`${target}.data`);
+  const lines = await NewFile.create(target).catch(async (error: unknown) => {
+    await data.abandon();
+    throw error;
+  });
+  let lineBytes = 0;
+  let dataBytes = 0;
+  const writeLine = async (text: string): Promise<void> => {
+    const bytes = Buffer.from(text);
+    await lines.write(bytes, lineBytes);
+    lineBytes += bytes.length;
+  };
+  await writeLine(line({ kind: 'disk', ...head, dataFile: `${target}.data` }));
+  return {
+    async block({ kind, offsetBytes, lengthBytes, bytes }: PipedBlock) {
+      await data.write(bytes, dataBytes);
+      await writeLine(line({ kind, offsetBytes, lengthBytes, dataOffsetBytes: dataBytes }));
+      dataBytes += bytes.length;
+    },
+    zero: async (zero) => await writeLine(describeZero(zero)),
+    async finish(checkpointId) {
+      await writeLine(line({ kind: 'end', checkpointId }));
+      await data.publish();
+      await lines.publish();
+    },
+    async abandon() {
+      await data.abandon();
+      await lines.abandon();
+    },
+  };
+}
