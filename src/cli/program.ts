@@ -12,6 +12,7 @@ import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';
 import { addRestore } from './commands/restoreCommand.ts';
+import { addStream } from './commands/streamCommand.ts';
 import { resultOutput } from './output/standardOutputs.ts';
 
 const EXIT_HELP = `
@@ -45,6 +46,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
     .addHelpText('after', EXIT_HELP);
   addBackup(program, done);
   addRestore(program, done);
+  addStream(program, done);
   addPreflight(program, done);
   addCleanup(program, done);
   addRepositoryCommands(program, done);

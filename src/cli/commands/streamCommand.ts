@@ -1,0 +1,85 @@
+/** `stream`: one disk of a VM to a file or to another program. */
+import { type Command, Option } from 'commander';
+import { UsageError } from '../../core/errors.ts';
+import { formatBytes } from '../../core/units.ts';
+import type { StreamFormat, StreamReport } from '../../sessions/pipe/streamDisk.ts';
+import { type CommonFlags, parseCount, withCommonFlags } from '../commonFlags.ts';
+import { CommandContext } from '../context.ts';
+import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { messageOutput } from '../output/standardOutputs.ts';
+
+interface StreamFlags extends CommonFlags, EngineFlags {
+  readonly vm: string;
+  readonly disk: string;
+  readonly since?: string;
+  readonly output: string;
+  readonly format: StreamFormat;
+  readonly journal?: string;
+  readonly connections?: number;
+  readonly strict?: boolean;
+}
+
+export function addStream(program: Command, done: (exitCode: number) => void): void {
+  withEngineFlags(withCommonFlags(program.command('stream')))
+    .description('read one disk of a VM into a file or another program; no repository is needed')
+    .requiredOption('--vm <name>', 'VM by name or id')
+    .requiredOption('--disk <id>', 'disk by id or name')
+    .requiredOption('--output <file>', 'new file, or - for stdout')
+    .option('--since <checkpoint>', 'only changes since this checkpoint of an earlier stream')
+    .addOption(
+      new Option('--format <format>', 'raw: the whole disk; ndjson: one line per block')
+        .choices(['raw', 'ndjson'])
+        .default('raw'),
+    )
+    .option('--strict', 'fail when the engine has lost the checkpoint; warnings give exit code 3')
+    .option('--journal <dir>', 'repository that keeps lock and journal (default: a temporary one)')
+    .option(
+      '--connections <n>',
+      'data requests at the same time, 1 to 8 (default: 4)',
+      parseCount('--connections'),
+    )
+    .action(async (flags: StreamFlags) => {
+      const context = new CommandContext(flags);
+      done(await context.execute(() => stream(flags, context)));
+    });
+}
+
+async function stream(flags: StreamFlags, context: CommandContext): Promise<number> {
+  const toStdout = flags.output === '-';
+  if (toStdout && process.stdout.isTTY) throw wouldFillTerminal();
+  const { streamDisk } = await import('../../sessions/pipe/streamDisk.ts');
+  const report = await streamDisk({
+    engine: await readEngineSettings(flags),
+    vm: flags.vm,
+    disk: flags.disk,
+    since: flags.since,
+    output: toStdout ? process.stdout : flags.output,
+    format: flags.format,
+    journal: flags.journal,
+    connections: flags.connections,
+    strict: flags.strict,
+    ...context.sessionOptions,
+  });
+  const text = formatStream(report);
+  if (!toStdout) context.print(report, text);
+  // stdout holds the disk. The report is one line there where only stderr is left.
+  else messageOutput.write(`${context.isJson ? JSON.stringify(report) : text}\n`);
+  return context.exitCode(flags.strict ?? false);
+}
+
+function formatStream(report: StreamReport): string {
+  const { vmName, alias, mode, reason, blockBytes, zeroBytes, checkpointId } = report;
+  return [
+    `${vmName}, disk ${alias}: ${mode} (${reason})`,
+    `${formatBytes(blockBytes)} of data, ${formatBytes(zeroBytes)} of zeros`,
+    checkpointId
+      ? `next stream: --since ${checkpointId}`
+      : 'no checkpoint: the next stream reads the whole disk',
+  ].join('\n');
+}
+
+function wouldFillTerminal(): UsageError {
+  return new UsageError('USAGE_INVALID_OPTION', '--output -: stdout is a terminal', {
+    hint: 'pipe the stream to another program, or name a file',
+  });
+}
