@@ -134,7 +134,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) is read whole and not from checkpoint {checkpoint}: {cause}.',
     resolution:
-      'None when the cause is known. The sink gets every block of the disk, not only changed ones.',
+      'Nothing to do when the cause is expected. The sink gets every block of the disk this time.',
   },
   'DSK-110': {
     level: 'info',
