@@ -25,6 +25,7 @@ import { digestFile } from './programs.ts';
 import { keepLastRun, PAIR_HEADER, pairRow, type TopicRun, writeResults } from './report.ts';
 import { restore } from './restore.bench.ts';
 import { scale } from './scale.bench.ts';
+import { sinks } from './sinks.bench.ts';
 import { sizes } from './sizes.bench.ts';
 import { stages } from './stages.bench.ts';
 import type { Bench, Setting, Table, Topic, TopicResult } from './suite.ts';
@@ -38,6 +39,7 @@ const TOPICS: readonly Topic[] = [
   mixes,
   sizes,
   disks,
+  sinks,
   imageio,
   scale,
 ];
