@@ -162,8 +162,10 @@ class ImageSession {
       writer: target.writer,
     };
     const result = await backupDisk(input, resources, this.#options.onDiskStart ?? (() => {}));
+    const { path, holesUnknown } = device;
+    if (holesUnknown !== undefined) log.debug({ path, reason: holesUnknown }, 'holes were read');
     const changedWhileRead = await device.hasChanged();
-    if (changedWhileRead) note(sessionMessage('DSK-112', { path: device.path, alias, id: diskId }));
+    if (changedWhileRead) note(sessionMessage('DSK-112', { path, alias, id: diskId }));
     log.info({ diskId, ...result.content.counts }, 'disk done');
     return { planned, result, changedWhileRead };
   }
