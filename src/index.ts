@@ -95,6 +95,7 @@ export {
   backupImages,
   type BackupImagesOptions,
 } from './sessions/backup/backupImages.ts';
+export type { ImageSource } from './sessions/backup/imagePlan.ts';
 export { inspectContainer, type InspectReport } from './sessions/inspect/inspectContainer.ts';
 export { type FolderFailure } from './sessions/shared/folderFailures.ts';
 export {

@@ -138,7 +138,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) of restore point {rp} is not among the disks of this session; the new restore point does not hold it.',
     resolution:
-      'Nothing to do if the disk was removed. Otherwise give it to the session again. Older restore points keep the disk.',
+      'Nothing to do if the disk was removed. Otherwise give it to the session again. An image is known by its file name; if that changes, give the disk a fixed name with --image NAME=FILE. Older restore points keep the disk.',
   },
   'DSK-112': {
     level: 'warn',
