@@ -187,6 +187,8 @@ describe('the other reports', () => {
       format: 'raw',
       durationSeconds: 1,
       messages: [],
+      holes: [],
+      failedDisks: [],
       disks: [
         {
           diskId: 'd1',
@@ -196,6 +198,9 @@ describe('the other reports', () => {
           writtenBytes: 1024,
           storedBytesRead: 512,
           wallSeconds: 1,
+          holeBytes: 0,
+          holesPath: undefined,
+          takenBlocks: 0,
         },
       ],
     });
