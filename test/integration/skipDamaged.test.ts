@@ -199,6 +199,17 @@ describe('--skip-damaged', () => {
     ]);
   });
 
+  test('restores all of a file that is only cut within the copy of its metadata', async () => {
+    truncateSync(containerOf(3), statSync(containerOf(3)).size - 1);
+    truncateSync(containerOf(1), statSync(containerOf(1)).size - 1);
+    await expectCode(restored(), 'FORMAT_TRUNCATED');
+
+    const report = await restored({ skipDamaged: true });
+
+    expectImages(LAST);
+    expect(report).toMatchObject({ holes: [], messages: [] });
+  });
+
   test('names another point when the file of the point itself is lost', async () => {
     rmSync(containerOf(3));
 

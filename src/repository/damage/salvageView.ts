@@ -32,9 +32,11 @@ interface Member {
   readonly loss: BackupError | undefined;
 }
 
+const CUT_TOO = { allowCut: true } as const;
+
 async function openMember(folder: string, point: RestorePoint): Promise<Member> {
   try {
-    return { point, opened: await PointReader.open(folder, point), loss: undefined };
+    return { point, opened: await PointReader.open(folder, point, CUT_TOO), loss: undefined };
   } catch (error) {
     if (!isLostBytes(error)) throw error;
     return { point, opened: undefined, loss: error };
@@ -64,7 +66,7 @@ export class SalvageView {
     points: readonly RestorePoint[],
     point: RestorePoint,
   ): Promise<SalvageView> {
-    const newest = await PointReader.open(folder, point);
+    const newest = await PointReader.open(folder, point, CUT_TOO);
     const members: Member[] = [{ point, opened: newest, loss: undefined }];
     try {
       for (const parent of chainTo(points, point).slice(0, -1).toReversed()) {
