@@ -341,6 +341,17 @@ describe('--skip-damaged on a device that fails', () => {
     expect(readdirSync(output)).toEqual([]);
   });
 
+  test('ends when the fingerprint index cannot be reached', async () => {
+    const { offsetBytes } = await fingerprintExtent(containerOf(3), 0);
+    files.failWhere((name, file, args) =>
+      name === 'read' && file === containerOf(3) && args[3] === offsetBytes ? 'EACCES' : undefined,
+    );
+
+    await expectCode(restored({ skipDamaged: true }), 'REPOSITORY_IO');
+
+    expect(readdirSync(output)).toEqual([]);
+  });
+
   test('ends when a file of the chain may not be opened', async () => {
     files.failWhere((name, file) =>
       name === 'open' && file === containerOf(2) ? 'EACCES' : undefined,

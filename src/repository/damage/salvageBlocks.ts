@@ -1,4 +1,5 @@
 /** Blocks of a damaged disk: those that its own chain still has, and those of another point. */
+import { setImmediate } from 'node:timers/promises';
 import type { BackupError } from '../../core/errors.ts';
 import { blockCountOf, blockLengthAt } from '../../core/units.ts';
 import type { ContainerReader } from '../../container/read/containerReader.ts';
@@ -101,6 +102,8 @@ export class SurvivingBlocks implements BlockSupply {
   }
 }
 
+const PAUSE_BLOCKS = 256;
+
 /**
  * Blocks of another point at the places of `damaged`. A place for which that point has no right
  * block goes into {@link holes}.
@@ -111,16 +114,19 @@ export class DonatedBlocks implements BlockSupply {
   readonly blockSizeBytes: number;
   readonly #donor: SalvagedDisk;
   readonly #damaged: HoleMap;
+  readonly #signal: AbortSignal;
 
   /**
    * @param disk - the disk to restore.
    * @param donor - the same disk at the other point. Both points have blocks of one size.
+   * @param signal - ends the search for blocks.
    */
-  constructor(disk: DiskPoint, donor: SalvagedDisk, damaged: HoleMap) {
+  constructor(disk: DiskPoint, donor: SalvagedDisk, damaged: HoleMap, signal: AbortSignal) {
     this.disk = disk;
     this.blockSizeBytes = donor.blockSizeBytes;
     this.#donor = donor;
     this.#damaged = damaged;
+    this.#signal = signal;
   }
 
   get sizeBytes(): number {
@@ -130,6 +136,9 @@ export class DonatedBlocks implements BlockSupply {
   async *blocks(): AsyncGenerator<ViewBlock> {
     for (const range of this.#damaged.ranges) {
       for (let index = range.first; index < range.end; index++) {
+        // Many blocks in a row may have no donor, and their maps may be in memory. Without a pause
+        // nothing else would run.
+        if (index % PAUSE_BLOCKS === 0) await setImmediate(undefined, { signal: this.#signal });
         const block = await this.#blockAt(index);
         if (block) yield block;
         else this.holes.add(index, range);

@@ -12,6 +12,7 @@ import type { StoredExtent } from '../../container/read/containerReader.ts';
 import { BackupError, IntegrityError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { StageStats } from '../../core/stats.ts';
+import { isAccessFailure } from '../../core/systemErrors.ts';
 import { blockCountOf } from '../../core/units.ts';
 import type { DataBlock } from '../../flow/records.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
@@ -120,7 +121,7 @@ async function readFingerprints(
   try {
     return await view.newest.fingerprints(disk, codecs);
   } catch (error) {
-    if (!(error instanceof BackupError)) throw error;
+    if (!(error instanceof BackupError) || isAccessFailure(error)) throw error;
     const { alias, diskId: id } = disk;
     onMessage(sessionMessage('REPO-508', { alias, id, reason: error.code }));
     return undefined;

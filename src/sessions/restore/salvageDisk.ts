@@ -90,7 +90,7 @@ async function fromDonor(
   fingerprints: FingerprintMap | undefined,
   openSink: () => Sink<DataBlock>,
 ): Promise<HoleMap> {
-  const { disk, onMessage } = options;
+  const { disk, onMessage, resources } = options;
   const same = donor?.point.disks.find(({ diskId }) => diskId === disk.diskId);
   if (!donor || damaged.blockCount === 0) return damaged;
   if (!fingerprints) {
@@ -99,7 +99,7 @@ async function fromDonor(
     return damaged;
   }
   if (!same) return damaged;
-  const supply = new DonatedBlocks(disk, await donor.disk(same), damaged);
+  const supply = new DonatedBlocks(disk, await donor.disk(same), damaged, resources.signal);
   await passBlocks(options, supply, fingerprints, openSink());
   return supply.holes;
 }

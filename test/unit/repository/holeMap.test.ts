@@ -1,6 +1,6 @@
 /** Damaged blocks as joined ranges. */
 import { expect, test } from 'vitest';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { HoleMap } from '../../../src/repository/damage/holeMap.ts';
 
 const CODES = ['INTEGRITY_CRC_MISMATCH', 'CHAIN_PARENT_MISSING'] as const;
