@@ -119,7 +119,9 @@ export {
 } from './sessions/retention/synthesizeFull.ts';
 export { rescanRepository, type RescanReport } from './sessions/cleanup/rescanRepository.ts';
 export type { ImageFormat, RestoredDisk } from './sessions/restore/restoreDisk.ts';
+export type { DiskHole } from './repository/damage/salvageBlocks.ts';
 export {
+  type FailedDisk,
   restoreImages,
   type RestoreImagesOptions,
   type RestoreReport,

@@ -59,6 +59,10 @@ export const MESSAGE_CODES = [
   'REPO-511',
   'REPO-512',
   'REPO-514',
+  'REPO-521',
+  'REPO-522',
+  'REPO-523',
+  'REPO-524',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -244,6 +248,27 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'Restore points that are dated in the future: {n}. The first one is {rp} of {date}. They are kept in addition to the rules.',
     resolution:
       'Check the clock of this machine now. A point that a wrong clock dated is kept until its date has passed.',
+  },
+  'REPO-521': {
+    level: 'error',
+    text: '{size} of disk {alias} ({id}) are damaged. These places are zeros in the image; {file} lists them.',
+    resolution:
+      'Try --damaged-from with another restore point. Check the file systems of the image before you use it.',
+  },
+  'REPO-522': {
+    level: 'warn',
+    text: 'File {file} of the chain cannot be used ({reason}). Blocks that only this file holds are damaged.',
+    resolution: 'Restore the file from a copy if there is one.',
+  },
+  'REPO-523': {
+    level: 'warn',
+    text: 'The fingerprint index of disk {alias} ({id}) cannot be read, so nothing proves which blocks are right. No block is taken from restore point {rp}.',
+    resolution: 'Restore the other point itself, and compare.',
+  },
+  'REPO-524': {
+    level: 'error',
+    text: 'Disk {alias} ({id}) cannot be restored, because its block map is damaged ({reason}). It gets no image.',
+    resolution: 'Restore the disk from another restore point.',
   },
   'SNP-201': {
     level: 'warn',
