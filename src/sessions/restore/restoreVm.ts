@@ -20,6 +20,7 @@ import { checkConnections, PipelineResources } from '../shared/pipelineResources
 import { selectDisks, selectPoint } from '../shared/selectPoint.ts';
 import { postSessionEvent } from '../shared/sessionEvents.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
+import type { MacChoice, RestoredNic } from './restoreNics.ts';
 import { checkNameFree, findTarget } from './restoreTarget.ts';
 import type { TargetFormat } from './targetDisk.ts';
 import { type UploadedDisk, VmBuilder } from './vmBuilder.ts';
@@ -39,6 +40,11 @@ export interface RestoreVmOptions {
   readonly storageDomain: string;
   /** Name or id. @defaultValue the engine's only cluster */
   readonly cluster?: string | undefined;
+  /**
+   * MAC addresses of the new VM. @defaultValue `new` when the VM that was backed up exists on this
+   * engine, otherwise `keep`
+   */
+  readonly macs?: MacChoice | undefined;
   /** @defaultValue same */
   readonly format?: TargetFormat | undefined;
   readonly workers?: number | undefined;
@@ -60,6 +66,10 @@ export interface RestoreVmReport {
   readonly newVmId: string;
   /** Whether the saved configuration was imported. Otherwise the VM has default hardware. */
   readonly hasConfiguration: boolean;
+  /** How the MAC addresses were chosen. The true addresses are in `nics`. */
+  readonly macs: MacChoice;
+  /** Network cards of the saved configuration that had a MAC address. */
+  readonly nics: readonly RestoredNic[];
   readonly durationSeconds: number;
   readonly disks: readonly UploadedDisk[];
   readonly messages: readonly SessionMessage[];

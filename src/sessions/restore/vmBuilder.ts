@@ -19,7 +19,7 @@ import { makeOnEngine } from './makeOnEngine.ts';
 import { awaitDisk, checkDiskNameFree } from './newDisk.ts';
 import { restoreDescription } from '../cleanup/ownership.ts';
 import { restoreBlocks } from './restoreBlocks.ts';
-import { withoutDisks } from './restoreOvf.ts';
+import { type MacChoice, planConfiguration, type RestoredNic, settleNics } from './restoreNics.ts';
 import type { RestoreTarget } from './restoreTarget.ts';
 import type { DiskProgress } from '../shared/progress.ts';
 import {
@@ -54,6 +54,7 @@ export interface VmBuilderContext {
 export interface BuildOptions {
   /** Name of the new VM. */
   readonly asVm: string;
+  readonly macs?: MacChoice | undefined;
   readonly format?: TargetFormat | undefined;
   readonly connections?: number | undefined;
   readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
@@ -79,6 +80,8 @@ export interface UploadedDisk {
 export interface BuiltVm {
   readonly newVmId: string;
   readonly hasConfiguration: boolean;
+  readonly macs: MacChoice;
+  readonly nics: readonly RestoredNic[];
   readonly disks: readonly UploadedDisk[];
 }
 
@@ -104,9 +107,10 @@ export class VmBuilder {
   }
 
   async build(sourceVmId: string, disks: readonly DiskPoint[]): Promise<BuiltVm> {
-    const { resources, view, codecs } = this.#context;
+    const { engine, session, resources, view, codecs } = this.#context;
     const saved = await readOvf(view.newest, sourceVmId, codecs);
-    const ovf = saved === undefined ? undefined : withoutDisks(saved);
+    const plan = await planConfiguration(engine, saved, sourceVmId, this.#options.macs);
+    const { ovf, macs } = plan;
     const planned: PlannedUpload[] = [];
     for (const disk of disks) planned.push(await this.#planDisk(disk));
     const needBytes = planned.reduce((sum, one) => sum + one.needBytes, 0);
@@ -124,10 +128,11 @@ export class VmBuilder {
     for (const [k, disk] of disks.entries()) {
       const id = uploaded[k]?.newDiskId ?? '';
       const { interface: bus = 'virtio_scsi', bootable = k === 0 } = disk;
-      await this.#context.engine.attachDisk(vm.id, { id, interface: bus, bootable });
+      await engine.attachDisk(vm.id, { id, interface: bus, bootable });
     }
+    const nics = await settleNics(engine, plan, vm, session.note);
     await this.#record({ step: 'restore-done' });
-    return { newVmId: vm.id, hasConfiguration: ovf !== undefined, disks: uploaded };
+    return { newVmId: vm.id, hasConfiguration: ovf !== undefined, macs, nics, disks: uploaded };
   }
 
   /** Cancels the open uploads. The engine then deletes their disks. Never rejects. */

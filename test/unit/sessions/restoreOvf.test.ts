@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { withoutDisks } from '../../../src/sessions/restore/restoreOvf.ts';
+import { savedNics, withoutDisks, withoutMacs } from '../../../src/sessions/restore/restoreOvf.ts';
 
 const NAMESPACES =
   'xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1/" xmlns:rasd="http://schemas.dmtf.org/rasd" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"';
@@ -67,5 +67,25 @@ describe('a configuration without its disks', () => {
     ['a document type', `<!DOCTYPE x [<!ENTITY a "b">]>${envelope('<Name>&a;</Name>').slice(38)}`],
   ])('is none of %s', (_title, text) => {
     expect(withoutDisks(text)).toBeUndefined();
+  });
+});
+
+describe('the network cards of a configuration', () => {
+  const nic = (name: string, mac: string): string =>
+    item(10, `<rasd:Name>${name}</rasd:Name>${mac}`);
+  const card = '<rasd:MACAddress>56:6f:1a:00:00:01</rasd:MACAddress>';
+  const other = item(5, '<rasd:MACAddress>kept</rasd:MACAddress>');
+  const ovf = envelope(hardware(nic('nic1', card), nic('nic2', ''), other));
+
+  it('are read with their MAC addresses', () => {
+    expect(savedNics(ovf)).toEqual([{ name: 'nic1', mac: '56:6f:1a:00:00:01' }]);
+    expect(savedNics('no OVF')).toEqual([]);
+  });
+
+  it('lose only these', () => {
+    const actual = withoutMacs(ovf);
+
+    expect(actual).toBe(envelope(hardware(nic('nic1', ''), nic('nic2', ''), other)));
+    expect(withoutMacs('no OVF')).toBeUndefined();
   });
 });
