@@ -49,6 +49,7 @@ export const MESSAGE_CODES = [
   'JOB-605',
   'JOB-606',
   'JOB-607',
+  'JOB-608',
   'NIC-701',
   'NIC-702',
   'NIC-703',
@@ -193,6 +194,11 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'JOB-607': {
     level: 'info',
     text: 'A session of {vm} is running, or was stopped and left something to clean up.',
+    resolution: 'None.',
+  },
+  'JOB-608': {
+    level: 'info',
+    text: '{vm} has no disk that can be backed up. The restore point holds only the configuration of the VM.',
     resolution: 'None.',
   },
   'NIC-701': {

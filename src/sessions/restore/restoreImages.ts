@@ -20,7 +20,7 @@ import {
   outputExists,
   type RestoredDisk,
 } from './restoreDisk.ts';
-import { selectDisks, selectPoint } from '../shared/selectPoint.ts';
+import { requireDisks, selectDisks, selectPoint } from '../shared/selectPoint.ts';
 
 export interface RestoreImagesOptions {
   readonly repository: string;
@@ -124,7 +124,7 @@ export async function restoreImages(options: RestoreImagesOptions): Promise<Rest
     const repository = await Repository.open(options.repository);
     const folder = await repository.requireVm(options.vm);
     const metadata = await folder.requireMetadata();
-    const point = selectPoint(metadata, options.point ?? 'latest');
+    const point = requireDisks(selectPoint(metadata, options.point ?? 'latest'));
     await using view = await RestorePointView.open(folder.folder, metadata.points, point);
     const { disks, messages } = await restorePoint(options, point, view);
     const durationSeconds = (performance.now() - startedAtMs) / 1000;
