@@ -149,6 +149,8 @@ describe('restore --to-engine refuses', () => {
       ['an output folder besides', [...TARGET, '--output', 'out']],
       ['a format that does not exist', [...TARGET, '--disk-format', 'vmdk']],
       ['new and old MAC addresses', [...TARGET, '--new-macs', '--keep-macs']],
+      ['a slash in the name of the VM', [...TARGET, '--as-vm', 'a/b']],
+      ['a space in the name of the VM', [...TARGET, '--as-vm', 'a b']],
       ['a name that no VM can have', [...TARGET, '--as-vm', 'a\u0007b']],
     ]),
   )('%s', async (_what, args) => {

@@ -1,6 +1,7 @@
 /**
- * Prepares a saved VM configuration for an import: removes disks and snapshots. The engine attaches
- * floating disks whose ids are in the configuration. So the new VM would get disks of the old one.
+ * Prepares a saved VM configuration for an import: removes disks, snapshots and the quota. The
+ * engine attaches floating disks whose ids are in the configuration. So the new VM would get disks
+ * of the old one. The quota may not exist any more. Without it the default quota applies.
  *
  * @see ovirt-engine ImportVmFromConfigurationCommand
  */
@@ -77,7 +78,7 @@ function isItem(node: Node, resource: string): boolean {
 
 function isKept(node: Node): boolean {
   const name = localName(tagOf(node));
-  if (name === 'File' || name === 'Disk') return false;
+  if (name === 'File' || name === 'Disk' || name === 'quota_id') return false;
   if (name === 'Section') return !isDroppedSection(node);
   return !isItem(node, DISK_RESOURCE);
 }
@@ -105,7 +106,7 @@ function edit(ovf: string, isKeptIn: (child: Node, parent: Node) => boolean): st
   }
 }
 
-/** The configuration without disks and snapshots; undefined for a text that is no OVF. */
+/** The configuration without disks, snapshots and quota; undefined for a text that is no OVF. */
 export function withoutDisks(ovf: string): string | undefined {
   return edit(ovf, isKept);
 }

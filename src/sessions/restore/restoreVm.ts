@@ -10,7 +10,6 @@ import type { SessionMessage } from '../../core/messages.ts';
 import type { EngineSettings } from '../../ovirt/connection.ts';
 import { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
-import { checkVmName } from '../../repository/names.ts';
 import { Journal, restoreJournalName } from '../../repository/journal.ts';
 import { Repository } from '../../repository/repository.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
@@ -21,7 +20,7 @@ import { selectDisks, selectPoint } from '../shared/selectPoint.ts';
 import { postSessionEvent } from '../shared/sessionEvents.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 import type { MacChoice, RestoredNic } from './restoreNics.ts';
-import { checkNameFree, findTarget } from './restoreTarget.ts';
+import { checkNameFree, checkNewVmName, findTarget } from './restoreTarget.ts';
 import type { TargetFormat } from './targetDisk.ts';
 import { type UploadedDisk, VmBuilder } from './vmBuilder.ts';
 
@@ -83,7 +82,7 @@ export interface RestoreVmReport {
  * @throws a {@link BackupError}; see docs/errors.md
  */
 export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmReport> {
-  checkVmName(options.asVm);
+  checkNewVmName(options.asVm);
   checkConnections(options.connections);
   const sessionId = randomUUID();
   const startedAtMs = performance.now();

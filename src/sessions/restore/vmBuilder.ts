@@ -20,7 +20,7 @@ import { awaitDisk, checkDiskNameFree } from './newDisk.ts';
 import { restoreDescription } from '../cleanup/ownership.ts';
 import { restoreBlocks } from './restoreBlocks.ts';
 import { type MacChoice, planConfiguration, type RestoredNic, settleNics } from './restoreNics.ts';
-import type { RestoreTarget } from './restoreTarget.ts';
+import { type RestoreTarget, toEngineName } from './restoreTarget.ts';
 import type { DiskProgress } from '../shared/progress.ts';
 import {
   DEFAULT_CONNECTIONS,
@@ -90,7 +90,7 @@ const PARALLEL_UPLOADS = 2;
 /** Name of a new disk. Its end tells the disks of one VM apart, so a long name keeps it. */
 function diskName(vmName: string, { alias, diskId }: DiskPoint): string {
   const end = `_${diskId.slice(0, 8)}`;
-  return cutText(`${vmName}_${alias}`, MAX_JOURNAL_NAME_CHARS - end.length) + end;
+  return cutText(`${vmName}_${toEngineName(alias)}`, MAX_JOURNAL_NAME_CHARS - end.length) + end;
 }
 
 export class VmBuilder {

@@ -49,6 +49,22 @@ describe('a configuration without its disks', () => {
     expect(withoutDisks(envelope(hardware(disk, item(10))))).toBe(envelope(hardware(item(10))));
   });
 
+  it('has no quota any more', () => {
+    const ovf = envelope('<Content><Name>web01</Name><quota_id>7e3c</quota_id></Content>');
+
+    expect(withoutDisks(ovf)).toBe(envelope('<Content><Name>web01</Name></Content>'));
+  });
+
+  it('keeps UEFI variables and TPM data byte for byte', () => {
+    const data = (kind: string): string =>
+      `<VmExternalDataItem kind="${kind}"><VmExternalDataContent>QUFB\nQ+/=\n</VmExternalDataContent></VmExternalDataItem>`;
+    const section = `<Section xsi:type="ovf:VmExternalDataSection_Type">${data('nvram')}${data('tpm')}</Section>`;
+    const ovf = envelope(`<Content><BiosType>4</BiosType>${section}${hardware(item(10))}</Content>`);
+
+    expect(withoutDisks(ovf)).toBe(ovf);
+    expect(withoutMacs(ovf)).toBe(ovf);
+  });
+
   it('keeps text with escapes, spaces, and digits as it is', () => {
     const ovf = envelope(
       '<Content a="&lt;1 &quot;x&quot; &amp;amp;"><Name> a &amp;lt; b &#13; </Name><Version>4.0</Version></Content>',

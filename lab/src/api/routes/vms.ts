@@ -9,6 +9,7 @@ import { removeSnapshot } from '../../state/disks/content.ts';
 import type { Engine } from '../../state/core.ts';
 import { deleteDisk } from '../../state/disks/store.ts';
 import {
+  checkName,
   incompleteParameters,
   refusal,
   unknownParent,
@@ -98,6 +99,7 @@ function postVm(call: EngineCall): WireReply {
   if (name === undefined) throw incompleteParameters('Vm', ['name'], 'add');
   const hasTemplate = body.template?.id !== undefined || body.template?.name !== undefined;
   if (!ovf && !hasTemplate) throw incompleteParameters('Vm', ['template.id|name'], 'add');
+  checkName(name, 'add VM');
   const vm = createRow(call, body, name, ovf);
   if ([...engine.vms.values()].some((other) => other.name === name)) {
     throw refusal(
