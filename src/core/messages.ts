@@ -173,8 +173,9 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'JOB-603': {
     level: 'warn',
-    text: '{vm} has a new id: {id}. It was {old} before. A new chain is started; the old chain is kept.',
-    resolution: 'Nothing to do. Restore points of the old VM stay under the old id.',
+    text: 'The repository already holds another VM named {vm}, with the id {old}. The VM of this session has the id {id}, so it gets a chain of its own. The old chain is kept.',
+    resolution:
+      'Nothing to do if the VM was made again. Commands that read the repository need the id now, because {vm} names two VMs there.',
   },
   'JOB-604': {
     level: 'error',

@@ -16,6 +16,10 @@ function hardware(...items: readonly string[]): string {
   return `<Content ovf:id="out"><Section xsi:type="ovf:VirtualHardwareSection_Type">${items.join('')}</Section></Content>`;
 }
 
+function externalData(kind: string): string {
+  return `<VmExternalDataItem kind="${kind}"><VmExternalDataContent>QUFB\nQ+/=\n</VmExternalDataContent></VmExternalDataItem>`;
+}
+
 describe('a configuration without its disks', () => {
   it('has no files, disks and snapshots any more', () => {
     const ovf = envelope(
@@ -56,10 +60,10 @@ describe('a configuration without its disks', () => {
   });
 
   it('keeps UEFI variables and TPM data byte for byte', () => {
-    const data = (kind: string): string =>
-      `<VmExternalDataItem kind="${kind}"><VmExternalDataContent>QUFB\nQ+/=\n</VmExternalDataContent></VmExternalDataItem>`;
-    const section = `<Section xsi:type="ovf:VmExternalDataSection_Type">${data('nvram')}${data('tpm')}</Section>`;
-    const ovf = envelope(`<Content><BiosType>4</BiosType>${section}${hardware(item(10))}</Content>`);
+    const section = `<Section xsi:type="ovf:VmExternalDataSection_Type">${externalData('nvram')}${externalData('tpm')}</Section>`;
+    const ovf = envelope(
+      `<Content><BiosType>4</BiosType>${section}${hardware(item(10))}</Content>`,
+    );
 
     expect(withoutDisks(ovf)).toBe(ovf);
     expect(withoutMacs(ovf)).toBe(ovf);
