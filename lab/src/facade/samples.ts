@@ -11,7 +11,7 @@ const PIECES_PER_DISK = 12;
 const LOG_LINE = '2024-05-01T12:00:00Z web01 httpd[4711]: GET /index.html 200 5120\n';
 
 /** Bytes that no compressor shrinks. The same seed gives the same bytes. */
-function noise(seed: number, lengthBytes: number): Buffer {
+export function noise(seed: number, lengthBytes: number): Buffer {
   const words = new Uint32Array(lengthBytes / 4);
   let state = seed | 1;
   for (let index = 0; index < words.length; index++) {

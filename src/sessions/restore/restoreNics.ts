@@ -80,7 +80,7 @@ async function setMac(
     return undefined;
   } catch (error) {
     // The VM with its disks is worth more than an address.
-    if (error instanceof EngineError) return error.message;
+    if (error instanceof EngineError) return error.message.replace(/^PUT \S+: /, '');
     throw error;
   }
 }
