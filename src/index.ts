@@ -166,5 +166,6 @@ export {
   type RestoreVmOptions,
   type RestoreVmReport,
 } from './sessions/restore/restoreVm.ts';
+export type { MacChoice, RestoredNic } from './sessions/restore/restoreNics.ts';
 export type { TargetFormat } from './sessions/restore/targetDisk.ts';
 export type { UploadedDisk } from './sessions/restore/vmBuilder.ts';

@@ -49,6 +49,10 @@ export const MESSAGE_CODES = [
   'JOB-605',
   'JOB-606',
   'JOB-607',
+  'JOB-608',
+  'NIC-701',
+  'NIC-702',
+  'NIC-703',
   'REPO-501',
   'REPO-502',
   'REPO-503',
@@ -174,8 +178,9 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'JOB-603': {
     level: 'warn',
-    text: '{vm} has a new id: {id}. It was {old} before. A new chain is started; the old chain is kept.',
-    resolution: 'Nothing to do. Restore points of the old VM stay under the old id.',
+    text: 'The repository already holds another VM named {vm}, with the id {old}. The VM of this session has the id {id}, so it gets a chain of its own. The old chain is kept.',
+    resolution:
+      'Nothing to do if the VM was made again. Commands that read the repository need the id now, because {vm} names two VMs there.',
   },
   'JOB-604': {
     level: 'error',
@@ -196,6 +201,29 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'info',
     text: 'A session of {vm} is running, or was stopped and left something to clean up.',
     resolution: 'None.',
+  },
+  'JOB-608': {
+    level: 'info',
+    text: '{vm} has no disk that can be backed up. The restore point holds only the configuration of the VM.',
+    resolution: 'None.',
+  },
+  'NIC-701': {
+    level: 'warn',
+    text: '{vm} ({id}), which was backed up, still exists on this engine. The restored VM has new MAC addresses: {macs}.',
+    resolution:
+      'Adapt DHCP reservations and guest settings that name the old addresses. With --keep-macs the addresses of the restore point are kept.',
+  },
+  'NIC-702': {
+    level: 'warn',
+    text: 'The restored VM has MAC addresses of {vm} ({id}), which still exists on this engine: {macs}.',
+    resolution:
+      'Never run both VMs in one network at the same time. With --new-macs the engine chooses new addresses.',
+  },
+  'NIC-703': {
+    level: 'warn',
+    text: 'Network card {name} of the restored VM does not have its saved MAC address {saved} ({reason}). It has {mac}.',
+    resolution:
+      'Find the VM that has the address, or a MAC pool that allows it. Then set it in the network settings of the VM.',
   },
   'REPO-501': {
     level: 'error',

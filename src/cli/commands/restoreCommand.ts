@@ -29,6 +29,8 @@ interface RestoreFlags extends CommonFlags, EngineFlags {
   readonly storageDomain?: string;
   readonly cluster?: string;
   readonly diskFormat: TargetFormat;
+  readonly newMacs?: boolean;
+  readonly keepMacs?: boolean;
   readonly workers?: number;
   readonly connections?: number;
 }
@@ -73,6 +75,11 @@ function refuseSalvage({ skipDamaged, damagedFrom }: RestoreFlags): void {
   });
 }
 
+function macChoice({ newMacs, keepMacs }: RestoreFlags): 'new' | 'keep' | undefined {
+  if (newMacs) return 'new';
+  return keepMacs ? 'keep' : undefined;
+}
+
 async function restoreToEngine(
   flags: RestoreFlags,
   context: CommandContext,
@@ -99,6 +106,7 @@ async function restoreToEngine(
     storageDomain,
     cluster: flags.cluster,
     format: flags.diskFormat,
+    macs: macChoice(flags),
     workers: flags.workers,
     connections: flags.connections,
     ...context.sessionOptions,
@@ -142,6 +150,13 @@ export function addRestore(program: Command, done: (exitCode: number) => void): 
         .choices(['same', 'cow', 'raw'])
         .default('same'),
     )
+    .addOption(
+      new Option(
+        '--new-macs',
+        'with --to-engine: new MAC addresses (default when the original VM exists there)',
+      ).conflicts('keepMacs'),
+    )
+    .option('--keep-macs', 'with --to-engine: MAC addresses of the restore point')
     .addOption(workersOption())
     .option(
       '--connections <n>',

@@ -85,10 +85,17 @@ const ENGINE_COLUMNS: readonly Column<RestoreVmReport['disks'][number]>[] = [
   ['new disk', (disk) => disk.newDiskId],
 ];
 
+const NIC_COLUMNS: readonly Column<RestoreVmReport['nics'][number]>[] = [
+  ['network card', (nic) => nic.name],
+  ['MAC address', (nic) => nic.mac || 'none'],
+  ['in the restore point', (nic) => nic.savedMac],
+];
+
 export function formatRestoreVm(report: RestoreVmReport): string {
   const configuration = report.hasConfiguration ? 'saved configuration' : 'default hardware';
   return [
     `${report.vmName}: restore point ${report.pointNumber} (${report.pointId}) restored as ${report.newVmName} (${report.newVmId}) in ${formatSeconds(report.durationSeconds)}, ${configuration}, powered off`,
-    formatRows(ENGINE_COLUMNS, report.disks),
+    report.disks.length > 0 ? formatRows(ENGINE_COLUMNS, report.disks) : 'no disk',
+    ...(report.nics.length > 0 ? ['', formatRows(NIC_COLUMNS, report.nics)] : []),
   ].join('\n');
 }

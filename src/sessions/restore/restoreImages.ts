@@ -19,7 +19,7 @@ import { requireQemuImg } from './qemuImg.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import { type DiskJob, DiskRestore, type ImageFormat, type RestoredDisk } from './restoreDisk.ts';
 import { openDonor, type Salvage, withHint, withSkipHint } from './salvageDisk.ts';
-import { selectDisks, selectPoint } from '../shared/selectPoint.ts';
+import { requireDisks, selectDisks, selectPoint } from '../shared/selectPoint.ts';
 
 export interface RestoreImagesOptions {
   readonly repository: string;
@@ -215,7 +215,7 @@ export async function restoreImages(options: RestoreImagesOptions): Promise<Rest
     const repository = await Repository.open(options.repository);
     const folder = await repository.requireVm(options.vm);
     const metadata = await folder.requireMetadata();
-    const point = selectPoint(metadata, options.point ?? 'latest');
+    const point = requireDisks(selectPoint(metadata, options.point ?? 'latest'));
     const { damagedFrom } = options;
     await using donor =
       damagedFrom === undefined
