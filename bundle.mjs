@@ -1,9 +1,12 @@
 /**
  * Puts the compiled command line into a few files: loading 250 modules one by one was half of the
- * time that a start takes. The library stays as it is compiled, and packages stay outside but for
- * those that are many small modules.
+ * time that a start takes. The library stays as it is compiled. Packages stay outside, except those
+ * that are many small modules.
+ *
+ * Then it deletes the declarations that the types of the library do not need.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { build } from 'rolldown';
 
 const INSIDE = ['zod', 'fast-xml-parser', 'commander', 'stream-chain', 'pino'];
@@ -22,3 +25,20 @@ await build({
     chunkFileNames: 'chunk-[name].js',
   },
 });
+
+/** Declarations that a program with `import 'ovirt-cbt'` needs: those that `entry` reaches. */
+function reachedDeclarations(entry) {
+  const reached = new Set([entry]);
+  for (const file of reached) {
+    for (const [, specifier] of readFileSync(file, 'utf8').matchAll(/['"](\.\.?\/[^'"]+)\.[jt]s['"]/g)) {
+      reached.add(path.join(path.dirname(file), `${specifier}.d.ts`));
+    }
+  }
+  return reached;
+}
+
+const needed = reachedDeclarations(path.join('dist', 'index.d.ts'));
+for (const name of readdirSync('dist', { recursive: true })) {
+  const file = path.join('dist', name);
+  if (/\.d\.c?ts$/.test(name) && !needed.has(file)) rmSync(file);
+}

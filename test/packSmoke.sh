@@ -1,14 +1,32 @@
 #!/usr/bin/env bash
-# Packs the product and the lab, installs them in an empty folder, imports them and runs the command.
+# Packs the product and the lab, looks at what is in the package, installs it in empty folders, with
+# and without a compiler, imports it and runs the command.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 npm pack --silent --pack-destination "$work" >/dev/null
 npm pack --silent --pack-destination "$work" --workspace lab >/dev/null
-cd "$work"
+
+# Nothing that only developers need, and no second copy of the command line.
+MOST_FILES=380
+for package in "$work"/*.tgz; do
+  tar -tzf "$package" | sed 's|^package/||' >"$work/files.txt"
+  if grep -E '\.map$|\.ts$|^(test|src|kernels|fixtures|bench|dist/cli)/' "$work/files.txt" |
+    grep -vE '^dist/.*\.d\.ts$|^bench/RESULTS\.md$|^dist/cli/launch\.cjs$'; then
+    echo "$package: files that do not belong into it" >&2
+    exit 1
+  fi
+  count=$(wc -l <"$work/files.txt")
+  [ "$count" -le "$MOST_FILES" ] || { echo "$package: $count files" >&2; exit 1; }
+done
+
+mkdir "$work/with" && cd "$work/with"
 npm init -y >/dev/null
-npm install --silent ./ovirt-cbt-[0-9]*.tgz
+npm install --silent ../ovirt-cbt-[0-9]*.tgz
+# The native build is used where there is a compiler.
+node -e "require('lz4/build/Release/lz4.node')"
 cat > smoke.mjs <<'JS'
 import { connect, createMemoryDevice, ERROR_CODES } from 'ovirt-cbt';
 if (typeof connect !== 'function' || ERROR_CODES.length === 0) process.exit(1);
@@ -17,9 +35,18 @@ const internal = await import('ovirt-cbt/dist/core/units.js').then(() => true, (
 if (internal) process.exit(1);
 JS
 node smoke.mjs
+# The declarations in the package are enough for the compiler of a user.
+cat > types.mts <<'TS'
+import * as product from 'ovirt-cbt';
+import { backupImages, type SessionReport } from 'ovirt-cbt';
+export const report: Promise<SessionReport> = backupImages({ images: [], vmName: '', repository: '' });
+export const all: typeof product = product;
+TS
+node "$root/node_modules/typescript/bin/tsc" --noEmit --strict --target es2023 --lib es2023,esnext.disposable \
+  --module nodenext --types node --typeRoots "$root/node_modules/@types" types.mts
 npx ovirt-cbt --version
-head -c 3000000 /dev/urandom >disk.raw
-npx ovirt-cbt backup --image disk.raw --name vm --repo repo --workers 1
+{ head -c 2000000 /dev/zero | tr '\0' w; head -c 1000000 /dev/urandom; } >disk.raw
+npx ovirt-cbt backup --image disk.raw --name vm --repo repo --workers 1 --strict
 npx ovirt-cbt restore --repo repo --vm vm --output restored
 cmp disk.raw restored/disk.raw
 
@@ -32,7 +59,7 @@ for command in lab demo; do
   grep -q 'npm install ovirt-cbt-lab' error.txt
 done
 
-npm install --silent ./ovirt-cbt-lab-*.tgz
+npm install --silent ../ovirt-cbt-lab-*.tgz
 cat > lab.mjs <<'JS'
 import { startLab } from 'ovirt-cbt-lab';
 await (await startLab()).close();
@@ -40,3 +67,36 @@ JS
 node lab.mjs
 npx ovirt-cbt demo >demo.txt
 grep -q 'left on the engine: nothing' demo.txt
+
+# A machine without compiler, make and Python, and with an untouched cache: npm leaves lz4 out without
+# a word, and the codec of the product does its work.
+mkdir "$work/bare" "$work/without" && cd "$work/without"
+for tool in node npm npx sh env cat ls mkdir rm uname sed grep dirname basename; do
+  ln -s "$(command -v "$tool")" "$work/bare/$tool"
+done
+bare() { env -u CC -u CXX -u PYTHON PATH="$work/bare" npm_config_cache="$work/cache" "$@"; }
+for tool in gcc g++ cc c++ clang make python python3; do
+  ! bare sh -c "command -v $tool" || { echo "$tool is there" >&2; exit 1; }
+done
+{ head -c 2000000 /dev/zero | tr '\0' t; head -c 1000000 /dev/urandom; } >disk.raw
+bare npm init -y >/dev/null
+bare npm install ../ovirt-cbt-[0-9]*.tgz >install.txt 2>&1
+cat install.txt
+if grep -qiE 'gyp|npm (err|error)' install.txt; then exit 1; fi
+[ ! -e node_modules/lz4 ]
+bare npx ovirt-cbt --version
+bare npx ovirt-cbt backup --image disk.raw --name vm --repo repo 2>backup.txt
+grep -q '^warn: ENV-801 .*is not installed' backup.txt
+bare npx ovirt-cbt restore --repo repo --vm vm --output restored
+cmp disk.raw restored/disk.raw
+code=0
+bare npx ovirt-cbt backup --image disk.raw --name vm --repo repo --strict 2>strict.txt || code=$?
+[ "$code" -eq 2 ]
+grep -q 'USAGE_CODEC_NOT_NATIVE' strict.txt
+
+# A reader with the native build reads what the other codec wrote, and the other way round.
+"$work/with/node_modules/.bin/ovirt-cbt" restore --repo repo --vm vm --output other
+cmp disk.raw other/disk.raw
+bare npx ovirt-cbt restore --repo ../with/repo --vm vm --output back
+cmp ../with/disk.raw back/disk.raw
+echo 'package: ok'

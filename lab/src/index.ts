@@ -1,4 +1,5 @@
 /** A simulated oVirt engine and ovirt-imageio in this process, for tests, demos and first steps. */
+export { letGuestsWrite } from './facade/guests.ts';
 export { addSampleVms } from './facade/samples.ts';
 export { LabError, type LabErrorCode } from './errors.ts';
 export { startLab } from './facade/start.ts';

@@ -130,6 +130,8 @@ export interface LabVm {
   readonly name: string;
   status: LabVmStatus;
   readonly disks: readonly LabDisk[];
+  /** Network cards with their MAC addresses. */
+  readonly nics: readonly { readonly name: string; readonly mac: string }[];
   disk(nameOrId: string): LabDisk;
   addDisk(spec: LabDiskSpec): LabDisk;
   /**
@@ -258,6 +260,8 @@ export interface LabBehaviour {
    * The guest cannot be frozen: an event says so. With `require_consistency` a live backup fails.
    */
   freezeFails: boolean;
+  /** The MAC pool allows one address on several network cards. Otherwise it is refused. */
+  allowsDuplicateMacs: boolean;
 }
 
 /** One request. It has no body and no credentials, but the path contains the ticket id. */

@@ -1,19 +1,19 @@
 /**
- * The only file that touches the `lz4` package. It loads the native block functions, or the
- * JavaScript version when the native build cannot be loaded.
+ * The only file that touches the `lz4` package. It loads the native block functions. Where these
+ * cannot be loaded, the WebAssembly kernel does the work (kernels/wasmLz4.ts).
  *
- * The package has no types. It does not check its index arguments, so only whole views are passed.
- * It is built for one Node ABI: after an upgrade of Node without `npm rebuild`, the JavaScript
- * version is used.
+ * The package is optional: npm leaves it out where it cannot be built. A build is for one Node ABI.
+ * After an upgrade of Node without `npm rebuild` it cannot be loaded. The package has no types. It
+ * does not check its index arguments, so only whole views are passed.
  */
 import { createRequire } from 'node:module';
 import { FormatError, UsageError } from '../core/errors.ts';
+import { WasmLz4 } from './kernels/wasmLz4.ts';
 
-/** Block functions of the package. The native and the JavaScript version have the same names. */
+/** Block functions of the package. */
 interface Lz4Functions {
   compress(source: Buffer, target: Buffer): number;
   uncompress(source: Buffer, target: Buffer): number;
-  compressBound(lengthBytes: number): number;
 }
 
 export interface Lz4 {
@@ -53,23 +53,25 @@ function nativeLz4(native: Lz4Functions): Lz4 {
   };
 }
 
-function scriptLz4(script: Lz4Functions, reason: string): Lz4 {
+function wasmLz4(reason: string): Lz4 {
+  const kernel = new WasmLz4();
   return {
     isNative: false,
     reason,
-    // The JavaScript version needs room for the worst case, even when the result is small.
-    encode: (source, target) => {
-      const scratch = Buffer.alloc(script.compressBound(source.length));
-      const bytes = script.compress(source, scratch);
-      if (bytes <= 0 || bytes > target.length) return 0;
-      scratch.copy(target, 0, 0, bytes);
-      return bytes;
-    },
+    encode: (source, target) => kernel.encode(source, target),
     decode: (source, target) => {
       checkTarget(target);
-      return script.uncompress(source, target);
+      return kernel.decode(source, target);
     },
   };
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') {
+    return 'it is not installed, or was not built';
+  }
+  return error.message.split('\n')[0] ?? '';
 }
 
 export type PackageLoader = (name: string) => unknown;
@@ -78,14 +80,13 @@ export type PackageLoader = (name: string) => unknown;
  * Loads only the block functions. The entry of the package would also load stream classes, in every
  * thread, and nobody here uses them.
  *
- * @param load - replaced in tests of the JavaScript version.
+ * @param load - replaced in tests of the kernel.
  */
 export function loadLz4(load: PackageLoader = createRequire(import.meta.url)): Lz4 {
   try {
     return nativeLz4(load('lz4/build/Release/lz4.node') as Lz4Functions);
   } catch (error) {
-    const reason = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
-    return scriptLz4(load('lz4/lib/binding.js') as Lz4Functions, reason);
+    return wasmLz4(reasonOf(error));
   }
 }
 
@@ -100,7 +101,7 @@ export function requireNativeLz4(lz4: Lz4): void {
     'USAGE_CODEC_NOT_NATIVE',
     `lz4 runs without its native build: ${lz4.reason}`,
     {
-      hint: 'run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js, or leave out --strict',
+      hint: 'install again where a C++ compiler, make and Python are installed, or leave out --strict',
     },
   );
 }

@@ -50,6 +50,10 @@ export const MESSAGE_CODES = [
   'JOB-605',
   'JOB-606',
   'JOB-607',
+  'JOB-608',
+  'NIC-701',
+  'NIC-702',
+  'NIC-703',
   'REPO-501',
   'REPO-502',
   'REPO-503',
@@ -60,6 +64,10 @@ export const MESSAGE_CODES = [
   'REPO-511',
   'REPO-512',
   'REPO-514',
+  'REPO-521',
+  'REPO-522',
+  'REPO-523',
+  'REPO-524',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -145,7 +153,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) of restore point {rp} is not among the disks of this session; the new restore point does not hold it.',
     resolution:
-      'Nothing to do if the disk was removed. Otherwise give it to the session again. Older restore points keep the disk.',
+      'Nothing to do if the disk was removed. Otherwise give it to the session again. An image is known by its file name; if that changes, give the disk a fixed name with --image NAME=FILE. Older restore points keep the disk.',
   },
   'DSK-112': {
     level: 'warn',
@@ -154,8 +162,9 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'ENV-801': {
     level: 'warn',
-    text: 'The native build of lz4 could not be loaded ({reason}). Its JavaScript version is used, which is many times slower.',
-    resolution: 'Run "npm rebuild lz4" with a C++ compiler and the headers of this Node.js.',
+    text: 'The native build of lz4 could not be loaded ({reason}). The built-in WebAssembly codec is used. It takes about 1.4 times as long to compress and twice as long to decompress.',
+    resolution:
+      'Nothing has to be done. For full speed, install again where a C++ compiler, make and Python are installed. After an upgrade of Node.js run "npm rebuild lz4".',
   },
   'FRZ-401': {
     level: 'warn',
@@ -176,8 +185,9 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'JOB-603': {
     level: 'warn',
-    text: '{vm} has a new id: {id}. It was {old} before. A new chain is started; the old chain is kept.',
-    resolution: 'Nothing to do. Restore points of the old VM stay under the old id.',
+    text: 'The repository already holds another VM named {vm}, with the id {old}. The VM of this session has the id {id}, so it gets a chain of its own. The old chain is kept.',
+    resolution:
+      'Nothing to do if the VM was made again. Commands that read the repository need the id now, because {vm} names two VMs there.',
   },
   'JOB-604': {
     level: 'error',
@@ -198,6 +208,29 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'info',
     text: 'A session of {vm} is running, or was stopped and left something to clean up.',
     resolution: 'None.',
+  },
+  'JOB-608': {
+    level: 'info',
+    text: '{vm} has no disk that can be backed up. The restore point holds only the configuration of the VM.',
+    resolution: 'None.',
+  },
+  'NIC-701': {
+    level: 'warn',
+    text: '{vm} ({id}), which was backed up, still exists on this engine. The restored VM has new MAC addresses: {macs}.',
+    resolution:
+      'Adapt DHCP reservations and guest settings that name the old addresses. With --keep-macs the addresses of the restore point are kept.',
+  },
+  'NIC-702': {
+    level: 'warn',
+    text: 'The restored VM has MAC addresses of {vm} ({id}), which still exists on this engine: {macs}.',
+    resolution:
+      'Never run both VMs in one network at the same time. With --new-macs the engine chooses new addresses.',
+  },
+  'NIC-703': {
+    level: 'warn',
+    text: 'Network card {name} of the restored VM does not have its saved MAC address {saved} ({reason}). It has {mac}.',
+    resolution:
+      'Find the VM that has the address, or a MAC pool that allows it. Then set it in the network settings of the VM.',
   },
   'REPO-501': {
     level: 'error',
@@ -251,6 +284,27 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'Restore points that are dated in the future: {n}. The first one is {rp} of {date}. They are kept in addition to the rules.',
     resolution:
       'Check the clock of this machine now. A point that a wrong clock dated is kept until its date has passed.',
+  },
+  'REPO-521': {
+    level: 'error',
+    text: '{size} of disk {alias} ({id}) are damaged. These places are zeros in the image; {file} lists them.',
+    resolution:
+      'Try --damaged-from with another restore point. Check the file systems of the image before you use it.',
+  },
+  'REPO-522': {
+    level: 'warn',
+    text: 'File {file} of the chain cannot be used ({reason}). Blocks that only this file holds are damaged.',
+    resolution: 'Restore the file from a copy if there is one.',
+  },
+  'REPO-523': {
+    level: 'warn',
+    text: 'The fingerprint index of disk {alias} ({id}) cannot be read, so nothing proves which blocks are right. No block is taken from restore point {rp}.',
+    resolution: 'Restore the other point itself, and compare.',
+  },
+  'REPO-524': {
+    level: 'error',
+    text: 'Disk {alias} ({id}) cannot be restored, because its block map is damaged ({reason}). It gets no image.',
+    resolution: 'Restore the disk from another restore point.',
   },
   'SNP-201': {
     level: 'warn',

@@ -161,9 +161,9 @@ describe('a restored VM', () => {
   it('may have a name with spaces', async () => {
     const vm = await backedUp('web 1');
 
-    const report = await bench.restore(vm, { asVm: 'web 1 restored' });
+    const report = await bench.restore(vm, { vm: 'web 1', asVm: 'wéb-1-restored' });
 
-    expect(bench.lab.vm(report.newVmId).name).toBe('web 1 restored');
+    expect(bench.lab.vm(report.newVmId).name).toBe('wéb-1-restored');
   });
 
   it('stays when the server cannot compute a checksum, and is not called verified', async () => {

@@ -158,3 +158,23 @@ describe('a name that is taken', () => {
     expect(lab.vm('other').disks).toHaveLength(1);
   });
 });
+
+describe('a quota of the data center', () => {
+  const bench = useLab();
+
+  it('that has no space left is named, and nothing stays on the engine', async () => {
+    const vm = addVm(bench.lab);
+    await bench.backup(vm);
+    const before = await diskNames(bench.lab);
+    const detail = '[Cannot add Virtual Disk. Quota has insufficient storage resources.]';
+    const body = { reason: 'Operation Failed', detail };
+    bench.lab.faults.add(CREATE_DISK, { status: 409, body });
+
+    const error = await expectCode(bench.restore(vm), 'ENGINE_FAULT');
+
+    expect(error.message).toContain('Quota has insufficient');
+    expect(error.hint).toContain('quota');
+    expect(await diskNames(bench.lab)).toEqual(before);
+    expect(fileKindsOf(bench)).toEqual(['chain metadata', 'full']);
+  });
+});

@@ -5,6 +5,8 @@ import path from 'node:path';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
+import type { JobReport } from '../../src/sessions/backup/backupVms.ts';
+import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { expectFailure, type RunningCli, runCli, startCli } from '../helpers/cli/cli.ts';
 import { modeOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
@@ -68,6 +70,28 @@ describe('lab', () => {
 
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/^old01: restore point 1 \(full\)/);
+  });
+
+  it('has guests that write, and VMs with the same ids after a restart', async () => {
+    const repository = temp.path('repository');
+    const args = ['backup', '--vm', 'web01', '--repo', repository, '--workers', '0', '--json'];
+    const reportWith = async (lab: RunningLab): Promise<SessionReport> => {
+      const { stdout } = await runCli(args, { ...lab.env });
+      return (JSON.parse(stdout) as JobReport).sessions[0] as SessionReport;
+    };
+    const lab = await startLabCommand();
+    const first = await reportWith(lab);
+    const second = await reportWith(lab);
+    lab.child.kill('SIGINT');
+    await lab.ended;
+
+    const third = await reportWith(await startLabCommand());
+
+    expect(second.disks.map(({ mode }) => mode)).toEqual(['incremental', 'incremental', 'compare']);
+    expect(second.disks.filter(({ changedBytes }) => changedBytes === 0)).toEqual([]);
+    expect(third.vmId).toBe(first.vmId);
+    expect(third).toMatchObject({ pointNumber: 3, pointType: 'increment' });
+    expect(third.messages.map(({ code }) => code)).not.toContain('JOB-603');
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)('ends with %s and removes its folder', async (signal) => {

@@ -5,6 +5,7 @@ import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
 import type { PreflightReport } from '../../src/sessions/backup/vm/preflightVm.ts';
 import { type CliResult, expectFailure } from '../helpers/cli/cli.ts';
+import { EngineClient } from '../helpers/lab/engineClient.ts';
 import { changesOf, messageCodesOf, useCliLab } from '../helpers/cli/cliLab.ts';
 import { fileTree } from '../helpers/repository/repositoryFiles.ts';
 import { messageCodes } from '../helpers/codes.ts';
@@ -189,8 +190,11 @@ describe('preflight of a VM that cannot be backed up now ends with 3', () => {
   });
 
   it('when none of its disks can be read', async () => {
-    const disks = [{ name: 'array', sizeBytes: MIB, format: 'raw', storageType: 'lun' }] as const;
-    bench.lab.addVm({ name: 'web01', disks });
+    const vm = bench.lab.addVm({ name: 'web01', disks: [{ name: 'sys', sizeBytes: MIB }] });
+    await bench.backup(vm);
+    await using client = await EngineClient.login(bench.lab);
+    const attachment = `/vms/${vm.id}/diskattachments/${vm.disk('sys').id}`;
+    await client.call('PUT', attachment, { active: false });
 
     const result = await preflight();
 

@@ -46,7 +46,8 @@ describe('restore --to-engine', () => {
 
     expect(result.exitCode).toBe(0);
     const report = reportOf(result);
-    expect(report).toMatchObject({ type: 'restore-vm', hasConfiguration: true, messages: [] });
+    expect(report).toMatchObject({ type: 'restore-vm', hasConfiguration: true });
+    expect(report.messages.map(({ code }) => code)).toEqual(['NIC-701']);
     const made = bench.lab.vm('web01-new');
     expect(made.id).toBe(report.newVmId);
     expect(made.status).toBe('down');
@@ -67,6 +68,20 @@ describe('restore --to-engine', () => {
     expect(stdout).toMatch(/restored as web01-new \([0-9a-f-]{36}\)/);
     expect(stdout).toMatch(/^sys +cow +4\.00 MiB .+ equal /m);
     expect(stdout).toMatch(/^dump +raw +2\.00 MiB .+ equal /m);
+  });
+
+  it.each([
+    ['new ones, because the original VM exists', [], '56:6f:1a:01:00:00'],
+    ['the saved ones with --keep-macs', ['--keep-macs'], '56:6f:1a:00:00:00'],
+  ])('shows the MAC addresses: %s', async (_what, options, mac) => {
+    await addVm();
+    bench.lab.behaviour.allowsDuplicateMacs = true;
+
+    const { stdout, exitCode } = await restore(...TARGET, ...options);
+
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(new RegExp(`^nic1 +${mac} +56:6f:1a:00:00:00$`, 'm'));
+    expect(bench.lab.vm('web01-new').nics).toEqual([{ name: 'nic1', mac }]);
   });
 
   it('restores an older point and a single disk, in another format', async () => {
@@ -133,6 +148,9 @@ describe('restore --to-engine refuses', () => {
       ['no storage domain', ['--as-vm', 'web01-new']],
       ['an output folder besides', [...TARGET, '--output', 'out']],
       ['a format that does not exist', [...TARGET, '--disk-format', 'vmdk']],
+      ['new and old MAC addresses', [...TARGET, '--new-macs', '--keep-macs']],
+      ['a slash in the name of the VM', [...TARGET, '--as-vm', 'a/b']],
+      ['a space in the name of the VM', [...TARGET, '--as-vm', 'a b']],
       ['a name that no VM can have', [...TARGET, '--as-vm', 'a\u0007b']],
     ]),
   )('%s', async (_what, args) => {

@@ -122,7 +122,7 @@ describe('documents', () => {
 });
 
 describe('docs/troubleshooting.md', () => {
-  const ofEngines = MESSAGE_CODES.filter((code) => /^(CBT|SNP|XFER|FRZ|JOB)-/.test(code));
+  const ofEngines = MESSAGE_CODES.filter((code) => /^(CBT|SNP|XFER|FRZ|JOB|NIC)-/.test(code));
 
   it.each(ofEngines)('gives text, cause and resolution of %s', (code) => {
     const { level, text, resolution } = sessionMessage(code);

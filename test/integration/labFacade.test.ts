@@ -2,14 +2,19 @@
 import { connect } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { MIB, TIB } from '../../src/core/units.ts';
-import { addSampleVms, startLab } from '../../lab/src/index.ts';
+import { addSampleVms, letGuestsWrite, startLab } from '../../lab/src/index.ts';
+import type { LabVm } from '../../lab/src/index.ts';
 import { EngineClient, type Json, waitUntil } from '../helpers/lab/engineClient.ts';
-import { readyBackup, startBackup } from '../helpers/lab/engineFlows.ts';
+import { endBackup, readyBackup, startBackup } from '../helpers/lab/engineFlows.ts';
 import { useLabClient } from '../helpers/lab/useLab.ts';
 
 const fixture = useLabClient();
 
 const PIECE_BYTES = 8 * MIB;
+
+function idsOf(vms: readonly LabVm[]): string[] {
+  return vms.flatMap(({ id, disks }) => [id, ...disks.map((disk) => disk.id)]);
+}
 
 describe('sample VMs', () => {
   it('have the same content in every lab', async () => {
@@ -28,6 +33,18 @@ describe('sample VMs', () => {
         }
       }
     }
+  });
+
+  it('have the same ids in every lab', async () => {
+    await using other = await startLab();
+
+    addSampleVms(fixture.lab);
+    addSampleVms(other);
+
+    const ids = idsOf(other.vms);
+    expect(idsOf(fixture.lab.vms)).toEqual(ids);
+    expect(new Set(ids).size).toBe(13);
+    expect(ids.filter((id) => !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id))).toEqual([]);
   });
 
   it('cover the kinds of disks and VMs', async () => {
@@ -49,6 +66,43 @@ describe('sample VMs', () => {
       ['files01', 'up', 'image cow false', 'lun  false', 'image raw true'],
       ['old01', 'down', 'image raw false'],
     ]);
+  });
+});
+
+async function backUp(vm: LabVm): Promise<void> {
+  const backup = await readyBackup(fixture.client, vm);
+  await endBackup(fixture.client, backup);
+}
+
+describe('guests that write', () => {
+  it('change a little of each disk at the end of a backup, the same in every lab', async () => {
+    const vm = fixture.addVm({ disks: [{ name: 'root', sizeBytes: 64 * MIB }] });
+    letGuestsWrite(fixture.lab);
+    const digests = new Set([vm.disk('root').digest()]);
+
+    for (let round = 0; round < 3; round++) {
+      await backUp(vm);
+      digests.add(vm.disk('root').digest());
+    }
+
+    expect(digests.size).toBe(4);
+    expect(vm.disk('root').allocatedBytes()).toBeLessThan(MIB);
+    const log = vm
+      .disk('root')
+      .read(3 * 4 * MIB, 60)
+      .toString();
+    expect(log).toContain('root: log of the guest after backup 3');
+  });
+
+  it('rest in a VM that is down, and in a lab that was not asked to let them', async () => {
+    const vm = fixture.addVm({ compatibility: [4, 6] });
+    const before = vm.disk('root').digest();
+    await backUp(vm);
+    letGuestsWrite(fixture.lab);
+    vm.status = 'down';
+    await backUp(vm);
+
+    expect(vm.disk('root').digest()).toBe(before);
   });
 });
 

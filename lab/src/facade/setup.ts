@@ -116,6 +116,7 @@ export function addLabVm(engine: Engine, spec: LabVmSpec): VmRow {
     createdAt: new Date(),
     attachments: [],
     nics: (spec.nics ?? []).map((name, index) => ({
+      id: randomUUID(),
       name,
       interface: 'virtio',
       mac: `${macPrefix}:${index.toString(16).padStart(2, '0')}`,

@@ -41,6 +41,7 @@ export function createBehaviour(): LabBehaviour {
     forbidsBackup: false,
     directUrlUnreachable: false,
     freezeFails: false,
+    allowsDuplicateMacs: false,
   };
 }
 

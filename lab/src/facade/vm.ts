@@ -54,6 +54,10 @@ export class EngineLabVm implements LabVm {
     return this.#engine.attachedDisks(this.#row).map(({ disk }) => disk.data);
   }
 
+  get nics(): LabVm['nics'] {
+    return this.#row.nics.map(({ name, mac }) => ({ name, mac }));
+  }
+
   disk(nameOrId: string): LabDisk {
     return this.#attached(nameOrId).data;
   }

@@ -55,3 +55,15 @@ export function incompleteParameters(
 export function forbidden(): EngineFault {
   return refusal(403, 'User is not authorized to perform this action.');
 }
+
+/** Names of VMs and disks. Source: ovirt-engine ValidationUtils.NO_SPECIAL_CHARACTERS_I18N. */
+const NAME = /^[\p{L}0-9._-]*$/u;
+
+/** @throws EngineFault 400 for a name with other characters */
+export function checkName(name: string, action: string): void {
+  if (NAME.test(name)) return;
+  throw refusal(
+    400,
+    `Cannot ${action}. The given name contains special characters. Only lower-case and upper-case letters, numbers, '_', '-', '.' are allowed.`,
+  );
+}

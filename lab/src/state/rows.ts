@@ -79,9 +79,10 @@ export interface AttachmentRow {
 }
 
 export interface NicRow {
+  readonly id: string;
   readonly name: string;
   readonly interface: string;
-  readonly mac: string;
+  mac: string;
 }
 
 export interface VmRow {

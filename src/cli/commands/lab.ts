@@ -20,6 +20,8 @@ export async function serveLab(context: CommandContext, port: number | undefined
   try {
     await using lab = await startLab(labPackage, { port, timeScale: TIME_SCALE });
     labPackage.addSampleVms(lab);
+    // So that a second backup has something to show.
+    labPackage.letGuestsWrite(lab);
     const caFile = path.join(folder, 'ca.pem');
     const passwordFile = path.join(folder, 'password');
     await writeFile(caFile, lab.caPem, { mode: 0o600 });

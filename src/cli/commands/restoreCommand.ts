@@ -1,6 +1,6 @@
 /** `restore`: to image files, or to a new VM of an engine. */
 import { type Command, Option } from 'commander';
-import { UsageError } from '../../core/errors.ts';
+import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import type { ImageFormat } from '../../sessions/restore/restoreDisk.ts';
 import type { TargetFormat } from '../../sessions/restore/targetDisk.ts';
 import {
@@ -22,11 +22,15 @@ interface RestoreFlags extends CommonFlags, EngineFlags {
   readonly disk?: readonly string[];
   readonly output?: string;
   readonly format: ImageFormat;
+  readonly skipDamaged?: boolean;
+  readonly damagedFrom?: string;
   readonly toEngine?: boolean;
   readonly asVm?: string;
   readonly storageDomain?: string;
   readonly cluster?: string;
   readonly diskFormat: TargetFormat;
+  readonly newMacs?: boolean;
+  readonly keepMacs?: boolean;
   readonly workers?: number;
   readonly connections?: number;
 }
@@ -51,12 +55,29 @@ async function restoreToImages(
     disks: flags.disk,
     output: flags.output,
     format: flags.format,
+    skipDamaged: flags.skipDamaged,
+    damagedFrom: flags.damagedFrom,
     workers: flags.workers,
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
   context.print(report, formatRestore(report));
-  return context.exitCode(false);
+  const isDamaged = report.holes.length > 0 || report.failedDisks.length > 0;
+  return isDamaged ? EXIT_CODES.damageFound : context.exitCode(false);
+}
+
+/** A VM with holes starts as if it were whole, and nothing in it tells where they are. */
+function refuseSalvage({ skipDamaged, damagedFrom }: RestoreFlags): void {
+  if (!skipDamaged && damagedFrom === undefined) return;
+  const option = skipDamaged ? '--skip-damaged' : '--damaged-from';
+  throw new UsageError('USAGE_INVALID_OPTION', `${option} and --to-engine exclude each other`, {
+    hint: 'restore to image files with --output, check them, and upload them in the portal',
+  });
+}
+
+function macChoice({ newMacs, keepMacs }: RestoreFlags): 'new' | 'keep' | undefined {
+  if (newMacs) return 'new';
+  return keepMacs ? 'keep' : undefined;
 }
 
 async function restoreToEngine(
@@ -65,6 +86,7 @@ async function restoreToEngine(
   line: ProgressLine,
 ): Promise<number> {
   const { asVm, storageDomain, output } = flags;
+  refuseSalvage(flags);
   if (asVm === undefined) throw missing('--as-vm', 'give the name of the new VM');
   if (storageDomain === undefined) {
     throw missing('--storage-domain', 'name the storage domain for the disks');
@@ -84,6 +106,7 @@ async function restoreToEngine(
     storageDomain,
     cluster: flags.cluster,
     format: flags.diskFormat,
+    macs: macChoice(flags),
     workers: flags.workers,
     connections: flags.connections,
     ...context.sessionOptions,
@@ -105,6 +128,11 @@ function withTargetFlags(command: Command): Command {
       new Option('--format <format>', 'with --output: image format')
         .choices(['raw', 'qcow2'])
         .default('raw'),
+    )
+    .option('--skip-damaged', 'with --output: restore the rest; damaged blocks become zeros')
+    .option(
+      '--damaged-from <id>',
+      'with --output: take damaged blocks from this restore point where they are equal',
     );
 }
 
@@ -122,6 +150,13 @@ export function addRestore(program: Command, done: (exitCode: number) => void): 
         .choices(['same', 'cow', 'raw'])
         .default('same'),
     )
+    .addOption(
+      new Option(
+        '--new-macs',
+        'with --to-engine: new MAC addresses (default when the original VM exists there)',
+      ).conflicts('keepMacs'),
+    )
+    .option('--keep-macs', 'with --to-engine: MAC addresses of the restore point')
     .addOption(workersOption())
     .option(
       '--connections <n>',

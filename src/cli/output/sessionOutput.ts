@@ -35,10 +35,7 @@ export function formatSession(report: SessionReport): string {
   const { bottleneck } = report;
   return [
     `${report.vmName}: restore point ${report.pointNumber} (${report.pointType}) ${report.pointId}`,
-    formatRows(DISK_COLUMNS, report.disks),
-    '',
-    formatRows(STAGE_COLUMNS, report.disks),
-    '',
+    ...diskTables(report),
     ...engineLines(report),
     ...auditLines(report),
     ...healingLines(report),
@@ -49,17 +46,27 @@ export function formatSession(report: SessionReport): string {
   ].join('\n');
 }
 
+function diskTables({ disks }: SessionReport): string[] {
+  if (disks.length === 0) return ['no disk, only the configuration of the VM', ''];
+  return [formatRows(DISK_COLUMNS, disks), '', formatRows(STAGE_COLUMNS, disks), ''];
+}
+
 /** Only for VMs of an engine: seconds that the engine took, and the checkpoints. */
 function engineLines(report: SessionReport): string[] {
   const { engine } = report;
   if (!engine) return [];
   const [start, end] = [engine.startSeconds, engine.finalizeSeconds].map((s) => formatSeconds(s));
   const leftOut = engine.leftOut.map((disk) => `${disk.alias} (${disk.cause})`);
+  if (engine.backupsStarted === 0) return leftOutLines(leftOut);
   return [
     `engine      frozen after ${start}, ended after ${end}`,
     `checkpoint  ${engine.fromCheckpointId || 'none'} -> ${engine.toCheckpointId || 'none'}`,
-    ...(leftOut.length > 0 ? [`left out    ${leftOut.join(', ')}`] : []),
+    ...leftOutLines(leftOut),
   ];
+}
+
+function leftOutLines(leftOut: readonly string[]): string[] {
+  return leftOut.length > 0 ? [`left out    ${leftOut.join(', ')}`] : [];
 }
 
 function auditLines(report: SessionReport): string[] {

@@ -17,6 +17,7 @@ import type {
   EngineEvent,
   Fault,
   ImageTransfer,
+  Nic,
   Snapshot,
   StorageDomain,
   Vm,
@@ -106,6 +107,14 @@ const vm: Decoder<Vm> = z
     clusterId,
     ovf: initialization?.configuration?.data,
   }));
+
+const nic: Decoder<Nic> = z
+  .object({
+    id,
+    name: text.default(''),
+    mac: z.object({ address: text.default('') }).optional(),
+  })
+  .transform(({ mac, ...same }) => ({ ...same, mac: mac?.address ?? '' }));
 
 const backup: Decoder<Backup> = z
   .object({
@@ -217,6 +226,7 @@ export const wire: {
   readonly diskAttachments: Decoder<DiskAttachment[]>;
   readonly events: Decoder<EngineEvent[]>;
   readonly fault: Decoder<Fault>;
+  readonly nics: Decoder<Nic[]>;
   readonly snapshot: Decoder<Snapshot>;
   readonly storageDomain: Decoder<StorageDomain>;
   readonly storageDomains: Decoder<StorageDomain[]>;
@@ -237,6 +247,7 @@ export const wire: {
   diskAttachments: listOf('disk_attachment', diskAttachment),
   events: listOf('event', event),
   fault,
+  nics: listOf('nic', nic),
   snapshot,
   storageDomain,
   storageDomains: listOf('storage_domain', storageDomain),

@@ -45,7 +45,7 @@ interface Answer {
   readonly text: string;
 }
 
-type Method = 'GET' | 'POST' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
 /** A login, shared by the clients that were derived from one another. */
 interface Login {
@@ -157,6 +157,11 @@ export class EngineClient {
     options: CallOptions = {},
   ): Promise<T> {
     return await this.#call('POST', path, body, schema, options);
+  }
+
+  /** As {@link post}, for a change of something that exists. */
+  async put(path: string, body: object): Promise<void> {
+    await this.#call('PUT', path, body, wire.anything, {});
   }
 
   async delete(path: string, options: CallOptions = {}): Promise<void> {

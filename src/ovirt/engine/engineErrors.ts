@@ -43,6 +43,9 @@ function hintOf(kind: FaultKind): string | undefined {
     return 'give the user the permission BACKUP_DISK on the disks and EDIT_DISK_PROPERTIES and CREATE_DISK for their transfers (for instance by the roles UserVmManager and DiskOperator), or use an administrator';
   }
   if (isBusy(kind)) return 'another operation holds the VM or a disk; wait until it has ended';
+  if (kind === 'quota') {
+    return 'the data center enforces quotas: give the user a quota with enough free space on the storage domain';
+  }
   return undefined;
 }
 

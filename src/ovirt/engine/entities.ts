@@ -52,6 +52,14 @@ export interface Vm {
   readonly ovf: string | undefined;
 }
 
+/** A network card of a VM. */
+export interface Nic {
+  readonly id: string;
+  readonly name: string;
+  /** MAC address; empty when the engine shows none. */
+  readonly mac: string;
+}
+
 export interface Backup {
   readonly id: string;
   readonly phase: string;

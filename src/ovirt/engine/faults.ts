@@ -25,11 +25,13 @@ export type FaultKind =
   | 'backup-gone'
   | 'storage-incompatible'
   | 'name-taken'
+  | 'quota'
   | 'no-reason'
   | 'other';
 
 /** Phrase → kind. The first match wins; the order is that of the engine's own checks. */
 const PHRASES: readonly (readonly [RegExp, FaultKind])[] = [
+  [/quota/i, 'quota'],
   [/active image transfer/i, 'active-transfer'],
   [/premature|already stopped|no need to stop/i, 'already-stopping'],
   [/hosted engine/i, 'hosted-engine'],

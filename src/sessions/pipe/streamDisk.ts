@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Writable } from 'node:stream';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import type { SessionMessage } from '../../core/messages.ts';
-import { outputExists } from '../restore/restoreDisk.ts';
+import { outputExists } from '../shared/imageFiles.ts';
 import type { OpenDisk, PipeProgress, PipeReport } from './openDisk.ts';
 import { openVm, type OpenVmOptions } from './openVm.ts';
 import {

@@ -1,6 +1,7 @@
 /**
- * Prepares a saved VM configuration for an import: removes disks and snapshots. The engine attaches
- * floating disks whose ids are in the configuration. So the new VM would get disks of the old one.
+ * Prepares a saved VM configuration for an import: removes disks, snapshots and the quota. The
+ * engine attaches floating disks whose ids are in the configuration. So the new VM would get disks
+ * of the old one. The quota may not exist any more. Without it the default quota applies.
  *
  * @see ovirt-engine ImportVmFromConfigurationCommand
  */
@@ -11,7 +12,8 @@ import { isSafeXml, type XmlLimits } from '../../core/xmlShape.ts';
 const LIMITS: XmlLimits = { maxChars: 16 * 1024 * 1024, maxTagChars: 1024 * 1024 };
 const ATTRIBUTES = ':@';
 const PREFIX = '@';
-/** CIM resource type of a disk. */
+/** CIM resource types of a network card and of a disk. */
+const NIC_RESOURCE = '10';
 const DISK_RESOURCE = '17';
 
 /** One node as the parser keeps it: `{tag: children, ':@': attributes}`. */
@@ -64,34 +66,83 @@ function isDroppedSection(node: Node): boolean {
   );
 }
 
-function isDiskItem(node: Node): boolean {
-  return childrenOf(node).some(
-    (child) => localName(tagOf(child)) === 'ResourceType' && textOf(child).trim() === DISK_RESOURCE,
-  );
+/** Text of the first child with this name, without spaces around it. */
+function childText(node: Node, name: string): string | undefined {
+  const child = childrenOf(node).find((one) => localName(tagOf(one)) === name);
+  return child && textOf(child).trim();
+}
+
+function isItem(node: Node, resource: string): boolean {
+  return localName(tagOf(node)) === 'Item' && childText(node, 'ResourceType') === resource;
 }
 
 function isKept(node: Node): boolean {
   const name = localName(tagOf(node));
-  if (name === 'File' || name === 'Disk') return false;
+  if (name === 'File' || name === 'Disk' || name === 'quota_id') return false;
   if (name === 'Section') return !isDroppedSection(node);
-  return name !== 'Item' || !isDiskItem(node);
+  return !isItem(node, DISK_RESOURCE);
 }
 
-function strip(node: Node): Node {
+/** The node without the children that are not kept, and their descendants alike. */
+function strip(node: Node, isKeptIn: (child: Node, parent: Node) => boolean): Node {
   const tag = tagOf(node);
   if (!Array.isArray(node[tag])) return node;
-  return { ...node, [tag]: childrenOf(node).filter(isKept).map(strip) };
+  const kept = childrenOf(node).filter((child) => isKeptIn(child, node));
+  return { ...node, [tag]: kept.map((child) => strip(child, isKeptIn)) };
 }
 
-/** The configuration without disks and snapshots; undefined for a text that is no OVF. */
-export function withoutDisks(ovf: string): string | undefined {
+function parse(ovf: string): readonly Node[] | undefined {
   if (!isSafeXml(ovf, LIMITS)) return undefined;
+  const nodes = parser.parse(ovf) as Node[];
+  return nodes.some((node) => localName(tagOf(node)) === 'Envelope') ? nodes : undefined;
+}
+
+function edit(ovf: string, isKeptIn: (child: Node, parent: Node) => boolean): string | undefined {
   try {
-    const nodes = parser.parse(ovf) as Node[];
-    if (!nodes.some((node) => localName(tagOf(node)) === 'Envelope')) return undefined;
-    return builder.build(nodes.map(strip));
+    return builder.build(parse(ovf)?.map((node) => strip(node, isKeptIn)) ?? []) || undefined;
   } catch {
     // The parser refuses some texts that pass `isSafeXml`. Deep nesting can exhaust the stack.
     return undefined;
+  }
+}
+
+/** The configuration without disks, snapshots and quota; undefined for a text that is no OVF. */
+export function withoutDisks(ovf: string): string | undefined {
+  return edit(ovf, isKept);
+}
+
+/**
+ * The configuration without MAC addresses. The engine allocates one for each card without one.
+ * Undefined for a text that is no OVF.
+ *
+ * @see ovirt-engine ImportVmCommandBase, `shouldReassignMac`
+ */
+export function withoutMacs(ovf: string): string | undefined {
+  return edit(
+    ovf,
+    (child, parent) => localName(tagOf(child)) !== 'MACAddress' || !isItem(parent, NIC_RESOURCE),
+  );
+}
+
+/** A network card in a configuration. */
+export interface SavedNic {
+  readonly name: string;
+  readonly mac: string;
+}
+
+function nicsIn(nodes: readonly Node[]): SavedNic[] {
+  return nodes.flatMap((node) => {
+    if (!isItem(node, NIC_RESOURCE)) return nicsIn(childrenOf(node));
+    const mac = childText(node, 'MACAddress');
+    return mac ? [{ name: childText(node, 'Name') ?? '', mac }] : [];
+  });
+}
+
+/** Network cards that have a MAC address. None for a text that is no OVF. */
+export function savedNics(ovf: string): readonly SavedNic[] {
+  try {
+    return nicsIn(parse(ovf) ?? []);
+  } catch {
+    return [];
   }
 }

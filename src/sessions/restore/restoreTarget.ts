@@ -5,6 +5,7 @@
 import { UsageError } from '../../core/errors.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import type { Cluster, StorageDomain } from '../../ovirt/engine/entities.ts';
+import { checkVmName } from '../../repository/names.ts';
 
 /** Storage domain of the new disks and cluster of the new VM. */
 export interface RestoreTarget {
@@ -47,6 +48,33 @@ export async function findTarget(engine: EngineApi, options: WantedTarget): Prom
   if (only && clusters.length === 1) return { domain, cluster: only };
   throw new UsageError('USAGE_INVALID_OPTION', `the engine has ${clusters.length} clusters`, {
     hint: `choose one with --cluster: ${clusters.map((one) => one.name || one.id).join(', ')}`,
+  });
+}
+
+/**
+ * A character that oVirt refuses in the name of a VM or a disk.
+ *
+ * @see ovirt-engine ValidationUtils.NO_SPECIAL_CHARACTERS_I18N, used by VmStatic and BaseDisk
+ */
+const REFUSED_CHARACTER = /[^\p{L}0-9._-]/gu;
+
+/** The text with `_` for each character that oVirt refuses in a name. */
+export function toEngineName(text: string): string {
+  return text.replaceAll(REFUSED_CHARACTER, '_');
+}
+
+/**
+ * Checks the name of the new VM before anything is uploaded. The engine would refuse it only after
+ * the uploads, when the VM is made.
+ *
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION`
+ */
+export function checkNewVmName(name: string): void {
+  checkVmName(name);
+  const allowed = toEngineName(name);
+  if (name === allowed) return;
+  throw new UsageError('USAGE_INVALID_OPTION', `the engine refuses the VM name "${name}"`, {
+    hint: `only letters, digits, ".", "_" and "-" are allowed, as in ${allowed}`,
   });
 }
 

@@ -10,7 +10,6 @@ import type { SessionMessage } from '../../core/messages.ts';
 import type { EngineSettings } from '../../ovirt/connection.ts';
 import { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
-import { checkVmName } from '../../repository/names.ts';
 import { Journal, restoreJournalName } from '../../repository/journal.ts';
 import { Repository } from '../../repository/repository.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
@@ -20,7 +19,8 @@ import { checkConnections, PipelineResources } from '../shared/pipelineResources
 import { selectDisks, selectPoint } from '../shared/selectPoint.ts';
 import { postSessionEvent } from '../shared/sessionEvents.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
-import { checkNameFree, findTarget } from './restoreTarget.ts';
+import type { MacChoice, RestoredNic } from './restoreNics.ts';
+import { checkNameFree, checkNewVmName, findTarget } from './restoreTarget.ts';
 import type { TargetFormat } from './targetDisk.ts';
 import { type UploadedDisk, VmBuilder } from './vmBuilder.ts';
 
@@ -39,6 +39,11 @@ export interface RestoreVmOptions {
   readonly storageDomain: string;
   /** Name or id. @defaultValue the engine's only cluster */
   readonly cluster?: string | undefined;
+  /**
+   * MAC addresses of the new VM. @defaultValue `new` when the VM that was backed up exists on this
+   * engine, otherwise `keep`
+   */
+  readonly macs?: MacChoice | undefined;
   /** @defaultValue same */
   readonly format?: TargetFormat | undefined;
   readonly workers?: number | undefined;
@@ -60,6 +65,10 @@ export interface RestoreVmReport {
   readonly newVmId: string;
   /** Whether the saved configuration was imported. Otherwise the VM has default hardware. */
   readonly hasConfiguration: boolean;
+  /** How the MAC addresses were chosen. The true addresses are in `nics`. */
+  readonly macs: MacChoice;
+  /** Network cards of the saved configuration that had a MAC address. */
+  readonly nics: readonly RestoredNic[];
   readonly durationSeconds: number;
   readonly disks: readonly UploadedDisk[];
   readonly messages: readonly SessionMessage[];
@@ -73,7 +82,7 @@ export interface RestoreVmReport {
  * @throws a {@link BackupError}; see docs/errors.md
  */
 export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmReport> {
-  checkVmName(options.asVm);
+  checkNewVmName(options.asVm);
   checkConnections(options.connections);
   const sessionId = randomUUID();
   const startedAtMs = performance.now();

@@ -19,8 +19,8 @@ import { makeOnEngine } from './makeOnEngine.ts';
 import { awaitDisk, checkDiskNameFree } from './newDisk.ts';
 import { restoreDescription } from '../cleanup/ownership.ts';
 import { restoreBlocks } from './restoreBlocks.ts';
-import { withoutDisks } from './restoreOvf.ts';
-import type { RestoreTarget } from './restoreTarget.ts';
+import { type MacChoice, planConfiguration, type RestoredNic, settleNics } from './restoreNics.ts';
+import { type RestoreTarget, toEngineName } from './restoreTarget.ts';
 import type { DiskProgress } from '../shared/progress.ts';
 import {
   DEFAULT_CONNECTIONS,
@@ -54,6 +54,7 @@ export interface VmBuilderContext {
 export interface BuildOptions {
   /** Name of the new VM. */
   readonly asVm: string;
+  readonly macs?: MacChoice | undefined;
   readonly format?: TargetFormat | undefined;
   readonly connections?: number | undefined;
   readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
@@ -79,6 +80,8 @@ export interface UploadedDisk {
 export interface BuiltVm {
   readonly newVmId: string;
   readonly hasConfiguration: boolean;
+  readonly macs: MacChoice;
+  readonly nics: readonly RestoredNic[];
   readonly disks: readonly UploadedDisk[];
 }
 
@@ -87,7 +90,7 @@ const PARALLEL_UPLOADS = 2;
 /** Name of a new disk. Its end tells the disks of one VM apart, so a long name keeps it. */
 function diskName(vmName: string, { alias, diskId }: DiskPoint): string {
   const end = `_${diskId.slice(0, 8)}`;
-  return cutText(`${vmName}_${alias}`, MAX_JOURNAL_NAME_CHARS - end.length) + end;
+  return cutText(`${vmName}_${toEngineName(alias)}`, MAX_JOURNAL_NAME_CHARS - end.length) + end;
 }
 
 export class VmBuilder {
@@ -104,9 +107,10 @@ export class VmBuilder {
   }
 
   async build(sourceVmId: string, disks: readonly DiskPoint[]): Promise<BuiltVm> {
-    const { resources, view, codecs } = this.#context;
+    const { engine, session, resources, view, codecs } = this.#context;
     const saved = await readOvf(view.newest, sourceVmId, codecs);
-    const ovf = saved === undefined ? undefined : withoutDisks(saved);
+    const plan = await planConfiguration(engine, saved, sourceVmId, this.#options.macs);
+    const { ovf, macs } = plan;
     const planned: PlannedUpload[] = [];
     for (const disk of disks) planned.push(await this.#planDisk(disk));
     const needBytes = planned.reduce((sum, one) => sum + one.needBytes, 0);
@@ -124,10 +128,11 @@ export class VmBuilder {
     for (const [k, disk] of disks.entries()) {
       const id = uploaded[k]?.newDiskId ?? '';
       const { interface: bus = 'virtio_scsi', bootable = k === 0 } = disk;
-      await this.#context.engine.attachDisk(vm.id, { id, interface: bus, bootable });
+      await engine.attachDisk(vm.id, { id, interface: bus, bootable });
     }
+    const nics = await settleNics(engine, plan, vm, session.note);
     await this.#record({ step: 'restore-done' });
-    return { newVmId: vm.id, hasConfiguration: ovf !== undefined, disks: uploaded };
+    return { newVmId: vm.id, hasConfiguration: ovf !== undefined, macs, nics, disks: uploaded };
   }
 
   /** Cancels the open uploads. The engine then deletes their disks. Never rejects. */

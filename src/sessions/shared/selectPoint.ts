@@ -77,3 +77,17 @@ export function selectDisks(point: RestorePoint, names: readonly string[]): read
   const owner = `restore point ${point.pointId}`;
   return [...new Set(names.map((name) => findDisk(point.disks, name, owner)))];
 }
+
+/**
+ * The point, which must hold a disk.
+ *
+ * @throws {@link UsageError} `USAGE_NOT_FOUND` for a point with the configuration of its VM only
+ */
+export function requireDisks(point: RestorePoint): RestorePoint {
+  if (point.disks.length > 0) return point;
+  throw new UsageError(
+    'USAGE_NOT_FOUND',
+    `restore point ${point.pointId} holds no disk, only the configuration of the VM`,
+    { hint: 'restore it with --to-engine, or choose another point with --point' },
+  );
+}

@@ -35,6 +35,7 @@ const START: readonly Row[] = [
   [400, '[Disk sys was not included in the previous VM backup.]', 'checkpoint-unknown'],
   [409, '[The VM should be in Up or Down status.]', 'vm-state'],
   [409, '[VM web01 is previewing a Snapshot.]', 'snapshot-preview'],
+  [409, '[Cannot add Virtual Disk. Quota has insufficient storage resources.]', 'quota'],
   [409, '[The host has a version lower than 4.4.5.]', 'other'],
   [409, '[Backup is not supported by the host.]', 'other'],
   [400, "[The description shouldn't contain more than 1024 characters.]", 'other'],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { withoutDisks } from '../../../src/sessions/restore/restoreOvf.ts';
+import { savedNics, withoutDisks, withoutMacs } from '../../../src/sessions/restore/restoreOvf.ts';
 
 const NAMESPACES =
   'xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1/" xmlns:rasd="http://schemas.dmtf.org/rasd" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"';
@@ -14,6 +14,10 @@ function item(type: number, content = ''): string {
 
 function hardware(...items: readonly string[]): string {
   return `<Content ovf:id="out"><Section xsi:type="ovf:VirtualHardwareSection_Type">${items.join('')}</Section></Content>`;
+}
+
+function externalData(kind: string): string {
+  return `<VmExternalDataItem kind="${kind}"><VmExternalDataContent>QUFB\nQ+/=\n</VmExternalDataContent></VmExternalDataItem>`;
 }
 
 describe('a configuration without its disks', () => {
@@ -49,6 +53,22 @@ describe('a configuration without its disks', () => {
     expect(withoutDisks(envelope(hardware(disk, item(10))))).toBe(envelope(hardware(item(10))));
   });
 
+  it('has no quota any more', () => {
+    const ovf = envelope('<Content><Name>web01</Name><quota_id>7e3c</quota_id></Content>');
+
+    expect(withoutDisks(ovf)).toBe(envelope('<Content><Name>web01</Name></Content>'));
+  });
+
+  it('keeps UEFI variables and TPM data byte for byte', () => {
+    const section = `<Section xsi:type="ovf:VmExternalDataSection_Type">${externalData('nvram')}${externalData('tpm')}</Section>`;
+    const ovf = envelope(
+      `<Content><BiosType>4</BiosType>${section}${hardware(item(10))}</Content>`,
+    );
+
+    expect(withoutDisks(ovf)).toBe(ovf);
+    expect(withoutMacs(ovf)).toBe(ovf);
+  });
+
   it('keeps text with escapes, spaces, and digits as it is', () => {
     const ovf = envelope(
       '<Content a="&lt;1 &quot;x&quot; &amp;amp;"><Name> a &amp;lt; b &#13; </Name><Version>4.0</Version></Content>',
@@ -67,5 +87,25 @@ describe('a configuration without its disks', () => {
     ['a document type', `<!DOCTYPE x [<!ENTITY a "b">]>${envelope('<Name>&a;</Name>').slice(38)}`],
   ])('is none of %s', (_title, text) => {
     expect(withoutDisks(text)).toBeUndefined();
+  });
+});
+
+describe('the network cards of a configuration', () => {
+  const nic = (name: string, mac: string): string =>
+    item(10, `<rasd:Name>${name}</rasd:Name>${mac}`);
+  const card = '<rasd:MACAddress>56:6f:1a:00:00:01</rasd:MACAddress>';
+  const other = item(5, '<rasd:MACAddress>kept</rasd:MACAddress>');
+  const ovf = envelope(hardware(nic('nic1', card), nic('nic2', ''), other));
+
+  it('are read with their MAC addresses', () => {
+    expect(savedNics(ovf)).toEqual([{ name: 'nic1', mac: '56:6f:1a:00:00:01' }]);
+    expect(savedNics('no OVF')).toEqual([]);
+  });
+
+  it('lose only these', () => {
+    const actual = withoutMacs(ovf);
+
+    expect(actual).toBe(envelope(hardware(nic('nic1', ''), nic('nic2', ''), other)));
+    expect(withoutMacs('no OVF')).toBeUndefined();
   });
 });

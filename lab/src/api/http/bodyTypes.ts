@@ -73,6 +73,16 @@ export const attachmentBody: z.ZodType<AttachmentBody> = z.strictObject({
 /** A change of an attachment. The lab can only plug a disk in or unplug it. */
 export const plugBody: z.ZodType<{ readonly active: boolean }> = z.strictObject({ active: flag });
 
+export interface NicBody {
+  readonly mac?: { readonly address?: string | undefined } | undefined;
+}
+
+/** A change of a network card. The lab can only change its MAC address. */
+export const nicBody: z.ZodType<NicBody> = z.strictObject({
+  mac: z.strictObject({ address: z.string().optional() }).optional(),
+  ...ignored('id', 'href', 'name', 'interface', 'vnic_profile', 'linked', 'plugged', 'vm'),
+});
+
 export interface ConvertBody {
   readonly disk?: DiskBody | undefined;
 }

@@ -10,6 +10,7 @@ import { eventRoutes } from './events.ts';
 import { apiSegments } from '../http/engineHttp.ts';
 import type { Route } from '../http/router.ts';
 import type { BackupRow, TransferRow } from '../../state/rows.ts';
+import { nicRoutes } from './nics.ts';
 import { snapshotRoutes } from './snapshots.ts';
 import { systemRoutes } from './system.ts';
 import { forceTransferPhase } from '../../state/transfers/machine.ts';
@@ -21,6 +22,7 @@ export const ENGINE_ROUTES: readonly Route[] = [
   ...systemRoutes,
   ...vmRoutes,
   ...attachmentRoutes,
+  ...nicRoutes,
   ...diskRoutes,
   ...backupRoutes,
   ...transferRoutes,

@@ -9,12 +9,14 @@ import { removeSnapshot } from '../../state/disks/content.ts';
 import type { Engine } from '../../state/core.ts';
 import { deleteDisk } from '../../state/disks/store.ts';
 import {
+  checkName,
   incompleteParameters,
   refusal,
   unknownParent,
   unknownResource,
 } from '../../state/refusals.ts';
 import { type OvfContent, parseOvf } from '../views/ovf.ts';
+import { importNics } from '../../state/nics.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { ClusterRow, VmRow } from '../../state/rows.ts';
 import { searchRows } from '../http/search.ts';
@@ -52,8 +54,10 @@ function clusterOf(engine: Engine, body: VmBody): ClusterRow {
   return found;
 }
 
-function createRow(body: VmBody, name: string, clusterId: string, ovf?: OvfContent): VmRow {
-  const keepsId = ovf?.vmId !== undefined && body.initialization?.regenerate_ids !== true;
+function createRow(call: EngineCall, body: VmBody, name: string, ovf?: OvfContent): VmRow {
+  const { engine } = call;
+  const isNewEntity = body.initialization?.regenerate_ids === true;
+  const keepsId = ovf?.vmId !== undefined && !isNewEntity;
   const version = body.custom_compatibility_version;
   return {
     id: (keepsId ? ovf.vmId : undefined) ?? randomUUID(),
@@ -61,7 +65,7 @@ function createRow(body: VmBody, name: string, clusterId: string, ovf?: OvfConte
     description: body.description ?? '',
     status: 'down',
     customCompatibility: version && [version.major, version.minor],
-    clusterId,
+    clusterId: clusterOf(engine, body).id,
     origin: 'ovirt',
     previewsSnapshot: false,
     memoryBytes: body.memory ?? ovf?.memoryBytes ?? DEFAULT_MEMORY_BYTES,
@@ -71,7 +75,7 @@ function createRow(body: VmBody, name: string, clusterId: string, ovf?: OvfConte
     biosType: body.bios?.type ?? 'q35_sea_bios',
     createdAt: new Date(),
     attachments: [],
-    nics: ovf?.nics ?? [],
+    nics: importNics(engine, ovf?.nics ?? [], isNewEntity),
     operation: undefined,
   };
 }
@@ -95,7 +99,8 @@ function postVm(call: EngineCall): WireReply {
   if (name === undefined) throw incompleteParameters('Vm', ['name'], 'add');
   const hasTemplate = body.template?.id !== undefined || body.template?.name !== undefined;
   if (!ovf && !hasTemplate) throw incompleteParameters('Vm', ['template.id|name'], 'add');
-  const vm = createRow(body, name, clusterOf(engine, body).id, ovf);
+  checkName(name, 'add VM');
+  const vm = createRow(call, body, name, ovf);
   if ([...engine.vms.values()].some((other) => other.name === name)) {
     throw refusal(
       409,

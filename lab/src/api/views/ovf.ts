@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { GIB, MIB } from '../../units.ts';
 import type { AttachedDisk, Engine } from '../../state/core.ts';
-import type { AttachmentRow, NicRow, SnapshotRow, VmRow } from '../../state/rows.ts';
+import type { AttachmentRow, SnapshotRow, VmRow } from '../../state/rows.ts';
 import { buildXml, parseXml, type XmlElement, type XmlValue } from '../http/xml.ts';
 
 /** CIM resource types of hardware items. */
@@ -121,6 +121,14 @@ export function ovfOf(engine: Engine, vm: VmRow): string {
   });
 }
 
+/** A network card as an OVF has it. */
+export interface OvfNic {
+  readonly name: string;
+  readonly interface: string;
+  /** Empty when the OVF has none: the engine then allocates one. */
+  readonly mac: string;
+}
+
 export interface OvfContent {
   readonly vmId: string | undefined;
   readonly name: string | undefined;
@@ -129,7 +137,7 @@ export interface OvfContent {
   readonly cores: number | undefined;
   readonly osType: string | undefined;
   readonly attachments: readonly AttachmentRow[];
-  readonly nics: readonly NicRow[];
+  readonly nics: readonly OvfNic[];
 }
 
 const text = z.string().optional().catch(undefined);
@@ -185,7 +193,7 @@ function toAttachment(disk: z.infer<typeof diskSchema>): AttachmentRow[] {
   ];
 }
 
-function toNic(item: OvfItem): NicRow {
+function toNic(item: OvfItem): OvfNic {
   return {
     name: item.Name ?? 'nic',
     interface: item.ResourceSubType ?? 'virtio',

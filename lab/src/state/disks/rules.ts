@@ -5,7 +5,7 @@
 import type { DiskBody } from '../bodies.ts';
 import type { Engine } from '../core.ts';
 import type { NewDisk } from './store.ts';
-import { incompleteParameters, refusal, unknownParent } from '../refusals.ts';
+import { checkName, incompleteParameters, refusal, unknownParent } from '../refusals.ts';
 import type { StorageDomainRow } from '../rows.ts';
 import type { LabDiskFormat } from '../../types.ts';
 
@@ -58,6 +58,7 @@ export function newDiskOf(engine: Engine, body: DiskBody): NewDisk {
   if (format === undefined || sizeBytes === undefined) {
     throw incompleteParameters('Disk', ['provisionedSize', 'format'], 'add');
   }
+  checkName(body.name ?? body.alias ?? '', 'add Virtual Disk');
   const domain = domainOf(engine, body);
   checkId(engine, body.id);
   const shape: DiskShape = {

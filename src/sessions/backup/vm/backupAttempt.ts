@@ -66,6 +66,8 @@ export class BackupAttempt {
   }
 
   async #readDisks(target: PointWriter, resources: PipelineResources): Promise<ReadDisks> {
+    const { planned } = this.#task.plan;
+    if (planned.length === 0) return this.#readNothing();
     const startedAtMs = performance.now();
     const backup = await this.#freeze();
     const startMs = performance.now() - startedAtMs;
@@ -82,6 +84,20 @@ export class BackupAttempt {
       leftOut,
     };
     return { disks, pipelineMs, checkpointId, engine };
+  }
+
+  /** A VM without readable disks: its configuration was read before, so no backup is started. */
+  #readNothing(): ReadDisks {
+    const engine = {
+      backupId: '',
+      fromCheckpointId: '',
+      toCheckpointId: '',
+      backupsStarted: 0,
+      startSeconds: 0,
+      finalizeSeconds: 0,
+      leftOut: this.#task.plan.leftOut,
+    };
+    return { disks: [], pipelineMs: 0, checkpointId: '', engine };
   }
 
   /** Reads all disks and ends the backup. A failure gives the VM back first. */

@@ -1,5 +1,5 @@
 /** Shows what the next session of a VM would do, and why. It changes and locks nothing. */
-import { BackupError, toFailure } from '../../../core/errors.ts';
+import { BackupError, toFailure, UsageError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
 import type { EngineSettings } from '../../../ovirt/connection.ts';
@@ -19,7 +19,7 @@ import {
 import { unfinishedBackups } from '../../cleanup/ownership.ts';
 import { SessionLog } from '../../shared/sessionLog.ts';
 import { checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
-import { canTrack, type EngineDisk, planVm, type VmPlan } from './vmPlan.ts';
+import { canTrack, type EngineDisk, judgeEmptyPlan, planVm, type VmPlan } from './vmPlan.ts';
 
 export interface PreflightOptions {
   readonly engine: EngineSettings;
@@ -165,6 +165,9 @@ export async function preflightVm(options: PreflightOptions): Promise<PreflightR
     const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');
     const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
     for (const message of plan.messages) session.note(message);
+    const newest = (await folder?.readMetadata())?.points.at(-1);
+    const empty = judgeEmptyPlan(plan, disks, vm.name, newest);
+    if (empty && !(empty instanceof UsageError)) session.note(empty);
     if (!parent && folder) {
       const needBytes = disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
       await checkSpace(options.repository, needBytes, session.note);
@@ -175,7 +178,7 @@ export async function preflightVm(options: PreflightOptions): Promise<PreflightR
       vmId: vm.id,
       vmState: vm.status,
       engineVersion: (await engine.root()).fullVersion,
-      canStart: canStart && plan.planned.length > 0,
+      canStart: canStart && !(empty instanceof UsageError),
       disks: disks.map((disk) => toRow(disk, plan)),
       messages: session.messages,
     };

@@ -1,4 +1,5 @@
 /** Plans a VM session: which disks can be backed up, how each one is read, and why. */
+import { UsageError } from '../../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
 import { formatBytes } from '../../../core/units.ts';
 import type { DiskPoint, RestorePoint } from '../../../repository/restorePoint.ts';
@@ -185,7 +186,7 @@ export function planVm(
     return { planned, leftOut, fromCheckpointId: undefined, messages };
   }
   const lost = baseMessage(parent, base);
-  if (lost) messages.push(lost);
+  if (lost && usable.length > 0) messages.push(lost);
   const planned = usable.map((disk) => {
     const one = planAgainst(disk, parent, base);
     if (one.message) messages.push(one.message);
@@ -209,4 +210,41 @@ export function withoutCheckpoint(plan: VmPlan, reason: string): VmPlan {
       disk.mode === 'incremental' ? { ...disk, mode: 'compare', reason } : disk,
   );
   return { ...plan, planned, fromCheckpointId: undefined };
+}
+
+/**
+ * Judges a plan without disks. A VM without readable disks gets a restore point with its
+ * configuration only. That point must not stand for disks which the VM still has: retention would
+ * count it, and in the end remove the points with their content.
+ *
+ * @param newest - the newest restore point of the VM.
+ * @returns undefined for a plan with disks; the message of a session without disks; or the error
+ *   of a session that must not be: `USAGE_INVALID_OPTION` when the options exclude every readable
+ *   disk, `USAGE_NOT_FOUND` when disks of `newest` are attached, but cannot be read now
+ */
+export function judgeEmptyPlan(
+  plan: VmPlan,
+  disks: readonly EngineDisk[],
+  vmName: string,
+  newest: RestorePoint | undefined,
+): SessionMessage | UsageError | undefined {
+  if (plan.planned.length > 0) return undefined;
+  if (disks.some((disk) => disk.obstacle === undefined)) {
+    return new UsageError(
+      'USAGE_INVALID_OPTION',
+      `the options exclude every disk of ${vmName} that can be backed up`,
+      { hint: 'select at least one disk, or leave --disk and --exclude-disk out' },
+    );
+  }
+  const wasStored = (diskId: string): boolean =>
+    newest?.disks.some((disk) => disk.diskId === diskId) ?? false;
+  if (disks.some((disk) => wasStored(disk.diskId))) return nothingToRead(vmName);
+  return sessionMessage('JOB-608', { vm: vmName });
+}
+
+/** The error of a session that would store nothing. */
+export function nothingToRead(vmName: string): UsageError {
+  return new UsageError('USAGE_NOT_FOUND', `${vmName} has no disk that can be backed up`, {
+    hint: 'run "ovirt-cbt preflight" to see why each disk is left out',
+  });
 }

@@ -31,7 +31,7 @@ import type { SessionReport } from '../../shared/report.ts';
 import { SessionLog } from '../../shared/sessionLog.ts';
 import { postSessionEvent } from '../../shared/sessionEvents.ts';
 import { awaitBackupState, checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
-import { type EngineDisk, planVm, type VmPlan } from './vmPlan.ts';
+import { type EngineDisk, judgeEmptyPlan, nothingToRead, planVm, type VmPlan } from './vmPlan.ts';
 import { BackupAttempt } from './backupAttempt.ts';
 
 class VmSession {
@@ -113,7 +113,10 @@ class VmSession {
     const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');
     const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
     for (const message of plan.messages) session.note(message);
-    if (plan.planned.length === 0) throw nothingToRead(vm);
+    const empty = judgeEmptyPlan(plan, disks, vm.name, metadata.points.at(-1));
+    if (empty instanceof UsageError) throw empty;
+    if (empty && ovf === undefined) throw nothingToRead(vm.name);
+    if (empty) session.note(empty);
     const allocatedBytes = allocatedOf(disks, plan);
     const blockSizeBytes = chooseBlockSize(parent, this.#options.blockSizeBytes, allocatedBytes);
     if (!parent) await checkSpace(repository.root, allocatedBytes, session.note);
@@ -220,10 +223,4 @@ function allocatedOf(disks: readonly EngineDisk[], plan: VmPlan): number {
   return disks
     .filter((disk) => plan.planned.some((planned) => planned.diskId === disk.diskId))
     .reduce((sum, disk) => sum + disk.allocatedBytes, 0);
-}
-
-function nothingToRead(vm: Vm): UsageError {
-  return new UsageError('USAGE_NOT_FOUND', `${vm.name} has no disk that can be backed up`, {
-    hint: 'run "ovirt-cbt preflight" to see why each disk is left out',
-  });
 }
