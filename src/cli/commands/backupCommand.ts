@@ -14,7 +14,8 @@ import {
 } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { formatJob, formatSession } from '../output/sessionOutput.ts';
+import { formatJob } from '../output/jobOutput.ts';
+import { formatSession } from '../output/sessionOutput.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 const MINUTE_MS = 60_000;
@@ -66,7 +67,7 @@ async function backUpImages(
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
-  context.print(report, formatSession(report));
+  context.print(report, formatSession(report, context.form));
   return context.exitCode(flags.strict ?? false);
 }
 
@@ -97,7 +98,7 @@ async function backUpVms(
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
-  context.print(report, formatJob(report));
+  context.print(report, formatJob(report, context.form));
   return exitCodeOfJob(report, context.exitCode(flags.strict ?? false));
 }
 

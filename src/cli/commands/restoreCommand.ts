@@ -55,7 +55,7 @@ async function restoreToImages(
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
-  context.print(report, formatRestore(report));
+  context.print(report, formatRestore(report, context.form));
   return context.exitCode(false);
 }
 
@@ -89,7 +89,7 @@ async function restoreToEngine(
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
-  context.print(report, formatRestoreVm(report));
+  context.print(report, formatRestoreVm(report, context.form));
   return context.exitCode(false);
 }
 
