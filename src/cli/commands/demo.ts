@@ -126,9 +126,7 @@ class Demo {
     const repository = this.#repository;
     const verified = await verifyRepository({ repository, point: 'all', signal, logger });
     if (verified.damage.length > 0) throw differs('verify found damage');
-    this.#say(
-      '6. restore each point to a new VM and compare it with the frozen view of its session',
-    );
+    this.#say('6. restore each point to a new VM and compare it with its frozen view');
     const restored: RestoreVmReport[] = [];
     for (const report of [full, increment, compared]) restored.push(await this.#restore(report));
     this.#print([full, increment, compared], verified, restored);
@@ -203,7 +201,7 @@ class Demo {
     const seconds = restored.reduce((sum, report) => sum + report.durationSeconds, 0);
     const verdict = [
       `verify ${formatDuration(verified.durationSeconds * 1000)}: no damage`,
-      `${restored.length} points restored to the engine in ${formatDuration(seconds * 1000)}, every disk identical with its frozen view`,
+      `${restored.length} points restored to the engine in ${formatDuration(seconds * 1000)}, every disk equals its frozen view`,
       `left on the engine: ${this.#lab.leftovers().join(', ') || 'nothing'}`,
     ].join('\n');
     const report = { type: 'demo', sessions, verified, restored };

@@ -1,7 +1,7 @@
 /** Messages and errors as lines of stderr: for people, or as JSON objects. */
 import type { SessionMessage } from '../../core/messages.ts';
 import { hasColours, paint, type Style } from './outputForm.ts';
-import { formatLocalTime } from './text.ts';
+import { formatLocalTime, printable } from './text.ts';
 
 export type LineLevel = SessionMessage['level'];
 
@@ -12,9 +12,10 @@ export const LEVEL_STYLES: Readonly<Record<LineLevel, Style | undefined>> = {
   error: 'red',
 };
 
+/** One line. Control characters in names are replaced, because they must not reach a terminal. */
 export function formatMessage(message: SessionMessage): string {
   const advice = message.resolution === 'None.' ? '' : ` ${message.resolution}`;
-  return `${message.level}: ${message.code} ${message.text}${advice}`;
+  return printable(`${message.level}: ${message.code} ${message.text}${advice}`);
 }
 
 /**

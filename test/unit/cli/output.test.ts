@@ -61,6 +61,12 @@ describe('a message', () => {
     );
   });
 
+  test('has no control characters of a name', () => {
+    expect(formatMessage(sessionMessage('REPO-505', { file: 'a\u001B[31mb' }))).toContain(
+      'a?[31mb',
+    );
+  });
+
   test('gives no advice where there is nothing to do', () => {
     expect(formatMessage(sessionMessage('REPO-505', { file: 'f' }))).not.toContain('None');
   });
