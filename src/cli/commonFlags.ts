@@ -5,6 +5,7 @@ import { parseBytes } from '../core/units.ts';
 
 export interface CommonFlags {
   readonly json?: boolean | undefined;
+  readonly wide?: boolean | undefined;
   readonly logLevel?: string | undefined;
   readonly logFile?: string | undefined;
 }
@@ -15,6 +16,7 @@ export const LOG_LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 
 export function withCommonFlags(command: Command): Command {
   return command
     .option('--json', 'print one JSON document on stdout')
+    .option('--wide', 'print all columns, whatever the width of the terminal')
     .option('--log-level <level>', `write a log of JSON lines: ${LOG_LEVELS.join(', ')}`)
     .option('--log-file <file>', 'write the log there instead of stderr (level info by default)');
 }

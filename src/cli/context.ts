@@ -14,7 +14,8 @@ import type { SessionMessage } from '../core/messages.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
 import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
 import { LogFile } from './output/logFile.ts';
-import { formatMessage } from './output/formatMessage.ts';
+import { formatMessage, formatStderrJson, formatStderrLine } from './output/formatMessage.ts';
+import { formOf, type OutputForm } from './output/outputForm.ts';
 import { messageOutput, resultOutput } from './output/standardOutputs.ts';
 
 /** Signals that stop a command in order, and its exit code after each. */
@@ -58,13 +59,18 @@ export class CommandContext {
     return { signal, logger, onMessage, onStatus };
   }
 
+  /** Width and colours of the result. */
+  get form(): OutputForm {
+    return formOf(this.#flags);
+  }
+
   /** Prints a session message. Its level counts for the exit code. */
   readonly onMessage = (message: SessionMessage): void => {
     if (message.level === 'error') this.#worstLevel = 'error';
     else if (message.level === 'warn') this.#worstLevel ??= 'warn';
     const line = this.isJson
-      ? JSON.stringify({ type: 'session_message', ...message })
-      : formatMessage(message);
+      ? formatStderrJson('session_message', message)
+      : formatStderrLine(formatMessage(message), message.level);
     messageOutput.write(`${line}\n`);
   };
 
@@ -75,7 +81,7 @@ export class CommandContext {
   readonly onStatus = (text: string): void => {
     this.logger.info({ status: text }, 'status');
     if (this.isJson || (process.stderr.isTTY && !this.signal.aborted)) return;
-    messageOutput.write(`${text}\n`);
+    messageOutput.write(`${formatStderrLine(text)}\n`);
   };
 
   /**
@@ -126,9 +132,8 @@ export class CommandContext {
     if (this.signal.aborted) return;
     this.#signalExit = SIGNAL_EXITS[name];
     resultOutput.limitWait();
-    messageOutput.write(
-      'stopping: waiting for open reads and writes; press Ctrl-C again to stop at once\n',
-    );
+    const text = 'stopping: waiting for open reads and writes; press Ctrl-C again to stop at once';
+    messageOutput.write(`${formatStderrLine(text)}\n`);
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
   }
 
@@ -160,7 +165,9 @@ export class CommandContext {
 
   #noteLogFailure(cause: string): void {
     const text = `the log cannot be written: ${cause}; the session continues without it`;
-    const line = this.isJson ? JSON.stringify({ type: 'log_failed', text }) : `warn: ${text}`;
+    const line = this.isJson
+      ? formatStderrJson('log_failed', { text })
+      : formatStderrLine(`warn: ${text}`, 'warn');
     messageOutput.write(`${line}\n`);
   }
 }
@@ -184,11 +191,10 @@ export function printError(
 ): void {
   const { code, message, hint } = error;
   if (isJson) {
-    messageOutput.write(
-      `${JSON.stringify({ type: 'exit_error', exitCode, code, message, hint })}\n`,
-    );
+    messageOutput.write(`${formatStderrJson('exit_error', { exitCode, code, message, hint })}\n`);
     return;
   }
   const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
-  messageOutput.write(`error: ${message} (${code}) hint: ${hint}${stack}\n`);
+  const line = `error: ${message} (${code}) hint: ${hint}${stack}`;
+  messageOutput.write(`${formatStderrLine(line, 'error')}\n`);
 }

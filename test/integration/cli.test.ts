@@ -209,6 +209,7 @@ describe('--json', () => {
     expect(result.stdout).toBe('');
     expect(exitErrorOf(result)).toEqual({
       type: 'exit_error',
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/) as string,
       exitCode: EXIT_CODES.repositoryNotFound,
       code: 'REPOSITORY_NOT_FOUND',
       message: expect.any(String) as string,

@@ -52,7 +52,7 @@ describe('a terminal', () => {
 
     expect(await terminal.ended()).toBe(EXIT_CODES.done);
     const { resolution } = sessionMessage('CBT-101');
-    const [message, ...others] = terminal.lines().filter((line) => line.includes('CBT-101 '));
+    const [message, ...others] = terminal.lines().filter((line) => line.includes('warn: CBT-101 '));
     expect(message).toMatch(
       /^warn: CBT-101 Disk web01_scratch \(.+\) is stored as RAW, .+ kept\. /,
     );

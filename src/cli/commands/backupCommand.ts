@@ -15,7 +15,8 @@ import {
 import { CommandContext } from '../context.ts';
 import { parseImage } from '../imageFlag.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { formatJob, formatSession } from '../output/sessionOutput.ts';
+import { formatJob } from '../output/jobOutput.ts';
+import { formatSession } from '../output/sessionOutput.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 const MINUTE_MS = 60_000;
@@ -67,7 +68,7 @@ async function backUpImages(
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
-  context.print(report, formatSession(report));
+  context.print(report, formatSession(report, context.form));
   return context.exitCode(flags.strict ?? false);
 }
 
@@ -98,7 +99,7 @@ async function backUpVms(
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
-  context.print(report, formatJob(report));
+  context.print(report, formatJob(report, context.form));
   return exitCodeOfJob(report, context.exitCode(flags.strict ?? false));
 }
 

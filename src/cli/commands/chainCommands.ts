@@ -49,7 +49,7 @@ async function prune(flags: PruneFlags, context: CommandContext): Promise<number
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
-  context.print(report, formatPrune(report));
+  context.print(report, formatPrune(report, context.form));
   return exitCodeOfPrune(report, context.exitCode(false));
 }
 
@@ -115,7 +115,7 @@ export function addSynthesize(program: Command, done: Done): void {
           ...context.sessionOptions,
           onDiskStart: (disk) => line.addDisk(disk),
         }).finally(() => line.stop());
-        context.print(report, formatSynthesize(report));
+        context.print(report, formatSynthesize(report, context.form));
         return context.exitCode(false);
       });
       done(exitCode);

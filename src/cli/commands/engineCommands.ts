@@ -42,7 +42,7 @@ export function addPreflight(program: Command, done: Done): void {
           excludeDisks: flags.excludeDisk,
           ...context.sessionOptions,
         });
-        context.print(report, formatPreflight(report));
+        context.print(report, formatPreflight(report, context.form));
         return report.canStart ? context.exitCode(false) : EXIT_CODES.doneWithProblems;
       });
       done(exitCode);
@@ -69,7 +69,7 @@ export function addCleanup(program: Command, done: Done): void {
           vm: flags.vm,
           ...context.sessionOptions,
         });
-        context.print(report, formatCleanup(report));
+        context.print(report, formatCleanup(report, context.form));
         return report.left.length > 0 ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
       });
       done(exitCode);

@@ -6,6 +6,7 @@ import { type CommonFlags, parsePercent, withCommonFlags, workersOption } from '
 import { CommandContext, throwFirst } from '../context.ts';
 import { formatInspect } from '../output/inspectOutput.ts';
 import { formatList, formatRescan } from '../output/listOutput.ts';
+import { countOf } from '../output/text.ts';
 import { formatVerify } from '../output/verifyOutput.ts';
 
 type Done = (exitCode: number) => void;
@@ -18,7 +19,9 @@ function damageFound(what: string): IntegrityError {
 
 function describeDamage({ points, damageCount }: VerifyReport): string {
   const damaged = points.filter((point) => point.isDamaged);
-  return `verify: ${damageCount} findings, ${damaged.length} restore points are damaged`;
+  const verb = damaged.length === 1 ? 'is' : 'are';
+  const harmed = `${countOf(damaged.length, 'restore point')} ${verb} damaged`;
+  return `verify: ${countOf(damageCount, 'finding')}, ${harmed}`;
 }
 
 interface VerifyFlags extends CommonFlags {
@@ -56,7 +59,7 @@ export function addVerify(program: Command, done: Done): void {
           workers: flags.workers,
           ...context.sessionOptions,
         });
-        context.print(report, formatVerify(report));
+        context.print(report, formatVerify(report, context.form));
         if (report.outcome === 'damaged') throw damageFound(describeDamage(report));
         throwFirst(report.failures);
         return EXIT_CODES.done;
@@ -69,13 +72,13 @@ export function addRepositoryCommands(program: Command, done: Done): void {
   withCommonFlags(program.command('list'))
     .description('show VMs, chains and restore points')
     .requiredOption('--repo <dir>', 'repository')
-    .option('--vm <name>', 'VM name or id (default: every VM)')
+    .option('--vm <name>', 'VM name or id, with its disks (default: every VM)')
     .action(async (flags: CommonFlags & { repo: string; vm?: string }) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { listRepository } = await import('../../sessions/inspect/listRepository.ts');
         const report = await listRepository(flags.repo, flags.vm);
-        context.print(report, formatList(report));
+        context.print(report, formatList(report, context.form, flags.vm !== undefined));
         throwFirst(report.failures);
         return EXIT_CODES.done;
       });
@@ -89,7 +92,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
       const exitCode = await context.execute(async () => {
         const { rescanRepository } = await import('../../sessions/cleanup/rescanRepository.ts');
         const report = await rescanRepository(flags.repo);
-        context.print(report, formatRescan(report));
+        context.print(report, formatRescan(report, context.form));
         const leftOut = report.vms.some((vm) => vm.leftOut.length > 0);
         return leftOut ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
       });
@@ -106,7 +109,7 @@ export function addInspect(program: Command, done: Done): void {
       const exitCode = await context.execute(async () => {
         const { inspectContainer } = await import('../../sessions/inspect/inspectContainer.ts');
         const report = await inspectContainer(file);
-        context.print(report, formatInspect(report));
+        context.print(report, formatInspect(report, context.form));
         if (report.problems.length > 0) throw damageFound(`${file}: ${report.problems[0]}`);
         return EXIT_CODES.done;
       });

@@ -61,7 +61,7 @@ async function restoreToImages(
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
-  context.print(report, formatRestore(report));
+  context.print(report, formatRestore(report, context.form));
   const isDamaged = report.holes.length > 0 || report.failedDisks.length > 0;
   return isDamaged ? EXIT_CODES.damageFound : context.exitCode(false);
 }
@@ -112,7 +112,7 @@ async function restoreToEngine(
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
-  context.print(report, formatRestoreVm(report));
+  context.print(report, formatRestoreVm(report, context.form));
   return context.exitCode(false);
 }
 

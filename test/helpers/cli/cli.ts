@@ -21,6 +21,7 @@ export interface CliResult {
   readonly exitCode: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
+  /** Without the times at the beginning of its lines. */
   readonly stderr: string;
 }
 
@@ -38,6 +39,13 @@ export function backupArgs(
   return ['backup', '--image', image, '--name', VM, '--repo', repository, ...more];
 }
 
+/** Lines of stderr that is no terminal begin with the local time. */
+const LINE_TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d /gm;
+
+export function withoutTimes(stderr: string): string {
+  return stderr.replaceAll(LINE_TIME, '');
+}
+
 export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}): RunningCli {
   const child = spawn(process.execPath, [ENTRY, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -48,7 +56,10 @@ export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}): 
   child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
   const ended = new Promise<CliResult>((resolve, reject) => {
     child.once('error', reject);
-    child.once('close', (exitCode, signal) => resolve({ exitCode, signal, ...output }));
+    child.once('close', (exitCode, signal) => {
+      const { stdout, stderr } = output;
+      resolve({ exitCode, signal, stdout, stderr: withoutTimes(stderr) });
+    });
   });
   return { child, ended };
 }
@@ -118,7 +129,12 @@ class CliHost {
     );
     const code = await exitCode;
     this.isBusy = false;
-    return { exitCode: code, signal: child.signalCode, stdout: stdout ?? '', stderr: stderr ?? '' };
+    return {
+      exitCode: code,
+      signal: child.signalCode,
+      stdout: stdout ?? '',
+      stderr: withoutTimes(stderr ?? ''),
+    };
   }
 }
 
