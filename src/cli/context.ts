@@ -30,6 +30,8 @@ export class CommandContext {
   readonly isJson: boolean;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** Printed after a signal: what the command waits for. */
+  stopText = 'stopping: waiting for open reads and writes';
   readonly #flags: CommonFlags;
   readonly #abort = new AbortController();
   #logFile: LogFile | undefined;
@@ -126,9 +128,7 @@ export class CommandContext {
     if (this.signal.aborted) return;
     this.#signalExit = SIGNAL_EXITS[name];
     resultOutput.limitWait();
-    messageOutput.write(
-      'stopping: waiting for open reads and writes; press Ctrl-C again to stop at once\n',
-    );
+    messageOutput.write(`${this.stopText}; press Ctrl-C again to stop at once\n`);
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
   }
 

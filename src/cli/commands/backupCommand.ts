@@ -64,7 +64,7 @@ async function backUpImages(
     workers: flags.workers,
     strict: flags.strict,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatSession(report));
   return context.exitCode(flags.strict ?? false);
@@ -95,7 +95,7 @@ async function backUpVms(
     auditRatio: flags.audit,
     strict: flags.strict,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatJob(report));
   return exitCodeOfJob(report, context.exitCode(flags.strict ?? false));

@@ -53,7 +53,7 @@ async function restoreToImages(
     format: flags.format,
     workers: flags.workers,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatRestore(report));
   return context.exitCode(false);
@@ -87,7 +87,7 @@ async function restoreToEngine(
     workers: flags.workers,
     connections: flags.connections,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatRestoreVm(report));
   return context.exitCode(false);

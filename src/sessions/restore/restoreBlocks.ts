@@ -15,7 +15,6 @@ import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
 import { connect, type Sink, type Source } from '../../flow/connect.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
 import type { DiskView, RestorePointView } from '../../repository/restorePointView.ts';
-import type { DiskProgress } from '../shared/progress.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
 export interface RestoreBlocksOptions {
@@ -26,7 +25,6 @@ export interface RestoreBlocksOptions {
   readonly fetch: StageStats;
   readonly unpack: StageStats;
   readonly onMessage: (message: SessionMessage) => void;
-  readonly onDiskStart: (progress: DiskProgress) => void;
 }
 
 /**
@@ -40,17 +38,10 @@ export async function restoreBlocks(
   options: RestoreBlocksOptions,
   sink: Sink<DataBlock>,
 ): Promise<void> {
-  const { disk, view: point, resources, codecs, fetch, unpack, onDiskStart } = options;
+  const { disk, view: point, resources, codecs, fetch, unpack } = options;
   const { signal, pool } = resources;
   const view = await point.disk(disk);
   const fingerprints = await readFingerprints(options);
-  const { alias, sizeBytes } = disk;
-  onDiskStart({
-    alias,
-    sizeBytes,
-    doneBytes: () => unpack.bytes,
-    readBytes: () => fetch.bytes,
-  });
   const { fingerprint } = codecs;
   await resources.withLease('unpack', async (lease) => {
     const source = blockSource(view, fingerprints);
@@ -59,6 +50,14 @@ export async function restoreBlocks(
     await connect(source, [fetcher, unpacker], sink, { signal });
   });
   if (fingerprints) checkComplete(view, fingerprints, unpack.blocks);
+}
+
+/** Bytes of the blocks of a disk that are not zero. Reads metadata only. */
+export async function dataBytesOf(point: RestorePointView, disk: DiskPoint): Promise<number> {
+  const view = await point.disk(disk);
+  let dataBytes = 0;
+  for await (const block of view.blocks()) dataBytes += block.lengthBytes;
+  return dataBytes;
 }
 
 async function readFingerprints(

@@ -9,7 +9,7 @@ import { rawFileSink } from '../../flow/sinks/plainSinks.ts';
 import { lacksLinks, removeQuietly } from '../../repository/durableFile.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
 import type { RestorePointView } from '../../repository/restorePointView.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { type ProgressCounts, progressDisk, type SessionProgress } from '../shared/progress.ts';
 import { convertToQcow2 } from './qemuImg.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 import { restoreBlocks } from './restoreBlocks.ts';
@@ -20,6 +20,8 @@ export type ImageFormat = 'raw' | 'qcow2';
 export interface DiskJob {
   readonly disk: DiskPoint;
   readonly target: string;
+  /** Bytes of its blocks that are not zero. */
+  readonly dataBytes: number;
 }
 
 export interface RestoredDisk {
@@ -39,7 +41,7 @@ export interface DiskRestoreOptions {
   readonly resources: PipelineResources;
   readonly codecs: BlockCodecs;
   readonly onMessage: (message: SessionMessage) => void;
-  readonly onDiskStart: (progress: DiskProgress) => void;
+  readonly progress: SessionProgress;
 }
 
 export class DiskRestore {
@@ -81,15 +83,22 @@ export class DiskRestore {
   }
 
   async #fill(
-    { disk, target }: DiskJob,
+    { disk, target, dataBytes }: DiskJob,
     file: FileHandle,
     fetch: StageStats,
     unpack: StageStats,
   ): Promise<void> {
-    const { resources, codecs, view, onMessage, onDiskStart } = this.#options;
-    await restoreBlocks(
-      { disk, view, resources, codecs, fetch, unpack, onMessage, onDiskStart },
-      rawFileSink(file, target),
+    const { resources, codecs, view, onMessage, progress } = this.#options;
+    const counts = (): ProgressCounts => ({
+      doneBytes: Math.min(unpack.bytes, dataBytes),
+      readBytes: fetch.bytes,
+    });
+    progress.phase('writing');
+    await progress.disk(progressDisk(disk, dataBytes), counts, () =>
+      restoreBlocks(
+        { disk, view, resources, codecs, fetch, unpack, onMessage },
+        rawFileSink(file, target),
+      ),
     );
   }
 
@@ -99,6 +108,7 @@ export class DiskRestore {
       return;
     }
     const converted = partialName(target);
+    this.#options.progress.phase('converting');
     try {
       // The new file is made here: it gets our mode, and qemu-img cannot follow a link of that
       // name.

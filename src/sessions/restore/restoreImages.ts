@@ -1,4 +1,5 @@
 /** Restores the disks of a restore point to image files: raw and sparse, or qcow2 by qemu-img. */
+import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { toFailure, toOutputError } from '../../core/errors.ts';
@@ -10,7 +11,7 @@ import { diskFileNames } from '../../repository/names.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { progressDisk, type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { requireQemuImg } from './qemuImg.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import {
@@ -20,6 +21,7 @@ import {
   outputExists,
   type RestoredDisk,
 } from './restoreDisk.ts';
+import { dataBytesOf } from './restoreBlocks.ts';
 import { selectDisks, selectPoint } from '../shared/selectPoint.ts';
 
 export interface RestoreImagesOptions {
@@ -38,7 +40,7 @@ export interface RestoreImagesOptions {
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
 }
 
 export interface RestoreReport {
@@ -65,6 +67,7 @@ async function exists(file: string): Promise<boolean> {
  */
 async function planTargets(
   disks: readonly DiskPoint[],
+  view: RestorePointView,
   folder: string,
   format: ImageFormat,
 ): Promise<DiskJob[]> {
@@ -74,7 +77,7 @@ async function planTargets(
     const stem = stems[k] ?? '';
     const target = path.join(folder, format === 'qcow2' ? `${stem}.qcow2` : stem);
     if (await exists(target)) throw outputExists(target);
-    jobs.push({ disk, target });
+    jobs.push({ disk, target, dataBytes: await dataBytesOf(view, disk) });
   }
   return jobs;
 }
@@ -83,12 +86,14 @@ async function restorePoint(
   options: RestoreImagesOptions,
   point: RestorePoint,
   view: RestorePointView,
+  progress: SessionProgress,
 ): Promise<{ disks: RestoredDisk[]; messages: SessionMessage[] }> {
   const { format = 'raw', output, workers, signal } = options;
   await makeFolder(output).catch((error: unknown) => {
     throw toOutputError(output, error);
   });
-  const jobs = await planTargets(selectDisks(point, options.disks ?? []), output, format);
+  const jobs = await planTargets(selectDisks(point, options.disks ?? []), view, output, format);
+  progress.planDisks(jobs.map(({ disk, dataBytes }) => progressDisk(disk, dataBytes)));
   const { blockSizeBytes } = point;
   await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
   resources.start();
@@ -102,7 +107,7 @@ async function restorePoint(
       messages.push(message);
       options.onMessage?.(message);
     },
-    onDiskStart: options.onDiskStart ?? (() => {}),
+    progress,
   });
   const disks: RestoredDisk[] = [];
   for (const job of jobs) disks.push(await restore.restore(job));
@@ -117,16 +122,27 @@ async function restorePoint(
  * @throws a {@link BackupError}; see docs/errors.md
  */
 export async function restoreImages(options: RestoreImagesOptions): Promise<RestoreReport> {
+  const session = { sessionId: randomUUID(), vmName: options.vm };
+  const progress = new SessionProgress(options, options.logger ?? silentLogger, session);
+  return await progress.session(() => restoreWith(options, progress));
+}
+
+async function restoreWith(
+  options: RestoreImagesOptions,
+  progress: SessionProgress,
+): Promise<RestoreReport> {
   const startedAtMs = performance.now();
   const log = options.logger ?? silentLogger;
+  progress.phase('preparing');
   if (options.format === 'qcow2') await requireQemuImg();
   try {
     const repository = await Repository.open(options.repository);
     const folder = await repository.requireVm(options.vm);
     const metadata = await folder.requireMetadata();
+    progress.nameVm(metadata.vm);
     const point = selectPoint(metadata, options.point ?? 'latest');
     await using view = await RestorePointView.open(folder.folder, metadata.points, point);
-    const { disks, messages } = await restorePoint(options, point, view);
+    const { disks, messages } = await restorePoint(options, point, view, progress);
     const durationSeconds = (performance.now() - startedAtMs) / 1000;
     log.info({ pointId: point.pointId, durationSeconds }, 'restored');
     return {
