@@ -18,8 +18,8 @@ export interface ProgressLine {
 const noLine: ProgressLine = { onProgress: () => {}, stop: () => {} };
 
 /**
- * Lines of the area. One row of the screen stays free for the cursor after the end. VMs that have no
- * room are counted in the last line.
+ * Lines of the area, fewer than the terminal has. VMs that have no room are counted in the last
+ * line.
  */
 export function formatArea(
   vms: readonly VmProgress[],
