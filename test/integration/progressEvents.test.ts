@@ -33,7 +33,8 @@ function story(events: readonly ProgressEvent[]): string[] {
   return events.flatMap((event) => {
     if (event.type === 'diskProgress' || event.type === 'containerProgress') return [];
     if (event.type === 'phase') return event.phase;
-    if (event.type === 'disksPlanned') return `plan ${event.disks.map((disk) => disk.alias)}`;
+    if (event.type === 'disksPlanned')
+      return `plan ${event.disks.map((disk) => disk.alias).join(',')}`;
     if (event.type === 'diskStarted') return `start ${event.alias}`;
     return event.type === 'diskEnded' ? `${event.result} ${event.alias}` : event.result;
   });
@@ -52,6 +53,10 @@ function expectSound(events: readonly ProgressEvent[]): void {
   }
   expect(open).toEqual(new Set());
   expect(events.filter((event) => event.type === 'ended')).toEqual([events.at(-1)]);
+}
+
+function sorted(numbers: readonly (number | undefined)[]): number[] {
+  return numbers.flatMap((number) => number ?? []).toSorted((a, b) => a - b);
 }
 
 function addVm(): ReturnType<typeof bench.lab.addVm> {
@@ -79,9 +84,9 @@ describe('a backup of a VM', () => {
       ['full', 8 * MIB],
       ['full', 8 * MIB],
     ]);
-    expect(started.map((disk) => disk.dataBytes).toSorted()).toEqual([MIB, 2 * MIB]);
+    expect(sorted(started.map((disk) => disk.dataBytes))).toEqual([MIB, 2 * MIB]);
     const ended = events.filter((event) => event.type === 'diskEnded');
-    expect(ended.map((disk) => disk.doneBytes).toSorted()).toEqual([MIB, 2 * MIB]);
+    expect(sorted(ended.map((disk) => disk.doneBytes))).toEqual([MIB, 2 * MIB]);
     expect(events.at(-1)).toMatchObject({ vmName: 'web01', vmId: vm.id });
   });
 
@@ -141,9 +146,9 @@ describe('a backup of a VM', () => {
 
   it('goes on when the callback throws', async () => {
     const vm = addVm();
-    const onProgress = (): void => {
+    const { onProgress } = collect(() => {
       throw new Error('a bug of the caller');
-    };
+    });
 
     const { disks } = await bench.backup(vm, { onProgress });
 
@@ -164,21 +169,21 @@ describe('a restore to the engine', () => {
     expect(told.slice(0, 3)).toEqual(['preparing', 'plan a,b', 'uploading']);
     expect(told.slice(-2)).toEqual(['creatingVm', 'done']);
     const ended = events.filter((event) => event.type === 'diskEnded');
-    expect(ended.map((disk) => disk.sentBytes).toSorted()).toEqual([MIB, 2 * MIB]);
+    expect(sorted(ended.map((disk) => disk.sentBytes))).toEqual([MIB, 2 * MIB]);
     expect(events.at(-1)).toMatchObject({ vmName: 'new', vmId: bench.lab.vm('new').id });
   });
 });
 
-describe('sessions over images', () => {
-  async function chain(): Promise<string> {
-    const repository = temp.path('repo');
-    const image = temp.path('a');
-    for (const content of ['Aa0', 'Bb0', 'Bc0']) {
-      await backup(repository, writeImage(image, blocks(content)));
-    }
-    return repository;
+async function chain(): Promise<string> {
+  const repository = temp.path('repo');
+  const image = temp.path('a');
+  for (const content of ['Aa0', 'Bb0', 'Bc0']) {
+    await backup(repository, writeImage(image, blocks(content)));
   }
+  return repository;
+}
 
+describe('sessions over images', () => {
   it('tell what a backup does', async () => {
     const { events, onProgress } = collect();
 

@@ -4,12 +4,16 @@ import { eastAsianWidth } from 'get-east-asian-width';
 const segmenter = new Intl.Segmenter();
 /** Combining characters, and characters that steer. */
 const NO_COLUMN = /^[\p{Mark}\p{Cf}\p{Cc}]*$/u;
+/** Voicing marks of narrow Japanese letters. They have a column of their own. */
+const NARROW_MARKS = /[\uFF9E\uFF9F]/g;
 /** Asks for the wide, coloured form of the character before it. */
 const EMOJI_FORM = '\uFE0F';
 
 function letterWidth(letter: string): number {
   if (NO_COLUMN.test(letter)) return 0;
-  return letter.includes(EMOJI_FORM) ? 2 : eastAsianWidth(letter.codePointAt(0) ?? 0);
+  if (letter.includes(EMOJI_FORM)) return 2;
+  const marks = letter.slice(1).match(NARROW_MARKS)?.length ?? 0;
+  return eastAsianWidth(letter.codePointAt(0) ?? 0) + marks;
 }
 
 export function textWidth(text: string): number {

@@ -55,6 +55,15 @@ describe('a message', () => {
     expect(screen.text).toBe(`${CLEAR}warn: x\n${CLEAR}50%\r`);
   });
 
+  test('clears all lines of the progress area, whose cursor is in the first one', () => {
+    output.drawProgress(['web01', 'web02', 'web03']);
+
+    output.write('warn: x\n');
+
+    const area = `${CLEAR}web01\nweb02\nweb03\u001B[2A\r`;
+    expect(screen.text).toBe(`${area}${CLEAR}warn: x\n${area}`);
+  });
+
   test('after the end of the progress line is printed as it is', () => {
     output.drawProgress(['50%']);
     output.clearProgress();

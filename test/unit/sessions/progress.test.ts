@@ -18,8 +18,9 @@ beforeEach(() => {
 });
 afterEach(() => vi.useRealTimers());
 
+const onProgress = (event: ProgressEvent): void => void events.push(event);
+
 function create(signal?: AbortSignal): SessionProgress {
-  const onProgress = (event: ProgressEvent): void => void events.push(event);
   return new SessionProgress({ onProgress, signal }, silentLogger, FACTS);
 }
 
@@ -131,12 +132,14 @@ describe('a session', () => {
   test('goes on when a callback throws, and logs it', async () => {
     const warn = vi.fn();
     const log = { ...silentLogger, warn } as unknown as typeof silentLogger;
-    const onProgress = (): void => {
+    const buggy = vi.fn().mockImplementation(() => {
       throw new Error('a bug of the caller');
-    };
-    progress = new SessionProgress({ onProgress }, log, FACTS);
+    });
+    progress = new SessionProgress({ onProgress: buggy }, log, FACTS);
 
-    await expect(progress.session(() => read(() => vi.advanceTimersByTimeAsync(250).then()))).resolves.toBeUndefined();
+    await expect(
+      progress.session(() => read(() => vi.advanceTimersByTimeAsync(250).then())),
+    ).resolves.toBeUndefined();
 
     expect(warn).toHaveBeenCalledWith({ reason: 'Error: a bug of the caller' }, expect.any(String));
   });

@@ -32,6 +32,10 @@ const KEPT_COLUMNS: Readonly<Record<Figure, number>> = { done: 20, rate: 16, lef
 const SEPARATOR = ' | ';
 const PERCENT_COLUMNS = 5;
 
+function widest(texts: readonly string[]): number {
+  return Math.max(0, ...texts.map(textWidth));
+}
+
 function formatBar(ratio: number, columns: number): string {
   const full = Math.floor(ratio * columns);
   return `${'\u2588'.repeat(full)}${'\u2591'.repeat(columns - full)}`;
@@ -49,7 +53,6 @@ function formatFigures(ratio: number, figures: readonly string[]): string {
  */
 export function formatRows(rows: readonly ProgressRow[], columns: number): string[] {
   const roomColumns = Math.max(0, columns - 1);
-  const widest = (texts: readonly string[]): number => Math.max(0, ...texts.map(textWidth));
   const mostName = Math.max(MIN_NAME_COLUMNS, Math.floor(columns * NAME_SHARE));
   const nameColumns = Math.min(mostName, widest(rows.map((row) => row.vmName)));
   const measured = rows.filter((row) => row.ratio !== undefined);
