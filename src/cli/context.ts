@@ -31,6 +31,8 @@ export class CommandContext {
   readonly isJson: boolean;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** Printed after a signal: what the command waits for. */
+  stopText = 'stopping: waiting for open reads and writes';
   readonly #flags: CommonFlags;
   readonly #abort = new AbortController();
   #logFile: LogFile | undefined;
@@ -132,7 +134,7 @@ export class CommandContext {
     if (this.signal.aborted) return;
     this.#signalExit = SIGNAL_EXITS[name];
     resultOutput.limitWait();
-    const text = 'stopping: waiting for open reads and writes; press Ctrl-C again to stop at once';
+    const text = `${this.stopText}; press Ctrl-C again to stop at once`;
     messageOutput.write(`${formatStderrLine(text)}\n`);
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
   }

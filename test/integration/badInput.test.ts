@@ -124,7 +124,7 @@ describe('a repository', () => {
     const results = await Promise.all([runCli(chain.backupArgs()), runCli(chain.restoreArgs())]);
 
     for (const result of results) expectFailure(result, 'REPOSITORY_METADATA_INVALID', 1);
-    await rescanRepository(chain.repository);
+    await rescanRepository({ repository: chain.repository });
     await chain.expectFirstPointKept();
     await expectClean(chain.repository);
   });

@@ -66,7 +66,7 @@ async function backUpImages(
     workers: flags.workers,
     strict: flags.strict,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatSession(report, context.form));
   return context.exitCode(flags.strict ?? false);
@@ -97,7 +97,7 @@ async function backUpVms(
     auditRatio: flags.audit,
     strict: flags.strict,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatJob(report, context.form));
   return exitCodeOfJob(report, context.exitCode(flags.strict ?? false));

@@ -47,7 +47,7 @@ async function prune(flags: PruneFlags, context: CommandContext): Promise<number
     dryRun: flags.dryRun,
     workers: flags.workers,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatPrune(report, context.form));
   return exitCodeOfPrune(report, context.exitCode(false));
@@ -113,7 +113,7 @@ export function addSynthesize(program: Command, done: Done): void {
           vm: flags.vm,
           workers: flags.workers,
           ...context.sessionOptions,
-          onDiskStart: (disk) => line.addDisk(disk),
+          onProgress: line.onProgress,
         }).finally(() => line.stop());
         context.print(report, formatSynthesize(report, context.form));
         return context.exitCode(false);

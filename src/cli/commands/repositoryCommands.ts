@@ -77,7 +77,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { listRepository } = await import('../../sessions/inspect/listRepository.ts');
-        const report = await listRepository(flags.repo, flags.vm);
+        const report = await listRepository({ repository: flags.repo, vm: flags.vm });
         context.print(report, formatList(report, context.form, flags.vm !== undefined));
         throwFirst(report.failures);
         return EXIT_CODES.done;
@@ -91,7 +91,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { rescanRepository } = await import('../../sessions/cleanup/rescanRepository.ts');
-        const report = await rescanRepository(flags.repo);
+        const report = await rescanRepository({ repository: flags.repo });
         context.print(report, formatRescan(report, context.form));
         const leftOut = report.vms.some((vm) => vm.leftOut.length > 0);
         return leftOut ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
@@ -108,7 +108,7 @@ export function addInspect(program: Command, done: Done): void {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { inspectContainer } = await import('../../sessions/inspect/inspectContainer.ts');
-        const report = await inspectContainer(file);
+        const report = await inspectContainer({ file });
         context.print(report, formatInspect(report, context.form));
         if (report.problems.length > 0) throw damageFound(`${file}: ${report.problems[0]}`);
         return EXIT_CODES.done;

@@ -59,7 +59,7 @@ async function restoreToImages(
     damagedFrom: flags.damagedFrom,
     workers: flags.workers,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatRestore(report, context.form));
   const isDamaged = report.holes.length > 0 || report.failedDisks.length > 0;
@@ -110,7 +110,7 @@ async function restoreToEngine(
     workers: flags.workers,
     connections: flags.connections,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatRestoreVm(report, context.form));
   return context.exitCode(false);

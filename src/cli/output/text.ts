@@ -8,6 +8,8 @@ import { eastAsianWidth } from 'get-east-asian-width';
 const UNSAFE = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
 const PLAIN = /^[ -~]*$/;
 const INVISIBLE = /^[\p{Mn}\p{Me}\p{Cf}]+$/u;
+/** Voicing marks of narrow Japanese letters. They have a column of their own. */
+const NARROW_MARKS = /[\uFF9E\uFF9F]/g;
 const EMOJI = /\p{Emoji_Presentation}|\p{Emoji}\uFE0F/u;
 const ELLIPSIS = '\u2026';
 
@@ -27,7 +29,9 @@ export function printable(text: string): string {
 
 function characterWidth(character: string): number {
   if (INVISIBLE.test(character)) return 0;
-  return EMOJI.test(character) ? 2 : eastAsianWidth(character.codePointAt(0) ?? 0);
+  if (EMOJI.test(character)) return 2;
+  const marks = character.slice(1).match(NARROW_MARKS)?.length ?? 0;
+  return eastAsianWidth(character.codePointAt(0) ?? 0) + marks;
 }
 
 /** Columns of a terminal that `text` takes. CJK and emoji take two, combining marks none. */
@@ -38,9 +42,10 @@ export function widthOf(text: string): number {
   return width;
 }
 
-/** `text`, or its beginning with an ellipsis, in at most `columns` columns (1 or more). */
+/** `text`, or its beginning with an ellipsis, in at most `columns` columns. */
 export function cut(text: string, columns: number): string {
   if (widthOf(text) <= columns) return text;
+  if (columns < 1) return '';
   let kept = '';
   let width = 0;
   for (const character of charactersOf(text)) {
@@ -49,6 +54,12 @@ export function cut(text: string, columns: number): string {
     kept += character;
   }
   return `${kept}${ELLIPSIS}`;
+}
+
+/** Cuts a text or adds spaces, so that it takes exactly `columns`. */
+export function fit(text: string, columns: number): string {
+  const short = cut(text, columns);
+  return short + ' '.repeat(Math.max(0, columns - widthOf(short)));
 }
 
 /** As {@link cut}, but after a whole word. */

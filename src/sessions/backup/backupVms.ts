@@ -10,7 +10,7 @@ import { DEFAULT_TIMINGS } from '../../ovirt/timings.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
 import { Repository } from '../../repository/repository.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import type { ProgressEvent } from '../shared/progress.ts';
 import { backupVm } from './vm/vmSession.ts';
 import type { SessionMode } from './parent/parentChoice.ts';
 import type { SessionReport } from '../shared/report.ts';
@@ -61,7 +61,7 @@ export interface BackupVmsOptions {
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
   /** Gets a text that says what a session waits for. */
   readonly onStatus?: ((text: string) => void) | undefined;
 }

@@ -15,6 +15,7 @@ import {
   storePoint,
   type StoredPoint,
 } from '../storePoint.ts';
+import { progressOfPlan } from '../plannedDisk.ts';
 import { EngineBackup } from './engineBackup.ts';
 import type { VmChain, VmContext, VmTask } from './vmContext.ts';
 import { readVmDisk } from './vmDisks.ts';
@@ -72,6 +73,7 @@ export class BackupAttempt {
     const { planned } = this.#task.plan;
     if (planned.length === 0) return this.#readNothing();
     const startedAtMs = performance.now();
+    this.#context.progress.planDisks(this.#task.plan.planned.map(progressOfPlan));
     const backup = await this.#freeze();
     const startMs = performance.now() - startedAtMs;
     const { disks, end, pipelineMs, finalizeMs } = await this.#use(backup, target, resources);
@@ -118,13 +120,14 @@ export class BackupAttempt {
       const finalizeMs = performance.now() - readToMs;
       return { disks, end, pipelineMs: readToMs - readFromMs, finalizeMs };
     } catch (error) {
+      this.#context.progress.phase('stopping');
       await backup.abandon();
       throw error;
     }
   }
 
   async #freeze(): Promise<EngineBackup> {
-    const { engine, options, session, sessionId } = this.#context;
+    const { engine, options, session, sessionId, progress } = this.#context;
     const { vm, journal } = this.#chain;
     const { plan } = this.#task;
     const { connections, signal, requireConsistency, repository, onStatus = () => {} } = options;
@@ -135,6 +138,7 @@ export class BackupAttempt {
       requireConsistency,
     };
     const parts = { engine, vm, session, journal, connections, signal, onStatus };
+    progress.phase('freezing');
     return await EngineBackup.start(start, parts);
   }
 
@@ -150,7 +154,7 @@ export class BackupAttempt {
     target: PointWriter,
     resources: PipelineResources,
   ): Promise<ReadDisk[]> {
-    const { engine, options, session } = this.#context;
+    const { engine, options, session, progress } = this.#context;
     const { parent, blockSizeBytes, plan } = this.#task;
     await using parentChain = await this.#openParentChain();
     const context = {
@@ -163,9 +167,10 @@ export class BackupAttempt {
       blockSizeBytes,
       blockRetryMs: engine.timings.blockRetryMs,
       auditRatio: options.auditRatio,
-      onDiskStart: options.onDiskStart ?? (() => {}),
+      progress,
       signal: resources.signal,
     };
+    progress.phase('reading');
     return await readAllDisks(plan.planned, resources, (disk) => readVmDisk(disk, context));
   }
 
@@ -190,6 +195,7 @@ export class BackupAttempt {
     const { options, session } = this.#context;
     const { vm } = this.#chain;
     let end: BackupEnd;
+    this.#context.progress.phase('finalizing');
     try {
       end = await backup.finalize();
     } catch (error) {
