@@ -13,6 +13,7 @@ import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
 import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
+import { withCommandHelp } from './helpHint.ts';
 import { LogFile } from './output/logFile.ts';
 import { formatMessage } from './output/formatMessage.ts';
 import { messageOutput, resultOutput } from './output/standardOutputs.ts';
@@ -182,7 +183,8 @@ export function printError(
   isJson: boolean,
   withStack = false,
 ): void {
-  const { code, message, hint } = error;
+  const { code, message } = error;
+  const hint = withCommandHelp(error.hint);
   if (isJson) {
     messageOutput.write(
       `${JSON.stringify({ type: 'exit_error', exitCode, code, message, hint })}\n`,

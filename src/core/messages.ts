@@ -49,6 +49,7 @@ export const MESSAGE_CODES = [
   'JOB-605',
   'JOB-606',
   'JOB-607',
+  'JOB-610',
   'REPO-501',
   'REPO-502',
   'REPO-503',
@@ -59,6 +60,8 @@ export const MESSAGE_CODES = [
   'REPO-511',
   'REPO-512',
   'REPO-514',
+  'REPO-520',
+  'REPO-521',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -192,6 +195,11 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'A session of {vm} is running, or was stopped and left something to clean up.',
     resolution: 'None.',
   },
+  'JOB-610': {
+    level: 'warn',
+    text: 'Excluded VM {pattern} does not exist on the engine.',
+    resolution: 'Correct the name if a letter is wrong. Remove it if the VM is gone.',
+  },
   'REPO-501': {
     level: 'error',
     text: 'Parent restore point {rp} failed its check ({reason}). A new full starts a new chain; nothing is added to the old chain.',
@@ -244,6 +252,16 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'Restore points that are dated in the future: {n}. The first one is {rp} of {date}. They are kept in addition to the rules.',
     resolution:
       'Check the clock of this machine now. A point that a wrong clock dated is kept until its date has passed.',
+  },
+  'REPO-520': {
+    level: 'info',
+    text: 'New repository started in {repo}.',
+    resolution: 'If you have a repository already, check --repo.',
+  },
+  'REPO-521': {
+    level: 'info',
+    text: 'There is no repository in {repo} yet. The first session starts one.',
+    resolution: 'If you have a repository already, check --repo.',
   },
   'SNP-201': {
     level: 'warn',
