@@ -60,8 +60,8 @@ export const MESSAGE_CODES = [
   'REPO-511',
   'REPO-512',
   'REPO-514',
-  'REPO-520',
-  'REPO-521',
+  'REPO-530',
+  'REPO-531',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -253,12 +253,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     resolution:
       'Check the clock of this machine now. A point that a wrong clock dated is kept until its date has passed.',
   },
-  'REPO-520': {
+  'REPO-530': {
     level: 'info',
     text: 'New repository started in {repo}.',
     resolution: 'If you have a repository already, check --repo.',
   },
-  'REPO-521': {
+  'REPO-531': {
     level: 'info',
     text: 'There is no repository in {repo} yet. The first session starts one.',
     resolution: 'If you have a repository already, check --repo.',

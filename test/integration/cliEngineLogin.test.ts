@@ -25,7 +25,7 @@ const BARE = {
   OVIRT_CONFIG: undefined,
 };
 
-const GOOD = { exitCode: 0, stderr: expect.stringMatching(/^info: REPO-521 .+\n$/) as string };
+const GOOD = { exitCode: 0, stderr: expect.stringMatching(/^info: REPO-531 .+\n$/) as string };
 
 function preflight(...more: readonly string[]): string[] {
   return bench.vmArgs('preflight', 'web01', ...more);

@@ -135,7 +135,7 @@ describe('preflight', () => {
 
     const { stderr } = await bench.run(['preflight', '--vm', 'web01', '--repo', mistyped]);
 
-    expect(stderr).toContain(`info: REPO-521 There is no repository in ${mistyped} yet.`);
+    expect(stderr).toContain(`info: REPO-531 There is no repository in ${mistyped} yet.`);
   });
 
   it('refuses a folder that no session could use', async () => {

@@ -95,10 +95,9 @@ describe('backup selects VMs', () => {
 
 describe('preflight', () => {
   it('reports each selected VM', async () => {
-    const result = await bench.run([
-      ...['preflight', '--repo', bench.repository, '--json'],
-      ...['--vm', 'web*', '--vm', 'gone'],
-    ]);
+    const args = bench.vmArgs('preflight', 'web*', '--vm', 'gone', '--json');
+
+    const result = await bench.run(args);
 
     expect(result.exitCode).toBe(EXIT_CODES.doneWithProblems);
     const { type, reports, failures } = JSON.parse(result.stdout) as PreflightJobReport;

@@ -49,7 +49,7 @@ function withoutNewRepository(stderr: string): object[] {
   const lines = stderr.trimEnd().split('\n');
   return lines
     .map((line) => JSON.parse(line) as { readonly code?: string })
-    .filter(({ code }) => code !== 'REPO-520');
+    .filter(({ code }) => code !== 'REPO-530');
 }
 
 /** Lines of stderr without those that tell what the session waits for. */

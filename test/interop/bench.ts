@@ -96,7 +96,7 @@ export function useInterop(
   let messages: SessionMessage[] = [];
   // Nearly every first session of a test starts a repository.
   const onMessage = (message: SessionMessage): void => {
-    if (message.code !== 'REPO-520') messages.push(message);
+    if (message.code !== 'REPO-530') messages.push(message);
   };
   let hasPoint = false;
   let rows: (readonly [peer: string, scenario: string, details: string])[] = [];

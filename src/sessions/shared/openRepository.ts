@@ -11,7 +11,7 @@ export async function openRepository(
   const isNew = await Repository.isFree(root);
   const repository = await Repository.openOrCreate(root);
   if (isNew) {
-    const message = sessionMessage('REPO-520', { repo: root });
+    const message = sessionMessage('REPO-530', { repo: root });
     logger?.info({ code: message.code }, message.text);
     onMessage?.(message);
   }

@@ -132,7 +132,7 @@ export function jobOf(result: CliResult): JobReport {
 }
 
 /** Every first session and preflight says that there was no repository before. */
-const OF_NEW_REPOSITORY = new Set(['REPO-520', 'REPO-521']);
+const OF_NEW_REPOSITORY = new Set(['REPO-530', 'REPO-531']);
 
 /**
  * Codes of the session messages on stderr, which are lines of text or of JSON, without those about

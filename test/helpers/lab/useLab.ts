@@ -68,7 +68,7 @@ export function useLab(options: LabOptions = {}): LabBench {
 
   // Nearly every first session of a test starts a repository.
   const onMessage = (message: SessionMessage): void => {
-    if (message.code !== 'REPO-520') messages.push(message);
+    if (message.code !== 'REPO-530') messages.push(message);
   };
   const bench: LabBench = {
     get lab() {

@@ -1,5 +1,5 @@
 /** Patterns of names. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { isPattern, patternMatcher } from '../../../src/core/namePattern.ts';
 

@@ -98,7 +98,7 @@ async function openFolder(
   session: SessionLog,
 ): Promise<{ readonly id: string; readonly folder: VmFolder | undefined }> {
   if (await Repository.isFree(root)) {
-    session.note(sessionMessage('REPO-521', { repo: root }));
+    session.note(sessionMessage('REPO-531', { repo: root }));
     return { id: '', folder: undefined };
   }
   const repository = await Repository.open(root);

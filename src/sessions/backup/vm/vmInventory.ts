@@ -54,7 +54,7 @@ export async function requireVm(engine: EngineApi, nameOrId: string): Promise<Vm
   if (vm && vms.length === 1) return vm;
   if (!vm) {
     throw new UsageError('USAGE_NOT_FOUND', `the engine knows no VM "${nameOrId}"`, {
-      hint: `${await nearVms(engine, nameOrId)}names are case-sensitive; the user must have rights on the VM; "ovirt-cbt preflight --all" lists the VMs`,
+      hint: `${await nearVms(engine, nameOrId)}names are case-sensitive; the user must have rights on the VM; "ovirt-cbt preflight --all --repo DIR" lists the VMs`,
     });
   }
   const ids = vms.map((one) => one.id).join(', ');

@@ -41,7 +41,7 @@ function fits(entry: string): (vm: Vm) => boolean {
 
 function nothingFits(what: string): UsageError {
   return new UsageError('USAGE_NOT_FOUND', `${what} fits no VM of the engine`, {
-    hint: 'names are case-sensitive; the user must have rights on the VM; "ovirt-cbt preflight --all" lists the VMs',
+    hint: 'names are case-sensitive; the user must have rights on the VM; "ovirt-cbt preflight --all --repo DIR" lists the VMs',
   });
 }
 
