@@ -95,6 +95,7 @@ export {
   backupImages,
   type BackupImagesOptions,
 } from './sessions/backup/backupImages.ts';
+export type { ImageSource } from './sessions/backup/imagePlan.ts';
 export { inspectContainer, type InspectReport } from './sessions/inspect/inspectContainer.ts';
 export { type FolderFailure } from './sessions/shared/folderFailures.ts';
 export {
@@ -118,7 +119,9 @@ export {
 } from './sessions/retention/synthesizeFull.ts';
 export { rescanRepository, type RescanReport } from './sessions/cleanup/rescanRepository.ts';
 export type { ImageFormat, RestoredDisk } from './sessions/restore/restoreDisk.ts';
+export type { DiskHole } from './repository/damage/salvageBlocks.ts';
 export {
+  type FailedDisk,
   restoreImages,
   type RestoreImagesOptions,
   type RestoreReport,

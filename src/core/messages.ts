@@ -60,6 +60,10 @@ export const MESSAGE_CODES = [
   'REPO-511',
   'REPO-512',
   'REPO-514',
+  'REPO-521',
+  'REPO-522',
+  'REPO-523',
+  'REPO-524',
   'REPO-530',
   'REPO-531',
   'SNP-201',
@@ -141,7 +145,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) of restore point {rp} is not among the disks of this session; the new restore point does not hold it.',
     resolution:
-      'Nothing to do if the disk was removed. Otherwise give it to the session again. Older restore points keep the disk.',
+      'Nothing to do if the disk was removed. Otherwise give it to the session again. An image is known by its file name; if that changes, give the disk a fixed name with --image NAME=FILE. Older restore points keep the disk.',
   },
   'DSK-112': {
     level: 'warn',
@@ -252,6 +256,27 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'Restore points that are dated in the future: {n}. The first one is {rp} of {date}. They are kept in addition to the rules.',
     resolution:
       'Check the clock of this machine now. A point that a wrong clock dated is kept until its date has passed.',
+  },
+  'REPO-521': {
+    level: 'error',
+    text: '{size} of disk {alias} ({id}) are damaged. These places are zeros in the image; {file} lists them.',
+    resolution:
+      'Try --damaged-from with another restore point. Check the file systems of the image before you use it.',
+  },
+  'REPO-522': {
+    level: 'warn',
+    text: 'File {file} of the chain cannot be used ({reason}). Blocks that only this file holds are damaged.',
+    resolution: 'Restore the file from a copy if there is one.',
+  },
+  'REPO-523': {
+    level: 'warn',
+    text: 'The fingerprint index of disk {alias} ({id}) cannot be read, so nothing proves which blocks are right. No block is taken from restore point {rp}.',
+    resolution: 'Restore the other point itself, and compare.',
+  },
+  'REPO-524': {
+    level: 'error',
+    text: 'Disk {alias} ({id}) cannot be restored, because its block map is damaged ({reason}). It gets no image.',
+    resolution: 'Restore the disk from another restore point.',
   },
   'REPO-530': {
     level: 'info',

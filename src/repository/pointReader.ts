@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { IntegrityError, RepositoryError } from '../core/errors.ts';
 import { ContainerReader } from '../container/read/containerReader.ts';
+import type { OpenOptions } from '../container/read/snapshotReader.ts';
 import type { ContainerItem } from '../container/format/items.ts';
 import { textProperty } from '../container/format/properties.ts';
 import { openStorage } from '../container/storage.ts';
@@ -43,8 +44,12 @@ export class PointReader {
    * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING` when the file is missing, format and
    *   integrity codes
    */
-  static async open(folder: string, point: RestorePoint): Promise<PointReader> {
-    const reader = await openContainer(path.join(folder, point.fileName));
+  static async open(
+    folder: string,
+    point: RestorePoint,
+    options: OpenOptions = {},
+  ): Promise<PointReader> {
+    const reader = await openContainer(path.join(folder, point.fileName), options);
     try {
       const items = await reader.items();
       const top = items.find((item) => item.kind === 'folder');
@@ -87,9 +92,12 @@ export class PointReader {
 }
 
 /** Opens a container file. @throws {@link RepositoryError} `CHAIN_PARENT_MISSING` for no file */
-export async function openContainer(file: string): Promise<ContainerReader> {
+export async function openContainer(
+  file: string,
+  options: OpenOptions = {},
+): Promise<ContainerReader> {
   try {
-    return await ContainerReader.open(await openStorage(file, 'read'));
+    return await ContainerReader.open(await openStorage(file, 'read'), options);
   } catch (error) {
     if (error instanceof RepositoryError && error.details['errno'] === 'ENOENT') {
       throw new RepositoryError('CHAIN_PARENT_MISSING', `${file} is missing`, {

@@ -160,7 +160,10 @@ export function limitsOf(sizes: readonly number[]): number[] {
 }
 
 /** Error for a disk that the metadata names and a file of the chain does not hold. */
-export function noBase(disk: DiskPoint, points: readonly PointReader[]): IntegrityError {
+export function noBase(
+  disk: DiskPoint,
+  points: readonly { readonly point: RestorePoint }[],
+): IntegrityError {
   const point = points.at(-1)?.point.pointId ?? '';
   return new IntegrityError(
     'INTEGRITY_DIGEST_MISMATCH',

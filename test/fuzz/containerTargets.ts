@@ -179,7 +179,10 @@ class ChainScene {
     try {
       await tolerate(() => listRepository(repository));
       await tolerate(() => verifyRepository({ repository, point: 'all', workers: 0 }));
-      await tolerate(() => restoreImages({ repository, vm: 'vm', output, workers: 0 }));
+      const restore = { repository, vm: 'vm', output, workers: 0 };
+      await tolerate(() => restoreImages(restore));
+      const salvaged = path.join(output, 'salvaged');
+      await tolerate(() => restoreImages({ ...restore, output: salvaged, skipDamaged: true }));
     } finally {
       rmSync(output, { recursive: true, force: true });
     }

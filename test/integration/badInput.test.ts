@@ -8,7 +8,7 @@ import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
-import { expectFailure, runCli, startCli, until } from '../helpers/cli/cli.ts';
+import { expectFailure, HOLES_ARE_READ, runCli, startCli, until } from '../helpers/cli/cli.ts';
 import { FIRST, useCliChain } from '../helpers/cli/cliChain.ts';
 import { MIB, writeImage, writeSparseImage } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
@@ -63,7 +63,7 @@ describe('an image', () => {
 
   test('that ends while it is read', async () => {
     writeSparseImage(chain.image, 8192 * MIB, FIRST);
-    const running = startCli(chain.backupArgs());
+    const running = startCli(chain.backupArgs(), HOLES_ARE_READ);
     expect(await until(running, () => filesOf(chain.repository, '.partial').length > 0)).toBe(true);
 
     truncateSync(chain.image, FIRST.length);

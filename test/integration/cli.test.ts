@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import {
+  HOLES_ARE_READ,
   backupArgs,
   exitErrorOf,
   expectFailure,
@@ -274,7 +275,7 @@ describe('a signal during a session', () => {
   ] as const)('%s stops it in order', async (signal, exitCode) => {
     await backup(repository, image);
     writeSparseImage(image, 8192 * MIB, blocks('AbC0'));
-    const running = startCli(inlineBackup());
+    const running = startCli(inlineBackup(), HOLES_ARE_READ);
     expect(await until(running, () => filesOf(repository, '.partial').length > 0)).toBe(true);
 
     running.child.kill(signal);

@@ -14,6 +14,7 @@ import {
   workersOption,
 } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
+import { parseImage } from '../imageFlag.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
 import { formatJob, formatSession } from '../output/sessionOutput.ts';
 import { readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
@@ -58,7 +59,7 @@ async function backUpImages(
   }
   const { backupImages } = await import('../../sessions/backup/backupImages.ts');
   const report = await backupImages({
-    images,
+    images: images.map((image) => parseImage(image)),
     imageFormat: flags.imageFormat,
     vmName: name,
     repository: flags.repo,
@@ -118,7 +119,10 @@ function exitCodeOfJob(report: JobReport, exitCode: number): number {
 function withSourceFlags(command: Command): Command {
   return withVmFlags(withEngineFlags(withCommonFlags(command)))
     .description('back up VMs of an engine, or raw images: first a full, then increments')
-    .option('--image <file...>', 'raw image or block device instead of --vm; each file is one disk')
+    .option(
+      '--image <file...>',
+      'raw image or block device instead of --vm; each is one disk, FILE or NAME=FILE',
+    )
     .addOption(
       new Option(
         '--image-format <format>',

@@ -1,6 +1,6 @@
 /** `restore`: to image files, or to a new VM of an engine. */
 import { type Command, Option } from 'commander';
-import { UsageError } from '../../core/errors.ts';
+import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import type { ImageFormat } from '../../sessions/restore/restoreDisk.ts';
 import type { TargetFormat } from '../../sessions/restore/targetDisk.ts';
 import {
@@ -23,6 +23,8 @@ interface RestoreFlags extends CommonFlags, EngineFlags {
   readonly disk?: readonly string[];
   readonly output?: string;
   readonly format: ImageFormat;
+  readonly skipDamaged?: boolean;
+  readonly damagedFrom?: string;
   readonly toEngine?: boolean;
   readonly asVm?: string;
   readonly storageDomain?: string;
@@ -52,12 +54,24 @@ async function restoreToImages(
     disks: flags.disk,
     output: flags.output,
     format: flags.format,
+    skipDamaged: flags.skipDamaged,
+    damagedFrom: flags.damagedFrom,
     workers: flags.workers,
     ...context.sessionOptions,
     onDiskStart: (disk) => line.addDisk(disk),
   }).finally(() => line.stop());
   context.print(report, formatRestore(report));
-  return context.exitCode(false);
+  const isDamaged = report.holes.length > 0 || report.failedDisks.length > 0;
+  return isDamaged ? EXIT_CODES.damageFound : context.exitCode(false);
+}
+
+/** A VM with holes starts as if it were whole, and nothing in it tells where they are. */
+function refuseSalvage({ skipDamaged, damagedFrom }: RestoreFlags): void {
+  if (!skipDamaged && damagedFrom === undefined) return;
+  const option = skipDamaged ? '--skip-damaged' : '--damaged-from';
+  throw new UsageError('USAGE_INVALID_OPTION', `${option} and --to-engine exclude each other`, {
+    hint: 'restore to image files with --output, check them, and upload them in the portal',
+  });
 }
 
 async function restoreToEngine(
@@ -66,6 +80,7 @@ async function restoreToEngine(
   line: ProgressLine,
 ): Promise<number> {
   const { asVm, storageDomain, output } = flags;
+  refuseSalvage(flags);
   if (asVm === undefined) throw missing('--as-vm', 'give the name of the new VM');
   if (storageDomain === undefined) {
     throw missing('--storage-domain', 'name the storage domain for the disks');
@@ -106,6 +121,11 @@ function withTargetFlags(command: Command): Command {
       new Option('--format <format>', 'with --output: image format')
         .choices(['raw', 'qcow2'])
         .default('raw'),
+    )
+    .option('--skip-damaged', 'with --output: restore the rest; damaged blocks become zeros')
+    .option(
+      '--damaged-from <id>',
+      'with --output: take damaged blocks from this restore point where they are equal',
     );
 }
 

@@ -30,7 +30,7 @@ import {
   isKnownCompression,
   type BlockStoreRow,
 } from '../format/records.ts';
-import { type OpenSnapshot, openSnapshot } from './snapshotReader.ts';
+import { type OpenOptions, type OpenSnapshot, openSnapshot } from './snapshotReader.ts';
 import type { Storage } from '../storage.ts';
 import { readBlob, VectorReader } from './vectorReader.ts';
 
@@ -71,9 +71,9 @@ export class ContainerReader {
    * Opens a container. The reader owns `storage` from now on and closes it, also when opening
    * fails. Errors: see {@link openSnapshot}.
    */
-  static async open(storage: Storage): Promise<ContainerReader> {
+  static async open(storage: Storage, options: OpenOptions = {}): Promise<ContainerReader> {
     try {
-      const snapshot = await openSnapshot(storage);
+      const snapshot = await openSnapshot(storage, options);
       const { storeRoot, storeCount } = snapshot.slot.roots;
       const { pages } = snapshot;
       const store = await VectorReader.open(

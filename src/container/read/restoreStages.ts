@@ -4,7 +4,9 @@
  * {@link SlabDirection}.
  */
 import { BackupError, FormatError, IntegrityError } from '../../core/errors.ts';
+import { retry } from '../../core/retry.ts';
 import { clockOf, countCpu, type StageStats } from '../../core/stats.ts';
+import { isAccessFailure, isSystemFailure } from '../../core/systemErrors.ts';
 import type { DataBlock } from '../../flow/records.ts';
 import { OrderedStage } from '../../flow/orderedStage.ts';
 import type { SlabLease, Slot } from '../../flow/slab.ts';
@@ -47,7 +49,13 @@ interface CommonOptions {
   readonly onDamage?: OnDamage | undefined;
 }
 
+export interface FetcherOptions extends CommonOptions {
+  /** Tries of a read that the device fails with EIO. @defaultValue 1 */
+  readonly readAttempts?: number | undefined;
+}
+
 const FETCHES = 8;
+const READ_DELAY_MS = 100;
 const UNPACK_WINDOW_BLOCKS = 32;
 
 function isDamage(error: unknown): error is BackupError {
@@ -60,10 +68,23 @@ function isDamage(error: unknown): error is BackupError {
  * Ownership: acquires one packed slot per block, in record order, which goes on in the
  * {@link FetchedBlock}.
  */
-export function createBlockFetcher(options: CommonOptions): Stage<BlockToFetch, FetchedBlock> {
-  const { lease, stats, onDamage } = options;
+export function createBlockFetcher(options: FetcherOptions): Stage<BlockToFetch, FetchedBlock> {
+  const { lease, stats, onDamage, readAttempts = 1 } = options;
   const clock = clockOf(stats);
   const slotWait = clockOf(stats, 'waitSlotMs');
+
+  async function read(block: BlockToFetch, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { reader, extent } = block;
+    await retry(
+      {
+        attempts: readAttempts,
+        firstDelayMs: READ_DELAY_MS,
+        shouldRetry: (error) => isSystemFailure(error) && !isAccessFailure(error),
+        signal,
+      },
+      () => reader.storage.read(bytes, extent.offsetBytes),
+    );
+  }
 
   async function fetch(block: BlockToFetch, signal: AbortSignal): Promise<FetchedBlock[]> {
     const slot = await slotWait.time(() => lease.acquirePacked(signal));
@@ -71,7 +92,7 @@ export function createBlockFetcher(options: CommonOptions): Stage<BlockToFetch, 
       const { extent } = block;
       checkRoom(block, slot);
       const bytes = slot.bytes.subarray(0, extent.storedBytes);
-      await clock.time(() => block.reader.storage.read(bytes, extent.offsetBytes));
+      await clock.time(() => read(block, bytes, signal));
       stats.blocks++;
       stats.bytes += extent.storedBytes;
       return [{ kind: 'fetched', block, slot }];

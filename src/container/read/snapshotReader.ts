@@ -41,6 +41,14 @@ export interface SlotReport {
   readonly bankCount: number;
 }
 
+export interface OpenOptions {
+  /**
+   * Opens a file that is cut off, when its metadata lies before the cut. Reads of stored blocks
+   * after the cut fail with `FORMAT_TRUNCATED`. @defaultValue false
+   */
+  readonly allowCut?: boolean | undefined;
+}
+
 export interface OpenSnapshot {
   readonly header: StorageHeader;
   readonly slot: SnapshotSlot;
@@ -152,11 +160,18 @@ class SnapshotOpener {
   readonly places: PlaceReader;
   readonly #header: StorageHeader;
   readonly #fileBytes: number;
+  readonly #allowCut: boolean;
 
-  constructor(storage: Storage, header: StorageHeader, fileBytes: number) {
+  constructor(
+    storage: Storage,
+    header: StorageHeader,
+    fileBytes: number,
+    { allowCut = false }: OpenOptions,
+  ) {
     this.places = new PlaceReader(storage);
     this.#header = header;
     this.#fileBytes = fileBytes;
+    this.#allowCut = allowCut;
   }
 
   async readSnapshotSlot(slotNumber: number): Promise<SlotState> {
@@ -178,7 +193,7 @@ class SnapshotOpener {
       this.damage.push(
         `snapshot slot ${slotNumber}: needs ${slot.endOfFileBytes} B, the file has ${this.#fileBytes} B`,
       );
-      return undefined;
+      if (!this.#allowCut) return undefined;
     }
     if (!areDisjoint(slot.banks)) {
       this.damage.push(`snapshot slot ${slotNumber}: banks overlap`);
@@ -240,12 +255,15 @@ function noSnapshot(
  * @throws {@link IntegrityError} `INTEGRITY_CRC_MISMATCH`
  * @throws {@link RepositoryError} `REPOSITORY_IO` when a place and its copy cannot be read
  */
-export async function openSnapshot(storage: Storage): Promise<OpenSnapshot> {
+export async function openSnapshot(
+  storage: Storage,
+  options: OpenOptions = {},
+): Promise<OpenSnapshot> {
   const fileBytes = await storage.sizeBytes();
   const page = Buffer.alloc(PAGE_BYTES);
   await storage.read(page, 0);
   const header = decodeHeader(page, storage.name);
-  const opener = new SnapshotOpener(storage, header, fileBytes);
+  const opener = new SnapshotOpener(storage, header, fileBytes, options);
   const states = [await opener.readSnapshotSlot(1), await opener.readSnapshotSlot(2)];
   const slots = states.map((state, index) => report(state, index + 1));
   const candidates = states

@@ -24,7 +24,15 @@ import { checkSpace } from '../shared/freeSpace.ts';
 import { chooseBlockSize, chooseParent, type SessionMode } from './parent/parentChoice.ts';
 import type { PlannedDisk } from './plannedDisk.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
-import { checkImageVm, imageVmId, nameImages, planFull, planIncrement } from './imagePlan.ts';
+import {
+  checkImageVm,
+  diskNames,
+  type ImageSource,
+  imageVmId,
+  nameImages,
+  planFull,
+  planIncrement,
+} from './imagePlan.ts';
 import type { CheckedParent } from './parent/parentPoint.ts';
 import { PointWriter } from '../shared/pointWriter.ts';
 import type { SessionReport } from '../shared/report.ts';
@@ -33,8 +41,11 @@ import { PipelineResources } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
 export interface BackupImagesOptions {
-  /** Raw images or block devices. Each is one disk of the VM; its file name identifies it. */
-  readonly images: readonly string[];
+  /**
+   * Raw images or block devices. Each is one disk of the VM. Its name identifies the disk between
+   * sessions; without one, that is the file name.
+   */
+  readonly images: readonly (string | ImageSource)[];
   /** `raw` backs up files of other formats byte by byte. Without it they are refused. */
   readonly imageFormat?: SourceFormat | undefined;
   readonly vmName: string;
@@ -59,13 +70,17 @@ interface Plan {
   readonly blockSizeBytes: number;
 }
 
+interface OpenImage extends ImageSource {
+  readonly device: RawImage;
+}
+
 class ImageSession {
   readonly #options: BackupImagesOptions;
-  readonly #images: readonly RawImage[];
+  readonly #images: readonly OpenImage[];
   readonly #codecs: BlockCodecs;
   readonly #identity: SessionIdentity;
 
-  constructor(options: BackupImagesOptions, images: readonly RawImage[], codecs: BlockCodecs) {
+  constructor(options: BackupImagesOptions, images: readonly OpenImage[], codecs: BlockCodecs) {
     this.#options = options;
     this.#images = images;
     this.#codecs = codecs;
@@ -115,7 +130,11 @@ class ImageSession {
     const { note } = this.#identity.session;
     const disks = nameImages(
       metadata.vm.id,
-      this.#images.map((image) => ({ path: image.path, sizeBytes: image.virtualSizeBytes })),
+      this.#images.map(({ path, name, device }) => ({
+        path,
+        name,
+        sizeBytes: device.virtualSizeBytes,
+      })),
     );
     const options = { mode, codecs: this.#codecs, note };
     const { parent, fullReason } = await chooseParent(folder, metadata, options);
@@ -127,7 +146,7 @@ class ImageSession {
   }
 
   #allocatedBytes(): number {
-    return this.#images.reduce((sum, image) => sum + image.allocatedBytes, 0);
+    return this.#images.reduce((sum, { device }) => sum + device.allocatedBytes, 0);
   }
 
   async #readDisks(
@@ -137,9 +156,9 @@ class ImageSession {
   ): Promise<ReadDisks> {
     const startedAtMs = performance.now();
     const disks = await readAllDisks(plan.planned, resources, (disk, k) => {
-      const device = this.#images[k];
-      invariant(device, 'a planned disk has no image');
-      return this.#readDisk(disk, device, plan, { target, resources });
+      const image = this.#images[k];
+      invariant(image, 'a planned disk has no image');
+      return this.#readDisk(disk, image.device, plan, { target, resources });
     });
     return { disks, pipelineMs: performance.now() - startedAtMs, checkpointId: '' };
   }
@@ -162,11 +181,17 @@ class ImageSession {
       writer: target.writer,
     };
     const result = await backupDisk(input, resources, this.#options.onDiskStart ?? (() => {}));
+    const { path, holesUnknown } = device;
+    if (holesUnknown !== undefined) log.debug({ path, reason: holesUnknown }, 'holes were read');
     const changedWhileRead = await device.hasChanged();
-    if (changedWhileRead) note(sessionMessage('DSK-112', { path: device.path, alias, id: diskId }));
+    if (changedWhileRead) note(sessionMessage('DSK-112', { path, alias, id: diskId }));
     log.info({ diskId, ...result.content.counts }, 'disk done');
     return { planned, result, changedWhileRead };
   }
+}
+
+function toSource(image: string | ImageSource): ImageSource {
+  return typeof image === 'string' ? { path: image } : image;
 }
 
 /**
@@ -184,16 +209,21 @@ export async function backupImages(options: BackupImagesOptions): Promise<Sessio
   if (options.images.length === 0) {
     throw new UsageError('USAGE_INVALID_OPTION', 'no image given', { hint: 'use --image FILE' });
   }
+  const sources = options.images.map(toSource);
+  // Bad names are refused before anything is made in the repository.
+  diskNames(sources);
   const codecs = await createBlockCodecs();
   if (options.strict) requireNativeLz4(codecs.lz4);
-  const images: RawImage[] = [];
+  const images: OpenImage[] = [];
   try {
-    for (const path of options.images) images.push(await openRawImage(path, options.imageFormat));
+    for (const source of sources) {
+      images.push({ ...source, device: await openRawImage(source.path, options.imageFormat) });
+    }
     options.signal?.throwIfAborted();
     return await new ImageSession(options, images, codecs).run();
   } catch (error) {
     throw toFailure(error, options.signal);
   } finally {
-    await Promise.all(images.map((image) => image.close()));
+    await Promise.all(images.map(({ device }) => device.close()));
   }
 }

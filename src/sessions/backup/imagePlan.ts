@@ -7,6 +7,18 @@ import { formatBytes } from '../../core/units.ts';
 import { MAX_DISKS, type RestorePoint } from '../../repository/restorePoint.ts';
 import type { PlannedDisk } from './plannedDisk.ts';
 
+/** An image of a session. */
+export interface ImageSource {
+  /** Raw image or block device. */
+  readonly path: string;
+  /**
+   * Name of the disk: 1 to 255 bytes of printable text without `/`.
+   *
+   * @defaultValue the file name of `path`
+   */
+  readonly name?: string | undefined;
+}
+
 export interface ImageDisk {
   readonly diskId: string;
   readonly alias: string;
@@ -15,6 +27,8 @@ export interface ImageDisk {
 
 /** Version of the UUIDs of images. Engines make random ones, of version 4. */
 const ID_VERSION = '8';
+/** Characters that a given name must not have: `/`, control characters, halves of characters. */
+const UNUSABLE = /[/\p{Cc}\p{Cs}]/u;
 
 /** A stable id in the form of a UUID (version 8): readers know a disk by a name of this form. */
 function stableId(...parts: readonly string[]): string {
@@ -29,7 +43,7 @@ function stableId(...parts: readonly string[]): string {
   ].join('-');
 }
 
-/** Id of a disk: from the VM and the image's file name. */
+/** Id of a disk: from the VM and the disk's name. */
 export function imageDiskId(vmId: string, alias: string): string {
   return stableId(vmId, alias);
 }
@@ -51,35 +65,57 @@ export function checkImageVm(vmId: string, vmName: string): void {
   });
 }
 
+function checkDiskName(name: string): void {
+  if (name.trim() && !UNUSABLE.test(name) && Buffer.byteLength(name) <= 255) return;
+  throw new UsageError('USAGE_INVALID_OPTION', `disk name ${JSON.stringify(name)} is not usable`, {
+    hint: 'use 1 to 255 bytes of printable text without "/"',
+  });
+}
+
 /**
- * Names the disks of a session after their files. The file name identifies a disk between sessions.
+ * Names of the disks, in their order. A disk without a given name has the name of its file.
  *
- * @throws {@link UsageError} `USAGE_INVALID_OPTION` for two images of one file name, and for more
- *   images than a restore point holds
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a name that is not usable, two images of
+ *   one name, and more images than a restore point holds
+ */
+export function diskNames(images: readonly ImageSource[]): string[] {
+  if (images.length > MAX_DISKS) {
+    throw new UsageError(
+      'USAGE_INVALID_OPTION',
+      `${images.length} images are too many for one VM`,
+      {
+        hint: `a restore point holds at most ${MAX_DISKS} disks; back them up under several names`,
+      },
+    );
+  }
+  const names = new Set<string>();
+  for (const image of images) {
+    if (image.name !== undefined) checkDiskName(image.name);
+    const name = image.name ?? path.basename(image.path);
+    if (names.has(name)) {
+      throw new UsageError('USAGE_INVALID_OPTION', `two images have the name ${name}`, {
+        hint: 'an image is named after its file; name one of them with --image NAME=FILE',
+      });
+    }
+    names.add(name);
+  }
+  return [...names];
+}
+
+/**
+ * Disks of a session. The name identifies a disk between sessions.
+ *
+ * @throws as {@link diskNames}
  */
 export function nameImages(
   vmId: string,
-  images: readonly { readonly path: string; readonly sizeBytes: number }[],
+  images: readonly (ImageSource & { readonly sizeBytes: number })[],
 ): ImageDisk[] {
-  const disks = images.map((image) => {
-    const alias = path.basename(image.path);
-    return { alias, diskId: imageDiskId(vmId, alias), sizeBytes: image.sizeBytes };
+  const names = diskNames(images);
+  return images.map(({ sizeBytes }, k) => {
+    const alias = names[k] ?? '';
+    return { alias, diskId: imageDiskId(vmId, alias), sizeBytes };
   });
-  if (disks.length > MAX_DISKS) {
-    throw new UsageError('USAGE_INVALID_OPTION', `${disks.length} images are too many for one VM`, {
-      hint: `a restore point holds at most ${MAX_DISKS} disks; back them up under several names`,
-    });
-  }
-  const seen = new Set<string>();
-  for (const { alias } of disks) {
-    if (seen.has(alias)) {
-      throw new UsageError('USAGE_INVALID_OPTION', `two images have the file name ${alias}`, {
-        hint: 'disks are told apart by file name; rename one of them, or back them up under two names',
-      });
-    }
-    seen.add(alias);
-  }
-  return disks;
 }
 
 /** Plans a full: every image is stored whole. */

@@ -4,23 +4,33 @@ import {
   createBlockFetcher,
   createBlockUnpacker,
   type BlockToFetch,
+  type FetcherOptions,
+  type OnDamage,
+  type UnpackerOptions,
 } from '../../container/read/restoreStages.ts';
+import type { StoredExtent } from '../../container/read/containerReader.ts';
 import { BackupError, IntegrityError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { StageStats } from '../../core/stats.ts';
+import { isAccessFailure } from '../../core/systemErrors.ts';
 import { blockCountOf } from '../../core/units.ts';
 import type { DataBlock } from '../../flow/records.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
 import { connect, type Sink, type Source } from '../../flow/connect.ts';
+import type { BlockSupply } from '../../repository/damage/salvageBlocks.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
-import type { DiskView, RestorePointView } from '../../repository/restorePointView.ts';
+import type { RestorePointView, ViewBlock } from '../../repository/restorePointView.ts';
 import type { DiskProgress } from '../shared/progress.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
 export interface RestoreBlocksOptions {
   readonly disk: DiskPoint;
-  readonly view: RestorePointView;
+  readonly view: Pick<RestorePointView, 'newest'> & {
+    disk(disk: DiskPoint): Promise<BlockSupply>;
+  };
+  /** The blocks to restore. @defaultValue all blocks of the disk in `view` */
+  readonly supply?: BlockSupply | undefined;
   readonly resources: PipelineResources;
   readonly codecs: BlockCodecs;
   readonly fetch: StageStats;
@@ -34,15 +44,15 @@ export interface RestoreBlocksOptions {
  *
  * Each block is checked by CRC and MD5, and by the fingerprint index where that can be read.
  *
- * @throws {@link IntegrityError} for a damaged or missing block
+ * @returns the fingerprint index; undefined when it cannot be read.
+ * @throws {@link IntegrityError} for a damaged or missing block, unless `supply` takes damage
  */
 export async function restoreBlocks(
   options: RestoreBlocksOptions,
   sink: Sink<DataBlock>,
-): Promise<void> {
-  const { disk, view: point, resources, codecs, fetch, unpack, onDiskStart } = options;
-  const { signal, pool } = resources;
-  const view = await point.disk(disk);
+): Promise<FingerprintMap | undefined> {
+  const { disk, view: point, fetch, unpack, onDiskStart } = options;
+  const supply = options.supply ?? (await point.disk(disk));
   const fingerprints = await readFingerprints(options);
   const { alias, sizeBytes } = disk;
   onDiskStart({
@@ -51,14 +61,57 @@ export async function restoreBlocks(
     doneBytes: () => unpack.bytes,
     readBytes: () => fetch.bytes,
   });
+  await passBlocks(options, supply, fingerprints, sink);
+  if (fingerprints && !supply.onDamage) checkComplete(supply, fingerprints, unpack.blocks);
+  return fingerprints;
+}
+
+/** Sends the blocks of `supply` to `sink`. The stats of `unpack` count only good blocks. */
+export async function passBlocks(
+  options: Pick<RestoreBlocksOptions, 'resources' | 'codecs' | 'fetch' | 'unpack'>,
+  supply: BlockSupply,
+  fingerprints: FingerprintMap | undefined,
+  sink: Sink<DataBlock>,
+): Promise<void> {
+  const { resources, codecs, fetch, unpack } = options;
+  const { signal, pool } = resources;
   const { fingerprint } = codecs;
+  const handlers = damageHandlers(supply, unpack);
   await resources.withLease('unpack', async (lease) => {
-    const source = blockSource(view, fingerprints);
-    const fetcher = createBlockFetcher({ lease, stats: fetch });
-    const unpacker = createBlockUnpacker({ lease, stats: unpack, pool, fingerprint });
+    const source = blockSource(supply, fingerprints);
+    const fetcher = createBlockFetcher({ lease, stats: fetch, ...handlers.fetch });
+    const unpacker = createBlockUnpacker({
+      lease,
+      stats: unpack,
+      pool,
+      fingerprint,
+      ...handlers.unpack,
+    });
     await connect(source, [fetcher, unpacker], sink, { signal });
   });
-  if (fingerprints) checkComplete(view, fingerprints, unpack.blocks);
+}
+
+/** A device may give bytes at the second try. */
+const READ_ATTEMPTS = 2;
+
+type UnpackDamage = Pick<UnpackerOptions, 'onDamage'>;
+type FetchDamage = Pick<FetcherOptions, 'onDamage' | 'readAttempts'>;
+
+function damageHandlers(
+  supply: BlockSupply,
+  unpack: StageStats,
+): { readonly fetch: FetchDamage; readonly unpack: UnpackDamage } {
+  if (!supply.onDamage) return { fetch: {}, unpack: {} };
+  const onDamage: OnDamage = ({ index, reader }, error) => supply.onDamage?.(index, reader, error);
+  const onUnpackDamage: OnDamage = (block, error) => {
+    unpack.blocks--;
+    unpack.bytes -= block.extent.sourceBytes;
+    onDamage(block, error);
+  };
+  return {
+    fetch: { onDamage, readAttempts: READ_ATTEMPTS },
+    unpack: { onDamage: onUnpackDamage },
+  };
 }
 
 async function readFingerprints(
@@ -68,7 +121,7 @@ async function readFingerprints(
   try {
     return await view.newest.fingerprints(disk, codecs);
   } catch (error) {
-    if (!(error instanceof BackupError)) throw error;
+    if (!(error instanceof BackupError) || isAccessFailure(error)) throw error;
     const { alias, diskId: id } = disk;
     onMessage(sessionMessage('REPO-508', { alias, id, reason: error.code }));
     return undefined;
@@ -76,21 +129,23 @@ async function readFingerprints(
 }
 
 function blockSource(
-  view: DiskView,
+  supply: BlockSupply,
   fingerprints: FingerprintMap | undefined,
 ): Source<BlockToFetch> {
   async function* blocks(): AsyncGenerator<BlockToFetch> {
-    for await (const block of view.blocks()) {
+    for await (const block of supply.blocks(fingerprints)) {
+      const extent = await storedExtent(supply, block);
+      if (!extent) continue;
       const { index, lengthBytes, validBytes, reader } = block;
       yield {
         kind: 'stored',
-        diskId: view.disk.diskId,
+        diskId: supply.disk.diskId,
         index,
-        offsetBytes: index * view.blockSizeBytes,
+        offsetBytes: index * supply.blockSizeBytes,
         lengthBytes,
         validBytes,
         reader,
-        extent: await reader.storedExtent(block.blockId),
+        extent,
         fingerprint: fingerprints?.get(index),
       };
     }
@@ -98,15 +153,32 @@ function blockSource(
   return Readable.from(blocks(), { objectMode: true, highWaterMark: 1 });
 }
 
+async function storedExtent(
+  supply: BlockSupply,
+  { index, reader, blockId }: ViewBlock,
+): Promise<StoredExtent | undefined> {
+  try {
+    return await reader.storedExtent(blockId);
+  } catch (error) {
+    if (!supply.onDamage) throw error;
+    supply.onDamage(index, reader, error);
+    return undefined;
+  }
+}
+
 /** A block that the fingerprint index calls non-zero must not be missing in the containers. */
-function checkComplete(view: DiskView, fingerprints: FingerprintMap, writtenBlocks: number): void {
-  const end = blockCountOf(view.sizeBytes, view.blockSizeBytes);
+function checkComplete(
+  { disk, sizeBytes, blockSizeBytes }: BlockSupply,
+  fingerprints: FingerprintMap,
+  writtenBlocks: number,
+): void {
+  const end = blockCountOf(sizeBytes, blockSizeBytes);
   let expected = 0;
   for (const _index of fingerprints.nonZeroIn(0, end)) expected++;
   if (expected === writtenBlocks) return;
   throw new IntegrityError(
     'INTEGRITY_FINGERPRINT_MISMATCH',
-    `disk ${view.disk.alias}: ${writtenBlocks} blocks restored, ${expected} in the fingerprint index`,
+    `disk ${disk.alias}: ${writtenBlocks} blocks restored, ${expected} in the fingerprint index`,
     { hint: 'run "ovirt-cbt verify"' },
   );
 }

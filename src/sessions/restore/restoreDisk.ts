@@ -1,18 +1,21 @@
 /** Restores one disk of an opened restore point to an image file. */
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
-import { errnoOf, toOutputError, UsageError } from '../../core/errors.ts';
+import { type FileHandle, open } from 'node:fs/promises';
+import { toOutputError } from '../../core/errors.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { createStageStats, type StageStats } from '../../core/stats.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
+import type { Sink } from '../../flow/connect.ts';
+import type { DataBlock } from '../../flow/records.ts';
 import { rawFileSink } from '../../flow/sinks/plainSinks.ts';
-import { lacksLinks, removeQuietly } from '../../repository/durableFile.ts';
+import { type DiskHole, holesOf } from '../../repository/damage/salvageBlocks.ts';
+import { removeQuietly } from '../../repository/durableFile.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
-import type { RestorePointView } from '../../repository/restorePointView.ts';
 import type { DiskProgress } from '../shared/progress.ts';
+import { holesFileName, partialName, publishImage, writeHoles } from './imageFiles.ts';
 import { convertToQcow2 } from './qemuImg.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
-import { restoreBlocks } from './restoreBlocks.ts';
+import { restoreBlocks, type RestoreBlocksOptions } from './restoreBlocks.ts';
+import { type Salvage, salvageBlocks, type SalvageResult } from './salvageDisk.ts';
 
 export type ImageFormat = 'raw' | 'qcow2';
 
@@ -31,16 +34,32 @@ export interface RestoredDisk {
   readonly writtenBytes: number;
   readonly storedBytesRead: number;
   readonly wallSeconds: number;
+  /** Bytes that are damaged. They are zeros in the image. */
+  readonly holeBytes: number;
+  /** The file that lists the holes; undefined for a disk without holes. */
+  readonly holesPath: string | undefined;
+  /** Damaged blocks that were taken from the point of `damagedFrom`. */
+  readonly takenBlocks: number;
+}
+
+/** A restored disk with its holes, ascending. */
+export interface DiskResult {
+  readonly disk: RestoredDisk;
+  readonly holes: readonly DiskHole[];
 }
 
 export interface DiskRestoreOptions {
   readonly format: ImageFormat;
-  readonly view: RestorePointView;
+  readonly view: RestoreBlocksOptions['view'];
+  /** What is done with damage. @defaultValue it ends the restore */
+  readonly salvage: Salvage | undefined;
   readonly resources: PipelineResources;
   readonly codecs: BlockCodecs;
   readonly onMessage: (message: SessionMessage) => void;
   readonly onDiskStart: (progress: DiskProgress) => void;
 }
+
+const NO_DAMAGE: SalvageResult = { blockSizeBytes: 0, ranges: [], takenBlocks: 0 };
 
 export class DiskRestore {
   readonly #options: DiskRestoreOptions;
@@ -49,27 +68,30 @@ export class DiskRestore {
     this.#options = options;
   }
 
-  async restore(job: DiskJob): Promise<RestoredDisk> {
+  async restore(job: DiskJob): Promise<DiskResult> {
     const { disk, target } = job;
     const startedAtMs = performance.now();
     const partial = partialName(target);
     const fetch = createStageStats();
     const unpack = createStageStats();
+    let found: SalvageResult;
+    let holes: DiskHole[];
     try {
       const file = await open(partial, 'wx', 0o600);
       try {
         await file.truncate(disk.sizeBytes);
-        await this.#fill(job, file, fetch, unpack);
+        found = await this.#fill(job, file, fetch, unpack);
         await file.sync();
       } finally {
         await file.close();
       }
-      await this.#finish(partial, target);
+      holes = holesOf(disk, found.blockSizeBytes, found.ranges);
+      await this.#finish(partial, job, holes);
     } catch (error) {
       await removeQuietly(partial);
       throw toOutputError(target, error);
     }
-    return {
+    const restored: RestoredDisk = {
       diskId: disk.diskId,
       alias: disk.alias,
       path: target,
@@ -77,7 +99,11 @@ export class DiskRestore {
       writtenBytes: unpack.bytes,
       storedBytesRead: fetch.bytes,
       wallSeconds: (performance.now() - startedAtMs) / 1000,
+      holeBytes: holes.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0),
+      holesPath: holes.length > 0 ? holesFileName(target) : undefined,
+      takenBlocks: found.takenBlocks,
     };
+    return { disk: restored, holes };
   }
 
   async #fill(
@@ -85,17 +111,19 @@ export class DiskRestore {
     file: FileHandle,
     fetch: StageStats,
     unpack: StageStats,
-  ): Promise<void> {
-    const { resources, codecs, view, onMessage, onDiskStart } = this.#options;
-    await restoreBlocks(
-      { disk, view, resources, codecs, fetch, unpack, onMessage, onDiskStart },
-      rawFileSink(file, target),
-    );
+  ): Promise<SalvageResult> {
+    const { resources, codecs, view, onMessage, onDiskStart, salvage } = this.#options;
+    const options = { disk, view, resources, codecs, fetch, unpack, onMessage, onDiskStart };
+    const openSink = (): Sink<DataBlock> => rawFileSink(file, target);
+    if (salvage) return await salvageBlocks(options, salvage, openSink);
+    await restoreBlocks(options, openSink());
+    return NO_DAMAGE;
   }
 
-  async #finish(partial: string, target: string): Promise<void> {
+  async #finish(partial: string, job: DiskJob, holes: readonly DiskHole[]): Promise<void> {
+    const { target } = job;
     if (this.#options.format !== 'qcow2') {
-      await publishImage(partial, target);
+      await publishWithHoles(partial, job, holes);
       return;
     }
     const converted = partialName(target);
@@ -104,7 +132,7 @@ export class DiskRestore {
       // name.
       await (await open(converted, 'wx', 0o600)).close();
       await convertToQcow2(partial, converted, this.#options.resources.signal);
-      await publishImage(converted, target);
+      await publishWithHoles(converted, job, holes);
     } finally {
       await removeQuietly(converted);
       await removeQuietly(partial);
@@ -112,42 +140,17 @@ export class DiskRestore {
   }
 }
 
-/** A name in the folder of the target that no other session uses. */
-function partialName(target: string): string {
-  return `${target}.${randomBytes(6).toString('hex')}.partial`;
-}
-
-/** Gives a finished image its name. Fails when another file has taken the name meanwhile. */
-async function publishImage(partial: string, target: string): Promise<void> {
+/** The list of holes is durable before the image has its name. So no image is without its list. */
+async function publishWithHoles(
+  partial: string,
+  { disk, target }: DiskJob,
+  holes: readonly DiskHole[],
+): Promise<void> {
+  if (holes.length > 0) await writeHoles(target, disk.sizeBytes, holes);
   try {
-    await link(partial, target);
+    await publishImage(partial, target);
   } catch (error) {
-    if (errnoOf(error) === 'EEXIST') throw outputExists(target);
-    if (!lacksLinks(error)) throw error;
-    await publishWithoutLinks(partial, target);
-    return;
-  }
-  await rm(partial);
-}
-
-/** Takes the name with an empty file, then replaces that file, so no file of others is replaced. */
-async function publishWithoutLinks(partial: string, target: string): Promise<void> {
-  try {
-    await (await open(target, 'wx', 0o600)).close();
-  } catch (error) {
-    throw errnoOf(error) === 'EEXIST' ? outputExists(target) : error;
-  }
-  try {
-    await rename(partial, target);
-  } catch (error) {
-    await removeQuietly(target);
+    if (holes.length > 0) await removeQuietly(holesFileName(target));
     throw error;
   }
-}
-
-/** The error for a target that exists: files are never overwritten. */
-export function outputExists(target: string): UsageError {
-  return new UsageError('USAGE_OUTPUT_EXISTS', `${target} exists already`, {
-    hint: 'name another output folder, or move the file away',
-  });
 }

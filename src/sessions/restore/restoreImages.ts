@@ -1,25 +1,24 @@
 /** Restores the disks of a restore point to image files: raw and sparse, or qcow2 by qemu-img. */
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { toFailure, toOutputError } from '../../core/errors.ts';
+import { type BackupError, toFailure, toOutputError } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
-import type { SessionMessage } from '../../core/messages.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
+import { formatBytes } from '../../core/units.ts';
+import type { DiskHole } from '../../repository/damage/salvageBlocks.ts';
+import { isLostBytes, SalvageView } from '../../repository/damage/salvageView.ts';
 import { makeFolder } from '../../repository/durableFile.ts';
 import { diskFileNames } from '../../repository/names.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
 import type { DiskProgress } from '../shared/progress.ts';
+import { holesFileName, outputExists } from './imageFiles.ts';
 import { requireQemuImg } from './qemuImg.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
-import {
-  type DiskJob,
-  DiskRestore,
-  type ImageFormat,
-  outputExists,
-  type RestoredDisk,
-} from './restoreDisk.ts';
+import { type DiskJob, DiskRestore, type ImageFormat, type RestoredDisk } from './restoreDisk.ts';
+import { openDonor, type Salvage, withHint, withSkipHint } from './salvageDisk.ts';
 import { selectDisks, selectPoint } from '../shared/selectPoint.ts';
 
 export interface RestoreImagesOptions {
@@ -34,11 +33,29 @@ export interface RestoreImagesOptions {
   readonly output: string;
   /** @defaultValue raw */
   readonly format?: ImageFormat | undefined;
+  /**
+   * Goes on after damage. Damaged blocks become holes of zeros, which the report and the file
+   * `<image>.holes` list. @defaultValue false
+   */
+  readonly skipDamaged?: boolean | undefined;
+  /**
+   * Another point of the VM, named as `point`. A damaged block is taken from there when length and
+   * fingerprint agree with the fingerprint index of the restored point.
+   */
+  readonly damagedFrom?: string | undefined;
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
   readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+}
+
+/** A disk whose block map is damaged. It has no image. */
+export interface FailedDisk {
+  readonly diskId: string;
+  readonly alias: string;
+  readonly code: string;
+  readonly message: string;
 }
 
 export interface RestoreReport {
@@ -49,8 +66,15 @@ export interface RestoreReport {
   readonly format: ImageFormat;
   readonly durationSeconds: number;
   readonly disks: readonly RestoredDisk[];
+  /** Damaged bytes that `skipDamaged` left as zeros: ascending in each disk. */
+  readonly holes: readonly DiskHole[];
+  /** Disks that `skipDamaged` left out. */
+  readonly failedDisks: readonly FailedDisk[];
   readonly messages: readonly SessionMessage[];
 }
+
+type Outcome = Pick<RestoreReport, 'disks' | 'holes' | 'failedDisks' | 'messages'>;
+type PointView = RestorePointView | SalvageView;
 
 async function exists(file: string): Promise<boolean> {
   return await stat(file).then(
@@ -65,54 +89,121 @@ async function exists(file: string): Promise<boolean> {
  */
 async function planTargets(
   disks: readonly DiskPoint[],
-  folder: string,
-  format: ImageFormat,
+  { output, format, skipDamaged }: RestoreImagesOptions,
 ): Promise<DiskJob[]> {
-  const stems = diskFileNames(disks);
-  const jobs: DiskJob[] = [];
-  for (const [k, disk] of disks.entries()) {
-    const stem = stems[k] ?? '';
-    const target = path.join(folder, format === 'qcow2' ? `${stem}.qcow2` : stem);
-    if (await exists(target)) throw outputExists(target);
-    jobs.push({ disk, target });
+  const targets = diskFileNames(disks).map((stem) =>
+    path.join(output, format === 'qcow2' ? `${stem}.qcow2` : stem),
+  );
+  const lists = skipDamaged ? targets.map((target) => holesFileName(target)) : [];
+  for (const file of [...targets, ...lists]) if (await exists(file)) throw outputExists(file);
+  const taken = lists.find((file) => targets.includes(file));
+  if (taken !== undefined) {
+    throw outputExists(taken, 'restore this disk alone, with --disk, to another folder');
   }
-  return jobs;
+  return disks.map((disk, k) => ({ disk, target: targets[k] ?? '' }));
 }
 
-async function restorePoint(
-  options: RestoreImagesOptions,
+class ImageRestore {
+  readonly #options: RestoreImagesOptions;
+  readonly #messages: SessionMessage[] = [];
+
+  constructor(options: RestoreImagesOptions) {
+    this.#options = options;
+  }
+
+  async restore(point: RestorePoint, view: PointView, donor?: SalvageView): Promise<Outcome> {
+    const { format = 'raw', output, workers, signal, skipDamaged = false } = this.#options;
+    await makeFolder(output).catch((error: unknown) => {
+      throw toOutputError(output, error);
+    });
+    const jobs = await planTargets(selectDisks(point, this.#options.disks ?? []), this.#options);
+    const { blockSizeBytes } = point;
+    await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
+    resources.start();
+    const salvage = view instanceof SalvageView ? { view, skipDamaged, donor } : undefined;
+    this.#tellLosses(salvage);
+    const restore = new DiskRestore({
+      format,
+      view,
+      salvage,
+      resources,
+      codecs: await createBlockCodecs(),
+      onMessage: this.#tell,
+      onDiskStart: this.#options.onDiskStart ?? (() => {}),
+    });
+    return await this.#disks(restore, jobs);
+  }
+
+  async #disks(restore: DiskRestore, jobs: readonly DiskJob[]): Promise<Outcome> {
+    const disks: RestoredDisk[] = [];
+    const holes: DiskHole[] = [];
+    const failures: { readonly disk: FailedDisk; readonly error: BackupError }[] = [];
+    for (const job of jobs) {
+      try {
+        const result = await restore.restore(job);
+        disks.push(result.disk);
+        for (const hole of result.holes) holes.push(hole);
+        this.#tellHoles(result.disk);
+      } catch (error) {
+        if (!this.#options.skipDamaged || !isLostBytes(error)) throw error;
+        failures.push({ disk: this.#failedDisk(job.disk, error), error });
+      }
+    }
+    const [first] = failures;
+    if (first && disks.length === 0) throw first.error;
+    const failedDisks = failures.map(({ disk }) => disk);
+    return { disks, holes, failedDisks, messages: this.#messages };
+  }
+
+  readonly #tell = (message: SessionMessage): void => {
+    this.#messages.push(message);
+    this.#options.onMessage?.(message);
+  };
+
+  #tellLosses(salvage: Salvage | undefined): void {
+    for (const { fileName, error } of salvage?.view.losses ?? []) {
+      this.#tell(sessionMessage('REPO-522', { file: fileName, reason: error.code }));
+    }
+  }
+
+  #tellHoles({ alias, diskId: id, holeBytes, holesPath }: RestoredDisk): void {
+    if (holesPath === undefined) return;
+    const size = formatBytes(holeBytes);
+    this.#tell(sessionMessage('REPO-521', { size, alias, id, file: holesPath }));
+  }
+
+  #failedDisk({ alias, diskId }: DiskPoint, { code, message }: BackupError): FailedDisk {
+    this.#tell(sessionMessage('REPO-524', { alias, id: diskId, reason: code }));
+    return { diskId, alias, code, message };
+  }
+}
+
+/** Opens the chain of a point. With an option for damage, files that are lost are left out. */
+async function openView(
+  { skipDamaged, damagedFrom }: RestoreImagesOptions,
+  folder: string,
+  points: readonly RestorePoint[],
   point: RestorePoint,
-  view: RestorePointView,
-): Promise<{ disks: RestoredDisk[]; messages: SessionMessage[] }> {
-  const { format = 'raw', output, workers, signal } = options;
-  await makeFolder(output).catch((error: unknown) => {
-    throw toOutputError(output, error);
-  });
-  const jobs = await planTargets(selectDisks(point, options.disks ?? []), output, format);
-  const { blockSizeBytes } = point;
-  await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
-  resources.start();
-  const messages: SessionMessage[] = [];
-  const restore = new DiskRestore({
-    format,
-    view,
-    resources,
-    codecs: await createBlockCodecs(),
-    onMessage: (message) => {
-      messages.push(message);
-      options.onMessage?.(message);
-    },
-    onDiskStart: options.onDiskStart ?? (() => {}),
-  });
-  const disks: RestoredDisk[] = [];
-  for (const job of jobs) disks.push(await restore.restore(job));
-  return { disks, messages };
+): Promise<PointView> {
+  const isSalvage = Boolean(skipDamaged) || damagedFrom !== undefined;
+  try {
+    return isSalvage
+      ? await SalvageView.open(folder, points, point)
+      : await RestorePointView.open(folder, points, point);
+  } catch (error) {
+    if (!isLostBytes(error)) throw error;
+    const isOwnFile = error.message.includes(point.fileName);
+    if (!isOwnFile) throw withSkipHint(error);
+    throw isSalvage
+      ? withHint(error, 'this file holds the map of the restore point: restore another point')
+      : error;
+  }
 }
 
 /**
  * Restores the disks of a point to image files. Every block is checked by CRC and MD5, and by the
- * fingerprint index where that can be read. A damaged block ends the restore; that disk gets no
- * image.
+ * fingerprint index where that can be read. Without `skipDamaged`, a damaged block ends the
+ * restore, and that disk gets no image.
  *
  * @throws a {@link BackupError}; see docs/errors.md
  */
@@ -125,8 +216,16 @@ export async function restoreImages(options: RestoreImagesOptions): Promise<Rest
     const folder = await repository.requireVm(options.vm);
     const metadata = await folder.requireMetadata();
     const point = selectPoint(metadata, options.point ?? 'latest');
-    await using view = await RestorePointView.open(folder.folder, metadata.points, point);
-    const { disks, messages } = await restorePoint(options, point, view);
+    const { damagedFrom } = options;
+    await using donor =
+      damagedFrom === undefined
+        ? undefined
+        : await openDonor(folder.folder, metadata, damagedFrom, point);
+    await using view = await openView(options, folder.folder, metadata.points, point);
+    const restore = new ImageRestore(options);
+    const outcome = await restore.restore(point, view, donor).catch((error: unknown) => {
+      throw withSkipHint(error);
+    });
     const durationSeconds = (performance.now() - startedAtMs) / 1000;
     log.info({ pointId: point.pointId, durationSeconds }, 'restored');
     return {
@@ -136,8 +235,7 @@ export async function restoreImages(options: RestoreImagesOptions): Promise<Rest
       pointNumber: point.number,
       format: options.format ?? 'raw',
       durationSeconds,
-      disks,
-      messages,
+      ...outcome,
     };
   } catch (error) {
     throw toFailure(error, options.signal);

@@ -48,7 +48,10 @@ export function writeImage(file: string, content: Uint8Array): string {
   return file;
 }
 
-/** A file of `sizeBytes`: `head` and then a hole. It takes long to read and little space. */
+/**
+ * A file of `sizeBytes`: `head` and then a hole. It takes little space. Without qemu-img it takes
+ * long to read.
+ */
 export function writeSparseImage(file: string, sizeBytes: number, head: Uint8Array): string {
   const handle = openSync(file, 'w');
   try {

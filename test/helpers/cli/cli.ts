@@ -14,6 +14,9 @@ const HOST = 'test/helpers/cli/cliHost.mjs';
 const HOST_THREADS = '16';
 const POLL_MS = 2;
 
+/** Environment without qemu-img: sparse images are read whole, which takes long. */
+export const HOLES_ARE_READ: NodeJS.ProcessEnv = { PATH: '' };
+
 export interface CliResult {
   readonly exitCode: number | null;
   readonly signal: NodeJS.Signals | null;

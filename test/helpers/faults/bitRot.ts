@@ -15,7 +15,7 @@ export interface Place {
   readonly stored: string;
 }
 
-interface BlockToFetch {
+export interface BlockToFetch {
   readonly fileName: string;
   readonly blockId: number;
   readonly offsetBytes: number;

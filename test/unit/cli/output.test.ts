@@ -187,6 +187,8 @@ describe('the other reports', () => {
       format: 'raw',
       durationSeconds: 1,
       messages: [],
+      holes: [],
+      failedDisks: [],
       disks: [
         {
           diskId: 'd1',
@@ -196,11 +198,50 @@ describe('the other reports', () => {
           writtenBytes: 1024,
           storedBytesRead: 512,
           wallSeconds: 1,
+          holeBytes: 0,
+          holesPath: undefined,
+          takenBlocks: 0,
         },
       ],
     });
 
     expect(text).toMatch(/a\.raw +4\.00 KiB +1\.00 KiB .*out\/a\.raw/);
+  });
+
+  test('restore shows the first 20 holes, disks without an image, and taken blocks', () => {
+    const hole = { diskId: 'd1', alias: 'a', code: 'INTEGRITY_CRC_MISMATCH', reason: 'r' };
+    const disk = { diskId: 'd1', alias: 'a', path: 'o/a', sizeBytes: 99 << 20, writtenBytes: 0 };
+
+    const text = formatRestore({
+      type: 'restore',
+      vmName: 'web',
+      pointId: 'p1',
+      pointNumber: 1,
+      format: 'raw',
+      durationSeconds: 1,
+      messages: [],
+      holes: Array.from({ length: 23 }, (_, k) => ({
+        ...hole,
+        offsetBytes: k << 21,
+        lengthBytes: 1 << 20,
+      })),
+      failedDisks: [{ diskId: 'd2', alias: 'b\n', code: 'FORMAT_TRUNCATED', message: 'f is cut' }],
+      disks: [
+        {
+          ...disk,
+          storedBytesRead: 0,
+          wallSeconds: 1,
+          holeBytes: 23 << 20,
+          holesPath: 'o/a.holes',
+          takenBlocks: 1,
+        },
+      ],
+    });
+
+    expect(text).toMatch(/^a +99\.0 MiB +0 B +23\.0 MiB +1 block +1\.0 s +o\/a$/m);
+    expect(text).toMatch(/^b\? +FORMAT_TRUNCATED +f is cut$/m);
+    expect(text.match(/INTEGRITY_CRC_MISMATCH/g)).toHaveLength(20);
+    expect(text).toMatch(/\nand 3 more\nlisted in o\/a\.holes$/);
   });
 
   test('rescan names what it left out, and why', () => {

@@ -2,8 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { appendFile, chmod, mkdir, open, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Extent } from '../../../src/flow/records.ts';
 import { openRawImage, type RawImage } from '../../../src/devices/rawImageDevice.ts';
 import { PICTURE_BLOCK_BYTES, diskImage } from '../../helpers/pipeline/diskPicture.ts';
+import { KIB, MIB } from '../../helpers/bytes/images.ts';
+import { type Island, writeIslands } from '../../helpers/bytes/sparseImages.ts';
+import { withoutQemuImg } from '../../helpers/faults/fakeQemuImg.ts';
 import { expectCode } from '../../helpers/codes.ts';
 import { tempFolderOfTest } from '../../helpers/tempFolder.ts';
 
@@ -32,6 +36,12 @@ async function opened(path: string): Promise<RawImage> {
   const image = await openRawImage(path);
   onTestFinished(() => image.close());
   return image;
+}
+
+async function extentsOf(image: RawImage): Promise<Extent[]> {
+  const extents: Extent[] = [];
+  for await (const extent of image.extents('zero', signal)) extents.push(extent);
+  return extents;
 }
 
 describe('an image that cannot be used', () => {
@@ -179,10 +189,28 @@ describe('a raw image', () => {
     await writeFile(path, '');
     await truncate(path, 1024 * 1024);
     const image = await opened(path);
+    withoutQemuImg();
 
-    const extents = [...(image.extents('zero', signal) as Iterable<unknown>)];
+    const extents = await extentsOf(image);
 
     expect(extents).toEqual([{ offsetBytes: 0, lengthBytes: 1024 * 1024, zero: false }]);
+    expect(image.holesUnknown).toContain('ENOENT');
+  });
+
+  test('has zero extents where the file system stores nothing', async () => {
+    const [at, dataBytes, sizeBytes] = [4 * MIB, 64 * KIB, 8 * MIB + 1];
+    const islands: Island[] = [[at, Buffer.alloc(dataBytes, 1)]];
+    const image = await opened(
+      writeIslands(join(tempFolderOfTest(), 'disk.raw'), sizeBytes, islands),
+    );
+    const end = at + dataBytes;
+
+    expect(await extentsOf(image)).toEqual([
+      { offsetBytes: 0, lengthBytes: at, zero: true },
+      { offsetBytes: at, lengthBytes: dataBytes, zero: false },
+      { offsetBytes: end, lengthBytes: sizeBytes - end, zero: true },
+    ]);
+    expect(image.holesUnknown).toBeUndefined();
   });
 
   test('reports a read that the system refuses', async () => {

@@ -30,6 +30,12 @@ describe('nameImages', () => {
     expect(moved).toEqual(named);
   });
 
+  test('names a disk as it is told, wherever its file lies', () => {
+    const named = nameImages('vm', [{ name: 'a.raw', path: '/x/b-2026', sizeBytes: 5 }]);
+
+    expect(named).toEqual([{ alias: 'a.raw', diskId: imageDiskId('vm', 'a.raw'), sizeBytes: 5 }]);
+  });
+
   test('refuses more images than a restore point holds', () => {
     const images = Array.from({ length: 1001 }, (_, k) => ({ path: `/x/${k}`, sizeBytes: 5 }));
 
