@@ -1,5 +1,6 @@
 /** Small text files that a user names: settings, secrets, lists. */
 import { readFile, stat } from 'node:fs/promises';
+import { addAbortSignal } from 'node:stream';
 import { errnoOf, UsageError } from '../core/errors.ts';
 import { plainReason } from '../core/errorWords.ts';
 
@@ -24,8 +25,10 @@ export function decodeText(bytes: Buffer, what: string): string {
   return bytes.toString('utf8').replace(/^\uFEFF/, '');
 }
 
-async function readStdin(): Promise<Buffer> {
+async function readStdin(signal: AbortSignal | undefined): Promise<Buffer> {
   const pieces: Buffer[] = [];
+  // Otherwise Ctrl-C would wait for the end of the input.
+  if (signal) addAbortSignal(signal, process.stdin);
   for await (const piece of process.stdin as AsyncIterable<Buffer>) pieces.push(piece);
   return Buffer.concat(pieces);
 }
@@ -34,12 +37,18 @@ async function readStdin(): Promise<Buffer> {
  * Reads a text file, or stdin for {@link STDIN}.
  *
  * @param what - the kind of file, as messages name it.
+ * @param signal - ends the wait for stdin.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` when it cannot be read, is larger than
  *   `maxBytes`, or is no UTF-8 text
  */
-export async function readTextFile(file: string, what: string, maxBytes: number): Promise<string> {
+export async function readTextFile(
+  file: string,
+  what: string,
+  maxBytes: number,
+  signal?: AbortSignal,
+): Promise<string> {
   const name = `${what} ${file}`;
-  if (file === STDIN) return decodeText(await readStdin(), `${what} on stdin`);
+  if (file === STDIN) return decodeText(await readStdin(signal), `${what} on stdin`);
   try {
     const { size } = await stat(file);
     if (size > maxBytes) throw unusable(`${name} is too large`, 'check its name');

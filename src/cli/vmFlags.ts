@@ -44,9 +44,9 @@ export function parseVmList(text: string): string[] {
 }
 
 /** @throws UsageError `USAGE_INVALID_OPTION` for a list that cannot be read */
-export async function readVmSelection(flags: VmFlags): Promise<VmSelection> {
+export async function readVmSelection(flags: VmFlags, signal: AbortSignal): Promise<VmSelection> {
   const { vm = [], all, search, excludeVm: exclude, vmFile } = flags;
   const text =
-    vmFile === undefined ? '' : await readTextFile(vmFile, 'list of VMs', MAX_LIST_BYTES);
+    vmFile === undefined ? '' : await readTextFile(vmFile, 'list of VMs', MAX_LIST_BYTES, signal);
   return { names: [...vm, ...parseVmList(text)], all, search, exclude };
 }

@@ -1,12 +1,12 @@
 /** VMs of a command by patterns, by the engine's search, by a list, or all. */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { EngineApi } from '../../src/ovirt/engine/engineApi.ts';
 import { listVms } from '../../src/ovirt/engine/vmList.ts';
 import { backupVms } from '../../src/sessions/backup/backupVms.ts';
 import type { PreflightJobReport } from '../../src/sessions/backup/vm/preflightVms.ts';
-import { type CliResult, expectFailure, startCli } from '../helpers/cli/cli.ts';
+import { type CliResult, expectFailure, startCli, until } from '../helpers/cli/cli.ts';
 import { changesOf, jobOf, messageCodesOf, useCliLab } from '../helpers/cli/cliLab.ts';
 
 const MIB = 1024 * 1024;
@@ -25,6 +25,19 @@ function storedVms(result: CliResult): string[] {
   return jobOf(result)
     .sessions.map(({ vmName }) => vmName)
     .toSorted();
+}
+
+/** True when a process waits for its stdin: one of its epoll files watches descriptor 0. */
+function readsStdin(pid: number | undefined): boolean {
+  const folder = `/proc/${pid}/fdinfo`;
+  return readdirSync(folder).some((fd) => {
+    try {
+      return /^tfd:\s+0 /m.test(readFileSync(`${folder}/${fd}`, 'utf8'));
+    } catch {
+      // Closed meanwhile.
+      return false;
+    }
+  });
 }
 
 describe('backup selects VMs', () => {
@@ -65,6 +78,15 @@ describe('backup selects VMs', () => {
     running.child.stdin?.end('web02\n');
 
     expect(storedVms(await running.ended)).toEqual(['web02']);
+  });
+
+  it('by a list on stdin, and stops at the first SIGTERM while it waits for it', async () => {
+    const running = startCli(bench.backupArgs([], '--vm-file', '-'), bench.env(), 'pipe');
+    expect(await until(running, () => readsStdin(running.child.pid))).toBe(true);
+
+    running.child.kill('SIGTERM');
+
+    expect((await running.ended).exitCode).toBe(EXIT_CODES.terminated);
   });
 
   it('and warns of an exclusion that fits nothing', async () => {

@@ -89,7 +89,7 @@ async function backUpVms(
   const { backupVms } = await import('../../sessions/backup/backupVms.ts');
   const report = await backupVms({
     engine: await readEngineSettings(flags),
-    select: await readVmSelection(flags),
+    select: await readVmSelection(flags, context.signal),
     repository: flags.repo,
     mode: flags.mode,
     disks: flags.disk,

@@ -43,7 +43,10 @@ async function preflight(flags: PreflightFlags, context: CommandContext): Promis
   const [only, ...others] = vm;
   const isSelection = all ?? search ?? excludeVm ?? vmFile;
   if (only === undefined || others.length > 0 || isPattern(only) || isSelection !== undefined) {
-    return await preflightAll({ ...options, select: await readVmSelection(flags) }, context);
+    return await preflightAll(
+      { ...options, select: await readVmSelection(flags, context.signal) },
+      context,
+    );
   }
   const { preflightVm } = await import('../../sessions/backup/vm/preflightVm.ts');
   const report = await preflightVm({ ...options, vm: only });
