@@ -159,6 +159,12 @@ export type { SessionMode } from './sessions/backup/parent/parentChoice.ts';
 
 export type { EngineSettings } from './ovirt/connection.ts';
 export { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from './ovirt/timings.ts';
+export type { VmSelection } from './sessions/backup/vm/vmSelection.ts';
+export {
+  type PreflightJobReport,
+  preflightVms,
+  type PreflightVmsOptions,
+} from './sessions/backup/vm/preflightVms.ts';
 export {
   backupVms,
   type BackupVmsOptions,

@@ -13,6 +13,7 @@ import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
 import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
+import { withCommandHelp } from './helpHint.ts';
 import { LogFile } from './output/logFile.ts';
 import { formatMessage, formatStderrJson, formatStderrLine } from './output/formatMessage.ts';
 import { formOf, type OutputForm } from './output/outputForm.ts';
@@ -191,7 +192,8 @@ export function printError(
   isJson: boolean,
   withStack = false,
 ): void {
-  const { code, message, hint } = error;
+  const { code, message } = error;
+  const hint = withCommandHelp(error.hint);
   if (isJson) {
     messageOutput.write(`${formatStderrJson('exit_error', { exitCode, code, message, hint })}\n`);
     return;

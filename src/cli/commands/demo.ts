@@ -12,6 +12,7 @@ import { formatBytes, formatDuration, MIB, roundUp } from '../../core/units.ts';
 import type { Lab, LabDisk, LabVm } from 'ovirt-cbt-lab';
 import { scaleTimings } from '../../ovirt/timings.ts';
 import { backupVms } from '../../sessions/backup/backupVms.ts';
+import type { SessionMessage } from '../../core/messages.ts';
 import type { SessionReport } from '../../sessions/shared/report.ts';
 import { restoreVm, type RestoreVmReport } from '../../sessions/restore/restoreVm.ts';
 import { verifyRepository, type VerifyReport } from '../../sessions/verify/verifyRepository.ts';
@@ -149,7 +150,11 @@ class Demo {
       { server: 'imageio', method: 'GET', path, nth: 1 },
       { run: meanwhile },
     );
-    const { signal, logger, onMessage } = this.#context;
+    const { signal, logger } = this.#context;
+    // The repository of the demo is always new.
+    const onMessage = (message: SessionMessage): void => {
+      if (message.code !== 'REPO-530') this.#context.onMessage(message);
+    };
     const job = await backupVms({
       engine: this.#settings(),
       vms: [this.#vm.name],

@@ -2,7 +2,13 @@
 import type { Command } from 'commander';
 import { EXIT_CODES, IntegrityError } from '../../core/errors.ts';
 import type { VerifyReport } from '../../sessions/verify/verifyRepository.ts';
-import { type CommonFlags, parsePercent, withCommonFlags, workersOption } from '../commonFlags.ts';
+import {
+  type CommonFlags,
+  parsePercent,
+  repoOption,
+  withCommonFlags,
+  workersOption,
+} from '../commonFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { formatInspect } from '../output/inspectOutput.ts';
 import { formatList, formatRescan } from '../output/listOutput.ts';
@@ -36,7 +42,7 @@ interface VerifyFlags extends CommonFlags {
 export function addVerify(program: Command, done: Done): void {
   withCommonFlags(program.command('verify'))
     .description('check stored blocks, fingerprints and chain links')
-    .requiredOption('--repo <dir>', 'repository')
+    .addOption(repoOption())
     .option('--vm <name>', 'VM name or id (default: every VM)')
     .option('--point <id>', 'restore point: number, id, its beginning, latest or all', 'latest')
     .option(
@@ -71,7 +77,7 @@ export function addVerify(program: Command, done: Done): void {
 export function addRepositoryCommands(program: Command, done: Done): void {
   withCommonFlags(program.command('list'))
     .description('show VMs, chains and restore points')
-    .requiredOption('--repo <dir>', 'repository')
+    .addOption(repoOption())
     .option('--vm <name>', 'VM name or id, with its disks (default: every VM)')
     .action(async (flags: CommonFlags & { repo: string; vm?: string }) => {
       const context = new CommandContext(flags);
@@ -86,7 +92,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
     });
   withCommonFlags(program.command('rescan'))
     .description('rebuild chain metadata (.vbm) from the containers')
-    .requiredOption('--repo <dir>', 'repository')
+    .addOption(repoOption())
     .action(async (flags: CommonFlags & { repo: string }) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {

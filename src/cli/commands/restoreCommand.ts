@@ -7,6 +7,7 @@ import {
   collect,
   type CommonFlags,
   parseCount,
+  repoOption,
   withCommonFlags,
   workersOption,
 } from '../commonFlags.ts';
@@ -119,7 +120,7 @@ async function restoreToEngine(
 function withTargetFlags(command: Command): Command {
   return withEngineFlags(withCommonFlags(command))
     .description('restore a restore point to image files or to a new VM of an engine')
-    .requiredOption('--repo <dir>', 'repository')
+    .addOption(repoOption())
     .requiredOption('--vm <name>', 'VM name or id')
     .option('--point <id>', 'restore point: number, id, its beginning, or latest', 'latest')
     .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)

@@ -17,7 +17,6 @@ import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
 import { checkVmName } from '../../repository/names.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
-import { Repository } from '../../repository/repository.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import { backupDisk } from './backupDisk.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
@@ -37,6 +36,7 @@ import {
 import type { CheckedParent } from './parent/parentPoint.ts';
 import { PointWriter } from '../shared/pointWriter.ts';
 import type { SessionReport } from '../shared/report.ts';
+import { openRepository } from '../shared/openRepository.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
@@ -103,7 +103,7 @@ class ImageSession {
     const { vmName: name, repository: root, workers, signal } = this.#options;
     const { session, progress } = this.#identity;
     progress.phase('preparing');
-    const repository = await Repository.openOrCreate(root);
+    const repository = await openRepository(root, this.#options);
     const folder =
       (await repository.findVm(name)) ??
       (await repository.createVm({ id: imageVmId(repository.id, name), name }));
