@@ -90,16 +90,27 @@ export { createMemoryDevice, type MemoryDeviceOptions } from './devices/memoryDe
 export { openRawImage, type RawImage, type SourceFormat } from './devices/rawImageDevice.ts';
 
 export type { RestorePoint, DiskPoint } from './repository/restorePoint.ts';
-export type { DiskProgress } from './sessions/shared/progress.ts';
+export type {
+  ProgressCounts,
+  ProgressDisk,
+  ProgressEvent,
+  ProgressPhase,
+  ProgressResult,
+} from './sessions/shared/progress.ts';
 export {
   backupImages,
   type BackupImagesOptions,
 } from './sessions/backup/backupImages.ts';
 export type { ImageSource } from './sessions/backup/imagePlan.ts';
-export { inspectContainer, type InspectReport } from './sessions/inspect/inspectContainer.ts';
+export {
+  inspectContainer,
+  type InspectOptions,
+  type InspectReport,
+} from './sessions/inspect/inspectContainer.ts';
 export { type FolderFailure } from './sessions/shared/folderFailures.ts';
 export {
   type ListedPoint,
+  type ListOptions,
   listRepository,
   type ListReport,
 } from './sessions/inspect/listRepository.ts';
@@ -117,7 +128,11 @@ export {
   type SynthesizeOptions,
   type SynthesizeReport,
 } from './sessions/retention/synthesizeFull.ts';
-export { rescanRepository, type RescanReport } from './sessions/cleanup/rescanRepository.ts';
+export {
+  type RescanOptions,
+  rescanRepository,
+  type RescanReport,
+} from './sessions/cleanup/rescanRepository.ts';
 export type { ImageFormat, RestoredDisk } from './sessions/restore/restoreDisk.ts';
 export type { DiskHole } from './repository/damage/salvageBlocks.ts';
 export {
@@ -144,6 +159,12 @@ export type { SessionMode } from './sessions/backup/parent/parentChoice.ts';
 
 export type { EngineSettings } from './ovirt/connection.ts';
 export { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from './ovirt/timings.ts';
+export type { VmSelection } from './sessions/backup/vm/vmSelection.ts';
+export {
+  type PreflightJobReport,
+  preflightVms,
+  type PreflightVmsOptions,
+} from './sessions/backup/vm/preflightVms.ts';
 export {
   backupVms,
   type BackupVmsOptions,

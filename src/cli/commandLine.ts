@@ -1,39 +1,26 @@
 /** Parses arguments, executes the command, and returns its exit code. */
 import { CommanderError } from 'commander';
-import {
-  BackupError,
-  EXIT_CODES,
-  exitCodeOf,
-  OutputError,
-  toFailure,
-  UsageError,
-} from '../core/errors.ts';
+import { EXIT_CODES, exitCodeOf, OutputError, toFailure } from '../core/errors.ts';
 import { printError } from './context.ts';
+import { useHelpOf } from './helpHint.ts';
 import { resultOutput } from './output/standardOutputs.ts';
 import { createProgram } from './program.ts';
-
-function usageFailure(error: CommanderError): BackupError {
-  const isCommand = error.code === 'commander.unknownCommand' || error.code === 'commander.help';
-  const text = error.message.replace(/^error: /, '');
-  return new UsageError(
-    isCommand ? 'USAGE_UNKNOWN_COMMAND' : 'USAGE_INVALID_OPTION',
-    isCommand && error.code === 'commander.help' ? 'no command given' : text,
-    { hint: 'see "ovirt-cbt --help"' },
-  );
-}
+import { commandIn, usageFailure } from './usageFailure.ts';
 
 async function executeProgram(args: readonly string[], isJson: boolean): Promise<number> {
   let exitCode: number = EXIT_CODES.done;
   const program = createProgram((code) => {
     exitCode = code;
   });
+  useHelpOf(commandIn(program, args)?.name() ?? '');
   try {
     await program.parseAsync(args, { from: 'user' });
     return exitCode;
   } catch (error) {
     // For help and version commander throws an error with exit code 0.
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT_CODES.done;
-    const failure = error instanceof CommanderError ? usageFailure(error) : toFailure(error);
+    const failure =
+      error instanceof CommanderError ? usageFailure(error, program, args) : toFailure(error);
     const code = exitCodeOf(failure);
     printError(failure, code, isJson);
     return code;

@@ -5,6 +5,7 @@ import { parseBytes } from '../core/units.ts';
 
 export interface CommonFlags {
   readonly json?: boolean | undefined;
+  readonly wide?: boolean | undefined;
   readonly logLevel?: string | undefined;
   readonly logFile?: string | undefined;
 }
@@ -15,8 +16,14 @@ export const LOG_LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 
 export function withCommonFlags(command: Command): Command {
   return command
     .option('--json', 'print one JSON document on stdout')
+    .option('--wide', 'print all columns, whatever the width of the terminal')
     .option('--log-level <level>', `write a log of JSON lines: ${LOG_LEVELS.join(', ')}`)
     .option('--log-file <file>', 'write the log there instead of stderr (level info by default)');
+}
+
+/** The repository: an option, or the variable OVIRT_REPO. */
+export function repoOption(text = 'repository'): Option {
+  return new Option('--repo <dir>', text).env('OVIRT_REPO').makeOptionMandatory();
 }
 
 export function workersOption(): Option {
@@ -43,10 +50,15 @@ export function parseCount(name: string): (text: string) => number {
   };
 }
 
-/** Parses a percentage such as `10%` as a ratio. */
+/** Parses a percentage of at most `100%` as a ratio. */
 export function parsePercent(name: string): (text: string) => number {
   return (text) => {
     const match = /^(\d+(?:\.\d+)?)\s*%?$/.exec(text);
+    if (match && Number(match[1]) > 100) {
+      throw new UsageError('USAGE_INVALID_OPTION', `${name}: ${text} is more than 100%`, {
+        hint: 'for example: 10%',
+      });
+    }
     if (match) return Number(match[1]) / 100;
     throw new UsageError('USAGE_INVALID_OPTION', `${name}: "${text}" is not a percentage`, {
       hint: 'for example: 10%',

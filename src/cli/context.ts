@@ -13,8 +13,10 @@ import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
 import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
+import { withCommandHelp } from './helpHint.ts';
 import { LogFile } from './output/logFile.ts';
-import { formatMessage } from './output/formatMessage.ts';
+import { formatMessage, formatStderrJson, formatStderrLine } from './output/formatMessage.ts';
+import { formOf, type OutputForm } from './output/outputForm.ts';
 import { messageOutput, resultOutput } from './output/standardOutputs.ts';
 
 /** Signals that stop a command in order, and its exit code after each. */
@@ -30,6 +32,8 @@ export class CommandContext {
   readonly isJson: boolean;
   readonly logger: Logger;
   readonly signal: AbortSignal;
+  /** Printed after a signal: what the command waits for. */
+  stopText = 'stopping: waiting for open reads and writes';
   readonly #flags: CommonFlags;
   readonly #abort = new AbortController();
   #logFile: LogFile | undefined;
@@ -58,13 +62,18 @@ export class CommandContext {
     return { signal, logger, onMessage, onStatus };
   }
 
+  /** Width and colours of the result. */
+  get form(): OutputForm {
+    return formOf(this.#flags);
+  }
+
   /** Prints a session message. Its level counts for the exit code. */
   readonly onMessage = (message: SessionMessage): void => {
     if (message.level === 'error') this.#worstLevel = 'error';
     else if (message.level === 'warn') this.#worstLevel ??= 'warn';
     const line = this.isJson
-      ? JSON.stringify({ type: 'session_message', ...message })
-      : formatMessage(message);
+      ? formatStderrJson('session_message', message)
+      : formatStderrLine(formatMessage(message), message.level);
     messageOutput.write(`${line}\n`);
   };
 
@@ -75,7 +84,7 @@ export class CommandContext {
   readonly onStatus = (text: string): void => {
     this.logger.info({ status: text }, 'status');
     if (this.isJson || (process.stderr.isTTY && !this.signal.aborted)) return;
-    messageOutput.write(`${text}\n`);
+    messageOutput.write(`${formatStderrLine(text)}\n`);
   };
 
   /**
@@ -126,9 +135,8 @@ export class CommandContext {
     if (this.signal.aborted) return;
     this.#signalExit = SIGNAL_EXITS[name];
     resultOutput.limitWait();
-    messageOutput.write(
-      'stopping: waiting for open reads and writes; press Ctrl-C again to stop at once\n',
-    );
+    const text = `${this.stopText}; press Ctrl-C again to stop at once`;
+    messageOutput.write(`${formatStderrLine(text)}\n`);
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
   }
 
@@ -160,7 +168,9 @@ export class CommandContext {
 
   #noteLogFailure(cause: string): void {
     const text = `the log cannot be written: ${cause}; the session continues without it`;
-    const line = this.isJson ? JSON.stringify({ type: 'log_failed', text }) : `warn: ${text}`;
+    const line = this.isJson
+      ? formatStderrJson('log_failed', { text })
+      : formatStderrLine(`warn: ${text}`, 'warn');
     messageOutput.write(`${line}\n`);
   }
 }
@@ -182,13 +192,13 @@ export function printError(
   isJson: boolean,
   withStack = false,
 ): void {
-  const { code, message, hint } = error;
+  const { code, message } = error;
+  const hint = withCommandHelp(error.hint);
   if (isJson) {
-    messageOutput.write(
-      `${JSON.stringify({ type: 'exit_error', exitCode, code, message, hint })}\n`,
-    );
+    messageOutput.write(`${formatStderrJson('exit_error', { exitCode, code, message, hint })}\n`);
     return;
   }
   const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
-  messageOutput.write(`error: ${message} (${code}) hint: ${hint}${stack}\n`);
+  const line = `error: ${message} (${code}) hint: ${hint}${stack}`;
+  messageOutput.write(`${formatStderrLine(line, 'error')}\n`);
 }

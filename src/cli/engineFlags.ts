@@ -2,11 +2,12 @@
  * Connection settings: from flags, then from environment variables, then from a file. Arguments
  * never hold secrets, because other users can see them.
  */
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { errnoOf, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import type { EngineSettings } from '../ovirt/connection.ts';
+import { readTextFile, STDIN } from './textFile.ts';
 
 export interface EngineFlags {
   readonly url?: string | undefined;
@@ -17,7 +18,10 @@ export interface EngineFlags {
 }
 
 const MAX_SECRET_BYTES = 64 * 1024;
+/** Rights of group and others. */
 const OTHERS = 0o077;
+/** Rights to write and to execute, of anybody. */
+const NOT_READ = 0o333;
 
 export const ENVIRONMENT_HELP = `
 Connection settings are flags, environment variables or a file, in this order:
@@ -25,7 +29,8 @@ Connection settings are flags, environment variables or a file, in this order:
   --username       OVIRT_USERNAME       admin@internal, admin@ovirt@internalsso
   --password-file  OVIRT_PASSWORD_FILE  file with the password; or OVIRT_PASSWORD, the password itself
   --ca-file        OVIRT_CAFILE         certificate of the CA of the engine
-  --config         OVIRT_CONFIG         JSON file: {"url", "username", "passwordFile", "caFile"}`;
+  --config         OVIRT_CONFIG         JSON file: {"url", "username", "passwordFile", "caFile"}
+The repository: --repo, or OVIRT_REPO. Proxy variables (https_proxy …) are ignored.`;
 
 export function withEngineFlags(command: Command): Command {
   return command
@@ -48,20 +53,9 @@ function unusable(what: string, hint: string): UsageError {
   return new UsageError('USAGE_INVALID_OPTION', what, { hint });
 }
 
-async function readText(file: string, what: string): Promise<string> {
-  try {
-    const { size } = await stat(file);
-    if (size > MAX_SECRET_BYTES) throw unusable(`${what} ${file} is too large`, 'check its name');
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw unusable(`${what} ${file}: ${errnoOf(error) ?? 'cannot be read'}`, 'check its name');
-  }
-}
-
 async function readConfig(file: string | undefined): Promise<z.infer<typeof configSchema>> {
   if (file === undefined) return {};
-  const text = await readText(file, 'configuration file');
+  const text = await readTextFile(file, 'configuration file', MAX_SECRET_BYTES);
   try {
     return configSchema.parse(JSON.parse(text));
   } catch {
@@ -72,18 +66,47 @@ async function readConfig(file: string | undefined): Promise<z.infer<typeof conf
   }
 }
 
-/** Refuses a password file that other users can read, as ssh does with keys. */
+/**
+ * True for a password file that may be used. Either group and others have no right at all, as ssh
+ * asks of keys. Or it is a secret that was mounted: nobody may write to it, and it belongs to root
+ * or to the user of this process. Containers (0444, 0440) and LoadCredential (0440) mount such
+ * files, and their owner decided who may read them.
+ *
+ * @param userId - of this process; undefined where the system has none.
+ */
+export function isPrivateFile(
+  { mode, uid }: { readonly mode: number; readonly uid: number },
+  userId: number | undefined,
+): boolean {
+  if ((mode & OTHERS) === 0) return true;
+  const isReadOnly = (mode & NOT_READ) === 0;
+  return isReadOnly && (uid === 0 || uid === userId);
+}
+
 async function readPassword(file: string): Promise<string> {
-  const text = await readText(file, 'password file');
-  const { mode, isFile } = await stat(file).then((info) => ({
-    mode: info.mode,
-    isFile: info.isFile(),
-  }));
+  const text = await readTextFile(file, 'password file', MAX_SECRET_BYTES);
+  const info = file === STDIN ? undefined : await stat(file);
   // A pipe, for example from `<(command)` in a shell, belongs to this process alone.
-  if (isFile && mode % (OTHERS + 1) !== 0) {
-    throw unusable(`password file ${file} can be read by other users`, `run: chmod 600 ${file}`);
+  if (info?.isFile() && !isPrivateFile(info, process.getuid?.())) {
+    throw unusable(
+      `password file ${file} can be read or changed by other users`,
+      `run: chmod 600 ${file}; a secret mounted into a container needs mode 0400, 0440 or 0444 and the owner root or this user (Kubernetes: defaultMode: 0440)`,
+    );
   }
   return text.replace(/\r?\n$/, '');
+}
+
+/** Tells all missing settings at once, so that nobody has to find them one by one. */
+function checkComplete(given: Readonly<Record<string, boolean>>, hasCa: boolean): void {
+  const missing = Object.keys(given).filter((name) => given[name] !== true);
+  if (missing.length === 0) return;
+  const ca = hasCa
+    ? ''
+    : '; engines with a CA of their own, as oVirt makes one, need --ca-file or OVIRT_CAFILE too';
+  throw unusable(
+    `connection settings are missing: ${missing.join(', ')}`,
+    `see "ovirt-cbt --help"${ca}`,
+  );
 }
 
 /** @throws {@link UsageError} `USAGE_INVALID_OPTION` */
@@ -100,14 +123,20 @@ export async function readEngineSettings(
     OVIRT_CONFIG,
   } = environment;
   const config = await readConfig(flags.config ?? OVIRT_CONFIG);
-  const url = flags.url ?? OVIRT_URL ?? config.url;
-  if (!url) throw unusable('no engine given', 'use --url or OVIRT_URL');
+  const url = flags.url ?? OVIRT_URL ?? config.url ?? '';
   const username = flags.username ?? OVIRT_USERNAME ?? config.username ?? '';
   const named = flags.passwordFile ?? OVIRT_PASSWORD_FILE;
   const passwordFile = named ?? (OVIRT_PASSWORD === undefined ? config.passwordFile : undefined);
+  const caFile = flags.caFile ?? OVIRT_CAFILE ?? config.caFile;
+  const given = {
+    '--url or OVIRT_URL': url !== '',
+    '--username or OVIRT_USERNAME': username !== '',
+    '--password-file or OVIRT_PASSWORD_FILE': Boolean(passwordFile ?? OVIRT_PASSWORD),
+  };
+  checkComplete(given, caFile !== undefined);
   const password =
     passwordFile === undefined ? (OVIRT_PASSWORD ?? '') : await readPassword(passwordFile);
-  const caFile = flags.caFile ?? OVIRT_CAFILE ?? config.caFile;
-  const caPem = caFile === undefined ? undefined : await readText(caFile, 'CA file');
+  const caPem =
+    caFile === undefined ? undefined : await readTextFile(caFile, 'CA file', MAX_SECRET_BYTES);
   return { url, username, password, caPem };
 }

@@ -3,7 +3,7 @@
  * executed. This halves the start time of the others.
  */
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { Command, Help, type Option } from 'commander';
 import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
 import { PACKAGE_FOLDER } from './packageFolder.ts';
@@ -37,6 +37,12 @@ function addDemo(program: Command, done: (exitCode: number) => void): void {
     });
 }
 
+/** Marks required options, which the parser's own help does not. */
+function describeOption(option: Option): string {
+  const text = new Help().optionDescription(option);
+  return option.mandatory ? `${text} (required)` : text;
+}
+
 /** Builds the program. `done` gets the exit code of the executed command. */
 export function createProgram(done: (exitCode: number) => void): Command {
   const program = new Command('ovirt-cbt')
@@ -57,10 +63,13 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({
-      writeOut: (text) => resultOutput.write(text),
-      writeErr: () => {},
-    });
+    command
+      .configureHelp({ optionDescription: describeOption })
+      .exitOverride()
+      .configureOutput({
+        writeOut: (text) => resultOutput.write(text),
+        writeErr: () => {},
+      });
   }
   return program;
 }

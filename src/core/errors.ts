@@ -7,6 +7,7 @@
  */
 
 import { constants } from 'node:os';
+import { plainReason } from './errorWords.ts';
 
 /** Every code of a {@link BackupError}. Codes are stable; texts are not. */
 export const ERROR_CODES = [
@@ -254,10 +255,14 @@ export function toOutputError(target: string, error: unknown): BackupError {
       hint: 'free space in the output folder, or name another folder',
     });
   }
-  return new OutputError('OUTPUT_IO', `write ${target}: ${errnoOf(error) ?? String(error)}`, {
-    cause: error,
-    hint: 'check the output folder and its permissions',
-  });
+  return new OutputError(
+    'OUTPUT_IO',
+    `write ${target}: ${plainReason(errnoOf(error) ?? String(error))}`,
+    {
+      cause: error,
+      hint: 'check the output folder and its permissions',
+    },
+  );
 }
 
 /**

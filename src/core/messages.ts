@@ -51,6 +51,7 @@ export const MESSAGE_CODES = [
   'JOB-606',
   'JOB-607',
   'JOB-608',
+  'JOB-610',
   'NIC-701',
   'NIC-702',
   'NIC-703',
@@ -68,6 +69,8 @@ export const MESSAGE_CODES = [
   'REPO-522',
   'REPO-523',
   'REPO-524',
+  'REPO-530',
+  'REPO-531',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -214,6 +217,11 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: '{vm} has no disk that can be backed up. The restore point holds only the configuration of the VM.',
     resolution: 'None.',
   },
+  'JOB-610': {
+    level: 'warn',
+    text: 'Excluded VM {pattern} does not exist on the engine.',
+    resolution: 'Correct the name if a letter is wrong. Remove it if the VM is gone.',
+  },
   'NIC-701': {
     level: 'warn',
     text: '{vm} ({id}), which was backed up, still exists on this engine. The restored VM has new MAC addresses: {macs}.',
@@ -305,6 +313,16 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'error',
     text: 'Disk {alias} ({id}) cannot be restored, because its block map is damaged ({reason}). It gets no image.',
     resolution: 'Restore the disk from another restore point.',
+  },
+  'REPO-530': {
+    level: 'info',
+    text: 'New repository started in {repo}.',
+    resolution: 'If you have a repository already, check --repo.',
+  },
+  'REPO-531': {
+    level: 'info',
+    text: 'There is no repository in {repo} yet. The first session starts one.',
+    resolution: 'If you have a repository already, check --repo.',
   },
   'SNP-201': {
     level: 'warn',

@@ -139,6 +139,7 @@ class RawImageDevice implements RawImage {
   readonly fileDescriptor: number;
   readonly allocatedBytes: number;
   readonly #image: OpenedImage;
+  #holes: readonly Hole[] | undefined;
   #holesUnknown: string | undefined;
 
   constructor(image: OpenedImage) {
@@ -185,7 +186,9 @@ class RawImageDevice implements RawImage {
   }
 
   async *#sparseExtents(signal: AbortSignal): AsyncGenerator<Extent> {
-    yield* extentsAround(await this.#findHoles(signal), this.virtualSizeBytes);
+    // A session lists the extents twice: for its progress, and to read them.
+    this.#holes ??= await this.#findHoles(signal);
+    yield* extentsAround(this.#holes, this.virtualSizeBytes);
   }
 
   async #findHoles(signal: AbortSignal): Promise<readonly Hole[]> {

@@ -136,3 +136,19 @@ export async function* planBlocks(
     throw badExtents(task, 'the last one ends too early,', nextBytes);
   for (const span of spans.finish()) yield toRun(task, span);
 }
+
+/**
+ * Bytes of the blocks that a plan reads: those that are neither clean nor zero.
+ *
+ * @throws as {@link planBlocks}
+ */
+export async function dataBytesOf(
+  task: DiskTask,
+  extents: AsyncIterable<Extent> | Iterable<Extent>,
+): Promise<number> {
+  let dataBytes = 0;
+  for await (const run of planBlocks(task, extents)) {
+    if (run.dirty && !run.zero) dataBytes += run.lengthBytes;
+  }
+  return dataBytes;
+}

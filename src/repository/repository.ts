@@ -4,6 +4,7 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
+import { didYouMean } from '../core/nearestNames.ts';
 import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
 import {
   createDurable,
@@ -85,6 +86,17 @@ export class Repository {
   }
 
   /**
+   * True for a folder that does not exist or is empty, so that it may become a repository.
+   *
+   * @throws as {@link Repository.open}
+   */
+  static async isFree(root: string): Promise<boolean> {
+    const entries = (await listFolder(root)) ?? [];
+    // A killed first session may have left the marker under its temporary name.
+    return entries.every((name) => name.endsWith(PARTIAL_SUFFIX) || name === LOST_AND_FOUND);
+  }
+
+  /**
    * Opens a repository. A new or empty folder becomes one; `lost+found` does
    * not count. Folders get mode 0700. When several
    * processes make it at the same time, one marker wins and all of them use it.
@@ -92,10 +104,7 @@ export class Repository {
    * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`, `REPOSITORY_FULL`
    */
   static async openOrCreate(root: string): Promise<Repository> {
-    const entries = (await listFolder(root)) ?? [];
-    // A killed first session may have left the marker under its temporary name.
-    const isNew = entries.every((name) => name.endsWith(PARTIAL_SUFFIX) || name === LOST_AND_FOUND);
-    if (isNew) await Repository.#create(root);
+    if (await Repository.isFree(root)) await Repository.#create(root);
     const repository = await Repository.open(root);
     await keepReserve(root);
     return repository;
@@ -141,8 +150,9 @@ export class Repository {
   async requireVm(nameOrId: string): Promise<VmFolder> {
     const folder = await this.findVm(nameOrId);
     if (folder) return folder;
+    const names = (await this.vmFolders()).map(({ safeName }) => safeName);
     throw new UsageError('USAGE_NOT_FOUND', `no VM "${nameOrId}" in ${this.root}`, {
-      hint: 'run "ovirt-cbt list" to see what the repository holds',
+      hint: `${didYouMean(nameOrId, names)}run "ovirt-cbt list" to see what the repository holds`,
     });
   }
 

@@ -208,7 +208,7 @@ describe('verify', () => {
     const record = await readVerifyRecord(vmFolderOf(repository));
     expect(record.containers.map(({ problems }) => problems)).toEqual([[]]);
     expect(record.run).not.toHaveProperty('finishedAt');
-    const { vms } = await listRepository(repository);
+    const { vms } = await listRepository({ repository });
     expect(vms[0]?.points.map(({ verified }) => verified?.isDamaged)).toEqual([false, undefined]);
     await expectIncrement();
   });
@@ -246,7 +246,7 @@ describe('rescan', () => {
     const before = readFileSync(vbm, 'utf8');
     failing('open', '.vib', code);
 
-    await expectCode(rescanRepository(repository), 'REPOSITORY_IO');
+    await expectCode(rescanRepository({ repository }), 'REPOSITORY_IO');
 
     expect(readFileSync(vbm, 'utf8')).toBe(before);
     await expectIncrement();

@@ -99,7 +99,7 @@ describe('chain metadata of another VM', () => {
     copyFileSync(onlyFileOf(other, '.vbm'), vbm);
 
     await expectCode(backup(repository, image), 'REPOSITORY_METADATA_INVALID');
-    const { failures } = await listRepository(repository);
+    const { failures } = await listRepository({ repository });
     expect(failures.map(({ code }) => code)).toEqual(['REPOSITORY_METADATA_INVALID']);
     expect(filesOf(repository)).toEqual(before);
     writeFileSync(vbm, sound);
@@ -114,7 +114,7 @@ describe('a repository that cannot be written to', () => {
     files.arm({ fault: 'EPERM', nth: 1 });
 
     try {
-      expect((await listRepository(repository)).vms).toHaveLength(1);
+      expect((await listRepository({ repository })).vms).toHaveLength(1);
       const verified = await verifyRepository({ repository, point: 'all', workers: 0 });
       expect(verified.damage).toEqual([]);
       await contentOf(repository, 'vm', 'latest');

@@ -77,7 +77,7 @@ describe('a session that is cancelled at each of its requests in turn', () => {
         expect(bench.lab.leftovers(), title).toEqual([]);
         expect(scene.vm.checkpointIds(), title).toEqual([base.engine?.toCheckpointId]);
         expect(strayFiles(), title).toEqual([]);
-        const { vms } = await listRepository(bench.repository);
+        const { vms } = await listRepository({ repository: bench.repository });
         const points = vms[0]?.points.map(({ pointId }) => pointId);
         expect(points, title).toEqual([base.pointId]);
       });

@@ -91,7 +91,7 @@ function backupOf(scene: VmScene): VmWork {
 }
 
 async function pointCount(scene: VmScene): Promise<number> {
-  const { vms } = await listRepository(bench.repository, scene.vm.id);
+  const { vms } = await listRepository({ repository: bench.repository, vm: scene.vm.id });
   return vms[0]?.points.length ?? 0;
 }
 

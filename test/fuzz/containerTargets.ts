@@ -177,7 +177,7 @@ class ChainScene {
     const output = path.join(this.folder, 'output');
     mkdirSync(output);
     try {
-      await tolerate(() => listRepository(repository));
+      await tolerate(() => listRepository({ repository }));
       await tolerate(() => verifyRepository({ repository, point: 'all', workers: 0 }));
       const restore = { repository, vm: 'vm', output, workers: 0 };
       await tolerate(() => restoreImages(restore));
@@ -188,7 +188,7 @@ class ChainScene {
     }
     const after = treeOf(this.folder);
     if (after.join('\n') !== before.join('\n')) throw new Error('something else was written');
-    await tolerate(() => rescanRepository(repository));
+    await tolerate(() => rescanRepository({ repository }));
   }
 }
 

@@ -124,7 +124,7 @@ describe('a repository', () => {
     const results = await Promise.all([runCli(chain.backupArgs()), runCli(chain.restoreArgs())]);
 
     for (const result of results) expectFailure(result, 'REPOSITORY_METADATA_INVALID', 1);
-    await rescanRepository(chain.repository);
+    await rescanRepository({ repository: chain.repository });
     await chain.expectFirstPointKept();
     await expectClean(chain.repository);
   });
@@ -168,7 +168,7 @@ describe('no space left', async () => {
 
       const result = await runCli(chain.backupArgs());
 
-      expect(result.stderr).toMatch(/^warn: REPO-503 /);
+      expect(result.stderr).toMatch(/^warn: REPO-503 /m);
       expectFailure(result, 'REPOSITORY_FULL', EXIT_CODES.failed);
     });
   });
@@ -198,7 +198,7 @@ test('a codec without its native build is refused under --strict, else told of',
   const env = { NODE_OPTIONS: `--require ${preload}` };
 
   expectFailure(await runCli(chain.backupArgs('--strict'), env), 'USAGE_CODEC_NOT_NATIVE', 2);
-  expect((await runCli(chain.backupArgs(), env)).stderr).toMatch(/^warn: ENV-801 /);
+  expect((await runCli(chain.backupArgs(), env)).stderr).toMatch(/^warn: ENV-801 /m);
   await chain.expectFirstPointKept();
   await expectClean(chain.repository);
 });

@@ -104,7 +104,10 @@ test('verify says that it reads all blocks by default', async () => {
 describe('the command line', () => {
   test('backs up, lists, verifies, inspects, rescans and restores', async () => {
     const full = await runCli(inlineBackup());
-    expect(full).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(full.exitCode).toBe(0);
+    expect(full.stderr).toBe(
+      `info: REPO-530 New repository started in ${repository}. If you have a repository already, check --repo.\n`,
+    );
     expect(full.stdout).toMatch(/restore point 1 \(full\)/);
     writeImage(image, blocks('AxC0'));
     expect((await runCli(inlineBackup())).stdout).toMatch(/restore point 2 \(increment\)/);
@@ -209,6 +212,7 @@ describe('--json', () => {
     expect(result.stdout).toBe('');
     expect(exitErrorOf(result)).toEqual({
       type: 'exit_error',
+      time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/) as string,
       exitCode: EXIT_CODES.repositoryNotFound,
       code: 'REPOSITORY_NOT_FOUND',
       message: expect.any(String) as string,

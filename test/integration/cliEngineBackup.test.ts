@@ -199,6 +199,7 @@ describe('--json', () => {
     expect(jobOf(result)).toMatchObject({ type: 'job', failures: [], sessions: [{}] });
     const lines = result.stderr.trimEnd().split('\n');
     expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { type: 'session_message', code: 'REPO-530', level: 'info' },
       { type: 'session_message', code: 'JOB-601', level: 'warn' },
     ]);
   });

@@ -1,5 +1,5 @@
 /** `preflight` shows what the next session would do, and changes nothing. */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
@@ -130,6 +130,39 @@ describe('preflight', () => {
     expect(existsSync(bench.repository)).toBe(false);
   });
 
+  it('says that a repository does not exist yet', async () => {
+    addMixedVm();
+    const mistyped = `${bench.repository}-typo`;
+
+    const { stderr } = await bench.run(['preflight', '--vm', 'web01', '--repo', mistyped]);
+
+    expect(stderr).toContain(`info: REPO-531 There is no repository in ${mistyped} yet.`);
+  });
+
+  it('refuses a folder that no session could use', async () => {
+    addMixedVm();
+    const folder = bench.temp.make('photos');
+    writeFileSync(bench.temp.path('photos', 'cat.jpg'), '');
+
+    const result = await bench.run(['preflight', '--vm', 'web01', '--repo', folder]);
+
+    expectFailure(result, 'REPOSITORY_NOT_FOUND', EXIT_CODES.repositoryNotFound);
+  });
+
+  it('names each step once, in its order', async () => {
+    const vm = addMixedVm();
+    await bench.backup(vm);
+
+    const { stdout, stderr } = await preflight();
+
+    const rows = rowsOf(stdout);
+    expect(rows.get('dump')?.at(-1)).toMatch(/convert it to QCOW2, then switch on/);
+    expect(rows.get('scratch')?.at(-1)).toMatch(/: switch on incremental backup$/);
+    const advice = 'or restore it with --disk-format cow';
+    expect(`${stdout}${stderr}`.split(advice)).toHaveLength(3);
+    expect(stdout).not.toContain(advice);
+  });
+
   it('foretells a full where one is asked for', async () => {
     await bench.backup(addMixedVm());
 
@@ -205,13 +238,15 @@ describe('preflight of a VM that cannot be backed up now ends with 3', () => {
 
 describe('preflight refuses', () => {
   it.each([
-    ['a VM that the engine does not know', ['--vm', 'nobody'], 'USAGE_NOT_FOUND'],
-    ['a disk that the VM does not have', ['--disk', 'nothing'], 'USAGE_NOT_FOUND'],
-    ['a mode that does not exist', ['--mode', 'magic'], 'USAGE_INVALID_OPTION'],
-  ])('%s', async (_what, more, code) => {
+    ['a VM that the engine does not know', 'nobody', [], 'USAGE_NOT_FOUND'],
+    ['a disk that the VM does not have', 'web01', ['--disk', 'nothing'], 'USAGE_NOT_FOUND'],
+    ['a mode that does not exist', 'web01', ['--mode', 'magic'], 'USAGE_INVALID_OPTION'],
+  ])('%s', async (_what, vm, more, code) => {
     addMixedVm();
 
-    expectFailure(await preflight(...more), code, EXIT_CODES.usage);
+    const result = await bench.run(bench.vmArgs('preflight', vm, ...more));
+
+    expectFailure(result, code, EXIT_CODES.usage);
   });
 
   it('a mode that needs a restore point when there is none', async () => {

@@ -1,29 +1,41 @@
-/** The screen of a real terminal during a session: messages stay whole above the progress line. */
+/** The screen of a real terminal during a session: messages stay whole above the progress area. */
 import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { sessionMessage } from '../../src/core/messages.ts';
-import { addSampleVms, type LabMatch } from '../../lab/src/index.ts';
+import { addSampleVms, type LabMatch, type LabVm } from '../../lab/src/index.ts';
 import { useCliLab } from '../helpers/cli/cliLab.ts';
 import { startInTerminal, type Terminal } from '../helpers/cli/terminal.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 
 const MIB = 1024 * 1024;
-const BAR = /^backup .*%/;
+const STARTING = /^backup: starting$/;
+const BAR = /^vm reading [█░]+ .*%/;
 const bench = useCliLab();
 
 const LOGIN: LabMatch = { server: 'engine', method: 'POST', path: /oauth\/token/, nth: 1 };
+const FINALIZE: LabMatch = { server: 'engine', method: 'POST', path: /\/finalize$/, nth: 1 };
 const READ: LabMatch = { server: 'imageio', method: 'GET', path: /\/images\/[^/]+$/, nth: 1 };
 
-function addVm(name: string): void {
+function addVm(name: string): LabVm {
   const vm = bench.lab.addVm({ name, disks: [{ name: 'sys', sizeBytes: 4 * MIB }] });
   vm.disk('sys').write(MIB, noise(1, MIB));
+  return vm;
 }
 
 /** Starts a backup. A request that `held` matches waits for `meanwhile`. */
 function start(
   vm: string,
+  columns: number,
+  held: LabMatch,
+  meanwhile: (terminal: Terminal) => Promise<void> | void,
+): Terminal {
+  return startCommand(bench.backupArgs([vm]), columns, held, meanwhile);
+}
+
+function startCommand(
+  args: readonly string[],
   columns: number,
   held: LabMatch,
   meanwhile: (terminal: Terminal) => Promise<void> | void,
@@ -35,12 +47,14 @@ function start(
   bench.lab.faults.add(held, { run });
   const { temp, lab } = bench;
   expect(bench.env()['OVIRT_URL']).toBe(lab.url);
-  terminal = startInTerminal(temp.path(), columns, bench.backupArgs([vm]), bench.env());
+  terminal = startInTerminal(temp.path(), columns, args, bench.env());
   return terminal;
 }
 
 function barsOf(terminal: Terminal): string[] {
-  return terminal.lines().filter((line) => line.includes(' left') && line.includes('%'));
+  return terminal
+    .lines()
+    .filter((line) => /[█░]|: starting$|^(?!stopping:)\S+ +waiting for /.test(line));
 }
 
 describe('a terminal', () => {
@@ -48,11 +62,11 @@ describe('a terminal', () => {
     addSampleVms(bench.lab);
     await bench.backup(bench.lab.vm('web01'));
 
-    const terminal = start('web01', columns, LOGIN, (screen) => screen.shows(BAR));
+    const terminal = start('web01', columns, LOGIN, (screen) => screen.shows(STARTING));
 
     expect(await terminal.ended()).toBe(EXIT_CODES.done);
     const { resolution } = sessionMessage('CBT-101');
-    const [message, ...others] = terminal.lines().filter((line) => line.includes('CBT-101 '));
+    const [message, ...others] = terminal.lines().filter((line) => line.includes('warn: CBT-101 '));
     expect(message).toMatch(
       /^warn: CBT-101 Disk web01_scratch \(.+\) is stored as RAW, .+ kept\. /,
     );
@@ -109,6 +123,71 @@ describe('a terminal', () => {
     expect(filesOf(bench.repository, '.partial')).toEqual([]);
     expect(pointsOf(bench.repository)).toEqual([]);
     expect(terminal).toBeDefined();
+  });
+});
+
+function barLength(line: string): number {
+  return line.replaceAll(/[^█░]/g, '').length;
+}
+
+/** The lines of both VMs, as soon as one matches. */
+async function rows(screen: Terminal, pattern: RegExp): Promise<string[]> {
+  await screen.shows(pattern);
+  return screen.lines().filter((line) => /^(web01|データ) /.test(line));
+}
+
+describe('two VMs at the same time', () => {
+  const WAITS = /^(web01 |データ) waiting for the engine to finalize/;
+
+  it.each([80, 140])('have a line each with its phase, in %d columns', async (columns) => {
+    addVm('web01');
+    addVm('データ');
+    let reading: string[] = [];
+    let finalizing: string[] = [];
+    const run = async (): Promise<void> => {
+      finalizing = await rows(terminal, WAITS);
+    };
+    bench.lab.faults.add(FINALIZE, { run });
+
+    const args = bench.backupArgs(['web01', 'データ']);
+    const terminal = startCommand(args, columns, READ, async (screen) => {
+      reading = await rows(screen, / of 1\.00 MiB/);
+    });
+
+    expect(await terminal.ended()).toBe(EXIT_CODES.done);
+    expect(reading).toHaveLength(2);
+    expect(new Set(reading.map((line) => line.split(' ')[0]))).toEqual(
+      new Set(['web01', 'データ']),
+    );
+    const [bar = ''] = reading.filter((line) => line.includes(' of 1.00 MiB'));
+    expect(bar).toMatch(/^(web01 |データ) reading [█░]+ +\d+% \| .+ of 1\.00 MiB/);
+    expect(barLength(bar)).toBeGreaterThanOrEqual(columns === 80 ? 5 : 60);
+    expect(finalizing).toContainEqual(expect.stringMatching(WAITS));
+    expect(barsOf(terminal)).toEqual([]);
+  });
+});
+
+describe('a restore to the engine', () => {
+  it.each([80, 140])('shows what was sent, in %d columns', async (columns) => {
+    const vm = addVm('vm');
+    vm.disk('sys').write(2 * MIB, noise(2, 2 * MIB));
+    await bench.backup(vm);
+    let line = '';
+    const put: LabMatch = { server: 'imageio', method: 'PUT', path: /\/images\//, nth: 2 };
+    const args = bench.vmArgs('restore', 'vm', '--to-engine', '--as-vm', 'new');
+    const target = ['--storage-domain', 'data', '--cluster', 'Default', '--connections', '1'];
+
+    const terminal = startCommand([...args, ...target], columns, put, async (screen) => {
+      await screen.shows(/^new uploading .* 256\.0 KiB of 3\.00 MiB \| sent /);
+      line = screen.lines().find((text) => text.startsWith('new ')) ?? '';
+    });
+
+    expect(await terminal.ended()).toBe(EXIT_CODES.done);
+    expect(line).toMatch(
+      /^new uploading [█░]+ {3}8% \| 256\.0 KiB of 3\.00 MiB \| sent [^|]+\/s($| \| \d+ s left$)/,
+    );
+    expect(barLength(line)).toBeGreaterThanOrEqual(columns === 80 ? 5 : 60);
+    expect(barsOf(terminal)).toEqual([]);
   });
 });
 

@@ -46,7 +46,7 @@ describe('the names of a VM and its disk', () => {
 
     await bench.backup(vm);
 
-    const { vms } = await listRepository(bench.repository);
+    const { vms } = await listRepository({ repository: bench.repository });
     const [listed] = vms;
     const bounded = (text: string): string =>
       chars > 1024 ? `${text.slice(0, 1023)}…` : text.slice(0, 1024);
@@ -64,7 +64,7 @@ describe('the names of a VM and its disk', () => {
 
     await bench.backup(vm);
 
-    const { vms } = await listRepository(bench.repository);
+    const { vms } = await listRepository({ repository: bench.repository });
     expect(vms[0]?.points[0]?.disks[0]?.alias).toBe(vm.disks[0]?.id);
   });
 

@@ -48,7 +48,7 @@ function damagedOf({ points }: VerifyReport): string[] {
 }
 
 async function listedAsDamaged(repository: string): Promise<string[]> {
-  const { vms } = await listRepository(repository);
+  const { vms } = await listRepository({ repository });
   return vms.flatMap(({ points }) =>
     points.filter((point) => point.verified?.isDamaged).map((point) => point.pointId),
   );

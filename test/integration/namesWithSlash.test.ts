@@ -16,7 +16,7 @@ it.each(['a/b', '../b', '..', '/'])('images can have the VM name %s', async (vmN
   await backup(repository, writeImage(temp.path('disk'), blocks('Ab')), { vmName });
   await backup(repository, writeImage(temp.path('disk'), blocks('AB')), { vmName });
 
-  const { vms } = await listRepository(repository, vmName);
+  const { vms } = await listRepository({ repository, vm: vmName });
   const report = await restoreImages({
     repository,
     vm: vmName,

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
+import { onDiskStart } from '../helpers/onDiskStart.ts';
 import { blocks, writeImage } from '../helpers/bytes/images.ts';
 import { NO_LINK_ERRNOS, withoutLinks } from '../helpers/faults/noLinks.ts';
 import {
@@ -41,8 +42,8 @@ test('a restore without links does not replace a file that took the name meanwhi
   const output = temp.make('output');
   const target = path.join(output, 'a');
 
-  const onDiskStart = (): void => writeFileSync(target, 'of another program');
-  const options = { repository, vm: VM, output, workers: 0, onDiskStart };
+  const onProgress = onDiskStart(() => writeFileSync(target, 'of another program'));
+  const options = { repository, vm: VM, output, workers: 0, onProgress };
   const restored = withoutLinks('EPERM', () => restoreImages(options));
 
   await expect(restored).rejects.toMatchObject({ code: 'USAGE_OUTPUT_EXISTS' });

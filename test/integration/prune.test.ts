@@ -8,6 +8,7 @@ import { ChainLock } from '../../src/repository/chainLock.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
+import { onDiskStart } from '../helpers/onDiskStart.ts';
 import { expectCode, messageCodes } from '../helpers/codes.ts';
 import { blocks, flipBit, KIB, writeImage } from '../helpers/bytes/images.ts';
 import {
@@ -327,7 +328,7 @@ describe('a prune', () => {
     const { vms } = await pruneRepository({ repository, keep: { last: 1 }, workers: 0 });
 
     expect(vms).toMatchObject([{ failure: { code: 'CHAIN_PARENT_MISSING' }, deletedBytes: 0 }]);
-    await rescanRepository(repository);
+    await rescanRepository({ repository });
     await expectRestored(repository, { a: blocks('xbC') });
     await prune(repository, { last: 1 });
     await expectRestored(repository, { a: blocks('xbC') });
@@ -347,7 +348,7 @@ describe('a prune', () => {
     const pruned = pruneRepository({
       ...options,
       signal: stop.signal,
-      onDiskStart: () => stop.abort(),
+      onProgress: onDiskStart(() => stop.abort()),
     });
 
     await expectCode(pruned, 'CANCELLED');
@@ -360,7 +361,7 @@ describe('a prune', () => {
     await prune(chain.repository, { last: 2 });
     const before = pointsOf(chain.repository);
 
-    await rescanRepository(chain.repository);
+    await rescanRepository({ repository: chain.repository });
 
     expect(pointsOf(chain.repository)).toEqual(before);
     await expectPoints(chain, [2, 3]);

@@ -103,7 +103,7 @@ async function expectKept(): Promise<void> {
 
 async function expectReadable(): Promise<void> {
   const { repository } = scene.chain;
-  expect((await listRepository(repository)).failures).toEqual([]);
+  expect((await listRepository({ repository })).failures).toEqual([]);
   expect(await verifyRepository({ repository, point: 'all', workers: 0 })).toMatchObject({
     damage: [],
     failures: [],
@@ -153,7 +153,7 @@ describe.each(Object.keys(STATES))('when a merge was stopped after %s', (name) =
     const { repository } = scene.chain;
     rmSync(onlyFileOf(repository, '.vbm'));
 
-    await rescanRepository(repository);
+    await rescanRepository({ repository });
 
     await expectReadable();
     await prune(repository, { last: 2 });
@@ -164,7 +164,7 @@ describe.each(Object.keys(STATES))('when a merge was stopped after %s', (name) =
   test('a rescan with its .vbm ends it too', async () => {
     const { repository } = scene.chain;
 
-    await rescanRepository(repository);
+    await rescanRepository({ repository });
 
     expect(strays()).toEqual([]);
     await expectReadable();
@@ -180,7 +180,7 @@ describe('what is obsolete', () => {
 
     expect(messages).toMatchObject([{ code: 'REPO-512' }]);
     expect(strays()).toContain(scene.newFile);
-    await rescanRepository(repository);
+    await rescanRepository({ repository });
     await expectPoints(scene.chain, [2, 3]);
   });
 
@@ -215,7 +215,7 @@ describe('what is obsolete', () => {
     copyFileSync(old, path.join(vmFolderOf(repository), 'a file that is read first.vib'));
     rmSync(onlyFileOf(repository, '.vbm'));
 
-    const { vms } = await rescanRepository(repository);
+    const { vms } = await rescanRepository({ repository });
 
     expect(vms[0]?.leftOut).toMatchObject([{ reason: 'a copy of a known restore point' }]);
     await expectPoints(scene.chain, [2, 3]);

@@ -57,7 +57,7 @@ describe('rescan', () => {
     const before = pointsOf(chain.repository);
     damage(onlyFileOf(chain.repository, '.vbm'));
 
-    const { vms } = await rescanRepository(chain.repository);
+    const { vms } = await rescanRepository({ repository: chain.repository });
 
     expect(vms).toMatchObject([{ vmName: 'vm', pointCount: 2, leftOut: [] }]);
     expect(pointsOf(chain.repository)).toEqual(before);
@@ -70,7 +70,7 @@ describe('rescan', () => {
     renameSync(onlyFileOf(chain.repository, '.vbk'), path.join(folder, 'renamed.vbk'));
     renameSync(onlyFileOf(chain.repository, '.vib'), path.join(folder, 'also renamed.vib'));
 
-    await rescanRepository(chain.repository);
+    await rescanRepository({ repository: chain.repository });
 
     expect(pointsOf(chain.repository).map((point) => point.fileName)).toEqual([
       'renamed.vbk',
@@ -86,7 +86,7 @@ describe('rescan', () => {
     writeFileSync(path.join(vmFolderOf(chain.repository), 'text.vib'), 'no container');
     rmSync(onlyFileOf(chain.repository, '.vbk'));
 
-    const { vms } = await rescanRepository(chain.repository);
+    const { vms } = await rescanRepository({ repository: chain.repository });
 
     expect(vms[0]).toMatchObject({ pointCount: 0 });
     expect(vms[0]?.leftOut).toHaveLength(2);
@@ -98,7 +98,7 @@ describe('rescan', () => {
     const full = onlyFileOf(chain.repository, '.vbk');
     copyFileSync(full, path.join(vmFolderOf(chain.repository), 'zz.vbk'));
 
-    const { vms } = await rescanRepository(chain.repository);
+    const { vms } = await rescanRepository({ repository: chain.repository });
 
     expect(vms[0]).toMatchObject({ pointCount: 2 });
     expect(vms[0]?.leftOut).toHaveLength(1);
@@ -111,7 +111,7 @@ describe('rescan', () => {
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 3_600_000 });
     await backup(repository, writeImage(image, blocks('Cb')));
 
-    const { vms } = await rescanRepository(repository);
+    const { vms } = await rescanRepository({ repository });
 
     expect(vms[0]).toMatchObject({ pointCount: 2, leftOut: [] });
     await expectRestored(repository, { a: blocks('Cb') });
@@ -142,7 +142,7 @@ describe('the session after a stopped one', () => {
       temp.path('away.vib'),
     ];
     renameSync(inside, away);
-    await rescanRepository(chain.repository);
+    await rescanRepository({ repository: chain.repository });
     const { pointId: newFull } = await backup(chain.repository, chain.image, { mode: 'full' });
     renameSync(away, inside);
 

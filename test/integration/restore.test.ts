@@ -5,6 +5,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
+import { onDiskStart } from '../helpers/onDiskStart.ts';
 import { blocks, sha256OfFile, writeImage } from '../helpers/bytes/images.ts';
 import { backup, restore, VM } from '../helpers/repository/imageSessions.ts';
 import { modeOf } from '../helpers/repository/repositoryFiles.ts';
@@ -132,7 +133,7 @@ describe('restore', () => {
       output,
       workers: 0,
       signal: abort.signal,
-      onDiskStart: () => abort.abort(),
+      onProgress: onDiskStart(() => abort.abort()),
     });
 
     await expect(restored).rejects.toMatchObject({ code: 'CANCELLED' });

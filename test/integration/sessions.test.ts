@@ -4,6 +4,7 @@ import path from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { WorkerPool } from '../../src/compute/workerPool.ts';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
+import { onDiskStart } from '../helpers/onDiskStart.ts';
 import {
   backup,
   expectClean,
@@ -141,9 +142,9 @@ describe('a chain', () => {
 
   test('tells of an image that was modified while it was read', async () => {
     const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
-    const onDiskStart = () => utimesSync(image, 1, 1);
+    const onProgress = onDiskStart(() => utimesSync(image, 1, 1));
 
-    const report = await backup(repository, image, { onDiskStart });
+    const report = await backup(repository, image, { onProgress });
 
     expect(messageCodes(report)).toEqual(['DSK-112']);
   });
@@ -151,12 +152,12 @@ describe('a chain', () => {
   test('marks a point whose image was modified meanwhile, and only that one', async () => {
     const [repository, image] = [temp.path('repo'), writeImage(temp.path('a'), blocks('A'))];
 
-    await backup(repository, image, { onDiskStart: () => utimesSync(image, 1, 1) });
+    await backup(repository, image, { onProgress: onDiskStart(() => utimesSync(image, 1, 1)) });
     await backup(repository, image);
 
     const marks = pointsOf(repository).map(({ disks }) => disks[0]?.changedWhileRead);
     expect(marks).toEqual([true, undefined]);
-    expect((await listRepository(repository)).vms[0]?.points[0]?.disks[0]).toMatchObject({
+    expect((await listRepository({ repository })).vms[0]?.points[0]?.disks[0]).toMatchObject({
       changedWhileRead: true,
     });
     await expectClean(repository);
@@ -176,7 +177,7 @@ describe('a session that is cancelled', () => {
 
     const session = backup(repository, writeImage(image, blocks('xyz')), {
       signal: abort.signal,
-      onDiskStart: () => abort.abort(),
+      onProgress: onDiskStart(() => abort.abort()),
     });
 
     await expect(session).rejects.toMatchObject({ code: 'CANCELLED' });

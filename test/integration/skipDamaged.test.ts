@@ -9,6 +9,7 @@ import {
   type RestoreImagesOptions,
   type RestoreReport,
 } from '../../src/sessions/restore/restoreImages.ts';
+import { onDiskStart } from '../helpers/onDiskStart.ts';
 import { BLOCK_BYTES, blocks, flipBit, writeImage } from '../helpers/bytes/images.ts';
 import { expectCode, messageCodes } from '../helpers/codes.ts';
 import { type BlockToFetch, composeAll, rot } from '../helpers/faults/bitRot.ts';
@@ -272,7 +273,7 @@ describe('--skip-damaged', () => {
     const work = restored({
       skipDamaged: true,
       signal: stop.signal,
-      onDiskStart: () => stop.abort(),
+      onProgress: onDiskStart(() => stop.abort()),
     });
 
     await expectCode(work, 'CANCELLED');

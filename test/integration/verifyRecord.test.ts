@@ -46,7 +46,7 @@ async function verify(options: Partial<VerifyOptions> = {}): Promise<VerifyRepor
 }
 
 async function listed(): Promise<readonly ListedPoint[]> {
-  return (await listRepository(repository)).vms[0]?.points ?? [];
+  return (await listRepository({ repository })).vms[0]?.points ?? [];
 }
 
 /** Damages the first block of the disk, which all points share. */
@@ -66,8 +66,8 @@ async function interrupt(afterFiles: number): Promise<void> {
   const seen = new Set<string>();
   const run = verify({
     signal: stop.signal,
-    onProgress: (fileName) => {
-      seen.add(fileName);
+    onProgress: (event) => {
+      if (event.type === 'containerProgress') seen.add(event.fileName);
       if (seen.size > afterFiles) stop.abort();
     },
   });

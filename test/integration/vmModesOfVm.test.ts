@@ -126,7 +126,7 @@ describe('a VM that was made anew under its old name', () => {
 
     expect(report).toMatchObject({ vmId: vm.id, pointType: 'full', pointNumber: 1 });
     expect(messageCodes(report)).toEqual(['JOB-603']);
-    const { vms } = await listRepository(bench.repository);
+    const { vms } = await listRepository({ repository: bench.repository });
     expect(vms.map(({ vmId }) => vmId).toSorted()).toEqual([old.id, vm.id].toSorted());
     await bench.expectRestored(vm, {
       disk0: vm.frozenView(report.engine?.backupId ?? '', vm.disk('disk0').id),

@@ -38,7 +38,7 @@ test.each([
   expect(after).toMatchObject({ pointType: 'increment', parentPointId: before?.pointId });
   expect(after?.engine?.fromCheckpointId).toBe(before?.engine?.toCheckpointId);
   expect(after?.disks).toMatchObject([{ mode: 'incremental', readBytes: BLOCK_BYTES }]);
-  const { vms } = await listRepository(repository);
+  const { vms } = await listRepository({ repository });
   for (const { pointId } of vms[0]?.points ?? []) {
     const report = reports.find((one) => one.pointId === pointId);
     await bench.expectRestored(

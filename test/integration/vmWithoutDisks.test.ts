@@ -69,18 +69,18 @@ describe('a VM without disks', () => {
     const vm = addVm();
     for (let k = 0; k < 3; k++) await bench.backup(vm);
 
-    const { vms } = await listRepository(repository);
+    const { vms } = await listRepository({ repository });
     const [file = ''] = vms[0]?.points.map(({ fileName }) => fileName) ?? [];
     expect(vms[0]?.points.map(({ type }) => type)).toEqual(['full', 'increment', 'increment']);
     const folder = vms[0]?.folder ?? '';
-    await inspectContainer(path.resolve(repository, folder, file));
+    await inspectContainer({ file: path.resolve(repository, folder, file) });
     const sample = { repository, point: 'all', sampleRatio: 0.01, workers: 0 };
     expect((await verifyRepository(sample)).damage).toEqual([]);
     expect((await verifyRepository({ repository, point: 'all', workers: 0 })).damage).toEqual([]);
     await synthesizeFull({ repository, vm: vm.id, workers: 0 });
     await pruneRepository({ repository, keep: { last: 1 }, workers: 0 });
-    await rescanRepository(repository);
-    expect((await listRepository(repository)).vms[0]?.points).toMatchObject([{ number: 3 }]);
+    await rescanRepository({ repository });
+    expect((await listRepository({ repository })).vms[0]?.points).toMatchObject([{ number: 3 }]);
     expect((await bench.restore(vm)).hasConfiguration).toBe(true);
   });
 
@@ -138,7 +138,7 @@ describe('a VM whose disks cannot be read', () => {
 
     await expectCode(bench.backup(vm), 'USAGE_NOT_FOUND');
 
-    expect((await listRepository(bench.repository)).vms[0]?.points).toHaveLength(1);
+    expect((await listRepository({ repository: bench.repository })).vms[0]?.points).toHaveLength(1);
   });
 });
 

@@ -91,7 +91,7 @@ async function synthesize(soak: Soak, vm: SoakVm): Promise<void> {
 }
 
 async function folderOf(soak: Soak, vm: SoakVm): Promise<string> {
-  const { vms } = await listRepository(soak.repository, vm.vm.id);
+  const { vms } = await listRepository({ repository: soak.repository, vm: vm.vm.id });
   return vms[0]?.folder ?? '';
 }
 

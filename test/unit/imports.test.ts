@@ -74,7 +74,8 @@ const ALLOWED: Arrows = {
     'sessions/backup',
     'sessions/backup/parent',
   ],
-  'cli/output': ['core', 'sessions/*'],
+  'cli/output': ['core', 'cli/output/progress', 'sessions/*'],
+  'cli/output/progress': ['core', 'cli/output', 'sessions/*'],
   'cli/commands': ['core', 'cli', 'cli/output', 'ovirt', 'sessions/*'],
   cli: ['core', 'cli/commands', 'cli/output', 'ovirt', 'sessions/*'],
 };

@@ -9,19 +9,21 @@ import {
   parseCount,
   parsePercent,
   parseSize,
+  repoOption,
   withCommonFlags,
   workersOption,
 } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { parseImage } from '../imageFlag.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { formatJob, formatSession } from '../output/sessionOutput.ts';
+import { formatJob } from '../output/jobOutput.ts';
+import { formatSession } from '../output/sessionOutput.ts';
+import { readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 const MINUTE_MS = 60_000;
 
-interface BackupFlags extends CommonFlags, EngineFlags {
-  readonly vm?: readonly string[];
+interface BackupFlags extends CommonFlags, EngineFlags, VmFlags {
   readonly image?: readonly string[];
   readonly imageFormat?: 'raw';
   readonly name?: string;
@@ -49,8 +51,10 @@ async function backUpImages(
   context: CommandContext,
   line: ProgressLine,
 ): Promise<number> {
-  const { image: images = [], name, vm } = flags;
-  if (vm) throw misuse('--vm and --image exclude each other', 'use one command for each');
+  const { image: images = [], name } = flags;
+  if (selectsVms(flags)) {
+    throw misuse('VMs and --image exclude each other', 'use one command for each');
+  }
   if (name === undefined) {
     throw misuse('--name is missing', 'an image needs the name of its VM: --name NAME');
   }
@@ -65,9 +69,9 @@ async function backUpImages(
     workers: flags.workers,
     strict: flags.strict,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
-  context.print(report, formatSession(report));
+  context.print(report, formatSession(report, context.form));
   return context.exitCode(flags.strict ?? false);
 }
 
@@ -76,12 +80,17 @@ async function backUpVms(
   context: CommandContext,
   line: ProgressLine,
 ): Promise<number> {
-  if (!flags.vm) throw misuse('nothing to back up', 'use --vm NAME, or --image FILE with --name');
+  if (!selectsVms(flags)) {
+    throw misuse(
+      'nothing to back up',
+      'use --vm NAME, --all, --search or --vm-file, or --image FILE with --name',
+    );
+  }
   context.signal.addEventListener('abort', () => line.stop());
   const { backupVms } = await import('../../sessions/backup/backupVms.ts');
   const report = await backupVms({
     engine: await readEngineSettings(flags),
-    vms: flags.vm,
+    select: await readVmSelection(flags, context.signal),
     repository: flags.repo,
     mode: flags.mode,
     disks: flags.disk,
@@ -96,9 +105,9 @@ async function backUpVms(
     auditRatio: flags.audit,
     strict: flags.strict,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
-  context.print(report, formatJob(report));
+  context.print(report, formatJob(report, context.form));
   return exitCodeOfJob(report, context.exitCode(flags.strict ?? false));
 }
 
@@ -109,9 +118,8 @@ function exitCodeOfJob(report: JobReport, exitCode: number): number {
 }
 
 function withSourceFlags(command: Command): Command {
-  return withEngineFlags(withCommonFlags(command))
+  return withVmFlags(withEngineFlags(withCommonFlags(command)))
     .description('back up VMs of an engine, or raw images: first a full, then increments')
-    .option('--vm <name>', 'VM by name or id; may be repeated', collect)
     .option(
       '--image <file...>',
       'raw image or block device instead of --vm; each is one disk, FILE or NAME=FILE',
@@ -123,7 +131,7 @@ function withSourceFlags(command: Command): Command {
       ).choices(['raw']),
     )
     .option('--name <name>', 'with --image: name of the VM in the repository')
-    .requiredOption('--repo <dir>', 'repository; a new or empty folder becomes one')
+    .addOption(repoOption('repository; a new or empty folder becomes one'))
     .addOption(
       new Option('--mode <mode>', 'kind of restore point')
         .choices(['auto', 'full', 'incremental'])
@@ -141,7 +149,7 @@ export function addBackup(program: Command, done: (exitCode: number) => void): v
   withSourceFlags(program.command('backup'))
     .option(
       '--block-size <size>',
-      'block size of a full: 256KiB to 8MiB (default: 1MiB)',
+      'block size of a full: 256KiB to 8MiB (default: 1MiB; 4MiB above 128 GiB of data)',
       parseSize('--block-size'),
     )
     .addOption(workersOption())
@@ -152,7 +160,7 @@ export function addBackup(program: Command, done: (exitCode: number) => void): v
     )
     .option(
       '--parallel-vms <n>',
-      'sessions at the same time with several --vm (default: 2)',
+      'sessions at the same time with several VMs (default: 2)',
       parseCount('--parallel-vms'),
     )
     .option(

@@ -3,7 +3,13 @@ import type { Command } from 'commander';
 import { type CalendarSpan, parseSpan } from '../../core/calendarSpan.ts';
 import { EXIT_CODES } from '../../core/errors.ts';
 import type { PruneReport } from '../../sessions/retention/pruneReport.ts';
-import { type CommonFlags, parseCount, withCommonFlags, workersOption } from '../commonFlags.ts';
+import {
+  type CommonFlags,
+  parseCount,
+  repoOption,
+  withCommonFlags,
+  workersOption,
+} from '../commonFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { createProgressLine } from '../output/progress.ts';
 import { formatPrune, formatSynthesize } from '../output/pruneOutput.ts';
@@ -47,9 +53,9 @@ async function prune(flags: PruneFlags, context: CommandContext): Promise<number
     dryRun: flags.dryRun,
     workers: flags.workers,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
-  context.print(report, formatPrune(report));
+  context.print(report, formatPrune(report, context.form));
   return exitCodeOfPrune(report, context.exitCode(false));
 }
 
@@ -80,7 +86,7 @@ export function addPrune(program: Command, done: Done): void {
   withKeepFlags(
     withCommonFlags(program.command('prune'))
       .description('delete or merge restore points that no rule keeps')
-      .requiredOption('--repo <dir>', 'repository')
+      .addOption(repoOption())
       .option('--vm <name>', 'VM name or id (default: every VM)'),
   )
     .option('--dry-run', 'only show what would be done')
@@ -100,7 +106,7 @@ interface SynthesizeFlags extends CommonFlags {
 export function addSynthesize(program: Command, done: Done): void {
   withCommonFlags(program.command('synthesize'))
     .description('make the newest restore point a full from its chain, without reading a disk')
-    .requiredOption('--repo <dir>', 'repository')
+    .addOption(repoOption())
     .requiredOption('--vm <name>', 'VM name or id')
     .addOption(workersOption())
     .action(async (flags: SynthesizeFlags) => {
@@ -113,9 +119,9 @@ export function addSynthesize(program: Command, done: Done): void {
           vm: flags.vm,
           workers: flags.workers,
           ...context.sessionOptions,
-          onDiskStart: (disk) => line.addDisk(disk),
+          onProgress: line.onProgress,
         }).finally(() => line.stop());
-        context.print(report, formatSynthesize(report));
+        context.print(report, formatSynthesize(report, context.form));
         return context.exitCode(false);
       });
       done(exitCode);

@@ -12,6 +12,7 @@ import { formatBytes, formatDuration, MIB, roundUp } from '../../core/units.ts';
 import type { Lab, LabDisk, LabVm } from 'ovirt-cbt-lab';
 import { scaleTimings } from '../../ovirt/timings.ts';
 import { backupVms } from '../../sessions/backup/backupVms.ts';
+import type { SessionMessage } from '../../core/messages.ts';
 import type { SessionReport } from '../../sessions/shared/report.ts';
 import { restoreVm, type RestoreVmReport } from '../../sessions/restore/restoreVm.ts';
 import { verifyRepository, type VerifyReport } from '../../sessions/verify/verifyRepository.ts';
@@ -72,6 +73,9 @@ function guestWrites(vm: LabVm, round: number): void {
   vm.disk('data').write((5 + round) * MIB + 99, text);
 }
 
+/** Columns without which the table can do on a narrow terminal. */
+const COLUMN_KINDS = { unchanged: 'extra', file: 'extra', time: 'extra', reason: 'note' } as const;
+
 function row(step: string, report: SessionReport): string[][] {
   return report.disks.map((disk, k) => [
     k === 0 ? step : '',
@@ -113,7 +117,7 @@ class Demo {
     this.#say('3. increment: "system" by its change map, "data" has none and is compared');
     guestWrites(vm, 2);
     const increment = await this.#backup(() => guestWrites(vm, 3));
-    this.#say(formatSession(increment));
+    this.#say(formatSession(increment, this.#context.form));
     this.#say('4. somebody reverts a snapshot, which drops all checkpoints; the next increment');
     vm.revertSnapshot('removed');
     guestWrites(vm, 4);
@@ -123,9 +127,7 @@ class Demo {
     const repository = this.#repository;
     const verified = await verifyRepository({ repository, point: 'all', signal, logger });
     if (verified.damage.length > 0) throw differs('verify found damage');
-    this.#say(
-      '6. restore each point to a new VM and compare it with the frozen view of its session',
-    );
+    this.#say('6. restore each point to a new VM and compare it with its frozen view');
     const restored: RestoreVmReport[] = [];
     for (const report of [full, increment, compared]) restored.push(await this.#restore(report));
     this.#print([full, increment, compared], verified, restored);
@@ -148,7 +150,11 @@ class Demo {
       { server: 'imageio', method: 'GET', path, nth: 1 },
       { run: meanwhile },
     );
-    const { signal, logger, onMessage } = this.#context;
+    const { signal, logger } = this.#context;
+    // The repository of the demo is always new.
+    const onMessage = (message: SessionMessage): void => {
+      if (message.code !== 'REPO-530') this.#context.onMessage(message);
+    };
     const job = await backupVms({
       engine: this.#settings(),
       vms: [this.#vm.name],
@@ -195,11 +201,12 @@ class Demo {
     const header = ['session', 'disk', 'mode', 'read', 'unchanged', 'changed', 'stored', 'file'];
     const names = ['full', 'increment', 'checkpoint lost'];
     const rows = sessions.flatMap((report, k) => row(names[k] ?? '', report));
-    const table = formatTable([...header, 'time', 'reason'], rows);
+    const { form } = this.#context;
+    const table = formatTable([...header, 'time', 'reason'], rows, form, COLUMN_KINDS);
     const seconds = restored.reduce((sum, report) => sum + report.durationSeconds, 0);
     const verdict = [
       `verify ${formatDuration(verified.durationSeconds * 1000)}: no damage`,
-      `${restored.length} points restored to the engine in ${formatDuration(seconds * 1000)}, every disk identical with its frozen view`,
+      `${restored.length} points restored to the engine in ${formatDuration(seconds * 1000)}, every disk equals its frozen view`,
       `left on the engine: ${this.#lab.leftovers().join(', ') || 'nothing'}`,
     ].join('\n');
     const report = { type: 'demo', sessions, verified, restored };

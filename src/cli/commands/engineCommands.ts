@@ -1,27 +1,79 @@
 /** Commands for an engine: preflight, cleanup, and the simulated engine. */
 import { type Command, Option } from 'commander';
-import { EXIT_CODES } from '../../core/errors.ts';
+import { EXIT_CODES, UsageError } from '../../core/errors.ts';
+import { isPattern } from '../../core/namePattern.ts';
+import type { PreflightVmsOptions } from '../../sessions/backup/vm/preflightVms.ts';
 import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
-import { collect, type CommonFlags, parseCount, withCommonFlags } from '../commonFlags.ts';
+import {
+  collect,
+  type CommonFlags,
+  parseCount,
+  repoOption,
+  withCommonFlags,
+} from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
 import { formatCleanup, formatPreflight } from '../output/engineOutput.ts';
 
 type Done = (exitCode: number) => void;
 
-interface PreflightFlags extends CommonFlags, EngineFlags {
-  readonly vm: string;
+interface PreflightFlags extends CommonFlags, EngineFlags, VmFlags {
   readonly repo: string;
   readonly mode: SessionMode;
   readonly disk?: readonly string[];
   readonly excludeDisk?: readonly string[];
 }
 
+async function preflight(flags: PreflightFlags, context: CommandContext): Promise<number> {
+  const { vm = [], all, search, excludeVm, vmFile } = flags;
+  if (!selectsVms(flags)) {
+    throw new UsageError('USAGE_INVALID_OPTION', 'no VM selected', {
+      hint: 'use --vm NAME, --all, --search or --vm-file',
+    });
+  }
+  const options = {
+    engine: await readEngineSettings(flags),
+    repository: flags.repo,
+    mode: flags.mode,
+    disks: flags.disk,
+    excludeDisks: flags.excludeDisk,
+    ...context.sessionOptions,
+  };
+  const [only, ...others] = vm;
+  const isSelection = all ?? search ?? excludeVm ?? vmFile;
+  if (only === undefined || others.length > 0 || isPattern(only) || isSelection !== undefined) {
+    return await preflightAll(
+      { ...options, select: await readVmSelection(flags, context.signal) },
+      context,
+    );
+  }
+  const { preflightVm } = await import('../../sessions/backup/vm/preflightVm.ts');
+  const report = await preflightVm({ ...options, vm: only });
+  context.print(report, formatPreflight(report, context.form));
+  return report.canStart ? context.exitCode(false) : EXIT_CODES.doneWithProblems;
+}
+
+async function preflightAll(
+  options: PreflightVmsOptions,
+  context: CommandContext,
+): Promise<number> {
+  const { preflightVms } = await import('../../sessions/backup/vm/preflightVms.ts');
+  const report = await preflightVms(options);
+  const { reports, failures } = report;
+  const failed = failures.map(
+    ({ vmName, code, message, hint }) => `${vmName}: ${message} (${code}) hint: ${hint}`,
+  );
+  const tables = reports.map((one) => formatPreflight(one, context.form));
+  context.print(report, [...tables, ...failed].join('\n\n'));
+  const isGood = failures.length === 0 && reports.every(({ canStart }) => canStart);
+  return isGood ? context.exitCode(false) : EXIT_CODES.doneWithProblems;
+}
+
 export function addPreflight(program: Command, done: Done): void {
-  withEngineFlags(withCommonFlags(program.command('preflight')))
+  withVmFlags(withEngineFlags(withCommonFlags(program.command('preflight'))))
     .description('show how the next session would read each disk of a VM, and why')
-    .requiredOption('--vm <name>', 'VM by name or id')
-    .requiredOption('--repo <dir>', 'repository; may be new')
+    .addOption(repoOption('repository; may be new'))
     .addOption(
       new Option('--mode <mode>', 'mode of the planned session')
         .choices(['auto', 'full', 'incremental'])
@@ -31,21 +83,7 @@ export function addPreflight(program: Command, done: Done): void {
     .option('--exclude-disk <id>', 'all disks except this one; may be repeated', collect)
     .action(async (flags: PreflightFlags) => {
       const context = new CommandContext(flags);
-      const exitCode = await context.execute(async () => {
-        const { preflightVm } = await import('../../sessions/backup/vm/preflightVm.ts');
-        const report = await preflightVm({
-          engine: await readEngineSettings(flags),
-          repository: flags.repo,
-          vm: flags.vm,
-          mode: flags.mode,
-          disks: flags.disk,
-          excludeDisks: flags.excludeDisk,
-          ...context.sessionOptions,
-        });
-        context.print(report, formatPreflight(report));
-        return report.canStart ? context.exitCode(false) : EXIT_CODES.doneWithProblems;
-      });
-      done(exitCode);
+      done(await context.execute(() => preflight(flags, context)));
     });
 }
 
@@ -58,7 +96,7 @@ export function addCleanup(program: Command, done: Done): void {
   withEngineFlags(withCommonFlags(program.command('cleanup')))
     .description('clean up after stopped sessions and restores of a VM')
     .requiredOption('--vm <name>', 'VM by name or id, as in the repository')
-    .requiredOption('--repo <dir>', 'repository')
+    .addOption(repoOption())
     .action(async (flags: CleanupFlags) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
@@ -69,7 +107,7 @@ export function addCleanup(program: Command, done: Done): void {
           vm: flags.vm,
           ...context.sessionOptions,
         });
-        context.print(report, formatCleanup(report));
+        context.print(report, formatCleanup(report, context.form));
         return report.left.length > 0 ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
       });
       done(exitCode);

@@ -15,6 +15,7 @@ const TIME_SCALE = 0.05;
 
 /** Serves the engine until the command is stopped, which is its regular end. */
 export async function serveLab(context: CommandContext, port: number | undefined): Promise<number> {
+  context.stopText = 'stopping the lab';
   const labPackage = await loadLab();
   const folder = await mkdtemp(path.join(tmpdir(), 'ovirt-cbt-lab-'));
   try {

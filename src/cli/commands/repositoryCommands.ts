@@ -2,10 +2,17 @@
 import type { Command } from 'commander';
 import { EXIT_CODES, IntegrityError } from '../../core/errors.ts';
 import type { VerifyReport } from '../../sessions/verify/verifyRepository.ts';
-import { type CommonFlags, parsePercent, withCommonFlags, workersOption } from '../commonFlags.ts';
+import {
+  type CommonFlags,
+  parsePercent,
+  repoOption,
+  withCommonFlags,
+  workersOption,
+} from '../commonFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { formatInspect } from '../output/inspectOutput.ts';
 import { formatList, formatRescan } from '../output/listOutput.ts';
+import { countOf } from '../output/text.ts';
 import { formatVerify } from '../output/verifyOutput.ts';
 
 type Done = (exitCode: number) => void;
@@ -18,7 +25,9 @@ function damageFound(what: string): IntegrityError {
 
 function describeDamage({ points, damageCount }: VerifyReport): string {
   const damaged = points.filter((point) => point.isDamaged);
-  return `verify: ${damageCount} findings, ${damaged.length} restore points are damaged`;
+  const verb = damaged.length === 1 ? 'is' : 'are';
+  const harmed = `${countOf(damaged.length, 'restore point')} ${verb} damaged`;
+  return `verify: ${countOf(damageCount, 'finding')}, ${harmed}`;
 }
 
 interface VerifyFlags extends CommonFlags {
@@ -33,7 +42,7 @@ interface VerifyFlags extends CommonFlags {
 export function addVerify(program: Command, done: Done): void {
   withCommonFlags(program.command('verify'))
     .description('check stored blocks, fingerprints and chain links')
-    .requiredOption('--repo <dir>', 'repository')
+    .addOption(repoOption())
     .option('--vm <name>', 'VM name or id (default: every VM)')
     .option('--point <id>', 'restore point: number, id, its beginning, latest or all', 'latest')
     .option(
@@ -56,7 +65,7 @@ export function addVerify(program: Command, done: Done): void {
           workers: flags.workers,
           ...context.sessionOptions,
         });
-        context.print(report, formatVerify(report));
+        context.print(report, formatVerify(report, context.form));
         if (report.outcome === 'damaged') throw damageFound(describeDamage(report));
         throwFirst(report.failures);
         return EXIT_CODES.done;
@@ -68,14 +77,14 @@ export function addVerify(program: Command, done: Done): void {
 export function addRepositoryCommands(program: Command, done: Done): void {
   withCommonFlags(program.command('list'))
     .description('show VMs, chains and restore points')
-    .requiredOption('--repo <dir>', 'repository')
-    .option('--vm <name>', 'VM name or id (default: every VM)')
+    .addOption(repoOption())
+    .option('--vm <name>', 'VM name or id, with its disks (default: every VM)')
     .action(async (flags: CommonFlags & { repo: string; vm?: string }) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { listRepository } = await import('../../sessions/inspect/listRepository.ts');
-        const report = await listRepository(flags.repo, flags.vm);
-        context.print(report, formatList(report));
+        const report = await listRepository({ repository: flags.repo, vm: flags.vm });
+        context.print(report, formatList(report, context.form, flags.vm !== undefined));
         throwFirst(report.failures);
         return EXIT_CODES.done;
       });
@@ -83,13 +92,13 @@ export function addRepositoryCommands(program: Command, done: Done): void {
     });
   withCommonFlags(program.command('rescan'))
     .description('rebuild chain metadata (.vbm) from the containers')
-    .requiredOption('--repo <dir>', 'repository')
+    .addOption(repoOption())
     .action(async (flags: CommonFlags & { repo: string }) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { rescanRepository } = await import('../../sessions/cleanup/rescanRepository.ts');
-        const report = await rescanRepository(flags.repo);
-        context.print(report, formatRescan(report));
+        const report = await rescanRepository({ repository: flags.repo });
+        context.print(report, formatRescan(report, context.form));
         const leftOut = report.vms.some((vm) => vm.leftOut.length > 0);
         return leftOut ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
       });
@@ -105,8 +114,8 @@ export function addInspect(program: Command, done: Done): void {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { inspectContainer } = await import('../../sessions/inspect/inspectContainer.ts');
-        const report = await inspectContainer(file);
-        context.print(report, formatInspect(report));
+        const report = await inspectContainer({ file });
+        context.print(report, formatInspect(report, context.form));
         if (report.problems.length > 0) throw damageFound(`${file}: ${report.problems[0]}`);
         return EXIT_CODES.done;
       });

@@ -7,6 +7,7 @@ import {
   collect,
   type CommonFlags,
   parseCount,
+  repoOption,
   withCommonFlags,
   workersOption,
 } from '../commonFlags.ts';
@@ -59,9 +60,9 @@ async function restoreToImages(
     damagedFrom: flags.damagedFrom,
     workers: flags.workers,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
-  context.print(report, formatRestore(report));
+  context.print(report, formatRestore(report, context.form));
   const isDamaged = report.holes.length > 0 || report.failedDisks.length > 0;
   return isDamaged ? EXIT_CODES.damageFound : context.exitCode(false);
 }
@@ -110,16 +111,16 @@ async function restoreToEngine(
     workers: flags.workers,
     connections: flags.connections,
     ...context.sessionOptions,
-    onDiskStart: (disk) => line.addDisk(disk),
+    onProgress: line.onProgress,
   }).finally(() => line.stop());
-  context.print(report, formatRestoreVm(report));
+  context.print(report, formatRestoreVm(report, context.form));
   return context.exitCode(false);
 }
 
 function withTargetFlags(command: Command): Command {
   return withEngineFlags(withCommonFlags(command))
     .description('restore a restore point to image files or to a new VM of an engine')
-    .requiredOption('--repo <dir>', 'repository')
+    .addOption(repoOption())
     .requiredOption('--vm <name>', 'VM name or id')
     .option('--point <id>', 'restore point: number, id, its beginning, or latest', 'latest')
     .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)

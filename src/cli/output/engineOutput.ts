@@ -2,23 +2,33 @@
 import { formatBytes } from '../../core/units.ts';
 import type { PreflightReport } from '../../sessions/backup/vm/preflightVm.ts';
 import type { CleanupReport } from '../../sessions/cleanup/cleanupVm.ts';
-import { type Column, formatRows } from './table.ts';
+import { FULL_FORM, type OutputForm, type Style } from './outputForm.ts';
+import { type Column, formatLine, formatRows } from './table.ts';
 
-const PREFLIGHT_COLUMNS: readonly Column<PreflightReport['disks'][number]>[] = [
-  ['disk', (disk) => disk.alias],
+type PreflightDisk = PreflightReport['disks'][number];
+
+function trackedStyle({ isTrackable }: PreflightDisk): Style {
+  return isTrackable ? 'green' : 'yellow';
+}
+
+const PREFLIGHT_COLUMNS: readonly Column<PreflightDisk>[] = [
+  ['disk', (disk) => disk.alias, { kind: 'name' }],
   ['format', (disk) => disk.format],
   ['size', (disk) => formatBytes(disk.sizeBytes)],
   ['next session', (disk) => disk.mode],
-  ['tracked', (disk) => (disk.isTrackable ? 'yes' : 'no')],
-  ['reason', (disk) => disk.reason],
-  ['what to do', (disk) => disk.advice],
+  ['tracked', (disk) => (disk.isTrackable ? 'yes' : 'no'), { style: trackedStyle }],
+  ['reason', (disk) => disk.reason, { kind: 'note' }],
+  ['what to do', (disk) => disk.advice, { kind: 'note' }],
 ];
 
-export function formatPreflight(report: PreflightReport): string {
+export function formatPreflight(report: PreflightReport, form: OutputForm = FULL_FORM): string {
   const verdict = report.canStart ? 'a session can start' : 'a session cannot start now';
   return [
-    `${report.vmName} (${report.vmId}) is ${report.vmState}; engine ${report.engineVersion}`,
-    formatRows(PREFLIGHT_COLUMNS, report.disks),
+    formatLine(
+      `${report.vmName} (${report.vmId}) is ${report.vmState}; engine ${report.engineVersion}`,
+      form,
+    ),
+    formatRows(PREFLIGHT_COLUMNS, report.disks, form),
     verdict,
   ].join('\n');
 }
@@ -27,11 +37,12 @@ function list(title: string, items: readonly string[]): string[] {
   return items.length === 0 ? [] : [`${title}: ${items.join(', ')}`];
 }
 
-export function formatCleanup(report: CleanupReport): string {
+export function formatCleanup(report: CleanupReport, form: OutputForm = FULL_FORM): string {
   const lines = [
     ...list('cleaned up', report.cleaned),
     ...list('could not be cleaned up', report.left),
     ...list('not ours, not touched: backup', report.foreignBackupIds),
   ];
-  return lines.length > 0 ? lines.join('\n') : `${report.vmName}: nothing to clean up`;
+  const found = lines.length > 0 ? lines : [`${report.vmName}: nothing to clean up`];
+  return found.map((line) => formatLine(line, form, 2)).join('\n');
 }

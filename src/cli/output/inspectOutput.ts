@@ -1,7 +1,10 @@
 /** Output of inspect: the structure of one container. */
+import path from 'node:path';
 import { formatBytes } from '../../core/units.ts';
 import type { InspectedItem, InspectReport } from '../../sessions/inspect/inspectContainer.ts';
-import { type Column, formatRows } from './table.ts';
+import { FULL_FORM, isFull, type OutputForm } from './outputForm.ts';
+import { type Column, formatFact, formatRows } from './table.ts';
+import { countOf } from './text.ts';
 
 const MAX_VALUE_CHARS = 40;
 
@@ -11,27 +14,54 @@ function formatProperties({ properties }: InspectedItem): string {
     .join(' ');
 }
 
-const ITEM_COLUMNS: readonly Column<InspectedItem>[] = [
-  ['item', (item) => item.kind],
-  ['count', (item) => String(item.count)],
-  ['size', (item) => formatBytes(item.sizeBytes)],
-  ['properties', formatProperties],
-  ['path', (item) => item.path],
-];
+/** The name of an item, indented by its folders: whole paths are longer than a line. */
+function nameInTree({ path: itemPath }: InspectedItem): string {
+  const parts = itemPath.split('/');
+  return `${'  '.repeat(parts.length - 1)}${parts.at(-1)}`;
+}
 
-export function formatInspect(report: InspectReport): string {
-  const slots = report.slots.map(
-    (slot) =>
-      `slot ${slot.slotNumber}      ${slot.state}${slot.version === undefined ? '' : `, version ${slot.version}, ${slot.bankCount} banks`}${slot.slotNumber === report.activeSlot ? ' (read)' : ''}`,
-  );
+function itemColumns(form: OutputForm): Column<InspectedItem>[] {
   return [
-    `file        ${report.file} (${formatBytes(report.fileBytes)}, snapshot ends at ${report.endOfFileBytes} B)`,
-    `format      version 13, slot format ${report.slotFormat}, blocks of ${formatBytes(report.blockSizeBytes)}`,
-    ...slots,
-    `metadata    ${report.bankCount} banks, ${report.metadataPages} pages`,
-    `blocks      ${report.storedBlocks} stored (${report.sharedBlocks} shared, ${report.freeExtents} free): ${formatBytes(report.plainBytes)} as ${formatBytes(report.storedBytes)}`,
-    `problems    ${report.problems.length === 0 ? 'none' : report.problems.join('; ')}`,
+    ['item', (item) => item.kind],
+    ['count', (item) => String(item.count)],
+    ['size', (item) => formatBytes(item.sizeBytes)],
+    isFull(form) ? ['path', (item) => item.path] : ['name', nameInTree, { kind: 'name' }],
+    ['properties', formatProperties, { kind: 'full' }],
+  ];
+}
+
+function formatSlot(slot: InspectReport['slots'][number], activeSlot: number): string {
+  const { state, version, bankCount } = slot;
+  const facts = version === undefined ? '' : `, version ${version}, ${countOf(bankCount, 'bank')}`;
+  return `${state}${facts}${slot.slotNumber === activeSlot ? ' (read)' : ''}`;
+}
+
+export function formatInspect(report: InspectReport, form: OutputForm = FULL_FORM): string {
+  const fact = (label: string, text: string): string => formatFact(label, text, form);
+  const file = isFull(form) ? report.file : path.basename(report.file);
+  const { storedBlocks, sharedBlocks, freeExtents, problems } = report;
+  return [
+    fact(
+      'file',
+      `${file} (${formatBytes(report.fileBytes)}, snapshot ends at ${report.endOfFileBytes} B)`,
+    ),
+    fact(
+      'format',
+      `version 13, slot format ${report.slotFormat}, blocks of ${formatBytes(report.blockSizeBytes)}`,
+    ),
+    ...report.slots.map((slot) =>
+      fact(`slot ${slot.slotNumber}`, formatSlot(slot, report.activeSlot)),
+    ),
+    fact(
+      'metadata',
+      `${countOf(report.bankCount, 'bank')}, ${countOf(report.metadataPages, 'page')}`,
+    ),
+    fact(
+      'blocks',
+      `${storedBlocks} stored (${sharedBlocks} shared, ${freeExtents} free): ${formatBytes(report.plainBytes)} as ${formatBytes(report.storedBytes)}`,
+    ),
+    fact('problems', problems.length === 0 ? 'none' : problems.join('; ')),
     '',
-    formatRows(ITEM_COLUMNS, report.items),
+    formatRows(itemColumns(form), report.items, form),
   ].join('\n');
 }

@@ -1,31 +1,30 @@
 /** Output of the commands for a repository: list, rescan. */
 import { formatBytes } from '../../core/units.ts';
 import type { RescanReport } from '../../sessions/cleanup/rescanRepository.ts';
-import type { ListedPoint, ListReport } from '../../sessions/inspect/listRepository.ts';
-import { type Column, formatRows } from './table.ts';
+import type { ListedPoint, ListedVm, ListReport } from '../../sessions/inspect/listRepository.ts';
+import { FULL_FORM, idIn, isFull, type OutputForm, type Style } from './outputForm.ts';
+import { type Column, formatLine, formatRows } from './table.ts';
+import { countOf, formatLocalTime, shortIds } from './text.ts';
 
-type ListedDisk = ListedPoint['disks'][number];
+type ListedDisk = ListedPoint['disks'][number] & { readonly pointNumber: number };
 
-function twoDigits(value: number): string {
-  return String(Math.trunc(value)).padStart(2, '0');
-}
+const CHANGED = 'changed while read';
 
-/** Local time with the offset of its zone, such as `2026-11-29 11:48:05 +01:00`. */
-export function formatLocalTime(time: string): string {
-  const date = new Date(time);
-  const [month, day] = [date.getMonth() + 1, date.getDate()].map(twoDigits);
-  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(twoDigits).join(':');
-  const eastMinutes = -date.getTimezoneOffset();
-  const [hours, minutes] = [Math.abs(eastMinutes) / 60, Math.abs(eastMinutes) % 60].map(twoDigits);
-  const zone = `${eastMinutes < 0 ? '-' : '+'}${hours}:${minutes}`;
-  return `${date.getFullYear()}-${month}-${day} ${clock} ${zone}`;
-}
-
-function formatHealth(health: ListedPoint['verified']): string {
+function formatHealth(health: ListedPoint['verified'], isLong: boolean): string {
   if (!health) return '-';
   const { verifiedAt, sampleRatio, isDamaged } = health;
   const part = sampleRatio < 1 ? ` (${formatPercent(sampleRatio)})` : '';
-  return `${formatLocalTime(verifiedAt).slice(0, 10)}: ${isDamaged ? 'damaged' : `ok${part}`}`;
+  const result = isDamaged ? 'damaged' : `ok${part}`;
+  return isLong ? `${formatLocalTime(verifiedAt).slice(0, 10)}: ${result}` : result;
+}
+
+function checkedOn({ verified }: ListedPoint): string {
+  return verified ? formatLocalTime(verified.verifiedAt).slice(0, 10) : '';
+}
+
+function healthStyle({ verified }: ListedPoint): Style | undefined {
+  if (!verified) return undefined;
+  return verified.isDamaged ? 'red' : 'green';
 }
 
 /** A ratio in percent, with three digits. */
@@ -33,36 +32,81 @@ export function formatPercent(ratio: number): string {
   return `${Number((ratio * 100).toPrecision(3))} %`;
 }
 
-function formatDisk({ alias, mode, changedWhileRead }: ListedDisk): string {
-  return `${alias} (${mode}${changedWhileRead ? ', changed while read' : ''})`;
+function hasChanged(point: ListedPoint): boolean {
+  return point.disks.some((disk) => disk.changedWhileRead);
 }
 
-const POINT_COLUMNS: readonly Column<ListedPoint>[] = [
-  ['no.', (point) => String(point.number)],
-  ['type', (point) => point.type],
-  ['created', (point) => formatLocalTime(point.createdAt)],
-  ['restore point', (point) => point.pointId],
-  ['file size', (point) => formatBytes(point.fileBytes)],
-  ['verified', (point) => formatHealth(point.verified)],
-  ['disks', (point) => point.disks.map(formatDisk).join(', ')],
-  ['file', (point) => point.fileName],
+function pointColumns(points: readonly ListedPoint[], form: OutputForm): Column<ListedPoint>[] {
+  const short = shortIds(points.map((point) => point.pointId));
+  const isLong = isFull(form);
+  const idOf = ({ pointId }: ListedPoint): string => idIn(form, pointId, short);
+  const date: Column<ListedPoint> = ['checked on', checkedOn, { kind: 'extra' }];
+  return [
+    ['no.', (point) => String(point.number)],
+    ['type', (point) => `${point.type}${hasChanged(point) ? '*' : ''}`],
+    ['created', (point) => formatLocalTime(point.createdAt, isLong)],
+    [isLong ? 'restore point' : 'id', idOf],
+    ['file size', (point) => formatBytes(point.fileBytes)],
+    ['verified', (point) => formatHealth(point.verified, isLong), { style: healthStyle }],
+    ...(isLong ? [] : [date]),
+    ['file', (point) => point.fileName, { kind: 'full' }],
+  ];
+}
+
+const DISK_COLUMNS: readonly Column<ListedDisk>[] = [
+  ['no.', (disk) => String(disk.pointNumber)],
+  ['disk', (disk) => disk.alias, { kind: 'name' }],
+  ['mode', (disk) => disk.mode],
+  ['size', (disk) => formatBytes(disk.sizeBytes)],
+  ['stored', (disk) => formatBytes(disk.storedBytes)],
+  ['note', (disk) => (disk.changedWhileRead ? CHANGED : ''), { style: () => 'yellow' }],
+  ['disk id', (disk) => disk.diskId, { kind: 'extra' }],
 ];
 
-export function formatList({ vms, failures }: ListReport): string {
+function formatDisks(points: readonly ListedPoint[], form: OutputForm): string {
+  const disks = points.flatMap((point) =>
+    point.disks.map((disk) => ({ ...disk, pointNumber: point.number })),
+  );
+  return formatRows(DISK_COLUMNS, disks, form);
+}
+
+function formatVm(
+  { vmName, vmId, points }: ListedVm,
+  form: OutputForm,
+  withDisks: boolean,
+): string {
+  const title = formatLine(`${vmName} (${vmId})`, form);
+  if (points.length === 0) return `${title}\nno restore points yet`;
+  const changed = points.some(hasChanged) ? [`* a disk ${CHANGED} (DSK-112)`] : [];
+  return [
+    title,
+    formatRows(pointColumns(points, form), points, form),
+    ...changed,
+    ...(withDisks ? ['', formatDisks(points, form)] : []),
+  ].join('\n');
+}
+
+export function formatList(
+  { vms, failures }: ListReport,
+  form: OutputForm = FULL_FORM,
+  withDisks = false,
+): string {
   if (vms.length + failures.length === 0) return 'no VM has been backed up here yet';
   return [
-    ...vms.map(
-      ({ vmName, vmId, points }) => `${vmName} (${vmId})\n${formatRows(POINT_COLUMNS, points)}`,
+    ...vms.map((vm) => formatVm(vm, form, withDisks)),
+    ...failures.map(({ folder, message, code }) =>
+      formatLine(`cannot list ${folder}: ${message} (${code})`, form),
     ),
-    ...failures.map(({ folder, message, code }) => `cannot list ${folder}: ${message} (${code})`),
   ].join('\n\n');
 }
 
-export function formatRescan(report: RescanReport): string {
+export function formatRescan(report: RescanReport, form: OutputForm = FULL_FORM): string {
   return report.vms
     .flatMap((vm) => [
-      `${vm.vmName} (${vm.vmId}): ${vm.pointCount} restore points`,
-      ...vm.leftOut.map((file) => `  left out: ${file.fileName} (${file.reason})`),
+      formatLine(`${vm.vmName} (${vm.vmId}): ${countOf(vm.pointCount, 'restore point')}`, form),
+      ...vm.leftOut.map((file) =>
+        formatLine(`  left out: ${file.fileName} (${file.reason})`, form, 4),
+      ),
     ])
     .join('\n');
 }

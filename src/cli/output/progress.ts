@@ -1,93 +1,83 @@
-/**
- * Progress line on a terminal: share done, read rate, time left. Without a terminal there is no
- * line.
- */
-import { formatBytes, formatDuration } from '../../core/units.ts';
-import type { DiskProgress } from '../../sessions/shared/progress.ts';
+/** Progress area on a terminal: a row for each VM. Without a terminal there is none. */
+import type { ProgressEvent } from '../../sessions/shared/progress.ts';
+import { formatRows } from './progress/progressRows.ts';
 import { messageOutput } from './standardOutputs.ts';
+import { cut } from './text.ts';
+import { VmProgress } from './progress/vmProgress.ts';
 
 const INTERVAL_MS = 250;
-const MIN_BAR_COLUMNS = 5;
-const MAX_BAR_COLUMNS = 40;
-/** For terminals that do not tell their width. */
+/** For terminals that do not tell their size. */
 const DEFAULT_COLUMNS = 80;
+const DEFAULT_ROWS = 24;
 
 export interface ProgressLine {
-  addDisk(disk: DiskProgress): void;
+  readonly onProgress: (event: ProgressEvent) => void;
   stop(): void;
 }
 
-const noLine: ProgressLine = { addDisk: () => {}, stop: () => {} };
-
-/** Sums over the disks of a command. */
-export interface ProgressCounts {
-  readonly doneBytes: number;
-  readonly sizeBytes: number;
-  readonly readBytes: number;
-  readonly elapsedMs: number;
-}
-
-function formatBar(ratio: number, columns: number): string {
-  const full = Math.round(ratio * columns);
-  return ` ${'\u2588'.repeat(full)}${'\u2591'.repeat(columns - full)}`;
-}
+const noLine: ProgressLine = { onProgress: () => {}, stop: () => {} };
 
 /**
- * One line of fewer than `columns` characters, so that no terminal wraps it. The bar takes the room
- * that the figures leave, and is left out where that is little.
+ * Lines of the area, fewer than the terminal has. VMs that have no room are counted in the last
+ * line.
  */
-export function formatProgress(verb: string, counts: ProgressCounts, columns: number): string {
-  const { doneBytes, sizeBytes, readBytes, elapsedMs } = counts;
-  const ratio = sizeBytes > 0 ? Math.min(1, doneBytes / sizeBytes) : 0;
-  const leftMs = doneBytes > 0 ? (elapsedMs * (sizeBytes - doneBytes)) / doneBytes : undefined;
-  const figures = [
-    ` ${Math.round(ratio * 100)}%`,
-    `${formatBytes(doneBytes)} of ${sizeBytes > 0 ? formatBytes(sizeBytes) : '?'}`,
-    `read ${formatBytes((readBytes / elapsedMs) * 1000)}/s`,
-    `${leftMs === undefined ? '?' : formatDuration(leftMs)} left`,
-  ].join(' | ');
-  const roomColumns = columns - 1 - verb.length - figures.length - 1;
-  const bar =
-    roomColumns < MIN_BAR_COLUMNS ? '' : formatBar(ratio, Math.min(roomColumns, MAX_BAR_COLUMNS));
-  return `${verb}${bar}${figures}`.slice(0, columns - 1);
+export function formatArea(
+  vms: readonly VmProgress[],
+  size: { readonly columns: number; readonly rows: number },
+  nowMs: number,
+): string[] {
+  const room = Math.max(1, size.rows - 1);
+  const shown = vms.length <= room ? vms : vms.slice(0, room - 1);
+  const lines = formatRows(
+    shown.map((vm) => vm.row(nowMs)),
+    size.columns,
+  );
+  const hidden = vms.length - shown.length;
+  if (hidden > 0) lines.push(cut(`… and ${hidden} more VMs`, size.columns - 1));
+  return lines;
 }
 
-class TerminalLine implements ProgressLine {
+class TerminalArea implements ProgressLine {
   readonly #verb: string;
-  readonly #disks: DiskProgress[] = [];
-  readonly #startedAtMs = performance.now();
+  /** By session id, in the order of their starts. */
+  readonly #vms = new Map<string, VmProgress>();
   readonly #timer: NodeJS.Timeout;
+  #hasBegun = false;
 
   constructor(verb: string) {
     this.#verb = verb;
-    this.#timer = setInterval(() => this.#update(), INTERVAL_MS);
+    this.#timer = setInterval(() => this.#draw(), INTERVAL_MS);
     this.#timer.unref();
   }
 
-  addDisk(disk: DiskProgress): void {
-    this.#disks.push(disk);
-  }
+  readonly onProgress = (event: ProgressEvent): void => {
+    this.#hasBegun = true;
+    if (event.type === 'ended') {
+      this.#vms.delete(event.sessionId);
+      return;
+    }
+    const vm = this.#vms.get(event.sessionId) ?? new VmProgress();
+    this.#vms.set(event.sessionId, vm);
+    vm.take(event, performance.now());
+  };
 
   stop(): void {
     clearInterval(this.#timer);
     messageOutput.clearProgress();
   }
 
-  #update(): void {
-    const sum = (pick: (disk: DiskProgress) => number): number =>
-      this.#disks.reduce((total, disk) => total + pick(disk), 0);
-    const counts = {
-      doneBytes: sum((disk) => disk.doneBytes()),
-      sizeBytes: sum((disk) => disk.sizeBytes),
-      readBytes: sum((disk) => disk.readBytes()),
-      elapsedMs: performance.now() - this.#startedAtMs,
-    };
+  #draw(): void {
     const columns = process.stderr.columns || DEFAULT_COLUMNS;
-    messageOutput.drawProgress(formatProgress(this.#verb, counts, columns));
+    const rows = process.stderr.rows || DEFAULT_ROWS;
+    const lines = this.#hasBegun
+      ? formatArea([...this.#vms.values()], { columns, rows }, performance.now())
+      : [cut(`${this.#verb}: starting`, columns - 1)];
+    if (lines.length > 0) messageOutput.drawProgress(lines);
+    else messageOutput.clearProgress();
   }
 }
 
-/** A progress line; it does nothing with --json or without a terminal. */
+/** A progress area; it does nothing with --json or without a terminal. */
 export function createProgressLine(verb: string, isJson: boolean): ProgressLine {
-  return !isJson && process.stderr.isTTY ? new TerminalLine(verb) : noLine;
+  return !isJson && process.stderr.isTTY ? new TerminalArea(verb) : noLine;
 }

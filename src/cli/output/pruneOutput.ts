@@ -2,7 +2,9 @@
 import { formatBytes } from '../../core/units.ts';
 import type { PrunedPoint, PrunedVm, PruneReport } from '../../sessions/retention/pruneReport.ts';
 import type { SynthesizeReport } from '../../sessions/retention/synthesizeFull.ts';
-import { type Column, formatRows } from './table.ts';
+import { FULL_FORM, idIn, isFull, type OutputForm } from './outputForm.ts';
+import { type Column, formatFact, formatLine, formatRows } from './table.ts';
+import { formatLocalTime, shortIds } from './text.ts';
 
 function actionOf(point: PrunedPoint, points: readonly PrunedPoint[]): string {
   if (point.action === 'keep') return `kept: ${point.keptBecause.join(', ')}`;
@@ -11,15 +13,21 @@ function actionOf(point: PrunedPoint, points: readonly PrunedPoint[]): string {
   return `merged into no. ${target?.number ?? '?'}`;
 }
 
-function formatVm(vm: PrunedVm, dryRun: boolean): string {
-  const columns: readonly Column<PrunedPoint>[] = [
+function columnsOf(vm: PrunedVm, dryRun: boolean, form: OutputForm): Column<PrunedPoint>[] {
+  const short = shortIds(vm.points.map((point) => point.pointId));
+  const isLong = isFull(form);
+  const idOf = ({ pointId }: PrunedPoint): string => idIn(form, pointId, short);
+  return [
     ['no.', (point) => String(point.number)],
-    ['type', (point) => point.type],
-    ['created', (point) => point.createdAt],
-    ['restore point', (point) => point.pointId],
+    ['type', (point) => point.type, { kind: 'extra' }],
+    ['created', (point) => formatLocalTime(point.createdAt, isLong)],
+    [isLong ? 'restore point' : 'id', idOf, { kind: 'extra' }],
     ['file size', (point) => formatBytes(point.fileBytes)],
-    [dryRun ? 'would be' : 'plan', (point) => actionOf(point, vm.points)],
+    [dryRun ? 'would be' : 'plan', (point) => actionOf(point, vm.points), { kind: 'note' }],
   ];
+}
+
+function formatVm(vm: PrunedVm, dryRun: boolean, form: OutputForm): string {
   const [deleted, written, freed] = [
     vm.deletedBytes,
     vm.writtenBytes,
@@ -27,25 +35,34 @@ function formatVm(vm: PrunedVm, dryRun: boolean): string {
   ].map(formatBytes);
   const { failure } = vm;
   return [
-    `${vm.vmName} (${vm.vmId})`,
-    vm.points.length === 0 ? 'no restore point' : formatRows(columns, vm.points),
+    formatLine(`${vm.vmName} (${vm.vmId})`, form),
+    vm.points.length === 0
+      ? 'no restore points yet'
+      : formatRows(columnsOf(vm, dryRun, form), vm.points, form),
     dryRun
       ? `would delete ${deleted}, write about ${written}, free about ${freed}`
       : `deleted ${deleted}, wrote ${written}, freed ${freed}`,
-    ...(failure ? [`failed: ${failure.message} (${failure.code}) ${failure.hint}`] : []),
+    ...(failure
+      ? [formatLine(`failed: ${failure.message} (${failure.code}) ${failure.hint}`, form)]
+      : []),
   ].join('\n');
 }
 
-export function formatPrune(report: PruneReport): string {
+export function formatPrune(report: PruneReport, form: OutputForm = FULL_FORM): string {
   if (report.vms.length === 0) return 'no VM has been backed up here yet';
-  return report.vms.map((vm) => formatVm(vm, report.dryRun)).join('\n\n');
+  return report.vms.map((vm) => formatVm(vm, report.dryRun, form)).join('\n\n');
 }
 
-export function formatSynthesize(report: SynthesizeReport): string {
-  const point = `${report.vmName}: restore point ${report.pointNumber} (${report.pointId})`;
-  if (!report.isNew) return `${point} is a full already`;
+export function formatSynthesize(report: SynthesizeReport, form: OutputForm = FULL_FORM): string {
+  const id = idIn(form, report.pointId);
+  const point = `${report.vmName}: restore point ${report.pointNumber} (${id})`;
+  if (!report.isNew) return formatLine(`${point} is a full already`, form);
   return [
-    `${point} is a full now`,
-    `file        ${report.fileName} (${formatBytes(report.fileBytes)}, instead of an increment of ${formatBytes(report.replacedBytes)})`,
+    formatLine(`${point} is a full now`, form),
+    formatFact(
+      'file',
+      `${report.fileName} (${formatBytes(report.fileBytes)}, instead of an increment of ${formatBytes(report.replacedBytes)})`,
+      form,
+    ),
   ].join('\n');
 }

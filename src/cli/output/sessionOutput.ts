@@ -1,23 +1,28 @@
 /** Tables of backup sessions: disks, seconds of each stage, and facts of the session. */
 import { formatBytes } from '../../core/units.ts';
-import type { JobReport } from '../../sessions/backup/backupVms.ts';
 import type { DiskReport, SessionReport } from '../../sessions/shared/report.ts';
-import { type Column, formatRows, formatSeconds } from './table.ts';
+import { FULL_FORM, idIn, isFull, type OutputForm } from './outputForm.ts';
+import { type Column, formatFact, formatLine, formatRows, formatSeconds } from './table.ts';
+import { countOf, printable } from './text.ts';
 
 /** Table of the disks: a new column of a session is one line here. */
 const DISK_COLUMNS: readonly Column<DiskReport>[] = [
-  ['disk', (disk) => disk.alias],
+  ['disk', (disk) => disk.alias, { kind: 'name' }],
   ['mode', (disk) => disk.mode],
   ['size', (disk) => formatBytes(disk.sizeBytes)],
   ['read', (disk) => formatBytes(disk.readBytes)],
-  ['zero', (disk) => formatBytes(disk.zeroBytes)],
-  ['unchanged', (disk) => formatBytes(disk.unchangedBytes)],
+  ['zero', (disk) => formatBytes(disk.zeroBytes), { kind: 'extra' }],
+  ['unchanged', (disk) => formatBytes(disk.unchangedBytes), { kind: 'extra' }],
   ['changed', (disk) => formatBytes(disk.changedBytes)],
   ['stored', (disk) => formatBytes(disk.storedBytes)],
-  ['ratio', (disk) => (disk.reductionRatio > 0 ? `${disk.reductionRatio.toFixed(2)}x` : '-')],
-  ['rate (read)', (disk) => `${formatBytes(disk.readBytesPerSecond)}/s`],
-  ['reason', (disk) => disk.reason],
+  ['ratio', formatRatio, { kind: 'extra' }],
+  ['rate (read)', (disk) => `${formatBytes(disk.readBytesPerSecond)}/s`, { kind: 'extra' }],
+  ['reason', (disk) => disk.reason, { kind: 'note' }],
 ];
+
+function formatRatio({ reductionRatio }: DiskReport): string {
+  return reductionRatio > 0 ? `${reductionRatio.toFixed(2)}x` : '-';
+}
 
 /** Table of the seconds that each stage was busy, per disk. */
 const STAGE_COLUMNS: readonly Column<DiskReport>[] = [
@@ -31,72 +36,108 @@ const STAGE_COLUMNS: readonly Column<DiskReport>[] = [
   ['wall', (disk) => disk.wallSeconds.toFixed(2)],
 ];
 
-export function formatSession(report: SessionReport): string {
-  const { bottleneck } = report;
+type Fact = readonly [label: string, text: string];
+
+export function formatSession(report: SessionReport, form: OutputForm = FULL_FORM): string {
+  const { vmName, pointNumber, pointType, disks } = report;
+  const pointId = idIn(form, report.pointId);
+  const facts: Fact[] = [
+    ...engineFacts(report),
+    ...auditFacts(report),
+    ...healingFacts(report, form),
+    ['file', `${report.fileName} (${formatBytes(report.fileBytes)})`],
+    [
+      'duration',
+      `${formatSeconds(report.durationSeconds)}, of it ${formatSeconds(report.overheadSeconds)} outside the pipelines (commit ${formatSeconds(report.commitSeconds)})`,
+    ],
+    ['bottleneck', describeBottleneck(report)],
+    ...messageFacts(report),
+  ];
   return [
-    `${report.vmName}: restore point ${report.pointNumber} (${report.pointType}) ${report.pointId}`,
-    ...diskTables(report),
-    ...engineLines(report),
-    ...auditLines(report),
-    ...healingLines(report),
-    `file        ${report.fileName} (${formatBytes(report.fileBytes)})`,
-    `duration    ${formatSeconds(report.durationSeconds)}, of it ${formatSeconds(report.overheadSeconds)} outside the pipelines (commit ${formatSeconds(report.commitSeconds)})`,
-    `bottleneck  ${bottleneck.stage}, busy ${Math.round(bottleneck.busyRatio * 100)} %`,
-    `messages    ${report.messages.length === 0 ? 'none' : report.messages.map((m) => m.code).join(', ')}`,
+    formatLine(`${vmName}: restore point ${pointNumber} (${pointType}) ${pointId}`, form),
+    ...diskTables(disks, form),
+    ...facts.map(([label, text]) => formatFact(label, text, form)),
   ].join('\n');
 }
 
-function diskTables({ disks }: SessionReport): string[] {
+function diskTables(disks: SessionReport['disks'], form: OutputForm): string[] {
   if (disks.length === 0) return ['no disk, only the configuration of the VM', ''];
-  return [formatRows(DISK_COLUMNS, disks), '', formatRows(STAGE_COLUMNS, disks), ''];
+  const stages = isFull(form) ? ['', formatRows(STAGE_COLUMNS, disks, form)] : [];
+  return [formatRows(DISK_COLUMNS, disks, form), ...stages, ''];
 }
 
 /** Only for VMs of an engine: seconds that the engine took, and the checkpoints. */
-function engineLines(report: SessionReport): string[] {
-  const { engine } = report;
+function engineFacts({ engine }: SessionReport): Fact[] {
   if (!engine) return [];
   const [start, end] = [engine.startSeconds, engine.finalizeSeconds].map((s) => formatSeconds(s));
   const leftOut = engine.leftOut.map((disk) => `${disk.alias} (${disk.cause})`);
-  if (engine.backupsStarted === 0) return leftOutLines(leftOut);
+  if (engine.backupsStarted === 0) return leftOutFacts(leftOut);
   return [
-    `engine      frozen after ${start}, ended after ${end}`,
-    `checkpoint  ${engine.fromCheckpointId || 'none'} -> ${engine.toCheckpointId || 'none'}`,
-    ...leftOutLines(leftOut),
+    ['engine', `frozen after ${start}, ended after ${end}`],
+    ['checkpoint', `${engine.fromCheckpointId || 'none'} -> ${engine.toCheckpointId || 'none'}`],
+    ...leftOutFacts(leftOut),
   ];
 }
 
-function leftOutLines(leftOut: readonly string[]): string[] {
-  return leftOut.length > 0 ? [`left out    ${leftOut.join(', ')}`] : [];
+function leftOutFacts(leftOut: readonly string[]): Fact[] {
+  return leftOut.length > 0 ? [['left out', leftOut.join(', ')]] : [];
 }
 
-function auditLines(report: SessionReport): string[] {
-  return report.disks.flatMap(({ alias, audit }) => {
+function auditFacts(report: SessionReport): Fact[] {
+  return report.disks.flatMap(({ alias, audit }): Fact[] => {
     if (!audit) return [];
     const { auditedBlocks, mismatchedBlocks } = audit;
     const found = mismatchedBlocks === 0 ? 'none differs' : `${mismatchedBlocks} differ`;
-    return [`audit       ${alias}: ${auditedBlocks} blocks called unchanged were read, ${found}`];
+    return [['audit', `${alias}: ${auditedBlocks} blocks called unchanged were read, ${found}`]];
   });
 }
 
 const MAX_NAMED_POINTS = 10;
 
-function healingLines({ healing }: SessionReport): string[] {
+function healingFacts({ healing }: SessionReport, form: OutputForm): Fact[] {
   if (!healing) return [];
   const { blockCount, damagedPointIds } = healing;
-  const named = damagedPointIds.slice(0, MAX_NAMED_POINTS).join(', ');
+  const shown = damagedPointIds.slice(0, MAX_NAMED_POINTS);
+  const named = shown.map((id) => idIn(form, id)).join(', ');
   const more = damagedPointIds.length - MAX_NAMED_POINTS;
+  const points = damagedPointIds.length === 1 ? 'restore point' : 'restore points';
   return [
     ...(blockCount > 0
-      ? [`healed      ${blockCount} damaged blocks were read and stored anew`]
+      ? [['healed', `${countOf(blockCount, 'damaged block')} read and stored anew`] as const]
       : []),
-    ...(named ? [`damaged     restore points ${named}${more > 0 ? ` and ${more} more` : ''}`] : []),
+    ...(named
+      ? [['damaged', `${points} ${named}${more > 0 ? ` and ${more} more` : ''}`] as const]
+      : []),
   ];
 }
 
-export function formatJob(report: JobReport): string {
-  const sessions = report.sessions.map(formatSession);
-  const failures = report.failures.map(
-    (failure) => `${failure.vmName}: failed: ${failure.message} (${failure.code}) ${failure.hint}`,
-  );
-  return [...sessions, ...failures].join('\n\n');
+/** Share of the time from which a stage, or the engine, is what the session waited for. */
+const MAIN_SHARE = 0.5;
+
+/** The busiest stage, or the reason why none held the session up. */
+function describeBottleneck(report: SessionReport): string {
+  const { bottleneck, engine, durationSeconds, overheadSeconds } = report;
+  const engineSeconds = (engine?.startSeconds ?? 0) + (engine?.finalizeSeconds ?? 0);
+  const half = durationSeconds * MAIN_SHARE;
+  const share = (seconds: number): string =>
+    `${formatSeconds(seconds)} of ${formatSeconds(durationSeconds)}`;
+  if (engine && engineSeconds >= half) {
+    return `none: the session mostly waited for the engine (${share(engineSeconds)})`;
+  }
+  if (overheadSeconds > half) {
+    const parts = engine ? 'the engine, checks and the commit' : 'checks and the commit';
+    return `none: ${share(overheadSeconds)} passed without reading data, for ${parts}`;
+  }
+  const { stage, busyRatio } = bottleneck;
+  if (busyRatio >= MAIN_SHARE) return `${stage}, busy ${Math.round(busyRatio * 100)} %`;
+  return 'none: no stage was busy for half of the time';
+}
+
+/** All messages, each with its text. The label stands before the first one. */
+function messageFacts({ messages }: SessionReport): Fact[] {
+  if (messages.length === 0) return [['messages', 'none']];
+  return messages.map(({ level, code, text }, index) => [
+    index === 0 ? 'messages' : '',
+    `${level} ${code} ${printable(text)}`,
+  ]);
 }

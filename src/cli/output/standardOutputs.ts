@@ -1,5 +1,5 @@
 /**
- * stdout for the result, stderr for messages and the progress line. A write here never throws and
+ * stdout for the result, stderr for messages and the progress area. A write here never throws and
  * never blocks, so an output that cannot be written does not stop a session.
  */
 import { setTimeout as wait } from 'node:timers/promises';
@@ -10,7 +10,8 @@ import { KIB } from '../../core/units.ts';
 const WAITING_LIMIT_BYTES = 256 * KIB;
 /** How long an ended command waits for the reader of stderr; after a signal also of stdout. */
 const LAST_READ_MS = 5000;
-const CLEAR_LINE = '\r\u001B[K';
+/** Clears the screen from the line of the cursor on. */
+const CLEAR = '\r\u001B[J';
 
 class Output {
   readonly #stream: NodeJS.WriteStream;
@@ -58,7 +59,7 @@ class Output {
   }
 }
 
-/** stderr: messages as whole lines, above a progress line that stays the last one on a terminal. */
+/** stderr: messages as whole lines, above the progress area, which stays last on a terminal. */
 export class MessageOutput {
   readonly #output: Output;
   /** Form of the lines that this class adds. */
@@ -71,29 +72,31 @@ export class MessageOutput {
     this.#output.limitWait();
   }
 
-  /** Prints whole lines, with their line feeds. A progress line is cleared and drawn again. */
+  /** Prints whole lines, with their line feeds. The progress area is cleared and drawn again. */
   write(lines: string): void {
     if (this.#output.waitingBytes > WAITING_LIMIT_BYTES) {
       this.#droppedLines++;
       return;
     }
-    const clear = this.#progress === '' ? '' : CLEAR_LINE;
+    const clear = this.#progress === '' ? '' : CLEAR;
     this.#output.write(`${clear}${this.#takeDropNotice()}${lines}${this.#progress}`);
   }
 
   /**
-   * Draws the progress line, or replaces it. It must be shorter than the terminal is wide. The
-   * cursor stays at its beginning, so the `^C` of a terminal is overwritten by the next line.
+   * Draws the progress area, or replaces it. Each line must be shorter than the terminal is wide,
+   * and the terminal must have a line more. The cursor stays at the beginning of the first line, so
+   * the `^C` of a terminal is overwritten by the next line.
    */
-  drawProgress(line: string): void {
-    this.#progress = `${CLEAR_LINE}${line}\r`;
+  drawProgress(lines: readonly string[]): void {
+    const up = lines.length > 1 ? `\u001B[${lines.length - 1}A` : '';
+    this.#progress = `${CLEAR}${lines.join('\n')}${up}\r`;
     if (this.#output.waitingBytes === 0) this.#output.write(this.#progress);
   }
 
   clearProgress(): void {
     if (this.#progress === '') return;
     this.#progress = '';
-    this.#output.write(CLEAR_LINE);
+    this.#output.write(CLEAR);
   }
 
   /** Waits for the reader, for a while. @returns false when it has not read everything. */

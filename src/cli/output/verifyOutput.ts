@@ -3,7 +3,9 @@ import { formatBytes } from '../../core/units.ts';
 import type { VerifiedFile } from '../../sessions/verify/verifyReport.ts';
 import type { VerifyReport } from '../../sessions/verify/verifyRepository.ts';
 import { formatPercent } from './listOutput.ts';
-import { type Column, formatRows, formatSeconds } from './table.ts';
+import { FULL_FORM, idIn, type OutputForm, type Style } from './outputForm.ts';
+import { type Column, formatLine, formatRows, formatSeconds } from './table.ts';
+import { countOf } from './text.ts';
 
 type Found = VerifyReport['damage'][number];
 
@@ -19,26 +21,26 @@ function nameOf(report: VerifyReport): (pointId: string) => string {
 }
 
 function joined(pointIds: readonly string[], name: (pointId: string) => string): string {
-  return pointIds.length === 0 ? 'none' : pointIds.map(name).join(', ');
+  if (pointIds.length === 0) return 'no restore point';
+  const noun = pointIds.length === 1 ? 'restore point' : 'restore points';
+  return `${noun} ${pointIds.map(name).join(', ')}`;
 }
 
 /** Lines for one finding: code and message, and the places that need a damaged stored block. */
 function damageLines(found: Found, name: (pointId: string) => string): string[] {
   const { code, message, uses, useCount = 0, healedFrom, affectedPointIds } = found;
   if (!uses) {
-    return [
-      `${code}: ${message}; may be needed by restore points ${joined(affectedPointIds, name)}`,
-    ];
+    return [`${code}: ${message}; may be needed by ${joined(affectedPointIds, name)}`];
   }
   const places = uses.map(({ alias, diskId, offsetBytes, item, pointIds }) => {
     const place = item === undefined ? `disk ${alias} (${diskId}) at ${offsetBytes} B` : item;
-    return `  ${place}: needed by restore points ${joined(pointIds, name)}`;
+    return `  ${place}: needed by ${joined(pointIds, name)}`;
   });
   const left = useCount - uses.length;
   return [
     `${code}: ${message}`,
     ...places,
-    ...(left > 0 ? [`  and ${left} more places`] : []),
+    ...(left > 0 ? [`  and ${countOf(left, 'more place')}`] : []),
     ...(useCount === 0 ? ['  needed by no restore point'] : []),
     ...(healedFrom === undefined ? [] : [`  other data from restore point ${healedFrom} on`]),
   ];
@@ -56,12 +58,12 @@ function sampleOf(files: readonly VerifiedFile[]): string {
 function summary(report: VerifyReport): string {
   const { files, damageCount, points, outcome } = report;
   const time = formatSeconds(report.durationSeconds);
-  const found = damageCount === 0 ? 'no damage' : `${damageCount} findings`;
+  const found = damageCount === 0 ? 'no damage' : countOf(damageCount, 'finding');
   const isSpared = damageCount > 0 && outcome === 'ok';
   const spared = isSpared ? '; the restore points that were asked for do not need it' : '';
   const damaged = points.filter((point) => point.isDamaged).length;
   const harmed = damaged > 0 ? `; damaged restore points: ${damaged}` : '';
-  return `${files.length} files verified in ${time}: ${found}${harmed}${spared}${sampleOf(files)}`;
+  return `${countOf(files.length, 'file')} verified in ${time}: ${found}${harmed}${spared}${sampleOf(files)}`;
 }
 
 function resultOf({ damageCount, isResumed }: VerifiedFile): string {
@@ -69,28 +71,31 @@ function resultOf({ damageCount, isResumed }: VerifiedFile): string {
   return isResumed ? `${found} (before)` : found;
 }
 
+function resultStyle({ damageCount }: VerifiedFile): Style {
+  return damageCount === 0 ? 'green' : 'red';
+}
+
 const FILE_COLUMNS: readonly Column<VerifiedFile>[] = [
-  ['vm', (file) => file.vmName],
+  ['vm', (file) => file.vmName, { kind: 'name' }],
   ['no.', (file) => String(file.pointNumber)],
-  ['file', (file) => file.fileName],
+  ['file', (file) => file.fileName, { kind: 'extra' }],
   ['blocks checked', (file) => String(file.checkedBlocks)],
   ['left out', (file) => String(file.skippedBlocks)],
-  ['plain bytes', (file) => formatBytes(file.plainBytes)],
-  ['result', resultOf],
+  ['plain bytes', (file) => formatBytes(file.plainBytes), { kind: 'extra' }],
+  ['result', resultOf, { style: resultStyle }],
 ];
 
-export function formatVerify(report: VerifyReport): string {
+export function formatVerify(report: VerifyReport, form: OutputForm = FULL_FORM): string {
   const name = nameOf(report);
   const printed = report.damage.slice(0, MAX_PRINTED);
   const left = report.damageCount - printed.length;
   const damaged = report.points.filter((point) => point.isDamaged);
-  return [
-    formatRows(FILE_COLUMNS, report.files),
+  const lines = [
     ...printed.flatMap((found) => damageLines(found, name)),
-    ...(left > 0 ? [`and ${left} more findings; --json lists up to 1000`] : []),
+    ...(left > 0 ? [`and ${countOf(left, 'more finding')}; --json lists up to 1000`] : []),
     ...damaged.map(
       ({ vmName, pointNumber, pointId }) =>
-        `damaged: ${vmName} restore point ${pointNumber} ${pointId}`,
+        `damaged: ${vmName} restore point ${pointNumber} ${idIn(form, pointId)}`,
     ),
     ...report.unlistedFiles.map(
       ({ vmName, fileName }) =>
@@ -98,5 +103,7 @@ export function formatVerify(report: VerifyReport): string {
     ),
     ...(report.isRecorded ? [] : ['the result could not be recorded in the repository']),
     summary(report),
-  ].join('\n');
+  ];
+  const text = lines.map((line) => formatLine(line, form, 4));
+  return [formatRows(FILE_COLUMNS, report.files, form), ...text].join('\n');
 }

@@ -1,7 +1,9 @@
 /** Errors of calls to the engine: faults it answered with, and requests without an answer. */
 import { type ErrorCode, EngineError } from '../../core/errors.ts';
+import { plainReason } from '../../core/errorWords.ts';
 import { type FaultKind, isBusy } from './faults.ts';
 import { describeFailure } from '../http.ts';
+import { proxyHint } from '../proxyVariables.ts';
 
 const GATEWAY_STATUS = new Set([502, 503, 504]);
 
@@ -57,10 +59,12 @@ export class EngineLostError extends EngineError {
     const { reason, isTls, isUnsent } = describeFailure(error);
     super(
       isTls ? 'ENGINE_TLS_UNTRUSTED' : 'ENGINE_UNREACHABLE',
-      `${what} at ${origin}: ${reason}`,
+      `${what} at ${origin}: ${plainReason(reason)}`,
       {
         cause: error,
-        hint: isTls ? tlsHint(origin) : 'check the URL, the network and that the engine is running',
+        hint: isTls
+          ? tlsHint(origin)
+          : `check the URL, the network and that the engine is running${proxyHint()}`,
         details: { reason },
       },
     );

@@ -2,7 +2,9 @@
 import type { Agent, Dispatcher } from 'undici';
 import { z } from 'zod';
 import { type ErrorCode, TransferError } from '../../core/errors.ts';
+import { plainReason } from '../../core/errorWords.ts';
 import { createAgent, describeFailure, isAbort, readBody } from '../http.ts';
+import { proxyHint } from '../proxyVariables.ts';
 import type { OvirtTimings } from '../timings.ts';
 
 export const MAX_TEXT_BYTES: number = 64 * 1024;
@@ -155,10 +157,10 @@ export function networkError(
   }
   return new TransferError(
     isUnsent ? 'TRANSFER_UNREACHABLE' : code,
-    `${what} at ${origin}: ${reason}`,
+    `${what} at ${origin}: ${plainReason(reason)}`,
     {
       retryable: true,
-      hint: 'check the network to the host (TCP 54322) or the engine (TCP 54323), and ovirt-imageio there',
+      hint: `check the network to the host (TCP 54322) or the engine (TCP 54323), and ovirt-imageio there${proxyHint()}`,
       details: { reason },
     },
   );

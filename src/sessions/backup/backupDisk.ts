@@ -1,5 +1,5 @@
 /** The pipeline of one disk, from its device into an open container. */
-import type { DiskProgress } from '../shared/progress.ts';
+import type { ProgressCounts, ProgressDisk, SessionProgress } from '../shared/progress.ts';
 import {
   createDiskStages,
   type DiskReport,
@@ -10,6 +10,7 @@ import { createContainerSink, type DiskContent } from '../../container/write/con
 import type { ContainerWriter } from '../../container/write/containerWriter.ts';
 import { blockCountOf } from '../../core/units.ts';
 import { createFilterCounts } from '../../flow/stages/dirtyZeroFilter.ts';
+import { dataBytesOf } from '../../flow/blockPlan.ts';
 import { FingerprintMap } from '../../flow/fingerprintMap.ts';
 import { connectDisk, type DiskChainInput, packStage } from '../shared/diskChain.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
@@ -42,13 +43,12 @@ function inheritFingerprints(input: DiskInput): FingerprintMap {
 /**
  * Backs up one disk into the writer's container.
  *
- * @param onStart - called with live counts before the first byte is read.
  * @throws errors of the device, the workers and the storage; `CANCELLED` on abort
  */
 export async function backupDisk(
   input: DiskInput,
   resources: PipelineResources,
-  onStart: (progress: DiskProgress) => void,
+  progress: SessionProgress,
 ): Promise<DiskResult> {
   const { task, writer, isIncrement } = input;
   const stages = createDiskStages();
@@ -61,20 +61,19 @@ export async function backupDisk(
     fingerprints,
     stats: stages.write,
   });
-  const { counts } = sink.content;
-  onStart({
-    alias: task.alias,
-    sizeBytes: task.virtualSizeBytes,
-    doneBytes: () =>
-      filter.cleanBytes + counts.zeroBytes + counts.unchangedBytes + counts.changedBytes,
-    readBytes: input.readBytes ?? (() => stages.read.bytes),
+  const disk = await describeDisk(input, resources.signal);
+  const counts = (): ProgressCounts => ({
+    doneBytes: stages.read.bytes,
+    readBytes: input.readBytes?.() ?? stages.read.bytes,
   });
   const startedAtMs = performance.now();
   const { signal } = resources;
-  await resources.withLease('pack', async (lease) => {
-    const parts = { resources, lease, stages, counts: filter, signal };
-    await connectDisk(input, parts, packStage(parts), sink);
-  });
+  await progress.disk(disk, counts, () =>
+    resources.withLease('pack', async (lease) => {
+      const parts = { resources, lease, stages, counts: filter, signal };
+      await connectDisk(input, parts, packStage(parts), sink);
+    }),
+  );
   stages.extents.busyMs += input.extentsMs ?? 0;
   const wallSeconds = (performance.now() - startedAtMs) / 1000;
   const allocatedBytes = filter.wantedBytes;
@@ -82,6 +81,13 @@ export async function backupDisk(
     content: sink.content,
     report: reportDisk(input, stages, sink.content, allocatedBytes, wallSeconds),
   };
+}
+
+async function describeDisk(input: DiskInput, signal: AbortSignal): Promise<ProgressDisk> {
+  const { task, device } = input;
+  const { diskId, alias, mode, virtualSizeBytes: sizeBytes } = task;
+  const extents = device.extents(mode === 'incremental' ? 'dirty' : 'zero', signal);
+  return { diskId, alias, mode, sizeBytes, dataBytes: await dataBytesOf(task, extents) };
 }
 
 function reportDisk(

@@ -17,13 +17,12 @@ import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
 import { checkVmName } from '../../repository/names.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
-import { Repository } from '../../repository/repository.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import { backupDisk } from './backupDisk.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { checkSpace } from '../shared/freeSpace.ts';
 import { chooseBlockSize, chooseParent, type SessionMode } from './parent/parentChoice.ts';
-import type { PlannedDisk } from './plannedDisk.ts';
+import { type PlannedDisk, progressOfPlan } from './plannedDisk.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import {
   checkImageVm,
@@ -37,6 +36,7 @@ import {
 import type { CheckedParent } from './parent/parentPoint.ts';
 import { PointWriter } from '../shared/pointWriter.ts';
 import type { SessionReport } from '../shared/report.ts';
+import { startRepository } from '../shared/startRepository.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
@@ -61,7 +61,7 @@ export interface BackupImagesOptions {
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
 }
 
 interface Plan {
@@ -85,18 +85,25 @@ class ImageSession {
     this.#images = images;
     this.#codecs = codecs;
     const sessionId = randomUUID();
+    const session = new SessionLog(options, { sessionId, vmName: options.vmName });
     this.#identity = {
       sessionId,
       startedAt: new Date(),
       startedAtMs: performance.now(),
-      session: new SessionLog(options, { sessionId, vmName: options.vmName }),
+      session,
+      progress: new SessionProgress(options, session.log, { sessionId, vmName: options.vmName }),
     };
   }
 
   async run(): Promise<SessionReport> {
+    return await this.#identity.progress.session(() => this.#run());
+  }
+
+  async #run(): Promise<SessionReport> {
     const { vmName: name, repository: root, workers, signal } = this.#options;
-    const { session } = this.#identity;
-    const repository = await Repository.openOrCreate(root);
+    const { session, progress } = this.#identity;
+    progress.phase('preparing');
+    const repository = await startRepository(root, this.#options);
     const folder =
       (await repository.findVm(name)) ??
       (await repository.createVm({ id: imageVmId(repository.id, name), name }));
@@ -106,6 +113,7 @@ class ImageSession {
     const { lz4 } = this.#codecs;
     if (!lz4.isNative) session.note(sessionMessage('ENV-801', { reason: lz4.reason }));
     const vm = { id: folder.vmId, name };
+    progress.nameVm(vm);
     const metadata = await prepareChain(folder, vm, this.#codecs, session.note);
     const plan = await this.#plan(folder, metadata);
     if (!plan.parent) await checkSpace(repository.root, this.#allocatedBytes(), session.note);
@@ -155,6 +163,9 @@ class ImageSession {
     resources: PipelineResources,
   ): Promise<ReadDisks> {
     const startedAtMs = performance.now();
+    const { progress } = this.#identity;
+    progress.planDisks(plan.planned.map(progressOfPlan));
+    progress.phase('reading');
     const disks = await readAllDisks(plan.planned, resources, (disk, k) => {
       const image = this.#images[k];
       invariant(image, 'a planned disk has no image');
@@ -169,7 +180,8 @@ class ImageSession {
     { blockSizeBytes, parent }: Plan,
     { target, resources }: { readonly target: PointWriter; readonly resources: PipelineResources },
   ): Promise<ReadDisk> {
-    const { log, note } = this.#identity.session;
+    const { progress, session } = this.#identity;
+    const { log, note } = session;
     const { diskId, alias, sizeBytes: virtualSizeBytes, mode, reason, content } = planned;
     log.info({ diskId, alias, mode, reason }, 'disk started');
     const input = {
@@ -180,7 +192,7 @@ class ImageSession {
       isIncrement: content === 'increment',
       writer: target.writer,
     };
-    const result = await backupDisk(input, resources, this.#options.onDiskStart ?? (() => {}));
+    const result = await backupDisk(input, resources, progress);
     const { path, holesUnknown } = device;
     if (holesUnknown !== undefined) log.debug({ path, reason: holesUnknown }, 'holes were read');
     const changedWhileRead = await device.hasChanged();

@@ -9,8 +9,9 @@ import { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { DEFAULT_TIMINGS } from '../../ovirt/timings.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
-import { Repository } from '../../repository/repository.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { startRepository } from '../shared/startRepository.ts';
+import type { ProgressEvent } from '../shared/progress.ts';
+import { noteUnused, selectVms, type VmSelection } from './vm/vmSelection.ts';
 import { backupVm } from './vm/vmSession.ts';
 import type { SessionMode } from './parent/parentChoice.ts';
 import type { SessionReport } from '../shared/report.ts';
@@ -24,8 +25,10 @@ import {
 
 export interface BackupVmsOptions {
   readonly engine: EngineSettings;
-  /** Names or ids. */
-  readonly vms: readonly string[];
+  /** Names or ids. A session for each; one that the engine does not know fails alone. */
+  readonly vms?: readonly string[] | undefined;
+  /** Selects VMs on the engine, in addition to `vms`. */
+  readonly select?: VmSelection | undefined;
   /** Repository folder. A folder that is new or empty becomes a repository. */
   readonly repository: string;
   /** @defaultValue auto */
@@ -61,7 +64,7 @@ export interface BackupVmsOptions {
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
   /** Gets a text that says what a session waits for. */
   readonly onStatus?: ((text: string) => void) | undefined;
 }
@@ -83,19 +86,31 @@ export interface JobReport {
 const DEFAULT_PARALLEL_VMS = 2;
 
 function checkOptions(options: BackupVmsOptions): void {
-  if (options.vms.length === 0) {
+  if ((options.vms ?? []).length === 0 && options.select === undefined) {
     throw new UsageError('USAGE_INVALID_OPTION', 'no VM given', { hint: 'use --vm NAME' });
   }
   if (options.blockSizeBytes !== undefined) checkBlockSize(options.blockSizeBytes);
   checkConnections(options.connections);
   if (options.auditRatio !== undefined) checkRatio('audit', options.auditRatio);
   checkRange('parallel VMs', options.parallelVms ?? DEFAULT_PARALLEL_VMS, 16);
+}
+
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for a selection of disks of several VMs */
+function checkDisks(options: BackupVmsOptions, vms: readonly string[]): void {
   const named = [...(options.disks ?? []), ...(options.excludeDisks ?? [])];
-  if (named.length > 0 && options.vms.length > 1) {
+  if (named.length > 0 && vms.length > 1) {
     throw new UsageError('USAGE_INVALID_OPTION', 'disks can be selected for a single VM only', {
       hint: 'run one command per VM',
     });
   }
+}
+
+/** The VMs of a job, each once, in the order of their sessions. */
+async function vmsOf(engine: EngineApi, options: BackupVmsOptions): Promise<readonly string[]> {
+  const { vms = [], select } = options;
+  const selected = select ? await selectVms(engine, select) : undefined;
+  if (selected) noteUnused(selected, options);
+  return [...new Set([...vms, ...(selected?.vms ?? [])])];
 }
 
 function settingsOf(options: BackupVmsOptions): EngineSettings {
@@ -120,17 +135,20 @@ const FINAL_CODES = new Set<ErrorCode>([
  */
 export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
   checkOptions(options);
+  checkDisks(options, options.vms ?? []);
   const signal = options.signal ?? new AbortController().signal;
   const codecs = await createBlockCodecs();
   if (options.strict) requireNativeLz4(codecs.lz4);
   const { logger } = options;
   try {
     await using engine = await EngineApi.connect(settingsOf(options), { logger, signal });
-    const repository = await Repository.openOrCreate(options.repository);
+    const vms = await vmsOf(engine, options);
+    checkDisks(options, vms);
+    const repository = await startRepository(options.repository, options);
     const sessions: SessionReport[] = [];
     const failures: FailedSession[] = [];
     const { parallelVms = DEFAULT_PARALLEL_VMS } = options;
-    await forEachLimited([...new Set(options.vms)], parallelVms, async (vm) => {
+    await forEachLimited(vms, parallelVms, async (vm) => {
       const session: BackupVmOptions = {
         ...options,
         engine,
@@ -150,7 +168,7 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
         const failure = toFailure(error, signal);
         // Sessions that have committed must be reported.
         const isFinal = FINAL_CODES.has(failure.code) && sessions.length === 0;
-        if (options.vms.length === 1 || isFinal) throw failure;
+        if (vms.length === 1 || isFinal) throw failure;
         failures.push(describe(vm, failure));
       }
     });

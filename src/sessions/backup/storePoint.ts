@@ -8,6 +8,7 @@ import type { RestorePoint, VmIdentity } from '../../repository/restorePoint.ts'
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import { forEachLimited, PipelineResources } from '../shared/pipelineResources.ts';
 import { PointWriter } from '../shared/pointWriter.ts';
+import type { SessionProgress } from '../shared/progress.ts';
 import { type EngineReport, reportSession, type SessionReport } from '../shared/report.ts';
 import type { SessionLog } from '../shared/sessionLog.ts';
 import type { DiskResult } from './backupDisk.ts';
@@ -23,6 +24,7 @@ export interface SessionIdentity {
   /** `performance.now()` at the start. */
   readonly startedAtMs: number;
   readonly session: SessionLog;
+  readonly progress: SessionProgress;
 }
 
 /** The chain of one VM, locked by this session. */
@@ -92,6 +94,7 @@ export async function storePoint(
   if (readsImages) resources.start();
   await using target = await PointWriter.create(folder, draft.fileName, blockSizeBytes);
   const read = await readDisks(target, resources);
+  identity.progress.phase('committing');
   const commitFromMs = performance.now();
   const point = await commit(target, { ...draft, checkpointId: read.checkpointId }, read, options);
   const commitMs = performance.now() - commitFromMs;

@@ -5,6 +5,10 @@ import { ChainLock } from '../../repository/chainLock.ts';
 import { clearObsolete } from '../../repository/retention/obsoleteFiles.ts';
 import { Repository } from '../../repository/repository.ts';
 
+export interface RescanOptions {
+  readonly repository: string;
+}
+
 export interface RescannedVm {
   readonly vmName: string;
   readonly vmId: string;
@@ -25,8 +29,8 @@ export interface RescanReport {
  *
  * @throws a {@link BackupError}: `REPOSITORY_NOT_FOUND`, `REPOSITORY_LOCKED`, `REPOSITORY_IO`
  */
-export async function rescanRepository(root: string): Promise<RescanReport> {
-  const repository = await Repository.open(root);
+export async function rescanRepository(options: RescanOptions): Promise<RescanReport> {
+  const repository = await Repository.open(options.repository);
   const codecs = await createBlockCodecs();
   const vms: RescannedVm[] = [];
   for (const folder of await repository.vmFolders()) {

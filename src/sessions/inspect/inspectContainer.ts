@@ -8,6 +8,11 @@ import { openStorage } from '../../container/storage.ts';
 import { checkStructure } from '../../container/read/structureCheck.ts';
 import { UsageError } from '../../core/errors.ts';
 
+export interface InspectOptions {
+  /** A .vbk or .vib file. */
+  readonly file: string;
+}
+
 export interface InspectedItem {
   readonly path: string;
   readonly kind: ItemKind;
@@ -56,7 +61,7 @@ function plainValue(property: Property): string | number | boolean {
  * @throws a {@link BackupError}: `USAGE_NOT_FOUND`; format and integrity codes when no snapshot of
  *   the container can be read
  */
-export async function inspectContainer(file: string): Promise<InspectReport> {
+export async function inspectContainer({ file }: InspectOptions): Promise<InspectReport> {
   await access(file).catch((error: unknown) => {
     throw new UsageError('USAGE_NOT_FOUND', `${file} does not exist or cannot be reached`, {
       cause: error,

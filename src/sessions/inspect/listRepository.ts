@@ -8,6 +8,12 @@ import { Repository } from '../../repository/repository.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
 import { currentContainers, readVerifyRecord } from '../../repository/damage/verifyRecord.ts';
 
+export interface ListOptions {
+  readonly repository: string;
+  /** VM name or id. @defaultValue every VM */
+  readonly vm?: string | undefined;
+}
+
 export interface ListedPoint extends RestorePoint {
   /** Result of the last verify. Absent while some container of the point has no valid check. */
   readonly verified?: PointHealth | undefined;
@@ -37,8 +43,9 @@ async function withHealth(folder: string, points: readonly RestorePoint[]): Prom
 }
 
 /** @throws a {@link BackupError}: `REPOSITORY_NOT_FOUND`, `USAGE_NOT_FOUND` */
-export async function listRepository(root: string, vm?: string): Promise<ListReport> {
-  const repository = await Repository.open(root);
+export async function listRepository(options: ListOptions): Promise<ListReport> {
+  const { vm } = options;
+  const repository = await Repository.open(options.repository);
   const folders = vm ? [await repository.requireVm(vm)] : await repository.vmFolders();
   const vms: ListedVm[] = [];
   const failures = await forEachFolder(folders, async (folder) => {

@@ -21,7 +21,6 @@ import { connect, type Sink, type Source } from '../../flow/connect.ts';
 import type { BlockSupply } from '../../repository/damage/salvageBlocks.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
 import type { RestorePointView, ViewBlock } from '../../repository/restorePointView.ts';
-import type { DiskProgress } from '../shared/progress.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
 export interface RestoreBlocksOptions {
@@ -36,7 +35,6 @@ export interface RestoreBlocksOptions {
   readonly fetch: StageStats;
   readonly unpack: StageStats;
   readonly onMessage: (message: SessionMessage) => void;
-  readonly onDiskStart: (progress: DiskProgress) => void;
 }
 
 /**
@@ -51,16 +49,9 @@ export async function restoreBlocks(
   options: RestoreBlocksOptions,
   sink: Sink<DataBlock>,
 ): Promise<FingerprintMap | undefined> {
-  const { disk, view: point, fetch, unpack, onDiskStart } = options;
+  const { disk, view: point, unpack } = options;
   const supply = options.supply ?? (await point.disk(disk));
   const fingerprints = await readFingerprints(options);
-  const { alias, sizeBytes } = disk;
-  onDiskStart({
-    alias,
-    sizeBytes,
-    doneBytes: () => unpack.bytes,
-    readBytes: () => fetch.bytes,
-  });
   await passBlocks(options, supply, fingerprints, sink);
   if (fingerprints && !supply.onDamage) checkComplete(supply, fingerprints, unpack.blocks);
   return fingerprints;
@@ -112,6 +103,14 @@ function damageHandlers(
     fetch: { onDamage, readAttempts: READ_ATTEMPTS },
     unpack: { onDamage: onUnpackDamage },
   };
+}
+
+/** Bytes of the blocks of a disk that are not zero. Reads metadata only. */
+export async function dataBytesOf(point: RestorePointView, disk: DiskPoint): Promise<number> {
+  const view = await point.disk(disk);
+  let dataBytes = 0;
+  for await (const block of view.blocks()) dataBytes += block.lengthBytes;
+  return dataBytes;
 }
 
 async function readFingerprints(

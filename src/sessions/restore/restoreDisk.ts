@@ -10,7 +10,7 @@ import { rawFileSink } from '../../flow/sinks/plainSinks.ts';
 import { type DiskHole, holesOf } from '../../repository/damage/salvageBlocks.ts';
 import { removeQuietly } from '../../repository/durableFile.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { type ProgressCounts, progressDisk, type SessionProgress } from '../shared/progress.ts';
 import { holesFileName, partialName, publishImage, writeHoles } from '../shared/imageFiles.ts';
 import { convertToQcow2 } from './qemuImg.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
@@ -23,6 +23,9 @@ export type ImageFormat = 'raw' | 'qcow2';
 export interface DiskJob {
   readonly disk: DiskPoint;
   readonly target: string;
+  /** Bytes of its blocks that are not zero. */
+  /** Undefined while unknown. */
+  readonly dataBytes: number | undefined;
 }
 
 export interface RestoredDisk {
@@ -56,7 +59,7 @@ export interface DiskRestoreOptions {
   readonly resources: PipelineResources;
   readonly codecs: BlockCodecs;
   readonly onMessage: (message: SessionMessage) => void;
-  readonly onDiskStart: (progress: DiskProgress) => void;
+  readonly progress: SessionProgress;
 }
 
 const NO_DAMAGE: SalvageResult = { blockSizeBytes: 0, ranges: [], takenBlocks: 0 };
@@ -107,17 +110,24 @@ export class DiskRestore {
   }
 
   async #fill(
-    { disk, target }: DiskJob,
+    { disk, target, dataBytes }: DiskJob,
     file: FileHandle,
     fetch: StageStats,
     unpack: StageStats,
   ): Promise<SalvageResult> {
-    const { resources, codecs, view, onMessage, onDiskStart, salvage } = this.#options;
-    const options = { disk, view, resources, codecs, fetch, unpack, onMessage, onDiskStart };
+    const { resources, codecs, view, onMessage, progress, salvage } = this.#options;
+    const options = { disk, view, resources, codecs, fetch, unpack, onMessage };
     const openSink = (): Sink<DataBlock> => rawFileSink(file, target);
-    if (salvage) return await salvageBlocks(options, salvage, openSink);
-    await restoreBlocks(options, openSink());
-    return NO_DAMAGE;
+    const counts = (): ProgressCounts => ({
+      doneBytes: Math.min(unpack.bytes, dataBytes ?? Infinity),
+      readBytes: fetch.bytes,
+    });
+    progress.phase('writing');
+    return await progress.disk(progressDisk(disk, dataBytes), counts, async () => {
+      if (salvage) return await salvageBlocks(options, salvage, openSink);
+      await restoreBlocks(options, openSink());
+      return NO_DAMAGE;
+    });
   }
 
   async #finish(partial: string, job: DiskJob, holes: readonly DiskHole[]): Promise<void> {
@@ -127,6 +137,7 @@ export class DiskRestore {
       return;
     }
     const converted = partialName(target);
+    this.#options.progress.phase('converting');
     try {
       // The new file is made here: it gets our mode, and qemu-img cannot follow a link of that
       // name.

@@ -1,4 +1,5 @@
 /** Restores the disks of a restore point to image files: raw and sparse, or qcow2 by qemu-img. */
+import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { type BackupError, toFailure, toOutputError } from '../../core/errors.ts';
@@ -13,11 +14,12 @@ import { diskFileNames } from '../../repository/names.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { progressDisk, type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { holesFileName, outputExists } from '../shared/imageFiles.ts';
 import { requireQemuImg } from './qemuImg.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import { type DiskJob, DiskRestore, type ImageFormat, type RestoredDisk } from './restoreDisk.ts';
+import { dataBytesOf } from './restoreBlocks.ts';
 import { openDonor, type Salvage, withHint, withSkipHint } from './salvageDisk.ts';
 import { requireDisks, selectDisks, selectPoint } from '../shared/selectPoint.ts';
 
@@ -47,7 +49,7 @@ export interface RestoreImagesOptions {
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
 }
 
 /** A disk whose block map is damaged. It has no image. */
@@ -89,6 +91,7 @@ async function exists(file: string): Promise<boolean> {
  */
 async function planTargets(
   disks: readonly DiskPoint[],
+  view: PointView,
   { output, format, skipDamaged }: RestoreImagesOptions,
 ): Promise<DiskJob[]> {
   const targets = diskFileNames(disks).map((stem) =>
@@ -100,15 +103,23 @@ async function planTargets(
   if (taken !== undefined) {
     throw outputExists(taken, 'restore this disk alone, with --disk, to another folder');
   }
-  return disks.map((disk, k) => ({ disk, target: targets[k] ?? '' }));
+  const jobs: DiskJob[] = [];
+  for (const [k, disk] of disks.entries()) {
+    // The map of a damaged chain may be incomplete, so its sum would be wrong.
+    const dataBytes = view instanceof SalvageView ? undefined : await dataBytesOf(view, disk);
+    jobs.push({ disk, target: targets[k] ?? '', dataBytes });
+  }
+  return jobs;
 }
 
 class ImageRestore {
   readonly #options: RestoreImagesOptions;
+  readonly #progress: SessionProgress;
   readonly #messages: SessionMessage[] = [];
 
-  constructor(options: RestoreImagesOptions) {
+  constructor(options: RestoreImagesOptions, progress: SessionProgress) {
     this.#options = options;
+    this.#progress = progress;
   }
 
   async restore(point: RestorePoint, view: PointView, donor?: SalvageView): Promise<Outcome> {
@@ -116,7 +127,9 @@ class ImageRestore {
     await makeFolder(output).catch((error: unknown) => {
       throw toOutputError(output, error);
     });
-    const jobs = await planTargets(selectDisks(point, this.#options.disks ?? []), this.#options);
+    const disks = selectDisks(point, this.#options.disks ?? []);
+    const jobs = await planTargets(disks, view, this.#options);
+    this.#progress.planDisks(jobs.map(({ disk, dataBytes }) => progressDisk(disk, dataBytes)));
     const { blockSizeBytes } = point;
     await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
     resources.start();
@@ -129,7 +142,7 @@ class ImageRestore {
       resources,
       codecs: await createBlockCodecs(),
       onMessage: this.#tell,
-      onDiskStart: this.#options.onDiskStart ?? (() => {}),
+      progress: this.#progress,
     });
     return await this.#disks(restore, jobs);
   }
@@ -208,13 +221,24 @@ async function openView(
  * @throws a {@link BackupError}; see docs/errors.md
  */
 export async function restoreImages(options: RestoreImagesOptions): Promise<RestoreReport> {
+  const session = { sessionId: randomUUID(), vmName: options.vm };
+  const progress = new SessionProgress(options, options.logger ?? silentLogger, session);
+  return await progress.session(() => restoreWith(options, progress));
+}
+
+async function restoreWith(
+  options: RestoreImagesOptions,
+  progress: SessionProgress,
+): Promise<RestoreReport> {
   const startedAtMs = performance.now();
   const log = options.logger ?? silentLogger;
+  progress.phase('preparing');
   if (options.format === 'qcow2') await requireQemuImg();
   try {
     const repository = await Repository.open(options.repository);
     const folder = await repository.requireVm(options.vm);
     const metadata = await folder.requireMetadata();
+    progress.nameVm(metadata.vm);
     const point = requireDisks(selectPoint(metadata, options.point ?? 'latest'));
     const { damagedFrom } = options;
     await using donor =
@@ -222,7 +246,7 @@ export async function restoreImages(options: RestoreImagesOptions): Promise<Rest
         ? undefined
         : await openDonor(folder.folder, metadata, damagedFrom, point);
     await using view = await openView(options, folder.folder, metadata.points, point);
-    const restore = new ImageRestore(options);
+    const restore = new ImageRestore(options, progress);
     const outcome = await restore.restore(point, view, donor).catch((error: unknown) => {
       throw withSkipHint(error);
     });

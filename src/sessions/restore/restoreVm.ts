@@ -13,7 +13,7 @@ import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { Journal, restoreJournalName } from '../../repository/journal.ts';
 import { Repository } from '../../repository/repository.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { createdOnEngine, removeCreated } from '../cleanup/restoreCleanup.ts';
 import { checkConnections, PipelineResources } from '../shared/pipelineResources.ts';
 import { selectDisks, selectPoint } from '../shared/selectPoint.ts';
@@ -52,7 +52,7 @@ export interface RestoreVmOptions {
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
   readonly onStatus?: ((text: string) => void) | undefined;
 }
 
@@ -84,9 +84,20 @@ export interface RestoreVmReport {
 export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmReport> {
   checkNewVmName(options.asVm);
   checkConnections(options.connections);
-  const sessionId = randomUUID();
+  const facts = { sessionId: randomUUID(), vmName: options.asVm };
+  const session = new SessionLog(options, facts);
+  const progress = new SessionProgress(options, session.log, facts);
+  return await progress.session(() => restoreWith(options, facts.sessionId, session, progress));
+}
+
+async function restoreWith(
+  options: RestoreVmOptions,
+  sessionId: string,
+  session: SessionLog,
+  progress: SessionProgress,
+): Promise<RestoreVmReport> {
+  progress.phase('preparing');
   const startedAtMs = performance.now();
-  const session = new SessionLog(options, { sessionId, vmName: options.asVm });
   const signal = options.signal ?? new AbortController().signal;
   try {
     const repository = await Repository.open(options.repository);
@@ -111,7 +122,7 @@ export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmRep
       vmName: options.asVm,
     });
     const builder = new VmBuilder(
-      { sessionId, engine, target, view, resources, codecs, session, journal, signal },
+      { sessionId, engine, target, view, resources, codecs, session, progress, journal, signal },
       options,
     );
     let isClean = true;
@@ -132,6 +143,7 @@ export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmRep
         messages: session.messages,
       };
     } catch (error) {
+      progress.phase('stopping');
       options.onStatus?.('stopping: removing what was made on the engine');
       await builder.settle();
       isClean = await removeCreated(engine, createdOnEngine(journal.entries), session);

@@ -18,10 +18,10 @@ import type { RestorePointView } from '../../repository/restorePointView.ts';
 import { makeOnEngine } from './makeOnEngine.ts';
 import { awaitDisk, checkDiskNameFree } from './newDisk.ts';
 import { restoreDescription } from '../cleanup/ownership.ts';
-import { restoreBlocks } from './restoreBlocks.ts';
+import { dataBytesOf, restoreBlocks } from './restoreBlocks.ts';
 import { type MacChoice, planConfiguration, type RestoredNic, settleNics } from './restoreNics.ts';
 import { type RestoreTarget, toEngineName } from './restoreTarget.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { type ProgressCounts, progressDisk, type SessionProgress } from '../shared/progress.ts';
 import {
   DEFAULT_CONNECTIONS,
   forEachLimited,
@@ -35,6 +35,8 @@ import { checkTargetSpace, explainUploadFailure } from './targetSpace.ts';
 interface PlannedUpload {
   readonly disk: DiskPoint;
   readonly wanted: CreateDisk;
+  /** Bytes of the disk that are not zero. */
+  readonly dataBytes: number;
   /** Space that the upload takes in the storage domain. */
   readonly needBytes: number;
 }
@@ -47,6 +49,7 @@ export interface VmBuilderContext {
   readonly resources: PipelineResources;
   readonly codecs: BlockCodecs;
   readonly session: SessionLog;
+  readonly progress: SessionProgress;
   readonly journal: Journal;
   readonly signal: AbortSignal;
 }
@@ -57,7 +60,6 @@ export interface BuildOptions {
   readonly macs?: MacChoice | undefined;
   readonly format?: TargetFormat | undefined;
   readonly connections?: number | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
   readonly onStatus?: ((text: string) => void) | undefined;
 }
 
@@ -115,6 +117,9 @@ export class VmBuilder {
     for (const disk of disks) planned.push(await this.#planDisk(disk));
     const needBytes = planned.reduce((sum, one) => sum + one.needBytes, 0);
     checkTargetSpace(this.#context.target.domain, needBytes);
+    const { progress } = this.#context;
+    progress.planDisks(planned.map(({ disk, dataBytes }) => progressDisk(disk, dataBytes)));
+    progress.phase('uploading');
     const uploaded: UploadedDisk[] = [];
     await forEachLimited(planned, PARALLEL_UPLOADS, async (one, k) => {
       if (resources.signal.aborted) return;
@@ -155,22 +160,14 @@ export class VmBuilder {
     return await explainUploadFailure(engine, target.domain, needBytes - doneBytes, reason);
   }
 
-  /** Bytes of blocks that are not zero at the restore point. */
-  async #dataBytes(disk: DiskPoint): Promise<number> {
-    const view = await this.#context.view.disk(disk);
-    let dataBytes = 0;
-    for await (const block of view.blocks()) dataBytes += block.lengthBytes;
-    return dataBytes;
-  }
-
-  async #restoreDisk({ disk, wanted }: PlannedUpload): Promise<UploadedDisk> {
+  async #restoreDisk({ disk, wanted, dataBytes }: PlannedUpload): Promise<UploadedDisk> {
     const { engine, session, signal } = this.#context;
     const startedAtMs = performance.now();
     const newDiskId = await this.#createDisk(wanted);
     this.#options.onStatus?.(`uploading ${disk.alias}`);
     const transfer = await this.#openUpload(newDiskId, disk);
     this.#transfers.add(transfer);
-    const target = await this.#upload(disk, wanted, transfer);
+    const target = await this.#upload(disk, wanted, dataBytes, transfer);
     await transfer.finish();
     this.#transfers.delete(transfer);
     await this.#record({ step: 'transfer-done', transferId: transfer.id });
@@ -190,14 +187,14 @@ export class VmBuilder {
   }
 
   async #planDisk(disk: DiskPoint): Promise<PlannedUpload> {
-    const { target } = this.#context;
+    const { target, view } = this.#context;
     const { format = 'same', asVm } = this.#options;
-    const dataBytes = await this.#dataBytes(disk);
+    const dataBytes = await dataBytesOf(view, disk);
     const name = diskName(asVm, disk);
     const description = this.#marker;
     const wanted = planTargetDisk(disk, dataBytes, target.domain, { format, name, description });
     const isPreallocated = wanted.format === 'raw' && !wanted.sparse;
-    return { disk, wanted, needBytes: isPreallocated ? disk.sizeBytes : dataBytes };
+    return { disk, wanted, dataBytes, needBytes: isPreallocated ? disk.sizeBytes : dataBytes };
   }
 
   async #createDisk(wanted: CreateDisk): Promise<string> {
@@ -240,9 +237,10 @@ export class VmBuilder {
   async #upload(
     disk: DiskPoint,
     wanted: CreateDisk,
+    dataBytes: number,
     transfer: DiskTransfer,
   ): Promise<TransferTarget> {
-    const { engine, view, resources, codecs, session, target: place } = this.#context;
+    const { engine, view, resources, codecs, session, progress, target: place } = this.#context;
     const target = new TransferTarget({
       transfer,
       diskId: disk.diskId,
@@ -262,17 +260,24 @@ export class VmBuilder {
       fetch: createStageStats(),
       unpack: createStageStats(),
       onMessage: session.note,
-      onDiskStart: this.#options.onDiskStart ?? (() => {}),
     };
     this.#targets.push(target);
-    await restoreBlocks(options, target.sink());
-    await target.finish();
+    const counts = (): ProgressCounts => ({
+      doneBytes: target.stats.bytes,
+      readBytes: options.fetch.bytes,
+      sentBytes: target.stats.bytes,
+    });
+    await progress.disk(progressDisk(disk, dataBytes), counts, async () => {
+      await restoreBlocks(options, target.sink());
+      await target.finish();
+    });
     return target;
   }
 
   async #createVm(ovf: string | undefined): Promise<Vm> {
     const { engine, target } = this.#context;
     const { asVm, onStatus } = this.#options;
+    this.#context.progress.phase('creatingVm');
     onStatus?.(`creating VM ${asVm}`);
     await this.#record({ step: 'vm-starting', name: asVm });
     const { id: clusterId } = target.cluster;
@@ -284,6 +289,7 @@ export class VmBuilder {
       create: (late) => late.createVm(wanted),
       find: () => engine.findVms(asVm),
     });
+    this.#context.progress.nameVm({ id: vm.id, name: asVm });
     await this.#record({ step: 'vm', vmId: vm.id, name: asVm });
     return vm;
   }

@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { type CopiedBlock, createBlockCopier } from '../../container/write/blockCopier.ts';
 import { createContainerSink, type DiskContent } from '../../container/write/containerSink.ts';
 import { IntegrityError, RepositoryError } from '../../core/errors.ts';
-import { createStageStats, type StageStats } from '../../core/stats.ts';
+import { createStageStats } from '../../core/stats.ts';
 import { blockCountOf, blockLengthAt, formatBytes } from '../../core/units.ts';
 import type { DiskTask, ZeroRun } from '../../flow/records.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
@@ -18,10 +18,10 @@ import { replacePoints } from '../../repository/retention/obsoleteFiles.ts';
 import { readOvf } from '../../repository/pointReader.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { MergeRange } from '../../repository/retention/prunePlan.ts';
-import type { RestorePoint } from '../../repository/restorePoint.ts';
+import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 import { type MergedDisk, MergedView } from '../../repository/retention/mergedView.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { type ProgressDisk, progressDisk, type SessionProgress } from '../shared/progress.ts';
 import { freeBytesOf } from '../shared/freeSpace.ts';
 import { measureMerge, type MergeSize } from './mergeSize.ts';
 import { PointWriter } from '../shared/pointWriter.ts';
@@ -35,7 +35,7 @@ export interface MergeContext {
   readonly session: SessionLog;
   readonly workers: number | undefined;
   readonly signal: AbortSignal;
-  readonly onDiskStart: (progress: DiskProgress) => void;
+  readonly progress: SessionProgress;
 }
 
 export interface MergeOptions {
@@ -180,7 +180,7 @@ class RangeMerger {
     target: PointWriter,
     facts: Pick<RestorePoint, 'chainId' | 'fileName'>,
   ): Promise<RestorePoint> {
-    const { folder, codecs, signal, workers } = this.#context;
+    const { folder, codecs, signal, workers, progress } = this.#context;
     const { blockSizeBytes } = this.#last;
     await using view = await MergedView.open(folder.folder, this.#range);
     const disks = await openDisks(view, codecs);
@@ -188,8 +188,11 @@ class RangeMerger {
     await requireSpace(folder, size.fileBytes);
     await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
     resources.start();
+    progress.planDisks(disks.map(({ disk }) => progressOf(disk, size)));
+    progress.phase('merging');
     const contents: DiskContent[] = [];
     for (const disk of disks) contents.push(await this.#copy(disk, size, target, resources));
+    progress.phase('committing');
     const { vm } = metadata;
     const ovf = await readOvf(view.last, vm.id, codecs);
     const point = mergedPoint(this.#range, this.#last, disks, facts);
@@ -207,7 +210,6 @@ class RangeMerger {
     const { blockSizeBytes } = this.#last;
     const { signal, pool } = resources;
     const stats = createStageStats();
-    this.#context.onDiskStart(progressOf(alias, size.copiedBytes.get(diskId) ?? 0, stats));
     const task = { diskId, alias, virtualSizeBytes: sizeBytes, blockSizeBytes, mode };
     const sink = createContainerSink({
       task,
@@ -216,18 +218,21 @@ class RangeMerger {
       fingerprints: inherited,
       stats: createStageStats(),
     });
-    await resources.withLease('unpack', async (lease) => {
-      const copier = createBlockCopier({ lease, pool, stats });
-      await connect(sourceOf(merged, task), [copier], sink, { signal });
+    // Progress counts stored bytes, because a merge reads those.
+    const counts = () => ({ doneBytes: stats.bytes, readBytes: stats.bytes });
+    await this.#context.progress.disk(progressOf(disk, size), counts, async () => {
+      await resources.withLease('unpack', async (lease) => {
+        const copier = createBlockCopier({ lease, pool, stats });
+        await connect(sourceOf(merged, task), [copier], sink, { signal });
+      });
+      checkFingerprints(merged, sink.content.fingerprints, blockCountOf(sizeBytes, blockSizeBytes));
     });
-    checkFingerprints(merged, sink.content.fingerprints, blockCountOf(sizeBytes, blockSizeBytes));
     return sink.content;
   }
 }
 
-/** Progress counts stored bytes, because a merge reads those. */
-function progressOf(alias: string, sizeBytes: number, stats: StageStats): DiskProgress {
-  return { alias, sizeBytes, doneBytes: () => stats.bytes, readBytes: () => stats.bytes };
+function progressOf(disk: DiskPoint, size: MergeSize): ProgressDisk {
+  return progressDisk(disk, size.copiedBytes.get(disk.diskId) ?? 0);
 }
 
 /**

@@ -2,6 +2,7 @@
  * Retention: deletes restore points that a policy does not keep, or merges them when a kept one
  * needs them.
  */
+import { randomUUID } from 'node:crypto';
 import {
   BackupError,
   FormatError,
@@ -30,7 +31,7 @@ import {
   type RetentionPolicy,
 } from '../../repository/retention/retention.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import type { FolderFailure } from '../shared/folderFailures.ts';
 import { type MergeContext, mergePoints, sizeOfMerge } from './mergeRange.ts';
@@ -55,7 +56,7 @@ export interface PruneOptions {
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
 }
 
 /**
@@ -108,6 +109,7 @@ class VmPrune {
   readonly #codecs: BlockCodecs;
   readonly #signal: AbortSignal;
   readonly #session: SessionLog;
+  readonly #progress: SessionProgress;
   #vmName: string;
   #points: PrunedPoint[] = [];
   #deletedBytes = 0;
@@ -122,6 +124,8 @@ class VmPrune {
     this.#signal = options.signal ?? new AbortController().signal;
     this.#vmName = folder.safeName;
     this.#session = new SessionLog(options, { vmId: folder.vmId });
+    const facts = { sessionId: randomUUID(), vmName: folder.safeName };
+    this.#progress = new SessionProgress(options, this.#session.log, facts);
   }
 
   async prune(): Promise<PrunedVm> {
@@ -140,8 +144,11 @@ class VmPrune {
 
   async #tryPrune(): Promise<FolderFailure | undefined> {
     try {
-      if (this.#options.dryRun) await this.#estimate();
-      else await this.#pruneWithReserve();
+      await this.#progress.session(async () => {
+        this.#progress.phase('preparing');
+        if (this.#options.dryRun) await this.#estimate();
+        else await this.#pruneWithReserve();
+      });
       return undefined;
     } catch (error) {
       const cause = toFailure(error, this.#signal);
@@ -184,9 +191,10 @@ class VmPrune {
     const plan = await this.#plan(metadata);
     metadata = await this.#delete(metadata, plan.deleted, lock);
     this.#hasDeleted = true;
-    const { workers, onDiskStart = () => {} } = this.#options;
+    const { workers } = this.#options;
     const [codecs, session, signal] = [this.#codecs, this.#session, this.#signal];
-    const context = { folder, lock, codecs, session, workers, signal, onDiskStart };
+    const progress = this.#progress;
+    const context = { folder, lock, codecs, session, progress, workers, signal };
     await forEachRange(plan.ranges, async (range) => {
       metadata = await this.#merge(metadata, range, context);
     });
@@ -199,6 +207,7 @@ class VmPrune {
     const kept = applyRetention(points, this.#options.keep, now);
     const plan = planPrune(points, new Set(kept.keys()));
     this.#vmName = vm.name;
+    this.#progress.nameVm(vm);
     this.#points = describePoints(points, kept, plan);
     const present = new Set(await this.#folder.containerNames());
     const isLost = (point: RestorePoint): boolean => !present.has(point.fileName);

@@ -10,7 +10,7 @@ import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
 import { Repository } from '../../repository/repository.ts';
 import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
-import type { DiskProgress } from '../shared/progress.ts';
+import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import { mergePoints } from './mergeRange.ts';
 import { selectPoint } from '../shared/selectPoint.ts';
@@ -24,7 +24,7 @@ export interface SynthesizeOptions {
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
 }
 
 export interface SynthesizeReport {
@@ -45,26 +45,36 @@ export interface SynthesizeReport {
 class Synthesis {
   readonly #options: SynthesizeOptions;
   readonly #session: SessionLog;
+  readonly #progress: SessionProgress;
 
   constructor(options: SynthesizeOptions) {
     this.#options = options;
-    this.#session = new SessionLog(options, { sessionId: randomUUID(), vmName: options.vm });
+    const facts = { sessionId: randomUUID(), vmName: options.vm };
+    this.#session = new SessionLog(options, facts);
+    this.#progress = new SessionProgress(options, this.#session.log, facts);
   }
 
   async synthesize(): Promise<SynthesizeReport> {
-    const { repository: root, vm: name, workers, onDiskStart = () => {} } = this.#options;
+    return await this.#progress.session(() => this.#synthesize());
+  }
+
+  async #synthesize(): Promise<SynthesizeReport> {
+    const { repository: root, vm: name, workers } = this.#options;
+    const progress = this.#progress;
+    progress.phase('preparing');
     const { signal = new AbortController().signal } = this.#options;
     const folder = await (await Repository.open(root)).requireVm(name);
     const session = this.#session;
     await using lock = await ChainLock.acquire(folder.folder);
     const { vm } = await folder.requireMetadata();
+    progress.nameVm(vm);
     const codecs = await createBlockCodecs();
     const metadata = await prepareChain(folder, vm, codecs, session.note);
     const newest = selectPoint(metadata, 'latest');
     if (newest.type === 'full') return this.#report(vm, newest, undefined);
     const range = { points: chainTo(metadata.points, newest), parent: undefined };
     const options = { removed: [newest], chainId: newest.pointId };
-    const context = { folder, lock, codecs, session, workers, signal, onDiskStart };
+    const context = { folder, lock, codecs, session, workers, signal, progress };
     const { point } = await mergePoints(metadata, range, options, context);
     return this.#report(vm, point, newest);
   }

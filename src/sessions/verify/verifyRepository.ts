@@ -2,11 +2,13 @@
  * Verifies a repository: all containers that the selected restore points need, a few at the same
  * time.
  */
+import { randomUUID } from 'node:crypto';
 import { toFailure, UsageError } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { Repository } from '../../repository/repository.ts';
 import { type FolderFailure, forEachFolder } from '../shared/folderFailures.ts';
+import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import {
   checkRatio,
   forEachLimited,
@@ -43,9 +45,7 @@ export interface VerifyOptions {
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
-  readonly onProgress?:
-    | ((fileName: string, checkedBlocks: number, totalBlocks: number) => void)
-    | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
 }
 
 export interface VerifyReport {
@@ -82,12 +82,26 @@ class RepositoryCheck {
   readonly reports: VmReport[] = [];
   readonly #options: VerifyOptions;
   readonly #checks = new Map<VmFolder, VmCheck>();
+  readonly #progress = new Map<VmFolder, SessionProgress>();
 
   constructor(options: VerifyOptions) {
     this.#options = options;
   }
 
   async checkFolders(folders: readonly VmFolder[]): Promise<void> {
+    try {
+      await this.#checkFolders(folders);
+    } catch (error) {
+      for (const progress of this.#progress.values()) progress.end(progress.resultOf(error));
+      throw error;
+    }
+    const failed = new Set(this.failures.map(({ folder }) => folder));
+    for (const [{ folder }, progress] of this.#progress) {
+      progress.end(failed.has(folder) ? 'failed' : 'done');
+    }
+  }
+
+  async #checkFolders(folders: readonly VmFolder[]): Promise<void> {
     await this.#eachFolder(folders, (folder) => this.#plan(folder));
     await this.#checkAll();
     await this.#eachFolder([...this.#checks.keys()], async (folder) => {
@@ -105,9 +119,13 @@ class RepositoryCheck {
 
   async #plan(folder: VmFolder): Promise<void> {
     const { vm, point = 'latest', sampleRatio = 1, resume = false } = this.#options;
-    const { logger: log = silentLogger, onProgress = () => {} } = this.#options;
+    const { logger: log = silentLogger } = this.#options;
+    const facts = { sessionId: randomUUID(), vmName: folder.safeName };
+    const progress = new SessionProgress(this.#options, log, facts);
+    this.#progress.set(folder, progress);
+    progress.phase('preparing');
     const isNamed = vm !== undefined;
-    const options = { isNamed, point, sampleRatio, resume, log, onProgress };
+    const options = { isNamed, point, sampleRatio, resume, log, progress };
     const check = await VmCheck.plan(folder, options);
     if (check) this.#checks.set(folder, check);
   }

@@ -26,6 +26,7 @@ import {
 } from '../../repository/damage/verifyRecord.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
+import type { SessionProgress } from '../shared/progress.ts';
 import { fittingPoints, selectPoint } from '../shared/selectPoint.ts';
 import { readAllFingerprints } from './parentFingerprints.ts';
 import { verifyContainer } from './verifyContainer.ts';
@@ -38,7 +39,7 @@ export interface VmCheckOptions {
   readonly sampleRatio: number;
   readonly resume: boolean;
   readonly log: Logger;
-  readonly onProgress: (fileName: string, checkedBlocks: number, totalBlocks: number) => void;
+  readonly progress: SessionProgress;
 }
 
 /** Findings of one VM. `containers` are those of this verify, in the order of their points. */
@@ -128,6 +129,7 @@ export class VmCheck {
   static async plan(folder: VmFolder, options: VmCheckOptions): Promise<VmCheck | undefined> {
     const metadata = await folder.readMetadata();
     if (!metadata || metadata.points.length === 0) return undefined;
+    options.progress.nameVm(metadata.vm);
     const { isNamed, point } = options;
     if (!isNamed && !hasPoint(metadata, point)) return undefined;
     const selected = point === 'all' ? metadata.points : [selectPoint(metadata, point)];
@@ -160,6 +162,7 @@ export class VmCheck {
       return;
     }
     const { folder } = this.#folder;
+    this.#options.progress.phase('verifying');
     const identity = await identifyFile(folder, fileName);
     const found = await this.#verify(point, resources, codecs);
     const { sampleRatio } = this.#options;
@@ -184,7 +187,7 @@ export class VmCheck {
     codecs: BlockCodecs,
   ): ReturnType<typeof verifyContainer> {
     const { folder } = this.#folder;
-    const { sampleRatio, onProgress } = this.#options;
+    const { sampleRatio, progress } = this.#options;
     const { vm, points } = this.#metadata;
     const parentPoint = points.find((other) => other.pointId === point.parentPointId);
     const known = this.#known.get(point.fileName)?.damagedBlocks ?? [];
@@ -198,7 +201,7 @@ export class VmCheck {
       random,
       knownDamage: new Set(known.map((block) => block.blockId)),
       parent: parentPoint && (await readAllFingerprints(folder, parentPoint, codecs)),
-      onProgress: (checked, total) => onProgress(point.fileName, checked, total),
+      onProgress: (checked, total) => progress.containerChecked(point.fileName, checked, total),
     });
   }
 

@@ -21,6 +21,7 @@ export interface CliResult {
   readonly exitCode: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
+  /** Without the times at the beginning of its lines. */
   readonly stderr: string;
 }
 
@@ -38,17 +39,32 @@ export function backupArgs(
   return ['backup', '--image', image, '--name', VM, '--repo', repository, ...more];
 }
 
-export function startCli(args: readonly string[], env: NodeJS.ProcessEnv = {}): RunningCli {
+/** Lines of stderr that is no terminal begin with the local time. */
+const LINE_TIME = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d /gm;
+
+export function withoutTimes(stderr: string): string {
+  return stderr.replaceAll(LINE_TIME, '');
+}
+
+export function startCli(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  stdin: 'ignore' | 'pipe' = 'ignore',
+): RunningCli {
   const child = spawn(process.execPath, [ENTRY, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [stdin, 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });
+  if (!child.stdout || !child.stderr) throw new Error('the command has no outputs');
   const output = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
   const ended = new Promise<CliResult>((resolve, reject) => {
     child.once('error', reject);
-    child.once('close', (exitCode, signal) => resolve({ exitCode, signal, ...output }));
+    child.once('close', (exitCode, signal) => {
+      const { stdout, stderr } = output;
+      resolve({ exitCode, signal, stdout, stderr: withoutTimes(stderr) });
+    });
   });
   return { child, ended };
 }
@@ -118,7 +134,12 @@ class CliHost {
     );
     const code = await exitCode;
     this.isBusy = false;
-    return { exitCode: code, signal: child.signalCode, stdout: stdout ?? '', stderr: stderr ?? '' };
+    return {
+      exitCode: code,
+      signal: child.signalCode,
+      stdout: stdout ?? '',
+      stderr: withoutTimes(stderr ?? ''),
+    };
   }
 }
 

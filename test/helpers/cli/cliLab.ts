@@ -131,12 +131,19 @@ export function jobOf(result: CliResult): JobReport {
   return JSON.parse(result.stdout) as JobReport;
 }
 
-/** Codes of the session messages on stderr, which are lines of text or of JSON. */
+/** Every first session and preflight says that there was no repository before. */
+const OF_NEW_REPOSITORY = new Set(['REPO-530', 'REPO-531']);
+
+/**
+ * Codes of the session messages on stderr, which are lines of text or of JSON, without those about
+ * a new repository.
+ */
 export function messageCodesOf(result: CliResult): string[] {
   return result.stderr
     .split('\n')
     .map((line) => /^(?:info|warn|error): ([A-Z]+-\d+) /.exec(line)?.[1] ?? jsonCode(line))
-    .filter((code) => code !== undefined);
+    .filter((code) => code !== undefined)
+    .filter((code) => !OF_NEW_REPOSITORY.has(code));
 }
 
 function jsonCode(line: string): string | undefined {

@@ -17,6 +17,8 @@ function quoted(text: string): string {
 export interface Terminal {
   /** Lines of the screen without trailing spaces. Lines that the terminal wrapped are joined. */
   lines(): string[];
+  /** The screen with its escape sequences for colours. */
+  styledText(): string;
   /** Types keys, by the names of tmux: `C-c`, `Enter`. */
   type(...keys: readonly string[]): void;
   /** What programs can change for those that come after them. */
@@ -71,6 +73,7 @@ export function startInTerminal(
   };
   return {
     lines: read,
+    styledText: () => tmux('capture-pane', '-p', '-e'),
     type: (...keys) => void tmux('send-keys', ...keys),
     settings: () => {
       const flags = tmux('display-message', '-p', '#{wrap_flag} #{cursor_flag}').trim();

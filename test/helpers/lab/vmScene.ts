@@ -130,7 +130,7 @@ export class VmScene {
 
   /** The chain metadata has the same mode and reason of each disk as the reports. */
   async expectListed(): Promise<void> {
-    const { vms } = await listRepository(this.#bench.repository, this.vm.id);
+    const { vms } = await listRepository({ repository: this.#bench.repository, vm: this.vm.id });
     const listed = vms[0]?.points.map(({ disks }) => disks.map(factsOf));
     expect(listed).toEqual(this.reports.map(({ disks }) => disks.map(factsOf)));
   }

@@ -109,7 +109,7 @@ export function checkNoStrays(repository: string): void {
 
 /** The containers on disk are those of the listed points, no more and no fewer. */
 export async function checkContainersListed(repository: string): Promise<void> {
-  const { vms } = await listRepository(repository);
+  const { vms } = await listRepository({ repository });
   const listed = vms.flatMap(({ points }) => points.map((point) => point.fileName));
   const there = containersOf(repository);
   deepStrictEqual(there, listed.toSorted(), 'containers on disk are those of points');

@@ -52,7 +52,7 @@ export function pointsOf(repository: string): readonly RestorePoint[] {
 
 /** Ids of the points of one VM of several, oldest first; none for a VM that is not there. */
 export async function pointIdsOf(repository: string, vm: string): Promise<string[]> {
-  const { vms } = await listRepository(repository);
+  const { vms } = await listRepository({ repository });
   const found = vms.find(({ vmId, vmName }) => vmId === vm || vmName === vm);
   return found?.points.map(({ pointId }) => pointId) ?? [];
 }

@@ -3,7 +3,11 @@
  */
 import { chmodSync, writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { type EngineFlags, readEngineSettings } from '../../../src/cli/engineFlags.ts';
+import {
+  type EngineFlags,
+  isPrivateFile,
+  readEngineSettings,
+} from '../../../src/cli/engineFlags.ts';
 import { expectCode } from '../../helpers/codes.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
@@ -78,10 +82,10 @@ describe('readEngineSettings', () => {
   });
 
   test('takes a configuration file of a flag before that of the environment', async () => {
-    const config = fileOf('other.json', '{"url":"https://other"}');
-    const { OVIRT_CONFIG } = environment;
+    const config = fileOf('other.json', '{"url":"https://other","username":"me"}');
+    const env = { OVIRT_CONFIG: environment['OVIRT_CONFIG'], OVIRT_PASSWORD: 'secret' };
 
-    expect((await readEngineSettings({ config }, { OVIRT_CONFIG })).url).toBe('https://other');
+    expect((await readEngineSettings({ config }, env)).url).toBe('https://other');
   });
 
   test('merges what each of them gives', async () => {
@@ -109,7 +113,8 @@ describe('readEngineSettings', () => {
   });
 
   test('has no CA unless one is given', async () => {
-    const settings = await readEngineSettings({ url: 'https://flag' }, {});
+    const { caFile: _, ...others } = flags;
+    const settings = await readEngineSettings(others, {});
 
     expect(settings.caPem).toBeUndefined();
   });
@@ -160,14 +165,15 @@ describe('a password file', () => {
   });
 
   test('never shows up in the error about it', async () => {
-    const passwordFile = fileOf('p', 'secret', 0o644);
+    const passwordFile = fileOf('p', 'of a test', 0o644);
 
     const error = await expectCode(
       readEngineSettings({ ...flags, passwordFile }, {}),
       'USAGE_INVALID_OPTION',
     );
 
-    expect(`${error.message}${error.hint}${JSON.stringify(error.details)}`).not.toContain('secret');
+    const text = `${error.message}${error.hint}${JSON.stringify(error.details)}`;
+    expect(text).not.toContain('of a test');
   });
 
   test('that does not exist is refused', async () => {
@@ -180,6 +186,82 @@ describe('a password file', () => {
 
   test('that is far too large is refused', async () => {
     await refused({ ...flags, passwordFile: fileOf('p', 'x'.repeat(65 * 1024)) });
+  });
+});
+
+describe('a secret that was mounted', () => {
+  test.each(['444', '440', '400'])('with mode %s is accepted', async (mode) => {
+    const file = fileOf('p', 'secret', Number.parseInt(mode, 8));
+
+    expect(await passwordOf(file)).toBe('secret');
+  });
+
+  test.each([
+    ['of root', 0o444, 0, true],
+    ['of this user', 0o440, 1000, true],
+    ['of somebody else', 0o444, 33, false],
+    ['of root that its owner can write', 0o644, 0, false],
+    ['of root that others can write', 0o446, 0, false],
+    ['of root that can be executed', 0o555, 0, false],
+    ['of this user that nobody else may read', 0o600, 1000, true],
+  ])('%s', (_what, mode, uid, isAccepted) => {
+    expect(isPrivateFile({ mode: 0o100000 | mode, uid }, 1000)).toBe(isAccepted);
+  });
+
+  test('the error says what works there', async () => {
+    const refusal = readEngineSettings({ ...flags, passwordFile: fileOf('p', 'x', 0o644) }, {});
+
+    await expect(refusal).rejects.toMatchObject({
+      hint: expect.stringMatching(/0400, 0440 or 0444/) as string,
+    });
+  });
+});
+
+describe('a byte order mark', () => {
+  test('is no part of a password', async () => {
+    expect(await passwordOf(fileOf('p', '\uFEFFsecret\r\n'))).toBe('secret');
+  });
+
+  test('is no part of a configuration file', async () => {
+    const { passwordFile = '' } = flags;
+    const content = { url: 'https://file', username: 'file', passwordFile };
+    const config = fileOf('bom.json', `\uFEFF${JSON.stringify(content)}`);
+
+    expect((await readEngineSettings({ config }, {})).url).toBe('https://file');
+  });
+
+  test.each([
+    ['with its mark', '\uFEFFsecret'],
+    ['without one', 'secret'],
+  ])('of UTF-16, %s, is refused', async (_what, text) => {
+    const passwordFile = temp.path('utf16');
+    writeFileSync(passwordFile, Buffer.from(text, 'utf16le'), { mode: 0o600 });
+
+    const error = await expectCode(
+      readEngineSettings({ ...flags, passwordFile }, {}),
+      'USAGE_INVALID_OPTION',
+    );
+
+    expect(`${error.message} ${error.hint}`).toMatch(/UTF-16.*save it as UTF-8/);
+  });
+});
+
+describe('missing settings', () => {
+  test('are named all at once', async () => {
+    const error = await expectCode(readEngineSettings({}, {}), 'USAGE_INVALID_OPTION');
+
+    const text = `${error.message} ${error.hint}`;
+    for (const name of ['URL', 'USERNAME', 'PASSWORD_FILE', 'CAFILE']) {
+      expect(text).toContain(`OVIRT_${name}`);
+    }
+  });
+
+  test('are named without those that are given', async () => {
+    const { caFile: _, username: __, ...others } = flags;
+
+    const error = await expectCode(readEngineSettings(others, {}), 'USAGE_INVALID_OPTION');
+
+    expect(error.message).toBe('connection settings are missing: --username or OVIRT_USERNAME');
   });
 });
 

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { MessageOutput } from '../../../src/cli/output/standardOutputs.ts';
 
-const CLEAR = '\r\u001B[K';
+const CLEAR = '\r\u001B[J';
 
 /** A stream whose reader can pause or be gone. */
 class Screen extends Writable {
@@ -47,7 +47,7 @@ describe('a message', () => {
   });
 
   test('clears the progress line, which is drawn again below it', () => {
-    output.drawProgress('50%');
+    output.drawProgress(['50%']);
     screen.text = '';
 
     output.write('warn: x\n');
@@ -55,8 +55,17 @@ describe('a message', () => {
     expect(screen.text).toBe(`${CLEAR}warn: x\n${CLEAR}50%\r`);
   });
 
+  test('clears all lines of the progress area, whose cursor is in the first one', () => {
+    output.drawProgress(['web01', 'web02', 'web03']);
+
+    output.write('warn: x\n');
+
+    const area = `${CLEAR}web01\nweb02\nweb03\u001B[2A\r`;
+    expect(screen.text).toBe(`${area}${CLEAR}warn: x\n${area}`);
+  });
+
   test('after the end of the progress line is printed as it is', () => {
-    output.drawProgress('50%');
+    output.drawProgress(['50%']);
     output.clearProgress();
     screen.text = '';
 
@@ -105,7 +114,7 @@ describe('a reader that is slow', () => {
     screen.pause();
     output.write('first\n');
 
-    output.drawProgress('50%');
+    output.drawProgress(['50%']);
     screen.resume();
 
     expect(screen.text).toBe('first\n');

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { formatList, formatRescan } from '../../../src/cli/output/listOutput.ts';
+import { FULL_FORM } from '../../../src/cli/output/outputForm.ts';
 import { formatMessage } from '../../../src/cli/output/formatMessage.ts';
 import { formatRestore } from '../../../src/cli/output/restoreOutput.ts';
 import { formatSession } from '../../../src/cli/output/sessionOutput.ts';
@@ -47,7 +48,9 @@ describe('the session table', () => {
   test('names the messages of the session', () => {
     const messages = [sessionMessage('REPO-505', { file: 'x' }), sessionMessage('DSK-112')];
 
-    expect(formatSession(sessionReport({ messages }))).toMatch(/^messages +REPO-505, DSK-112$/m);
+    expect(formatSession(sessionReport({ messages }))).toMatch(
+      /^messages +info REPO-505 Removed x, .+\n +warn DSK-112 Image .+$/m,
+    );
   });
 });
 
@@ -55,6 +58,12 @@ describe('a message', () => {
   test('is one line of level, code, text and what to do', () => {
     expect(formatMessage(sessionMessage('REPO-507', { file: 'f', reason: 'r' }))).toMatch(
       /^warn: REPO-507 File f .*\(r\).* Run "ovirt-cbt inspect".*$/,
+    );
+  });
+
+  test('has no control characters of a name', () => {
+    expect(formatMessage(sessionMessage('REPO-505', { file: 'a\u001B[31mb' }))).toContain(
+      'a?[31mb',
     );
   });
 
@@ -80,9 +89,10 @@ describe('the other reports', () => {
     const points = [restorePoint({ disks: [diskPoint({ changedWhileRead: true })] })];
     const vms = [{ vmName: 'web', vmId: 'i1', folder: 'f', points }];
 
-    const text = formatList({ type: 'list', repository: 'r', vms, failures: [] });
+    const report = { type: 'list', repository: 'r', vms, failures: [] } as const;
 
-    expect(text).toContain('a.raw (full, changed while read)');
+    expect(formatList(report)).toMatch(/ full\* .*\n\* a disk changed while read/);
+    expect(formatList(report, FULL_FORM, true)).toMatch(/ a\.raw +full .* changed while read/);
   });
 
   test('verify names what is damaged and which points may need it', () => {
@@ -126,7 +136,7 @@ describe('the other reports', () => {
     expect(formatVerify(report)).toMatch(/^INTEGRITY_CRC_MISMATCH: block 3; .* p1, p2$/m);
     const sound = { files: [{ ...file, damageCount: 0 }], damage: [], damageCount: 0 };
     expect(formatVerify({ ...report, ...sound, outcome: 'ok' })).toMatch(
-      /ok\n1 files verified in 1\.0 s: no damage$/,
+      /ok\n1 file verified in 1\.0 s: no damage$/,
     );
   });
 

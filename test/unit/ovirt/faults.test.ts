@@ -1,5 +1,5 @@
 /** Every fault text that the oVirt contract lists has its kind. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { exitCodeOf } from '../../../src/core/errors.ts';
 import {
   EngineFaultError,
@@ -151,6 +151,23 @@ describe('a request without an answer', () => {
       expect([isUnsent(error), isOutcomeUnknown(error)]).toEqual([true, false]);
     },
   );
+
+  it('is told in plain words, with the code', () => {
+    expect(lost('ECONNREFUSED').message).toContain('connection refused (ECONNREFUSED)');
+  });
+
+  it('names proxy variables, which are ignored, only when one is set', () => {
+    for (const name of ['https_proxy', 'HTTPS_PROXY', 'http_proxy', 'HTTP_PROXY', 'all_proxy']) {
+      vi.stubEnv(name, undefined);
+    }
+    vi.stubEnv('ALL_PROXY', undefined);
+    expect(lost('ECONNREFUSED').hint).not.toContain('prox');
+
+    vi.stubEnv('https_proxy', 'http://proxy:3128');
+
+    expect(lost('ECONNREFUSED').hint).toContain('proxies are not used (https_proxy ignored)');
+    vi.unstubAllEnvs();
+  });
 
   it.each(['ECONNRESET', 'UND_ERR_SOCKET', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])(
     'may have been carried out after %s',

@@ -17,6 +17,7 @@ import {
   noteFreeze,
   releaseBackup,
 } from './backupEnd.ts';
+import { progressOfPlan } from '../plannedDisk.ts';
 import { EngineBackup } from './engineBackup.ts';
 import type { VmChain, VmContext, VmTask } from './vmContext.ts';
 import { readVmDisk } from './vmDisks.ts';
@@ -69,6 +70,7 @@ export class BackupAttempt {
     const { planned } = this.#task.plan;
     if (planned.length === 0) return this.#readNothing();
     const startedAtMs = performance.now();
+    this.#context.progress.planDisks(this.#task.plan.planned.map(progressOfPlan));
     const backup = await this.#freeze();
     const startMs = performance.now() - startedAtMs;
     const { disks, end, pipelineMs, finalizeMs } = await this.#use(backup, target, resources);
@@ -111,17 +113,19 @@ export class BackupAttempt {
       const readFromMs = performance.now();
       const disks = await this.#pipeDisks(backup, target, resources);
       const readToMs = performance.now();
+      this.#context.progress.phase('finalizing');
       const end = await releaseBackup(backup, this.#end);
       const finalizeMs = performance.now() - readToMs;
       return { disks, end, pipelineMs: readToMs - readFromMs, finalizeMs };
     } catch (error) {
+      this.#context.progress.phase('stopping');
       await backup.abandon();
       throw error;
     }
   }
 
   async #freeze(): Promise<EngineBackup> {
-    const { engine, options, session, sessionId } = this.#context;
+    const { engine, options, session, sessionId, progress } = this.#context;
     const { vm, journal } = this.#chain;
     const { plan } = this.#task;
     const { connections, signal, requireConsistency, repository, onStatus = () => {} } = options;
@@ -132,6 +136,7 @@ export class BackupAttempt {
       requireConsistency,
     };
     const parts = { engine, vm, session, journal, connections, signal, onStatus };
+    progress.phase('freezing');
     return await EngineBackup.start(start, parts);
   }
 
@@ -146,7 +151,7 @@ export class BackupAttempt {
     target: PointWriter,
     resources: PipelineResources,
   ): Promise<ReadDisk[]> {
-    const { engine, options, session } = this.#context;
+    const { engine, options, session, progress } = this.#context;
     const { parent, blockSizeBytes, plan } = this.#task;
     await using parentChain = await this.#openParentChain();
     const context = {
@@ -159,9 +164,10 @@ export class BackupAttempt {
       blockSizeBytes,
       blockRetryMs: engine.timings.blockRetryMs,
       auditRatio: options.auditRatio,
-      onDiskStart: options.onDiskStart ?? (() => {}),
+      progress,
       signal: resources.signal,
     };
+    progress.phase('reading');
     return await readAllDisks(plan.planned, resources, (disk) => readVmDisk(disk, context));
   }
 

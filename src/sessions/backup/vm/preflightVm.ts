@@ -1,5 +1,5 @@
 /** Shows what the next session of a VM would do, and why. It changes and locks nothing. */
-import { BackupError, toFailure, UsageError } from '../../../core/errors.ts';
+import { toFailure, UsageError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
 import type { EngineSettings } from '../../../ovirt/connection.ts';
@@ -59,13 +59,19 @@ export interface PreflightReport {
   readonly messages: readonly SessionMessage[];
 }
 
-const ADVICE_TRACKING =
-  'later sessions read it whole: convert it to QCOW2 or switch incremental backup on';
+const LATER = 'later sessions read it whole';
+const ADVICE_LEFT_OUT = 'exclude it with --exclude-disk, or back it up from inside the guest';
+const ADVICE_RAW = `${LATER}: convert it to QCOW2, then switch on incremental backup`;
+const ADVICE_TRACKING = `${LATER}: switch on incremental backup`;
+const ADVICE_OLD = `${LATER}: upgrade it to qcow2 version 3`;
 
-function adviceFor(disk: EngineDisk, plan: VmPlan, isTrackable: boolean): string {
-  const message = plan.messages.find(({ text }) => text.includes(`(${disk.diskId})`));
-  if (message) return message.resolution === 'None.' ? '' : message.resolution;
-  return isTrackable || disk.isExcluded ? '' : ADVICE_TRACKING;
+/** Short: the message of the disk says more. */
+function adviceFor(disk: EngineDisk): string {
+  if (disk.isExcluded) return '';
+  if (disk.obstacle !== undefined) return ADVICE_LEFT_OUT;
+  if (canTrack(disk)) return '';
+  if (disk.format !== 'cow' || disk.hasRawLayer) return ADVICE_RAW;
+  return disk.isTracked ? ADVICE_OLD : ADVICE_TRACKING;
 }
 
 function toRow(disk: EngineDisk, plan: VmPlan): PreflightDisk {
@@ -81,7 +87,7 @@ function toRow(disk: EngineDisk, plan: VmPlan): PreflightDisk {
     mode: planned?.mode ?? 'left out',
     reason: planned?.reason ?? leftOut?.cause ?? '',
     isTrackable,
-    advice: adviceFor(disk, plan, isTrackable),
+    advice: adviceFor(disk),
   };
 }
 
@@ -89,15 +95,14 @@ function toRow(disk: EngineDisk, plan: VmPlan): PreflightDisk {
 async function openFolder(
   root: string,
   vm: Vm,
+  session: SessionLog,
 ): Promise<{ readonly id: string; readonly folder: VmFolder | undefined }> {
-  try {
-    const repository = await Repository.open(root);
-    return { id: repository.id, folder: await repository.findVm(vm.id) };
-  } catch (error) {
-    const isNew = error instanceof BackupError && error.code === 'REPOSITORY_NOT_FOUND';
-    if (!isNew) throw error;
+  if (await Repository.isFree(root)) {
+    session.note(sessionMessage('REPO-531', { repo: root }));
     return { id: '', folder: undefined };
   }
+  const repository = await Repository.open(root);
+  return { id: repository.id, folder: await repository.findVm(vm.id) };
 }
 
 async function noteState(
@@ -151,38 +156,46 @@ export async function preflightVm(options: PreflightOptions): Promise<PreflightR
       logger: options.logger,
       signal,
     });
-    const vm = await requireVm(engine, options.vm);
-    const session = new SessionLog(options, { vmName: vm.name });
-    await checkVersion(engine, session.note);
-    const { id: repositoryId, folder } = await openFolder(options.repository, vm);
-    const canStart = await noteState(engine, vm, repositoryId, session);
-    if (folder && (await leftBackupJournal(folder.folder))) {
-      session.note(sessionMessage('JOB-607', { vm: vm.name }));
-    }
-    const selection = { only: options.disks ?? [], exclude: options.excludeDisks ?? [] };
-    const disks = await readDisks(engine, vm, selection);
-    const { parent, fullReason } = await findParent(folder, options, session);
-    const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');
-    const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
-    for (const message of plan.messages) session.note(message);
-    const newest = (await folder?.readMetadata())?.points.at(-1);
-    const empty = judgeEmptyPlan(plan, disks, vm.name, newest);
-    if (empty && !(empty instanceof UsageError)) session.note(empty);
-    if (!parent && folder) {
-      const needBytes = disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
-      await checkSpace(options.repository, needBytes, session.note);
-    }
-    return {
-      type: 'preflight',
-      vmName: vm.name,
-      vmId: vm.id,
-      vmState: vm.status,
-      engineVersion: (await engine.root()).fullVersion,
-      canStart: canStart && !(empty instanceof UsageError),
-      disks: disks.map((disk) => toRow(disk, plan)),
-      messages: session.messages,
-    };
+    return await preflightOn(engine, options);
   } catch (error) {
     throw toFailure(error, options.signal);
   }
+}
+
+/** {@link preflightVm} with the login of the caller. */
+export async function preflightOn(
+  engine: EngineApi,
+  options: PreflightOptions,
+): Promise<PreflightReport> {
+  const vm = await requireVm(engine, options.vm);
+  const session = new SessionLog(options, { vmName: vm.name });
+  await checkVersion(engine, session.note);
+  const { id: repositoryId, folder } = await openFolder(options.repository, vm, session);
+  const canStart = await noteState(engine, vm, repositoryId, session);
+  if (folder && (await leftBackupJournal(folder.folder))) {
+    session.note(sessionMessage('JOB-607', { vm: vm.name }));
+  }
+  const selection = { only: options.disks ?? [], exclude: options.excludeDisks ?? [] };
+  const disks = await readDisks(engine, vm, selection);
+  const { parent, fullReason } = await findParent(folder, options, session);
+  const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');
+  const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
+  for (const message of plan.messages) session.note(message);
+  const newest = (await folder?.readMetadata())?.points.at(-1);
+  const empty = judgeEmptyPlan(plan, disks, vm.name, newest);
+  if (empty && !(empty instanceof UsageError)) session.note(empty);
+  if (!parent && folder) {
+    const needBytes = disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
+    await checkSpace(options.repository, needBytes, session.note);
+  }
+  return {
+    type: 'preflight',
+    vmName: vm.name,
+    vmId: vm.id,
+    vmState: vm.status,
+    engineVersion: (await engine.root()).fullVersion,
+    canStart: canStart && !(empty instanceof UsageError),
+    disks: disks.map((disk) => toRow(disk, plan)),
+    messages: session.messages,
+  };
 }

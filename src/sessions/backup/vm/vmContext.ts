@@ -6,7 +6,7 @@ import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Vm } from '../../../ovirt/engine/entities.ts';
 import type { Journal } from '../../../repository/journal.ts';
 import type { Repository } from '../../../repository/repository.ts';
-import type { DiskProgress } from '../../shared/progress.ts';
+import type { ProgressEvent } from '../../shared/progress.ts';
 import type { CheckedParent } from '../parent/parentPoint.ts';
 import type { SessionMode } from '../parent/parentChoice.ts';
 import type { LockedChain, SessionIdentity } from '../storePoint.ts';
@@ -32,7 +32,7 @@ export interface BackupVmOptions {
   readonly signal: AbortSignal;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
-  readonly onDiskStart?: ((progress: DiskProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
   readonly onStatus?: ((text: string) => void) | undefined;
 }
 

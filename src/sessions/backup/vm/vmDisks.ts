@@ -9,7 +9,7 @@ import { ExtentList } from '../../../ovirt/imageio/extentList.ts';
 import type { DiskTransfer } from '../../../ovirt/lifecycle/transfer.ts';
 import type { PipelineResources } from '../../shared/pipelineResources.ts';
 import type { PointWriter } from '../../shared/pointWriter.ts';
-import type { DiskProgress } from '../../shared/progress.ts';
+import type { SessionProgress } from '../../shared/progress.ts';
 import type { AuditReport } from '../../shared/report.ts';
 import type { SessionLog } from '../../shared/sessionLog.ts';
 import { auditDisk } from '../auditDisk.ts';
@@ -33,7 +33,7 @@ export interface VmDisksContext {
   readonly blockSizeBytes: number;
   readonly blockRetryMs: number;
   readonly auditRatio: number | undefined;
-  readonly onDiskStart: (progress: DiskProgress) => void;
+  readonly progress: SessionProgress;
   /** Ends the reads of all disks. */
   readonly signal: AbortSignal;
 }
@@ -164,8 +164,8 @@ function wholeBlockInput(
 async function pipeDisk(
   input: DiskInput,
   audit: AuditReport | undefined,
-  { resources, onDiskStart }: VmDisksContext,
+  { resources, progress }: VmDisksContext,
 ): Promise<DiskResult> {
-  const read = await backupDisk(input, resources, onDiskStart);
+  const read = await backupDisk(input, resources, progress);
   return audit ? { ...read, report: { ...read.report, audit } } : read;
 }

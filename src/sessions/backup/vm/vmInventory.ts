@@ -1,8 +1,10 @@
 /** Facts that a session asks of the engine: the VM, its state, its disks, its base checkpoint. */
 import { EngineError, UsageError } from '../../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
+import { didYouMean } from '../../../core/nearestNames.ts';
 import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Disk, DiskAttachment, Vm } from '../../../ovirt/engine/entities.ts';
+import { listVms } from '../../../ovirt/engine/vmList.ts';
 import { pollUntil } from '../../../ovirt/poll.ts';
 import { findDisk } from '../../shared/selectPoint.ts';
 import type { Base, EngineDisk } from './vmPlan.ts';
@@ -32,6 +34,16 @@ export async function checkVersion(engine: EngineApi, note: Note): Promise<void>
   if (isOld) note(sessionMessage('JOB-605', { version: fullVersion }));
 }
 
+/** Names of the engine that a mistyped one may have meant, as the start of a hint. */
+async function nearVms(engine: EngineApi, name: string): Promise<string> {
+  // The list only serves the hint. Its errors must not hide that the VM is not known.
+  const vms = await listVms(engine).catch(() => []);
+  return didYouMean(
+    name,
+    vms.map((vm) => vm.name),
+  );
+}
+
 /**
  * @throws {@link UsageError} `USAGE_NOT_FOUND`; `USAGE_INVALID_OPTION` when a name is not unique
  */
@@ -41,7 +53,7 @@ export async function requireVm(engine: EngineApi, nameOrId: string): Promise<Vm
   if (vm && vms.length === 1) return vm;
   if (!vm) {
     throw new UsageError('USAGE_NOT_FOUND', `the engine knows no VM "${nameOrId}"`, {
-      hint: 'names are case-sensitive; the user must have rights on the VM; an id works too',
+      hint: `${await nearVms(engine, nameOrId)}names are case-sensitive; the user must have rights on the VM; "ovirt-cbt preflight --all --repo DIR" lists the VMs`,
     });
   }
   const ids = vms.map((one) => one.id).join(', ');

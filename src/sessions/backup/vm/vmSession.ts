@@ -28,6 +28,7 @@ import { endOpenSteps, isSettled } from '../../cleanup/engineCleanup.ts';
 import { noteFailure, removeOwnLeftBackups } from '../../cleanup/leftBackups.ts';
 import { removeSuperseded } from '../../cleanup/ownership.ts';
 import type { SessionReport } from '../../shared/report.ts';
+import { SessionProgress } from '../../shared/progress.ts';
 import { SessionLog } from '../../shared/sessionLog.ts';
 import { postSessionEvent } from '../../shared/sessionEvents.ts';
 import { awaitBackupState, checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
@@ -44,12 +45,14 @@ class VmSession {
   }
 
   async run(): Promise<SessionReport> {
-    const { engine, session } = this.#context;
+    const { engine, session, progress } = this.#context;
     const { note } = session;
+    progress.phase('preparing');
     const { repository, signal, codecs } = this.#options;
     if (!codecs.lz4.isNative) note(sessionMessage('ENV-801', { reason: codecs.lz4.reason }));
     await checkVersion(engine, note);
     const vm = await requireVm(engine, this.#options.vm);
+    progress.nameVm(vm);
     const folder = await this.#openFolder(vm);
     await using lock = await ChainLock.acquire(folder.folder);
     const metadata = await prepareChain(folder, { id: vm.id, name: vm.name }, codecs, note);
@@ -216,7 +219,9 @@ export async function backupVm(options: BackupVmOptions): Promise<SessionReport>
   const session = new SessionLog(options, { sessionId, vmName: options.vm });
   const engine = options.engine.withCorrelation({ logger, signal, correlationId: sessionId });
   const times = { startedAt: new Date(), startedAtMs: performance.now() };
-  return await new VmSession({ sessionId, ...times, session, options, engine }).run();
+  const progress = new SessionProgress(options, session.log, { sessionId, vmName: options.vm });
+  const context = { sessionId, ...times, session, progress, options, engine };
+  return await progress.session(() => new VmSession(context).run());
 }
 
 function allocatedOf(disks: readonly EngineDisk[], plan: VmPlan): number {

@@ -1,0 +1,186 @@
+/** What the progress area knows of one VM: its phase, its disks, and how fast they are done. */
+import { formatBytes, formatDuration } from '../../../core/units.ts';
+import type {
+  ProgressCounts,
+  ProgressDisk,
+  ProgressEvent,
+  ProgressPhase,
+} from '../../../sessions/shared/progress.ts';
+import type { ProgressRow } from './progressRows.ts';
+
+const PHASE_TEXTS: Readonly<Record<ProgressPhase, string>> = {
+  preparing: 'preparing',
+  freezing: 'freezing',
+  reading: 'reading',
+  finalizing: 'waiting for the engine to finalize',
+  committing: 'committing',
+  writing: 'writing',
+  uploading: 'uploading',
+  converting: 'converting to qcow2',
+  creatingVm: 'creating the VM',
+  verifying: 'verifying',
+  merging: 'merging',
+  stopping: 'stopping',
+};
+/** Phases that move bytes of disks, and their texts when all bytes are moved. */
+const DATA_PHASES: ReadonlyMap<ProgressPhase, string> = new Map([
+  ['reading', 'finishing'],
+  ['writing', 'finishing'],
+  ['merging', 'finishing'],
+  ['uploading', 'waiting for the engine to finish'],
+]);
+/** Rates are of this time. */
+const WINDOW_MS = 10_000;
+/** Rates and times left of a shorter time would jump. */
+const MIN_RATE_MS = 1000;
+const MIN_LEFT_MS = 2000;
+/** A phase that lasts longer shows its time. */
+const LONG_PHASE_MS = 2000;
+
+interface DiskState {
+  readonly sizeBytes: number;
+  readonly dataBytes: number | undefined;
+  counts: ProgressCounts;
+}
+
+interface Sample {
+  readonly atMs: number;
+  readonly doneBytes: number;
+  readonly movedBytes: number;
+}
+
+const NOTHING: ProgressCounts = { doneBytes: 0, readBytes: 0 };
+
+export class VmProgress {
+  #vmName = '';
+  #phase: ProgressPhase = 'preparing';
+  #phaseSinceMs = 0;
+  #hasStarted = false;
+  readonly #disks = new Map<string, DiskState>();
+  #samples: Sample[] = [];
+  /** A share that was shown. It never gets smaller. */
+  #shownRatio = 0;
+
+  /** @param nowMs - `performance.now()`. */
+  take(event: ProgressEvent, nowMs: number): void {
+    this.#vmName = event.vmName.replaceAll(/\p{Cc}/gu, '?');
+    if (event.type === 'phase') {
+      this.#phase = event.phase;
+      this.#phaseSinceMs = nowMs;
+    }
+    if (event.type === 'disksPlanned') this.#plan(event.disks);
+    if (event.type === 'diskStarted') {
+      this.#hasStarted = true;
+      this.#addDisk(event);
+    }
+    if (event.type === 'diskProgress' || event.type === 'diskEnded') {
+      const disk = this.#disks.get(event.diskId);
+      if (disk) disk.counts = event;
+    }
+  }
+
+  row(nowMs: number): ProgressRow {
+    const endText = DATA_PHASES.get(this.#phase);
+    if (endText === undefined) return this.#textRow(PHASE_TEXTS[this.#phase], nowMs);
+    const disks = [...this.#disks.values()];
+    const movedBytes = sumOf(disks, movedBytesOf);
+    const allDoneBytes = sumOf(disks, ({ counts }) => counts.doneBytes);
+    const dataBytes = totalBytesOf(disks);
+    const doneBytes = Math.min(allDoneBytes, dataBytes ?? Infinity);
+    if (dataBytes === 0) return this.#textRow(PHASE_TEXTS[this.#phase], nowMs);
+    if (doneBytes === dataBytes) {
+      return this.#row({ text: `${endText}, ${formatBytes(dataBytes)} done` });
+    }
+    if (this.#hasStarted) this.#sample({ atMs: nowMs, doneBytes, movedBytes });
+    const ratio = dataBytes ? doneBytes / dataBytes : weightedRatio(disks);
+    this.#shownRatio = Math.max(this.#shownRatio, ratio);
+    const total = dataBytes === undefined ? '?' : formatBytes(dataBytes);
+    return this.#row({
+      text: PHASE_TEXTS[this.#phase],
+      ratio: this.#shownRatio,
+      done: `${formatBytes(doneBytes)} of ${total}`,
+      rate: this.#rateText(disks),
+      left: dataBytes === undefined ? '' : this.#leftText(dataBytes),
+    });
+  }
+
+  #plan(disks: readonly ProgressDisk[]): void {
+    this.#disks.clear();
+    this.#hasStarted = false;
+    this.#samples = [];
+    this.#shownRatio = 0;
+    for (const disk of disks) this.#addDisk(disk);
+  }
+
+  #addDisk({ diskId, sizeBytes, dataBytes }: ProgressDisk): void {
+    this.#disks.set(diskId, { sizeBytes, dataBytes, counts: NOTHING });
+  }
+
+  #row(parts: Partial<ProgressRow> & Pick<ProgressRow, 'text'>): ProgressRow {
+    return { vmName: this.#vmName, done: '', rate: '', left: '', ...parts };
+  }
+
+  #textRow(text: string, nowMs: number): ProgressRow {
+    const lastsMs = nowMs - this.#phaseSinceMs;
+    const time = lastsMs < LONG_PHASE_MS ? '' : `, ${formatSeconds(lastsMs)}`;
+    return this.#row({ text: text + time });
+  }
+
+  #sample(sample: Sample): void {
+    const fromMs = sample.atMs - WINDOW_MS;
+    this.#samples = [...this.#samples.filter(({ atMs }) => atMs >= fromMs), sample];
+  }
+
+  /** The oldest and the newest sample, when they are far enough apart. */
+  #span(minMs: number): { readonly from: Sample; readonly to: Sample; ms: number } | undefined {
+    const [from, to] = [this.#samples[0], this.#samples.at(-1)];
+    if (!from || !to || to.atMs - from.atMs < minMs) return undefined;
+    return { from, to, ms: to.atMs - from.atMs };
+  }
+
+  #rateText(disks: readonly DiskState[]): string {
+    const span = this.#span(MIN_RATE_MS);
+    if (!span) return '';
+    const bytesPerSecond = ((span.to.movedBytes - span.from.movedBytes) / span.ms) * 1000;
+    const isUpload = disks.some(({ counts }) => counts.sentBytes !== undefined);
+    return `${isUpload ? 'sent' : 'read'} ${formatBytes(Math.round(bytesPerSecond))}/s`;
+  }
+
+  #leftText(dataBytes: number): string {
+    const span = this.#span(MIN_LEFT_MS);
+    const doneBytes = span ? span.to.doneBytes - span.from.doneBytes : 0;
+    if (!span || doneBytes <= 0) return '';
+    const leftMs = ((dataBytes - span.to.doneBytes) / doneBytes) * span.ms;
+    return leftMs < 1000 ? '' : `${formatSeconds(leftMs)} left`;
+  }
+}
+
+/** Whole seconds: tenths would only flicker. */
+function formatSeconds(timeMs: number): string {
+  const seconds = Math.round(timeMs / 1000);
+  return seconds < 60 ? `${seconds} s` : formatDuration(seconds * 1000);
+}
+
+function sumOf(disks: readonly DiskState[], pick: (disk: DiskState) => number): number {
+  return disks.reduce((sum, disk) => sum + pick(disk), 0);
+}
+
+function movedBytesOf({ counts }: DiskState): number {
+  return counts.sentBytes ?? counts.readBytes;
+}
+
+/** Undefined while the data of some disk is not known. A total must not grow later. */
+function totalBytesOf(disks: readonly DiskState[]): number | undefined {
+  const isKnown = disks.every(({ dataBytes }) => dataBytes !== undefined);
+  return isKnown ? sumOf(disks, ({ dataBytes = 0 }) => dataBytes) : undefined;
+}
+
+/** Share of the disks that is done, by their sizes. For disks whose data is not all known. */
+function weightedRatio(disks: readonly DiskState[]): number {
+  const sizeBytes = sumOf(disks, (disk) => disk.sizeBytes);
+  const done = sumOf(disks, ({ sizeBytes: size, dataBytes, counts }) => {
+    if (dataBytes === undefined) return 0;
+    return dataBytes > 0 ? size * Math.min(1, counts.doneBytes / dataBytes) : size;
+  });
+  return sizeBytes > 0 ? done / sizeBytes : 0;
+}

@@ -1,0 +1,38 @@
+/** Patterns of names: `*` stands for any letters, `?` for one letter. */
+
+export function isPattern(text: string): boolean {
+  return /[*?]/.test(text);
+}
+
+/** A test for names. Case counts, as in names of VMs. A text without `*` and `?` fits itself. */
+export function patternMatcher(pattern: string): (name: string) => boolean {
+  const parts = pattern.split(/\*+/);
+  if (parts.length === 1) return (name) => fitsAt(parts[0] ?? '', name, 0, name.length);
+  const [first = '', ...rest] = parts;
+  const last = rest.pop() ?? '';
+  return (name) => {
+    const end = name.length - last.length;
+    if (end < first.length || !fitsAt(first, name, 0, first.length)) return false;
+    if (!fitsAt(last, name, end, name.length)) return false;
+    return fitInOrder(rest, name, first.length, end);
+  };
+}
+
+/** The part between two `*` fits at the first place where it can: no backtracking is needed. */
+function fitInOrder(parts: readonly string[], name: string, start: number, end: number): boolean {
+  let at = start;
+  for (const part of parts) {
+    while (at + part.length <= end && !fitsAt(part, name, at, at + part.length)) at++;
+    if (at + part.length > end) return false;
+    at += part.length;
+  }
+  return true;
+}
+
+function fitsAt(part: string, name: string, start: number, end: number): boolean {
+  if (end - start !== part.length) return false;
+  for (let k = 0; k < part.length; k++) {
+    if (part[k] !== '?' && part[k] !== name[start + k]) return false;
+  }
+  return true;
+}
