@@ -8,7 +8,11 @@
 import { createBlockCodecs, type BlockCodecs } from '../compute/blockCodecs.ts';
 import { createWorkerPool, type WorkerPool } from '../compute/workerPool.ts';
 import { blockDamage } from '../container/read/blockCheck.ts';
-import { type BlockToFetch, checkRoom, fingerprintError } from '../container/read/restoreStages.ts';
+import {
+  type BlockToFetch,
+  checkRoom,
+  fingerprintDamage,
+} from '../container/read/restoreStages.ts';
 import { UsageError } from '../core/errors.ts';
 import { MIB } from '../core/units.ts';
 import { createSlab, type Slab, type SlabLease, type Slot } from '../flow/slab.ts';
@@ -85,18 +89,14 @@ export class BlockLoader {
   }
 
   async #unpack(block: BlockToFetch, packed: Slot, raw: Slot): Promise<Buffer> {
-    const { extent, lengthBytes, validBytes } = block;
+    const { extent, reader, lengthBytes } = block;
     const unpacked = await this.#pool.unpack(packed, extent, raw, extent.sourceBytes);
-    const damage = blockDamage(block.reader.name, extent, unpacked, undefined);
+    const damage =
+      blockDamage(reader.name, extent, unpacked, undefined) ??
+      fingerprintDamage(this.codecs, block, raw, unpacked.fingerprint);
     if (damage) throw damage;
     const bytes = Buffer.allocUnsafeSlow(lengthBytes);
-    raw.bytes.copy(bytes, 0, 0, validBytes);
-    bytes.fill(0, validBytes);
-    const isWhole = validBytes === lengthBytes && lengthBytes === extent.sourceBytes;
-    const actual = isWhole ? unpacked.fingerprint : this.codecs.fingerprint(bytes);
-    if (block.fingerprint !== undefined && actual !== block.fingerprint) {
-      throw fingerprintError(block);
-    }
+    raw.bytes.copy(bytes, 0, 0, lengthBytes);
     return bytes;
   }
 }

@@ -6,6 +6,7 @@ import type { StreamFormat, StreamReport } from '../../sessions/pipe/streamDisk.
 import { type CommonFlags, parseCount, withCommonFlags } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 import { messageOutput } from '../output/standardOutputs.ts';
 
 interface StreamFlags extends CommonFlags, EngineFlags {
@@ -40,13 +41,20 @@ export function addStream(program: Command, done: (exitCode: number) => void): v
     )
     .action(async (flags: StreamFlags) => {
       const context = new CommandContext(flags);
-      done(await context.execute(() => stream(flags, context)));
+      const line = createProgressLine('stream', context.isJson);
+      const work = (): Promise<number> => stream(flags, context, line);
+      done(await context.execute(() => work().finally(() => line.stop())));
     });
 }
 
-async function stream(flags: StreamFlags, context: CommandContext): Promise<number> {
+async function stream(
+  flags: StreamFlags,
+  context: CommandContext,
+  line: ProgressLine,
+): Promise<number> {
   const toStdout = flags.output === '-';
   if (toStdout && process.stdout.isTTY) throw wouldFillTerminal();
+  context.signal.addEventListener('abort', () => line.stop());
   const { streamDisk } = await import('../../sessions/pipe/streamDisk.ts');
   const report = await streamDisk({
     engine: await readEngineSettings(flags),
@@ -59,7 +67,8 @@ async function stream(flags: StreamFlags, context: CommandContext): Promise<numb
     connections: flags.connections,
     strict: flags.strict,
     ...context.sessionOptions,
-  });
+    onProgress: line.onProgress,
+  }).finally(() => line.stop());
   const text = formatStream(report);
   if (!toStdout) context.print(report, text);
   // stdout holds the disk. The report is one line there where only stderr is left.

@@ -162,8 +162,8 @@ export function createBlockUnpacker(options: UnpackerOptions): Stage<FetchedBloc
 }
 
 /** Zeroes the bytes of the block that do not count in the disk, and compares the fingerprint. */
-function fingerprintDamage(
-  options: UnpackerOptions,
+export function fingerprintDamage(
+  options: Pick<UnpackerOptions, 'fingerprint'>,
   block: BlockToFetch,
   raw: Slot,
   storedFingerprint: bigint,

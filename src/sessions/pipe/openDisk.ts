@@ -1,6 +1,7 @@
 /** One disk of an opened backup or image, which can be piped once. */
 import { Stream, type Writable } from 'node:stream';
 import { toFailure, UsageError } from '../../core/errors.ts';
+import { dataBytesOf } from '../../flow/blockPlan.ts';
 import type { StageLike } from '../../flow/connect.ts';
 import type { DiskMode } from '../../flow/records.ts';
 import {
@@ -40,9 +41,9 @@ export interface WritableOptions extends PipeOptions {
 
 export interface PipeProgress {
   readonly diskId: string;
-  readonly virtualSizeBytes: number;
-  /** Bytes of the disk that are done: passed on, or left out because they did not change. */
-  readonly doneBytes: number;
+  /** Bytes that have to be read. Zeros and clean bytes that are known before do not count. */
+  readonly dataBytes: number;
+  /** Bytes of `dataBytes` that were read. */
   readonly readBytes: number;
 }
 
@@ -176,12 +177,16 @@ export class OpenDisk implements DiskSummary {
     const { stages, counts } = counters;
     const onRecord = (record: SinkRecord): void => {
       counters.add(record);
-      options.onProgress?.(this.#progress(counters));
+      const { dataBytes } = counters;
+      options.onProgress?.({ diskId: this.id, dataBytes, readBytes: stages.read.bytes });
     };
     const userSink = new UserSink({ sink, lease, onRecord, finish, debugOwnership });
     try {
       throwIfAborted(signal);
       const input = await this.#owner.open();
+      const { task, device } = input;
+      const extents = device.extents(task.mode === 'incremental' ? 'dirty' : 'zero', signal);
+      counters.dataBytes = await dataBytesOf(task, extents);
       const parts: DiskChainParts = { resources, lease, stages, counts, signal };
       await connectDisk(input, parts, lastStage(options, parts), userSink);
       await this.#owner.done();
@@ -193,12 +198,6 @@ export class OpenDisk implements DiskSummary {
       lease.end();
     }
     return this.#report(counters, performance.now() - startedAtMs);
-  }
-
-  #progress(counters: PipeCounters): PipeProgress {
-    const { id: diskId, virtualSizeBytes } = this;
-    const { doneBytes } = counters;
-    return { diskId, virtualSizeBytes, doneBytes, readBytes: counters.stages.read.bytes };
   }
 
   #report(counters: PipeCounters, wallMs: number): PipeReport {
@@ -222,18 +221,13 @@ export class OpenDisk implements DiskSummary {
 class PipeCounters {
   readonly stages: DiskStages = createDiskStages();
   readonly counts: FilterCounts = createFilterCounts();
+  dataBytes = 0;
   blockBytes = 0;
   zeroBytes = 0;
-  #unchangedBytes = 0;
 
   add({ kind, lengthBytes }: SinkRecord): void {
     if (kind === 'zero') this.zeroBytes += lengthBytes;
-    else if (kind === 'unchanged') this.#unchangedBytes += lengthBytes;
-    else this.blockBytes += lengthBytes;
-  }
-
-  get doneBytes(): number {
-    return this.counts.cleanBytes + this.#unchangedBytes + this.blockBytes + this.zeroBytes;
+    else if (kind !== 'unchanged') this.blockBytes += lengthBytes;
   }
 }
 

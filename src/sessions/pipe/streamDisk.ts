@@ -1,10 +1,13 @@
 /** Streams one disk of a VM to a file or to another program. */
+import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Writable } from 'node:stream';
-import { errnoOf, UsageError } from '../../core/errors.ts';
+import { errnoOf, invariant, UsageError } from '../../core/errors.ts';
+import { silentLogger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { outputExists } from '../shared/imageFiles.ts';
+import { type ProgressCounts, type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import type { OpenDisk, PipeProgress, PipeReport } from './openDisk.ts';
 import { openVm, type OpenVmOptions } from './openVm.ts';
 import {
@@ -24,7 +27,7 @@ export interface StreamDiskOptions
   /** A new file, or a Writable of bytes such as stdout. It is not ended. */
   readonly output: string | Writable;
   readonly format: StreamFormat;
-  readonly onProgress?: ((progress: PipeProgress) => void) | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
 }
 
 export interface StreamReport extends PipeReport {
@@ -43,17 +46,28 @@ export interface StreamReport extends PipeReport {
  *   disks; `USAGE_OUTPUT_EXISTS`; {@link OutputError}; errors of {@link openVm}
  */
 export async function streamDisk(options: StreamDiskOptions): Promise<StreamReport> {
-  const { disk: name, output, format, onProgress, ...rest } = options;
+  const session = { sessionId: randomUUID(), vmName: options.vm };
+  const progress = new SessionProgress(options, options.logger ?? silentLogger, session);
+  return await progress.session(() => stream(options, progress));
+}
+
+async function stream(
+  options: StreamDiskOptions,
+  progress: SessionProgress,
+): Promise<StreamReport> {
+  const { disk: name, output, format, onProgress: _, ...rest } = options;
   if (format === 'raw' && options.since !== undefined) throw rawHoldsWholeDisks();
   if (typeof output === 'string') await requireNew(output, format);
-  const signal = options.signal ?? new AbortController().signal;
+  progress.phase('freezing');
   await using backup = await openVm({ ...rest, disks: [name] });
+  progress.nameVm({ id: backup.vmId, name: backup.vmName });
   const [disk] = backup.disks;
-  if (!disk) throw new UsageError('USAGE_NOT_FOUND', `${backup.vmName} has no disk "${name}"`);
-  const sink = await openSink(disk, options, signal);
+  invariant(disk, 'an opened VM has a disk');
+  const sink = await openSink(disk, options);
   try {
-    const { block, zero } = sink;
-    const report = await disk.pipe({ block, zero, onProgress });
+    progress.phase('reading');
+    const report = await pipe(disk, sink, progress);
+    progress.phase('finalizing');
     const { checkpointId, messages } = await backup.finish();
     await sink.finish(checkpointId);
     return { type: 'stream', vmName: backup.vmName, ...report, checkpointId, messages };
@@ -63,10 +77,25 @@ export async function streamDisk(options: StreamDiskOptions): Promise<StreamRepo
   }
 }
 
+async function pipe(
+  disk: OpenDisk,
+  { block, zero }: StreamSink,
+  progress: SessionProgress,
+): Promise<PipeReport> {
+  let last: Pick<PipeProgress, 'dataBytes' | 'readBytes'> = { dataBytes: 0, readBytes: 0 };
+  const counts = (): ProgressCounts => ({ doneBytes: last.readBytes, readBytes: last.readBytes });
+  const { id: diskId, alias, mode, virtualSizeBytes: sizeBytes } = disk;
+  const onProgress = (now: PipeProgress): void => {
+    last = now;
+  };
+  return await progress.disk({ diskId, alias, mode, sizeBytes }, counts, () =>
+    disk.pipe({ block, zero, onProgress }),
+  );
+}
+
 async function openSink(
   disk: OpenDisk,
-  { output, format }: StreamDiskOptions,
-  signal: AbortSignal,
+  { output, format, signal = new AbortController().signal }: StreamDiskOptions,
 ): Promise<StreamSink> {
   const { id: diskId, alias, virtualSizeBytes, mode, reason } = disk;
   const head = { diskId, alias, virtualSizeBytes, mode, reason };
