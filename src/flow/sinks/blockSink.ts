@@ -153,8 +153,8 @@ export class UserSink extends Writable {
 }
 
 /**
- * Bytes of a block: those of the disk, or one raw LZ4 block for a packed block with the codec `lz4`.
- * The header that a container puts before an LZ4 block is left out. No copy is made.
+ * Bytes of a block: those of the disk, or one raw LZ4 block for a packed block with the codec
+ * `lz4`. The header that a container puts before an LZ4 block is left out. No copy is made.
  *
  * @returns bytes that are valid until the record is released or passed on.
  * @throws {@link InternalError} `INTERNAL_INVARIANT` for a record that was released

@@ -25,7 +25,10 @@ export interface PipelineDiskOptions {
   readonly alias?: string | undefined;
   /** @defaultValue `compare` with a parent, otherwise `full` */
   readonly mode?: DiskMode | undefined;
-  /** The disk as it was. Blocks that it holds become unchanged runs. It must not change meanwhile. */
+  /**
+   * The disk as it was. Blocks that it holds become unchanged runs. It must not change while the
+   * chain runs.
+   */
   readonly parent?: ParentDisk | undefined;
 }
 
@@ -72,7 +75,10 @@ export class Pipeline {
     return disk;
   }
 
-  /** Ends the chains that still run, with `CANCELLED`, and then the threads. May be called twice. */
+  /**
+   * Ends the chains that still run, with `CANCELLED`, and then the threads. May be called twice. A
+   * function of a stage or sink must not wait for it, because it waits for these functions.
+   */
   async close(): Promise<void> {
     this.#closing ??= this.#close();
     await this.#closing;
