@@ -157,7 +157,7 @@ describe('docs/library.md', () => {
     const section = read('docs/library.md')
       .split(/^## /m)
       .find((part) => part.startsWith(`${title}\n`));
-    const named = [...(section ?? '').matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]);
+    const named = [...(section ?? '').matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1] ?? '');
 
     expect(named.toSorted()).toEqual(Object.keys(entry).toSorted());
   });
