@@ -26,9 +26,9 @@ await build({
   },
 });
 
-/** Declarations that a program with `import 'ovirt-cbt'` needs: those that `entry` reaches. */
-function reachedDeclarations(entry) {
-  const reached = new Set([entry]);
+/** Declarations that a program of a user needs: those that the entries of the library reach. */
+function reachedDeclarations(entries) {
+  const reached = new Set(entries);
   for (const file of reached) {
     for (const [, specifier] of readFileSync(file, 'utf8').matchAll(/['"](\.\.?\/[^'"]+)\.[jt]s['"]/g)) {
       reached.add(path.join(path.dirname(file), `${specifier}.d.ts`));
@@ -37,7 +37,9 @@ function reachedDeclarations(entry) {
   return reached;
 }
 
-const needed = reachedDeclarations(path.join('dist', 'index.d.ts'));
+const needed = reachedDeclarations(
+  ['index.d.ts', 'stages.d.ts'].map((name) => path.join('dist', name)),
+);
 for (const name of readdirSync('dist', { recursive: true })) {
   const file = path.join('dist', name);
   if (/\.d\.c?ts$/.test(name) && !needed.has(file)) rmSync(file);

@@ -1,93 +1,17 @@
-/** Public API of ovirt-cbt. Everything that is not exported here is internal. */
+/**
+ * Main entry of the library. Everything that is exported neither here nor by `stages.ts` is
+ * internal.
+ */
 
 export type { CalendarSpan } from './core/calendarSpan.ts';
-export {
-  BackupError,
-  CancelledError,
-  EngineError,
-  ERROR_CODES,
-  type ErrorCode,
-  EXIT_CODES,
-  exitCodeOf,
-  FormatError,
-  IntegrityError,
-  InternalError,
-  OutputError,
-  RepositoryError,
-  TransferError,
-  UsageError,
-} from './core/errors.ts';
+export { BackupError, type ErrorCode, exitCodeOf } from './core/errors.ts';
 export type { Logger } from './core/log.ts';
-export {
-  MESSAGE_CODES,
-  type MessageCode,
-  type MessageLevel,
-  type SessionMessage,
-} from './core/messages.ts';
-export { createStageStats, type StageStats } from './core/stats.ts';
+export type { MessageCode, MessageLevel, SessionMessage } from './core/messages.ts';
 export { formatBytes, parseBytes } from './core/units.ts';
 
-export {
-  type BlockDevice,
-  type CandidateRun,
-  type DataBlock,
-  type DiskMode,
-  type DiskTask,
-  type Extent,
-  type HashedBlock,
-  type PackedBlock,
-  type PipelineRecord,
-  type PlannedRun,
-  releaseSlot,
-  type SinkBlock,
-  type UnchangedRun,
-  type WantedBlock,
-  type ZeroRun,
-} from './flow/records.ts';
-export { type StoredCodec } from './compute/storedForm.ts';
-export { type BlockReaderOptions, createBlockReader } from './flow/stages/blockReader.ts';
-export { type ChangeFinderOptions, createChangeFinder } from './flow/stages/changeFinder.ts';
-export { type CompressorOptions, createCompressor } from './flow/stages/compressor.ts';
-export {
-  createCandidateFilter,
-  createDirtyZeroFilter,
-  createFilterCounts,
-  type FilterCounts,
-} from './flow/stages/dirtyZeroFilter.ts';
-export { createExtentSource, type ExtentSourceOptions } from './flow/stages/extentSource.ts';
-export { FingerprintMap, type ParentDisk } from './flow/fingerprintMap.ts';
-export {
-  createFileReader,
-  type FileReaderOptions,
-  type FileRecord,
-} from './flow/stages/fileReader.ts';
-export { createHashComparer, type HashComparerOptions } from './flow/stages/hashComparer.ts';
-export { callbackSink, ndjsonSink, nullSink, rawFileSink } from './flow/sinks/plainSinks.ts';
-export {
-  createSlab,
-  type Slab,
-  type SlabDirection,
-  type SlabLease,
-  type SlabOptions,
-  type Slot,
-} from './flow/slab.ts';
-export {
-  connect,
-  type ConnectOptions,
-  type Sink,
-  type Source,
-  type Stage,
-  type StageFunction,
-  type StageLike,
-} from './flow/connect.ts';
-export {
-  createWorkerPool,
-  type WorkerPool,
-  type WorkerPoolOptions,
-} from './compute/workerPool.ts';
-
-export { createMemoryDevice, type MemoryDeviceOptions } from './devices/memoryDevice.ts';
-export { openRawImage, type RawImage, type SourceFormat } from './devices/rawImageDevice.ts';
+export type { BlockDevice, DiskMode, Extent } from './flow/records.ts';
+export type { StoredCodec } from './compute/storedForm.ts';
+export type { SourceFormat } from './devices/rawImageDevice.ts';
 
 export type { RestorePoint, DiskPoint } from './repository/restorePoint.ts';
 export type {
@@ -158,7 +82,7 @@ export {
 export type { SessionMode } from './sessions/backup/parent/parentChoice.ts';
 
 export type { EngineSettings } from './ovirt/connection.ts';
-export { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from './ovirt/timings.ts';
+export { type OvirtTimings, scaleTimings } from './ovirt/timings.ts';
 export type { VmSelection } from './sessions/backup/vm/vmSelection.ts';
 export {
   type PreflightJobReport,

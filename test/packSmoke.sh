@@ -28,8 +28,9 @@ npm install --silent ../ovirt-cbt-[0-9]*.tgz
 # The native build is used where there is a compiler.
 node -e "require('lz4/build/Release/lz4.node')"
 cat > smoke.mjs <<'JS'
-import { connect, createMemoryDevice, ERROR_CODES } from 'ovirt-cbt';
-if (typeof connect !== 'function' || ERROR_CODES.length === 0) process.exit(1);
+import { parseBytes } from 'ovirt-cbt';
+import { connect, createMemoryDevice } from 'ovirt-cbt/stages';
+if (typeof connect !== 'function' || parseBytes('1KiB') !== 1024) process.exit(1);
 if (createMemoryDevice({ content: new Uint8Array(5) }).virtualSizeBytes !== 5) process.exit(1);
 const internal = await import('ovirt-cbt/dist/core/units.js').then(() => true, () => false);
 if (internal) process.exit(1);

@@ -5,10 +5,12 @@ import { engineSettings } from './engine.mjs';
 
 const [vm, url] = process.argv.slice(2);
 
-async function send(method, disk, offsetBytes, lengthBytes, body) {
-  const target = new URL(`${disk.id}?offset=${offsetBytes}&length=${lengthBytes}`, url);
-  const answer = await fetch(target, { method, body });
-  if (!answer.ok) throw new Error(`${method} ${target}: ${answer.status}`);
+function placeOf(disk, { offsetBytes, lengthBytes }) {
+  return new URL(`${disk.id}?offset=${offsetBytes}&length=${lengthBytes}`, url);
+}
+
+function check(answer) {
+  if (!answer.ok) throw new Error(`${answer.url}: ${answer.status}`);
 }
 
 const backup = await openVm({ engine: await engineSettings(), vm });
@@ -16,12 +18,13 @@ try {
   for (const disk of backup.disks) {
     await disk.pipe({
       compress: 'lz4', // raw LZ4 blocks; `codec` of a block is `plain` where LZ4 does not pay
-      async block({ offsetBytes, lengthBytes, bytes }) {
+      async block(block) {
         // fetch refuses shared memory, so it gets a copy.
-        await send('PUT', disk, offsetBytes, lengthBytes, new Uint8Array(bytes));
+        const body = new Uint8Array(block.bytes);
+        check(await fetch(placeOf(disk, block), { method: 'PUT', body }));
       },
-      async zero({ offsetBytes, lengthBytes }) {
-        await send('DELETE', disk, offsetBytes, lengthBytes);
+      async zero(zero) {
+        check(await fetch(placeOf(disk, zero), { method: 'DELETE' }));
       },
     });
   }

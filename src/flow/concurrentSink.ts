@@ -6,7 +6,7 @@
  * ended.
  */
 import { Writable } from 'node:stream';
-import { type PipelineRecord, releaseSlot } from './records.ts';
+import { releaseSlot } from './records.ts';
 
 export interface ConcurrentSinkOptions<In> {
   /** Records in flight at the same time, at least 1. */
@@ -26,7 +26,7 @@ export interface ConcurrentSinkOptions<In> {
 
 type Callback = (error?: Error | null) => void;
 
-export class ConcurrentSink<In extends PipelineRecord> extends Writable {
+export class ConcurrentSink<In extends object> extends Writable {
   readonly #options: ConcurrentSinkOptions<In>;
   /** Work that has not ended. None of it rejects. */
   readonly #inFlight = new Set<Promise<void>>();

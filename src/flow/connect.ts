@@ -13,17 +13,21 @@ declare const IN: unique symbol;
 declare const OUT: unique symbol;
 
 /** An object-mode Readable of `Out`. */
-export type Source<Out> = Readable & { readonly [OUT]?: Out };
+export interface Source<Out> extends Readable {
+  readonly [OUT]?: Out | undefined;
+}
 /** An object-mode Duplex from `In` to `Out`. */
-export type Stage<In, Out> = Duplex & {
-  readonly [IN]?: (block: In) => void;
-  readonly [OUT]?: Out;
-};
+export interface Stage<In, Out> extends Duplex {
+  readonly [IN]?: ((record: In) => void) | undefined;
+  readonly [OUT]?: Out | undefined;
+}
 /**
  * An object-mode Writable of `In`. A Writable of your own fits too; it has to release the slots it
  * gets.
  */
-export type Sink<In> = Writable & { readonly [IN]?: (block: In) => void };
+export interface Sink<In> extends Writable {
+  readonly [IN]?: ((record: In) => void) | undefined;
+}
 
 /**
  * A stage without resources; stream-chain fuses neighbours into one stream. Returns the next
@@ -33,7 +37,8 @@ export type StageFunction<In, Out> = (block: In) => Out | undefined | Generator<
 export type StageLike<In, Out> = Stage<In, Out> | StageFunction<In, Out>;
 
 export interface ConnectOptions {
-  readonly signal: AbortSignal;
+  /** Ends the chain early. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const STREAM_OPTIONS = {
@@ -69,65 +74,88 @@ function isConsequence(error: unknown): boolean {
   return error instanceof Error && CONSEQUENCES.includes(Reflect.get(error, 'code'));
 }
 
+/** Fits every stage, both as what it takes and as what it is given. No other type does both. */
+// oxlint-disable-next-line typescript/no-explicit-any
+type Unchecked = any;
+
+/** A stage of unknown records, until it is {@link Checked} in its place. */
+export type AnyStage = StageLike<Unchecked, unknown>;
+
+/** Records that a stage takes. */
+type InputOf<Part> =
+  Part extends Stage<infer In, infer _Out>
+    ? In
+    : Part extends (record: infer In) => unknown
+      ? In
+      : unknown;
+
+/** Records that a function emits: those of its generator, or what it returns. */
+type Emitted<Result> = Result extends Generator<infer Out> ? Out : Exclude<Result, undefined>;
+
+/** Records that a source or a stage gives. {@link Unchecked} when they are not known. */
+type OutputOf<Part> = Part extends (record: never) => infer Result
+  ? Emitted<Result>
+  : Part extends Source<infer Out>
+    ? unknown extends Out
+      ? Unchecked
+      : Out
+    : never;
+
+/** Stands in the message of the compiler where a stage does not fit. No stage has this type. */
+export interface WrongStage<Places> {
+  readonly 'this stage does not take what it is given': Places;
+}
+
+/** One check for each stage: {@link WrongStage} for the first one that does not fit. */
+export type Checked<Given, Stages extends readonly unknown[]> = Stages extends readonly [
+  infer First,
+  ...infer Rest,
+]
+  ? [Given] extends [InputOf<First>]
+    ? readonly [unknown, ...Checked<OutputOf<First>, Rest>]
+    : readonly [WrongStage<{ takes: InputOf<First>; given: Given }>, ...unknown[]]
+  : readonly unknown[];
+
+/**
+ * Records that leave the last stage, or the source when there is no stage. {@link Unchecked} for an
+ * array whose length is not known.
+ */
+export type LastOf<From, Stages extends readonly unknown[]> = Stages extends readonly []
+  ? OutputOf<From>
+  : Stages extends readonly [...infer _First, infer Last]
+    ? OutputOf<Last>
+    : Unchecked;
+
 /**
  * Runs a chain to its end.
  *
- * A wrong order of stages does not compile. The call settles after every stream of the chain is
- * closed. Nothing uses the slots, files and workers of the chain any more then. It rejects with the
- * first error. After an abort of `signal` that is the error given as reason, or one with the code
- * `CANCELLED`.
+ * A wrong order of stages does not compile. The error is at the first stage that does not fit. A
+ * `Readable` without the type {@link Source} is not checked. Write the type of the parameter of a
+ * function between stages; the records after a function without it are not checked.
+ *
+ * The call settles after every stream of the chain is closed. Nothing uses the slots, files and
+ * workers of the chain any more then. It rejects with the first error. After an abort of `signal`
+ * that is the error given as reason, or one with the code `CANCELLED`.
  *
  * @throws an error of the {@link BackupError} family
  */
-export function connect<A>(
-  source: Source<A>,
-  stages: readonly [],
-  sink: Sink<A>,
-  options: ConnectOptions,
-): Promise<void>;
-export function connect<A, B>(
-  source: Source<A>,
-  stages: readonly [StageLike<A, B>],
-  sink: Sink<B>,
-  options: ConnectOptions,
-): Promise<void>;
-export function connect<A, B, C>(
-  source: Source<A>,
-  stages: readonly [StageLike<A, B>, StageLike<B, C>],
-  sink: Sink<C>,
-  options: ConnectOptions,
-): Promise<void>;
-export function connect<A, B, C, D>(
-  source: Source<A>,
-  stages: readonly [StageLike<A, B>, StageLike<B, C>, StageLike<C, D>],
-  sink: Sink<D>,
-  options: ConnectOptions,
-): Promise<void>;
-export function connect<A, B, C, D, E>(
-  source: Source<A>,
-  stages: readonly [StageLike<A, B>, StageLike<B, C>, StageLike<C, D>, StageLike<D, E>],
-  sink: Sink<E>,
-  options: ConnectOptions,
-): Promise<void>;
-export function connect<A, B, C, D, E, F>(
-  source: Source<A>,
-  stages: readonly [
-    StageLike<A, B>,
-    StageLike<B, C>,
-    StageLike<C, D>,
-    StageLike<D, E>,
-    StageLike<E, F>,
-  ],
-  sink: Sink<F>,
-  options: ConnectOptions,
-): Promise<void>;
-export async function connect(
+export async function connect<From extends Readable, const Stages extends readonly AnyStage[]>(
+  source: From,
+  stages: readonly [...Stages] & Checked<OutputOf<From>, Stages>,
+  sink: Sink<LastOf<From, Stages>>,
+  options: ConnectOptions = {},
+): Promise<void> {
+  await runChain(source, stages, sink, options);
+}
+
+/** As {@link connect}, for callers whose records are known only to their own callers. */
+export async function runChain(
   source: Readable,
   stages: readonly unknown[],
   sink: Writable,
   options: ConnectOptions,
 ): Promise<void> {
-  const { signal } = options;
+  const { signal = new AbortController().signal } = options;
   setMaxListeners(0, signal);
   const inner = stages.filter(isStream);
   // When a source ends just as a stage fails, `pipeline` rejects with the consequence. The cause

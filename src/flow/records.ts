@@ -144,13 +144,18 @@ export type PipelineRecord =
   | UnchangedRun
   | PackedBlock;
 
+/** The slot of a record, or undefined when it has none. A user's own records may have one too. */
+export function slotOf(record: object): Slot | undefined {
+  return (record as { readonly slot?: Slot }).slot;
+}
+
 /**
  * Releases the slot of a record that has one; otherwise does nothing. For sinks.
  *
  * @throws {@link InternalError} `INTERNAL_INVARIANT` when the slot was already released
  */
-export function releaseSlot(record: PipelineRecord): void {
-  if ('slot' in record) record.slot.release();
+export function releaseSlot(record: object): void {
+  slotOf(record)?.release();
 }
 
 /** Facts about a disk that are needed to cut a run. */

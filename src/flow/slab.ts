@@ -35,15 +35,24 @@ export type SlotClass = 'raw' | 'packed';
  */
 export type SlabDirection = 'pack' | 'unpack';
 
-/** One acquired slot. Using it after `release` throws `INTERNAL_INVARIANT`. */
+/**
+ * One acquired slot. Using it after `release` throws `INTERNAL_INVARIANT`. Its members are not in
+ * the published types, because `bytesOf` and `releaseSlot` are enough for a stage or a sink.
+ */
 export class Slot {
+  /** @internal */
   readonly slotClass: SlotClass;
-  /** Position within all slots of the slab; also that of the slot's result record. */
+  /**
+   * Position within all slots of the slab; also that of the slot's result record.
+   *
+   * @internal
+   */
   readonly slotIndex: number;
   readonly #bytes: Buffer;
   readonly #onRelease: (slot: Slot) => void;
   #released = false;
 
+  /** @internal */
   constructor(
     slotClass: SlotClass,
     slotIndex: number,
@@ -56,12 +65,17 @@ export class Slot {
     this.#onRelease = onRelease;
   }
 
-  /** The bytes of the slot (whole slot; shared memory). */
+  /**
+   * The bytes of the slot (whole slot; shared memory).
+   *
+   * @internal
+   */
   get bytes(): Buffer {
     if (this.#released) throw new InternalError('INTERNAL_INVARIANT', 'slot used after release');
     return this.#bytes;
   }
 
+  /** @internal */
   release(): void {
     if (this.#released) throw new InternalError('INTERNAL_INVARIANT', 'slot released twice');
     this.#released = true;

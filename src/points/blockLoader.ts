@@ -48,8 +48,8 @@ export class BlockLoader {
    * The checked bytes of a block: `lengthBytes` of them, zeros from `validBytes` on. The buffer
    * belongs to the caller.
    *
-   * @throws {@link IntegrityError}, {@link FormatError} for a damaged block; {@link RepositoryError}
-   *   when its file cannot be read; {@link UsageError} after {@link close}
+   * @throws {@link IntegrityError}, {@link FormatError} for a damaged block; {@link
+   *   RepositoryError} when its file cannot be read; {@link UsageError} after {@link close}
    */
   async load(block: BlockToFetch): Promise<Buffer> {
     if (this.#isClosed) throw closedError();

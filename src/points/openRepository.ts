@@ -107,7 +107,8 @@ export class OpenPoint {
   /**
    * The disk with this id, otherwise the only one with this alias.
    *
-   * @throws {@link UsageError} `USAGE_NOT_FOUND`; `USAGE_INVALID_OPTION` when several have the alias
+   * @throws {@link UsageError} `USAGE_NOT_FOUND`; `USAGE_INVALID_OPTION` when several have the
+   *   alias
    */
   disk(idOrAlias: string): PointDisk {
     const named = this.disks.map((disk) => ({ diskId: disk.id, alias: disk.alias, disk }));

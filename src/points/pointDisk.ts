@@ -67,9 +67,9 @@ interface OpenedDisk {
 }
 
 /**
- * A disk at a restore point. Memory stays bounded whatever its size: a few blocks of read-ahead, and
- * the cache of its repository. Every block is checked by CRC and MD5, and by the fingerprint index
- * where that can be read. A damaged block is an error, never wrong bytes.
+ * A disk at a restore point. Memory stays bounded whatever its size: a few blocks of read-ahead,
+ * and the cache of its repository. Every block is checked by CRC and MD5, and by the fingerprint
+ * index where that can be read. A damaged block is an error, never wrong bytes.
  */
 export class PointDisk {
   readonly id: string;
@@ -92,8 +92,8 @@ export class PointDisk {
   /**
    * The blocks that are not zeros, by ascending offset. The last block of a disk may be short.
    *
-   * @throws {@link IntegrityError} for a damaged block, or one that is missing; `CANCELLED` after an
-   *   abort
+   * @throws {@link IntegrityError} for a damaged block, or one that is missing; `CANCELLED` after
+   *   an abort
    */
   async *blocks({ signal }: ReadOptions = {}): AsyncGenerator<PointBlock> {
     const { view, fingerprints } = await this.#open();
@@ -147,7 +147,8 @@ export class PointDisk {
    * Reads any range of at most 64 MiB. Blocks stay in the cache of the repository. The buffer
    * belongs to the caller.
    *
-   * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a range beyond the disk; as {@link blocks}
+   * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a range beyond the disk; as {@link
+   *   blocks}
    */
   async read(offsetBytes: number, lengthBytes: number, options: ReadOptions = {}): Promise<Buffer> {
     this.#checkRange(offsetBytes, lengthBytes);

@@ -7,7 +7,9 @@ import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { createProgram } from '../../src/cli/program.ts';
 import { ERROR_CODES, EXIT_CODES } from '../../src/core/errors.ts';
+import * as mainEntry from '../../src/index.ts';
 import { MESSAGE_CODES, sessionMessage } from '../../src/core/messages.ts';
+import * as stagesEntry from '../../src/stages.ts';
 import { addSampleVms, startLab } from '../../lab/src/index.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { tempFolderOfTest } from '../helpers/tempFolder.ts';
@@ -17,6 +19,8 @@ const run = promisify(execFile);
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const CLI = path.join(ROOT, 'dist/cli/launch.cjs');
 const LIBRARY = pathToFileURL(path.join(ROOT, 'dist/index.js')).href;
+
+const STAGES = pathToFileURL(path.join(ROOT, 'dist/stages.js')).href;
 
 const LAB = pathToFileURL(path.join(ROOT, 'lab/dist/index.js')).href;
 
@@ -55,6 +59,7 @@ function runExample(code: string, cwd: string): string {
   const file = path.join(cwd, 'example.mjs');
   const local = code
     .replaceAll("'ovirt-cbt'", `'${LIBRARY}'`)
+    .replaceAll("'ovirt-cbt/stages'", `'${STAGES}'`)
     .replaceAll("'ovirt-cbt-lab'", `'${LAB}'`);
   writeFileSync(file, local);
   return execFileSync(process.execPath, [file], { cwd, encoding: 'utf8' });
@@ -143,6 +148,22 @@ describe('docs/library.md', () => {
 
   it.each(examples.map((_, k) => k))('has example %d, which prints what it says', (k) => {
     expect(runExample(examples[k] ?? '', tempFolderOfTest())).toBe(outputs[k]);
+  });
+
+  it.each([
+    ['Names of the main entry', mainEntry],
+    ['Stages', stagesEntry],
+  ])('lists every name in the section %s', (title, entry) => {
+    const section = read('docs/library.md')
+      .split(/^## /m)
+      .find((part) => part.startsWith(`${title}\n`));
+    const named = [...(section ?? '').matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1] ?? '');
+
+    expect(named.toSorted()).toEqual(Object.keys(entry).toSorted());
+  });
+
+  it('has about twenty names in the main entry', () => {
+    expect(Object.keys(mainEntry).length).toBeLessThanOrEqual(22);
   });
 });
 

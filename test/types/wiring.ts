@@ -2,7 +2,7 @@
  * Compiled, never run: the right chain has to compile, a wrong order must not. A line that is
  * marked as an error and compiles is an error of the type check.
  */
-import { Writable } from 'node:stream';
+import { type Readable, Writable } from 'node:stream';
 import type { ContainerSink } from '../../src/container/write/containerSink.ts';
 import type {
   DataBlock,
@@ -34,7 +34,13 @@ import type {
 import type { createBlockCopier } from '../../src/container/write/blockCopier.ts';
 import type { Slab, SlabDirection, SlabLease } from '../../src/flow/slab.ts';
 import type { PipelineResources } from '../../src/sessions/shared/pipelineResources.ts';
-import { connect, type Sink, type Source, type StageFunction } from '../../src/flow/connect.ts';
+import {
+  connect,
+  type Sink,
+  type Source,
+  type StageFunction,
+  type StageLike,
+} from '../../src/flow/connect.ts';
 
 declare const source: ReturnType<typeof createExtentSource>;
 declare const filter: ReturnType<typeof createDirtyZeroFilter>;
@@ -88,6 +94,25 @@ export async function ownParts(): Promise<void> {
 
   const wider: Sink<SinkBlock | DataBlock> = nullSink();
   await connect(source, [filter, reader, comparer, compressor], wider, options);
+}
+
+/** Functions whose parameter has no type, and sources of unknown records, are not checked. */
+export async function uncheckedParts(own: Readable, stages: StageLike<PlannedRun, SinkBlock>[]) {
+  await connect(source, [filter, reader, (record) => record, comparer], nullSink(), options);
+  await connect(own, [comparer, compressor], containerSink, options);
+  await connect(source, stages, containerSink, options);
+}
+
+/** A sink made in its place gets the type of its records from the stages. */
+export async function sinkOfCallback(): Promise<void> {
+  await connect(
+    source,
+    [filter, reader],
+    callbackSink((record) => {
+      const known: DataBlock | ZeroRun = record;
+      return void known;
+    }),
+  );
 }
 
 export async function wrongOrders(): Promise<void> {

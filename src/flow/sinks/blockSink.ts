@@ -3,7 +3,7 @@ import { finished } from 'node:stream/promises';
 import { Writable } from 'node:stream';
 import type { StoredCodec } from '../../compute/storedForm.ts';
 import { LZ4_HEADER_BYTES } from '../../compute/storedForm.ts';
-import type { DataBlock, HashedBlock, SinkBlock } from '../records.ts';
+import type { DataBlock, HashedBlock, PackedBlock, SinkBlock } from '../records.ts';
 import type { SlabLease, Slot } from '../slab.ts';
 
 /** A block of a disk. */
@@ -32,7 +32,9 @@ export interface PipedZero {
 
 export type PipedRecord = PipedBlock | PipedZero;
 
-/** Receives a disk, one record at a time, by ascending offset. The next one waits for its promise. */
+/**
+ * Receives a disk, one record at a time, by ascending offset. The next one waits for its promise.
+ */
 export interface BlockSink {
   block(block: PipedBlock): Promise<unknown> | void;
   zero(zero: PipedZero): Promise<unknown> | void;
@@ -152,8 +154,14 @@ export class UserSink extends Writable {
   }
 }
 
-/** Bytes for the user. The header that a container puts before an LZ4 block is left out. */
-function bytesOf(record: Exclude<SinkRecord, { kind: 'unchanged' | 'zero' }>): Buffer {
+/**
+ * Bytes of a block: those of the disk, or one raw LZ4 block for a packed block with the codec
+ * `lz4`. The header that a container puts before an LZ4 block is left out. No copy is made.
+ *
+ * @returns bytes that are valid until the record is released or passed on.
+ * @throws {@link InternalError} `INTERNAL_INVARIANT` for a record that was released
+ */
+export function bytesOf(record: DataBlock | HashedBlock | PackedBlock): Buffer {
   const { slot, lengthBytes } = record;
   if (record.kind !== 'packed' || record.codec === 'plain') {
     return slot.bytes.subarray(0, lengthBytes);

@@ -7,13 +7,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { toOutputError } from '../../core/errors.ts';
 import { SyncAhead, writeAll } from '../../core/fileWrites.ts';
-import {
-  type DataBlock,
-  type HashedBlock,
-  type PipelineRecord,
-  type ZeroRun,
-  releaseSlot,
-} from '../records.ts';
+import { type DataBlock, type HashedBlock, type ZeroRun, releaseSlot } from '../records.ts';
 import { ConcurrentSink, type ConcurrentSinkOptions } from '../concurrentSink.ts';
 import type { Sink } from '../connect.ts';
 
@@ -28,7 +22,7 @@ type Callback = (error?: Error | null) => void;
  *   `consume` has ended, so a wait in it has to honour `signal`.
  * @param finish - called after the last record, with the same signal and the same duty.
  */
-export function callbackSink<In extends PipelineRecord>(
+export function callbackSink<In extends object>(
   consume: ConcurrentSinkOptions<In>['consume'],
   finish?: ConcurrentSinkOptions<In>['finish'],
 ): Sink<In> {
@@ -36,12 +30,12 @@ export function callbackSink<In extends PipelineRecord>(
 }
 
 /** Releases everything. For benchmarks and dry runs. */
-export function nullSink<In extends PipelineRecord>(): Sink<In> {
+export function nullSink<In extends object>(): Sink<In> {
   return callbackSink<In>(() => {});
 }
 
 /** One JSON line per record, without the bytes; `fingerprint` and `digest` are hexadecimal. */
-export function describeRecord(record: PipelineRecord): Record<string, unknown> {
+export function describeRecord(record: object): Record<string, unknown> {
   const line: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(record)) {
     if (key === 'slot') continue;
@@ -53,7 +47,7 @@ export function describeRecord(record: PipelineRecord): Record<string, unknown> 
 }
 
 /** Writes one line per record to `output` and waits while that is full. `output` is not ended. */
-export function ndjsonSink<In extends PipelineRecord>(output: Writable): Sink<In> {
+export function ndjsonSink<In extends object>(output: Writable): Sink<In> {
   return callbackSink<In>(async (record, signal) => {
     const line = `${JSON.stringify(describeRecord(record))}\n`;
     if (!output.write(line)) await once(output, 'drain', { signal });

@@ -8,7 +8,8 @@ import { type CleanupContext, endOwnBackup } from './engineCleanup.ts';
 import { unfinishedBackups } from './ownership.ts';
 
 /**
- * Ends backups with our marker that no journal knows: its folder may have been restored from a copy.
+ * Ends backups with our marker that no journal knows: its folder may have been restored from a
+ * copy.
  *
  * @param ownerId - id in the description of our backups.
  */

@@ -83,8 +83,8 @@ export class OpenBackup {
   }
 
   /**
-   * Ends the backup of the engine. Every disk must have been piped to its end, because the next call
-   * would miss the changes of any other disk. Select disks with `disks` or `excludeDisks`.
+   * Ends the backup of the engine. Every disk must have been piped to its end, because the next
+   * call would miss the changes of any other disk. Select disks with `disks` or `excludeDisks`.
    *
    * @returns the checkpoint that the next call builds on.
    * @throws {@link UsageError} `USAGE_WRONG_STATE`; errors of the engine. {@link close} is still
@@ -106,8 +106,8 @@ export class OpenBackup {
   }
 
   /**
-   * Gives everything back. Without {@link finish} before it, running pipes end with `CANCELLED`, and
-   * the VM is given back on a clock of its own. May be called twice.
+   * Gives everything back. Without {@link finish} before it, running pipes end with `CANCELLED`,
+   * and the VM is given back on a clock of its own. May be called twice.
    */
   async close(): Promise<void> {
     this.#closing ??= this.#close();

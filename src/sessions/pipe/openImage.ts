@@ -86,8 +86,8 @@ class ImageSource implements BackupSource {
  * Opens an image file, a block device or a device of one's own as a backup with one disk. Its
  * `finish` gives no checkpoint. The device belongs to the backup, which closes it.
  *
- * @throws {@link UsageError} `USAGE_IMAGE_UNREADABLE`, `USAGE_INVALID_OPTION`, `USAGE_NOT_FOUND` for
- *   a parent that lacks the disk
+ * @throws {@link UsageError} `USAGE_IMAGE_UNREADABLE`, `USAGE_INVALID_OPTION`, `USAGE_NOT_FOUND`
+ *   for a parent that lacks the disk
  */
 export async function openImage(
   source: string | BlockDevice,

@@ -52,7 +52,8 @@ export interface OpenVmOptions {
   readonly excludeDisks?: readonly string[] | undefined;
   /**
    * Repository whose folder of this VM holds lock and journal. After a kill the next call or
-   * `cleanup` reads the journal there. @defaultValue a private folder below the system's temporary one
+   * `cleanup` reads the journal there. @defaultValue a private folder below the system's temporary
+   * one
    */
   readonly journal?: string | undefined;
   /** Size of the blocks that a sink gets. @defaultValue 1 MiB, or that of `parent` */

@@ -1,6 +1,6 @@
 /**
- * The folder of a VM that is piped: lock, journal, and the checkpoints that were handed out. It lies
- * in a repository, of its own or shared with backups, so that `cleanup` finds its journal.
+ * The folder of a VM that is piped: lock, journal, and the checkpoints that were handed out. It
+ * lies in a repository, of its own or shared with backups, so that `cleanup` finds its journal.
  */
 import { lstat } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';

@@ -79,7 +79,7 @@ async function stream(
 
 async function pipe(
   disk: OpenDisk,
-  { block, zero }: StreamSink,
+  sink: StreamSink,
   progress: SessionProgress,
 ): Promise<PipeReport> {
   let last: Pick<PipeProgress, 'dataBytes' | 'readBytes'> = { dataBytes: 0, readBytes: 0 };
@@ -89,7 +89,11 @@ async function pipe(
     last = now;
   };
   return await progress.disk({ diskId, alias, mode, sizeBytes }, counts, () =>
-    disk.pipe({ block, zero, onProgress }),
+    disk.pipe({
+      block: (block) => sink.block(block),
+      zero: (zero) => sink.zero(zero),
+      onProgress,
+    }),
   );
 }
 

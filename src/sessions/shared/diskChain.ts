@@ -1,5 +1,5 @@
 /** The stages of one disk, from its device to a sink. */
-import { connect, type Sink, type StageLike } from '../../flow/connect.ts';
+import { runChain, type Sink, type StageLike } from '../../flow/connect.ts';
 import type { ParentDisk } from '../../flow/fingerprintMap.ts';
 import type {
   BlockDevice,
@@ -80,14 +80,14 @@ export async function connectDisk<Out>(
   if (!fileReadPool || fileDescriptor === undefined) {
     const filter = createDirtyZeroFilter(task, counts);
     const reader = createBlockReader({ ...reading, readers: input.readers });
-    return await connect(source, [filter, reader, comparer, last], sink, { signal });
+    return await runChain(source, [filter, reader, comparer, last], sink, { signal });
   }
   const reader = createFileReader({ ...reading, fileDescriptor, fileReadPool });
   if (!parent) {
     const filter = createDirtyZeroFilter(task, counts);
-    return await connect(source, [filter, reader, comparer, last], sink, { signal });
+    return await runChain(source, [filter, reader, comparer, last], sink, { signal });
   }
   const filter = createCandidateFilter(task, counts);
   const finder = createChangeFinder({ ...reading, fileDescriptor, fileReadPool, parent });
-  return await connect(source, [filter, finder, reader, comparer, last], sink, { signal });
+  return await runChain(source, [filter, finder, reader, comparer, last], sink, { signal });
 }

@@ -68,7 +68,7 @@ export async function runStage<In, Out extends PipelineRecord>(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<Collector<Out>> {
   const collector = new Collector<Out>();
-  await connect<In, Out>(sourceOf(input), [stage], collector.sink as Writable, { signal });
+  await connect(sourceOf(input), [stage], collector.sink as Writable, { signal });
   return collector;
 }
 
