@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { addSampleVms, type Lab, startLab } from '../../lab/src/index.ts';
 import { backup, VM } from '../helpers/repository/imageSessions.ts';
+import { BLOCK_BYTES, blocks } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
@@ -124,6 +125,19 @@ describe('the example', () => {
     const change = { disk: 'disk.raw', kind: 'block', offsetBytes: MIB, sha256 };
     expect(lines).toBe(`${JSON.stringify(change)}\n`);
     expect(range).toEqual(content.subarray(1_048_570, 1_050_570));
+  });
+
+  it('own-stage stores equal blocks once', async () => {
+    writeFileSync(folder.path('disk.raw'), blocks('ABA0A'));
+
+    const printed = (await run('own-stage.mjs', 'disk.raw', 'store')).toString();
+
+    const places = readFileSync(folder.path('store/places.json'), 'utf8');
+    const hashes = (JSON.parse(places) as { hash: string }[]).map(({ hash }) => hash);
+    expect(printed).toBe(`4 blocks, ${2 * BLOCK_BYTES} bytes stored\n`);
+    expect(hashes.map((hash) => readFileSync(folder.path(`store/${hash}`)))).toEqual(
+      [...'ABAA'].map((letter) => blocks(letter)),
+    );
   });
 
   it('own-device backs a disk of its own up', async () => {
