@@ -55,14 +55,18 @@ function variables(text: string): Record<string, string> {
   );
 }
 
-function runExample(code: string, cwd: string): string {
+function runExample(code: string, cwd: string, env: NodeJS.ProcessEnv = {}): string {
   const file = path.join(cwd, 'example.mjs');
   const local = code
     .replaceAll("'ovirt-cbt'", `'${LIBRARY}'`)
     .replaceAll("'ovirt-cbt/stages'", `'${STAGES}'`)
     .replaceAll("'ovirt-cbt-lab'", `'${LAB}'`);
   writeFileSync(file, local);
-  return execFileSync(process.execPath, [file], { cwd, encoding: 'utf8' });
+  return execFileSync(process.execPath, [file], {
+    cwd,
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
 }
 
 describe('README', () => {
@@ -107,8 +111,21 @@ describe('README', () => {
 
   it('has a library example that runs', () => {
     const [example = ''] = fenced('README.md', 'js');
+    const before = `
+      import { scaleTimings } from 'ovirt-cbt';
+      import { addSampleVms, startLab } from 'ovirt-cbt-lab';
+      const lab = await startLab();
+      addSampleVms(lab);
+      const { url, username, password, caPem } = lab;
+      const engine = { url, username, password, caPem, timings: scaleTimings(0.01) };
+      const seen = { put: 0, zero: 0 };
+      const archive = { put: async () => seen.put++, zero: async () => seen.zero++ };
+      let since;
+    `;
+    const after = 'await lab.close(); console.log(seen.put > 5, seen.zero > 5, since.length);';
+    const cwd = tempFolderOfTest();
 
-    expect(runExample(example, folderWithDisk())).toMatch(/^full \d+\n$/);
+    expect(runExample(`${before}${example}${after}`, cwd, { TMPDIR: cwd })).toBe('true true 36\n');
   });
 });
 
