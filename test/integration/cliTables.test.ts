@@ -37,7 +37,7 @@ async function screenOf(columns: number, ...args: readonly string[]): Promise<st
   const exitCode = await terminal.ended();
   const lines = terminal
     .lines()
-    .filter((line) => line !== '' && !/^(?:pid|warn:|exit) ?/.test(line));
+    .filter((line) => line !== '' && !/^(?:pid|warn:|info:|exit) ?/.test(line));
   expect(lines.filter((line) => widthOf(line) > columns)).toEqual([]);
   expect([EXIT_CODES.done, EXIT_CODES.doneWithProblems]).toContain(exitCode);
   return lines.map((line) =>
