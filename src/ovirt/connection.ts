@@ -5,7 +5,7 @@ import { DEFAULT_TIMINGS, type OvirtTimings } from './timings.ts';
 export interface EngineSettings {
   /** `https://engine.example/ovirt-engine`; may end with `/api`. */
   readonly url: string;
-  /** `admin@internal`, `admin@ovirt@internalsso` … */
+  /** User and profile, such as `admin` of `internal`: the form is `NAME@PROFILE`. */
   readonly username: string;
   readonly password: string;
   /** PEM of the CA that signs the engine and the hosts. Without it only public CAs are trusted. */
