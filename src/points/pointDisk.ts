@@ -7,6 +7,7 @@ import type { DiskPoint } from '../repository/restorePoint.ts';
 import type { DiskView, RestorePointView } from '../repository/restorePointView.ts';
 import type { BlockCache } from './blockCache.ts';
 import type { BlockLoader } from './blockLoader.ts';
+import { loadAhead, readAheadOf } from './readAhead.ts';
 import {
   type ByteRange,
   type PlacedBlock,
@@ -16,9 +17,6 @@ import {
   withZeros,
 } from './diskBlocks.ts';
 
-/** Blocks that are loaded before the reader asks for them. */
-const READ_AHEAD_BLOCKS = 8;
-const READ_AHEAD_BYTES = 32 * MIB;
 /** Most bytes of one `read`. */
 const MAX_READ_BYTES = 64 * MIB;
 /** Zeros in a byte stream come in pieces of this size. */
@@ -211,27 +209,11 @@ export class PointDisk {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<ChangedBlock> {
     const opened = await this.#open();
-    const limit = Math.min(
-      READ_AHEAD_BLOCKS,
-      Math.max(2, Math.floor(READ_AHEAD_BYTES / this.blockSizeBytes)),
-    );
-    const ahead: Promise<ChangedBlock>[] = [];
-    try {
-      for await (const placed of source) {
-        throwIfAborted(signal);
-        const next = this.#loadOne(opened, placed);
-        // A failure is thrown when its turn comes. Until then nobody listens.
-        next.catch(() => {});
-        ahead.push(next);
-        const first = ahead.length >= limit ? ahead.shift() : undefined;
-        if (first) yield await first;
-      }
-      for (let first = ahead.shift(); first; first = ahead.shift()) {
-        throwIfAborted(signal);
-        yield await first;
-      }
-    } finally {
-      await Promise.allSettled(ahead);
+    const load = async (placed: PlacedBlock): Promise<ChangedBlock> =>
+      await this.#loadOne(opened, placed);
+    for await (const loaded of loadAhead(source, load, readAheadOf(this.blockSizeBytes))) {
+      throwIfAborted(signal);
+      yield loaded;
     }
   }
 

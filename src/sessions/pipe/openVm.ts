@@ -115,11 +115,45 @@ interface OpenTools {
 }
 
 async function open(options: OpenVmOptions, tools: OpenTools): Promise<OpenBackup> {
-  const { signal, stop, closers } = tools;
+  const parent = options.parent && (await pipeParent(options.parent, options.blockSizeBytes));
+  const { vm, folder, freeze } = await prepare(options, tools);
+  const { engine, session } = freeze;
+  const planner = new PipePlanner(options, { engine, vm, folder, parent, session });
+  const frozen = await freezePlanned(planner, freeze, vm);
+  const blockSizeBytes = parent?.blockSizeBytes ?? options.blockSizeBytes ?? MIB;
+  const source = new VmSource({
+    options: freeze,
+    vm,
+    frozen,
+    folder,
+    parent,
+    since: planner.since,
+    blockSizeBytes,
+    stop: tools.stop,
+    release: tools.closers.close,
+  });
+  try {
+    const { workers, signal, debugOwnership } = options;
+    const resources = await PipelineResources.create({ blockSizeBytes, workers });
+    return new OpenBackup(source, { resources, signal, debugOwnership });
+  } catch (error) {
+    await source.abandon();
+    throw error;
+  }
+}
+
+interface Prepared {
+  readonly vm: Vm;
+  readonly folder: PipeFolder;
+  readonly freeze: FreezeOptions;
+}
+
+/** Logs in, takes the lock, cleans up after a killed call, and waits until the VM can be frozen. */
+async function prepare(options: OpenVmOptions, tools: OpenTools): Promise<Prepared> {
+  const { signal, closers } = tools;
   const sessionId = randomUUID();
   const session = new SessionLog(options, { sessionId, vmName: options.vm });
   const { note } = session;
-  const parent = options.parent && (await pipeParent(options.parent, options.blockSizeBytes));
   const login = { logger: options.logger, signal, correlationId: sessionId };
   const engine = await EngineApi.connect(options.engine, login);
   closers.add(() => engine.close());
@@ -129,37 +163,13 @@ async function open(options: OpenVmOptions, tools: OpenTools): Promise<OpenBacku
   closers.add(() => folder.close());
   const journal = await folder.startJournal(sessionId, { engine, vm, note, signal });
   closers.add(() => (isSettled(journal.entries) ? journal.remove() : journal.keep()));
-  const { ownerId } = folder;
-  await removeOwnLeftBackups({ engine, vm, note, signal }, ownerId);
+  await removeOwnLeftBackups({ engine, vm, note, signal }, folder.ownerId);
   await awaitBackupState(engine, vm, note, signal);
-  const freeze: FreezeOptions = {
-    engine,
-    vm,
-    session,
-    sessionId,
-    journal,
-    ownerId,
-    connections: options.connections ?? DEFAULT_CONNECTIONS,
-    requireConsistency: options.requireConsistency ?? false,
-    strict: options.strict ?? false,
-    signal,
-    onStatus: options.onStatus ?? (() => {}),
-  };
-  const plan = new PipePlanner(options, { engine, vm, folder, parent, session });
-  const frozen = await freezePlanned(plan, freeze, vm);
-  const blockSizeBytes = parent?.blockSizeBytes ?? options.blockSizeBytes ?? MIB;
-  const { since } = plan;
-  const release = closers.close;
-  const parts = { options: freeze, vm, frozen, folder, parent, since, blockSizeBytes, stop };
-  const source = new VmSource({ ...parts, release });
-  try {
-    const resources = await PipelineResources.create({ blockSizeBytes, workers: options.workers });
-    const { debugOwnership } = options;
-    return new OpenBackup(source, { resources, signal: options.signal, debugOwnership });
-  } catch (error) {
-    await source.abandon();
-    throw error;
-  }
+  const { connections = DEFAULT_CONNECTIONS, onStatus = () => {} } = options;
+  const { requireConsistency = false, strict = false } = options;
+  const identity = { engine, vm, session, sessionId, journal, ownerId: folder.ownerId };
+  const freeze = { ...identity, connections, requireConsistency, strict, signal, onStatus };
+  return { vm, folder, freeze };
 }
 
 interface PlannerParts {
