@@ -32,7 +32,7 @@ import { OpenBackup } from './openBackup.ts';
 import { PipeFolder } from './pipeFolder.ts';
 import { type PipeParent, pipeParent } from './pipeParent.ts';
 import { lostCheckpoint, planSince, wholeMessage } from './pipePlan.ts';
-import { noteFreezeFailure, VmSource } from './vmSource.ts';
+import { dropCheckpoints, noteFreezeFailure, VmSource } from './vmSource.ts';
 
 export interface OpenVmOptions {
   readonly engine: EngineSettings;
@@ -145,7 +145,11 @@ async function open(options: OpenVmOptions, tools: OpenTools): Promise<OpenBacku
     onStatus: options.onStatus ?? (() => {}),
   };
   const plan = new PipePlanner(options, { engine, vm, folder, parent, session });
-  const frozen = await freezePlanned(plan, freeze, vm);
+  const frozen = await freezePlanned(plan, freeze, vm).catch(async (error: unknown) => {
+    // The engine keeps the checkpoint of a backup that was ended.
+    await dropCheckpoints(undefined, { folder, options: freeze, vm });
+    throw error;
+  });
   const blockSizeBytes = parent?.blockSizeBytes ?? options.blockSizeBytes ?? MIB;
   const { since } = plan;
   const release = closers.close;
