@@ -39,9 +39,10 @@ class PipedVm {
 
   write(): void {
     this.#writes++;
+    const place = 5000 * (this.#writes % 50);
     for (const disk of this.vm.disks) {
-      disk.write(this.#writes * 5000, noise(this.#writes, 4000));
-      disk.zero(0, 1000 * this.#writes);
+      disk.write(place, noise(this.#writes, 4000));
+      disk.zero(0, place);
     }
   }
 

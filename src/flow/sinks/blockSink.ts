@@ -77,18 +77,10 @@ export class UserSink extends Writable {
   }
 
   override _write(record: SinkRecord, _encoding: BufferEncoding, done: Callback): void {
-    if (record.kind === 'unchanged') {
-      this.#options.onRecord(record);
-      done();
-      return;
-    }
     const pending = { slot: 'slot' in record ? record.slot : undefined };
     this.#pending = pending;
-    this.#pass(record).then(
-      () => {
-        this.#options.onRecord(record);
-        this.#settle(pending, done, undefined);
-      },
+    this.#take(record).then(
+      () => this.#settle(pending, done, undefined),
       (error: unknown) => this.#settle(pending, done, { error }),
     );
   }
@@ -110,6 +102,12 @@ export class UserSink extends Writable {
     if (slot) this.#options.lease.disown(slot);
     this.#pending = undefined;
     done(error);
+  }
+
+  /** The caller's `onProgress` may throw in `onRecord`. That ends the pipe as the sink's error does. */
+  async #take(record: SinkRecord): Promise<void> {
+    if (record.kind !== 'unchanged') await this.#pass(record);
+    this.#options.onRecord(record);
   }
 
   async #pass(record: Exclude<SinkRecord, { kind: 'unchanged' }>): Promise<void> {
@@ -165,7 +163,14 @@ function bytesOf(record: Exclude<SinkRecord, { kind: 'unchanged' | 'zero' }>): B
 export function writableSink(writable: Writable): BlockSink {
   const write = async (record: PipedRecord): Promise<void> => {
     await new Promise<void>((resolve, reject) => {
-      writable.write(record, (error) => (error ? reject(error) : resolve()));
+      // A Writable that was destroyed need not call back.
+      const onClose = (): void => reject(writable.errored ?? new Error('the Writable was closed'));
+      writable.once('close', onClose);
+      writable.write(record, (error) => {
+        writable.off('close', onClose);
+        if (error) reject(error);
+        else resolve();
+      });
     });
   };
   return { block: write, zero: write };

@@ -131,6 +131,7 @@ export class OpenDisk implements DiskSummary {
   async pipe(sink: DiskSink | Writable, options?: WritableOptions): Promise<PipeReport> {
     this.#owner.assertOpen();
     if (this.#state !== 'new') throw alreadyPiped(this.alias, this.#state);
+    if (!isWritable(sink) && !isBlockSink(sink)) throw notASink();
     this.#state = 'piping';
     const work = isWritable(sink)
       ? this.#pipeToWritable(sink, options ?? {})
@@ -251,6 +252,17 @@ function isWritable(sink: DiskSink | Writable): sink is Writable {
 function throwIfAborted(signal: AbortSignal): void {
   if (!signal.aborted) return;
   throw toFailure(signal.reason, signal);
+}
+
+/** Callers in JavaScript may give anything. */
+function isBlockSink(sink: Partial<DiskSink> | undefined | null): boolean {
+  return typeof sink?.block === 'function' && typeof sink.zero === 'function';
+}
+
+function notASink(): UsageError {
+  return new UsageError('USAGE_INVALID_OPTION', 'the sink has no functions block and zero', {
+    hint: 'give an object with block and zero, or a Writable in object mode',
+  });
 }
 
 function alreadyPiped(alias: string, state: PipeState): UsageError {
