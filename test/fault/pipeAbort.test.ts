@@ -1,7 +1,7 @@
 /**
- * Pipes that are cancelled at every eighth request; at every request in the long form. The call ends
- * as cancelled, nothing of it is left on the engine, and its checkpoint is gone. Afterwards the next
- * call still gives right bytes from the same checkpoint.
+ * Pipes that are cancelled at every eighth request; at every request in the long form. The call
+ * ends as cancelled. Nothing of it is left on the engine, and its checkpoint is gone. The next call
+ * still gives right bytes from the same checkpoint.
  */
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -71,11 +71,11 @@ async function stopEverywhere(
 ): Promise<number> {
   let stopped = 0;
   for (let nth = 1; nth < MAX_REQUESTS; nth += stride) {
-    let stop = (): void => {};
+    let stop: (() => void) | undefined;
     let isStopped = false;
     const run = (): void => {
       isStopped = true;
-      stop();
+      stop?.();
     };
     const fault = bench.lab.faults.add({ nth }, { ...action, run });
     let checkpointId = '';

@@ -42,7 +42,7 @@ async function pipedVm(): Promise<Scene> {
   return { vm, copy, since: checkpointId };
 }
 
-/** Pipes with `since`. The modes are known before a byte moves, and the copy has the right bytes. */
+/** Pipes with `since`. The modes are known before a byte moves, and the bytes are right. */
 async function expectPiped(
   { vm, copy }: Scene,
   given: Partial<OpenVmOptions>,

@@ -237,6 +237,18 @@ describe('a stream that cannot be written', () => {
     },
   );
 
+  it('to a stream that is destroyed in mid-write ends with OUTPUT_IO', async () => {
+    const vm = addVm();
+    const output = new Writable({
+      write() {
+        // It never calls back.
+        setImmediate(() => this.destroy());
+      },
+    });
+    await expectCode(stream({ output, format: 'raw' }), 'OUTPUT_IO');
+    expect(vm.checkpointIds()).toEqual([]);
+  });
+
   it('to a pipe that nobody reads is stopped by the signal', async () => {
     const vm = addVm();
     const controller = new AbortController();

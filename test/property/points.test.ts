@@ -1,6 +1,6 @@
 /**
- * Chains of random points. Each way to read a point gives the image as it was backed up; its changes
- * turn the point before it into this one.
+ * Chains of random points. Each way to read a point gives the image as it was backed up. Its
+ * changes turn the point before it into this one.
  */
 import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

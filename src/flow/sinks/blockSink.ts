@@ -104,7 +104,7 @@ export class UserSink extends Writable {
     done(error);
   }
 
-  /** The caller's `onProgress` may throw in `onRecord`. That ends the pipe as the sink's error does. */
+  /** `onProgress` of the caller may throw in `onRecord`. That ends the pipe, too. */
   async #take(record: SinkRecord): Promise<void> {
     if (record.kind !== 'unchanged') await this.#pass(record);
     this.#options.onRecord(record);

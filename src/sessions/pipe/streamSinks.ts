@@ -29,13 +29,18 @@ export interface StreamHead {
 /** A Writable of bytes that is waited for, such as stdout. */
 class ByteOutput {
   readonly #output: Writable;
-  readonly #aborted: Promise<void>;
+  /** Rejects after an abort, or when the output is closed: its last write need not call back. */
+  readonly #ended: Promise<void>;
   #failure: Error | undefined;
 
   constructor(output: Writable, signal: AbortSignal) {
     this.#output = output;
-    this.#aborted = once(signal, 'abort').then(() => signal.throwIfAborted());
-    this.#aborted.catch(() => {});
+    const aborted = once(signal, 'abort').then(() => signal.throwIfAborted());
+    const closed = new Promise<never>((_resolve, reject) => {
+      output.once('close', () => reject(this.#error(output.errored ?? new Error('it was closed'))));
+    });
+    this.#ended = Promise.race([aborted, closed]);
+    this.#ended.catch(() => {});
     output.on('error', (error) => {
       this.#failure ??= error;
     });
@@ -47,7 +52,7 @@ class ByteOutput {
     const written = new Promise<void>((resolve, reject) => {
       this.#output.write(bytes, (error) => (error ? reject(this.#error(error)) : resolve()));
     });
-    await Promise.race([written, this.#aborted]);
+    await Promise.race([written, this.#ended]);
   }
 
   #error(error: Error): OutputError {
