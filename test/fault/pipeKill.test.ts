@@ -3,7 +3,7 @@
  * `cleanup`, cleans up on the engine, and gives right bytes. What belongs to others stays.
  */
 import { describe, expect, it } from 'vitest';
-import type { LabVm } from '../../lab/src/index.ts';
+import type { LabMatch, LabVm } from '../../lab/src/index.ts';
 import type { OpenVmOptions } from '../../src/sessions/pipe/openVm.ts';
 import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { createRandom, noise } from '../helpers/bytes/random.ts';
@@ -58,9 +58,9 @@ class PipedVm {
     this.write();
   }
 
-  async killAt(nth: number): Promise<KillResult> {
+  async killAt(nth: number, match: LabMatch = {}): Promise<KillResult> {
     const options: OpenVmOptions = pipeOptions(bench, { since: this.since || undefined });
-    return await killAt(bench, { nth }, { action: 'pipeVm', options });
+    return await killAt(bench, { nth, ...match }, { action: 'pipeVm', options });
   }
 }
 
@@ -112,6 +112,19 @@ describe('a pipe that is killed', () => {
     },
     LIMIT_MS,
   );
+
+  it('while it reads keeps no checkpoint after the command', async () => {
+    const piped = new PipedVm(HYBRID);
+    await piped.pipe();
+    const before = piped.vm.checkpointIds();
+    await piped.killAt(1, { path: /\/extents/ });
+    expect(piped.vm.checkpointIds().length).toBe(before.length + 1);
+
+    await cleanUp(bench, piped.vm);
+
+    expect(piped.vm.checkpointIds()).toEqual(before);
+    await piped.pipe();
+  });
 
   it('in its first call leaves a VM that can be piped in full', async () => {
     const piped = new PipedVm(HYBRID);
