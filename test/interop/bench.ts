@@ -7,6 +7,7 @@ import type { SessionMessage } from '../../src/core/messages.ts';
 import { GIB, KIB, MIB } from '../../src/core/units.ts';
 import { startLabOver } from '../../lab/src/facade/start.ts';
 import type { Lab, LabDiskSpec, LabView, LabVm, LabVmSpec } from '../../lab/src/types.ts';
+import type { EngineSettings } from '../../src/ovirt/connection.ts';
 import { DEFAULT_TIMINGS, type OvirtTimings, scaleTimings } from '../../src/ovirt/timings.ts';
 import { backupVms, type BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
@@ -56,6 +57,7 @@ export interface InteropBench {
   image(vm: LabVm, disk: string): QemuDisk;
   backup(vm: LabVm, options?: Partial<BackupVmsOptions>): Promise<SessionReport>;
   restore(vm: LabVm): Promise<RestoreVmReport>;
+  settings(): EngineSettings;
   frozen(vm: LabVm, report: SessionReport, disk: string): QemuView;
   /** Restores a point to files. Each file must equal the frozen view of its disk. */
   restoreFiles(vm: LabVm, report: SessionReport): Promise<readonly RestoredDisk[]>;
@@ -164,6 +166,7 @@ export function useInterop(
         onMessage,
       });
     },
+    settings,
     frozen(vm, report, disk) {
       const view: LabView = vm.frozenView(report.engine?.backupId ?? '', disk);
       if (view instanceof QemuView) return view;
@@ -212,7 +215,7 @@ export function useInterop(
       return { alias, path: file, view };
     });
   }
-  function settings(): BackupVmsOptions['engine'] {
+  function settings(): EngineSettings {
     const { url, username, password, caPem } = lab;
     return { url, username, password, caPem, timings: TIMINGS };
   }

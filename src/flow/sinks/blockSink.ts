@@ -79,18 +79,10 @@ export class UserSink extends Writable {
   }
 
   override _write(record: SinkRecord, _encoding: BufferEncoding, done: Callback): void {
-    if (record.kind === 'unchanged') {
-      this.#options.onRecord(record);
-      done();
-      return;
-    }
     const pending = { slot: 'slot' in record ? record.slot : undefined };
     this.#pending = pending;
-    this.#pass(record).then(
-      () => {
-        this.#options.onRecord(record);
-        this.#settle(pending, done, undefined);
-      },
+    this.#take(record).then(
+      () => this.#settle(pending, done, undefined),
       (error: unknown) => this.#settle(pending, done, { error }),
     );
   }
@@ -112,6 +104,12 @@ export class UserSink extends Writable {
     if (slot) this.#options.lease.disown(slot);
     this.#pending = undefined;
     done(error);
+  }
+
+  /** `onProgress` of the caller may throw in `onRecord`. That ends the pipe, too. */
+  async #take(record: SinkRecord): Promise<void> {
+    if (record.kind !== 'unchanged') await this.#pass(record);
+    this.#options.onRecord(record);
   }
 
   async #pass(record: Exclude<SinkRecord, { kind: 'unchanged' }>): Promise<void> {
@@ -173,7 +171,14 @@ export function bytesOf(record: DataBlock | HashedBlock | PackedBlock): Buffer {
 export function writableSink(writable: Writable): BlockSink {
   const write = async (record: PipedRecord): Promise<void> => {
     await new Promise<void>((resolve, reject) => {
-      writable.write(record, (error) => (error ? reject(error) : resolve()));
+      // A Writable that was destroyed need not call back.
+      const onClose = (): void => reject(writable.errored ?? new Error('the Writable was closed'));
+      writable.once('close', onClose);
+      writable.write(record, (error) => {
+        writable.off('close', onClose);
+        if (error) reject(error);
+        else resolve();
+      });
     });
   };
   return { block: write, zero: write };

@@ -21,6 +21,7 @@ import {
   removeBackupSnapshot,
 } from './engineCleanup.ts';
 import { removeSuperseded, unfinishedBackups } from './ownership.ts';
+import { removeFailedPipes } from './pipedCheckpoints.ts';
 import { type CreatedOnEngine, createdOnEngine, removeCreated } from './restoreCleanup.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
@@ -163,6 +164,7 @@ class Cleanup {
       note,
       signal,
     });
+    await removeFailedPipes(this.#folder.folder, this.#repositoryId, this.#context);
   }
 }
 

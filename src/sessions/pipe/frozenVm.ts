@@ -10,7 +10,7 @@ import { offeredMode, openTransfer } from '../backup/vm/vmDisks.ts';
 import type { VmPlan } from '../backup/vm/vmPlan.ts';
 import type { PlannedDisk } from '../backup/plannedDisk.ts';
 import type { SessionLog } from '../shared/sessionLog.ts';
-import { lostCheckpoint } from './pipePlan.ts';
+import { lostCheckpoint, wholeMessage } from './pipePlan.ts';
 
 export interface FreezeOptions {
   readonly engine: EngineApi;
@@ -72,7 +72,7 @@ export async function freezeVm(
         disks.push(mapped.planned);
       } else disks.push(withoutParentFull(disk));
     }
-    if (options.strict) refuseDemoted(plan, disks);
+    tellDemoted(plan, disks, options);
     return { backup, disks, opened };
   } catch (error) {
     await backup.abandon();
@@ -103,10 +103,16 @@ function withoutParentFull(disk: PlannedDisk): PlannedDisk {
   return { ...disk, mode: 'full', content: 'full' };
 }
 
-function refuseDemoted(plan: VmPlan, disks: readonly PlannedDisk[]): void {
-  for (const [k, wanted] of plan.planned.entries()) {
+/** Tells, or refuses, each disk that the engine offers in full only. */
+function tellDemoted(
+  { planned, fromCheckpointId = '' }: VmPlan,
+  disks: readonly PlannedDisk[],
+  { strict, session }: FreezeOptions,
+): void {
+  for (const [k, wanted] of planned.entries()) {
     const disk = disks[k];
     if (wanted.mode !== 'incremental' || !disk || disk.mode === 'incremental') continue;
-    throw lostCheckpoint(plan.fromCheckpointId ?? '', disk.alias, disk.reason);
+    if (strict) throw lostCheckpoint(fromCheckpointId, disk.alias, disk.reason);
+    session.note(wholeMessage(disk, fromCheckpointId, disk.reason));
   }
 }

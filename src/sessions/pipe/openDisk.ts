@@ -132,6 +132,8 @@ export class OpenDisk implements DiskSummary {
   async pipe(sink: DiskSink | Writable, options?: WritableOptions): Promise<PipeReport> {
     this.#owner.assertOpen();
     if (this.#state !== 'new') throw alreadyPiped(this.alias, this.#state);
+    if (!isWritable(sink) && !isBlockSink(sink)) throw notASink();
+    checkCompress(isWritable(sink) ? options?.compress : sink.compress);
     this.#state = 'piping';
     const work = isWritable(sink)
       ? this.#pipeToWritable(sink, options ?? {})
@@ -245,6 +247,24 @@ function isWritable(sink: DiskSink | Writable): sink is Writable {
 function throwIfAborted(signal: AbortSignal): void {
   if (!signal.aborted) return;
   throw toFailure(signal.reason, signal);
+}
+
+/** Callers in JavaScript may give anything. */
+function isBlockSink(sink: Partial<DiskSink> | undefined | null): boolean {
+  return typeof sink?.block === 'function' && typeof sink.zero === 'function';
+}
+
+function checkCompress(compress: string | undefined): void {
+  if (compress === undefined || compress === 'none' || compress === 'lz4') return;
+  throw new UsageError('USAGE_INVALID_OPTION', `compress: "${compress}" does not exist`, {
+    hint: 'use none or lz4',
+  });
+}
+
+function notASink(): UsageError {
+  return new UsageError('USAGE_INVALID_OPTION', 'the sink has no functions block and zero', {
+    hint: 'give an object with block and zero, or a Writable in object mode',
+  });
 }
 
 function alreadyPiped(alias: string, state: PipeState): UsageError {

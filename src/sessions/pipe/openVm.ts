@@ -32,7 +32,7 @@ import { OpenBackup } from './openBackup.ts';
 import { PipeFolder } from './pipeFolder.ts';
 import { type PipeParent, pipeParent } from './pipeParent.ts';
 import { lostCheckpoint, planSince, wholeMessage } from './pipePlan.ts';
-import { noteFreezeFailure, VmSource } from './vmSource.ts';
+import { dropCheckpoints, noteFreezeFailure, VmSource } from './vmSource.ts';
 
 export interface OpenVmOptions {
   readonly engine: EngineSettings;
@@ -117,9 +117,14 @@ interface OpenTools {
 async function open(options: OpenVmOptions, tools: OpenTools): Promise<OpenBackup> {
   const parent = options.parent && (await pipeParent(options.parent, options.blockSizeBytes));
   const { vm, folder, freeze } = await prepare(options, tools);
+  if (options.parent && options.parent.vmId !== vm.id) throw parentOfOther(options.parent, vm);
   const { engine, session } = freeze;
   const planner = new PipePlanner(options, { engine, vm, folder, parent, session });
-  const frozen = await freezePlanned(planner, freeze, vm);
+  const frozen = await freezePlanned(planner, freeze, vm).catch(async (error: unknown) => {
+    // The engine keeps the checkpoint of a backup that was ended.
+    await dropCheckpoints(undefined, { folder, options: freeze, vm });
+    throw error;
+  });
   const blockSizeBytes = parent?.blockSizeBytes ?? options.blockSizeBytes ?? MIB;
   const source = new VmSource({
     options: freeze,
@@ -263,6 +268,14 @@ function causeWithoutBase(error: unknown): string | undefined {
 function brokenMap({ disk }: ChangeMapBroken, plan: VmPlan): BackupError {
   const cause = 'the engine could not open its change map';
   return lostCheckpoint(plan.fromCheckpointId ?? '', disk.alias, cause);
+}
+
+function parentOfOther(parent: OpenPoint, vm: Vm): UsageError {
+  return new UsageError(
+    'USAGE_INVALID_OPTION',
+    `parent is a restore point of ${parent.vmName} (${parent.vmId}), not of ${vm.name} (${vm.id})`,
+    { hint: 'give a restore point of the same VM' },
+  );
 }
 
 function otherCheckpoint(since: string): UsageError {

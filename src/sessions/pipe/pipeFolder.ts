@@ -5,13 +5,11 @@
 import { lstat } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import path from 'node:path';
-import { z } from 'zod';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
-import type { Checkpoint, Vm } from '../../ovirt/engine/entities.ts';
+import type { Vm } from '../../ovirt/engine/entities.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
-import { guardRead, readText, writeDurable } from '../../repository/durableFile.ts';
 import {
   BACKUP_JOURNAL,
   Journal,
@@ -22,28 +20,21 @@ import { boundedText } from '../../repository/names.ts';
 import { Repository } from '../../repository/repository.ts';
 import { MAX_JOURNAL_NAME_CHARS } from '../../repository/restorePoint.ts';
 import { endOpenSteps } from '../cleanup/engineCleanup.ts';
-import { isOwnDescription, removeCheckpoints } from '../cleanup/ownership.ts';
+import { removeCheckpoints } from '../cleanup/ownership.ts';
+import {
+  type HandedOut,
+  pipeOwner,
+  readHandedOut,
+  supersededPipes,
+  writeHandedOut,
+} from '../cleanup/pipedCheckpoints.ts';
 
-const RECORD_NAME = 'piped.json';
-const MAX_RECORD_BYTES = 16 * 1024 * 1024;
-/** Checkpoints that are remembered. Older ones were removed from the engine. */
-const MAX_RECORDED = 100;
+/**
+ * Checkpoints that stay on the engine. Calls without `since` would pile them up, and each one slows
+ * the guest down.
+ */
+const MAX_RECORDED = 16;
 const OTHERS = 0o077;
-
-/** A checkpoint that `finish` returned, with the sizes of the disks at that time. */
-export interface HandedOut {
-  readonly checkpointId: string;
-  readonly disks: readonly { readonly diskId: string; readonly sizeBytes: number }[];
-}
-
-const recordSchema: z.ZodType<readonly HandedOut[]> = z.array(
-  z.object({
-    checkpointId: z.string().max(100),
-    disks: z.array(
-      z.object({ diskId: z.string().max(100), sizeBytes: z.number().int().nonnegative() }),
-    ),
-  }),
-);
 
 /** What the folder needs to clean up on the engine. */
 export interface PipeContext {
@@ -86,7 +77,7 @@ export class PipeFolder {
     const { folder } = vmFolder;
     const lock = await ChainLock.acquire(folder);
     try {
-      return new PipeFolder(`pipe-${repository.id}`, folder, lock, await readRecord(folder));
+      return new PipeFolder(pipeOwner(repository.id), folder, lock, await readHandedOut(folder));
     } catch (error) {
       await lock[Symbol.asyncDispose]();
       throw error;
@@ -125,10 +116,7 @@ export class PipeFolder {
   /** Remembers a checkpoint before it is handed out. */
   async handOut(given: HandedOut): Promise<void> {
     this.#handedOut = [...this.#handedOut, given].slice(-MAX_RECORDED);
-    const text = `${JSON.stringify(this.#handedOut)}\n`;
-    await guardRead(`write ${RECORD_NAME}`, () =>
-      writeDurable(path.join(this.#folder, RECORD_NAME), text),
-    );
+    await writeHandedOut(this.#folder, this.#handedOut);
   }
 
   /**
@@ -145,35 +133,6 @@ export class PipeFolder {
   async close(): Promise<void> {
     await this.#lock[Symbol.asyncDispose]();
   }
-}
-
-/** Pure part of {@link PipeFolder.removeSuperseded}. `order` holds ids, the oldest first. */
-export function supersededPipes(
-  checkpoints: readonly Checkpoint[],
-  owned: {
-    readonly ownerId: string;
-    readonly order: readonly string[];
-    readonly since: string | undefined;
-  },
-): Checkpoint[] {
-  const { ownerId, order, since } = owned;
-  const sinceAt = since === undefined ? -1 : order.indexOf(since);
-  return checkpoints.filter(({ id, description }) => {
-    if (id === since || !isOwnDescription(description, ownerId)) return false;
-    const at = order.indexOf(id);
-    return at < 0 || at < sinceAt;
-  });
-}
-
-async function readRecord(folder: string): Promise<readonly HandedOut[]> {
-  const file = path.join(folder, RECORD_NAME);
-  try {
-    const parsed = recordSchema.safeParse(JSON.parse(await readText(file, MAX_RECORD_BYTES)));
-    if (parsed.success) return parsed.data;
-  } catch (error) {
-    if (errnoOf(error) !== 'ENOENT' && !(error instanceof SyntaxError)) throw error;
-  }
-  return [];
 }
 
 /** The name can be guessed, so another user must not own the folder or be able to change it. */

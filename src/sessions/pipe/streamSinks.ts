@@ -1,8 +1,7 @@
 /** Sinks of the command `stream`: raw bytes and NDJSON, to a file or to a pipe. */
-import { once } from 'node:events';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
-import { OutputError, toOutputError } from '../../core/errors.ts';
+import { OutputError, toFailure, toOutputError } from '../../core/errors.ts';
 import { SyncAhead, writeAll } from '../../core/fileWrites.ts';
 import { MIB } from '../../core/units.ts';
 import type { BlockSink, PipedBlock, PipedZero } from '../../flow/sinks/blockSink.ts';
@@ -29,26 +28,44 @@ export interface StreamHead {
 /** A Writable of bytes that is waited for, such as stdout. */
 class ByteOutput {
   readonly #output: Writable;
-  readonly #aborted: Promise<void>;
+  /** Takes the listeners off again. */
+  readonly #over = new AbortController();
   #failure: Error | undefined;
+  /** Rejects the write under way. An output that was closed need not call back. */
+  #reject: ((error: Error) => void) | undefined;
 
   constructor(output: Writable, signal: AbortSignal) {
     this.#output = output;
-    this.#aborted = once(signal, 'abort').then(() => signal.throwIfAborted());
-    this.#aborted.catch(() => {});
-    output.on('error', (error) => {
+    const fail = (error: Error): void => {
       this.#failure ??= error;
+      this.#reject?.(this.#failure);
+    };
+    const onError = (error: Error): void => fail(this.#error(error));
+    const onClose = (): void => fail(this.#error(output.errored ?? new Error('it was closed')));
+    output.on('error', onError).once('close', onClose);
+    const { signal: over } = this.#over;
+    const onAbort = (): void => fail(toFailure(signal.reason, signal));
+    signal.addEventListener('abort', onAbort, { signal: over });
+    over.addEventListener('abort', () => {
+      // The error of a failed write comes as an event, too, and may come later.
+      if (!this.#failure) output.off('error', onError);
+      output.off('close', onClose);
     });
   }
 
   /** Resolves when the bytes were taken. They may be changed afterwards. */
   async write(bytes: Uint8Array | string): Promise<void> {
-    if (this.#failure) throw this.#error(this.#failure);
-    const written = new Promise<void>((resolve, reject) => {
+    if (this.#failure) throw this.#failure;
+    await new Promise<void>((resolve, reject) => {
+      this.#reject = reject;
       this.#output.write(bytes, (error) => (error ? reject(this.#error(error)) : resolve()));
     });
-    await Promise.race([written, this.#aborted]);
   }
+
+  /** Stops listening. The output stays open. */
+  readonly release = async (): Promise<void> => {
+    this.#over.abort();
+  };
 
   #error(error: Error): OutputError {
     const closed = Reflect.get(error, 'code') === 'EPIPE';
@@ -70,8 +87,8 @@ export function rawPipeSink(output: Writable, signal: AbortSignal): StreamSink {
         await bytesOut.write(zeros.subarray(0, Math.min(left, zeros.length)));
       }
     },
-    finish: async () => {},
-    abandon: async () => {},
+    finish: bytesOut.release,
+    abandon: bytesOut.release,
   };
 }
 
@@ -160,8 +177,11 @@ export async function ndjsonPipeSink(
         line({ kind, offsetBytes, lengthBytes, base64: bytes.toString('base64') }),
       ),
     zero: async (zero) => await bytesOut.write(describeZero(zero)),
-    finish: async (checkpointId) => await bytesOut.write(line({ kind: 'end', checkpointId })),
-    abandon: async () => {},
+    async finish(checkpointId) {
+      await bytesOut.write(line({ kind: 'end', checkpointId }));
+      await bytesOut.release();
+    },
+    abandon: bytesOut.release,
   };
 }
 

@@ -87,7 +87,7 @@ export class VmSource implements BackupSource {
       const disks = frozen.disks.map(({ diskId, sizeBytes }) => ({ diskId, sizeBytes }));
       await folder.handOut({ checkpointId, disks });
     }
-    await this.#dropCheckpoints(since);
+    await dropCheckpoints(since, this.#parts);
     const modes = frozen.disks.map((disk) => `${disk.alias} ${disk.mode}`).join(', ');
     await postSessionEvent(options.engine, vm.id, 'normal', `Backup of ${vm.name} read: ${modes}`);
     return checkpointId;
@@ -100,24 +100,26 @@ export class VmSource implements BackupSource {
   async abandon(): Promise<void> {
     const { frozen, options, vm } = this.#parts;
     await frozen.backup.abandon();
-    await this.#dropCheckpoints(undefined);
+    await dropCheckpoints(undefined, this.#parts);
     await postSessionEvent(options.engine, vm.id, 'error', `Backup of ${vm.name} was not finished`);
   }
 
   async release(): Promise<void> {
     await this.#parts.release();
   }
+}
 
-  /** Nothing here may fail the call. The next one tries again. */
-  async #dropCheckpoints(since: string | undefined): Promise<void> {
-    const { folder, options, vm } = this.#parts;
-    const { engine, session } = options;
-    const signal = AbortSignal.timeout(engine.timings.cleanupMs / 2);
-    const context = { engine: engine.withSignal(signal), vm, note: session.note, signal };
-    await folder.removeSuperseded(since, context).catch((error: unknown) => {
-      session.log.warn({ reason: String(error) }, 'superseded checkpoints were not removed');
-    });
-  }
+/** Removes checkpoints that no call needs. Never throws: the next call tries again. */
+export async function dropCheckpoints(
+  since: string | undefined,
+  { folder, options, vm }: Pick<VmSourceParts, 'folder' | 'options' | 'vm'>,
+): Promise<void> {
+  const { engine, session } = options;
+  const signal = AbortSignal.timeout(engine.timings.cleanupMs / 2);
+  const context = { engine: engine.withSignal(signal), vm, note: session.note, signal };
+  await folder.removeSuperseded(since, context).catch((error: unknown) => {
+    session.log.warn({ reason: String(error) }, 'superseded checkpoints were not removed');
+  });
 }
 
 /** Adds the session message that belongs to a failed freeze. */

@@ -15,6 +15,7 @@ import {
 } from '../../../src/repository/journal.ts';
 import { type CleanupReport, cleanupVm } from '../../../src/sessions/cleanup/cleanupVm.ts';
 import type { BackupVmsOptions } from '../../../src/sessions/backup/backupVms.ts';
+import type { OpenVmOptions } from '../../../src/sessions/pipe/openVm.ts';
 import type { RestoreVmOptions } from '../../../src/sessions/restore/restoreVm.ts';
 import type { LabBench } from '../lab/useLab.ts';
 import { vmFoldersOf } from '../repository/repositoryFiles.ts';
@@ -23,6 +24,7 @@ const SCRIPT = fileURLToPath(new URL('vmProcess.mjs', import.meta.url));
 
 export type VmWork =
   | { readonly action: 'backupVms'; readonly options: BackupVmsOptions }
+  | { readonly action: 'pipeVm'; readonly options: OpenVmOptions }
   | { readonly action: 'restoreVm'; readonly options: RestoreVmOptions };
 
 /** How the process ended. */

@@ -2,9 +2,26 @@
  * One action on an engine or a repository, in a process that a test can kill. Standard input has
  * the action and its options, secrets included. Standard output gets the result.
  */
-import { backupVms, pruneRepository, restoreVm, synthesizeFull } from '../../../dist/index.js';
+import {
+  backupVms,
+  openVm,
+  pruneRepository,
+  restoreVm,
+  synthesizeFull,
+} from '../../../dist/index.js';
 
-const ACTIONS = { backupVms, pruneRepository, restoreVm, synthesizeFull };
+/** Pipes all disks to nowhere. */
+async function pipeVm(options) {
+  const backup = await openVm(options);
+  try {
+    for (const disk of backup.disks) await disk.pipe({ block: () => {}, zero: () => {} });
+    await backup.finish();
+  } finally {
+    await backup.close();
+  }
+}
+
+const ACTIONS = { backupVms, pipeVm, pruneRepository, restoreVm, synthesizeFull };
 
 let text = '';
 for await (const piece of process.stdin) text += piece;

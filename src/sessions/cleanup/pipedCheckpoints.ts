@@ -1,0 +1,97 @@
+/**
+ * Checkpoints of pipes: those that were handed out stay until a later call needs them no more. The
+ * others are of calls that failed.
+ */
+import path from 'node:path';
+import { z } from 'zod';
+import { errnoOf, RepositoryError } from '../../core/errors.ts';
+import type { Checkpoint } from '../../ovirt/engine/entities.ts';
+import { guardRead, readText, writeDurable } from '../../repository/durableFile.ts';
+import type { CleanupContext } from './engineCleanup.ts';
+import { isOwnDescription, removeCheckpoints } from './ownership.ts';
+
+const RECORD_NAME = 'piped.json';
+const MAX_RECORD_BYTES = 16 * 1024 * 1024;
+
+/** A checkpoint that `finish` returned, with the sizes of the disks at that time. */
+export interface HandedOut {
+  readonly checkpointId: string;
+  readonly disks: readonly { readonly diskId: string; readonly sizeBytes: number }[];
+}
+
+const recordSchema: z.ZodType<readonly HandedOut[]> = z.array(
+  z.object({
+    checkpointId: z.string().max(100),
+    disks: z.array(
+      z.object({ diskId: z.string().max(100), sizeBytes: z.number().int().nonnegative() }),
+    ),
+  }),
+);
+
+/** Names the owner in the descriptions of backups of pipes. Those of sessions have another one. */
+export function pipeOwner(repositoryId: string): string {
+  return `pipe-${repositoryId}`;
+}
+
+/**
+ * Removes checkpoints of calls that failed or were killed. Those that were handed out stay.
+ *
+ * @param folder - folder of the VM, which the caller has locked.
+ */
+export async function removeFailedPipes(
+  folder: string,
+  repositoryId: string,
+  context: CleanupContext,
+): Promise<void> {
+  const checkpoints = await context.engine.checkpoints(context.vm.id);
+  const order = (await readHandedOut(folder)).map((one) => one.checkpointId);
+  const owned = { ownerId: pipeOwner(repositoryId), order, since: undefined };
+  await removeCheckpoints(supersededPipes(checkpoints, owned), context);
+}
+
+/** Pure. Own checkpoints that no call needs. `order`: ids that were handed out, oldest first. */
+export function supersededPipes(
+  checkpoints: readonly Checkpoint[],
+  owned: {
+    readonly ownerId: string;
+    readonly order: readonly string[];
+    readonly since: string | undefined;
+  },
+): Checkpoint[] {
+  const { ownerId, order, since } = owned;
+  const sinceAt = since === undefined ? -1 : order.indexOf(since);
+  return checkpoints.filter(({ id, description }) => {
+    if (id === since || !isOwnDescription(description, ownerId)) return false;
+    const at = order.indexOf(id);
+    return at < 0 || at < sinceAt;
+  });
+}
+
+/**
+ * Checkpoints that calls with the journal in `folder` handed out, the oldest first.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` for a damaged record. Without it,
+ *   checkpoints that a caller still needs would be removed.
+ */
+export async function readHandedOut(folder: string): Promise<readonly HandedOut[]> {
+  const file = path.join(folder, RECORD_NAME);
+  try {
+    return recordSchema.parse(JSON.parse(await readText(file, MAX_RECORD_BYTES)));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    if (error instanceof SyntaxError || error instanceof z.ZodError) throw damaged(file, error);
+    throw error;
+  }
+}
+
+function damaged(file: string, cause: Error): RepositoryError {
+  return new RepositoryError('REPOSITORY_METADATA_INVALID', `${file} is damaged`, {
+    cause,
+    hint: 'delete it; checkpoints that earlier pipes and streams gave out are then removed, so the next one reads whole disks',
+  });
+}
+
+export async function writeHandedOut(folder: string, all: readonly HandedOut[]): Promise<void> {
+  const text = `${JSON.stringify(all)}\n`;
+  await guardRead(`write ${RECORD_NAME}`, () => writeDurable(path.join(folder, RECORD_NAME), text));
+}
