@@ -9,15 +9,20 @@ import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'rolldown';
 
+/** Folder of the compiled modules. */
+const DIST = process.argv[2] ?? 'dist';
 const INSIDE = ['zod', 'fast-xml-parser', 'commander', 'stream-chain', 'pino'];
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 await build({
-  input: { main: 'dist/cli/main.js', blockWorker: 'dist/compute/blockWorker.js' },
+  input: {
+    main: path.resolve(DIST, 'cli/main.js'),
+    blockWorker: path.resolve(DIST, 'compute/blockWorker.js'),
+  },
   platform: 'node',
   external: ['ovirt-cbt-lab', ...Object.keys(dependencies).filter((name) => !INSIDE.includes(name))],
   output: {
-    dir: 'dist/bin',
+    dir: path.join(DIST, 'bin'),
     format: 'esm',
     // Flat, and as deep in the package as the modules: they find package.json there, and the worker
     // beside them.
@@ -38,9 +43,9 @@ function reachedDeclarations(entries) {
 }
 
 const needed = reachedDeclarations(
-  ['index.d.ts', 'stages.d.ts'].map((name) => path.join('dist', name)),
+  ['index.d.ts', 'stages.d.ts'].map((name) => path.join(DIST, name)),
 );
-for (const name of readdirSync('dist', { recursive: true })) {
-  const file = path.join('dist', name);
+for (const name of readdirSync(DIST, { recursive: true })) {
+  const file = path.join(DIST, name);
   if (/\.d\.c?ts$/.test(name) && !needed.has(file)) rmSync(file);
 }

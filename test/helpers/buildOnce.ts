@@ -5,12 +5,8 @@
 import { execFileSync } from 'node:child_process';
 import { loadLz4 } from '../../src/compute/lz4Binding.ts';
 
-const TSC = 'node_modules/typescript/bin/tsc';
-const BUNDLER = ['bundle.mjs'];
-
 export default function buildOnce(): void {
-  for (const args of [[TSC, '-p', 'lab'], [TSC, '-p', 'tsconfig.json'], BUNDLER])
-    execFileSync(process.execPath, args, { stdio: 'inherit' });
+  execFileSync(process.execPath, ['build.mjs'], { stdio: 'inherit' });
   const { isNative, reason } = loadLz4();
   if (isNative) return;
   console.warn(

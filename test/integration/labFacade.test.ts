@@ -35,6 +35,15 @@ describe('sample VMs', () => {
     }
   });
 
+  // The product takes an id of version 8 for one of images of its own.
+  it('have ids of the version that engines make', () => {
+    addSampleVms(fixture.lab);
+
+    expect(idsOf(fixture.lab.vms).map((id) => id.charAt(14))).toEqual(
+      idsOf(fixture.lab.vms).map(() => '4'),
+    );
+  });
+
   it('have the same ids in every lab', async () => {
     await using other = await startLab();
 

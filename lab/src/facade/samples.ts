@@ -41,8 +41,8 @@ function fill(disk: LabDisk, seed: number): void {
 /** The same UUID for the same name. */
 function idOf(kind: 'vm' | 'disk', name: string): string {
   const hex = createHash('sha256').update(`ovirt-cbt-lab ${kind} ${name}`).digest('hex');
-  // Version 8 and the variant of RFC 9562.
-  return hex.replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*$/, '$1-$2-8$3-8$4-$5');
+  // Version 4, as the engine makes them. The product knows images of a repository by version 8.
+  return hex.replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*$/, '$1-$2-4$3-8$4-$5');
 }
 
 /** A sample VM. Its ids are the same in every lab, so that a repository knows it again. */
