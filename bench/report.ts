@@ -18,6 +18,8 @@ export interface TopicRun extends TopicResult {
   readonly seconds: number;
   /** Load of the machine at the start of the topic. */
   readonly load: number;
+  /** Machine, versions and image, where they are not those of the file. */
+  readonly setting?: string | undefined;
 }
 
 export interface RunResult {
@@ -91,6 +93,7 @@ function renderTopic(name: string, topic: TopicRun): string {
     '',
     `${when}.`,
     '',
+    ...(topic.setting === undefined ? [] : [topic.setting, '']),
     ...(pairs.length > 0 ? [markdownTable(pairTable)] : []),
     ...tables.map(markdownTable),
     ...plots.map((plot) => `![${plot.title}](plots/${plot.name}.svg)\n`),
@@ -98,14 +101,36 @@ function renderTopic(name: string, topic: TopicRun): string {
   ].join('\n');
 }
 
-/** The part of RESULTS.md that the suite makes. */
-export function renderResults({ machine, versions, image, topics }: RunResult): string {
+type RunSetting = Pick<RunResult, 'machine' | 'versions' | 'image'>;
+
+function describeSetting({ machine, versions, image }: RunSetting): string {
   const known = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-  return [
-    `${machine}. ${known.join(', ')}. Image: ${formatBytes(image.bytes)}, SHA-256 \`${image.sha256}\`.`,
-    '',
-    ...Object.entries(topics).map(([name, topic]) => renderTopic(name, topic)),
-  ].join('\n');
+  return `${machine}. ${known.join(', ')}. Image: ${formatBytes(image.bytes)}, SHA-256 \`${image.sha256}\`.`;
+}
+
+/** The part of RESULTS.md that the suite makes. */
+export function renderResults(result: RunResult): string {
+  const topics = Object.entries(result.topics).map(([name, topic]) => renderTopic(name, topic));
+  return [describeSetting(result), '', ...topics].join('\n');
+}
+
+/**
+ * Adds new topics to old ones. New ones that were measured on another machine, or with another
+ * image, say so. The old setting stays that of the file while an old topic has it.
+ */
+export function mergeResults(old: RunResult | undefined, result: RunResult): RunResult {
+  const left = Object.keys(old?.topics ?? {}).filter((name) => !result.topics[name]);
+  if (!old || left.length === 0) return result;
+  const setting = describeSetting(result);
+  const isSame = setting === describeSetting(old);
+  const added = Object.entries(result.topics).map(([name, topic]) => [
+    name,
+    isSame ? topic : { ...topic, setting },
+  ]);
+  return {
+    ...old,
+    topics: { ...old.topics, ...(Object.fromEntries(added) as RunResult['topics']) },
+  };
 }
 
 /** Puts `made` between the two marks of a document. @throws an Error when it has no such marks */
@@ -123,9 +148,8 @@ export async function keepLastRun(result: RunResult): Promise<void> {
 
 /** Writes the results into the repository. Topics that were not measured keep their old results. */
 export async function writeResults(result: RunResult): Promise<void> {
-  const before = await readFile(RESULTS, 'utf8').catch(() => '{}');
-  const old = JSON.parse(before) as Partial<RunResult>;
-  const merged: RunResult = { ...result, topics: { ...old.topics, ...result.topics } };
+  const before = await readFile(RESULTS, 'utf8').catch(() => 'null');
+  const merged = mergeResults((JSON.parse(before) as RunResult | null) ?? undefined, result);
   await writeFile(RESULTS, `${JSON.stringify(merged, undefined, 2)}\n`);
   await mkdir(PLOTS, { recursive: true });
   for (const plot of Object.values(merged.topics).flatMap((topic) => topic.plots)) {
