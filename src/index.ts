@@ -124,9 +124,11 @@ export {
 export type {
   ChangedBlock,
   PointBlock,
+  DiskServer,
   PointDisk,
   PointExtent,
   RangeOptions,
+  ServeAddress,
 } from './points/pointDisk.ts';
 export type { BlockSink, PipedBlock, PipedRecord, PipedZero } from './flow/sinks/blockSink.ts';
 export { openImage, type OpenImageOptions } from './sessions/pipe/openImage.ts';

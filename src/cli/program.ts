@@ -11,6 +11,7 @@ import { type CommonFlags, withCommonFlags } from './commonFlags.ts';
 import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';
+import { addExport } from './commands/exportCommand.ts';
 import { addRestore } from './commands/restoreCommand.ts';
 import { addStream } from './commands/streamCommand.ts';
 import { resultOutput } from './output/standardOutputs.ts';
@@ -53,6 +54,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addBackup(program, done);
   addRestore(program, done);
   addStream(program, done);
+  addExport(program, done);
   addPreflight(program, done);
   addCleanup(program, done);
   addRepositoryCommands(program, done);

@@ -9,7 +9,9 @@ import { checkRange } from '../sessions/shared/pipelineResources.ts';
 import { findDisk, selectPoint } from '../sessions/shared/selectPoint.ts';
 import { BlockCache } from './blockCache.ts';
 import { BlockLoader, closedError } from './blockLoader.ts';
-import { PointDisk } from './pointDisk.ts';
+import { exportDisks, type ServeOptions } from './nbd/exportPoint.ts';
+import type { NbdAddress, NbdServer } from './nbd/nbdServer.ts';
+import { type DiskServer, PointDisk } from './pointDisk.ts';
 
 const DEFAULT_CACHE_BYTES = 64 * MIB;
 const MAX_CACHE_BYTES = 4096 * MIB;
@@ -75,6 +77,7 @@ export class OpenPoint {
   readonly disks: readonly PointDisk[];
   readonly #view: RestorePointView;
   readonly #state = { isClosed: false };
+  readonly #servers = new Set<NbdServer>();
 
   private constructor(
     source: PointSource,
@@ -93,7 +96,13 @@ export class OpenPoint {
     const assertOpen = (): void => {
       if (this.#state.isClosed) throw closedError();
     };
-    const parts = { view, loader, cache: shared.cache, assertOpen };
+    const parts = {
+      view,
+      loader,
+      cache: shared.cache,
+      assertOpen,
+      serve: (disk: PointDisk, address: NbdAddress) => this.#serve([disk], { address }),
+    };
     this.disks = point.disks.map((disk) => new PointDisk(disk, parts));
   }
 
@@ -115,10 +124,27 @@ export class OpenPoint {
     return findDisk(named, idOrAlias, `restore point ${this.id}`).disk;
   }
 
+  /**
+   * Serves disks over NBD, read-only, until the server or the point is closed.
+   *
+   * @throws {@link UsageError} for an address that cannot be used
+   */
+  async serveNbd(disks: readonly PointDisk[], options: ServeOptions): Promise<DiskServer> {
+    if (this.#state.isClosed) throw closedError();
+    return await this.#serve(disks, options);
+  }
+
+  async #serve(disks: readonly PointDisk[], options: ServeOptions): Promise<NbdServer> {
+    const server = await exportDisks(disks, options);
+    this.#servers.add(server);
+    return server;
+  }
+
   /** Closes the files of the point. May be called twice. Its disks cannot be read afterwards. */
   async close(): Promise<void> {
     if (this.#state.isClosed) return;
     this.#state.isClosed = true;
+    await Promise.all([...this.#servers].map((server) => server.close()));
     await this.#view.close();
   }
 

@@ -49,6 +49,21 @@ export interface RangeOptions extends ReadOptions {
   readonly lengthBytes?: number | undefined;
 }
 
+/** A server that shows a disk to other programs. {@link close} breaks its clients off. */
+export interface DiskServer {
+  /** Such as `nbd+unix:///system?socket=/run/nbd.sock`. */
+  readonly uris: readonly string[];
+  /** Counts so far. `bytes` includes zeros that were sent as holes. */
+  readonly served: Readonly<{ requests: number; bytes: number; failures: number }>;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Where a disk is served: a Unix socket, or a port of a loopback address. */
+export type ServeAddress =
+  | { readonly socket: string }
+  | { readonly host: string; readonly port: number };
+
 /** What a disk shares with the other disks of its point. */
 export interface DiskParts {
   readonly view: RestorePointView;
@@ -56,6 +71,7 @@ export interface DiskParts {
   readonly cache: BlockCache;
   /** Throws after the point was closed. */
   readonly assertOpen: () => void;
+  readonly serve: (disk: PointDisk, address: ServeAddress) => Promise<DiskServer>;
 }
 
 interface OpenedDisk {
@@ -223,6 +239,27 @@ export class PointDisk {
     const block = await toFetch(view, placed.block, fingerprints);
     const { offsetBytes } = block;
     return { kind: 'block', offsetBytes, bytes: await this.#parts.loader.load(block) };
+  }
+
+  /**
+   * Serves the disk over NBD, read-only, until the server or the point is closed.
+   *
+   * @throws {@link UsageError} for an address that cannot be used
+   */
+  async serveNbd(address: ServeAddress): Promise<DiskServer> {
+    this.#parts.assertOpen();
+    return await this.#parts.serve(this, address);
+  }
+
+  /** Loads blocks into the cache, for a read that may come. Their errors come with that read. */
+  prefetch(fromIndex: number, count: number): void {
+    const endIndex = blockCountOf(this.virtualSizeBytes, this.blockSizeBytes);
+    const load = async (index: number): Promise<void> => {
+      await this.#cachedBlock(await this.#open(), index);
+    };
+    for (let index = fromIndex; index < Math.min(fromIndex + count, endIndex); index++) {
+      load(index).catch(() => {});
+    }
   }
 
   async #cachedBlock(

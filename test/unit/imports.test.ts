@@ -51,7 +51,8 @@ const ALLOWED: Arrows = {
   'ovirt/imageio': ['core', 'flow', 'ovirt'],
   'ovirt/lifecycle': ['core', 'ovirt', 'ovirt/engine', 'ovirt/imageio'],
   devices: [...DATA_PATH, ...OVIRT],
-  points: [...DATA_PATH, ...CONTAINER, ...REPOSITORY, 'sessions/shared'],
+  points: [...DATA_PATH, ...CONTAINER, ...REPOSITORY, 'sessions/shared', 'points/nbd'],
+  'points/nbd': ['core', 'points'],
   'sessions/pipe': [
     ...BELOW_SESSIONS,
     'points',
@@ -76,7 +77,7 @@ const ALLOWED: Arrows = {
   ],
   'cli/output': ['core', 'cli/output/progress', 'sessions/*'],
   'cli/output/progress': ['core', 'cli/output', 'sessions/*'],
-  'cli/commands': ['core', 'cli', 'cli/output', 'ovirt', 'sessions/*'],
+  'cli/commands': ['core', 'points', 'cli', 'cli/output', 'ovirt', 'sessions/*'],
   cli: ['core', 'cli/commands', 'cli/output', 'ovirt', 'sessions/*'],
 };
 

@@ -1,0 +1,31 @@
+/** Serves the disks of an opened restore point. */
+import type { PointDisk } from '../pointDisk.ts';
+import { NbdExport } from './nbdExport.ts';
+import { type NbdAddress, NbdServer } from './nbdServer.ts';
+
+export interface ServeOptions {
+  readonly address: NbdAddress;
+  readonly onProblem?: ((text: string) => void) | undefined;
+  readonly onClients?: ((count: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads the extents of all disks, then starts to listen. The name of an export is the alias of its
+ * disk, or its id where another disk has the same alias.
+ *
+ * @throws as {@link NbdServer.start}; errors of the chain
+ */
+export async function exportDisks(
+  disks: readonly PointDisk[],
+  options: ServeOptions,
+): Promise<NbdServer> {
+  const { address, onProblem, onClients, signal } = options;
+  const exports: NbdExport[] = [];
+  for (const disk of disks) {
+    const isUnique = disks.filter(({ alias }) => alias === disk.alias).length === 1;
+    const name = isUnique ? disk.alias : disk.id;
+    exports.push(await NbdExport.create(disk, { name, description: `disk ${disk.id}` }, signal));
+  }
+  return await NbdServer.start({ exports, address, onProblem, onClients });
+}
