@@ -33,6 +33,10 @@ export function addExport(program: Command, done: (exitCode: number) => void): v
     });
 }
 
+function onProblem(text: string): void {
+  messageOutput.write(`${formatStderrLine(text, 'error')}\n`);
+}
+
 /** Serves until the command is stopped, which is its regular end. */
 async function serve(flags: ExportFlags, context: CommandContext): Promise<number> {
   context.stopText = 'closing the exports';
@@ -42,8 +46,6 @@ async function serve(flags: ExportFlags, context: CommandContext): Promise<numbe
   const point = await repository.point(flags.vm, flags.point);
   const names = flags.disk ?? [];
   const disks = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
-  const onProblem = (text: string): void =>
-    messageOutput.write(`${formatStderrLine(text, 'error')}\n`);
   const { signal } = context;
   const server = await point.serveNbd([...new Set(disks)], { address, onProblem, signal });
   const { uris } = server;

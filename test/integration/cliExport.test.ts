@@ -1,0 +1,54 @@
+/** The command `export`: it serves until it is stopped, and says what it served. */
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+import { EXIT_CODES } from '../../src/core/errors.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { runCli, startCli } from '../helpers/cli/cli.ts';
+import { backup, VM } from '../helpers/repository/imageSessions.ts';
+import { useTempFolder } from '../helpers/tempFolder.ts';
+
+const execute = promisify(execFile);
+const folder = useTempFolder();
+
+it('serves a disk until Ctrl-C, which is its regular end', async () => {
+  const content = blocks('aB0c');
+  await backup(folder.path('repository'), writeImage(folder.path('disk.raw'), content));
+  const socket = folder.path('nbd.sock');
+  const { child, ended } = startCli([
+    ...['export', '--repo', folder.path('repository'), '--vm', VM, '--socket', socket],
+  ]);
+
+  const uri = await new Promise<string>((resolve) => {
+    let text = '';
+    child.stdout?.on('data', (more: string) => {
+      text += more;
+      const found = /^nbd\+unix:\S+$/m.exec(text);
+      if (found) resolve(found[0]);
+    });
+  });
+  await execute('nbdcopy', [uri, folder.path('copied.raw')]);
+  child.kill('SIGINT');
+  const { exitCode, stdout } = await ended;
+
+  expect(readFileSync(folder.path('copied.raw')).equals(content)).toBe(true);
+  expect(exitCode).toBe(EXIT_CODES.done);
+  expect(stdout).toMatch(/^served \d+ requests, 1\.00 MiB$/m);
+  expect(existsSync(socket)).toBe(false);
+});
+
+it.each([
+  ['no address', []],
+  ['two addresses', ['--socket', 'a', '--listen', '127.0.0.1:1']],
+  ['an address of others', ['--listen', '0.0.0.0:10809']],
+  ['no port', ['--listen', '127.0.0.1']],
+  ['a port above all', ['--listen', '127.0.0.1:70000']],
+])('refuses %s', async (_what, args) => {
+  await backup(folder.path('repository'), writeImage(folder.path('disk.raw'), blocks('a')));
+
+  const result = await runCli(['export', '--repo', folder.path('repository'), '--vm', VM, ...args]);
+
+  expect(result.exitCode).toBe(EXIT_CODES.usage);
+  expect(result.stderr).toContain('USAGE_INVALID_OPTION');
+});
