@@ -14,6 +14,7 @@ import { addInspect, addRepositoryCommands, addVerify } from './commands/reposit
 import { addRestore } from './commands/restoreCommand.ts';
 import { addStream } from './commands/streamCommand.ts';
 import { resultOutput } from './output/standardOutputs.ts';
+import { refuseRepeats } from './repeatedOptions.ts';
 
 const EXIT_HELP = `
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but with an error in the session log, or with a
@@ -63,6 +64,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {
+    refuseRepeats(command);
     command
       .configureHelp({ optionDescription: describeOption })
       .exitOverride()
