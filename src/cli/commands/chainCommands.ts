@@ -11,6 +11,7 @@ import {
   workersOption,
 } from '../commonFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
+import { LEFT_IN_REPOSITORY } from '../leftTexts.ts';
 import { createProgressLine } from '../output/progress.ts';
 import { formatPrune, formatSynthesize } from '../output/pruneOutput.ts';
 
@@ -38,6 +39,7 @@ function exitCodeOfPrune(report: PruneReport, exitCode: number): number {
 
 async function prune(flags: PruneFlags, context: CommandContext): Promise<number> {
   const line = createProgressLine('merge', context.isJson);
+  context.leftText = LEFT_IN_REPOSITORY;
   const { pruneRepository } = await import('../../sessions/retention/pruneRepository.ts');
   const report = await pruneRepository({
     repository: flags.repo,
@@ -113,6 +115,7 @@ export function addSynthesize(program: Command, done: Done): void {
       const context = new CommandContext(flags);
       const line = createProgressLine('synthesize', context.isJson);
       const exitCode = await context.execute(async () => {
+        context.leftText = LEFT_IN_REPOSITORY;
         const { synthesizeFull } = await import('../../sessions/retention/synthesizeFull.ts');
         const report = await synthesizeFull({
           repository: flags.repo,

@@ -6,6 +6,7 @@ import type { StreamFormat, StreamReport } from '../../sessions/pipe/streamDisk.
 import { type CommonFlags, parseCount, withCommonFlags } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { leftByStream } from '../leftTexts.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 import { messageOutput } from '../output/standardOutputs.ts';
 
@@ -55,6 +56,7 @@ async function stream(
   const toStdout = flags.output === '-';
   if (toStdout && process.stdout.isTTY) throw wouldFillTerminal();
   context.signal.addEventListener('abort', () => line.stop());
+  context.leftText = leftByStream(flags.vm, flags.journal);
   const { streamDisk } = await import('../../sessions/pipe/streamDisk.ts');
   const report = await streamDisk({
     engine: await readEngineSettings(flags),
