@@ -27,7 +27,14 @@ function columnsOf(vm: PrunedVm, dryRun: boolean, form: OutputForm): Column<Prun
   ];
 }
 
+/** A VM that failed before its restore points were read, for example a locked one. */
+function formatFailed({ vmName, vmId, failure }: PrunedVm, form: OutputForm): string {
+  const text = `failed: ${failure?.message} (${failure?.code}) ${failure?.hint}`;
+  return `${formatLine(`${vmName} (${vmId})`, form)}\n${formatLine(text, form)}`;
+}
+
 function formatVm(vm: PrunedVm, dryRun: boolean, form: OutputForm): string {
+  if (vm.failure && vm.points.length === 0) return formatFailed(vm, form);
   const [deleted, written, freed] = [
     vm.deletedBytes,
     vm.writtenBytes,
