@@ -69,6 +69,7 @@ export const MESSAGE_CODES = [
   'REPO-522',
   'REPO-523',
   'REPO-524',
+  'REPO-525',
   'REPO-530',
   'REPO-531',
   'SNP-201',
@@ -313,6 +314,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'error',
     text: 'Disk {alias} ({id}) cannot be restored, because its block map is damaged ({reason}). It gets no image.',
     resolution: 'Restore the disk from another restore point.',
+  },
+  'REPO-525': {
+    level: 'warn',
+    text: 'Disk {alias} ({id}) is not part of restore point {rp}, so none of its damaged blocks is taken from there.',
+    resolution:
+      'Name another restore point with --damaged-from. "ovirt-cbt list --vm NAME" shows the disks of each.',
   },
   'REPO-530': {
     level: 'info',
