@@ -121,6 +121,15 @@ test('a share above 100% is refused as it was written', async () => {
   expect(result.stderr).toContain('--sample: 150% is more than 100%');
 });
 
+test.each(['0', '0%', '0.0'])('a share of %s is refused', async (share) => {
+  const result = await runCli(['verify', '--repo', 'x', '--sample', share]);
+
+  expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+  expect(result.stderr).toContain(
+    `--sample: ${share} is nothing (USAGE_INVALID_OPTION) hint: give more`,
+  );
+});
+
 test('the help tells when the default of --block-size is 4 MiB', async () => {
   const { stdout } = await runCli(['backup', '--help']);
 

@@ -31,8 +31,8 @@ interface PruneFlags extends CommonFlags {
 }
 
 /**
- * Prints the report. When all VMs failed, the failure of the first one ends the command; stdout does
- * not repeat it.
+ * Prints the report. When all VMs failed, the failure of the first one ends the command.
+ * stdout does not repeat it.
  *
  * @returns exit code 3 when some VMs failed, otherwise `exitCode`.
  */

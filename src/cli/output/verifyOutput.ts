@@ -26,9 +26,17 @@ function joined(pointIds: readonly string[], name: (pointId: string) => string):
   return `${noun} ${pointIds.map(name).join(', ')}`;
 }
 
+function healedLines({ healedFrom, healedFromNumber }: Found): string[] {
+  if (healedFrom === undefined) return [];
+  const point = `${healedFromNumber ?? '?'} (${healedFrom.slice(0, 8)})`;
+  return [
+    `  from restore point ${point} on, these places hold other data and do not need the block`,
+  ];
+}
+
 /** Lines for one finding: code and message, and the places that need a damaged stored block. */
 function damageLines(found: Found, name: (pointId: string) => string): string[] {
-  const { code, message, uses, useCount = 0, healedFrom, affectedPointIds } = found;
+  const { code, message, uses, useCount = 0, affectedPointIds } = found;
   if (!uses) {
     return [`${code}: ${message}; may be needed by ${joined(affectedPointIds, name)}`];
   }
@@ -42,7 +50,7 @@ function damageLines(found: Found, name: (pointId: string) => string): string[] 
     ...places,
     ...(left > 0 ? [`  and ${countOf(left, 'more place')}`] : []),
     ...(useCount === 0 ? ['  needed by no restore point'] : []),
-    ...(healedFrom === undefined ? [] : [`  other data from restore point ${healedFrom} on`]),
+    ...healedLines(found),
   ];
 }
 
