@@ -7,7 +7,8 @@ import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { blocks, writeImage } from '../helpers/bytes/images.ts';
 import { chainOf, expectPoints, type Pictured } from '../helpers/repository/prunes.ts';
 import { pointsOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
-import { VM } from '../helpers/repository/imageSessions.ts';
+import { backup, VM } from '../helpers/repository/imageSessions.ts';
+import type { ListReport } from '../../src/sessions/inspect/listRepository.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -100,6 +101,27 @@ describe('prune', () => {
     expect(locked).toMatch(/^vm \(.+\)\nfailed: .+ \(REPOSITORY_LOCKED\) /);
     expect(locked?.split('\n')).toHaveLength(2);
     expect(other).toMatch(/^zz /);
+  });
+});
+
+describe('list of a merged point', () => {
+  test.each([
+    ['synthesize', '--vm', VM],
+    ['prune', '--keep-last', '1'],
+  ])('shows after %s what its container holds now', async (command, ...args) => {
+    const last = writeImage(temp.path('a'), blocks('xy'));
+    const fresh = await backup(temp.path('fresh'), last);
+    await run(command, ...args);
+
+    const listed = ['list', '--repo', chain.repository, '--vm', VM];
+    const { stdout } = await runCli(listed);
+    const report = JSON.parse((await runCli([...listed, '--json'])).stdout) as ListReport;
+
+    const { changedBytes, storedBytes } = fresh.disks[0] ?? {};
+    expect(report.vms[0]?.points.at(-1)?.disks).toMatchObject([
+      { content: 'full', mode: 'compare', changedBytes, storedBytes },
+    ]);
+    expect(stdout).toMatch(/^ +3 +a +merged /m);
   });
 });
 

@@ -84,7 +84,7 @@ function portUnusable(port: number, reason: string): LabError {
   ]).get(reason);
   return new LabError(
     'LAB_PORT_UNUSABLE',
-    text ?? `port ${port} of the lab: ${reason}`,
+    `${text ?? `port ${port} cannot be used`} (${reason})`,
     'choose another port from 1024 to 65535, or let the system choose',
   );
 }
