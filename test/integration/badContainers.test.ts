@@ -89,7 +89,10 @@ describe('a container', () => {
   ])('%s cannot be inspected', async (_name, offsetBytes, bit, code) => {
     flipBit(chain.increment(), offsetBytes, bit);
 
-    expectFailure(await runCli(['inspect', chain.increment()]), code, EXIT_CODES.failed);
+    const result = await runCli(['inspect', chain.increment()]);
+
+    expectFailure(result, code, EXIT_CODES.failed);
+    expect(result.stderr).not.toContain('ovirt-cbt inspect');
   });
 
   test('that is a folder cannot be inspected', async () => {
