@@ -7,6 +7,7 @@ import { Command, Help, type Option } from 'commander';
 import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
 import { PACKAGE_FOLDER } from './packageFolder.ts';
+import { refuseRepeats } from './repeatedOptions.ts';
 import { type CommonFlags, withCommonFlags } from './commonFlags.ts';
 import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
@@ -14,7 +15,6 @@ import { addInspect, addRepositoryCommands, addVerify } from './commands/reposit
 import { addRestore } from './commands/restoreCommand.ts';
 import { addStream } from './commands/streamCommand.ts';
 import { resultOutput } from './output/standardOutputs.ts';
-import { refuseRepeats } from './repeatedOptions.ts';
 
 const EXIT_HELP = `
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but with an error in the session log, or with a

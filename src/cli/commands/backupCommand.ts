@@ -89,8 +89,8 @@ async function backUpVms(
     );
   }
   context.signal.addEventListener('abort', () => line.stop());
-  context.leftText = leftByBackup(onlyVm(flags), flags.repo);
   const { backupVms } = await import('../../sessions/backup/backupVms.ts');
+  context.leftText = leftByBackup(onlyVm(flags), flags.repo);
   const report = await backupVms({
     engine: await readEngineSettings(flags),
     select: await readVmSelection(flags, context.signal),

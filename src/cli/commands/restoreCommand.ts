@@ -98,8 +98,8 @@ async function restoreToEngine(
     throw new UsageError('USAGE_INVALID_OPTION', '--output and --to-engine exclude each other');
   }
   context.signal.addEventListener('abort', () => line.stop());
-  context.leftText = leftByRestoreVm(flags.vm, asVm, flags.repo);
   const { restoreVm } = await import('../../sessions/restore/restoreVm.ts');
+  context.leftText = leftByRestoreVm(flags.vm, asVm, flags.repo);
   const report = await restoreVm({
     engine: await readEngineSettings(flags),
     repository: flags.repo,

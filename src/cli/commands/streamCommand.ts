@@ -56,8 +56,8 @@ async function stream(
   const toStdout = flags.output === '-';
   if (toStdout && process.stdout.isTTY) throw wouldFillTerminal();
   context.signal.addEventListener('abort', () => line.stop());
-  context.leftText = leftByStream(flags.vm, flags.journal);
   const { streamDisk } = await import('../../sessions/pipe/streamDisk.ts');
+  context.leftText = leftByStream(flags.vm, flags.journal);
   const report = await streamDisk({
     engine: await readEngineSettings(flags),
     vm: flags.vm,

@@ -20,23 +20,20 @@ function nameOf(report: VerifyReport): (pointId: string) => string {
   };
 }
 
+function healedLine(pointId: string, number: number | undefined): string {
+  const point = `${number ?? '?'} (${pointId.slice(0, 8)})`;
+  return `  from restore point ${point} on, these places hold other data and do not need the block`;
+}
+
 function joined(pointIds: readonly string[], name: (pointId: string) => string): string {
   if (pointIds.length === 0) return 'no restore point';
   const noun = pointIds.length === 1 ? 'restore point' : 'restore points';
   return `${noun} ${pointIds.map(name).join(', ')}`;
 }
 
-function healedLines({ healedFrom, healedFromNumber }: Found): string[] {
-  if (healedFrom === undefined) return [];
-  const point = `${healedFromNumber ?? '?'} (${healedFrom.slice(0, 8)})`;
-  return [
-    `  from restore point ${point} on, these places hold other data and do not need the block`,
-  ];
-}
-
 /** Lines for one finding: code and message, and the places that need a damaged stored block. */
 function damageLines(found: Found, name: (pointId: string) => string): string[] {
-  const { code, message, uses, useCount = 0, affectedPointIds } = found;
+  const { code, message, uses, useCount = 0, healedFrom, affectedPointIds } = found;
   if (!uses) {
     return [`${code}: ${message}; may be needed by ${joined(affectedPointIds, name)}`];
   }
@@ -50,7 +47,7 @@ function damageLines(found: Found, name: (pointId: string) => string): string[] 
     ...places,
     ...(left > 0 ? [`  and ${countOf(left, 'more place')}`] : []),
     ...(useCount === 0 ? ['  needed by no restore point'] : []),
-    ...healedLines(found),
+    ...(healedFrom === undefined ? [] : [healedLine(healedFrom, found.healedFromNumber)]),
   ];
 }
 
