@@ -34,6 +34,8 @@ export class CommandContext {
   readonly signal: AbortSignal;
   /** Printed after a signal: what the command waits for. */
   stopText = 'stopping: waiting for open reads and writes';
+  /** Printed when a second signal ends the process: what may be left, and what cleans it up. */
+  leftText = '';
   readonly #flags: CommonFlags;
   readonly #abort = new AbortController();
   #logFile: LogFile | undefined;
@@ -131,13 +133,23 @@ export class CommandContext {
    */
   #onSignal(name: StopSignal): void {
     if (name !== 'SIGHUP') this.#stopRequests++;
-    if (this.#stopRequests > 1) process.exit(this.#signalExit);
+    if (this.#stopRequests > 1) this.#stopAtOnce();
     if (this.signal.aborted) return;
     this.#signalExit = SIGNAL_EXITS[name];
     resultOutput.limitWait();
     const text = `${this.stopText}; press Ctrl-C again to stop at once`;
     messageOutput.write(`${formatStderrLine(text)}\n`);
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
+  }
+
+  /** The line is written before the process ends, unless nobody has read the lines before it. */
+  #stopAtOnce(): never {
+    const text = this.leftText === '' ? 'stopped at once' : `stopped at once: ${this.leftText}`;
+    const line = this.isJson
+      ? formatStderrJson('stopped_at_once', { text })
+      : formatStderrLine(text, 'warn');
+    messageOutput.write(`${line}\n`);
+    process.exit(this.#signalExit);
   }
 
   #fail(error: BackupError): number {

@@ -7,6 +7,7 @@ import { Command, Help, type Option } from 'commander';
 import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
 import { PACKAGE_FOLDER } from './packageFolder.ts';
+import { refuseRepeats } from './repeatedOptions.ts';
 import { type CommonFlags, withCommonFlags } from './commonFlags.ts';
 import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
@@ -63,6 +64,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {
+    refuseRepeats(command);
     command
       .configureHelp({ optionDescription: describeOption })
       .exitOverride()

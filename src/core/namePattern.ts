@@ -4,6 +4,11 @@ export function isPattern(text: string): boolean {
   return /[*?]/.test(text);
 }
 
+/** Hint for a pattern where a command takes only names; empty for a plain name. */
+export function noPatternHint(text: string): string {
+  return isPattern(text) ? 'this command takes no patterns: give one name or id; ' : '';
+}
+
 /** A test for names. Case counts, as in names of VMs. A text without `*` and `?` fits itself. */
 export function patternMatcher(pattern: string): (name: string) => boolean {
   const parts = pattern.split(/\*+/);

@@ -4,6 +4,7 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
+import { noPatternHint } from '../core/namePattern.ts';
 import { didYouMean } from '../core/nearestNames.ts';
 import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
 import {
@@ -152,7 +153,7 @@ export class Repository {
     if (folder) return folder;
     const names = (await this.vmFolders()).map(({ safeName }) => safeName);
     throw new UsageError('USAGE_NOT_FOUND', `no VM "${nameOrId}" in ${this.root}`, {
-      hint: `${didYouMean(nameOrId, names)}run "ovirt-cbt list" to see what the repository holds`,
+      hint: `${noPatternHint(nameOrId)}${didYouMean(nameOrId, names)}run "ovirt-cbt list" to see what the repository holds`,
     });
   }
 

@@ -68,7 +68,7 @@ describe('a terminal', () => {
     const { resolution } = sessionMessage('CBT-101');
     const [message, ...others] = terminal.lines().filter((line) => line.includes('warn: CBT-101 '));
     expect(message).toMatch(
-      /^warn: CBT-101 Disk web01_scratch \(.+\) is stored as RAW, .+ kept\. /,
+      /^warn: CBT-101 Disk web01_scratch \(.+\) of web01 is stored as RAW, .+ kept\. /,
     );
     expect(message?.endsWith(resolution)).toBe(true);
     expect(others).toEqual([]);

@@ -53,10 +53,15 @@ function pointColumns(points: readonly ListedPoint[], form: OutputForm): Column<
   ];
 }
 
+/** A whole disk that no session read as a full was put together by prune or synthesize. */
+function modeOf({ content, mode }: ListedDisk): string {
+  return content === 'full' && mode !== 'full' ? 'merged' : mode;
+}
+
 const DISK_COLUMNS: readonly Column<ListedDisk>[] = [
   ['no.', (disk) => String(disk.pointNumber)],
   ['disk', (disk) => disk.alias, { kind: 'name' }],
-  ['mode', (disk) => disk.mode],
+  ['mode', modeOf],
   ['size', (disk) => formatBytes(disk.sizeBytes)],
   ['stored', (disk) => formatBytes(disk.storedBytes)],
   ['note', (disk) => (disk.changedWhileRead ? CHANGED : ''), { style: () => 'yellow' }],

@@ -6,6 +6,12 @@ import { FULL_FORM, idIn, isFull, type OutputForm } from './outputForm.ts';
 import { type Column, formatFact, formatLine, formatRows } from './table.ts';
 import { formatLocalTime, shortIds } from './text.ts';
 
+/** A VM that failed before its restore points were read, for example a locked one. */
+function formatFailed({ vmName, vmId, failure }: PrunedVm, form: OutputForm): string {
+  const text = `failed: ${failure?.message} (${failure?.code}) ${failure?.hint}`;
+  return `${formatLine(`${vmName} (${vmId})`, form)}\n${formatLine(text, form)}`;
+}
+
 function actionOf(point: PrunedPoint, points: readonly PrunedPoint[]): string {
   if (point.action === 'keep') return `kept: ${point.keptBecause.join(', ')}`;
   if (point.action === 'delete') return 'deleted';
@@ -34,6 +40,7 @@ function formatVm(vm: PrunedVm, dryRun: boolean, form: OutputForm): string {
     vm.deletedBytes - vm.writtenBytes,
   ].map(formatBytes);
   const { failure } = vm;
+  if (failure && vm.points.length === 0) return formatFailed(vm, form);
   return [
     formatLine(`${vm.vmName} (${vm.vmId})`, form),
     vm.points.length === 0

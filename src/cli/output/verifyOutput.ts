@@ -20,6 +20,11 @@ function nameOf(report: VerifyReport): (pointId: string) => string {
   };
 }
 
+function healedLine(pointId: string, number: number | undefined): string {
+  const point = `${number ?? '?'} (${pointId.slice(0, 8)})`;
+  return `  from restore point ${point} on, these places hold other data and do not need the block`;
+}
+
 function joined(pointIds: readonly string[], name: (pointId: string) => string): string {
   if (pointIds.length === 0) return 'no restore point';
   const noun = pointIds.length === 1 ? 'restore point' : 'restore points';
@@ -42,7 +47,7 @@ function damageLines(found: Found, name: (pointId: string) => string): string[] 
     ...places,
     ...(left > 0 ? [`  and ${countOf(left, 'more place')}`] : []),
     ...(useCount === 0 ? ['  needed by no restore point'] : []),
-    ...(healedFrom === undefined ? [] : [`  other data from restore point ${healedFrom} on`]),
+    ...(healedFrom === undefined ? [] : [healedLine(healedFrom, found.healedFromNumber)]),
   ];
 }
 

@@ -100,7 +100,8 @@ class Cleanup {
     const { own, foreign } = await unfinishedBackups(engine, vm.id, this.#repositoryId);
     for (const backup of own) {
       this.#say(`ending backup ${backup.id}`);
-      if (await endOwnBackup(this.#context, backup.id)) this.cleaned.push(`backup ${backup.id}`);
+      if (await endOwnBackup(this.#context, backup.id))
+        this.cleaned.push(`backup ${backup.id} of ${vm.name}`);
     }
     for (const journal of await leftRestoreJournals(this.#folder.folder)) {
       await this.#undoRestore(journal);
@@ -133,12 +134,14 @@ class Cleanup {
     this.#say(`removing snapshot ${snapshotId}`);
     try {
       const isGone = await removeBackupSnapshot(this.#context, snapshotId);
-      (isGone ? this.cleaned : this.left).push(`snapshot ${snapshotId}`);
+      (isGone ? this.cleaned : this.left).push(
+        `snapshot ${snapshotId} of ${this.#context.vm.name}`,
+      );
       return isGone;
     } catch (error) {
       this.#context.signal.throwIfAborted();
       if (!(error instanceof BackupError)) throw error;
-      this.left.push(`snapshot ${snapshotId} (${error.code})`);
+      this.left.push(`snapshot ${snapshotId} of ${this.#context.vm.name} (${error.code})`);
       return false;
     }
   }

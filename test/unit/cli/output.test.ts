@@ -138,6 +138,15 @@ describe('the other reports', () => {
     expect(formatVerify({ ...report, ...sound, outcome: 'ok' })).toMatch(
       /ok\n1 file verified in 1\.0 s: no damage$/,
     );
+    const healed = damage.map((found) => ({
+      ...found,
+      uses: [],
+      healedFrom: '55a02a9c-d242-4e55-8d4e-000000000000',
+      healedFromNumber: 5,
+    }));
+    expect(formatVerify({ ...report, damage: healed })).toMatch(
+      /^ {2}from restore point 5 \(55a02a9c\) on, these places hold other data and do not need the block$/m,
+    );
   });
 
   test('verify shows the part of the blocks that a sample really read', () => {

@@ -1,6 +1,7 @@
 /** Facts that a session asks of the engine: the VM, its state, its disks, its base checkpoint. */
 import { EngineError, UsageError } from '../../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
+import { noPatternHint } from '../../../core/namePattern.ts';
 import { didYouMean } from '../../../core/nearestNames.ts';
 import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Disk, DiskAttachment, Vm } from '../../../ovirt/engine/entities.ts';
@@ -53,7 +54,7 @@ export async function requireVm(engine: EngineApi, nameOrId: string): Promise<Vm
   if (vm && vms.length === 1) return vm;
   if (!vm) {
     throw new UsageError('USAGE_NOT_FOUND', `the engine knows no VM "${nameOrId}"`, {
-      hint: `${await nearVms(engine, nameOrId)}names are case-sensitive; the user must have rights on the VM; "ovirt-cbt preflight --all --repo DIR" lists the VMs`,
+      hint: `${noPatternHint(nameOrId)}${await nearVms(engine, nameOrId)}names are case-sensitive; the user must have rights on the VM; "ovirt-cbt preflight --all --repo DIR" lists the VMs`,
     });
   }
   const ids = vms.map((one) => one.id).join(', ');
