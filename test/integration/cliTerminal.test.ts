@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { sessionMessage } from '../../src/core/messages.ts';
-import { addSampleVms, type LabMatch, type LabVm } from '../../lab/src/index.ts';
+import { addSampleVms, type LabFault, type LabMatch, type LabVm } from '../../lab/src/index.ts';
 import { useCliLab } from '../helpers/cli/cliLab.ts';
 import { startInTerminal, type Terminal } from '../helpers/cli/terminal.ts';
 import { noise } from '../helpers/bytes/random.ts';
@@ -164,6 +164,54 @@ describe('two VMs at the same time', () => {
     expect(barLength(bar)).toBeGreaterThanOrEqual(columns === 80 ? 5 : 60);
     expect(finalizing).toContainEqual(expect.stringMatching(WAITS));
     expect(barsOf(terminal)).toEqual([]);
+  });
+});
+
+const BACKUPS: LabMatch = { server: 'engine', method: 'GET', path: /\/backups\/[^/]+$/ };
+const START: LabMatch = { server: 'engine', method: 'POST', path: /\/backups(?:$|\?)/, nth: 1 };
+
+describe('a session that waits', () => {
+  it.each([80, 140])('says that the engine does not answer, in %d columns', async (columns) => {
+    addVm('vm');
+    const fault = bench.lab.faults.add({ ...BACKUPS }, { status: 503 });
+
+    const terminal = start('vm', columns, LOGIN, () => {});
+    await terminal.shows(/^vm waiting: the engine does not answer \(HTTP 503\), \d+ s$/);
+    bench.lab.faults.remove(fault);
+
+    expect(await terminal.ended()).toBe(EXIT_CODES.done);
+    expect(barsOf(terminal)).toEqual([]);
+  });
+
+  it('says so after Ctrl-C too', async () => {
+    addVm('vm');
+    let fault: LabFault | undefined;
+
+    const terminal = start('vm', 80, READ, async (screen) => {
+      await screen.shows(BAR);
+      fault = bench.lab.faults.add({ ...BACKUPS }, { status: 503 });
+      screen.type('C-c');
+      await screen.shows(/^stopping: .* at once$/);
+    });
+    await terminal.shows(/^vm waiting: the engine does not answer \(HTTP 503\)$/);
+    await terminal.shows(/^vm waiting: the engine does not answer \(HTTP 503\), \d+ s$/);
+    if (fault) bench.lab.faults.remove(fault);
+
+    expect(await terminal.ended()).toBe(EXIT_CODES.interrupted);
+    expect(barsOf(terminal)).toEqual([]);
+  });
+
+  it('says that another backup of its VM is in progress', async () => {
+    addVm('vm');
+    const detail = '[Cannot backup VM. The VM is during a backup operation.]';
+    const body = { fault: { reason: 'Operation Failed', detail } };
+    bench.lab.faults.add(START, { status: 409, body });
+
+    const terminal = start('vm', 80, LOGIN, () => {});
+    await terminal.shows(/^vm waiting: another backup of this VM is in progress, \d+ s$/);
+    terminal.type('C-c');
+
+    expect(await terminal.ended()).toBe(EXIT_CODES.interrupted);
   });
 });
 

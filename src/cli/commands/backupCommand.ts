@@ -86,7 +86,6 @@ async function backUpVms(
       'use --vm NAME, --all, --search or --vm-file, or --image FILE with --name',
     );
   }
-  context.signal.addEventListener('abort', () => line.stop());
   const { backupVms } = await import('../../sessions/backup/backupVms.ts');
   const report = await backupVms({
     engine: await readEngineSettings(flags),

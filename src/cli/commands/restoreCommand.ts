@@ -95,7 +95,6 @@ async function restoreToEngine(
   if (output !== undefined) {
     throw new UsageError('USAGE_INVALID_OPTION', '--output and --to-engine exclude each other');
   }
-  context.signal.addEventListener('abort', () => line.stop());
   const { restoreVm } = await import('../../sessions/restore/restoreVm.ts');
   const report = await restoreVm({
     engine: await readEngineSettings(flags),

@@ -54,7 +54,6 @@ async function stream(
 ): Promise<number> {
   const toStdout = flags.output === '-';
   if (toStdout && process.stdout.isTTY) throw wouldFillTerminal();
-  context.signal.addEventListener('abort', () => line.stop());
   const { streamDisk } = await import('../../sessions/pipe/streamDisk.ts');
   const report = await streamDisk({
     engine: await readEngineSettings(flags),

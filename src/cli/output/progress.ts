@@ -46,6 +46,7 @@ class TerminalArea implements ProgressLine {
 
   constructor(verb: string) {
     this.#verb = verb;
+    messageOutput.hasArea = true;
     this.#timer = setInterval(() => this.#draw(), INTERVAL_MS);
     this.#timer.unref();
   }
@@ -63,6 +64,7 @@ class TerminalArea implements ProgressLine {
 
   stop(): void {
     clearInterval(this.#timer);
+    messageOutput.hasArea = false;
     messageOutput.clearProgress();
   }
 
@@ -71,7 +73,7 @@ class TerminalArea implements ProgressLine {
     const rows = process.stderr.rows || DEFAULT_ROWS;
     const lines = this.#hasBegun
       ? formatArea([...this.#vms.values()], { columns, rows }, performance.now())
-      : [cut(`${this.#verb}: starting`, columns - 1)];
+      : [cut(`${this.#verb}: ${messageOutput.startText}`, columns - 1)];
     if (lines.length > 0) messageOutput.drawProgress(lines);
     else messageOutput.clearProgress();
   }

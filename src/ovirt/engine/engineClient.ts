@@ -19,6 +19,7 @@ import { isAwayOrUnsure, isAwayOrOnceServerError, retryWhileAway } from './engin
 import { untilAborted } from '../poll.ts';
 import { requestToken, revokeToken } from './sso.ts';
 import type { OvirtTimings } from '../timings.ts';
+import type { OnWait } from '../waits.ts';
 import { type Decoder, decode, wire } from './decoders.ts';
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
@@ -38,6 +39,8 @@ export interface EngineClientOptions {
   readonly signal?: AbortSignal | undefined;
   /** Marks events and jobs of the engine, at most 36 characters. @defaultValue a new UUID */
   readonly correlationId?: string | undefined;
+  /** Told why requests are repeated: here, and in transfers and starts that use the client. */
+  readonly onWait?: OnWait | undefined;
 }
 
 interface Answer {
@@ -61,6 +64,7 @@ export class EngineClient {
   readonly timings: OvirtTimings;
   /** PEM of the CA, which the clients of image data trust too. */
   readonly caPem: string | undefined;
+  readonly onWait: OnWait | undefined;
   readonly #settings: ResolvedSettings;
   readonly #agent: Agent;
   readonly #log: Logger;
@@ -78,6 +82,7 @@ export class EngineClient {
     this.#login = login;
     this.#signal = options.signal;
     this.#log = options.logger ?? silentLogger;
+    this.onWait = options.onWait;
     this.timings = settings.timings;
     this.caPem = settings.caPem;
     const wanted = options.correlationId ?? randomUUID();
@@ -117,8 +122,8 @@ export class EngineClient {
 
   /** The same client with another signal for its calls, such as the time limit of a clean-up. */
   withSignal(signal: AbortSignal): EngineClient {
-    const { correlationId } = this;
-    return this.withCorrelation({ logger: this.#log, signal, correlationId });
+    const { correlationId, onWait } = this;
+    return this.withCorrelation({ logger: this.#log, signal, correlationId, onWait });
   }
 
   /**
@@ -127,7 +132,8 @@ export class EngineClient {
    */
   withOwnCorrelation(): EngineClient {
     const correlationId = `${this.correlationId.slice(0, 23)}-${randomUUID().slice(-12)}`;
-    return this.withCorrelation({ logger: this.#log, signal: this.#signal, correlationId });
+    const { onWait } = this;
+    return this.withCorrelation({ logger: this.#log, signal: this.#signal, correlationId, onWait });
   }
 
   /** Reads. Repeated while the engine is away. */
@@ -188,6 +194,7 @@ export class EngineClient {
         signal,
         isRetryable: isAwayOrOnceServerError(),
         log: this.#log,
+        onWait: this.onWait,
       });
     } catch (error) {
       const isRefused = error instanceof EngineError && error.code === 'ENGINE_AUTH_REFUSED';
@@ -227,6 +234,7 @@ export class EngineClient {
       signal: options.signal,
       isRetryable,
       log: this.#log,
+      onWait: this.onWait,
     });
     return decode(schema, parseJson(answer.text, what), what);
   }

@@ -95,6 +95,30 @@ describe('the progress line', () => {
     expect(line(vm.row(12_000), 80)).toBe('web01 waiting for the engine to finalize, 12 s');
   });
 
+  test('shows what the session waits for, and since when', () => {
+    begin('reading', GIB);
+    take({ type: 'waiting', waitsFor: 'engine', reason: 'ECONNREFUSED' });
+    nowMs += 12_000;
+    take({ type: 'waiting', waitsFor: 'engine', reason: 'HTTP 503' });
+
+    const text = 'web01 waiting: the engine does not answer (HTTP 503), 12 s';
+    expect(line(vm.row(nowMs), 80)).toBe(text);
+    expect(line(vm.row(nowMs), 50)).toBe('web01 waiting: the engine does not answer …, 12 s');
+    take({ type: 'resumed' });
+    expect(vm.row(nowMs).text).toBe('reading');
+  });
+
+  test('shows no wait while bytes are read all the same', () => {
+    begin('reading', GIB);
+    take({ type: 'waiting', waitsFor: 'imageServer', reason: 'ECONNRESET' });
+    vm.row(nowMs);
+
+    expect(rowAfter(5000, { doneBytes: GIB / 4 }).text).toBe('reading');
+    expect(vm.row(nowMs + 60_000).text).toBe(
+      'waiting: the image server does not answer (ECONNRESET)',
+    );
+  });
+
   test('says "sent" in an upload', () => {
     begin('uploading', GIB);
 

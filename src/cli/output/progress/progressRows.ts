@@ -5,6 +5,8 @@ export interface ProgressRow {
   readonly vmName: string;
   /** What the session does or waits for. */
   readonly text: string;
+  /** How long that lasts, for a row without a bar. It is not cut. */
+  readonly time?: string;
   /** Share done, 0 to 1. Without it the row has only its text. */
   readonly ratio?: number | undefined;
   /** Texts of the figures. Empty where a figure is not known. */
@@ -68,7 +70,10 @@ export function formatRows(rows: readonly ProgressRow[], columns: number): strin
   const barColumns = fitting ? barRoom(fitting) : 0;
   return rows.map((row) => {
     const name = fit(row.vmName, nameColumns);
-    if (row.ratio === undefined) return cut(`${name} ${row.text}`, roomColumns);
+    if (row.ratio === undefined) {
+      const time = row.time ?? '';
+      return cut(cut(`${name} ${row.text}`, roomColumns - time.length) + time, roomColumns);
+    }
     const head = `${name} ${fit(row.text, textColumns)} `;
     const bar = formatBar(row.ratio, barColumns);
     const texts = figures.map((figure) => row[figure]);

@@ -6,6 +6,8 @@ import type {
   ProgressEvent,
   ProgressPhase,
 } from '../../../sessions/shared/progress.ts';
+import { waitText } from '../../../sessions/shared/waitText.ts';
+import { printable } from '../text.ts';
 import type { ProgressRow } from './progressRows.ts';
 
 const PHASE_TEXTS: Readonly<Record<ProgressPhase, string>> = {
@@ -36,11 +38,19 @@ const MIN_RATE_MS = 1000;
 const MIN_LEFT_MS = 2000;
 /** A phase that lasts longer shows its time. */
 const LONG_PHASE_MS = 2000;
+/** Without a new byte for so long, a wait takes the place of the bar. */
+const STALL_MS = 2000;
 
 interface DiskState {
   readonly sizeBytes: number;
   readonly dataBytes: number | undefined;
   counts: ProgressCounts;
+}
+
+/** What the session waits for, and since when. */
+interface Wait {
+  readonly text: string;
+  readonly sinceMs: number;
 }
 
 interface Sample {
@@ -56,6 +66,8 @@ export class VmProgress {
   #phase: ProgressPhase = 'preparing';
   #phaseSinceMs = 0;
   #hasStarted = false;
+  #wait: Wait | undefined;
+  #movedAtMs = -Infinity;
   readonly #disks = new Map<string, DiskState>();
   #samples: Sample[] = [];
   /** A share that was shown. It never gets smaller. */
@@ -63,31 +75,41 @@ export class VmProgress {
 
   /** @param nowMs - `performance.now()`. */
   take(event: ProgressEvent, nowMs: number): void {
-    this.#vmName = event.vmName.replaceAll(/\p{Cc}/gu, '?');
+    this.#vmName = printable(event.vmName);
     if (event.type === 'phase') {
       this.#phase = event.phase;
       this.#phaseSinceMs = nowMs;
     }
+    if (event.type === 'waiting') {
+      const text = printable(waitText(event.waitsFor, event.reason));
+      this.#wait = { text, sinceMs: this.#wait?.sinceMs ?? nowMs };
+    }
+    if (event.type === 'resumed') this.#wait = undefined;
     if (event.type === 'disksPlanned') this.#plan(event.disks);
     if (event.type === 'diskStarted') {
       this.#hasStarted = true;
       this.#addDisk(event);
     }
     if (event.type === 'diskProgress' || event.type === 'diskEnded') {
+      this.#movedAtMs = nowMs;
       const disk = this.#disks.get(event.diskId);
       if (disk) disk.counts = event;
     }
   }
 
   row(nowMs: number): ProgressRow {
+    const wait = nowMs - this.#movedAtMs > STALL_MS ? this.#wait : undefined;
+    if (wait) return this.#textRow(wait.text, nowMs - wait.sinceMs);
+    const phaseText = PHASE_TEXTS[this.#phase];
+    const phaseMs = nowMs - this.#phaseSinceMs;
     const endText = DATA_PHASES.get(this.#phase);
-    if (endText === undefined) return this.#textRow(PHASE_TEXTS[this.#phase], nowMs);
+    if (endText === undefined) return this.#textRow(phaseText, phaseMs);
     const disks = [...this.#disks.values()];
     const movedBytes = sumOf(disks, movedBytesOf);
     const allDoneBytes = sumOf(disks, ({ counts }) => counts.doneBytes);
     const dataBytes = totalBytesOf(disks);
     const doneBytes = Math.min(allDoneBytes, dataBytes ?? Infinity);
-    if (dataBytes === 0) return this.#textRow(PHASE_TEXTS[this.#phase], nowMs);
+    if (dataBytes === 0) return this.#textRow(phaseText, phaseMs);
     if (doneBytes === dataBytes) {
       return this.#row({ text: `${endText}, ${formatBytes(dataBytes)} done` });
     }
@@ -96,7 +118,7 @@ export class VmProgress {
     this.#shownRatio = Math.max(this.#shownRatio, ratio);
     const total = dataBytes === undefined ? '?' : formatBytes(dataBytes);
     return this.#row({
-      text: PHASE_TEXTS[this.#phase],
+      text: phaseText,
       ratio: this.#shownRatio,
       done: `${formatBytes(doneBytes)} of ${total}`,
       rate: this.#rateText(disks),
@@ -120,10 +142,9 @@ export class VmProgress {
     return { vmName: this.#vmName, done: '', rate: '', left: '', ...parts };
   }
 
-  #textRow(text: string, nowMs: number): ProgressRow {
-    const lastsMs = nowMs - this.#phaseSinceMs;
+  #textRow(text: string, lastsMs: number): ProgressRow {
     const time = lastsMs < LONG_PHASE_MS ? '' : `, ${formatSeconds(lastsMs)}`;
-    return this.#row({ text: text + time });
+    return this.#row({ text, time });
   }
 
   #sample(sample: Sample): void {
