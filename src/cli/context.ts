@@ -15,7 +15,12 @@ import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
 import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
 import { withCommandHelp } from './helpHint.ts';
 import { LogFile } from './output/logFile.ts';
-import { formatMessage, formatStderrJson, formatStderrLine } from './output/formatMessage.ts';
+import {
+  formatError,
+  formatMessage,
+  formatStderrJson,
+  formatStderrLine,
+} from './output/formatMessage.ts';
 import { formOf, type OutputForm } from './output/outputForm.ts';
 import { messageOutput, resultOutput } from './output/standardOutputs.ts';
 import { printable } from './output/text.ts';
@@ -204,6 +209,6 @@ export function printError(
     return;
   }
   const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
-  const line = `error: ${message} (${code}) hint: ${hint}${stack}`;
+  const line = formatError(`${message} (${code})`, `${hint}${stack}`);
   messageOutput.write(`${formatStderrLine(line, 'error')}\n`);
 }

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
 import { didYouMean } from '../core/nearestNames.ts';
 import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
+import { compareNames } from '../core/nameOrder.ts';
 import {
   createDurable,
   guardRepository,
@@ -119,12 +120,16 @@ export class Repository {
   /** Folders of VMs, by name. */
   async vmFolders(): Promise<VmFolder[]> {
     const entries = (await listFolder(this.root)) ?? [];
-    return entries.toSorted().flatMap((entry) => {
+    const folders = entries.flatMap((entry) => {
       const match = FOLDER_NAME.exec(entry);
       return match
         ? [new VmFolder(path.join(this.root, entry), match[1] ?? '', match[2] ?? '')]
         : [];
     });
+    // Not by the names of the folders: there "web01-new_…" is before "web01_…".
+    return folders.toSorted(
+      (a, b) => compareNames(a.safeName, b.safeName) || compareNames(a.vmId, b.vmId),
+    );
   }
 
   /**

@@ -1,4 +1,5 @@
 /** Output of a backup of VMs: each session, and at the end a summary with a line per VM. */
+import { compareNames } from '../../core/nameOrder.ts';
 import { formatBytes } from '../../core/units.ts';
 import type { FailedSession, JobReport } from '../../sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../sessions/shared/report.ts';
@@ -76,7 +77,7 @@ function rowOfFailure({ vmName, code, message }: FailedSession): SummaryRow {
 
 function formatSummary({ sessions, failures }: JobReport, form: OutputForm): string {
   const rows = [...sessions.map(rowOfSession), ...failures.map(rowOfFailure)].toSorted((a, b) =>
-    a.vmName.localeCompare(b.vmName),
+    compareNames(a.vmName, b.vmName),
   );
   const counts = (['ok', 'warning', 'error', 'failed'] as const).flatMap((result) => {
     const count = rows.filter((row) => row.result === result).length;
@@ -89,7 +90,9 @@ function formatSummary({ sessions, failures }: JobReport, form: OutputForm): str
 export function formatJob(report: JobReport, form: OutputForm = FULL_FORM): string {
   const { sessions, failures } = report;
   const parts = [
-    ...sessions.map((session) => formatSession(session, form)),
+    ...sessions
+      .toSorted((a, b) => compareNames(a.vmName, b.vmName))
+      .map((session) => formatSession(session, form)),
     ...failures.map(({ vmName, message, code, hint }) =>
       formatLine(`${vmName}: failed: ${message} (${code}) ${hint}`, form),
     ),

@@ -16,7 +16,7 @@ const PHASE_TEXTS: Readonly<Record<ProgressPhase, string>> = {
   reading: 'reading',
   finalizing: 'waiting for the engine to finalize',
   committing: 'committing',
-  writing: 'writing',
+  writing: 'restoring',
   uploading: 'uploading',
   converting: 'converting to qcow2',
   creatingVm: 'creating the VM',
@@ -31,6 +31,11 @@ const DATA_PHASES: ReadonlyMap<ProgressPhase, string> = new Map([
   ['merging', 'finishing'],
   ['uploading', 'waiting for the engine to finish'],
 ]);
+/** Words before a rate where it could be that of another stream of bytes. */
+const RATE_VERBS: ReadonlyMap<ProgressPhase, string> = new Map([
+  ['reading', 'read '],
+  ['uploading', 'sent '],
+]);
 /** Rates are of this time. */
 const WINDOW_MS = 10_000;
 /** Rates and times left of a shorter time would jump. */
@@ -42,7 +47,6 @@ const LONG_PHASE_MS = 2000;
 const STALL_MS = 2000;
 
 interface DiskState {
-  readonly sizeBytes: number;
   readonly dataBytes: number | undefined;
   counts: ProgressCounts;
 }
@@ -70,8 +74,6 @@ export class VmProgress {
   #movedAtMs = -Infinity;
   readonly #disks = new Map<string, DiskState>();
   #samples: Sample[] = [];
-  /** A share that was shown. It never gets smaller. */
-  #shownRatio = 0;
 
   /** @param nowMs - `performance.now()`. */
   take(event: ProgressEvent, nowMs: number): void {
@@ -105,7 +107,7 @@ export class VmProgress {
     const endText = DATA_PHASES.get(this.#phase);
     if (endText === undefined) return this.#textRow(phaseText, phaseMs);
     const disks = [...this.#disks.values()];
-    const movedBytes = sumOf(disks, movedBytesOf);
+    const movedBytes = sumOf(disks, (disk) => this.#movedBytesOf(disk));
     const allDoneBytes = sumOf(disks, ({ counts }) => counts.doneBytes);
     const dataBytes = totalBytesOf(disks);
     const doneBytes = Math.min(allDoneBytes, dataBytes ?? Infinity);
@@ -114,14 +116,12 @@ export class VmProgress {
       return this.#row({ text: `${endText}, ${formatBytes(dataBytes)} done` });
     }
     if (this.#hasStarted) this.#sample({ atMs: nowMs, doneBytes, movedBytes });
-    const ratio = dataBytes ? doneBytes / dataBytes : weightedRatio(disks);
-    this.#shownRatio = Math.max(this.#shownRatio, ratio);
     const total = dataBytes === undefined ? '?' : formatBytes(dataBytes);
     return this.#row({
       text: phaseText,
-      ratio: this.#shownRatio,
+      ratio: dataBytes === undefined ? 'unknown' : doneBytes / dataBytes,
       done: `${formatBytes(doneBytes)} of ${total}`,
-      rate: this.#rateText(disks),
+      rate: this.#rateText(),
       left: dataBytes === undefined ? '' : this.#leftText(dataBytes),
     });
   }
@@ -130,12 +130,11 @@ export class VmProgress {
     this.#disks.clear();
     this.#hasStarted = false;
     this.#samples = [];
-    this.#shownRatio = 0;
     for (const disk of disks) this.#addDisk(disk);
   }
 
-  #addDisk({ diskId, sizeBytes, dataBytes }: ProgressDisk): void {
-    this.#disks.set(diskId, { sizeBytes, dataBytes, counts: NOTHING });
+  #addDisk({ diskId, dataBytes }: ProgressDisk): void {
+    this.#disks.set(diskId, { dataBytes, counts: NOTHING });
   }
 
   #row(parts: Partial<ProgressRow> & Pick<ProgressRow, 'text'>): ProgressRow {
@@ -159,12 +158,17 @@ export class VmProgress {
     return { from, to, ms: to.atMs - from.atMs };
   }
 
-  #rateText(disks: readonly DiskState[]): string {
+  #movedBytesOf({ counts }: DiskState): number {
+    if (this.#phase === 'uploading') return counts.sentBytes ?? 0;
+    return this.#phase === 'reading' ? counts.readBytes : counts.doneBytes;
+  }
+
+  #rateText(): string {
     const span = this.#span(MIN_RATE_MS);
     if (!span) return '';
     const bytesPerSecond = ((span.to.movedBytes - span.from.movedBytes) / span.ms) * 1000;
-    const isUpload = disks.some(({ counts }) => counts.sentBytes !== undefined);
-    return `${isUpload ? 'sent' : 'read'} ${formatBytes(Math.round(bytesPerSecond))}/s`;
+    const verb = RATE_VERBS.get(this.#phase) ?? '';
+    return `${verb}${formatBytes(Math.round(bytesPerSecond))}/s`;
   }
 
   #leftText(dataBytes: number): string {
@@ -172,7 +176,7 @@ export class VmProgress {
     const doneBytes = span ? span.to.doneBytes - span.from.doneBytes : 0;
     if (!span || doneBytes <= 0) return '';
     const leftMs = ((dataBytes - span.to.doneBytes) / doneBytes) * span.ms;
-    return leftMs < 1000 ? '' : `${formatSeconds(leftMs)} left`;
+    return leftMs < 1000 ? '' : `${formatLeft(leftMs)} left`;
   }
 }
 
@@ -182,26 +186,20 @@ function formatSeconds(timeMs: number): string {
   return seconds < 60 ? `${seconds} s` : formatDuration(seconds * 1000);
 }
 
-function sumOf(disks: readonly DiskState[], pick: (disk: DiskState) => number): number {
-  return disks.reduce((sum, disk) => sum + pick(disk), 0);
+/** One figure: `12 s`, `5 min`, `1.5 h`. More would not fit its column, and is not known so well. */
+function formatLeft(timeMs: number): string {
+  const seconds = Math.round(timeMs / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-function movedBytesOf({ counts }: DiskState): number {
-  return counts.sentBytes ?? counts.readBytes;
+function sumOf(disks: readonly DiskState[], pick: (disk: DiskState) => number): number {
+  return disks.reduce((sum, disk) => sum + pick(disk), 0);
 }
 
 /** Undefined while the data of some disk is not known. A total must not grow later. */
 function totalBytesOf(disks: readonly DiskState[]): number | undefined {
   const isKnown = disks.every(({ dataBytes }) => dataBytes !== undefined);
   return isKnown ? sumOf(disks, ({ dataBytes = 0 }) => dataBytes) : undefined;
-}
-
-/** Share of the disks that is done, by their sizes. For disks whose data is not all known. */
-function weightedRatio(disks: readonly DiskState[]): number {
-  const sizeBytes = sumOf(disks, (disk) => disk.sizeBytes);
-  const done = sumOf(disks, ({ sizeBytes: size, dataBytes, counts }) => {
-    if (dataBytes === undefined) return 0;
-    return dataBytes > 0 ? size * Math.min(1, counts.doneBytes / dataBytes) : size;
-  });
-  return sizeBytes > 0 ? done / sizeBytes : 0;
 }
