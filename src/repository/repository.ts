@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
 import { didYouMean } from '../core/nearestNames.ts';
 import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
-import { compareNames } from '../core/nameOrder.ts';
+import { compareNames } from '../core/namePattern.ts';
 import {
   createDurable,
   guardRepository,

@@ -122,8 +122,8 @@ const SCREENS = {
       `${WIDE_NAME}  cow  #  incremental  yes  changes since restore point 2`,
     ],
     session: [
-      'disk  mode  size  read  zero  unchanged  changed  stored  ratio  rate (read)  reason',
-      'sys  full  #  #  #  #  #  #  1.00x  #/s  first restore point',
+      'disk  mode  size  read  zero  changed  stored  ratio  rate (read)  reason',
+      'sys  full  #  #  #  #  #  1.00x  #/s  first restore point',
       expect.stringMatching(
         /^(?:\p{Script=Han}){10,}\u2026  full .* first restore point$/u,
       ) as string,

@@ -1,10 +1,10 @@
 /** Output of a backup of VMs: each session, and at the end a summary with a line per VM. */
-import { compareNames } from '../../core/nameOrder.ts';
+import { compareNames } from '../../core/namePattern.ts';
 import { formatBytes } from '../../core/units.ts';
 import type { FailedSession, JobReport } from '../../sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../sessions/shared/report.ts';
 import { FULL_FORM, type OutputForm, type Style } from './outputForm.ts';
-import { formatSession } from './sessionOutput.ts';
+import { formatSessions } from './sessionOutput.ts';
 import { type Column, formatLine, formatRows, formatSeconds } from './table.ts';
 import { countOf, cutAtWord } from './text.ts';
 
@@ -90,9 +90,10 @@ function formatSummary({ sessions, failures }: JobReport, form: OutputForm): str
 export function formatJob(report: JobReport, form: OutputForm = FULL_FORM): string {
   const { sessions, failures } = report;
   const parts = [
-    ...sessions
-      .toSorted((a, b) => compareNames(a.vmName, b.vmName))
-      .map((session) => formatSession(session, form)),
+    ...formatSessions(
+      sessions.toSorted((a, b) => compareNames(a.vmName, b.vmName)),
+      form,
+    ),
     ...failures.map(({ vmName, message, code, hint }) =>
       formatLine(`${vmName}: failed: ${message} (${code}) ${hint}`, form),
     ),

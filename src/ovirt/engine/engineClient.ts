@@ -132,8 +132,8 @@ export class EngineClient {
    */
   withOwnCorrelation(): EngineClient {
     const correlationId = `${this.correlationId.slice(0, 23)}-${randomUUID().slice(-12)}`;
-    const { onWait } = this;
-    return this.withCorrelation({ logger: this.#log, signal: this.#signal, correlationId, onWait });
+    const own = { logger: this.#log, signal: this.#signal, onWait: this.onWait };
+    return this.withCorrelation({ ...own, correlationId });
   }
 
   /** Reads. Repeated while the engine is away. */

@@ -75,6 +75,14 @@ describe('a backup of several VMs', () => {
     expect(rows.map((row) => row.split(' ')[0])).toEqual(['db', 'gone', 'web01', 'web01-new']);
   });
 
+  test('does not repeat texts that stand on the same terminal', () => {
+    const form = { columns: 140, isColoured: false };
+    const shown = formatSession(session('web', raw), { ...form, hasMessages: true });
+
+    expect(shown).toMatch(/^messages {4}warn DSK-112 \(texts above\)$/m);
+    expect(formatSession(session('web', raw), form)).toMatch(/^messages {4}warn DSK-112 Disk a/m);
+  });
+
   test('has no summary for one VM', () => {
     const job = { type: 'job', sessions: [session('db')], failures: [] } as const;
 
