@@ -18,7 +18,7 @@ export function waitReason(error: unknown): string {
   return typeof httpStatus === 'number' ? `HTTP ${httpStatus}` : error.code;
 }
 
-/** Runs one request to an image server. A failure that may pass begins a wait, an answer ends it. */
+/** Runs a request to an image server. A failure that may pass begins a wait, an answer ends it. */
 export async function notingWait<T>(
   onWait: OnWait | undefined,
   work: () => Promise<T>,

@@ -69,7 +69,7 @@ export class EngineClient {
   readonly #agent: Agent;
   readonly #log: Logger;
   readonly #login: Login;
-  readonly #signal: AbortSignal | undefined;
+  readonly #own: EngineClientOptions;
 
   private constructor(
     settings: ResolvedSettings,
@@ -80,13 +80,13 @@ export class EngineClient {
     this.#settings = settings;
     this.#agent = agent;
     this.#login = login;
-    this.#signal = options.signal;
     this.#log = options.logger ?? silentLogger;
     this.onWait = options.onWait;
     this.timings = settings.timings;
     this.caPem = settings.caPem;
     const wanted = options.correlationId ?? randomUUID();
     this.correlationId = CORRELATION_ID.test(wanted) ? wanted : randomUUID();
+    this.#own = { ...options, correlationId: this.correlationId };
   }
 
   /**
@@ -122,8 +122,7 @@ export class EngineClient {
 
   /** The same client with another signal for its calls, such as the time limit of a clean-up. */
   withSignal(signal: AbortSignal): EngineClient {
-    const { correlationId, onWait } = this;
-    return this.withCorrelation({ logger: this.#log, signal, correlationId, onWait });
+    return this.withCorrelation({ ...this.#own, signal });
   }
 
   /**
@@ -132,8 +131,7 @@ export class EngineClient {
    */
   withOwnCorrelation(): EngineClient {
     const correlationId = `${this.correlationId.slice(0, 23)}-${randomUUID().slice(-12)}`;
-    const own = { logger: this.#log, signal: this.#signal, onWait: this.onWait };
-    return this.withCorrelation({ ...own, correlationId });
+    return this.withCorrelation({ ...this.#own, correlationId });
   }
 
   /** Reads. Repeated while the engine is away. */
@@ -224,7 +222,7 @@ export class EngineClient {
     own: CallOptions,
   ): Promise<T> {
     const { timings } = this.#settings;
-    const options = { ...own, signal: own.signal ?? this.#signal };
+    const options = { ...own, signal: own.signal ?? this.#own.signal };
     const what = `${method} ${path}`;
     const send = (): Promise<Answer> => this.#authorized(method, path, body, options);
     const isRetryable = method === 'GET' ? isAwayOrUnsure() : isUnsent;

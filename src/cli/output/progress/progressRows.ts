@@ -77,8 +77,8 @@ function formatFigures(row: ProgressRow, figures: readonly Figure[], columns: Ro
 }
 
 /**
- * Rows of fewer than `terminalColumns` characters, so that no terminal wraps them. Bars take the room
- * that the figures leave, and have one length. Figures are left out where there is little room.
+ * Rows of fewer than `terminalColumns` characters, so that no terminal wraps them. Bars take the
+ * room that the figures leave, and have one length. Figures are left out where room is short.
  *
  * @param columns - of the rows before. It is changed.
  */

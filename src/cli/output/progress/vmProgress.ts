@@ -186,7 +186,7 @@ function formatSeconds(timeMs: number): string {
   return seconds < 60 ? `${seconds} s` : formatDuration(seconds * 1000);
 }
 
-/** One figure: `12 s`, `5 min`, `1.5 h`. More would not fit its column, and is not known so well. */
+/** One figure: `12 s`, `5 min`, `1.5 h`. A longer text would not fit its column. */
 function formatLeft(timeMs: number): string {
   const seconds = Math.round(timeMs / 1000);
   if (seconds < 60) return `${seconds} s`;
