@@ -1,4 +1,10 @@
-/** Patterns of names: `*` stands for any letters, `?` for one letter. */
+/** Names of VMs: their order, and patterns (`*` stands for any letters, `?` for one letter). */
+
+/** Compares by code units, so a name stands before those that it begins: web01, web01-new. */
+export function compareNames(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
 
 export function isPattern(text: string): boolean {
   return /[*?]/.test(text);

@@ -88,7 +88,6 @@ async function backUpVms(
       'use --vm NAME, --all, --search or --vm-file, or --image FILE with --name',
     );
   }
-  context.signal.addEventListener('abort', () => line.stop());
   const { backupVms } = await import('../../sessions/backup/backupVms.ts');
   context.leftText = leftByBackup(onlyVm(flags), flags.repo);
   const report = await backupVms({

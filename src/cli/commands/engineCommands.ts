@@ -13,7 +13,7 @@ import {
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
 import { onlyVm, readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
-import { formatCleanup, formatPreflight } from '../output/engineOutput.ts';
+import { formatCleanup, formatPreflight, formatPreflights } from '../output/engineOutput.ts';
 
 type Done = (exitCode: number) => void;
 
@@ -61,7 +61,7 @@ async function preflightAll(
   const failed = failures.map(
     ({ vmName, code, message, hint }) => `${vmName}: ${message} (${code}) hint: ${hint}`,
   );
-  const tables = reports.map((one) => formatPreflight(one, context.form));
+  const tables = formatPreflights(reports, context.form);
   context.print(report, [...tables, ...failed].join('\n\n'));
   const isGood = failures.length === 0 && reports.every(({ canStart }) => canStart);
   return isGood ? context.exitCode(false) : EXIT_CODES.doneWithProblems;

@@ -97,7 +97,6 @@ async function restoreToEngine(
   if (output !== undefined) {
     throw new UsageError('USAGE_INVALID_OPTION', '--output and --to-engine exclude each other');
   }
-  context.signal.addEventListener('abort', () => line.stop());
   const { restoreVm } = await import('../../sessions/restore/restoreVm.ts');
   context.leftText = leftByRestoreVm(flags.vm, asVm, flags.repo);
   const report = await restoreVm({

@@ -55,7 +55,6 @@ async function stream(
 ): Promise<number> {
   const toStdout = flags.output === '-';
   if (toStdout && process.stdout.isTTY) throw wouldFillTerminal();
-  context.signal.addEventListener('abort', () => line.stop());
   const { streamDisk } = await import('../../sessions/pipe/streamDisk.ts');
   context.leftText = leftByStream(flags.vm, flags.journal);
   const report = await streamDisk({

@@ -3,6 +3,7 @@ import { BackupError, toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { EngineSettings } from '../../ovirt/connection.ts';
+import { createWaitTexts } from '../shared/waitText.ts';
 import { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
 import {
@@ -184,6 +185,7 @@ export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupRepor
     await using engine = await EngineApi.connect(options.engine, {
       logger: options.logger,
       signal,
+      onWait: createWaitTexts(options.onStatus, () => ''),
     });
     const [known] = await engine.findVms(options.vm);
     const folder =

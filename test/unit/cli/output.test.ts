@@ -133,7 +133,7 @@ describe('the other reports', () => {
       isRecorded: true,
     } as const;
 
-    expect(formatVerify(report)).toMatch(/^INTEGRITY_CRC_MISMATCH: block 3; .* p1, p2$/m);
+    expect(formatVerify(report)).toMatch(/^INTEGRITY_CRC_MISMATCH: f.vbk: block 3; .* p1, p2$/m);
     const sound = { files: [{ ...file, damageCount: 0 }], damage: [], damageCount: 0 };
     expect(formatVerify({ ...report, ...sound, outcome: 'ok' })).toMatch(
       /ok\n1 file verified in 1\.0 s: no damage$/,

@@ -88,6 +88,7 @@ export async function awaitBackupState(
     });
   };
   const { timings } = engine;
+  const { onWait } = engine.client;
   let last = vm.status;
   try {
     return await pollUntil(
@@ -95,13 +96,17 @@ export async function awaitBackupState(
         const now = await engine.vm(vm.id);
         last = now?.status ?? 'gone';
         if (now && READY_STATES.has(last)) return now;
-        return PASSING_STATES.has(last) ? undefined : refuse(last);
+        if (!PASSING_STATES.has(last)) refuse(last);
+        onWait?.('vm', `the VM is ${last}`);
+        return undefined;
       },
       { timings, deadlineMs: timings.startRetryWindowMs, what: `${vm.name} up or down`, signal },
     );
   } catch (error) {
     const isTimeout = error instanceof EngineError && error.code === 'ENGINE_PHASE_TIMEOUT';
     return isTimeout ? refuse(last) : Promise.reject(error as Error);
+  } finally {
+    onWait?.('vm', undefined);
   }
 }
 
