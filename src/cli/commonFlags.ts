@@ -50,13 +50,18 @@ export function parseCount(name: string): (text: string) => number {
   };
 }
 
-/** Parses a percentage of at most `100%` as a ratio. */
+/** Parses a percentage above `0%`, at most `100%`, as a ratio. */
 export function parsePercent(name: string): (text: string) => number {
   return (text) => {
     const match = /^(\d+(?:\.\d+)?)\s*%?$/.exec(text);
     if (match && Number(match[1]) > 100) {
       throw new UsageError('USAGE_INVALID_OPTION', `${name}: ${text} is more than 100%`, {
         hint: 'for example: 10%',
+      });
+    }
+    if (match && Number(match[1]) === 0) {
+      throw new UsageError('USAGE_INVALID_OPTION', `${name}: ${text} is nothing`, {
+        hint: 'give more than 0% and at most 100%, for example: 10%',
       });
     }
     if (match) return Number(match[1]) / 100;

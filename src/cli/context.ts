@@ -15,9 +15,15 @@ import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
 import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
 import { withCommandHelp } from './helpHint.ts';
 import { LogFile } from './output/logFile.ts';
-import { formatMessage, formatStderrJson, formatStderrLine } from './output/formatMessage.ts';
+import {
+  formatError,
+  formatMessage,
+  formatStderrJson,
+  formatStderrLine,
+} from './output/formatMessage.ts';
 import { formOf, type OutputForm } from './output/outputForm.ts';
 import { messageOutput, resultOutput } from './output/standardOutputs.ts';
+import { printable } from './output/text.ts';
 
 /** Signals that stop a command in order, and its exit code after each. */
 const SIGNAL_EXITS = {
@@ -34,6 +40,8 @@ export class CommandContext {
   readonly signal: AbortSignal;
   /** Printed after a signal: what the command waits for. */
   stopText = 'stopping: waiting for open reads and writes';
+  /** Printed when a second signal ends the process: what may be left, and what cleans it up. */
+  leftText = '';
   readonly #flags: CommonFlags;
   readonly #abort = new AbortController();
   #logFile: LogFile | undefined;
@@ -78,13 +86,17 @@ export class CommandContext {
   };
 
   /**
-   * Prints what the command waits for. On a terminal only after an abort, when the progress line is
-   * gone.
+   * Tells what the command waits for. A progress area shows it itself. After a signal it is printed
+   * too.
    */
   readonly onStatus = (text: string): void => {
     this.logger.info({ status: text }, 'status');
-    if (this.isJson || (process.stderr.isTTY && !this.signal.aborted)) return;
-    messageOutput.write(`${formatStderrLine(text)}\n`);
+    if (this.isJson) return;
+    if (messageOutput.hasArea && !this.signal.aborted) {
+      messageOutput.startText = printable(text);
+      return;
+    }
+    messageOutput.write(`${formatStderrLine(printable(text))}\n`);
   };
 
   /**
@@ -131,13 +143,23 @@ export class CommandContext {
    */
   #onSignal(name: StopSignal): void {
     if (name !== 'SIGHUP') this.#stopRequests++;
-    if (this.#stopRequests > 1) process.exit(this.#signalExit);
+    if (this.#stopRequests > 1) this.#stopAtOnce();
     if (this.signal.aborted) return;
     this.#signalExit = SIGNAL_EXITS[name];
     resultOutput.limitWait();
     const text = `${this.stopText}; press Ctrl-C again to stop at once`;
     messageOutput.write(`${formatStderrLine(text)}\n`);
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
+  }
+
+  /** The line is written before the process ends, unless nobody has read the lines before it. */
+  #stopAtOnce(): never {
+    const text = this.leftText === '' ? 'stopped at once' : `stopped at once: ${this.leftText}`;
+    const line = this.isJson
+      ? formatStderrJson('stopped_at_once', { text })
+      : formatStderrLine(text, 'warn');
+    messageOutput.write(`${line}\n`);
+    process.exit(this.#signalExit);
   }
 
   #fail(error: BackupError): number {
@@ -199,6 +221,6 @@ export function printError(
     return;
   }
   const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
-  const line = `error: ${message} (${code}) hint: ${hint}${stack}`;
+  const line = formatError(`${message} (${code})`, `${hint}${stack}`);
   messageOutput.write(`${formatStderrLine(line, 'error')}\n`);
 }

@@ -96,6 +96,11 @@ async function readPassword(file: string): Promise<string> {
   return text.replace(/\r?\n$/, '');
 }
 
+async function readCa(file: string): Promise<string> {
+  const hint = 'name only the CA certificate of the engine, not the bundle of the system';
+  return await readTextFile(file, 'CA file', MAX_SECRET_BYTES, undefined, hint);
+}
+
 /** Tells all missing settings at once, so that nobody has to find them one by one. */
 function checkComplete(given: Readonly<Record<string, boolean>>, hasCa: boolean): void {
   const missing = Object.keys(given).filter((name) => given[name] !== true);
@@ -136,7 +141,6 @@ export async function readEngineSettings(
   checkComplete(given, caFile !== undefined);
   const password =
     passwordFile === undefined ? (OVIRT_PASSWORD ?? '') : await readPassword(passwordFile);
-  const caPem =
-    caFile === undefined ? undefined : await readTextFile(caFile, 'CA file', MAX_SECRET_BYTES);
+  const caPem = caFile === undefined ? undefined : await readCa(caFile);
   return { url, username, password, caPem };
 }

@@ -7,6 +7,7 @@ import { Command, Help, type Option } from 'commander';
 import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
 import { PACKAGE_FOLDER } from './packageFolder.ts';
+import { refuseRepeats } from './repeatedOptions.ts';
 import { type CommonFlags, withCommonFlags } from './commonFlags.ts';
 import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
@@ -15,13 +16,37 @@ import { addExport } from './commands/exportCommand.ts';
 import { addRestore } from './commands/restoreCommand.ts';
 import { addStream } from './commands/streamCommand.ts';
 import { resultOutput } from './output/standardOutputs.ts';
+import { fold } from './output/text.ts';
 
-const EXIT_HELP = `
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but with an error in the session log, or with a
-warning under --strict, or some VMs failed; 10 repository not found; 11 repository locked; 12 the engine
-refuses the login or lacks rights; 13 verify found damage; 14 engine or host cannot be reached or is not
-trusted; 70 internal error; stopped: 129 by SIGHUP (the terminal is gone), 130 by Ctrl-C, 143 by SIGTERM.
-Any other code is a failure. Codes of errors and messages: docs/errors.md.`;
+const EXIT_CODE_LINES = [
+  '0 done',
+  '1 failed',
+  '2 wrong usage',
+  '3 done, but with an error in the session log, or with a warning under --strict, or some VMs failed',
+  '10 repository not found',
+  '11 repository locked',
+  '12 the engine refuses the login or lacks rights',
+  '13 verify found damage',
+  '14 engine or host cannot be reached or is not trusted',
+  '70 internal error',
+  '129 stopped by SIGHUP (the terminal is gone)',
+  '130 stopped by Ctrl-C',
+  '143 stopped by SIGTERM',
+];
+
+/** Width of the help, as that of its other parts. */
+const DEFAULT_HELP_COLUMNS = 80;
+
+function exitHelp(): string {
+  const { isTTY, columns } = process.stdout;
+  const width = (isTTY && columns) || DEFAULT_HELP_COLUMNS;
+  const codes = EXIT_CODE_LINES.map((line) => {
+    const [code = '', ...words] = line.split(' ');
+    return fold(`${code.padStart(5)}  ${words.join(' ')}`, width, 7);
+  });
+  const last = 'Any other code is a failure. Codes of errors and messages: docs/errors.md.';
+  return ['', 'Exit codes:', ...codes, fold(last, width)].join('\n');
+}
 
 function version(): string {
   const text = readFileSync(new URL('package.json', PACKAGE_FOLDER), 'utf8');
@@ -50,7 +75,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
     .description('Backup of oVirt-family VM disks by changed blocks, into VBK containers')
     .version(version())
     .showHelpAfterError(false)
-    .addHelpText('after', EXIT_HELP);
+    .addHelpText('after', exitHelp);
   addBackup(program, done);
   addRestore(program, done);
   addStream(program, done);
@@ -65,6 +90,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {
+    refuseRepeats(command);
     command
       .configureHelp({ optionDescription: describeOption })
       .exitOverride()

@@ -38,6 +38,7 @@ async function readStdin(signal: AbortSignal | undefined): Promise<Buffer> {
  *
  * @param what - the kind of file, as messages name it.
  * @param signal - ends the wait for stdin.
+ * @param largeHint - advice for a file that is too large.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` when it cannot be read, is larger than
  *   `maxBytes`, or is no UTF-8 text
  */
@@ -46,12 +47,13 @@ export async function readTextFile(
   what: string,
   maxBytes: number,
   signal?: AbortSignal,
+  largeHint = 'check its name',
 ): Promise<string> {
   const name = `${what} ${file}`;
   if (file === STDIN) return decodeText(await readStdin(signal), `${what} on stdin`);
   try {
     const { size } = await stat(file);
-    if (size > maxBytes) throw unusable(`${name} is too large`, 'check its name');
+    if (size > maxBytes) throw unusable(`${name} is too large`, largeHint);
     return decodeText(await readFile(file), name);
   } catch (error) {
     if (error instanceof UsageError) throw error;

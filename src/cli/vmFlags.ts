@@ -1,5 +1,6 @@
 /** Options that select VMs of an engine. */
 import type { Command } from 'commander';
+import { isPattern } from '../core/namePattern.ts';
 import type { VmSelection } from '../sessions/backup/vm/vmSelection.ts';
 import { collect } from './commonFlags.ts';
 import { readTextFile } from './textFile.ts';
@@ -33,6 +34,14 @@ export function withVmFlags(command: Command): Command {
 /** True when an option names VMs. `--exclude-vm` alone names none. */
 export function selectsVms({ vm, all, search, vmFile }: VmFlags): boolean {
   return vm !== undefined || all === true || search !== undefined || vmFile !== undefined;
+}
+
+/** The VM that is selected by its name alone; undefined for several VMs, and for a pattern. */
+export function onlyVm({ vm, all, search, excludeVm, vmFile }: VmFlags): string | undefined {
+  const [only, ...others] = vm ?? [];
+  const isSelection = all ?? search ?? excludeVm ?? vmFile;
+  const isPlain = only !== undefined && !isPattern(only);
+  return isPlain && others.length === 0 && isSelection === undefined ? only : undefined;
 }
 
 /** Entries of a list: lines without comments and blanks around them. */

@@ -69,6 +69,7 @@ export const MESSAGE_CODES = [
   'REPO-522',
   'REPO-523',
   'REPO-524',
+  'REPO-525',
   'REPO-530',
   'REPO-531',
   'SNP-201',
@@ -92,13 +93,13 @@ export type MessageCode = (typeof MESSAGE_CODES)[number];
 const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'CBT-101': {
     level: 'warn',
-    text: 'Disk {alias} ({id}) is stored as RAW, so oVirt holds no change map for it. The whole disk ({size}) is read; only blocks that differ from restore point {rp} are kept.',
+    text: 'Disk {alias} ({id}) of {vm} is stored as RAW, so oVirt holds no change map for it. The whole disk ({size}) is read; only blocks that differ from restore point {rp} are kept.',
     resolution:
       'Convert the disk to QCOW2 ("convert disk" in the portal, or restore it with --disk-format cow), then switch on incremental backup in its settings.',
   },
   'CBT-102': {
     level: 'warn',
-    text: 'Change tracking is switched off for disk {alias} ({id}). The whole disk is read and compared with restore point {rp}.',
+    text: 'Change tracking is switched off for disk {alias} ({id}) of {vm}. The whole disk is read and compared with restore point {rp}.',
     resolution:
       'Enable incremental backup in the settings of the disk. The next session creates the first checkpoint; the session after it reads only changes.',
   },
@@ -156,7 +157,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) of restore point {rp} is not among the disks of this session; the new restore point does not hold it.',
     resolution:
-      'Nothing to do if the disk was removed. Otherwise give it to the session again. An image is known by its file name; if that changes, give the disk a fixed name with --image NAME=FILE. Older restore points keep the disk.',
+      'Nothing to do if the disk was removed. {otherwise} Older restore points keep the disk.',
   },
   'DSK-112': {
     level: 'warn',
@@ -313,6 +314,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'error',
     text: 'Disk {alias} ({id}) cannot be restored, because its block map is damaged ({reason}). It gets no image.',
     resolution: 'Restore the disk from another restore point.',
+  },
+  'REPO-525': {
+    level: 'warn',
+    text: 'Disk {alias} ({id}) is not part of restore point {rp}, so none of its damaged blocks is taken from there.',
+    resolution:
+      'Name another restore point with --damaged-from. "ovirt-cbt list --vm NAME" shows the disks of each.',
   },
   'REPO-530': {
     level: 'info',

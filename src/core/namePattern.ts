@@ -1,7 +1,18 @@
-/** Patterns of names: `*` stands for any letters, `?` for one letter. */
+/** Names of VMs: their order, and patterns (`*` stands for any letters, `?` for one letter). */
+
+/** Compares by code units, so a name stands before those that it begins: web01, web01-new. */
+export function compareNames(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
 
 export function isPattern(text: string): boolean {
   return /[*?]/.test(text);
+}
+
+/** Hint for a pattern where a command takes only names; empty for a plain name. */
+export function noPatternHint(text: string): string {
+  return isPattern(text) ? 'this command takes no patterns: give one name or id; ' : '';
 }
 
 /** A test for names. Case counts, as in names of VMs. A text without `*` and `?` fits itself. */

@@ -4,8 +4,10 @@ import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
+import { noPatternHint } from '../core/namePattern.ts';
 import { didYouMean } from '../core/nearestNames.ts';
 import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
+import { compareNames } from '../core/namePattern.ts';
 import {
   createDurable,
   guardRepository,
@@ -119,12 +121,16 @@ export class Repository {
   /** Folders of VMs, by name. */
   async vmFolders(): Promise<VmFolder[]> {
     const entries = (await listFolder(this.root)) ?? [];
-    return entries.toSorted().flatMap((entry) => {
+    const folders = entries.flatMap((entry) => {
       const match = FOLDER_NAME.exec(entry);
       return match
         ? [new VmFolder(path.join(this.root, entry), match[1] ?? '', match[2] ?? '')]
         : [];
     });
+    // Not by the names of the folders: there "web01-new_…" is before "web01_…".
+    return folders.toSorted(
+      (a, b) => compareNames(a.safeName, b.safeName) || compareNames(a.vmId, b.vmId),
+    );
   }
 
   /**
@@ -152,7 +158,7 @@ export class Repository {
     if (folder) return folder;
     const names = (await this.vmFolders()).map(({ safeName }) => safeName);
     throw new UsageError('USAGE_NOT_FOUND', `no VM "${nameOrId}" in ${this.root}`, {
-      hint: `${didYouMean(nameOrId, names)}run "ovirt-cbt list" to see what the repository holds`,
+      hint: `${noPatternHint(nameOrId)}${didYouMean(nameOrId, names)}run "ovirt-cbt list" to see what the repository holds`,
     });
   }
 

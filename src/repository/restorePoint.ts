@@ -4,7 +4,7 @@ import { MAX_BLOCK_BYTES } from '../container/format/layout.ts';
 import { RepositoryError } from '../core/errors.ts';
 import type { DiskMode } from '../flow/records.ts';
 
-/** One disk at a restore point. Byte counts come from the session that made the point. */
+/** One disk at a restore point. */
 export interface DiskPoint {
   /** Name of the disk's item in the container. */
   readonly diskId: string;
@@ -13,11 +13,14 @@ export interface DiskPoint {
   readonly sizeBytes: number;
   /** Form in the container: a whole file map, or patch records on the parent. */
   readonly content: 'full' | 'increment';
+  /** Of the session that made the point. A merge keeps mode, reason and bytes read. */
   readonly mode: DiskMode;
   /** Reason for the mode, in words. */
   readonly reason: string;
   readonly readBytes: number;
+  /** Plain bytes of the blocks that the container records as data. */
   readonly changedBytes: number;
+  /** Bytes of their stored form. A block that is stored already counts as 0. */
   readonly storedBytes: number;
   /** Only for disks of an engine. A restore gives these properties to the new disk. */
   readonly format?: 'cow' | 'raw' | undefined;

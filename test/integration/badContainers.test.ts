@@ -1,5 +1,13 @@
 /** Damaged, lost and foreign containers on the command line, and outputs that cannot be written. */
-import { mkdirSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
@@ -59,7 +67,20 @@ describe('a container', () => {
   ])('%s cannot be inspected', async (_name, content, code) => {
     const file = writeImage(temp.path('x.vbk'), content());
 
-    expectFailure(await runCli(['inspect', file]), code, EXIT_CODES.failed);
+    const result = await runCli(['inspect', file]);
+
+    expectFailure(result, code, EXIT_CODES.failed);
+    expect(result.stderr).toContain('is not a VBK or VIB container');
+    expect(result.stderr).not.toContain('ovirt-cbt inspect');
+  });
+
+  test('that is cut off gets a hint that names no inspect', async () => {
+    const file = writeImage(temp.path('x.vbk'), readFileSync(chain.increment()).subarray(0, 6000));
+
+    const result = await runCli(['inspect', file]);
+
+    expectFailure(result, 'FORMAT_TRUNCATED', EXIT_CODES.failed);
+    expect(result.stderr).not.toContain('ovirt-cbt inspect');
   });
 
   test.each([
@@ -68,7 +89,10 @@ describe('a container', () => {
   ])('%s cannot be inspected', async (_name, offsetBytes, bit, code) => {
     flipBit(chain.increment(), offsetBytes, bit);
 
-    expectFailure(await runCli(['inspect', chain.increment()]), code, EXIT_CODES.failed);
+    const result = await runCli(['inspect', chain.increment()]);
+
+    expectFailure(result, code, EXIT_CODES.failed);
+    expect(result.stderr).not.toContain('ovirt-cbt inspect');
   });
 
   test('that is a folder cannot be inspected', async () => {

@@ -2,13 +2,20 @@
  * Bad input of the command line: one line with code and hint, the right exit code, and nothing
  * lost.
  */
-import { chmodSync, cpSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
-import { expectFailure, HOLES_ARE_READ, runCli, startCli, until } from '../helpers/cli/cli.ts';
+import {
+  backupArgs,
+  expectFailure,
+  HOLES_ARE_READ,
+  runCli,
+  startCli,
+  until,
+} from '../helpers/cli/cli.ts';
 import { FIRST, useCliChain } from '../helpers/cli/cliChain.ts';
 import { MIB, writeImage, writeSparseImage } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
@@ -101,6 +108,29 @@ describe('a repository', () => {
 
     expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
     await chain.expectFirstPointKept();
+  });
+
+  test('asked for a block size that is not supported says the size in its unit', async () => {
+    const { stderr } = await runCli(chain.backupArgs('--block-size', '3MiB'));
+
+    expect(stderr).toContain('block size 3.00 MiB is not supported');
+  });
+
+  test.each(['list', 'verify', 'synthesize'])('takes no pattern of %s', async (command) => {
+    const result = await runCli([command, '--repo', chain.repository, '--vm', 'v*']);
+
+    expectFailure(result, 'USAGE_NOT_FOUND', EXIT_CODES.usage);
+    expect(result.stderr).toContain('takes no patterns: give one name or id');
+  });
+
+  test('that is new is not made by --mode incremental', async () => {
+    const folder = temp.path('new');
+    const image = writeImage(temp.path('b'), FIRST);
+
+    const result = await runCli(backupArgs(folder, image, '--mode', 'incremental'));
+
+    expectFailure(result, 'CHAIN_PARENT_MISSING', EXIT_CODES.failed);
+    expect(existsSync(folder)).toBe(false);
   });
 
   test('that is locked', async () => {

@@ -60,7 +60,10 @@ describe('cleanup after a backup that was killed', () => {
     expect(result.exitCode).toBe(0);
     expect(reportOf(result)).toMatchObject({
       type: 'cleanup',
-      cleaned: [expect.stringMatching(/^transfer /), expect.stringMatching(/^backup /)],
+      cleaned: [
+        expect.stringMatching(/^transfer .+ of web01$/),
+        expect.stringMatching(/^backup .+ of web01$/),
+      ],
       left: [],
       foreignBackupIds: [],
     });

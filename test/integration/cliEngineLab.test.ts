@@ -116,6 +116,7 @@ describe('lab', () => {
 
     server.close();
     expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+    expect(result.stderr).toContain(`port ${port} is used by another program`);
     expect(readdirSync(temp.path('tmp'))).toEqual([]);
   });
 
@@ -123,5 +124,6 @@ describe('lab', () => {
     const result = await runCli(['lab', '--port', '70000']);
 
     expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+    expect(result.stderr).toContain('port 70000 does not exist');
   });
 });

@@ -16,6 +16,11 @@ const bench = useCliLab();
 
 const TARGET = ['--as-vm', 'web01-new', '--storage-domain', 'data', '--cluster', 'Default'];
 
+/** The options with another value of one of them. */
+function targetWith(option: string, value: string): string[] {
+  return TARGET.map((word, k) => (TARGET[k - 1] === option ? value : word));
+}
+
 async function addVm(): Promise<LabVm> {
   const vm = bench.lab.addVm({
     name: 'web01',
@@ -110,7 +115,7 @@ describe('restore --to-engine refuses', () => {
     const before = vm.disk('sys').digest();
     const requestsBefore = bench.lab.requests.length;
 
-    const result = await restore(...TARGET, '--as-vm', 'web01');
+    const result = await restore(...targetWith('--as-vm', 'web01'));
 
     expectFailure(result, 'USAGE_OUTPUT_EXISTS', EXIT_CODES.usage);
     expect(changesOf(bench.lab.requests.slice(requestsBefore))).toEqual([]);
@@ -118,13 +123,13 @@ describe('restore --to-engine refuses', () => {
   });
 
   it.each([
-    ['storage domain', ['--storage-domain', 'tape'], ['data', 'block']],
-    ['cluster', ['--cluster', 'tape'], ['Default', 'Legacy']],
-  ])('an unknown %s, and names those that there are', async (_what, more, known) => {
+    ['storage domain', '--storage-domain', ['data', 'block']],
+    ['cluster', '--cluster', ['Default', 'Legacy']],
+  ])('an unknown %s, and names those that there are', async (_what, option, known) => {
     await addVm();
     const requestsBefore = bench.lab.requests.length;
 
-    const result = await restore(...TARGET, ...more, '--json');
+    const result = await restore(...targetWith(option, 'tape'), '--json');
 
     const error = exitErrorOf(result);
     expect(error).toMatchObject({ code: 'USAGE_NOT_FOUND', exitCode: EXIT_CODES.usage });

@@ -138,6 +138,8 @@ describe('a terminal that goes away', () => {
   });
 });
 
+const TARGET = ['--as-vm', 'new', '--storage-domain', 'data', '--cluster', 'Default'];
+
 describe('a second Ctrl-C', () => {
   it('ends at once, and cleanup does what was not waited for', async () => {
     bench.allowLeftovers();
@@ -150,10 +152,55 @@ describe('a second Ctrl-C', () => {
     const result = await running.ended;
 
     expect(result.exitCode).toBe(EXIT_CODES.interrupted);
+    expect(result.stderr).toContain(
+      `stopped at once: a backup of web01 may still be open on the engine; the next session or "ovirt-cbt cleanup --vm web01 --repo ${bench.repository}" ends it\n`,
+    );
     expect(bench.lab.leftovers()).not.toEqual([]);
     bench.lab.faults.clear();
     const cleaned = await bench.run(bench.vmArgs('cleanup', 'web01'));
     expect(cleaned.exitCode).toBe(0);
     expect(bench.lab.leftovers()).toEqual([]);
+  });
+
+  it.each([
+    [
+      'stream',
+      ['--disk', 'sys', '--output', 'DIR/sys.raw', '--journal', 'DIR/journal'],
+      engine('POST', /\/backups\/[^/]+\/finalize/),
+      /^stopped at once: a backup of web01 may still be open .*; the next stream .* or "ovirt-cbt cleanup --vm web01 --repo .*journal" ends it$/m,
+    ],
+    [
+      'restore',
+      ['--repo', 'REPO', '--to-engine', ...TARGET],
+      engine('POST', /\/imagetransfers\/[^/]+\/cancel/),
+      /^stopped at once: the new VM new or its disks may be left on the engine; "ovirt-cbt cleanup --vm web01 --repo .*" removes them$/m,
+    ],
+    [
+      'restore',
+      ['--repo', 'REPO', '--to-engine', ...TARGET, '--json'],
+      engine('POST', /\/imagetransfers\/[^/]+\/cancel/),
+      /^\{"type":"stopped_at_once",.*"text":"stopped at once: the new VM/m,
+    ],
+  ] as const)('of %s %j tells what may be left', async (command, args, end, text) => {
+    bench.allowLeftovers();
+    await addVm();
+    const held = bench.lab.faults.add(end, { hang: true });
+    const read = bench.lab.faults.add(
+      { server: 'imageio', path: /\/images\/[^/]+$/ },
+      { hang: true },
+    );
+    const filled = args.map((arg) =>
+      arg.replace('REPO', bench.repository).replace('DIR', bench.temp.path('.')),
+    );
+    const running = bench.start([command, '--vm', 'web01', ...filled]);
+    expect(await until(running, () => bench.lab.faults.fired(read) > 0)).toBe(true);
+
+    running.child.kill('SIGINT');
+    expect(await until(running, () => bench.lab.faults.fired(held) > 0)).toBe(true);
+    running.child.kill('SIGINT');
+    const result = await running.ended;
+
+    expect(result.exitCode).toBe(EXIT_CODES.interrupted);
+    expect(result.stderr).toMatch(text);
   });
 });

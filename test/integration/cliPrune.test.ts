@@ -3,10 +3,12 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { expectFailure, runCli } from '../helpers/cli/cli.ts';
-import { blocks } from '../helpers/bytes/images.ts';
+import { backupImages } from '../../src/sessions/backup/backupImages.ts';
+import { blocks, writeImage } from '../helpers/bytes/images.ts';
 import { chainOf, expectPoints, type Pictured } from '../helpers/repository/prunes.ts';
 import { pointsOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
-import { VM } from '../helpers/repository/imageSessions.ts';
+import { backup, VM } from '../helpers/repository/imageSessions.ts';
+import type { ListReport } from '../../src/sessions/inspect/listRepository.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
@@ -81,11 +83,45 @@ describe('prune', () => {
 
     const { exitCode, stdout, stderr } = await run('prune', '--keep-last', '1');
 
-    expect([exitCode, stdout]).toEqual([
-      EXIT_CODES.repositoryLocked,
-      expect.stringMatching(/failed: /),
+    expect([exitCode, stdout]).toEqual([EXIT_CODES.repositoryLocked, '']);
+    expect(stderr.match(/REPOSITORY_LOCKED/g)).toHaveLength(1);
+  });
+
+  test('of a locked VM among others says nothing about its points but the failure', async () => {
+    const images = [writeImage(temp.path('zz'), blocks('Ab'))];
+    const { repository } = chain;
+    const folder = vmFolderOf(repository);
+    await backupImages({ repository, images, vmName: 'zz', workers: 0 });
+    await using _lock = await ChainLock.acquire(folder);
+
+    const { exitCode, stdout } = await run('prune', '--keep-last', '1');
+
+    const [locked, other] = stdout.split('\n\n');
+    expect(exitCode).toBe(EXIT_CODES.doneWithProblems);
+    expect(locked).toMatch(/^vm \(.+\)\nfailed: .+ \(REPOSITORY_LOCKED\) /);
+    expect(locked?.split('\n')).toHaveLength(2);
+    expect(other).toMatch(/^zz /);
+  });
+});
+
+describe('list of a merged point', () => {
+  test.each([
+    ['synthesize', '--vm', VM],
+    ['prune', '--keep-last', '1'],
+  ])('shows after %s what its container holds now', async (command, ...args) => {
+    const last = writeImage(temp.path('a'), blocks('xy'));
+    const fresh = await backup(temp.path('fresh'), last);
+    await run(command, ...args);
+
+    const listed = ['list', '--repo', chain.repository, '--vm', VM];
+    const { stdout } = await runCli(listed);
+    const report = JSON.parse((await runCli([...listed, '--json'])).stdout) as ListReport;
+
+    const { changedBytes, storedBytes } = fresh.disks[0] ?? {};
+    expect(report.vms[0]?.points.at(-1)?.disks).toMatchObject([
+      { content: 'full', mode: 'compare', changedBytes, storedBytes },
     ]);
-    expect(stderr).toMatch(/REPOSITORY_LOCKED/);
+    expect(stdout).toMatch(/^ +3 +a +merged /m);
   });
 });
 

@@ -6,7 +6,7 @@ import { EXIT_CODES } from '../../src/core/errors.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { expectFailure } from '../helpers/cli/cli.ts';
 import { useCliLab } from '../helpers/cli/cliLab.ts';
-import { startInTerminal, type Terminal } from '../helpers/cli/terminal.ts';
+import { startInTerminal, type Terminal, unfolded } from '../helpers/cli/terminal.ts';
 
 const MIB = 1024 * 1024;
 const bench = useCliLab();
@@ -35,10 +35,11 @@ function start(columns: number, args: readonly string[]): Terminal {
 async function screenOf(columns: number, ...args: readonly string[]): Promise<string[]> {
   const terminal = start(columns, args);
   const exitCode = await terminal.ended();
-  const lines = terminal
-    .lines()
-    .filter((line) => line !== '' && !/^(?:pid|warn:|info:|exit) ?/.test(line));
-  expect(lines.filter((line) => widthOf(line) > columns)).toEqual([]);
+  const screen = terminal.lines();
+  expect(screen.filter((line) => widthOf(line) > columns)).toEqual([]);
+  const lines = unfolded(screen).filter(
+    (line) => line !== '' && !/^(?:pid|warn:|info:|exit) ?/.test(line),
+  );
   expect([EXIT_CODES.done, EXIT_CODES.doneWithProblems]).toContain(exitCode);
   return lines.map((line) =>
     line
@@ -121,8 +122,8 @@ const SCREENS = {
       `${WIDE_NAME}  cow  #  incremental  yes  changes since restore point 2`,
     ],
     session: [
-      'disk  mode  size  read  zero  unchanged  changed  stored  ratio  rate (read)  reason',
-      'sys  full  #  #  #  #  #  #  1.00x  #/s  first restore point',
+      'disk  mode  size  read  zero  changed  stored  ratio  rate (read)  reason',
+      'sys  full  #  #  #  #  #  1.00x  #/s  first restore point',
       expect.stringMatching(
         /^(?:\p{Script=Han}){10,}\u2026  full .* first restore point$/u,
       ) as string,

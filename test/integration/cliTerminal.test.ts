@@ -3,15 +3,15 @@ import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { sessionMessage } from '../../src/core/messages.ts';
-import { addSampleVms, type LabMatch, type LabVm } from '../../lab/src/index.ts';
+import { addSampleVms, type LabFault, type LabMatch, type LabVm } from '../../lab/src/index.ts';
 import { useCliLab } from '../helpers/cli/cliLab.ts';
-import { startInTerminal, type Terminal } from '../helpers/cli/terminal.ts';
+import { startInTerminal, type Terminal, unfolded } from '../helpers/cli/terminal.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { filesOf, pointsOf } from '../helpers/repository/repositoryFiles.ts';
 
 const MIB = 1024 * 1024;
 const STARTING = /^backup: starting$/;
-const BAR = /^vm reading [█░]+ .*%/;
+const BAR = /^vm reading [█░]+ /;
 const bench = useCliLab();
 
 const LOGIN: LabMatch = { server: 'engine', method: 'POST', path: /oauth\/token/, nth: 1 };
@@ -66,12 +66,14 @@ describe('a terminal', () => {
 
     expect(await terminal.ended()).toBe(EXIT_CODES.done);
     const { resolution } = sessionMessage('CBT-101');
-    const [message, ...others] = terminal.lines().filter((line) => line.includes('warn: CBT-101 '));
+    const screen = unfolded(terminal.lines());
+    const [message, ...others] = screen.filter((line) => line.includes('warn: CBT-101 '));
     expect(message).toMatch(
-      /^warn: CBT-101 Disk web01_scratch \(.+\) is stored as RAW, .+ kept\. /,
+      /^warn: CBT-101 Disk web01_scratch \(.+\) of web01 is stored as RAW, .+ kept\. /,
     );
     expect(message?.endsWith(resolution)).toBe(true);
     expect(others).toEqual([]);
+    expect(terminal.lines().filter((line) => line.length > columns)).toEqual([]);
     expect(barsOf(terminal)).toEqual([]);
   });
 
@@ -85,7 +87,8 @@ describe('a terminal', () => {
     });
 
     expect(await terminal.ended()).toBe(EXIT_CODES.interrupted);
-    const lines = terminal.lines();
+    const lines = unfolded(terminal.lines());
+    expect(terminal.lines()).toContainEqual(expect.stringMatching(/^ {2}hint: .+ lost$/));
     expect(lines).toContainEqual(
       expect.stringMatching(/^stopping: waiting for open reads .*once$/),
     );
@@ -161,9 +164,57 @@ describe('two VMs at the same time', () => {
     );
     const [bar = ''] = reading.filter((line) => line.includes(' of 1.00 MiB'));
     expect(bar).toMatch(/^(web01 |データ) reading [█░]+ +\d+% \| .+ of 1\.00 MiB/);
-    expect(barLength(bar)).toBeGreaterThanOrEqual(columns === 80 ? 5 : 60);
+    expect(barLength(bar)).toBeGreaterThanOrEqual(columns === 80 ? 10 : 60);
     expect(finalizing).toContainEqual(expect.stringMatching(WAITS));
     expect(barsOf(terminal)).toEqual([]);
+  });
+});
+
+const BACKUPS: LabMatch = { server: 'engine', method: 'GET', path: /\/backups\/[^/]+$/ };
+const START: LabMatch = { server: 'engine', method: 'POST', path: /\/backups(?:$|\?)/, nth: 1 };
+
+describe('a session that waits', () => {
+  it.each([80, 140])('says that the engine does not answer, in %d columns', async (columns) => {
+    addVm('vm');
+    const fault = bench.lab.faults.add({ ...BACKUPS }, { status: 503 });
+
+    const terminal = start('vm', columns, LOGIN, () => {});
+    await terminal.shows(/^vm waiting: the engine does not answer \(HTTP 503\), \d+ s$/);
+    bench.lab.faults.remove(fault);
+
+    expect(await terminal.ended()).toBe(EXIT_CODES.done);
+    expect(barsOf(terminal)).toEqual([]);
+  });
+
+  it('says so after Ctrl-C too', async () => {
+    addVm('vm');
+    let fault: LabFault | undefined;
+
+    const terminal = start('vm', 80, READ, async (screen) => {
+      await screen.shows(BAR);
+      fault = bench.lab.faults.add({ ...BACKUPS }, { status: 503 });
+      screen.type('C-c');
+      await screen.shows(/^stopping: .* at once$/);
+    });
+    await terminal.shows(/^vm waiting: the engine does not answer \(HTTP 503\)$/);
+    await terminal.shows(/^vm waiting: the engine does not answer \(HTTP 503\), \d+ s$/);
+    if (fault) bench.lab.faults.remove(fault);
+
+    expect(await terminal.ended()).toBe(EXIT_CODES.interrupted);
+    expect(barsOf(terminal)).toEqual([]);
+  });
+
+  it('says that another backup of its VM is in progress', async () => {
+    addVm('vm');
+    const detail = '[Cannot backup VM. The VM is during a backup operation.]';
+    const body = { fault: { reason: 'Operation Failed', detail } };
+    bench.lab.faults.add(START, { status: 409, body });
+
+    const terminal = start('vm', 80, LOGIN, () => {});
+    await terminal.shows(/^vm waiting: another backup of this VM is in progress, \d+ s$/);
+    terminal.type('C-c');
+
+    expect(await terminal.ended()).toBe(EXIT_CODES.interrupted);
   });
 });
 
@@ -178,15 +229,18 @@ describe('a restore to the engine', () => {
     const target = ['--storage-domain', 'data', '--cluster', 'Default', '--connections', '1'];
 
     const terminal = startCommand([...args, ...target], columns, put, async (screen) => {
-      await screen.shows(/^new uploading .* 256\.0 KiB of 3\.00 MiB \| sent /);
+      await screen.shows(
+        columns === 80
+          ? /^new uploading .* 256\.0 KiB of 3\.00 MiB/
+          : /^new uploading .* 256\.0 KiB of 3\.00 MiB \| +sent /,
+      );
       line = screen.lines().find((text) => text.startsWith('new ')) ?? '';
     });
 
     expect(await terminal.ended()).toBe(EXIT_CODES.done);
-    expect(line).toMatch(
-      /^new uploading [█░]+ {3}8% \| 256\.0 KiB of 3\.00 MiB \| sent [^|]+\/s($| \| \d+ s left$)/,
-    );
-    expect(barLength(line)).toBeGreaterThanOrEqual(columns === 80 ? 5 : 60);
+    expect(line).toMatch(/^new uploading [█░]+ {3}8% \| +256\.0 KiB of 3\.00 MiB/);
+    if (columns === 140) expect(line).toMatch(/ \| +sent [^|]+\/s($| \| +\d+ s left$)/);
+    expect(barLength(line)).toBe(columns === 80 ? 21 : 62);
     expect(barsOf(terminal)).toEqual([]);
   });
 });

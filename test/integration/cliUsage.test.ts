@@ -1,11 +1,22 @@
 /** Wrong options: each error is one line that says what to type instead. */
 import { describe, expect, test } from 'vitest';
+import { createProgram } from '../../src/cli/program.ts';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { exitErrorOf, expectFailure, runCli } from '../helpers/cli/cli.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
 const NO_REPO = { OVIRT_REPO: undefined };
+/** Values of options that do not take `1`. */
+const VALUES: Readonly<Record<string, string>> = { '--keep-within': '4w', '--block-size': '1MiB' };
+
+/** Parses a command line without its work. @returns the command's name when it would start. */
+async function parseQuietly(args: readonly string[]): Promise<string> {
+  const program = createProgram(() => {});
+  for (const command of program.commands) command.action(() => {});
+  await program.parseAsync(args, { from: 'user' });
+  return args[0] ?? '';
+}
 
 describe('a typo', () => {
   test.each([
@@ -55,6 +66,42 @@ test.each([
   expect(stderr).toContain(`"ovirt-cbt ${command} --help"`);
 });
 
+describe('an option that is given twice', () => {
+  test.each([
+    ['cleanup', '--repo', 'x', '--vm', 'web01', '--vm', 'web02'],
+    ['verify', '--repo', 'x', '--vm', 'web01', '--vm=web02'],
+    ['list', '--repo', 'x', '--vm', 'web01', '--vm', 'web01'],
+    ['restore', '--repo', 'x', '--vm', 'web01', '--point', '3', '--point', '4'],
+    ['inspect', 'x', '--log-level', 'info', '--log-level', 'debug'],
+  ])('of %s is an error, and nothing is done', async (command, ...args) => {
+    const result = await runCli([command, ...args, '--json']);
+
+    const { code, message } = exitErrorOf(result);
+    expect(result.exitCode).toBe(EXIT_CODES.usage);
+    expect(code).toBe('USAGE_INVALID_OPTION');
+    expect(message).toMatch(/^--[a-z-]+ was given 2 times; this command takes it once$/);
+  });
+
+  test('is refused by every command, unless its help says that it may be repeated', async () => {
+    const { commands } = createProgram(() => {});
+    for (const command of commands) {
+      const { options, registeredArguments } = command;
+      const name = command.name();
+      const words = registeredArguments.map(() => 'x');
+      const required = options.filter((option) => option.mandatory).map(({ long }) => long ?? '');
+      for (const option of options.filter((one) => one.required && !one.variadic)) {
+        const value = option.argChoices?.[0] ?? VALUES[option.long ?? ''] ?? '1';
+        const others = required.filter((long) => long !== option.long);
+        const args = [option.long ?? '', value, option.long ?? '', value];
+        const all = [...words, ...others.flatMap((long) => [long, 'x']), ...args];
+        const work = parseQuietly([name, ...all]);
+        if (option.description.includes('may be repeated')) await expect(work).resolves.toBe(name);
+        else await expect(work, `${name} ${option.long}`).rejects.toThrow(' was given 2 times');
+      }
+    }
+  });
+});
+
 test('OVIRT_REPO is the repository where --repo is not given', async () => {
   const repository = temp.path('of-the-environment');
   const env = { OVIRT_REPO: repository };
@@ -72,6 +119,15 @@ test('a share above 100% is refused as it was written', async () => {
 
   expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
   expect(result.stderr).toContain('--sample: 150% is more than 100%');
+});
+
+test.each(['0', '0%', '0.0'])('a share of %s is refused', async (share) => {
+  const result = await runCli(['verify', '--repo', 'x', '--sample', share]);
+
+  expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+  expect(result.stderr).toContain(
+    `--sample: ${share} is nothing (USAGE_INVALID_OPTION) hint: give more`,
+  );
 });
 
 test('the help tells when the default of --block-size is 4 MiB', async () => {

@@ -178,7 +178,7 @@ describe('a chain of images', () => {
 
     expect(damagedOf(found)).toEqual([full.pointId]);
     expect(found.damage).toMatchObject([
-      { affectedPointIds: [full.pointId], healedFrom: next.pointId },
+      { affectedPointIds: [full.pointId], healedFrom: next.pointId, healedFromNumber: 2 },
     ]);
     expect(messageCodes(third)).not.toContain('REPO-502');
     expect(third.healing).toEqual({ blockCount: 0, damagedPointIds: [full.pointId] });

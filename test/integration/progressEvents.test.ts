@@ -15,6 +15,10 @@ const MIB = 1024 * 1024;
 const temp = useTempFolder();
 const bench = useLab();
 
+const BUSY = {
+  fault: { reason: 'Operation Failed', detail: '[The VM is during a backup operation.]' },
+};
+
 /** Collects events. `act` sees each of them first. */
 function collect(act: (event: ProgressEvent) => void = () => {}): {
   readonly events: ProgressEvent[];
@@ -33,6 +37,8 @@ function story(events: readonly ProgressEvent[]): string[] {
   return events.flatMap((event) => {
     if (event.type === 'diskProgress' || event.type === 'containerProgress') return [];
     if (event.type === 'phase') return event.phase;
+    if (event.type === 'waiting') return `waits for ${event.waitsFor}: ${event.reason}`;
+    if (event.type === 'resumed') return 'resumed';
     if (event.type === 'disksPlanned')
       return `plan ${event.disks.map((disk) => disk.alias).join(',')}`;
     if (event.type === 'diskStarted') return `start ${event.alias}`;
@@ -132,6 +138,42 @@ describe('a backup of a VM', () => {
     expectSound(events);
     expect(story(events)).toContainEqual(expect.stringMatching(/^cancelled [ab]$/));
     expect(story(events).slice(-2)).toEqual(['stopping', 'cancelled']);
+  });
+
+  it.each([
+    [
+      'the engine',
+      { server: 'engine', method: 'GET', path: /\/vms\/[^/]+$/, nth: 2, times: 2 },
+      { status: 503 },
+      ['waits for engine: HTTP 503', 'resumed'],
+      ['web01 waiting: the engine does not answer (HTTP 503)'],
+    ],
+    [
+      'the image server',
+      { server: 'imageio', method: 'GET', path: /\/extents/, nth: 1 },
+      { status: 503 },
+      ['waits for imageServer: HTTP 503', 'resumed'],
+      ['web01 waiting: the image server does not answer (HTTP 503)'],
+    ],
+    [
+      'another backup',
+      { server: 'engine', method: 'POST', path: /\/backups(?:$|\?)/, nth: 1 },
+      { status: 409, body: BUSY },
+      ['waits for vm: The VM is during a backup operation.', 'resumed'],
+      ['web01 waiting: another backup of this VM is in progress'],
+    ],
+  ] as const)('tells that it waits for %s', async (_name, match, action, told, texts) => {
+    const vm = addVm();
+    bench.lab.faults.add(match, action);
+    const { events, onProgress } = collect();
+    const statuses: string[] = [];
+
+    await bench.backup(vm, { onProgress, onStatus: (text) => void statuses.push(text) });
+
+    expectSound(events);
+    const waits = story(events).filter((word) => /^(waits for |resumed)/.test(word));
+    expect(waits).toEqual(told);
+    expect(statuses.filter((text) => text.includes('waiting:'))).toEqual(texts);
   });
 
   it('that is not found ends as failed', async () => {

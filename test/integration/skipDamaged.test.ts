@@ -435,6 +435,17 @@ describe('--damaged-from', () => {
     expect(report.disks[0]?.takenBlocks).toBe(0);
   });
 
+  test('takes nothing from a point without the disk, and says so', async () => {
+    await backup(repository, [writeImage(temp.path('b'), LAST.b)]);
+    await damage('a', 0);
+
+    const report = await restored({ damagedFrom: '5', skipDamaged: true });
+
+    expectImages({ a: without(LAST.a, 0), b: LAST.b });
+    expect(messageCodes(report)).toEqual(['REPO-525', 'REPO-521']);
+    expect(report.messages[0]?.text).toMatch(/^Disk a \(.+\) is not part of restore point 5 /);
+  });
+
   test.each([
     ['3', 'USAGE_INVALID_OPTION'],
     ['17', 'USAGE_NOT_FOUND'],

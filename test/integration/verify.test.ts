@@ -1,9 +1,12 @@
 /** The damage that verify names, and its choice of blocks to check. */
 import { rmSync } from 'node:fs';
+import path from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
+import { PRODUCTION_SLOT_FORMAT, slotOffsetOf } from '../../src/container/format/layout.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { blocks, flipBit, writeImage } from '../helpers/bytes/images.ts';
+import { fingerprintExtent } from '../helpers/faults/metadataRot.ts';
 import { backup } from '../helpers/repository/imageSessions.ts';
 import { onlyFileOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
@@ -27,6 +30,19 @@ test('verify blames a missing full, not the sound increment on it', async () => 
   expect(damage.map((found) => found.code)).toEqual(['CHAIN_PARENT_MISSING']);
   expect(damage[0]?.affectedPointIds).toHaveLength(2);
   expect(files.map((file) => file.damageCount)).toEqual([1, 0]);
+});
+
+test('every finding of verify names its file', async () => {
+  const file = onlyFileOf(repository, '.vbk');
+  flipBit(file, slotOffsetOf(PRODUCTION_SLOT_FORMAT, 0) + 9);
+  flipBit(file, (await fingerprintExtent(file, 0)).offsetBytes + 9);
+
+  const { damage } = await verifyRepository({ repository, point: 'all', workers: 0 });
+
+  expect(damage.length).toBeGreaterThan(1);
+  expect(damage.map((found) => found.message)).toEqual(
+    damage.map(() => expect.stringContaining(path.basename(file))),
+  );
 });
 
 test('verify finds a point by its id among several VMs', async () => {

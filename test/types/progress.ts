@@ -11,6 +11,10 @@ export function describe(event: ProgressEvent): string {
   switch (event.type) {
     case 'phase':
       return `${session} ${event.phase}`;
+    case 'waiting':
+      return `${event.waitsFor} ${event.reason}`;
+    case 'resumed':
+      return session;
     case 'disksPlanned':
       return `${event.disks.length}`;
     case 'diskStarted':

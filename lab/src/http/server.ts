@@ -75,6 +75,20 @@ function failureAnswer(error: unknown): LabHttpResponse {
   return { status: 500, body: `failure inside the lab: ${text}` };
 }
 
+/** @param reason - code of the error, such as `EADDRINUSE`. */
+function portUnusable(port: number, reason: string): LabError {
+  const text = new Map([
+    ['ERR_SOCKET_BAD_PORT', `port ${port} does not exist`],
+    ['EADDRINUSE', `port ${port} is used by another program`],
+    ['EACCES', `port ${port} may not be used by this user`],
+  ]).get(reason);
+  return new LabError(
+    'LAB_PORT_UNUSABLE',
+    `${text ?? `port ${port} cannot be used`} (${reason})`,
+    'choose another port from 1024 to 65535, or let the system choose',
+  );
+}
+
 export class LabServer {
   readonly #options: LabServerOptions;
   readonly #server: Server;
@@ -115,12 +129,7 @@ export class LabServer {
       server.#server.listen(port, '127.0.0.1');
       await once(server.#server, 'listening');
     } catch (error) {
-      const reason = errnoOf(error) ?? String(error);
-      throw new LabError(
-        'LAB_PORT_UNUSABLE',
-        `port ${port} of the lab: ${reason}`,
-        'choose another port, or let the system choose',
-      );
+      throw portUnusable(port, errnoOf(error) ?? String(error));
     }
     server.#port = (server.#server.address() as AddressInfo).port;
     return server;

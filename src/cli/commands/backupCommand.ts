@@ -16,9 +16,10 @@ import {
 import { CommandContext } from '../context.ts';
 import { parseImage } from '../imageFlag.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { leftByBackup, LEFT_IN_REPOSITORY } from '../leftTexts.ts';
 import { formatJob } from '../output/jobOutput.ts';
 import { formatSession } from '../output/sessionOutput.ts';
-import { readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
+import { onlyVm, readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 const MINUTE_MS = 60_000;
@@ -58,6 +59,7 @@ async function backUpImages(
   if (name === undefined) {
     throw misuse('--name is missing', 'an image needs the name of its VM: --name NAME');
   }
+  context.leftText = LEFT_IN_REPOSITORY;
   const { backupImages } = await import('../../sessions/backup/backupImages.ts');
   const report = await backupImages({
     images: images.map((image) => parseImage(image)),
@@ -86,8 +88,8 @@ async function backUpVms(
       'use --vm NAME, --all, --search or --vm-file, or --image FILE with --name',
     );
   }
-  context.signal.addEventListener('abort', () => line.stop());
   const { backupVms } = await import('../../sessions/backup/backupVms.ts');
+  context.leftText = leftByBackup(onlyVm(flags), flags.repo);
   const report = await backupVms({
     engine: await readEngineSettings(flags),
     select: await readVmSelection(flags, context.signal),

@@ -11,6 +11,7 @@ import {
   workersOption,
 } from '../commonFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
+import { LEFT_IN_REPOSITORY } from '../leftTexts.ts';
 import { createProgressLine } from '../output/progress.ts';
 import { formatPrune, formatSynthesize } from '../output/pruneOutput.ts';
 
@@ -29,15 +30,28 @@ interface PruneFlags extends CommonFlags {
   readonly workers?: number;
 }
 
-/** Exit code 3 when some VMs failed. When all failed, throws the failure of the first one. */
-function exitCodeOfPrune(report: PruneReport, exitCode: number): number {
+/**
+ * Prints the report. When all VMs failed, the failure of the first one ends the command.
+ * stdout does not repeat it.
+ *
+ * @returns exit code 3 when some VMs failed, otherwise `exitCode`.
+ */
+function printPrune(report: PruneReport, exitCode: number, context: CommandContext): number {
   const failures = report.vms.flatMap((vm) => (vm.failure ? [vm.failure] : []));
-  if (failures.length === report.vms.length) throwFirst(failures);
+  const [first, ...others] = report.vms;
+  const haveAllFailed = first !== undefined && failures.length === report.vms.length;
+  const told = haveAllFailed && first.points.length > 0 ? [{ ...first, failure: undefined }] : [];
+  const vms = haveAllFailed ? [...told, ...others] : report.vms;
+  if (context.isJson || vms.length > 0 || !haveAllFailed) {
+    context.print(report, formatPrune({ ...report, vms }, context.form));
+  }
+  if (haveAllFailed) throwFirst(failures);
   return failures.length > 0 ? EXIT_CODES.doneWithProblems : exitCode;
 }
 
 async function prune(flags: PruneFlags, context: CommandContext): Promise<number> {
   const line = createProgressLine('merge', context.isJson);
+  context.leftText = LEFT_IN_REPOSITORY;
   const { pruneRepository } = await import('../../sessions/retention/pruneRepository.ts');
   const report = await pruneRepository({
     repository: flags.repo,
@@ -55,8 +69,7 @@ async function prune(flags: PruneFlags, context: CommandContext): Promise<number
     ...context.sessionOptions,
     onProgress: line.onProgress,
   }).finally(() => line.stop());
-  context.print(report, formatPrune(report, context.form));
-  return exitCodeOfPrune(report, context.exitCode(false));
+  return printPrune(report, context.exitCode(false), context);
 }
 
 function withKeepFlags(command: Command): Command {
@@ -113,6 +126,7 @@ export function addSynthesize(program: Command, done: Done): void {
       const context = new CommandContext(flags);
       const line = createProgressLine('synthesize', context.isJson);
       const exitCode = await context.execute(async () => {
+        context.leftText = LEFT_IN_REPOSITORY;
         const { synthesizeFull } = await import('../../sessions/retention/synthesizeFull.ts');
         const report = await synthesizeFull({
           repository: flags.repo,

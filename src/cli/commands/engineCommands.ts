@@ -1,7 +1,6 @@
 /** Commands for an engine: preflight, cleanup, and the simulated engine. */
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
-import { isPattern } from '../../core/namePattern.ts';
 import type { PreflightVmsOptions } from '../../sessions/backup/vm/preflightVms.ts';
 import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
 import {
@@ -13,8 +12,8 @@ import {
 } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
-import { formatCleanup, formatPreflight } from '../output/engineOutput.ts';
+import { onlyVm, readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
+import { formatCleanup, formatPreflight, formatPreflights } from '../output/engineOutput.ts';
 
 type Done = (exitCode: number) => void;
 
@@ -26,7 +25,6 @@ interface PreflightFlags extends CommonFlags, EngineFlags, VmFlags {
 }
 
 async function preflight(flags: PreflightFlags, context: CommandContext): Promise<number> {
-  const { vm = [], all, search, excludeVm, vmFile } = flags;
   if (!selectsVms(flags)) {
     throw new UsageError('USAGE_INVALID_OPTION', 'no VM selected', {
       hint: 'use --vm NAME, --all, --search or --vm-file',
@@ -40,9 +38,8 @@ async function preflight(flags: PreflightFlags, context: CommandContext): Promis
     excludeDisks: flags.excludeDisk,
     ...context.sessionOptions,
   };
-  const [only, ...others] = vm;
-  const isSelection = all ?? search ?? excludeVm ?? vmFile;
-  if (only === undefined || others.length > 0 || isPattern(only) || isSelection !== undefined) {
+  const only = onlyVm(flags);
+  if (only === undefined) {
     return await preflightAll(
       { ...options, select: await readVmSelection(flags, context.signal) },
       context,
@@ -64,7 +61,7 @@ async function preflightAll(
   const failed = failures.map(
     ({ vmName, code, message, hint }) => `${vmName}: ${message} (${code}) hint: ${hint}`,
   );
-  const tables = reports.map((one) => formatPreflight(one, context.form));
+  const tables = formatPreflights(reports, context.form);
   context.print(report, [...tables, ...failed].join('\n\n'));
   const isGood = failures.length === 0 && reports.every(({ canStart }) => canStart);
   return isGood ? context.exitCode(false) : EXIT_CODES.doneWithProblems;
@@ -100,6 +97,7 @@ export function addCleanup(program: Command, done: Done): void {
     .action(async (flags: CleanupFlags) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
+        context.leftText = 'the cleanup is not complete; run the command again';
         const { cleanupVm } = await import('../../sessions/cleanup/cleanupVm.ts');
         const report = await cleanupVm({
           engine: await readEngineSettings(flags),

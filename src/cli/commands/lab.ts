@@ -18,6 +18,7 @@ export async function serveLab(context: CommandContext, port: number | undefined
   context.stopText = 'stopping the lab';
   const labPackage = await loadLab();
   const folder = await mkdtemp(path.join(tmpdir(), 'ovirt-cbt-lab-'));
+  context.leftText = `the folder ${folder} with the password of the lab may be left; delete it`;
   try {
     await using lab = await startLab(labPackage, { port, timeScale: TIME_SCALE });
     labPackage.addSampleVms(lab);

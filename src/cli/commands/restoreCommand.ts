@@ -13,6 +13,7 @@ import {
 } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { leftByRestoreImages, leftByRestoreVm } from '../leftTexts.ts';
 import { formatRestore, formatRestoreVm } from '../output/restoreOutput.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
@@ -48,6 +49,7 @@ async function restoreToImages(
   if (flags.output === undefined) {
     throw missing('--output', 'name a folder for the images, or use --to-engine');
   }
+  context.leftText = leftByRestoreImages(flags.output);
   const { restoreImages } = await import('../../sessions/restore/restoreImages.ts');
   const report = await restoreImages({
     repository: flags.repo,
@@ -95,8 +97,8 @@ async function restoreToEngine(
   if (output !== undefined) {
     throw new UsageError('USAGE_INVALID_OPTION', '--output and --to-engine exclude each other');
   }
-  context.signal.addEventListener('abort', () => line.stop());
   const { restoreVm } = await import('../../sessions/restore/restoreVm.ts');
+  context.leftText = leftByRestoreVm(flags.vm, asVm, flags.repo);
   const report = await restoreVm({
     engine: await readEngineSettings(flags),
     repository: flags.repo,

@@ -6,6 +6,7 @@ import type { StreamFormat, StreamReport } from '../../sessions/pipe/streamDisk.
 import { type CommonFlags, parseCount, withCommonFlags } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { leftByStream } from '../leftTexts.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 import { messageOutput } from '../output/standardOutputs.ts';
 
@@ -54,8 +55,8 @@ async function stream(
 ): Promise<number> {
   const toStdout = flags.output === '-';
   if (toStdout && process.stdout.isTTY) throw wouldFillTerminal();
-  context.signal.addEventListener('abort', () => line.stop());
   const { streamDisk } = await import('../../sessions/pipe/streamDisk.ts');
+  context.leftText = leftByStream(flags.vm, flags.journal);
   const report = await streamDisk({
     engine: await readEngineSettings(flags),
     vm: flags.vm,

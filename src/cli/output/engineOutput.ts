@@ -3,7 +3,7 @@ import { formatBytes } from '../../core/units.ts';
 import type { PreflightReport } from '../../sessions/backup/vm/preflightVm.ts';
 import type { CleanupReport } from '../../sessions/cleanup/cleanupVm.ts';
 import { FULL_FORM, type OutputForm, type Style } from './outputForm.ts';
-import { type Column, formatLine, formatRows } from './table.ts';
+import { type Column, formatLine, formatTables } from './table.ts';
 
 type PreflightDisk = PreflightReport['disks'][number];
 
@@ -14,7 +14,8 @@ function trackedStyle({ isTrackable }: PreflightDisk): Style {
 const PREFLIGHT_COLUMNS: readonly Column<PreflightDisk>[] = [
   ['disk', (disk) => disk.alias, { kind: 'name' }],
   ['format', (disk) => disk.format],
-  ['size', (disk) => formatBytes(disk.sizeBytes)],
+  // The engine does not tell the size of a LUN.
+  ['size', (disk) => (disk.sizeBytes > 0 ? formatBytes(disk.sizeBytes) : '-')],
   ['next session', (disk) => disk.mode],
   ['tracked', (disk) => (disk.isTrackable ? 'yes' : 'no'), { style: trackedStyle }],
   ['reason', (disk) => disk.reason, { kind: 'note' }],
@@ -22,13 +23,27 @@ const PREFLIGHT_COLUMNS: readonly Column<PreflightDisk>[] = [
 ];
 
 export function formatPreflight(report: PreflightReport, form: OutputForm = FULL_FORM): string {
+  return formatPreflights([report], form)[0] ?? '';
+}
+
+/** One text for each VM. Their tables have the same columns. */
+export function formatPreflights(
+  reports: readonly PreflightReport[],
+  form: OutputForm = FULL_FORM,
+): string[] {
+  const disks = reports.map((report) => report.disks);
+  const tables = formatTables(PREFLIGHT_COLUMNS, disks, form);
+  return reports.map((report, index) => formatVm(report, tables[index] ?? '', form));
+}
+
+function formatVm(report: PreflightReport, table: string, form: OutputForm): string {
   const verdict = report.canStart ? 'a session can start' : 'a session cannot start now';
   return [
     formatLine(
       `${report.vmName} (${report.vmId}) is ${report.vmState}; engine ${report.engineVersion}`,
       form,
     ),
-    formatRows(PREFLIGHT_COLUMNS, report.disks, form),
+    table,
     verdict,
   ].join('\n');
 }

@@ -1,7 +1,7 @@
 /** Messages and errors as lines of stderr: for people, or as JSON objects. */
 import type { SessionMessage } from '../../core/messages.ts';
 import { hasColours, paint, type Style } from './outputForm.ts';
-import { formatLocalTime, printable } from './text.ts';
+import { fold, formatLocalTime, printable } from './text.ts';
 
 export type LineLevel = SessionMessage['level'];
 
@@ -18,22 +18,45 @@ export function formatMessage(message: SessionMessage): string {
   return printable(`${message.level}: ${message.code} ${message.text}${advice}`);
 }
 
+/** For terminals that do not tell their width. */
+const DEFAULT_COLUMNS = 80;
+const CONTINUATION_COLUMNS = 2;
+
+type Stream = Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>;
+
+/** Folds each line of a text to the width of the terminal, between words. */
+function folded(text: string, stream: Stream): string {
+  const columns = stream.columns || DEFAULT_COLUMNS;
+  const lines = text.split('\n').map((line) => fold(line, columns, CONTINUATION_COLUMNS));
+  return lines.join('\n');
+}
+
+/** An error with its hint. A terminal has the hint on a line of its own. */
+export function formatError(
+  text: string,
+  hint: string,
+  stream: Pick<Stream, 'isTTY'> = process.stderr,
+): string {
+  return `error: ${text}${stream.isTTY ? '\n  ' : ' '}hint: ${hint}`;
+}
+
 /**
  * A line for stderr. Without a terminal it begins with the local time, because it may be read in a
- * log later. A terminal gets the level in its colour.
+ * log later. A terminal gets the level in its colour, and the text folded to its width.
  *
  * @param text - it begins with `warn: ` or `error: ` when `level` is given.
  */
 export function formatStderrLine(
   text: string,
   level: LineLevel = 'info',
-  stream: Pick<NodeJS.WriteStream, 'isTTY'> = process.stderr,
+  stream: Stream = process.stderr,
 ): string {
+  const shown = stream.isTTY ? folded(text, stream) : text;
   const time = stream.isTTY ? '' : `${formatLocalTime(new Date().toISOString())} `;
   const label = `${level}:`;
-  if (!text.startsWith(label)) return `${time}${text}`;
+  if (!shown.startsWith(label)) return `${time}${shown}`;
   const painted = paint(label, LEVEL_STYLES[level], hasColours(stream, process.env));
-  return `${time}${painted}${text.slice(label.length)}`;
+  return `${time}${painted}${shown.slice(label.length)}`;
 }
 
 /** An object for stderr, with its time in UTC. */

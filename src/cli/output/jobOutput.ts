@@ -1,9 +1,10 @@
 /** Output of a backup of VMs: each session, and at the end a summary with a line per VM. */
+import { compareNames } from '../../core/namePattern.ts';
 import { formatBytes } from '../../core/units.ts';
 import type { FailedSession, JobReport } from '../../sessions/backup/backupVms.ts';
 import type { SessionReport } from '../../sessions/shared/report.ts';
 import { FULL_FORM, type OutputForm, type Style } from './outputForm.ts';
-import { formatSession } from './sessionOutput.ts';
+import { formatSessions } from './sessionOutput.ts';
 import { type Column, formatLine, formatRows, formatSeconds } from './table.ts';
 import { countOf, cutAtWord } from './text.ts';
 
@@ -76,7 +77,7 @@ function rowOfFailure({ vmName, code, message }: FailedSession): SummaryRow {
 
 function formatSummary({ sessions, failures }: JobReport, form: OutputForm): string {
   const rows = [...sessions.map(rowOfSession), ...failures.map(rowOfFailure)].toSorted((a, b) =>
-    a.vmName.localeCompare(b.vmName),
+    compareNames(a.vmName, b.vmName),
   );
   const counts = (['ok', 'warning', 'error', 'failed'] as const).flatMap((result) => {
     const count = rows.filter((row) => row.result === result).length;
@@ -89,7 +90,10 @@ function formatSummary({ sessions, failures }: JobReport, form: OutputForm): str
 export function formatJob(report: JobReport, form: OutputForm = FULL_FORM): string {
   const { sessions, failures } = report;
   const parts = [
-    ...sessions.map((session) => formatSession(session, form)),
+    ...formatSessions(
+      sessions.toSorted((a, b) => compareNames(a.vmName, b.vmName)),
+      form,
+    ),
     ...failures.map(({ vmName, message, code, hint }) =>
       formatLine(`${vmName}: failed: ${message} (${code}) ${hint}`, form),
     ),

@@ -3,7 +3,7 @@ import { formatBytes } from '../../core/units.ts';
 import type { RescanReport } from '../../sessions/cleanup/rescanRepository.ts';
 import type { ListedPoint, ListedVm, ListReport } from '../../sessions/inspect/listRepository.ts';
 import { FULL_FORM, idIn, isFull, type OutputForm, type Style } from './outputForm.ts';
-import { type Column, formatLine, formatRows } from './table.ts';
+import { type Column, formatLine, formatTables } from './table.ts';
 import { countOf, formatLocalTime, shortIds } from './text.ts';
 
 type ListedDisk = ListedPoint['disks'][number] & { readonly pointNumber: number };
@@ -53,37 +53,38 @@ function pointColumns(points: readonly ListedPoint[], form: OutputForm): Column<
   ];
 }
 
+/** A whole disk that no session read as a full was put together by prune or synthesize. */
+function modeOf({ content, mode }: ListedDisk): string {
+  return content === 'full' && mode !== 'full' ? 'merged' : mode;
+}
+
 const DISK_COLUMNS: readonly Column<ListedDisk>[] = [
   ['no.', (disk) => String(disk.pointNumber)],
   ['disk', (disk) => disk.alias, { kind: 'name' }],
-  ['mode', (disk) => disk.mode],
+  ['mode', modeOf],
   ['size', (disk) => formatBytes(disk.sizeBytes)],
   ['stored', (disk) => formatBytes(disk.storedBytes)],
   ['note', (disk) => (disk.changedWhileRead ? CHANGED : ''), { style: () => 'yellow' }],
   ['disk id', (disk) => disk.diskId, { kind: 'extra' }],
 ];
 
-function formatDisks(points: readonly ListedPoint[], form: OutputForm): string {
-  const disks = points.flatMap((point) =>
+function disksOf({ points }: ListedVm): ListedDisk[] {
+  return points.flatMap((point) =>
     point.disks.map((disk) => ({ ...disk, pointNumber: point.number })),
   );
-  return formatRows(DISK_COLUMNS, disks, form);
 }
 
+/** @param disks - table of the disks, when it is wanted. */
 function formatVm(
   { vmName, vmId, points }: ListedVm,
+  table: string,
+  disks: string | undefined,
   form: OutputForm,
-  withDisks: boolean,
 ): string {
   const title = formatLine(`${vmName} (${vmId})`, form);
   if (points.length === 0) return `${title}\nno restore points yet`;
   const changed = points.some(hasChanged) ? [`* a disk ${CHANGED} (DSK-112)`] : [];
-  return [
-    title,
-    formatRows(pointColumns(points, form), points, form),
-    ...changed,
-    ...(withDisks ? ['', formatDisks(points, form)] : []),
-  ].join('\n');
+  return [title, table, ...changed, ...(disks === undefined ? [] : ['', disks])].join('\n');
 }
 
 export function formatList(
@@ -92,8 +93,11 @@ export function formatList(
   withDisks = false,
 ): string {
   if (vms.length + failures.length === 0) return 'no VM has been backed up here yet';
+  const points = vms.map((vm) => vm.points);
+  const tables = formatTables(pointColumns(points.flat(), form), points, form);
+  const disks = withDisks ? formatTables(DISK_COLUMNS, vms.map(disksOf), form) : [];
   return [
-    ...vms.map((vm) => formatVm(vm, form, withDisks)),
+    ...vms.map((vm, index) => formatVm(vm, tables[index] ?? '', disks[index], form)),
     ...failures.map(({ folder, message, code }) =>
       formatLine(`cannot list ${folder}: ${message} (${code})`, form),
     ),

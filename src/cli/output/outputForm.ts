@@ -3,6 +3,8 @@ export interface OutputForm {
   /** Columns of the terminal. `Infinity` for the full form: all columns, nothing cut or folded. */
   readonly columns: number;
   readonly isColoured: boolean;
+  /** The messages of the session stand on the same terminal, with their texts. */
+  readonly hasMessages?: boolean;
 }
 
 /** All columns, without colours: the form for scripts. */
@@ -30,11 +32,13 @@ export function formOf(
   flags: { readonly wide?: boolean | undefined },
   stream: Stream = process.stdout,
   environment: Environment = process.env,
+  messages: Pick<Stream, 'isTTY'> = process.stderr,
 ): OutputForm {
   const isFull = flags.wide === true || !stream.isTTY;
   return {
     columns: isFull ? Infinity : stream.columns || DEFAULT_COLUMNS,
     isColoured: hasColours(stream, environment),
+    hasMessages: !isFull && messages.isTTY,
   };
 }
 

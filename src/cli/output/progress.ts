@@ -1,6 +1,6 @@
 /** Progress area on a terminal: a row for each VM. Without a terminal there is none. */
 import type { ProgressEvent } from '../../sessions/shared/progress.ts';
-import { formatRows } from './progress/progressRows.ts';
+import { createRowColumns, formatRows, type RowColumns } from './progress/progressRows.ts';
 import { messageOutput } from './standardOutputs.ts';
 import { cut } from './text.ts';
 import { VmProgress } from './progress/vmProgress.ts';
@@ -25,12 +25,14 @@ export function formatArea(
   vms: readonly VmProgress[],
   size: { readonly columns: number; readonly rows: number },
   nowMs: number,
+  rowColumns: RowColumns = createRowColumns(),
 ): string[] {
   const room = Math.max(1, size.rows - 1);
   const shown = vms.length <= room ? vms : vms.slice(0, room - 1);
   const lines = formatRows(
     shown.map((vm) => vm.row(nowMs)),
     size.columns,
+    rowColumns,
   );
   const hidden = vms.length - shown.length;
   if (hidden > 0) lines.push(cut(`… and ${hidden} more VMs`, size.columns - 1));
@@ -42,10 +44,13 @@ class TerminalArea implements ProgressLine {
   /** By session id, in the order of their starts. */
   readonly #vms = new Map<string, VmProgress>();
   readonly #timer: NodeJS.Timeout;
+  #columns = 0;
+  #rowColumns = createRowColumns();
   #hasBegun = false;
 
   constructor(verb: string) {
     this.#verb = verb;
+    messageOutput.hasArea = true;
     this.#timer = setInterval(() => this.#draw(), INTERVAL_MS);
     this.#timer.unref();
   }
@@ -63,15 +68,18 @@ class TerminalArea implements ProgressLine {
 
   stop(): void {
     clearInterval(this.#timer);
+    messageOutput.hasArea = false;
     messageOutput.clearProgress();
   }
 
   #draw(): void {
     const columns = process.stderr.columns || DEFAULT_COLUMNS;
     const rows = process.stderr.rows || DEFAULT_ROWS;
+    if (columns !== this.#columns) this.#rowColumns = createRowColumns();
+    this.#columns = columns;
     const lines = this.#hasBegun
-      ? formatArea([...this.#vms.values()], { columns, rows }, performance.now())
-      : [cut(`${this.#verb}: starting`, columns - 1)];
+      ? formatArea([...this.#vms.values()], { columns, rows }, performance.now(), this.#rowColumns)
+      : [cut(`${this.#verb}: ${messageOutput.startText}`, columns - 1)];
     if (lines.length > 0) messageOutput.drawProgress(lines);
     else messageOutput.clearProgress();
   }

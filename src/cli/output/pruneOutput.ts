@@ -3,8 +3,14 @@ import { formatBytes } from '../../core/units.ts';
 import type { PrunedPoint, PrunedVm, PruneReport } from '../../sessions/retention/pruneReport.ts';
 import type { SynthesizeReport } from '../../sessions/retention/synthesizeFull.ts';
 import { FULL_FORM, idIn, isFull, type OutputForm } from './outputForm.ts';
-import { type Column, formatFact, formatLine, formatRows } from './table.ts';
+import { type Column, formatFact, formatLine, formatTables } from './table.ts';
 import { formatLocalTime, shortIds } from './text.ts';
+
+/** A VM that failed before its restore points were read, for example a locked one. */
+function formatFailed({ vmName, vmId, failure }: PrunedVm, form: OutputForm): string {
+  const text = `failed: ${failure?.message} (${failure?.code}) ${failure?.hint}`;
+  return `${formatLine(`${vmName} (${vmId})`, form)}\n${formatLine(text, form)}`;
+}
 
 function actionOf(point: PrunedPoint, points: readonly PrunedPoint[]): string {
   if (point.action === 'keep') return `kept: ${point.keptBecause.join(', ')}`;
@@ -13,8 +19,12 @@ function actionOf(point: PrunedPoint, points: readonly PrunedPoint[]): string {
   return `merged into no. ${target?.number ?? '?'}`;
 }
 
-function columnsOf(vm: PrunedVm, dryRun: boolean, form: OutputForm): Column<PrunedPoint>[] {
-  const short = shortIds(vm.points.map((point) => point.pointId));
+function columnsOf(
+  points: readonly PrunedPoint[],
+  dryRun: boolean,
+  form: OutputForm,
+): Column<PrunedPoint>[] {
+  const short = shortIds(points.map((point) => point.pointId));
   const isLong = isFull(form);
   const idOf = ({ pointId }: PrunedPoint): string => idIn(form, pointId, short);
   return [
@@ -23,22 +33,21 @@ function columnsOf(vm: PrunedVm, dryRun: boolean, form: OutputForm): Column<Prun
     ['created', (point) => formatLocalTime(point.createdAt, isLong)],
     [isLong ? 'restore point' : 'id', idOf, { kind: 'extra' }],
     ['file size', (point) => formatBytes(point.fileBytes)],
-    [dryRun ? 'would be' : 'plan', (point) => actionOf(point, vm.points), { kind: 'note' }],
+    [dryRun ? 'would be' : 'plan', (point) => actionOf(point, points), { kind: 'note' }],
   ];
 }
 
-function formatVm(vm: PrunedVm, dryRun: boolean, form: OutputForm): string {
+function formatVm(vm: PrunedVm, table: string, dryRun: boolean, form: OutputForm): string {
   const [deleted, written, freed] = [
     vm.deletedBytes,
     vm.writtenBytes,
     vm.deletedBytes - vm.writtenBytes,
   ].map(formatBytes);
   const { failure } = vm;
+  if (failure && vm.points.length === 0) return formatFailed(vm, form);
   return [
     formatLine(`${vm.vmName} (${vm.vmId})`, form),
-    vm.points.length === 0
-      ? 'no restore points yet'
-      : formatRows(columnsOf(vm, dryRun, form), vm.points, form),
+    vm.points.length === 0 ? 'no restore points yet' : table,
     dryRun
       ? `would delete ${deleted}, write about ${written}, free about ${freed}`
       : `deleted ${deleted}, wrote ${written}, freed ${freed}`,
@@ -50,7 +59,10 @@ function formatVm(vm: PrunedVm, dryRun: boolean, form: OutputForm): string {
 
 export function formatPrune(report: PruneReport, form: OutputForm = FULL_FORM): string {
   if (report.vms.length === 0) return 'no VM has been backed up here yet';
-  return report.vms.map((vm) => formatVm(vm, report.dryRun, form)).join('\n\n');
+  const { vms, dryRun } = report;
+  const points = vms.map((vm) => vm.points);
+  const tables = formatTables(columnsOf(points.flat(), dryRun, form), points, form);
+  return vms.map((vm, index) => formatVm(vm, tables[index] ?? '', dryRun, form)).join('\n\n');
 }
 
 export function formatSynthesize(report: SynthesizeReport, form: OutputForm = FULL_FORM): string {

@@ -2,7 +2,7 @@
 import { formatBytes } from '../../core/units.ts';
 import type { DiskReport, SessionReport } from '../../sessions/shared/report.ts';
 import { FULL_FORM, idIn, isFull, type OutputForm } from './outputForm.ts';
-import { type Column, formatFact, formatLine, formatRows, formatSeconds } from './table.ts';
+import { type Column, formatFact, formatLine, formatTables, formatSeconds } from './table.ts';
 import { countOf, printable } from './text.ts';
 
 /** Table of the disks: a new column of a session is one line here. */
@@ -39,6 +39,24 @@ const STAGE_COLUMNS: readonly Column<DiskReport>[] = [
 type Fact = readonly [label: string, text: string];
 
 export function formatSession(report: SessionReport, form: OutputForm = FULL_FORM): string {
+  return formatSessions([report], form)[0] ?? '';
+}
+
+/** One text for each session. Their tables have the same columns. */
+export function formatSessions(
+  reports: readonly SessionReport[],
+  form: OutputForm = FULL_FORM,
+): string[] {
+  const disks = reports.map((report) => report.disks);
+  const tables = formatTables(DISK_COLUMNS, disks, form);
+  const stages = isFull(form) ? formatTables(STAGE_COLUMNS, disks, form) : [];
+  return reports.map((report, index) => {
+    const parts = [tables[index] ?? '', ...stages.slice(index, index + 1)];
+    return formatReport(report, parts, form);
+  });
+}
+
+function formatReport(report: SessionReport, tables: readonly string[], form: OutputForm): string {
   const { vmName, pointNumber, pointType, disks } = report;
   const pointId = idIn(form, report.pointId);
   const facts: Fact[] = [
@@ -51,19 +69,14 @@ export function formatSession(report: SessionReport, form: OutputForm = FULL_FOR
       `${formatSeconds(report.durationSeconds)}, of it ${formatSeconds(report.overheadSeconds)} outside the pipelines (commit ${formatSeconds(report.commitSeconds)})`,
     ],
     ['bottleneck', describeBottleneck(report)],
-    ...messageFacts(report),
+    ...messageFacts(report, form),
   ];
   return [
     formatLine(`${vmName}: restore point ${pointNumber} (${pointType}) ${pointId}`, form),
-    ...diskTables(disks, form),
+    disks.length > 0 ? tables.join('\n\n') : 'no disk, only the configuration of the VM',
+    '',
     ...facts.map(([label, text]) => formatFact(label, text, form)),
   ].join('\n');
-}
-
-function diskTables(disks: SessionReport['disks'], form: OutputForm): string[] {
-  if (disks.length === 0) return ['no disk, only the configuration of the VM', ''];
-  const stages = isFull(form) ? ['', formatRows(STAGE_COLUMNS, disks, form)] : [];
-  return [formatRows(DISK_COLUMNS, disks, form), ...stages, ''];
 }
 
 /** Only for VMs of an engine: seconds that the engine took, and the checkpoints. */
@@ -134,8 +147,12 @@ function describeBottleneck(report: SessionReport): string {
 }
 
 /** All messages, each with its text. The label stands before the first one. */
-function messageFacts({ messages }: SessionReport): Fact[] {
+function messageFacts({ messages }: SessionReport, { hasMessages = false }: OutputForm): Fact[] {
   if (messages.length === 0) return [['messages', 'none']];
+  if (hasMessages) {
+    const codes = messages.map(({ level, code }) => `${level} ${code}`);
+    return [['messages', `${codes.join(', ')} (texts above)`]];
+  }
   return messages.map(({ level, code, text }, index) => [
     index === 0 ? 'messages' : '',
     `${level} ${code} ${printable(text)}`,

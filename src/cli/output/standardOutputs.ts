@@ -64,6 +64,10 @@ export class MessageOutput {
   readonly #output: Output;
   /** Form of the lines that this class adds. */
   isJson = false;
+  /** True while a command has a progress area, which shows what it waits for. */
+  hasArea = false;
+  /** What the command waits for before its first session. */
+  startText = 'starting';
   #progress = '';
   #droppedLines = 0;
 

@@ -9,6 +9,7 @@ const MIN_NAME_COLUMNS = 20;
 const MIN_CUT_COLUMNS = 4;
 const NOTE_INDENT = 4;
 const FACT_COLUMNS = 12;
+const VOID = /^(?:-|0 B(?:\/s)?)?$/;
 
 /**
  * - `name`: cut with an ellipsis where there is no room.
@@ -38,6 +39,8 @@ interface Measured {
   readonly width: number;
   readonly isNumeric: boolean;
   readonly isEmpty: boolean;
+  /** All cells are empty, zero or `-`. */
+  readonly isVoid: boolean;
 }
 
 interface Layout {
@@ -58,7 +61,17 @@ function measure<T>([title, cell, options = {}]: Column<T>, rows: readonly T[]):
     width: Math.max(widthOf(title), ...cells.map(widthOf)),
     isNumeric: !isText && hasDigits && cells.every((text) => /^(?:\d|-?$)/.test(text)),
     isEmpty: cells.length > 0 && cells.every((text) => text === ''),
+    isVoid: cells.every((text) => VOID.test(text)),
   };
+}
+
+/** The fewest columns in which the cells of a name column stay different from each other. */
+function leastNameColumns({ cells, width }: Measured): number {
+  const names = [...new Set(cells)];
+  let columns = Math.min(width, MIN_NAME_COLUMNS);
+  while (columns < width && new Set(names.map((name) => cut(name, columns))).size < names.length)
+    columns++;
+  return columns;
 }
 
 function totalWidth(columns: readonly Measured[], maxNameColumns: number): number {
@@ -70,17 +83,22 @@ function totalWidth(columns: readonly Measured[], maxNameColumns: number): numbe
 
 /**
  * Chooses the columns that fit: with the notes in the table, otherwise with the notes under the
- * rows; in each case with as many extra columns as possible, the last ones left out first.
+ * rows; in each case with as many extra columns as possible. Extra columns without a value are left
+ * out first, as soon as a name would be cut, then the last ones.
  */
 function chooseLayout(columns: readonly Measured[], roomColumns: number): Layout {
   const notes = columns.filter(({ kind }) => kind === 'note');
-  const extras = columns.filter(({ kind }) => kind === 'extra');
-  let shown: readonly Measured[] = columns;
+  if (totalWidth(columns, Infinity) <= roomColumns) return { shown: columns, notes: [] };
+  const used = columns.filter(({ kind, isVoid }) => kind !== 'extra' || !isVoid);
+  const extras = used.filter(({ kind }) => kind === 'extra');
+  const names = used.filter(({ kind }) => kind === 'name');
+  const leastColumns = Math.max(MIN_NAME_COLUMNS, ...names.map(leastNameColumns));
+  let shown: readonly Measured[] = used;
   for (const below of notes.length > 0 ? [[], notes] : [[]]) {
     for (let count = extras.length; count >= 0; count--) {
       const leftOut = new Set([...below, ...extras.slice(count)]);
-      shown = columns.filter((column) => !leftOut.has(column));
-      if (totalWidth(shown, MIN_NAME_COLUMNS) <= roomColumns) return { shown, notes: below };
+      shown = used.filter((column) => !leftOut.has(column));
+      if (totalWidth(shown, leastColumns) <= roomColumns) return { shown, notes: below };
     }
   }
   return { shown, notes };
@@ -113,7 +131,13 @@ function formatNotes(notes: readonly Measured[], row: number, form: OutputForm):
   });
 }
 
-function formatLayout({ shown, notes }: Layout, rowCount: number, form: OutputForm): string {
+/** The rows from `start` up to `end`, with their header. */
+function formatLayout(
+  { shown, notes }: Layout,
+  start: number,
+  end: number,
+  form: OutputForm,
+): string {
   const limit = nameLimit(shown, form.columns);
   const lineOf = (cellOf: (column: Measured) => Cell): string =>
     shown
@@ -129,7 +153,7 @@ function formatLayout({ shown, notes }: Layout, rowCount: number, form: OutputFo
       .join(GAP)
       .trimEnd();
   const lines = [lineOf(({ title }) => ({ text: title, style: 'bold' }))];
-  for (let row = 0; row < rowCount; row++) {
+  for (let row = start; row < end; row++) {
     const line = lineOf(({ cells, styles, isNumeric }) => ({
       text: cells[row] ?? '',
       style: styles[row],
@@ -149,11 +173,28 @@ export function formatRows<T>(
   rows: readonly T[],
   form: OutputForm = FULL_FORM,
 ): string {
+  return formatTables(columns, [rows], form)[0] ?? '';
+}
+
+/** As {@link formatRows}, for several tables of one output: all have the same columns. */
+export function formatTables<T>(
+  columns: readonly Column<T>[],
+  tables: readonly (readonly T[])[],
+  form: OutputForm = FULL_FORM,
+): string[] {
+  const rows = tables.flat();
   const wanted = columns.filter(([, , options]) => options?.kind !== 'full' || isFull(form));
   const measured = wanted
     .map((column) => measure(column, rows))
     .filter(({ isEmpty }) => !isEmpty || isFull(form));
-  return formatLayout(chooseLayout(measured, form.columns), rows.length, form);
+  const layout = chooseLayout(measured, form.columns);
+  let start = 0;
+  return tables.map((table) => {
+    const end = start + table.length;
+    const text = formatLayout(layout, start, end, form);
+    start = end;
+    return text;
+  });
 }
 
 /**

@@ -5,12 +5,13 @@ import type { VerifyReport } from '../../sessions/verify/verifyRepository.ts';
 import { formatPercent } from './listOutput.ts';
 import { FULL_FORM, idIn, type OutputForm, type Style } from './outputForm.ts';
 import { type Column, formatLine, formatRows, formatSeconds } from './table.ts';
-import { countOf } from './text.ts';
+import { countOf, widthOf } from './text.ts';
 
 type Found = VerifyReport['damage'][number];
 
 /** Most findings that are printed. `--json` has up to 1000. */
 const MAX_PRINTED = 50;
+const INDENT = 4;
 
 function nameOf(report: VerifyReport): (pointId: string) => string {
   const numbers = new Map(report.points.map((point) => [point.pointId, point.pointNumber]));
@@ -20,6 +21,11 @@ function nameOf(report: VerifyReport): (pointId: string) => string {
   };
 }
 
+function healedLine(pointId: string, number: number | undefined): string {
+  const point = `${number ?? '?'} (${pointId.slice(0, 8)})`;
+  return `  from restore point ${point} on, these places hold other data and do not need the block`;
+}
+
 function joined(pointIds: readonly string[], name: (pointId: string) => string): string {
   if (pointIds.length === 0) return 'no restore point';
   const noun = pointIds.length === 1 ? 'restore point' : 'restore points';
@@ -27,8 +33,8 @@ function joined(pointIds: readonly string[], name: (pointId: string) => string):
 }
 
 /** Lines for one finding: code and message, and the places that need a damaged stored block. */
-function damageLines(found: Found, name: (pointId: string) => string): string[] {
-  const { code, message, uses, useCount = 0, healedFrom, affectedPointIds } = found;
+function damageLines(found: Found, message: string, name: (pointId: string) => string): string[] {
+  const { code, uses, useCount = 0, healedFrom, affectedPointIds } = found;
   if (!uses) {
     return [`${code}: ${message}; may be needed by ${joined(affectedPointIds, name)}`];
   }
@@ -42,8 +48,29 @@ function damageLines(found: Found, name: (pointId: string) => string): string[] 
     ...places,
     ...(left > 0 ? [`  and ${countOf(left, 'more place')}`] : []),
     ...(useCount === 0 ? ['  needed by no restore point'] : []),
-    ...(healedFrom === undefined ? [] : [`  other data from restore point ${healedFrom} on`]),
+    ...(healedFrom === undefined ? [] : [healedLine(healedFrom, found.healedFromNumber)]),
   ];
+}
+
+/** The message with the name of its file, relative to the repository. */
+function messageOf({ message, fileName }: Found, repository: string): string {
+  const relative = message.replaceAll(`${repository}/`, '');
+  return relative.includes(fileName) ? relative : `${fileName}: ${relative}`;
+}
+
+/** A line of prose. A path that is longer than the line is broken after a slash. */
+function formatLongLine(text: string, form: OutputForm): string {
+  const mostColumns = form.columns - INDENT;
+  const words = text.split(' ').flatMap((word) => {
+    const pieces: string[] = [''];
+    for (const part of word.split(/(?<=\/)/)) {
+      const last = pieces.at(-1) ?? '';
+      if (widthOf(last + part) <= mostColumns) pieces[pieces.length - 1] = last + part;
+      else pieces.push(part);
+    }
+    return pieces.filter((piece, index) => index > 0 || piece !== '' || pieces.length === 1);
+  });
+  return formatLine(words.join(' '), form, INDENT);
 }
 
 /** The share of the stored blocks that was really read; empty when all were. */
@@ -91,7 +118,7 @@ export function formatVerify(report: VerifyReport, form: OutputForm = FULL_FORM)
   const left = report.damageCount - printed.length;
   const damaged = report.points.filter((point) => point.isDamaged);
   const lines = [
-    ...printed.flatMap((found) => damageLines(found, name)),
+    ...printed.flatMap((found) => damageLines(found, messageOf(found, report.repository), name)),
     ...(left > 0 ? [`and ${countOf(left, 'more finding')}; --json lists up to 1000`] : []),
     ...damaged.map(
       ({ vmName, pointNumber, pointId }) =>
@@ -104,6 +131,6 @@ export function formatVerify(report: VerifyReport, form: OutputForm = FULL_FORM)
     ...(report.isRecorded ? [] : ['the result could not be recorded in the repository']),
     summary(report),
   ];
-  const text = lines.map((line) => formatLine(line, form, 4));
+  const text = lines.map((line) => formatLongLine(line, form));
   return [formatRows(FILE_COLUMNS, report.files, form), ...text].join('\n');
 }

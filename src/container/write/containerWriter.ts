@@ -6,7 +6,7 @@
  */
 import { FormatError, invariant, UsageError } from '../../core/errors.ts';
 import { createStageStats, type StageStats } from '../../core/stats.ts';
-import { blockCountOf, blockLengthAt, KIB, MIB, roundUp } from '../../core/units.ts';
+import { blockCountOf, blockLengthAt, formatBytes, KIB, MIB, roundUp } from '../../core/units.ts';
 import type { PackedBlock } from '../../flow/records.ts';
 import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { CLUSTER_BYTES } from '../../compute/storedForm.ts';
@@ -55,9 +55,13 @@ export const BLOCK_SIZES_BYTES: readonly number[] = [
 /** @throws {@link UsageError} `USAGE_INVALID_OPTION` */
 export function checkBlockSize(blockSizeBytes: number): void {
   if (BLOCK_SIZES_BYTES.includes(blockSizeBytes)) return;
-  throw new UsageError('USAGE_INVALID_OPTION', `block size ${blockSizeBytes} B is not supported`, {
-    hint: 'use 256KiB, 512KiB, 1MiB, 2MiB, 4MiB or 8MiB',
-  });
+  throw new UsageError(
+    'USAGE_INVALID_OPTION',
+    `block size ${formatBytes(blockSizeBytes)} is not supported`,
+    {
+      hint: 'use 256KiB, 512KiB, 1MiB, 2MiB, 4MiB or 8MiB',
+    },
+  );
 }
 
 function checkName(name: string): void {

@@ -19,6 +19,7 @@ import { isAwayOrUnsure, isAwayOrOnceServerError, retryWhileAway } from './engin
 import { untilAborted } from '../poll.ts';
 import { requestToken, revokeToken } from './sso.ts';
 import type { OvirtTimings } from '../timings.ts';
+import type { OnWait } from '../waits.ts';
 import { type Decoder, decode, wire } from './decoders.ts';
 
 const MAX_BODY_BYTES = 64 * 1024 * 1024;
@@ -38,6 +39,8 @@ export interface EngineClientOptions {
   readonly signal?: AbortSignal | undefined;
   /** Marks events and jobs of the engine, at most 36 characters. @defaultValue a new UUID */
   readonly correlationId?: string | undefined;
+  /** Told why requests are repeated: here, and in transfers and starts that use the client. */
+  readonly onWait?: OnWait | undefined;
 }
 
 interface Answer {
@@ -61,11 +64,12 @@ export class EngineClient {
   readonly timings: OvirtTimings;
   /** PEM of the CA, which the clients of image data trust too. */
   readonly caPem: string | undefined;
+  readonly onWait: OnWait | undefined;
   readonly #settings: ResolvedSettings;
   readonly #agent: Agent;
   readonly #log: Logger;
   readonly #login: Login;
-  readonly #signal: AbortSignal | undefined;
+  readonly #own: EngineClientOptions;
 
   private constructor(
     settings: ResolvedSettings,
@@ -76,12 +80,13 @@ export class EngineClient {
     this.#settings = settings;
     this.#agent = agent;
     this.#login = login;
-    this.#signal = options.signal;
     this.#log = options.logger ?? silentLogger;
+    this.onWait = options.onWait;
     this.timings = settings.timings;
     this.caPem = settings.caPem;
     const wanted = options.correlationId ?? randomUUID();
     this.correlationId = CORRELATION_ID.test(wanted) ? wanted : randomUUID();
+    this.#own = { ...options, correlationId: this.correlationId };
   }
 
   /**
@@ -117,8 +122,7 @@ export class EngineClient {
 
   /** The same client with another signal for its calls, such as the time limit of a clean-up. */
   withSignal(signal: AbortSignal): EngineClient {
-    const { correlationId } = this;
-    return this.withCorrelation({ logger: this.#log, signal, correlationId });
+    return this.withCorrelation({ ...this.#own, signal });
   }
 
   /**
@@ -127,7 +131,7 @@ export class EngineClient {
    */
   withOwnCorrelation(): EngineClient {
     const correlationId = `${this.correlationId.slice(0, 23)}-${randomUUID().slice(-12)}`;
-    return this.withCorrelation({ logger: this.#log, signal: this.#signal, correlationId });
+    return this.withCorrelation({ ...this.#own, correlationId });
   }
 
   /** Reads. Repeated while the engine is away. */
@@ -188,6 +192,7 @@ export class EngineClient {
         signal,
         isRetryable: isAwayOrOnceServerError(),
         log: this.#log,
+        onWait: this.onWait,
       });
     } catch (error) {
       const isRefused = error instanceof EngineError && error.code === 'ENGINE_AUTH_REFUSED';
@@ -217,7 +222,7 @@ export class EngineClient {
     own: CallOptions,
   ): Promise<T> {
     const { timings } = this.#settings;
-    const options = { ...own, signal: own.signal ?? this.#signal };
+    const options = { ...own, signal: own.signal ?? this.#own.signal };
     const what = `${method} ${path}`;
     const send = (): Promise<Answer> => this.#authorized(method, path, body, options);
     const isRetryable = method === 'GET' ? isAwayOrUnsure() : isUnsent;
@@ -227,6 +232,7 @@ export class EngineClient {
       signal: options.signal,
       isRetryable,
       log: this.#log,
+      onWait: this.onWait,
     });
     return decode(schema, parseJson(answer.text, what), what);
   }

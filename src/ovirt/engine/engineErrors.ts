@@ -11,6 +11,8 @@ const GATEWAY_STATUS = new Set([502, 503, 504]);
 export class EngineFaultError extends EngineError {
   readonly kind: FaultKind;
   readonly status: number;
+  /** The engine's own text. Empty when it gave none. */
+  readonly detail: string;
   /** The body was a page, which may come from a gateway instead of the engine. */
   readonly isPage: boolean;
 
@@ -22,6 +24,7 @@ export class EngineFaultError extends EngineError {
     });
     this.kind = kind;
     this.status = status;
+    this.detail = detail;
     this.isPage = isPage;
   }
 
@@ -120,4 +123,11 @@ export function isOutcomeUnknown(error: unknown): boolean {
 /** The kind of a fault, or undefined for other errors. */
 export function faultKind(error: unknown): FaultKind | undefined {
   return error instanceof EngineFaultError ? error.kind : undefined;
+}
+
+/** The text of the engine that says what holds a VM or a disk; undefined for other errors. */
+export function busyReason(error: unknown): string | undefined {
+  if (!(error instanceof EngineFaultError)) return undefined;
+  const isHeld = isBusy(error.kind) || error.kind === 'vm-state';
+  return isHeld ? error.detail.replaceAll(/^\[|\]$/g, '') || error.kind : undefined;
 }

@@ -5,6 +5,7 @@ import { retry } from '../../core/retry.ts';
 import { EngineFaultError, isAway } from './engineErrors.ts';
 import { isSsoServerError } from './sso.ts';
 import type { OvirtTimings } from '../timings.ts';
+import { type OnWait, waitReason } from '../waits.ts';
 
 export interface AwayOptions {
   readonly timings: OvirtTimings;
@@ -13,6 +14,7 @@ export interface AwayOptions {
   readonly signal: AbortSignal | undefined;
   readonly isRetryable: (error: unknown) => boolean;
   readonly log: Logger;
+  readonly onWait: OnWait | undefined;
 }
 
 /**
@@ -21,7 +23,7 @@ export interface AwayOptions {
  * @throws the last failure; the reason of the signal on abort
  */
 export async function retryWhileAway<T>(work: () => Promise<T>, options: AwayOptions): Promise<T> {
-  const { timings, windowMs, signal, isRetryable, log } = options;
+  const { timings, windowMs, signal, isRetryable, log, onWait } = options;
   const { getRetryMinMs: firstDelayMs, getRetryMaxMs: maxDelayMs } = timings;
   const shouldRetry = (error: unknown): boolean => {
     signal?.throwIfAborted();
@@ -29,8 +31,14 @@ export async function retryWhileAway<T>(work: () => Promise<T>, options: AwayOpt
   };
   const onRetry = (error: unknown, waitMs: number): void => {
     log.debug({ waitMs, code: (error as EngineError).code }, 'engine away, trying again');
+    onWait?.('engine', waitReason(error));
   };
-  return await retry({ windowMs, firstDelayMs, maxDelayMs, shouldRetry, onRetry, signal }, work);
+  const rule = { windowMs, firstDelayMs, maxDelayMs, shouldRetry, onRetry, signal };
+  try {
+    return await retry(rule, work);
+  } finally {
+    onWait?.('engine', undefined);
+  }
 }
 
 /** Repeats after a 404 that came as a page. Their pauses add up to half a minute. */

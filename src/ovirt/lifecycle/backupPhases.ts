@@ -10,7 +10,13 @@ import { retry } from '../../core/retry.ts';
 import { formatDuration } from '../../core/units.ts';
 import type { EngineApi } from '../engine/engineApi.ts';
 import type { StartBackup } from '../engine/engineRequests.ts';
-import { faultKind, isOutcomeUnknown, isRefusal, mayAskAgain } from '../engine/engineErrors.ts';
+import {
+  busyReason,
+  faultKind,
+  isOutcomeUnknown,
+  isRefusal,
+  mayAskAgain,
+} from '../engine/engineErrors.ts';
 import type { Backup } from '../engine/entities.ts';
 import { withEvents } from '../engine/eventTexts.ts';
 import { type FaultKind, isBusy } from '../engine/faults.ts';
@@ -69,6 +75,7 @@ export async function startBackup(
     firstDelayMs: delayMs,
     maxDelayMs: delayMs,
     shouldRetry: mayPass,
+    onRetry: (error: unknown) => engine.client.onWait?.('vm', busyReason(error)),
     signal,
   };
   try {
@@ -80,6 +87,8 @@ export async function startBackup(
   } catch (error) {
     signal.throwIfAborted();
     throw await explain(error, start, options);
+  } finally {
+    engine.client.onWait?.('vm', undefined);
   }
 }
 

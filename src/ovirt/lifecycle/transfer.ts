@@ -10,6 +10,7 @@ import { sessionMessage } from '../../core/messages.ts';
 import type { ImageTransfer } from '../engine/entities.ts';
 import type { ImageioClient } from '../imageio/imageioClient.ts';
 import { pollUntil } from '../poll.ts';
+import { notingWait } from '../waits.ts';
 import { openClient } from './transferClient.ts';
 import { cancelLeftover, endTransfer } from './transferEnd.ts';
 import { createReady, type TransferOptions, waitTransferring } from './transferStart.ts';
@@ -76,14 +77,15 @@ export class DiskTransfer {
     await this.#renewal?.catch(() => {});
     if (this.#lost !== undefined) throw this.#lost;
     const used = this.#client;
+    const { onWait } = this.#options.engine.client;
     try {
-      return await work(used);
+      return await notingWait(onWait, () => work(used));
     } catch (error) {
       const isGone = error instanceof TransferError && error.code === 'TRANSFER_TICKET_GONE';
       if (!isGone) throw this.#named(error);
       if (this.#client === used) await this.#renewOnce(error);
     }
-    return await work(this.#client).catch((error: unknown) => {
+    return await notingWait(onWait, () => work(this.#client)).catch((error: unknown) => {
       throw this.#named(error);
     });
   }

@@ -6,6 +6,7 @@ import { ImageioClient } from '../imageio/imageioClient.ts';
 import type { ImageioOptions } from '../imageio/imageioTransport.ts';
 import { openLocal } from '../imageio/localSocket.ts';
 import { retryData } from '../imageio/dataRetry.ts';
+import { notingWait, type OnWait } from '../waits.ts';
 import type { TransferOptions } from './transferStart.ts';
 
 /**
@@ -20,11 +21,11 @@ export async function openClient(
 ): Promise<ImageioClient> {
   const { engine, connections, direction, log, note, signal } = options;
   const { timings } = engine;
-  const { caPem } = engine.client;
+  const { caPem, onWait } = engine.client;
   const imageio: ImageioOptions = { caPem, timings, connections, direction };
   const { transferUrl = '', proxyUrl } = transfer;
   try {
-    const client = await openWithRetry(transferUrl, imageio, signal);
+    const client = await openWithRetry(transferUrl, imageio, signal, onWait);
     const local = await openLocal(transferUrl, client, imageio, log);
     if (!local) return client;
     await client.close();
@@ -33,7 +34,7 @@ export async function openClient(
     if (!isUnreachable(error) || !proxyUrl || proxyUrl === transferUrl) throw error;
     const reason = String(error.details['reason']);
     note(sessionMessage('XFER-301', { url: new URL(transferUrl).origin, reason }));
-    return await openWithRetry(proxyUrl, imageio, signal);
+    return await openWithRetry(proxyUrl, imageio, signal, onWait);
   }
 }
 
@@ -42,11 +43,12 @@ async function openWithRetry(
   secretUrl: string,
   imageio: ImageioOptions,
   signal: AbortSignal,
+  onWait: OnWait | undefined,
 ): Promise<ImageioClient> {
   const retryDelayMs = imageio.timings.blockRetryMs;
   const client = await retryData({ retryDelayMs, signal }, async () => {
     try {
-      return await ImageioClient.open(secretUrl, imageio, signal);
+      return await notingWait(onWait, () => ImageioClient.open(secretUrl, imageio, signal));
     } catch (error) {
       if (isUnreachable(error)) return error;
       throw error;

@@ -10,7 +10,7 @@ import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { retry } from '../../core/retry.ts';
 import type { EngineApi } from '../engine/engineApi.ts';
-import { faultKind, isOutcomeUnknown } from '../engine/engineErrors.ts';
+import { busyReason, faultKind, isOutcomeUnknown } from '../engine/engineErrors.ts';
 import type { ImageTransfer } from '../engine/entities.ts';
 import { isBusy } from '../engine/faults.ts';
 import { deferAbort } from './deferAbort.ts';
@@ -57,15 +57,20 @@ export async function createReady(options: TransferOptions): Promise<ImageTransf
 
 /** Creates a transfer, again and again while the backup is not ready or the disk is in use. */
 async function createWhenReady(options: TransferOptions): Promise<ImageTransfer> {
-  const { timings } = options.engine;
+  const { timings, client } = options.engine;
   const retrying = {
     windowMs: timings.transferReadyMs,
     firstDelayMs: timings.pollMinMs,
     maxDelayMs: timings.pollMaxMs,
     shouldRetry: isTooEarly,
+    onRetry: (error: unknown) => client.onWait?.('vm', busyReason(error)),
     signal: options.signal,
   };
-  return await retry(retrying, () => createOrAdopt(options));
+  try {
+    return await retry(retrying, () => createOrAdopt(options));
+  } finally {
+    client.onWait?.('vm', undefined);
+  }
 }
 
 function isTooEarly(error: unknown): boolean {

@@ -9,6 +9,7 @@ import { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { DEFAULT_TIMINGS } from '../../ovirt/timings.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
+import { createWaitTexts } from '../shared/waitText.ts';
 import { startRepository } from '../shared/startRepository.ts';
 import type { ProgressEvent } from '../shared/progress.ts';
 import { noteUnused, selectVms, type VmSelection } from './vm/vmSelection.ts';
@@ -141,7 +142,9 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
   if (options.strict) requireNativeLz4(codecs.lz4);
   const { logger } = options;
   try {
-    await using engine = await EngineApi.connect(settingsOf(options), { logger, signal });
+    const onWait = createWaitTexts(options.onStatus, () => '');
+    const login = { logger, signal, onWait };
+    await using engine = await EngineApi.connect(settingsOf(options), login);
     const vms = await vmsOf(engine, options);
     checkDisks(options, vms);
     const repository = await startRepository(options.repository, options);

@@ -129,6 +129,10 @@ export function planFull(disks: readonly ImageDisk[], reason: string): PlannedDi
   }));
 }
 
+/** Advice for a disk that was not removed. */
+const OTHERWISE =
+  'Otherwise give it to the session again. An image is known by its file name; if that changes, give the disk a fixed name with --image NAME=FILE.';
+
 function planAgainst(disk: ImageDisk, parent: RestorePoint): PlannedDisk {
   const parentDisk = parent.disks.find((known) => known.diskId === disk.diskId);
   if (!parentDisk) {
@@ -159,7 +163,8 @@ export function planIncrement(
   }
   for (const gone of parent.disks) {
     if (!disks.some((disk) => disk.diskId === gone.diskId)) {
-      messages.push(sessionMessage('DSK-111', { alias: gone.alias, id: gone.diskId, rp }));
+      const fields = { alias: gone.alias, id: gone.diskId, rp, otherwise: OTHERWISE };
+      messages.push(sessionMessage('DSK-111', fields));
     }
   }
   return { planned, messages };

@@ -3,6 +3,7 @@ import { BackupError, toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { EngineSettings } from '../../ovirt/connection.ts';
+import { createWaitTexts } from '../shared/waitText.ts';
 import { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
 import {
@@ -100,7 +101,8 @@ class Cleanup {
     const { own, foreign } = await unfinishedBackups(engine, vm.id, this.#repositoryId);
     for (const backup of own) {
       this.#say(`ending backup ${backup.id}`);
-      if (await endOwnBackup(this.#context, backup.id)) this.cleaned.push(`backup ${backup.id}`);
+      if (await endOwnBackup(this.#context, backup.id))
+        this.cleaned.push(`backup ${backup.id} of ${vm.name}`);
     }
     for (const journal of await leftRestoreJournals(this.#folder.folder)) {
       await this.#undoRestore(journal);
@@ -133,12 +135,14 @@ class Cleanup {
     this.#say(`removing snapshot ${snapshotId}`);
     try {
       const isGone = await removeBackupSnapshot(this.#context, snapshotId);
-      (isGone ? this.cleaned : this.left).push(`snapshot ${snapshotId}`);
+      (isGone ? this.cleaned : this.left).push(
+        `snapshot ${snapshotId} of ${this.#context.vm.name}`,
+      );
       return isGone;
     } catch (error) {
       this.#context.signal.throwIfAborted();
       if (!(error instanceof BackupError)) throw error;
-      this.left.push(`snapshot ${snapshotId} (${error.code})`);
+      this.left.push(`snapshot ${snapshotId} of ${this.#context.vm.name} (${error.code})`);
       return false;
     }
   }
@@ -181,6 +185,7 @@ export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupRepor
     await using engine = await EngineApi.connect(options.engine, {
       logger: options.logger,
       signal,
+      onWait: createWaitTexts(options.onStatus, () => ''),
     });
     const [known] = await engine.findVms(options.vm);
     const folder =

@@ -87,7 +87,7 @@ export async function endOpenSteps(
   for (const transferId of open.transferIds) {
     const before = await engine.transfer(transferId, signal);
     const last = await endTransfer(engine, transferId, 'cancel', signal);
-    if (before && before.phase !== last) found.push(`transfer ${transferId}`);
+    if (before && before.phase !== last) found.push(`transfer ${transferId} of ${vm.name}`);
   }
   const backupIds = [...open.backupIds];
   for (const description of open.descriptions) {
@@ -96,7 +96,7 @@ export async function endOpenSteps(
   }
   for (const backupId of backupIds) {
     const wasOpen = await endOwnBackup(context, backupId, open.otherTransferIds);
-    if (wasOpen) found.push(`backup ${backupId}`);
+    if (wasOpen) found.push(`backup ${backupId} of ${vm.name}`);
   }
   const leftSnapshotIds: string[] = [];
   // Only after a backup that was just ended the engine may need time to remove its snapshot.

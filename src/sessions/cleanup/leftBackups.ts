@@ -21,7 +21,7 @@ export async function removeOwnLeftBackups(
   const { own } = await unfinishedBackups(engine, vm.id, ownerId);
   for (const backup of own) {
     if (await endOwnBackup(context, backup.id)) {
-      note(sessionMessage('JOB-606', { what: `backup ${backup.id}` }));
+      note(sessionMessage('JOB-606', { what: `backup ${backup.id} of ${vm.name}` }));
     }
   }
 }

@@ -1,12 +1,13 @@
 /** Shows the structure of one container file, ours or foreign. Reads metadata only, no block. */
-import { access } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { ContainerReader } from '../../container/read/containerReader.ts';
 import type { ItemKind } from '../../container/format/items.ts';
 import type { Property, PropertyType } from '../../container/format/properties.ts';
 import type { SlotReport } from '../../container/read/snapshotReader.ts';
+import { PAGE_BYTES } from '../../container/format/layout.ts';
 import { openStorage } from '../../container/storage.ts';
 import { checkStructure } from '../../container/read/structureCheck.ts';
-import { UsageError } from '../../core/errors.ts';
+import { FormatError, UsageError } from '../../core/errors.ts';
 
 export interface InspectOptions {
   /** A .vbk or .vib file. */
@@ -57,17 +58,41 @@ function plainValue(property: Property): string | number | boolean {
   return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
 }
 
+/** A file that is shorter than the first page of a container. */
+function tooShort(file: string, sizeBytes: number): FormatError {
+  return new FormatError(
+    'FORMAT_TRUNCATED',
+    `${file}: is not a VBK or VIB container, it has only ${sizeBytes} B`,
+    { hint: 'name a .vbk or .vib file; if this file was one, it is lost: use a copy' },
+  );
+}
+
+/** The general hint for format errors names this command. */
+function withOtherHint(error: unknown): unknown {
+  if (!(error instanceof FormatError) || !error.hint.includes('ovirt-cbt inspect')) return error;
+  const { code, message, details } = error;
+  const hint = 'restore the file from a copy if there is one';
+  return new FormatError(code, message, { cause: error, details, hint });
+}
+
 /**
  * @throws a {@link BackupError}: `USAGE_NOT_FOUND`; format and integrity codes when no snapshot of
  *   the container can be read
  */
 export async function inspectContainer({ file }: InspectOptions): Promise<InspectReport> {
-  await access(file).catch((error: unknown) => {
+  const info = await stat(file).catch((error: unknown) => {
     throw new UsageError('USAGE_NOT_FOUND', `${file} does not exist or cannot be reached`, {
       cause: error,
       hint: 'name a .vbk or .vib file',
     });
   });
+  if (info.isFile() && info.size < PAGE_BYTES) throw tooShort(file, info.size);
+  return await inspectReadable(file).catch((error: unknown) => {
+    throw withOtherHint(error);
+  });
+}
+
+async function inspectReadable(file: string): Promise<InspectReport> {
   const reader = await ContainerReader.open(await openStorage(file, 'read'));
   try {
     const items = await reader.items();

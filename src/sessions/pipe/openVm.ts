@@ -6,6 +6,7 @@ import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { MIB } from '../../core/units.ts';
 import type { EngineSettings } from '../../ovirt/connection.ts';
+import { createWaitTexts } from '../shared/waitText.ts';
 import { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import type { Vm } from '../../ovirt/engine/entities.ts';
 import type { OpenPoint } from '../../points/openRepository.ts';
@@ -159,7 +160,8 @@ async function prepare(options: OpenVmOptions, tools: OpenTools): Promise<Prepar
   const sessionId = randomUUID();
   const session = new SessionLog(options, { sessionId, vmName: options.vm });
   const { note } = session;
-  const login = { logger: options.logger, signal, correlationId: sessionId };
+  const onWait = createWaitTexts(options.onStatus, () => '');
+  const login = { logger: options.logger, signal, correlationId: sessionId, onWait };
   const engine = await EngineApi.connect(options.engine, login);
   closers.add(() => engine.close());
   await checkVersion(engine, note);

@@ -106,7 +106,8 @@ async function restoreWith(
     const point = selectPoint(metadata, options.point ?? 'latest');
     const disks = selectDisks(point, options.disks ?? []);
     await using view = await RestorePointView.open(folder.folder, metadata.points, point);
-    const login = { logger: options.logger, signal, correlationId: sessionId };
+    const { onWait } = progress;
+    const login = { logger: options.logger, signal, correlationId: sessionId, onWait };
     await using engine = await EngineApi.connect(options.engine, login);
     await checkNameFree(engine, options.asVm);
     const target = await findTarget(engine, options);

@@ -98,7 +98,12 @@ async function fromDonor(
     onMessage(sessionMessage('REPO-523', { alias, id, rp: donor.point.pointId }));
     return damaged;
   }
-  if (!same) return damaged;
+  if (!same) {
+    const { alias, diskId: id } = disk;
+    const { number, pointId } = donor.point;
+    onMessage(sessionMessage('REPO-525', { alias, id, rp: `${number} (${pointId})` }));
+    return damaged;
+  }
   const supply = new DonatedBlocks(disk, await donor.disk(same), damaged, resources.signal);
   await passBlocks(options, supply, fingerprints, openSink());
   return supply.holes;

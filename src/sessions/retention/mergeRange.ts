@@ -89,11 +89,17 @@ async function requireSpace(folder: VmFolder, needBytes: number): Promise<void> 
   );
 }
 
-/** The last point of a range as it is after the merge. The facts of its session stay. */
+/**
+ * The last point of a range as it is after the merge. The facts of its session stay, except the
+ * bytes that its container holds.
+ *
+ * @param contents - of `disks`, in their order.
+ */
 function mergedPoint(
   range: MergeRange,
   last: RestorePoint,
   disks: readonly MergedDisk[],
+  contents: readonly DiskContent[],
   facts: Pick<RestorePoint, 'chainId' | 'fileName'>,
 ): RestorePoint {
   return {
@@ -102,7 +108,10 @@ function mergedPoint(
     type: range.parent ? 'increment' : 'full',
     parentPointId: range.parent?.pointId ?? '',
     fileBytes: 0,
-    disks: disks.map(({ disk, content }) => ({ ...disk, content })),
+    disks: disks.map(({ disk, content }, k) => {
+      const { changedBytes, storedBytes } = contents[k]?.counts ?? disk;
+      return { ...disk, content, changedBytes, storedBytes };
+    }),
   };
 }
 
@@ -195,7 +204,7 @@ class RangeMerger {
     progress.phase('committing');
     const { vm } = metadata;
     const ovf = await readOvf(view.last, vm.id, codecs);
-    const point = mergedPoint(this.#range, this.#last, disks, facts);
+    const point = mergedPoint(this.#range, this.#last, disks, contents, facts);
     return await target.complete(vm, point, contents, { parent: this.#range.parent, ovf });
   }
 

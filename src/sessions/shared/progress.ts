@@ -2,6 +2,8 @@
 import { CancelledError, toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { DiskMode } from '../../flow/records.ts';
+import type { OnWait, WaitFor } from '../../ovirt/waits.ts';
+import { createWaitTexts } from './waitText.ts';
 
 /**
  * What a session does now. Backup: preparing, freezing, reading, finalizing, committing. Restore:
@@ -65,6 +67,18 @@ interface DiskName {
 
 type EventBody =
   | { readonly type: 'phase'; readonly phase: ProgressPhase }
+  /**
+   * Requests are repeated: the engine or the image server does not answer, or another operation
+   * holds the VM or a disk. Once for each reason. Disks that are read may go on meanwhile.
+   */
+  | {
+      readonly type: 'waiting';
+      readonly waitsFor: WaitFor;
+      /** `ECONNREFUSED`, `HTTP 503` … For `vm` the text of the engine. */
+      readonly reason: string;
+    }
+  /** The last wait is over. */
+  | { readonly type: 'resumed' }
   /** All disks that the session is going to read or write. Again when it starts anew. */
   | { readonly type: 'disksPlanned'; readonly disks: readonly ProgressDisk[] }
   | ({ readonly type: 'diskStarted' } & ProgressDisk)
@@ -95,6 +109,8 @@ export function progressDisk(
 export interface ProgressOptions {
   /** An error that it throws is logged. It does not stop the session. */
   readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
+  /** Gets a text that says what the session waits for. */
+  readonly onStatus?: ((text: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -112,6 +128,9 @@ export class SessionProgress {
   readonly #log: Logger;
   readonly #open = new Set<OpenDisk>();
   readonly #containerTimesMs = new Map<string, number>();
+  /** Reasons of the waits that last. */
+  readonly #waits = new Map<WaitFor, string>();
+  readonly #tellWait: OnWait;
   #session: SessionFacts;
   #phase: ProgressPhase | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -126,7 +145,24 @@ export class SessionProgress {
     this.#options = options;
     this.#log = log;
     this.#session = { ...session, vmId: '' };
+    this.#tellWait = createWaitTexts(
+      (text) => options.onStatus?.(text),
+      () => `${this.#session.vmName} `,
+    );
   }
+
+  /** For the engine client of the session. */
+  readonly onWait: OnWait = (waitsFor, reason) => {
+    if (reason === this.#waits.get(waitsFor) || this.#hasEnded) return;
+    if (reason === undefined) {
+      this.#waits.delete(waitsFor);
+      if (this.#waits.size === 0) this.#emit({ type: 'resumed' });
+      return;
+    }
+    this.#waits.set(waitsFor, reason);
+    this.#tellWait(waitsFor, reason);
+    this.#emit({ type: 'waiting', waitsFor, reason });
+  };
 
   /** Names the VM as it is called now. */
   nameVm(vm: { readonly id: string; readonly name: string }): void {

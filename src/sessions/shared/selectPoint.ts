@@ -4,6 +4,7 @@ import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 
 const MIN_PREFIX = 4;
+const POINT_HINT = 'run "ovirt-cbt list" and give a number, an id, or "latest"';
 
 /** Points that `selector` fits: `latest`, an id, its first 4 or more characters, or a number. */
 export function fittingPoints(points: readonly RestorePoint[], selector: string): RestorePoint[] {
@@ -18,6 +19,23 @@ export function fittingPoints(points: readonly RestorePoint[], selector: string)
   );
 }
 
+/** True for a beginning of an id that has too few characters to be taken. */
+function isShortId(selector: string): boolean {
+  return selector.length < MIN_PREFIX && /^[0-9a-f]+$/.test(selector) && !/^\d+$/.test(selector);
+}
+
+/**
+ * The error for a selector that fits no point.
+ *
+ * @param owner - words after the selector, for example ` of web01`.
+ */
+export function noSuchPoint(selector: string, owner = ''): UsageError {
+  const text = isShortId(selector)
+    ? `"${selector}" is too short: give at least ${MIN_PREFIX} characters of the id`
+    : `restore point "${selector}"${owner} does not exist`;
+  return new UsageError('USAGE_NOT_FOUND', text, { hint: POINT_HINT });
+}
+
 /**
  * The only point that `selector` fits. Chains of older versions may have points with one number.
  *
@@ -28,14 +46,10 @@ export function selectPoint(metadata: ChainMetadata, selector: string): RestoreP
   const matches = fittingPoints(points, selector);
   const [match] = matches;
   if (match && matches.length === 1) return match;
+  if (!match) throw noSuchPoint(selector, ` of ${vm.name}`);
   const ids = matches.map((point) => point.pointId).join(', ');
-  throw new UsageError(
-    'USAGE_NOT_FOUND',
-    match
-      ? `restore point "${selector}" fits ${matches.length} points of ${vm.name}: ${ids}`
-      : `restore point "${selector}" of ${vm.name} does not exist`,
-    { hint: 'run "ovirt-cbt list" and give a number, an id, or "latest"' },
-  );
+  const text = `restore point "${selector}" fits ${matches.length} points of ${vm.name}: ${ids}`;
+  throw new UsageError('USAGE_NOT_FOUND', text, { hint: POINT_HINT });
 }
 
 /**

@@ -66,6 +66,11 @@ function isFinding(error: unknown): error is BackupError {
   return error instanceof BackupError && error.code !== 'CANCELLED' && !isAccessFailure(error);
 }
 
+function withFile(fileName: string, text: string): string {
+  const whole = text.includes(fileName) ? text : `${fileName}: ${text}`;
+  return whole.slice(0, MAX_MESSAGE_CHARS);
+}
+
 class ContainerVerifier {
   readonly problems: Problem[] = [];
   readonly damagedBlocks = new Map<number, DamagedBlock>();
@@ -107,10 +112,13 @@ class ContainerVerifier {
     await this.#blocks();
   }
 
-  /** A stored block counts as one finding, even when several checks find its damage. */
+  /**
+   * A stored block counts as one finding, even when several checks find its damage. Each finding
+   * names its file.
+   */
   #report(code: string, text: string, details: BackupError['details'] = {}): void {
     const { blockId, offsetBytes } = details;
-    const message = text.slice(0, MAX_MESSAGE_CHARS);
+    const message = withFile(this.#opened.point.fileName, text);
     if (typeof blockId !== 'number') {
       this.findingCount++;
       if (this.problems.length < MAX_RECORDED_PROBLEMS) this.problems.push({ code, message });
@@ -261,8 +269,8 @@ function* differences(a: FingerprintMap, b: FingerprintMap, end: number): Genera
 }
 
 /** The result for a container that cannot be opened. */
-function unreadable({ code, message: text }: BackupError): ContainerCheck {
-  const message = text.slice(0, MAX_MESSAGE_CHARS);
+function unreadable(fileName: string, { code, message: text }: BackupError): ContainerCheck {
+  const message = withFile(fileName, text);
   return {
     checkedBlocks: 0,
     skippedBlocks: 0,
@@ -291,7 +299,7 @@ export async function verifyContainer(
     opened = await PointReader.open(context.folder, point);
   } catch (error) {
     if (!isFinding(error)) throw error;
-    return unreadable(error);
+    return unreadable(point.fileName, error);
   }
   try {
     const verifier = new ContainerVerifier(opened, context);

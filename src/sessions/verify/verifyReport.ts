@@ -63,6 +63,8 @@ export interface FoundDamage {
   readonly useCount?: number | undefined;
   /** The first restore point that holds other data in all these places. */
   readonly healedFrom?: string | undefined;
+  /** Its number. */
+  readonly healedFromNumber?: number | undefined;
 }
 
 /** A restore point that was selected or that is damaged. */
@@ -150,11 +152,22 @@ function listBlock(
   { fileName, pointId }: VerifiedContainer,
   block: DamagedBlock,
   uses: Uses | undefined,
+  points: readonly RestorePoint[],
 ): FoundDamage {
   const { neededBy: affectedPointIds = [], ...facts } = block;
   const places = [...(uses?.places.values() ?? [])].map(({ use }) => use);
   const useCount = uses?.count ?? 0;
-  return { vmName, fileName, pointId, ...facts, affectedPointIds, uses: places, useCount };
+  const healed = points.find((point) => point.pointId === facts.healedFrom);
+  return {
+    vmName,
+    fileName,
+    pointId,
+    ...facts,
+    ...(healed ? { healedFromNumber: healed.number } : {}),
+    affectedPointIds,
+    uses: places,
+    useCount,
+  };
 }
 
 function listDamage({ metadata, containers, trace }: VmFindings): FoundDamage[] {
@@ -166,7 +179,7 @@ function listDamage({ metadata, containers, trace }: VmFindings): FoundDamage[] 
       ...entry.damagedBlocks
         .slice(0, MAX_LISTED_DAMAGE)
         .map((block) =>
-          listBlock(vm.name, entry, block, uses.get(`${entry.fileName}/${block.blockId}`)),
+          listBlock(vm.name, entry, block, uses.get(`${entry.fileName}/${block.blockId}`), points),
         ),
     ])
     .slice(0, MAX_LISTED_DAMAGE);

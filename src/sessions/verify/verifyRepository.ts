@@ -3,12 +3,13 @@
  * time.
  */
 import { randomUUID } from 'node:crypto';
-import { toFailure, UsageError } from '../../core/errors.ts';
+import { toFailure } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { Repository } from '../../repository/repository.ts';
 import { type FolderFailure, forEachFolder } from '../shared/folderFailures.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
+import { noSuchPoint } from '../shared/selectPoint.ts';
 import {
   checkRatio,
   forEachLimited,
@@ -181,9 +182,7 @@ export async function verifyRepository(options: VerifyOptions): Promise<VerifyRe
     const { vm, point = 'latest' } = options;
     const isEmpty = report.files.length === 0 && report.failures.length === 0;
     if (!vm && isEmpty && !ALL_VMS.has(point)) {
-      throw new UsageError('USAGE_NOT_FOUND', `restore point "${point}" does not exist`, {
-        hint: 'run "ovirt-cbt list"',
-      });
+      throw noSuchPoint(point);
     }
     const { outcome, damageCount } = report;
     options.logger?.info({ files: report.files.length, damageCount, outcome }, 'verified');

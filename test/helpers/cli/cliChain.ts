@@ -35,7 +35,8 @@ export function useCliChain(temp: TempFolder): CliChain {
     increment: () => onlyFileOf(chain.repository, '.vib'),
     backupArgs: (...more) => backupArgs(chain.repository, chain.image, ...COMMON, ...more),
     restoreArgs: (...more) =>
-      ['restore', '--output', temp.path('out')].concat(
+      ['restore'].concat(
+        more.includes('--output') ? [] : ['--output', temp.path('out')],
         COMMON,
         '--repo',
         chain.repository,

@@ -10,6 +10,18 @@ const ENTRY = path.resolve(import.meta.dirname, '../../../dist/cli/launch.cjs');
 const POLL_MS = 20;
 const ROWS = '50';
 
+/** Lines with the continuation lines of folded messages joined. */
+export function unfolded(lines: readonly string[]): string[] {
+  const joined: string[] = [];
+  for (const line of lines) {
+    const last = joined.at(-1) ?? '';
+    const isContinued = /^ {2}\S/.test(line) && /^(?:info|warn|error): /.test(last);
+    if (isContinued) joined[joined.length - 1] = `${last} ${line.trim()}`;
+    else joined.push(line);
+  }
+  return joined;
+}
+
 function quoted(text: string): string {
   return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }

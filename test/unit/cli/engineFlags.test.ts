@@ -52,6 +52,15 @@ beforeEach(() => {
 });
 
 describe('readEngineSettings', () => {
+  test('says of a CA bundle that only the CA of the engine is wanted', async () => {
+    const caFile = fileOf('bundle.pem', 'x'.repeat(200 * 1024));
+
+    await expect(readEngineSettings({ ...flags, caFile })).rejects.toMatchObject({
+      message: expect.stringContaining('is too large') as string,
+      hint: expect.stringContaining('not the bundle of the system') as string,
+    });
+  });
+
   test('takes flags before everything else', async () => {
     expect(await readEngineSettings(flags, environment)).toEqual({
       url: 'https://flag',

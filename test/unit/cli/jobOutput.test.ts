@@ -65,6 +65,24 @@ describe('a backup of several VMs', () => {
     ]);
   });
 
+  test('has its sessions in the order of the summary: web01 before web01-new', () => {
+    const made = [session('web01-new'), session('web01'), session('db')];
+    const text = formatJob({ type: 'job', sessions: made, failures: [FAILURE] });
+
+    const titles = [...text.matchAll(/^(\S+): restore point/gm)].map((match) => match[1]);
+    expect(titles).toEqual(['db', 'web01', 'web01-new']);
+    const rows = text.split('\n').slice(-4);
+    expect(rows.map((row) => row.split(' ')[0])).toEqual(['db', 'gone', 'web01', 'web01-new']);
+  });
+
+  test('does not repeat texts that stand on the same terminal', () => {
+    const form = { columns: 140, isColoured: false };
+    const shown = formatSession(session('web', raw), { ...form, hasMessages: true });
+
+    expect(shown).toMatch(/^messages {4}warn DSK-112 \(texts above\)$/m);
+    expect(formatSession(session('web', raw), form)).toMatch(/^messages {4}warn DSK-112 Disk a/m);
+  });
+
   test('has no summary for one VM', () => {
     const job = { type: 'job', sessions: [session('db')], failures: [] } as const;
 

@@ -133,10 +133,19 @@ describe('the other reports', () => {
       isRecorded: true,
     } as const;
 
-    expect(formatVerify(report)).toMatch(/^INTEGRITY_CRC_MISMATCH: block 3; .* p1, p2$/m);
+    expect(formatVerify(report)).toMatch(/^INTEGRITY_CRC_MISMATCH: f.vbk: block 3; .* p1, p2$/m);
     const sound = { files: [{ ...file, damageCount: 0 }], damage: [], damageCount: 0 };
     expect(formatVerify({ ...report, ...sound, outcome: 'ok' })).toMatch(
       /ok\n1 file verified in 1\.0 s: no damage$/,
+    );
+    const healed = damage.map((found) => ({
+      ...found,
+      uses: [],
+      healedFrom: '55a02a9c-d242-4e55-8d4e-000000000000',
+      healedFromNumber: 5,
+    }));
+    expect(formatVerify({ ...report, damage: healed })).toMatch(
+      /^ {2}from restore point 5 \(55a02a9c\) on, these places hold other data and do not need the block$/m,
     );
   });
 

@@ -1,6 +1,10 @@
 /** The form of outputs: width, colours, times of lines. */
 import { afterEach, describe, expect, test } from 'vitest';
-import { formatStderrJson, formatStderrLine } from '../../../src/cli/output/formatMessage.ts';
+import {
+  formatError,
+  formatStderrJson,
+  formatStderrLine,
+} from '../../../src/cli/output/formatMessage.ts';
 import { formOf, hasColours, paint } from '../../../src/cli/output/outputForm.ts';
 
 const TERMINAL = { isTTY: true, columns: 100 } as const;
@@ -66,6 +70,27 @@ describe('a line of stderr', () => {
     delete process.env['FORCE_COLOR'];
 
     expect(formatStderrLine(`${level}: x`, level, TERMINAL)).toBe(expected);
+  });
+
+  test('is folded between words on a terminal only, and the hint has its own line', () => {
+    process.env['NO_COLOR'] = '1';
+    const narrow = { isTTY: true, columns: 30 } as const;
+    const error = formatError(
+      'the disk is not there (X_Y)',
+      'look for it at another place',
+      narrow,
+    );
+
+    expect(formatStderrLine(error, 'error', narrow).split('\n')).toEqual([
+      'error: the disk is not there',
+      '  (X_Y)',
+      '  hint: look for it at another',
+      '  place',
+    ]);
+    const plain = formatError('the disk is not there (X_Y)', 'look for it', NO_TERMINAL);
+    expect(plain).toBe('error: the disk is not there (X_Y) hint: look for it');
+    const long = `warn: ${'word '.repeat(100)}`;
+    expect(formatStderrLine(long, 'warn', NO_TERMINAL)).not.toContain('\n');
   });
 
   test('is an object with its time in UTC', () => {

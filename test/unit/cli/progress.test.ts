@@ -1,6 +1,10 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { formatArea } from '../../../src/cli/output/progress.ts';
-import { formatRows, type ProgressRow } from '../../../src/cli/output/progress/progressRows.ts';
+import {
+  createRowColumns,
+  formatRows,
+  type ProgressRow,
+} from '../../../src/cli/output/progress/progressRows.ts';
 import { VmProgress } from '../../../src/cli/output/progress/vmProgress.ts';
 import { widthOf } from '../../../src/cli/output/text.ts';
 import type { ProgressEvent, ProgressPhase } from '../../../src/sessions/shared/progress.ts';
@@ -55,14 +59,14 @@ function line(row: ProgressRow, columns: number): string {
 describe('the progress line', () => {
   test('shows share, bytes, rate and time left', () => {
     expect(line(HALF, 140)).toMatch(
-      /^web01 reading █{33}░{33}  50% \| 1\.00 GiB of 2\.00 GiB \| read 512\.0 MiB\/s \| 12 s left$/,
+      /^web01 reading █{31}░{31}  50% \|   1\.00 GiB of 2\.00 GiB \| read 512\.0 MiB\/s \|   12 s left$/,
     );
   });
 
   test('shows what is not known yet as a question mark', () => {
     begin('reading', undefined);
 
-    expect(line(vm.row(nowMs), 80)).toMatch(/^web01 reading ░+   0% \| 0 B of \?$/);
+    expect(line(vm.row(nowMs), 80)).toMatch(/^web01 reading ░+ {5} \| +0 B of \?$/);
   });
 
   test.each(WIDTHS)('is shorter than a terminal of %d columns', (columns) => {
@@ -74,16 +78,16 @@ describe('the progress line', () => {
   });
 
   test('is full at the end, also when more is done than the disk is large', () => {
-    expect(line({ ...HALF, ratio: 1 }, 140)).toMatch(/█{66} 100% /);
+    expect(line({ ...HALF, ratio: 1 }, 140)).toMatch(/█{62} 100% /);
     begin('reading', GIB);
     expect(rowAfter(5000, { doneBytes: 3 * GIB }).text).toBe('finishing, 1.00 GiB done');
   });
 
   test.each([
-    [40, /^web01 reading █{4}░{4}  50% \| 12 s left$/],
-    [80, /^web01 reading █{3}░{3}  50% \| 1\.00 GiB of 2\.00 GiB \| read .* \| 12 s left$/],
-    [140, /^web01 reading █{33}░{33} .* \| read .* \| 12 s left$/],
-    [200, /^web01 reading █{63}░{63} .* \| read .* \| 12 s left$/],
+    [50, /^web01 reading █{8}░{8}  50% \|   12 s left$/],
+    [80, /^web01 reading █{10}░{11}  50% \|   1\.00 GiB of 2\.00 GiB \|   12 s left$/],
+    [140, /^web01 reading █{31}░{31} .* \| read .* \|   12 s left$/],
+    [200, /^web01 reading █{61}░{61} .* \| read .* \|   12 s left$/],
   ])('of %d columns leaves out figures, not the bar', (columns, expected) => {
     expect(line(HALF, columns)).toMatch(expected);
   });
@@ -95,6 +99,30 @@ describe('the progress line', () => {
     expect(line(vm.row(12_000), 80)).toBe('web01 waiting for the engine to finalize, 12 s');
   });
 
+  test('shows what the session waits for, and since when', () => {
+    begin('reading', GIB);
+    take({ type: 'waiting', waitsFor: 'engine', reason: 'ECONNREFUSED' });
+    nowMs += 12_000;
+    take({ type: 'waiting', waitsFor: 'engine', reason: 'HTTP 503' });
+
+    const text = 'web01 waiting: the engine does not answer (HTTP 503), 12 s';
+    expect(line(vm.row(nowMs), 80)).toBe(text);
+    expect(line(vm.row(nowMs), 50)).toBe('web01 waiting: the engine does not answer …, 12 s');
+    take({ type: 'resumed' });
+    expect(vm.row(nowMs).text).toBe('reading');
+  });
+
+  test('shows no wait while bytes are read all the same', () => {
+    begin('reading', GIB);
+    take({ type: 'waiting', waitsFor: 'imageServer', reason: 'ECONNRESET' });
+    vm.row(nowMs);
+
+    expect(rowAfter(5000, { doneBytes: GIB / 4 }).text).toBe('reading');
+    expect(vm.row(nowMs + 60_000).text).toBe(
+      'waiting: the image server does not answer (ECONNRESET)',
+    );
+  });
+
   test('says "sent" in an upload', () => {
     begin('uploading', GIB);
 
@@ -102,6 +130,38 @@ describe('the progress line', () => {
 
     expect(row).toMatchObject({ rate: 'sent 64.0 MiB/s', done: '256.0 MiB of 1.00 GiB' });
     expect(row).toMatchObject({ text: 'uploading', ratio: 0.25, left: '12 s left' });
+  });
+
+  test('says no verb in a restore, and has the rate of restored bytes', () => {
+    begin('writing', GIB);
+    vm.row(nowMs);
+    nowMs += 4000;
+    const { diskId, alias } = diskOf(0);
+    take({ type: 'diskProgress', diskId, alias, readBytes: 5, doneBytes: GIB / 4 });
+
+    expect(vm.row(nowMs)).toMatchObject({ text: 'restoring', rate: '64.0 MiB/s' });
+  });
+
+  test.each([
+    [59_000, '59 s left'],
+    [300_000, '5 min left'],
+    [5_400_000, '1.5 h left'],
+  ])('shows %d ms left in one figure', (leftMs, text) => {
+    begin('reading', 4000 + leftMs);
+
+    expect(rowAfter(4000, { doneBytes: 4000 }).left).toBe(text);
+  });
+
+  test.each(WIDTHS)('keeps the length of its bar in %d columns', (columns) => {
+    const kept = createRowColumns();
+    const early = { ...HALF, ratio: 'unknown', done: '0 B of ?', rate: '', left: '' } as const;
+    const rows = [early, { ...HALF, rate: '' }, HALF, { ...HALF, rate: 'read 1.23 GiB/s' }];
+
+    const bars = rows.map((row) =>
+      (formatRows([row], columns, kept)[0] ?? '').replaceAll(/[^█░]/g, ''),
+    );
+
+    expect(new Set(bars.map((bar) => bar.length)).size).toBe(1);
   });
 
   test('counts the time left from data, not from the size of the disk', () => {
@@ -129,18 +189,18 @@ describe('the progress line', () => {
 
     const row = rowAfter(4000, { doneBytes: GIB });
 
-    expect(row).toMatchObject({ ratio: 0.5, done: '1.00 GiB of ?', left: '' });
+    expect(row).toMatchObject({ ratio: 'unknown', done: '1.00 GiB of ?', left: '' });
   });
 
   test('never goes back', () => {
     take({ type: 'disksPlanned', disks: [diskOf(0), diskOf(1)] });
     take({ type: 'phase', phase: 'reading' });
     take({ type: 'diskStarted', ...diskOf(0), dataBytes: GIB });
-    rowAfter(4000, { doneBytes: GIB });
+    expect(rowAfter(4000, { doneBytes: GIB }).ratio).toBe('unknown');
 
     take({ type: 'diskStarted', ...diskOf(1), dataBytes: 3 * GIB });
 
-    expect(vm.row(nowMs)).toMatchObject({ ratio: 0.5, done: '1.00 GiB of 4.00 GiB' });
+    expect(vm.row(nowMs)).toMatchObject({ ratio: 0.25, done: '1.00 GiB of 4.00 GiB' });
   });
 
   test('starts again when the session starts again', () => {

@@ -1,6 +1,11 @@
 /** Widths of texts, and tables that fit a width. */
 import { describe, expect, test } from 'vitest';
-import { type Column, formatFact, formatRows } from '../../../src/cli/output/table.ts';
+import {
+  type Column,
+  formatFact,
+  formatRows,
+  formatTables,
+} from '../../../src/cli/output/table.ts';
 import {
   countOf,
   cut,
@@ -162,6 +167,52 @@ describe('a table', () => {
       '      point',
       'a-name-o\u2026  100 B',
       '    why: changes',
+    ]);
+  });
+
+  test('leaves out columns without a value before a name is cut', () => {
+    const columns: Column<string>[] = [
+      ['disk', (name) => name, { kind: 'name' }],
+      ['ratio', () => '-', { kind: 'extra' }],
+      ['size', () => '1 MiB', { kind: 'extra' }],
+      ['rate', () => '0 B/s', { kind: 'extra' }],
+    ];
+    const form = { columns: 40, isColoured: false };
+    const name = 'a-disk-with-a-name-of-33-columns-';
+
+    expect(formatRows(columns, ['short'], form)).toContain('0 B/s');
+    expect(formatRows(columns, [name], form).split('\n')[1]).toBe(`${name}  1 MiB`);
+  });
+
+  test('does not cut names to the same beginning while an extra column is shown', () => {
+    const columns: Column<string>[] = [
+      ['disk', (name) => name, { kind: 'name' }],
+      ['disk id', () => 'x'.repeat(20), { kind: 'extra' }],
+    ];
+    const names = ['web01-new_web01_root_disk', 'web01-new_web01_root_data'];
+
+    const text = formatRows(columns, names, { columns: 44, isColoured: false });
+
+    expect(text.split('\n').slice(1)).toEqual(names);
+  });
+
+  test('has one layout with the other tables of an output', () => {
+    const columns: Column<string>[] = [
+      ['name', (name) => name, { kind: 'name' }],
+      ['note', (name) => (name === 'a' ? 'word '.repeat(10).trim() : 'short'), { kind: 'note' }],
+      ['seen', (name) => (name === 'a' ? 'today' : ''), { kind: 'extra' }],
+    ];
+
+    expect(formatTables(columns, [['a'], ['b'], []], { columns: 30, isColoured: false })).toEqual([
+      [
+        'name  seen',
+        'a     today',
+        '    note: word word word word',
+        '      word word word word word',
+        '      word',
+      ].join('\n'),
+      ['name  seen', 'b', '    note: short'].join('\n'),
+      'name  seen',
     ]);
   });
 

@@ -22,6 +22,12 @@ describe('selectPoint', () => {
     expect(() => selectPoint(metadata, selector)).toThrow(NOT_FOUND);
   });
 
+  test('says of a short beginning of an id how many characters it needs', () => {
+    const message = '"bbb" is too short: give at least 4 characters of the id';
+    expect(() => selectPoint(metadata, 'bbb')).toThrow(expect.objectContaining({ message }));
+    expect(() => selectPoint(metadata, 'bbbc')).toThrow(/does not exist/);
+  });
+
   test('refuses a number that two points have, and names them', () => {
     const twice = points.map((point) => ({ ...point, number: 1 }));
 

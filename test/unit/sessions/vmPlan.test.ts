@@ -119,6 +119,12 @@ describe('one disk is compared', () => {
     expect(messageCodes(made)).toEqual([code]);
   });
 
+  test.each([{ format: 'raw' }, { isTracked: false }])('with %j, and its VM is named', (facts) => {
+    const { messages } = plan([engineDisk(facts), tracked]);
+
+    expect(messages[0]?.text).toMatch(/\(d1\) of web01\b/);
+  });
+
   test('when it is not in the checkpoint, and the others stay incremental', () => {
     const made = plan([engineDisk(), tracked], baseOf({ diskIds: new Set(['d2']) }));
 
@@ -197,6 +203,7 @@ describe('a disk of the parent that the VM no longer has', () => {
 
     expect(messageCodes(made)).toEqual(['DSK-111']);
     expect(made.messages[0]?.text).toContain('d2');
+    expect(made.messages[0]?.resolution).toMatch(/Otherwise attach it to the VM again\. Older/);
   });
 });
 

@@ -6,6 +6,8 @@ import type {
   ProgressEvent,
   ProgressPhase,
 } from '../../../sessions/shared/progress.ts';
+import { waitText } from '../../../sessions/shared/waitText.ts';
+import { printable } from '../text.ts';
 import type { ProgressRow } from './progressRows.ts';
 
 const PHASE_TEXTS: Readonly<Record<ProgressPhase, string>> = {
@@ -14,7 +16,7 @@ const PHASE_TEXTS: Readonly<Record<ProgressPhase, string>> = {
   reading: 'reading',
   finalizing: 'waiting for the engine to finalize',
   committing: 'committing',
-  writing: 'writing',
+  writing: 'restoring',
   uploading: 'uploading',
   converting: 'converting to qcow2',
   creatingVm: 'creating the VM',
@@ -29,6 +31,11 @@ const DATA_PHASES: ReadonlyMap<ProgressPhase, string> = new Map([
   ['merging', 'finishing'],
   ['uploading', 'waiting for the engine to finish'],
 ]);
+/** Words before a rate where it could be that of another stream of bytes. */
+const RATE_VERBS: ReadonlyMap<ProgressPhase, string> = new Map([
+  ['reading', 'read '],
+  ['uploading', 'sent '],
+]);
 /** Rates are of this time. */
 const WINDOW_MS = 10_000;
 /** Rates and times left of a shorter time would jump. */
@@ -36,11 +43,18 @@ const MIN_RATE_MS = 1000;
 const MIN_LEFT_MS = 2000;
 /** A phase that lasts longer shows its time. */
 const LONG_PHASE_MS = 2000;
+/** Without a new byte for so long, a wait takes the place of the bar. */
+const STALL_MS = 2000;
 
 interface DiskState {
-  readonly sizeBytes: number;
   readonly dataBytes: number | undefined;
   counts: ProgressCounts;
+}
+
+/** What the session waits for, and since when. */
+interface Wait {
+  readonly text: string;
+  readonly sinceMs: number;
 }
 
 interface Sample {
@@ -56,50 +70,58 @@ export class VmProgress {
   #phase: ProgressPhase = 'preparing';
   #phaseSinceMs = 0;
   #hasStarted = false;
+  #wait: Wait | undefined;
+  #movedAtMs = -Infinity;
   readonly #disks = new Map<string, DiskState>();
   #samples: Sample[] = [];
-  /** A share that was shown. It never gets smaller. */
-  #shownRatio = 0;
 
   /** @param nowMs - `performance.now()`. */
   take(event: ProgressEvent, nowMs: number): void {
-    this.#vmName = event.vmName.replaceAll(/\p{Cc}/gu, '?');
+    this.#vmName = printable(event.vmName);
     if (event.type === 'phase') {
       this.#phase = event.phase;
       this.#phaseSinceMs = nowMs;
     }
+    if (event.type === 'waiting') {
+      const text = printable(waitText(event.waitsFor, event.reason));
+      this.#wait = { text, sinceMs: this.#wait?.sinceMs ?? nowMs };
+    }
+    if (event.type === 'resumed') this.#wait = undefined;
     if (event.type === 'disksPlanned') this.#plan(event.disks);
     if (event.type === 'diskStarted') {
       this.#hasStarted = true;
       this.#addDisk(event);
     }
     if (event.type === 'diskProgress' || event.type === 'diskEnded') {
+      this.#movedAtMs = nowMs;
       const disk = this.#disks.get(event.diskId);
       if (disk) disk.counts = event;
     }
   }
 
   row(nowMs: number): ProgressRow {
+    const wait = nowMs - this.#movedAtMs > STALL_MS ? this.#wait : undefined;
+    if (wait) return this.#textRow(wait.text, nowMs - wait.sinceMs);
+    const phaseText = PHASE_TEXTS[this.#phase];
+    const phaseMs = nowMs - this.#phaseSinceMs;
     const endText = DATA_PHASES.get(this.#phase);
-    if (endText === undefined) return this.#textRow(PHASE_TEXTS[this.#phase], nowMs);
+    if (endText === undefined) return this.#textRow(phaseText, phaseMs);
     const disks = [...this.#disks.values()];
-    const movedBytes = sumOf(disks, movedBytesOf);
+    const movedBytes = sumOf(disks, (disk) => this.#movedBytesOf(disk));
     const allDoneBytes = sumOf(disks, ({ counts }) => counts.doneBytes);
     const dataBytes = totalBytesOf(disks);
     const doneBytes = Math.min(allDoneBytes, dataBytes ?? Infinity);
-    if (dataBytes === 0) return this.#textRow(PHASE_TEXTS[this.#phase], nowMs);
+    if (dataBytes === 0) return this.#textRow(phaseText, phaseMs);
     if (doneBytes === dataBytes) {
       return this.#row({ text: `${endText}, ${formatBytes(dataBytes)} done` });
     }
     if (this.#hasStarted) this.#sample({ atMs: nowMs, doneBytes, movedBytes });
-    const ratio = dataBytes ? doneBytes / dataBytes : weightedRatio(disks);
-    this.#shownRatio = Math.max(this.#shownRatio, ratio);
     const total = dataBytes === undefined ? '?' : formatBytes(dataBytes);
     return this.#row({
-      text: PHASE_TEXTS[this.#phase],
-      ratio: this.#shownRatio,
+      text: phaseText,
+      ratio: dataBytes === undefined ? 'unknown' : doneBytes / dataBytes,
       done: `${formatBytes(doneBytes)} of ${total}`,
-      rate: this.#rateText(disks),
+      rate: this.#rateText(),
       left: dataBytes === undefined ? '' : this.#leftText(dataBytes),
     });
   }
@@ -108,22 +130,20 @@ export class VmProgress {
     this.#disks.clear();
     this.#hasStarted = false;
     this.#samples = [];
-    this.#shownRatio = 0;
     for (const disk of disks) this.#addDisk(disk);
   }
 
-  #addDisk({ diskId, sizeBytes, dataBytes }: ProgressDisk): void {
-    this.#disks.set(diskId, { sizeBytes, dataBytes, counts: NOTHING });
+  #addDisk({ diskId, dataBytes }: ProgressDisk): void {
+    this.#disks.set(diskId, { dataBytes, counts: NOTHING });
   }
 
   #row(parts: Partial<ProgressRow> & Pick<ProgressRow, 'text'>): ProgressRow {
     return { vmName: this.#vmName, done: '', rate: '', left: '', ...parts };
   }
 
-  #textRow(text: string, nowMs: number): ProgressRow {
-    const lastsMs = nowMs - this.#phaseSinceMs;
+  #textRow(text: string, lastsMs: number): ProgressRow {
     const time = lastsMs < LONG_PHASE_MS ? '' : `, ${formatSeconds(lastsMs)}`;
-    return this.#row({ text: text + time });
+    return this.#row({ text, time });
   }
 
   #sample(sample: Sample): void {
@@ -138,12 +158,17 @@ export class VmProgress {
     return { from, to, ms: to.atMs - from.atMs };
   }
 
-  #rateText(disks: readonly DiskState[]): string {
+  #movedBytesOf({ counts }: DiskState): number {
+    if (this.#phase === 'uploading') return counts.sentBytes ?? 0;
+    return this.#phase === 'reading' ? counts.readBytes : counts.doneBytes;
+  }
+
+  #rateText(): string {
     const span = this.#span(MIN_RATE_MS);
     if (!span) return '';
     const bytesPerSecond = ((span.to.movedBytes - span.from.movedBytes) / span.ms) * 1000;
-    const isUpload = disks.some(({ counts }) => counts.sentBytes !== undefined);
-    return `${isUpload ? 'sent' : 'read'} ${formatBytes(Math.round(bytesPerSecond))}/s`;
+    const verb = RATE_VERBS.get(this.#phase) ?? '';
+    return `${verb}${formatBytes(Math.round(bytesPerSecond))}/s`;
   }
 
   #leftText(dataBytes: number): string {
@@ -151,7 +176,7 @@ export class VmProgress {
     const doneBytes = span ? span.to.doneBytes - span.from.doneBytes : 0;
     if (!span || doneBytes <= 0) return '';
     const leftMs = ((dataBytes - span.to.doneBytes) / doneBytes) * span.ms;
-    return leftMs < 1000 ? '' : `${formatSeconds(leftMs)} left`;
+    return leftMs < 1000 ? '' : `${formatLeft(leftMs)} left`;
   }
 }
 
@@ -161,26 +186,20 @@ function formatSeconds(timeMs: number): string {
   return seconds < 60 ? `${seconds} s` : formatDuration(seconds * 1000);
 }
 
-function sumOf(disks: readonly DiskState[], pick: (disk: DiskState) => number): number {
-  return disks.reduce((sum, disk) => sum + pick(disk), 0);
+/** One figure: `12 s`, `5 min`, `1.5 h`. A longer text would not fit its column. */
+function formatLeft(timeMs: number): string {
+  const seconds = Math.round(timeMs / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-function movedBytesOf({ counts }: DiskState): number {
-  return counts.sentBytes ?? counts.readBytes;
+function sumOf(disks: readonly DiskState[], pick: (disk: DiskState) => number): number {
+  return disks.reduce((sum, disk) => sum + pick(disk), 0);
 }
 
 /** Undefined while the data of some disk is not known. A total must not grow later. */
 function totalBytesOf(disks: readonly DiskState[]): number | undefined {
   const isKnown = disks.every(({ dataBytes }) => dataBytes !== undefined);
   return isKnown ? sumOf(disks, ({ dataBytes = 0 }) => dataBytes) : undefined;
-}
-
-/** Share of the disks that is done, by their sizes. For disks whose data is not all known. */
-function weightedRatio(disks: readonly DiskState[]): number {
-  const sizeBytes = sumOf(disks, (disk) => disk.sizeBytes);
-  const done = sumOf(disks, ({ sizeBytes: size, dataBytes, counts }) => {
-    if (dataBytes === undefined) return 0;
-    return dataBytes > 0 ? size * Math.min(1, counts.doneBytes / dataBytes) : size;
-  });
-  return sizeBytes > 0 ? done / sizeBytes : 0;
 }

@@ -6,6 +6,7 @@ import type { BlockCodecs } from '../../../compute/blockCodecs.ts';
 import type { ChainMetadata } from '../../../repository/pointXml.ts';
 import type { RestorePoint } from '../../../repository/restorePoint.ts';
 import type { VmFolder } from '../../../repository/vmFolder.ts';
+import { nothingToBuildOn } from '../../shared/startRepository.ts';
 import { healingMessage } from './damageRecord.ts';
 import { type CheckedParent, tryOpenParent } from './parentPoint.ts';
 
@@ -73,13 +74,6 @@ export function chooseBlockSize(
     `block size ${formatBytes(wantedBytes)}: the chain has blocks of ${formatBytes(blockSizeBytes)}`,
     { hint: 'leave --block-size out, or start a new chain with --mode full' },
   );
-}
-
-/** The error of mode `incremental` when there is no restore point. */
-export function nothingToBuildOn(place: string): RepositoryError {
-  return new RepositoryError('CHAIN_PARENT_MISSING', `${place}: no restore point yet`, {
-    hint: 'run the first session with --mode auto or --mode full',
-  });
 }
 
 function damagedParent(point: RestorePoint, cause: BackupError): RepositoryError {

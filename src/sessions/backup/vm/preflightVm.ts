@@ -10,12 +10,8 @@ import { leftBackupJournal } from '../../../repository/journal.ts';
 import { Repository } from '../../../repository/repository.ts';
 import type { VmFolder } from '../../../repository/vmFolder.ts';
 import { checkSpace } from '../../shared/freeSpace.ts';
-import {
-  chooseParent,
-  nothingToBuildOn,
-  type ParentChoice,
-  type SessionMode,
-} from '../parent/parentChoice.ts';
+import { nothingToBuildOn } from '../../shared/startRepository.ts';
+import { chooseParent, type ParentChoice, type SessionMode } from '../parent/parentChoice.ts';
 import { unfinishedBackups } from '../../cleanup/ownership.ts';
 import { SessionLog } from '../../shared/sessionLog.ts';
 import { checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
@@ -59,11 +55,11 @@ export interface PreflightReport {
   readonly messages: readonly SessionMessage[];
 }
 
-const LATER = 'later sessions read it whole';
+const UNTIL_THEN = 'until then, later sessions read it whole';
 const ADVICE_LEFT_OUT = 'exclude it with --exclude-disk, or back it up from inside the guest';
-const ADVICE_RAW = `${LATER}: convert it to QCOW2, then switch on incremental backup`;
-const ADVICE_TRACKING = `${LATER}: switch on incremental backup`;
-const ADVICE_OLD = `${LATER}: upgrade it to qcow2 version 3`;
+const ADVICE_RAW = `convert it to QCOW2, then switch on incremental backup; ${UNTIL_THEN}`;
+const ADVICE_TRACKING = `switch on incremental backup; ${UNTIL_THEN}`;
+const ADVICE_OLD = `upgrade it to qcow2 version 3; ${UNTIL_THEN}`;
 
 /** Short: the message of the disk says more. */
 function adviceFor(disk: EngineDisk): string {

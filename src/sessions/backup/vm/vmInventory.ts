@@ -1,6 +1,7 @@
 /** Facts that a session asks of the engine: the VM, its state, its disks, its base checkpoint. */
 import { EngineError, UsageError } from '../../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
+import { noPatternHint } from '../../../core/namePattern.ts';
 import { didYouMean } from '../../../core/nearestNames.ts';
 import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Disk, DiskAttachment, Vm } from '../../../ovirt/engine/entities.ts';
@@ -53,7 +54,7 @@ export async function requireVm(engine: EngineApi, nameOrId: string): Promise<Vm
   if (vm && vms.length === 1) return vm;
   if (!vm) {
     throw new UsageError('USAGE_NOT_FOUND', `the engine knows no VM "${nameOrId}"`, {
-      hint: `${await nearVms(engine, nameOrId)}names are case-sensitive; the user must have rights on the VM; "ovirt-cbt preflight --all --repo DIR" lists the VMs`,
+      hint: `${noPatternHint(nameOrId)}${await nearVms(engine, nameOrId)}names are case-sensitive; the user must have rights on the VM; "ovirt-cbt preflight --all --repo DIR" lists the VMs`,
     });
   }
   const ids = vms.map((one) => one.id).join(', ');
@@ -87,6 +88,7 @@ export async function awaitBackupState(
     });
   };
   const { timings } = engine;
+  const { onWait } = engine.client;
   let last = vm.status;
   try {
     return await pollUntil(
@@ -94,13 +96,17 @@ export async function awaitBackupState(
         const now = await engine.vm(vm.id);
         last = now?.status ?? 'gone';
         if (now && READY_STATES.has(last)) return now;
-        return PASSING_STATES.has(last) ? undefined : refuse(last);
+        if (!PASSING_STATES.has(last)) refuse(last);
+        onWait?.('vm', `the VM is ${last}`);
+        return undefined;
       },
       { timings, deadlineMs: timings.startRetryWindowMs, what: `${vm.name} up or down`, signal },
     );
   } catch (error) {
     const isTimeout = error instanceof EngineError && error.code === 'ENGINE_PHASE_TIMEOUT';
     return isTimeout ? refuse(last) : Promise.reject(error as Error);
+  } finally {
+    onWait?.('vm', undefined);
   }
 }
 

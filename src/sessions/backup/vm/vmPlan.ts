@@ -104,12 +104,20 @@ function planParented(
   return { ...identity(disk), mode, content: 'increment', reason, parentDisk };
 }
 
+/** Advice for a disk that was not removed. */
+const OTHERWISE = 'Otherwise attach it to the VM again.';
+
+interface PlanContext {
+  readonly vmName: string;
+  readonly parent: RestorePoint;
+  readonly base: Base;
+}
+
 /** Reasons of the disk itself come before those of the checkpoint. */
 function findDemotion(
   disk: EngineDisk,
   parentDisk: DiskPoint,
-  parent: RestorePoint,
-  base: Base,
+  { vmName: vm, parent, base }: PlanContext,
 ): Demotion | undefined {
   const { alias, diskId: id, sizeBytes } = disk;
   const rp = parent.pointId;
@@ -121,10 +129,10 @@ function findDemotion(
   if (disk.format !== 'cow' || disk.hasRawLayer) {
     const reason = disk.format === 'cow' ? 'RAW below a snapshot' : 'stored as RAW';
     const size = formatBytes(sizeBytes);
-    return { reason, message: sessionMessage('CBT-101', { alias, id, size, rp }) };
+    return { reason, message: sessionMessage('CBT-101', { alias, id, vm, size, rp }) };
   }
   if (!disk.isTracked) {
-    const message = sessionMessage('CBT-102', { alias, id, rp });
+    const message = sessionMessage('CBT-102', { alias, id, vm, rp });
     return { reason: 'change tracking is off', message };
   }
   if (parentDisk.sizeBytes !== sizeBytes) {
@@ -146,16 +154,16 @@ function findDemotion(
 
 function planAgainst(
   disk: EngineDisk,
-  parent: RestorePoint,
-  base: Base,
+  context: PlanContext,
 ): { readonly planned: PlannedDisk; readonly message: SessionMessage | undefined } {
   const { diskId: id, alias } = disk;
+  const { parent } = context;
   const parentDisk = parent.disks.find((known) => known.diskId === id);
   if (!parentDisk) {
     const message = sessionMessage('CBT-106', { alias, id, rp: parent.pointId });
     return { planned: planFullDisk(disk, `new since restore point ${parent.number}`), message };
   }
-  const demotion = findDemotion(disk, parentDisk, parent, base);
+  const demotion = findDemotion(disk, parentDisk, context);
   if (demotion) {
     const planned = planParented(disk, parentDisk, 'compare', demotion.reason);
     return { planned, message: demotion.message };
@@ -188,13 +196,14 @@ export function planVm(
   const lost = baseMessage(parent, base);
   if (lost && usable.length > 0) messages.push(lost);
   const planned = usable.map((disk) => {
-    const one = planAgainst(disk, parent, base);
+    const one = planAgainst(disk, { vmName, parent, base });
     if (one.message) messages.push(one.message);
     return one.planned;
   });
   for (const gone of parent.disks) {
     if (!disks.some((disk) => disk.diskId === gone.diskId)) {
-      const fields = { alias: gone.alias, id: gone.diskId, rp: parent.pointId };
+      const { alias, diskId: id } = gone;
+      const fields = { alias, id, rp: parent.pointId, otherwise: OTHERWISE };
       messages.push(sessionMessage('DSK-111', fields));
     }
   }

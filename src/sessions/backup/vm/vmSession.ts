@@ -217,9 +217,10 @@ export async function backupVm(options: BackupVmOptions): Promise<SessionReport>
   const sessionId = randomUUID();
   const { logger, signal } = options;
   const session = new SessionLog(options, { sessionId, vmName: options.vm });
-  const engine = options.engine.withCorrelation({ logger, signal, correlationId: sessionId });
   const times = { startedAt: new Date(), startedAtMs: performance.now() };
   const progress = new SessionProgress(options, session.log, { sessionId, vmName: options.vm });
+  const own = { logger, signal, correlationId: sessionId, onWait: progress.onWait };
+  const engine = options.engine.withCorrelation(own);
   const context = { sessionId, ...times, session, progress, options, engine };
   return await progress.session(() => new VmSession(context).run());
 }
