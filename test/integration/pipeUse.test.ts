@@ -1,12 +1,14 @@
 /** Wrong use of openVm and of the backup that it gives: order, names, sizes, two at once. */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
 import { EXIT_CODES, exitCodeOf } from '../../src/core/errors.ts';
-import type { OpenBackup } from '../../src/sessions/pipe/openBackup.ts';
+import { type BackupSource, OpenBackup } from '../../src/sessions/pipe/openBackup.ts';
 import type { OpenDisk } from '../../src/sessions/pipe/openDisk.ts';
 import { openVm, type OpenVmOptions } from '../../src/sessions/pipe/openVm.ts';
+import { PipelineResources } from '../../src/sessions/shared/pipelineResources.ts';
 import { MIB } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { expectCode } from '../helpers/codes.ts';
@@ -126,6 +128,49 @@ describe('a backup', () => {
     const report = await finish;
     expect(bench.lab.leftovers()).toEqual([]);
     expect(vm.checkpointIds()).toEqual(report ? [report.checkpointId] : []);
+  });
+
+  it('that is closed, or aborted, while it finishes rejects with CANCELLED', async () => {
+    addVm();
+    const match = { method: 'POST', path: /\/backups\/[^/]+\/finalize$/, times: 1 };
+    for (const way of ['close', 'abort']) {
+      const stop = new AbortController();
+      await using backup = await open({ signal: stop.signal });
+      await pipeRest(backup);
+      const end = (): void => {
+        if (way === 'close') void backup.close();
+        else stop.abort();
+      };
+      bench.lab.faults.add(match, { run: end, hang: true });
+      await expectCode(backup.finish(), 'CANCELLED');
+    }
+  });
+
+  it('that is closed while it finishes waits for it, and is not cancelled when it succeeds', async () => {
+    const ended: string[] = [];
+    const step = async (name: string): Promise<string> => {
+      await sleep(1);
+      ended.push(name);
+      return name;
+    };
+    const source: BackupSource = {
+      vmId: 'id',
+      vmName: 'web01',
+      disks: [],
+      messages: [],
+      open: () => Promise.reject(new Error('there is no disk')),
+      done: async () => {},
+      finish: () => step('checkpoint'),
+      stop: () => {},
+      abandon: async () => void (await step('abandoned')),
+      release: async () => void ended.push('released'),
+    };
+    const resources = await PipelineResources.create({ blockSizeBytes: MIB, workers: 0 });
+    const backup = new OpenBackup(source, { resources });
+    const finish = backup.finish();
+    await backup.close();
+    expect(ended).toEqual(['checkpoint', 'released']);
+    expect((await finish).checkpointId).toBe('checkpoint');
   });
 });
 
