@@ -13,6 +13,7 @@ import { MIB } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { expectCode } from '../helpers/codes.ts';
 import { pipeAll, pipeOptions, VmCopy } from '../helpers/lab/pipes.ts';
+import { FaultyFiles } from '../helpers/faults/faultyFiles.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
@@ -143,6 +144,23 @@ describe('a backup', () => {
       };
       bench.lab.faults.add(match, { run: end, hang: true });
       await expectCode(backup.finish(), 'CANCELLED');
+    }
+  });
+
+  it('whose journal cannot be deleted gives its lock back when it is closed', async () => {
+    addVm();
+    const files = await FaultyFiles.install(bench.repository);
+    try {
+      const backup = await open();
+      files.failWhere((name, file) =>
+        name === 'rm' && file.endsWith('journal.ndjson') ? 'EIO' : undefined,
+      );
+      await expectCode(backup.close(), 'REPOSITORY_IO');
+      files.failWhere(() => undefined);
+      const next = await open();
+      await next.close();
+    } finally {
+      files.uninstall();
     }
   });
 

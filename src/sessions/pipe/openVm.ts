@@ -81,8 +81,13 @@ class Closers {
     this.#closers.push(close);
   }
 
+  /** A closer that fails does not stop the others. Throws the first error. */
   readonly close = async (): Promise<void> => {
-    for (let close = this.#closers.pop(); close; close = this.#closers.pop()) await close();
+    const errors: unknown[] = [];
+    for (let close = this.#closers.pop(); close; close = this.#closers.pop()) {
+      await close().catch((error: unknown) => errors.push(error));
+    }
+    if (errors.length > 0) throw errors[0];
   };
 }
 
@@ -103,7 +108,7 @@ export async function openVm(options: OpenVmOptions): Promise<OpenBackup> {
   try {
     return await open(options, { signal, stop: () => stop.abort(), closers });
   } catch (error) {
-    await closers.close();
+    await closers.close().catch(() => {});
     throw toFailure(error, options.signal);
   }
 }
