@@ -9,6 +9,7 @@ import {
   endWritable,
   type SinkRecord,
   UserSink,
+  type UserSinkOptions,
   writableSink,
 } from '../../flow/sinks/blockSink.ts';
 import { createFilterCounts, type FilterCounts } from '../../flow/stages/dirtyZeroFilter.ts';
@@ -137,7 +138,7 @@ export class OpenDisk implements DiskSummary {
     this.#state = 'piping';
     const work = isWritable(sink)
       ? this.#pipeToWritable(sink, options ?? {})
-      : this.#pipe(sink, sink, undefined);
+      : this.#pipe(sink, sink, {});
     this.#work = work;
     try {
       const report = await work;
@@ -153,10 +154,11 @@ export class OpenDisk implements DiskSummary {
     if (!writable.writableObjectMode) throw notObjectMode();
     const ends = options.end ?? true;
     const finish = ends ? async (): Promise<void> => await endWritable(writable) : undefined;
+    const given = { writable, finish };
     // Each failed write rejects. Without a listener the event would end the process as well.
     writable.on('error', ignore);
     try {
-      return await this.#pipe(writableSink(writable), options, finish);
+      return await this.#pipe(writableSink(writable), options, given);
     } catch (error) {
       if (ends) writable.destroy(error as Error);
       throw error;
@@ -168,11 +170,11 @@ export class OpenDisk implements DiskSummary {
   async #pipe(
     sink: BlockSink,
     options: PipeOptions,
-    finish: (() => Promise<void>) | undefined,
+    given: Pick<UserSinkOptions, 'finish' | 'writable'>,
   ): Promise<PipeReport> {
     const { resources, debugOwnership } = this.#owner;
-    const given = options.signal ? [options.signal] : [];
-    const signal = AbortSignal.any([this.#owner.signal, ...given]);
+    const signals = options.signal ? [options.signal] : [];
+    const signal = AbortSignal.any([this.#owner.signal, ...signals]);
     const startedAtMs = performance.now();
     const counters = new PipeCounters();
     const lease = resources.slab.lease('pack');
@@ -182,7 +184,7 @@ export class OpenDisk implements DiskSummary {
       const { dataBytes } = counters;
       options.onProgress?.({ diskId: this.id, dataBytes, readBytes: stages.read.bytes });
     };
-    const userSink = new UserSink({ sink, lease, onRecord, finish, debugOwnership });
+    const userSink = new UserSink({ ...given, sink, lease, onRecord, debugOwnership });
     try {
       throwIfAborted(signal);
       const input = await this.#owner.open();
