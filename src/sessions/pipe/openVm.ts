@@ -94,8 +94,9 @@ class Closers {
 /**
  * Freezes a VM and opens it for piping.
  *
- * When this returns, the VM is frozen, and each disk says its mode and reason. The caller pipes the
- * disks, calls `finish`, and closes the backup in any case. Only backups of this `journal` are
+ * When this returns, the engine holds a frozen view of the disks, and each disk says its mode and
+ * reason. The VM goes on running. The caller pipes the disks, calls `finish`, and closes the backup
+ * in any case. Only backups of this `journal` are
  * cleaned up; those of others stay as they are.
  *
  * @throws a {@link BackupError}; nothing is left on the engine then, or the journal lists it
