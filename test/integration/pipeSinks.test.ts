@@ -223,6 +223,7 @@ describe('a Writable', () => {
     const bytes = new Writable({ write: (_chunk, _encoding, done) => done() });
     await expectCode(first(backup).pipe(bytes), 'USAGE_INVALID_OPTION');
     expect(bytes.destroyed).toBe(false);
+    await first(backup).pipe({ block: nothing, zero: nothing });
     await backup.close();
     await expectFreed(vm);
   });

@@ -134,6 +134,7 @@ export class OpenDisk implements DiskSummary {
     this.#owner.assertOpen();
     if (this.#state !== 'new') throw alreadyPiped(this.alias, this.#state);
     if (!isWritable(sink) && !isBlockSink(sink)) throw notASink();
+    if (isWritable(sink) && !sink.writableObjectMode) throw notObjectMode();
     checkCompress(isWritable(sink) ? options?.compress : sink.compress);
     this.#state = 'piping';
     const work = isWritable(sink)
@@ -151,7 +152,6 @@ export class OpenDisk implements DiskSummary {
   }
 
   async #pipeToWritable(writable: Writable, options: WritableOptions): Promise<PipeReport> {
-    if (!writable.writableObjectMode) throw notObjectMode();
     const ends = options.end ?? true;
     const finish = ends ? async (): Promise<void> => await endWritable(writable) : undefined;
     const given = { writable, finish };
