@@ -227,6 +227,22 @@ describe('openVm', () => {
     await expect(open({ journal: file })).rejects.toMatchObject({ code: /^(REPOSITORY|USAGE)_/ });
   });
 
+  it('of a VM with many disks, piped at the same time, warns of no listeners', async () => {
+    const disks = Array.from({ length: 12 }, (_, k) => ({ name: `d${k}`, sizeBytes: MIB }));
+    bench.lab.addVm({ name: 'web01', disks });
+    const warnings: string[] = [];
+    const listen = (warning: Error): void => void warnings.push(warning.message);
+    process.on('warning', listen);
+    try {
+      await using backup = await open();
+      await Promise.all(backup.disks.map((disk) => disk.pipe(SINK)));
+      await backup.finish();
+    } finally {
+      process.off('warning', listen);
+    }
+    expect(warnings).toEqual([]);
+  });
+
   it('takes an empty folder as journal', async () => {
     addVm();
     const journal = path.join(folder.make('journal'), 'new');
