@@ -9,8 +9,9 @@ const [vm, folder] = process.argv.slice(2);
 await mkdir(folder, { recursive: true });
 const checkpointFile = path.join(folder, 'checkpoint');
 const since = await readFile(checkpointFile, 'utf8').catch(() => undefined);
+const journal = path.join(folder, 'journal');
 
-const backup = await openVm({ engine: await engineSettings(), vm, since });
+const backup = await openVm({ engine: await engineSettings(), vm, since, journal });
 try {
   for (const disk of backup.disks) {
     const diskFolder = path.join(folder, disk.id);

@@ -94,8 +94,9 @@ export class OrderedStage<In, Out> extends Duplex {
       entry.settledAtMs = performance.now();
       this.#drain();
     };
-    const work = output.then(settle, (error: Error) => {
-      this.destroy(error);
+    const work = output.then(settle, (error: unknown) => {
+      // A stream that is destroyed without an error seems to go on.
+      this.destroy(error instanceof Error ? error : new Error(String(error)));
     });
     const entry: Entry<Out> = { results: undefined, settledAtMs: 0, work };
     this.#window.push(entry);

@@ -41,19 +41,35 @@ export function sourceOf(point: OpenPoint): PointSource {
   return source;
 }
 
-/** Loaders and cache that all points of an opened repository share. */
+/** Loaders, cache and open points of an opened repository. */
 class SharedParts {
   readonly cache: BlockCache;
+  readonly #points = new Set<OpenPoint>();
   readonly #workers: number | undefined;
   /** By block size: slots of a slab have one size. */
   readonly #loaders = new Map<number, Promise<BlockLoader>>();
+  isClosed = false;
 
   constructor({ workers, cacheBytes = DEFAULT_CACHE_BYTES }: OpenRepositoryOptions) {
     this.#workers = workers;
     this.cache = new BlockCache(cacheBytes);
   }
 
+  assertOpen(): void {
+    if (this.isClosed) throw closedError();
+  }
+
+  add(point: OpenPoint): void {
+    this.#points.add(point);
+  }
+
+  /** Drops a point that was closed. Otherwise its index would stay in memory. */
+  delete(point: OpenPoint): void {
+    this.#points.delete(point);
+  }
+
   async loader(blockSizeBytes: number): Promise<BlockLoader> {
+    this.assertOpen();
     const known = this.#loaders.get(blockSizeBytes);
     if (known) return await known;
     const created = BlockLoader.create(blockSizeBytes, this.#workers);
@@ -62,6 +78,9 @@ class SharedParts {
   }
 
   async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    await Promise.all([...this.#points].map((point) => point.close()));
     await Promise.all([...this.#loaders.values()].map(async (loader) => (await loader).close()));
   }
 }
@@ -76,6 +95,7 @@ export class OpenPoint {
   readonly createdAt: string;
   readonly disks: readonly PointDisk[];
   readonly #view: RestorePointView;
+  readonly #shared: SharedParts;
   readonly #state = { isClosed: false };
   readonly #servers = new Set<NbdServer>();
 
@@ -93,6 +113,7 @@ export class OpenPoint {
     this.createdAt = point.createdAt;
     sources.set(this, source);
     this.#view = view;
+    this.#shared = shared;
     const assertOpen = (): void => {
       if (this.#state.isClosed) throw closedError();
     };
@@ -110,7 +131,14 @@ export class OpenPoint {
     const { folder, metadata, point } = source;
     const loader = await shared.loader(point.blockSizeBytes);
     const view = await RestorePointView.open(folder, metadata.points, point);
-    return new OpenPoint(source, view, shared, loader);
+    const opened = new OpenPoint(source, view, shared, loader);
+    shared.add(opened);
+    if (shared.isClosed) {
+      // The repository was closed while the files were opened.
+      await opened.close();
+      throw closedError();
+    }
+    return opened;
   }
 
   /**
@@ -144,6 +172,7 @@ export class OpenPoint {
   async close(): Promise<void> {
     if (this.#state.isClosed) return;
     this.#state.isClosed = true;
+    this.#shared.delete(this);
     await Promise.all([...this.#servers].map((server) => server.close()));
     await this.#view.close();
   }
@@ -157,8 +186,6 @@ export class OpenPoint {
 export class OpenRepository {
   readonly #repository: Repository;
   readonly #shared: SharedParts;
-  readonly #points = new Set<OpenPoint>();
-  #isClosed = false;
 
   constructor(repository: Repository, shared: SharedParts) {
     this.#repository = repository;
@@ -173,20 +200,15 @@ export class OpenRepository {
    * @throws {@link UsageError} `USAGE_NOT_FOUND`; errors of a chain that cannot be opened
    */
   async point(vm: string, selector = 'latest'): Promise<OpenPoint> {
-    if (this.#isClosed) throw closedError();
+    this.#shared.assertOpen();
     const folder = await this.#repository.requireVm(vm);
     const metadata = await folder.requireMetadata();
     const point = selectPoint(metadata, selector);
-    const opened = await OpenPoint.open({ folder: folder.folder, metadata, point }, this.#shared);
-    this.#points.add(opened);
-    return opened;
+    return await OpenPoint.open({ folder: folder.folder, metadata, point }, this.#shared);
   }
 
   /** Closes all points and threads. May be called twice. */
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    await Promise.all([...this.#points].map((point) => point.close()));
     await this.#shared.close();
   }
 

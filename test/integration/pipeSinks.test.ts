@@ -223,6 +223,7 @@ describe('a Writable', () => {
     const bytes = new Writable({ write: (_chunk, _encoding, done) => done() });
     await expectCode(first(backup).pipe(bytes), 'USAGE_INVALID_OPTION');
     expect(bytes.destroyed).toBe(false);
+    await first(backup).pipe({ block: nothing, zero: nothing });
     await backup.close();
     await expectFreed(vm);
   });
@@ -253,6 +254,28 @@ describe('a Writable', () => {
       await expectFreed(vm);
     },
   );
+
+  it.each(['an abort', 'its destroy'])('keeps the bytes of its write after %s', async (how) => {
+    addVm();
+    await using backup = await open({ blockSizeBytes: 8 * MIB });
+    const [disk, other] = backup.disks as [OpenDisk, OpenDisk];
+    const controller = new AbortController();
+    let held: Uint8Array = Buffer.alloc(0);
+    let answer = nothing;
+    const target = writable(async (record, self) => {
+      if (record.kind !== 'block') return;
+      held = record.bytes;
+      if (how === 'an abort') controller.abort();
+      else self.destroy();
+      await new Promise<void>((resolve) => (answer = resolve));
+    });
+    await rejection(disk.pipe(target, { signal: controller.signal }));
+    const before = Buffer.from(held);
+    await other.pipe({ block: nothing, zero: nothing });
+    expect(before.length).toBeGreaterThan(0);
+    expect(before.equals(held)).toBe(true);
+    answer();
+  });
 
   it('that was ended before fails the pipe', async () => {
     const vm = addVm();

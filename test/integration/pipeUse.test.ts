@@ -1,16 +1,19 @@
 /** Wrong use of openVm and of the backup that it gives: order, names, sizes, two at once. */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
 import { EXIT_CODES, exitCodeOf } from '../../src/core/errors.ts';
-import type { OpenBackup } from '../../src/sessions/pipe/openBackup.ts';
+import { type BackupSource, OpenBackup } from '../../src/sessions/pipe/openBackup.ts';
 import type { OpenDisk } from '../../src/sessions/pipe/openDisk.ts';
 import { openVm, type OpenVmOptions } from '../../src/sessions/pipe/openVm.ts';
+import { PipelineResources } from '../../src/sessions/shared/pipelineResources.ts';
 import { MIB } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { expectCode } from '../helpers/codes.ts';
 import { pipeAll, pipeOptions, VmCopy } from '../helpers/lab/pipes.ts';
+import { FaultyFiles } from '../helpers/faults/faultyFiles.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
@@ -127,6 +130,66 @@ describe('a backup', () => {
     expect(bench.lab.leftovers()).toEqual([]);
     expect(vm.checkpointIds()).toEqual(report ? [report.checkpointId] : []);
   });
+
+  it('that is closed, or aborted, while it finishes rejects with CANCELLED', async () => {
+    addVm();
+    const match = { method: 'POST', path: /\/backups\/[^/]+\/finalize$/, times: 1 };
+    for (const way of ['close', 'abort']) {
+      const stop = new AbortController();
+      await using backup = await open({ signal: stop.signal });
+      await pipeRest(backup);
+      const end = (): void => {
+        if (way === 'close') void backup.close();
+        else stop.abort();
+      };
+      bench.lab.faults.add(match, { run: end, hang: true });
+      await expectCode(backup.finish(), 'CANCELLED');
+    }
+  });
+
+  it('whose journal cannot be deleted gives its lock back when it is closed', async () => {
+    addVm();
+    const files = await FaultyFiles.install(bench.repository);
+    try {
+      const backup = await open();
+      files.failWhere((name, file) =>
+        name === 'rm' && file.endsWith('journal.ndjson') ? 'EIO' : undefined,
+      );
+      await expectCode(backup.close(), 'REPOSITORY_IO');
+      files.failWhere(() => undefined);
+      const next = await open();
+      await next.close();
+    } finally {
+      files.uninstall();
+    }
+  });
+
+  it('that is closed while it finishes waits for it, and is not cancelled when it succeeds', async () => {
+    const ended: string[] = [];
+    const step = async (name: string): Promise<string> => {
+      await sleep(1);
+      ended.push(name);
+      return name;
+    };
+    const source: BackupSource = {
+      vmId: 'id',
+      vmName: 'web01',
+      disks: [],
+      messages: [],
+      open: () => Promise.reject(new Error('there is no disk')),
+      done: async () => {},
+      finish: () => step('checkpoint'),
+      stop: () => {},
+      abandon: async () => void (await step('abandoned')),
+      release: async () => void ended.push('released'),
+    };
+    const resources = await PipelineResources.create({ blockSizeBytes: MIB, workers: 0 });
+    const backup = new OpenBackup(source, { resources });
+    const finish = backup.finish();
+    await backup.close();
+    expect(ended).toEqual(['checkpoint', 'released']);
+    expect((await finish).checkpointId).toBe('checkpoint');
+  });
 });
 
 describe('openVm', () => {
@@ -162,6 +225,22 @@ describe('openVm', () => {
     expect(readdirSync(journal)).toEqual(['cat.jpg']);
     const file = path.join(journal, 'cat.jpg');
     await expect(open({ journal: file })).rejects.toMatchObject({ code: /^(REPOSITORY|USAGE)_/ });
+  });
+
+  it('of a VM with many disks, piped at the same time, warns of no listeners', async () => {
+    const disks = Array.from({ length: 12 }, (_, k) => ({ name: `d${k}`, sizeBytes: MIB }));
+    bench.lab.addVm({ name: 'web01', disks });
+    const warnings: string[] = [];
+    const listen = (warning: Error): void => void warnings.push(warning.message);
+    process.on('warning', listen);
+    try {
+      await using backup = await open();
+      await Promise.all(backup.disks.map((disk) => disk.pipe(SINK)));
+      await backup.finish();
+    } finally {
+      process.off('warning', listen);
+    }
+    expect(warnings).toEqual([]);
   });
 
   it('takes an empty folder as journal', async () => {

@@ -1,6 +1,8 @@
 /** Opened points under hard use: many readers, early stops, damage, deleted files, huge disks. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { type OpenRepository, openRepository } from '../../src/points/openRepository.ts';
 import type { PointDisk } from '../../src/points/pointDisk.ts';
@@ -47,6 +49,16 @@ async function collected<T>(items: AsyncIterable<T>): Promise<T[]> {
 
 async function content(disk: PointDisk): Promise<Buffer> {
   return Buffer.concat((await collected(disk.createReadStream())) as Buffer[]);
+}
+
+/** Ports of worker threads that run. */
+function ports(): number {
+  return process.getActiveResourcesInfo().filter((one) => one === 'MessagePort').length;
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
 }
 
 describe.each([0, 2])('an opened point with %i workers', (workers) => {
@@ -145,6 +157,33 @@ describe.each([0, 2])('an opened point with %i workers', (workers) => {
       else expect(end.reason).toMatchObject({ code: 'USAGE_WRONG_STATE' });
     }
     expect(openFilesIn(folder.path('repository'))).toEqual([]);
+  });
+});
+
+describe('a repository', () => {
+  it('that is closed while a point opens refuses the point, and leaves nothing open', async () => {
+    const place = await twoPoints();
+    const before = ports();
+    const repository = await openRepository(place, { workers: 2 });
+    const opening = repository.point(VM);
+    await repository.close();
+    await expect(opening).rejects.toMatchObject({ code: 'USAGE_WRONG_STATE' });
+    expect(openFilesIn(place)).toEqual([]);
+    expect(ports()).toBe(before);
+  });
+
+  it('forgets points that were closed', async () => {
+    await using repository = await openRepository(await twoPoints(), { workers: 0 });
+    const closed: WeakRef<object>[] = [];
+    for (let k = 0; k < 20; k++) {
+      const point = await repository.point(VM);
+      await point.disk('a').read(0, 1);
+      await point.close();
+      closed.push(new WeakRef(point));
+    }
+    await new Promise(setImmediate);
+    collectGarbage();
+    expect(closed.filter((point) => point.deref() !== undefined).length).toBeLessThan(5);
   });
 });
 

@@ -50,6 +50,8 @@ export interface UserSinkOptions {
   readonly onRecord: (record: SinkRecord) => void;
   /** Called after the last record. */
   readonly finish?: (() => Promise<void>) | undefined;
+  /** The chain fails when this is closed before the last record: it need not call back then. */
+  readonly writable?: Writable | undefined;
   /**
    * Hands out copies, and takes their memory away when the promise of the sink settles. A sink that
    * keeps `bytes` then finds them empty.
@@ -76,6 +78,9 @@ export class UserSink extends Writable {
   constructor(options: UserSinkOptions) {
     super({ objectMode: true, highWaterMark: 1 });
     this.#options = options;
+    // The Writable may close before the chain listens.
+    this.on('error', () => {});
+    options.writable?.once('close', this.#onClose);
   }
 
   override _write(record: SinkRecord, _encoding: BufferEncoding, done: Callback): void {
@@ -88,7 +93,8 @@ export class UserSink extends Writable {
   }
 
   override _final(done: Callback): void {
-    const { finish } = this.#options;
+    const { finish, writable } = this.#options;
+    writable?.off('close', this.#onClose);
     if (!finish) {
       done();
       return;
@@ -100,11 +106,20 @@ export class UserSink extends Writable {
   }
 
   override _destroy(error: Error | null, done: Callback): void {
+    const { lease, writable } = this.#options;
     const { slot } = this.#pending ?? {};
-    if (slot) this.#options.lease.disown(slot);
+    writable?.off('close', this.#onClose);
+    if (slot) lease.disown(slot);
     this.#pending = undefined;
     done(error);
   }
+
+  /** The write under way keeps its slot until it calls back. */
+  readonly #onClose = (): void => {
+    const error = this.#options.writable?.errored ?? new Error('the Writable was closed');
+    this.failure ??= { error };
+    this.destroy(error);
+  };
 
   /** `onProgress` of the caller may throw in `onRecord`. That ends the pipe, too. */
   async #take(record: SinkRecord): Promise<void> {
@@ -167,18 +182,14 @@ export function bytesOf(record: DataBlock | HashedBlock | PackedBlock): Buffer {
   return slot.bytes.subarray(LZ4_HEADER_BYTES, record.storedBytes);
 }
 
-/** A Writable as a sink. It gets each record as one object; its callback gives the bytes back. */
+/**
+ * A Writable as a sink. It gets each record as one object; its callback gives the bytes back. After
+ * a destroy the promise of a write may stay open.
+ */
 export function writableSink(writable: Writable): BlockSink {
   const write = async (record: PipedRecord): Promise<void> => {
     await new Promise<void>((resolve, reject) => {
-      // A Writable that was destroyed need not call back.
-      const onClose = (): void => reject(writable.errored ?? new Error('the Writable was closed'));
-      writable.once('close', onClose);
-      writable.write(record, (error) => {
-        writable.off('close', onClose);
-        if (error) reject(error);
-        else resolve();
-      });
+      writable.write(record, (error) => (error ? reject(error) : resolve()));
     });
   };
   return { block: write, zero: write };

@@ -7,6 +7,7 @@
  *   request is processed, so it is safe to send the request again.
  */
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { Agent, Dispatcher } from 'undici';
 import { EngineError } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
@@ -80,6 +81,8 @@ export class EngineClient {
     this.#settings = settings;
     this.#agent = agent;
     this.#login = login;
+    // Each request under way listens; a VM with many disks has many of them.
+    if (options.signal) setMaxListeners(0, options.signal);
     this.#log = options.logger ?? silentLogger;
     this.onWait = options.onWait;
     this.timings = settings.timings;

@@ -1,5 +1,5 @@
 /** An opened backup or image: its disks can be piped, then it is finished or closed. */
-import { CancelledError, UsageError } from '../../core/errors.ts';
+import { CancelledError, toFailure, UsageError } from '../../core/errors.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import type { DiskChainInput } from '../shared/diskChain.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
@@ -51,7 +51,9 @@ export class OpenBackup {
   readonly #source: BackupSource;
   readonly #resources: PipelineResources;
   readonly #stop = new AbortController();
+  readonly #signal: AbortSignal;
   #state: BackupState = 'open';
+  #finishing: Promise<string> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(source: BackupSource, options: OpenBackupOptions) {
@@ -61,10 +63,11 @@ export class OpenBackup {
     this.#source = source;
     this.#resources = resources;
     const stops = [this.#stop.signal, ...(signal ? [signal] : [])];
+    this.#signal = AbortSignal.any(stops);
     const shared = {
       resources,
       debugOwnership,
-      signal: AbortSignal.any(stops),
+      signal: this.#signal,
       assertOpen: () => this.#assertOpen(),
     };
     this.disks = source.disks.map(
@@ -87,21 +90,22 @@ export class OpenBackup {
    * call would miss the changes of any other disk. Select disks with `disks` or `excludeDisks`.
    *
    * @returns the checkpoint that the next call builds on.
-   * @throws {@link UsageError} `USAGE_WRONG_STATE`; errors of the engine. {@link close} is still
-   *   due after it.
+   * @throws {@link UsageError} `USAGE_WRONG_STATE`; errors of the engine; `CANCELLED` after an
+   *   abort or {@link close}. `close` is still due after it.
    */
   async finish(): Promise<FinishReport> {
     this.#assertOpen();
     const left = this.disks.filter((disk) => !disk.isDone).map((disk) => disk.alias);
     if (left.length > 0) throw notPiped(left);
     this.#state = 'finishing';
+    this.#finishing = this.#source.finish();
     try {
-      const checkpointId = await this.#source.finish();
+      const checkpointId = await this.#finishing;
       this.#state = 'finished';
       return { checkpointId, messages: this.messages };
     } catch (error) {
       this.#state = 'failed';
-      throw error;
+      throw toFailure(error, this.#signal);
     }
   }
 
@@ -125,11 +129,19 @@ export class OpenBackup {
     if (!isFinished) this.#source.stop();
     try {
       await Promise.all(this.disks.map((disk) => disk.settle()));
-      if (!isFinished) await this.#source.abandon();
+      // A finish under way still writes to the folder of the VM. It may succeed.
+      if (!(await this.#hasFinished())) await this.#source.abandon();
       await this.#source.release();
     } finally {
       await this.#resources[Symbol.asyncDispose]();
     }
+  }
+
+  /** Waits for a finish under way. */
+  async #hasFinished(): Promise<boolean> {
+    if (!this.#finishing) return false;
+    const [end] = await Promise.allSettled([this.#finishing]);
+    return end.status === 'fulfilled';
   }
 
   #assertOpen(): void {

@@ -9,6 +9,7 @@ import {
   endWritable,
   type SinkRecord,
   UserSink,
+  type UserSinkOptions,
   writableSink,
 } from '../../flow/sinks/blockSink.ts';
 import { createFilterCounts, type FilterCounts } from '../../flow/stages/dirtyZeroFilter.ts';
@@ -133,11 +134,12 @@ export class OpenDisk implements DiskSummary {
     this.#owner.assertOpen();
     if (this.#state !== 'new') throw alreadyPiped(this.alias, this.#state);
     if (!isWritable(sink) && !isBlockSink(sink)) throw notASink();
+    if (isWritable(sink) && !sink.writableObjectMode) throw notObjectMode();
     checkCompress(isWritable(sink) ? options?.compress : sink.compress);
     this.#state = 'piping';
     const work = isWritable(sink)
       ? this.#pipeToWritable(sink, options ?? {})
-      : this.#pipe(sink, sink, undefined);
+      : this.#pipe(sink, sink, {});
     this.#work = work;
     try {
       const report = await work;
@@ -150,13 +152,13 @@ export class OpenDisk implements DiskSummary {
   }
 
   async #pipeToWritable(writable: Writable, options: WritableOptions): Promise<PipeReport> {
-    if (!writable.writableObjectMode) throw notObjectMode();
     const ends = options.end ?? true;
     const finish = ends ? async (): Promise<void> => await endWritable(writable) : undefined;
+    const given = { writable, finish };
     // Each failed write rejects. Without a listener the event would end the process as well.
     writable.on('error', ignore);
     try {
-      return await this.#pipe(writableSink(writable), options, finish);
+      return await this.#pipe(writableSink(writable), options, given);
     } catch (error) {
       if (ends) writable.destroy(error as Error);
       throw error;
@@ -168,11 +170,11 @@ export class OpenDisk implements DiskSummary {
   async #pipe(
     sink: BlockSink,
     options: PipeOptions,
-    finish: (() => Promise<void>) | undefined,
+    given: Pick<UserSinkOptions, 'finish' | 'writable'>,
   ): Promise<PipeReport> {
     const { resources, debugOwnership } = this.#owner;
-    const given = options.signal ? [options.signal] : [];
-    const signal = AbortSignal.any([this.#owner.signal, ...given]);
+    const signals = options.signal ? [options.signal] : [];
+    const signal = AbortSignal.any([this.#owner.signal, ...signals]);
     const startedAtMs = performance.now();
     const counters = new PipeCounters();
     const lease = resources.slab.lease('pack');
@@ -182,7 +184,7 @@ export class OpenDisk implements DiskSummary {
       const { dataBytes } = counters;
       options.onProgress?.({ diskId: this.id, dataBytes, readBytes: stages.read.bytes });
     };
-    const userSink = new UserSink({ sink, lease, onRecord, finish, debugOwnership });
+    const userSink = new UserSink({ ...given, sink, lease, onRecord, debugOwnership });
     try {
       throwIfAborted(signal);
       const input = await this.#owner.open();

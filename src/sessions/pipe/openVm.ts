@@ -82,16 +82,22 @@ class Closers {
     this.#closers.push(close);
   }
 
+  /** A closer that fails does not stop the others. Throws the first error. */
   readonly close = async (): Promise<void> => {
-    for (let close = this.#closers.pop(); close; close = this.#closers.pop()) await close();
+    const errors: unknown[] = [];
+    for (let close = this.#closers.pop(); close; close = this.#closers.pop()) {
+      await close().catch((error: unknown) => errors.push(error));
+    }
+    if (errors.length > 0) throw errors[0];
   };
 }
 
 /**
  * Freezes a VM and opens it for piping.
  *
- * When this returns, the VM is frozen, and each disk says its mode and reason. The caller pipes the
- * disks, calls `finish`, and closes the backup in any case. Only backups of this `journal` are
+ * When this returns, the engine holds a frozen view of the disks, and each disk says its mode and
+ * reason. The VM goes on running. The caller pipes the disks, calls `finish`, and closes the backup
+ * in any case. Only backups of this `journal` are
  * cleaned up; those of others stay as they are.
  *
  * @throws a {@link BackupError}; nothing is left on the engine then, or the journal lists it
@@ -104,7 +110,7 @@ export async function openVm(options: OpenVmOptions): Promise<OpenBackup> {
   try {
     return await open(options, { signal, stop: () => stop.abort(), closers });
   } catch (error) {
-    await closers.close();
+    await closers.close().catch(() => {});
     throw toFailure(error, options.signal);
   }
 }

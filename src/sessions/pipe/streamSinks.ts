@@ -95,13 +95,14 @@ export function rawPipeSink(output: Writable, signal: AbortSignal): StreamSink {
 /** A file that gets its name when it is complete. */
 class NewFile {
   readonly target: string;
-  readonly #partial: string;
+  /** Where the bytes are now: the partial file, and the target once that is complete. */
+  #path: string;
   readonly #file: FileHandle;
   readonly #syncs: SyncAhead;
 
   private constructor(target: string, partial: string, file: FileHandle) {
     this.target = target;
-    this.#partial = partial;
+    this.#path = partial;
     this.#file = file;
     this.#syncs = new SyncAhead(() => file.datasync());
   }
@@ -110,11 +111,20 @@ class NewFile {
   static async create(target: string, sizeBytes = 0): Promise<NewFile> {
     const partial = partialName(target);
     try {
-      const file = await open(partial, 'wx', 0o600);
-      if (sizeBytes > 0) await file.truncate(sizeBytes);
-      return new NewFile(target, partial, file);
+      const created = new NewFile(target, partial, await open(partial, 'wx', 0o600));
+      await created.#extend(sizeBytes);
+      return created;
     } catch (error) {
       throw toOutputError(target, error);
+    }
+  }
+
+  async #extend(sizeBytes: number): Promise<void> {
+    try {
+      if (sizeBytes > 0) await this.#file.truncate(sizeBytes);
+    } catch (error) {
+      await this.abandon();
+      throw error;
     }
   }
 
@@ -132,7 +142,8 @@ class NewFile {
       await this.#syncs.settle();
       await this.#file.sync();
       await this.#file.close();
-      await publishImage(this.#partial, this.target);
+      await publishImage(this.#path, this.target);
+      this.#path = this.target;
     } catch (error) {
       throw toOutputError(this.target, error);
     }
@@ -140,7 +151,7 @@ class NewFile {
 
   async abandon(): Promise<void> {
     await this.#file.close().catch(() => {});
-    await removeQuietly(this.#partial);
+    await removeQuietly(this.#path);
   }
 }
 
@@ -199,7 +210,16 @@ export async function ndjsonFileStream(target: string, head: StreamHead): Promis
     await lines.write(bytes, lineBytes);
     lineBytes += bytes.length;
   };
-  await writeLine(line({ kind: 'disk', ...head, dataFile: `${target}.data` }));
+  const abandon = async (): Promise<void> => {
+    await data.abandon();
+    await lines.abandon();
+  };
+  try {
+    await writeLine(line({ kind: 'disk', ...head, dataFile: `${target}.data` }));
+  } catch (error) {
+    await abandon();
+    throw error;
+  }
   return {
     async block({ kind, offsetBytes, lengthBytes, bytes }: PipedBlock) {
       await data.write(bytes, dataBytes);
@@ -212,9 +232,6 @@ export async function ndjsonFileStream(target: string, head: StreamHead): Promis
       await data.publish();
       await lines.publish();
     },
-    async abandon() {
-      await data.abandon();
-      await lines.abandon();
-    },
+    abandon,
   };
 }

@@ -67,6 +67,11 @@ describe('an ordered stage', () => {
     expect(await outputOf(stageOf(concurrency, unevenWork), range(60))).toEqual(range(60));
   });
 
+  test.each([undefined, null, 'text'])('fails when work rejects with %j', async (reason) => {
+    const stage = stageOf(2, () => Promise.reject(reason));
+    await expect(outputOf(stage, [1])).rejects.toThrow(String(reason));
+  });
+
   test('puts several results of one record in its place', async () => {
     const stage = stageOf(4, async (record) => range(record));
 
