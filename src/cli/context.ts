@@ -34,6 +34,22 @@ const SIGNAL_EXITS = {
 type StopSignal = keyof typeof SIGNAL_EXITS;
 const STOP_SIGNALS = Object.keys(SIGNAL_EXITS) as StopSignal[];
 
+/** Stops the command that runs. */
+let stopCommand: ((name: StopSignal) => void) | undefined;
+let isListening = false;
+
+/**
+ * Listens for the rest of the process. A signal that comes just as a listener is removed is lost,
+ * and a command that waits for the reader of its output could not be stopped then.
+ */
+function listenForSignals(): void {
+  if (isListening) return;
+  isListening = true;
+  for (const name of STOP_SIGNALS) {
+    process.on(name, () => (stopCommand ? stopCommand(name) : process.exit(SIGNAL_EXITS[name])));
+  }
+}
+
 export class CommandContext {
   readonly isJson: boolean;
   readonly logger: Logger;
@@ -125,15 +141,15 @@ export class CommandContext {
    * @returns the exit code.
    */
   async execute(work: () => Promise<number>): Promise<number> {
-    const onSignal = (name: NodeJS.Signals): void => this.#onSignal(name as StopSignal);
-    for (const name of STOP_SIGNALS) process.on(name, onSignal);
+    listenForSignals();
+    stopCommand = (name) => this.#onSignal(name);
     try {
       return await work();
     } catch (error) {
       return this.#fail(toFailure(error, this.signal));
     } finally {
       await this.#logFile?.close();
-      for (const name of STOP_SIGNALS) process.off(name, onSignal);
+      stopCommand = undefined;
     }
   }
 
