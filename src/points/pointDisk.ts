@@ -235,10 +235,22 @@ export class PointDisk {
 
   async #loadOne({ view, fingerprints }: OpenedDisk, placed: PlacedBlock): Promise<ChangedBlock> {
     if (placed.kind === 'zero') return placed;
+    return await this.#whileOpen(async () => {
+      const block = await toFetch(view, placed.block, fingerprints);
+      const { offsetBytes } = block;
+      return { kind: 'block', offsetBytes, bytes: await this.#parts.loader.load(block) };
+    });
+  }
+
+  /** Files that are closed under a read give errors of their own. The cause is the close. */
+  async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
     this.#parts.assertOpen();
-    const block = await toFetch(view, placed.block, fingerprints);
-    const { offsetBytes } = block;
-    return { kind: 'block', offsetBytes, bytes: await this.#parts.loader.load(block) };
+    try {
+      return await work();
+    } catch (error) {
+      this.#parts.assertOpen();
+      throw error;
+    }
   }
 
   /**
@@ -266,17 +278,18 @@ export class PointDisk {
     { view, fingerprints }: OpenedDisk,
     index: number,
   ): Promise<Buffer | undefined> {
-    this.#parts.assertOpen();
-    const placed = await view.blockAt(index);
-    if (!placed) {
-      if (fingerprints && fingerprints.get(index) !== 0n) throw this.#missing(index);
-      return undefined;
-    }
-    const { cache, loader, view: point } = this.#parts;
-    const key = `${point.point.pointId} ${this.id} ${index}`;
-    return await cache.get(key, placed.lengthBytes, async () =>
-      loader.load(await toFetch(view, placed, fingerprints)),
-    );
+    return await this.#whileOpen(async () => {
+      const placed = await view.blockAt(index);
+      if (!placed) {
+        if (fingerprints && fingerprints.get(index) !== 0n) throw this.#missing(index);
+        return undefined;
+      }
+      const { cache, loader, view: point } = this.#parts;
+      const key = `${point.point.pointId} ${this.id} ${index}`;
+      return await cache.get(key, placed.lengthBytes, async () =>
+        loader.load(await toFetch(view, placed, fingerprints)),
+      );
+    });
   }
 
   async #open(): Promise<OpenedDisk> {
