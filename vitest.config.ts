@@ -1,6 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 const ISOLATED = 'test/**/*.isolated.test.ts';
+/** Kills, terminals, long chains: `npm run test:slow`. */
+const SLOW = 'test/**/*.slow.test.ts';
 
 const EACH = { pool: 'forks', testTimeout: 120_000, hookTimeout: 120_000 } as const;
 
@@ -18,11 +20,12 @@ export default defineConfig({
           ...EACH,
           name: 'shared',
           include: ['test/**/*.test.ts'],
-          exclude: [ISOLATED],
+          exclude: [ISOLATED, SLOW],
           isolate: false,
         },
       },
       { test: { ...EACH, name: 'isolated', include: [ISOLATED], isolate: true } },
+      { test: { ...EACH, name: 'slow', include: [SLOW], isolate: false } },
     ],
   },
 });
