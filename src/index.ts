@@ -121,15 +121,15 @@ export {
   openRepository,
   type OpenRepositoryOptions,
 } from './points/openRepository.ts';
+export type { PointDisk } from './points/pointDisk.ts';
 export type {
   ChangedBlock,
-  PointBlock,
   DiskServer,
-  PointDisk,
+  PointBlock,
   PointExtent,
   RangeOptions,
   ServeAddress,
-} from './points/pointDisk.ts';
+} from './points/pointTypes.ts';
 export type { BlockSink, PipedBlock, PipedRecord, PipedZero } from './flow/sinks/blockSink.ts';
 export { openImage, type OpenImageOptions } from './sessions/pipe/openImage.ts';
 export { openVm, type OpenVmOptions } from './sessions/pipe/openVm.ts';

@@ -265,6 +265,11 @@ export function toOutputError(target: string, error: unknown): BackupError {
   );
 }
 
+/** @throws the abort of `signal` as {@link toFailure} gives it */
+export function throwIfCancelled(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw toFailure(signal.reason, signal);
+}
+
 /**
  * Turns any thrown value into one {@link BackupError}. An abort becomes a {@link CancelledError},
  * or the reason of the signal when that is a {@link BackupError}. A {@link BackupError} passes

@@ -1,7 +1,5 @@
 /** The blocks of a disk at a restore point, and of its changes, as they lie in the containers. */
-import type { BlockToFetch } from '../container/read/restoreStages.ts';
 import { blockLengthAt } from '../core/units.ts';
-import type { FingerprintMap } from '../flow/fingerprintMap.ts';
 import type { PointReader } from '../repository/pointReader.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
 import { type DiskView, placeBlock, type ViewBlock } from '../repository/restorePointView.ts';
@@ -50,7 +48,7 @@ export async function* withZeros(
   yield* zeros(endBytes);
 }
 
-/** What a container of an increment records of a disk: changed blocks, and ranges of new zeros. */
+/** Records of a disk in the container of an increment: changed blocks, and ranges of new zeros. */
 export async function* recordedChanges(
   opened: PointReader,
   disk: DiskPoint,
@@ -73,24 +71,4 @@ export async function* recordedChanges(
     if (block) yield { kind: 'block', block };
   }
   if (zero) yield { kind: 'zero', ...zero };
-}
-
-/** A block with all that a loader needs to read and check it. */
-export async function toFetch(
-  view: DiskView,
-  block: ViewBlock,
-  fingerprints: FingerprintMap | undefined,
-): Promise<BlockToFetch> {
-  const { index, lengthBytes, validBytes, reader, blockId } = block;
-  return {
-    kind: 'stored',
-    diskId: view.disk.diskId,
-    index,
-    offsetBytes: index * view.blockSizeBytes,
-    lengthBytes,
-    validBytes,
-    reader,
-    extent: await reader.storedExtent(blockId),
-    fingerprint: fingerprints?.get(index),
-  };
 }

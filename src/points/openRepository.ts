@@ -5,13 +5,14 @@ import type { ChainMetadata } from '../repository/pointXml.ts';
 import { Repository } from '../repository/repository.ts';
 import type { RestorePoint } from '../repository/restorePoint.ts';
 import { RestorePointView } from '../repository/restorePointView.ts';
-import { checkRange } from '../sessions/shared/pipelineResources.ts';
+import { resolveWorkers } from '../sessions/shared/pipelineResources.ts';
 import { findDisk, selectPoint } from '../sessions/shared/selectPoint.ts';
 import { BlockCache } from './blockCache.ts';
 import { BlockLoader, closedError } from './blockLoader.ts';
 import { exportDisks, type ServeOptions } from './nbd/exportPoint.ts';
-import type { NbdAddress, NbdServer } from './nbd/nbdServer.ts';
-import { type DiskServer, PointDisk } from './pointDisk.ts';
+import type { NbdServer } from './nbd/nbdServer.ts';
+import { PointDisk } from './pointDisk.ts';
+import type { DiskServer, ServeAddress } from './pointTypes.ts';
 
 const DEFAULT_CACHE_BYTES = 64 * MIB;
 const MAX_CACHE_BYTES = 4096 * MIB;
@@ -96,8 +97,8 @@ export class OpenPoint {
   readonly disks: readonly PointDisk[];
   readonly #view: RestorePointView;
   readonly #shared: SharedParts;
-  readonly #state = { isClosed: false };
   readonly #servers = new Set<NbdServer>();
+  #isClosed = false;
 
   private constructor(
     source: PointSource,
@@ -114,15 +115,12 @@ export class OpenPoint {
     sources.set(this, source);
     this.#view = view;
     this.#shared = shared;
-    const assertOpen = (): void => {
-      if (this.#state.isClosed) throw closedError();
-    };
     const parts = {
       view,
       loader,
       cache: shared.cache,
-      assertOpen,
-      serve: (disk: PointDisk, address: NbdAddress) => this.#serve([disk], { address }),
+      assertOpen: () => this.#assertOpen(),
+      serve: (disk: PointDisk, address: ServeAddress) => this.serveNbd([disk], { address }),
     };
     this.disks = point.disks.map((disk) => new PointDisk(disk, parts));
   }
@@ -158,20 +156,22 @@ export class OpenPoint {
    * @throws {@link UsageError} for an address that cannot be used
    */
   async serveNbd(disks: readonly PointDisk[], options: ServeOptions): Promise<DiskServer> {
-    if (this.#state.isClosed) throw closedError();
-    return await this.#serve(disks, options);
-  }
-
-  async #serve(disks: readonly PointDisk[], options: ServeOptions): Promise<NbdServer> {
-    const server = await exportDisks(disks, options);
+    this.#assertOpen();
+    const server = await exportDisks(disks, {
+      ...options,
+      onEnd: (ended) => this.#servers.delete(ended),
+    });
     this.#servers.add(server);
-    return server;
+    if (!this.#isClosed) return server;
+    // The point was closed while the extents were read.
+    await server.close();
+    throw closedError();
   }
 
   /** Closes the files of the point. May be called twice. Its disks cannot be read afterwards. */
   async close(): Promise<void> {
-    if (this.#state.isClosed) return;
-    this.#state.isClosed = true;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#shared.delete(this);
     await Promise.all([...this.#servers].map((server) => server.close()));
     await this.#view.close();
@@ -179,6 +179,10 @@ export class OpenPoint {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosed) throw closedError();
   }
 }
 
@@ -229,9 +233,7 @@ export async function openRepository(
   options: OpenRepositoryOptions = {},
 ): Promise<OpenRepository> {
   checkCache(options.cacheBytes);
-  if (options.workers !== undefined && options.workers !== 0) {
-    checkRange('workers', options.workers, 64);
-  }
+  resolveWorkers(options.workers);
   try {
     return new OpenRepository(await Repository.open(folder), new SharedParts(options));
   } catch (error) {

@@ -1,10 +1,17 @@
 /** One disk of an opened restore point, for reading. */
 import { Readable } from 'node:stream';
-import { BackupError, CancelledError, IntegrityError, UsageError } from '../core/errors.ts';
+import { BackupError, IntegrityError, throwIfCancelled, UsageError } from '../core/errors.ts';
+import { isAccessFailure } from '../core/systemErrors.ts';
 import { blockCountOf, formatBytes, MIB } from '../core/units.ts';
 import type { FingerprintMap } from '../flow/fingerprintMap.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
-import type { DiskView, RestorePointView } from '../repository/restorePointView.ts';
+import {
+  blockToFetch,
+  checkComplete,
+  type DiskView,
+  type RestorePointView,
+  type ViewBlock,
+} from '../repository/restorePointView.ts';
 import type { BlockCache } from './blockCache.ts';
 import type { BlockLoader } from './blockLoader.ts';
 import { loadAhead, readAheadOf } from './readAhead.ts';
@@ -12,57 +19,23 @@ import {
   type ByteRange,
   type PlacedBlock,
   recordedChanges,
-  toFetch,
   viewBlocks,
   withZeros,
 } from './diskBlocks.ts';
+import type {
+  ChangedBlock,
+  DiskServer,
+  PointBlock,
+  PointExtent,
+  RangeOptions,
+  ReadOptions,
+  ServeAddress,
+} from './pointTypes.ts';
 
 /** Most bytes of one `read`. */
 const MAX_READ_BYTES = 64 * MIB;
 /** Zeros in a byte stream come in pieces of this size. */
 const ZERO_PIECE_BYTES = MIB;
-
-/** A block of a disk. `bytes` belongs to the receiver. */
-export interface PointBlock {
-  readonly offsetBytes: number;
-  readonly bytes: Buffer;
-}
-
-/** A block that changed since the parent point, or a range that is zero now. */
-export type ChangedBlock =
-  | ({ readonly kind: 'block' } & PointBlock)
-  | ({ readonly kind: 'zero' } & ByteRange);
-
-/** A range of a disk that holds data, or is zeros. */
-export interface PointExtent extends ByteRange {
-  readonly zero: boolean;
-}
-
-export interface ReadOptions {
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface RangeOptions extends ReadOptions {
-  /** @defaultValue 0 */
-  readonly offsetBytes?: number | undefined;
-  /** @defaultValue up to the end of the disk */
-  readonly lengthBytes?: number | undefined;
-}
-
-/** A server that shows a disk to other programs. {@link close} breaks its clients off. */
-export interface DiskServer {
-  /** Such as `nbd+unix:///system?socket=/run/nbd.sock`. */
-  readonly uris: readonly string[];
-  /** Counts so far. `bytes` includes zeros that were sent as holes. */
-  readonly served: Readonly<{ requests: number; bytes: number; failures: number }>;
-  close(): Promise<void>;
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** Where a disk is served: a Unix socket, or a port of a loopback address. */
-export type ServeAddress =
-  | { readonly socket: string }
-  | { readonly host: string; readonly port: number };
 
 /** What a disk shares with the other disks of its point. */
 export interface DiskParts {
@@ -117,7 +90,7 @@ export class PointDisk {
       count++;
       yield { offsetBytes: item.offsetBytes, bytes: item.bytes };
     }
-    if (fingerprints) this.#checkCount(fingerprints, count);
+    if (fingerprints) checkComplete(view, fingerprints, count);
   }
 
   /**
@@ -141,7 +114,7 @@ export class PointDisk {
     let data: ByteRange | undefined;
     const blocks = withZeros(viewBlocks(view), view.blockSizeBytes, 0, view.sizeBytes);
     for await (const placed of blocks) {
-      throwIfAborted(signal);
+      throwIfCancelled(signal);
       this.#parts.assertOpen();
       if (placed.kind === 'block') {
         const { index, lengthBytes } = placed.block;
@@ -174,7 +147,7 @@ export class PointDisk {
     const { blockSizeBytes } = this;
     const endBytes = offsetBytes + lengthBytes;
     for (let at = offsetBytes; at < endBytes; ) {
-      throwIfAborted(options.signal);
+      throwIfCancelled(options.signal);
       const index = Math.floor(at / blockSizeBytes);
       const blockAt = index * blockSizeBytes;
       const stopBytes = Math.min(endBytes, blockAt + blockSizeBytes);
@@ -228,18 +201,20 @@ export class PointDisk {
     const load = async (placed: PlacedBlock): Promise<ChangedBlock> =>
       await this.#loadOne(opened, placed);
     for await (const loaded of loadAhead(source, load, readAheadOf(this.blockSizeBytes))) {
-      throwIfAborted(signal);
+      throwIfCancelled(signal);
       yield loaded;
     }
   }
 
-  async #loadOne({ view, fingerprints }: OpenedDisk, placed: PlacedBlock): Promise<ChangedBlock> {
+  async #loadOne(opened: OpenedDisk, placed: PlacedBlock): Promise<ChangedBlock> {
     if (placed.kind === 'zero') return placed;
-    return await this.#whileOpen(async () => {
-      const block = await toFetch(view, placed.block, fingerprints);
-      const { offsetBytes } = block;
-      return { kind: 'block', offsetBytes, bytes: await this.#parts.loader.load(block) };
-    });
+    const bytes = await this.#whileOpen(() => this.#loadBlock(opened, placed.block));
+    return { kind: 'block', offsetBytes: placed.block.index * this.blockSizeBytes, bytes };
+  }
+
+  async #loadBlock({ view, fingerprints }: OpenedDisk, block: ViewBlock): Promise<Buffer> {
+    const extent = await block.reader.storedExtent(block.blockId);
+    return await this.#parts.loader.load(blockToFetch(view, block, extent, fingerprints));
   }
 
   /** Files that are closed under a read give errors of their own. The cause is the close. */
@@ -274,21 +249,18 @@ export class PointDisk {
     }
   }
 
-  async #cachedBlock(
-    { view, fingerprints }: OpenedDisk,
-    index: number,
-  ): Promise<Buffer | undefined> {
+  async #cachedBlock(opened: OpenedDisk, index: number): Promise<Buffer | undefined> {
+    const { view, fingerprints } = opened;
     return await this.#whileOpen(async () => {
       const placed = await view.blockAt(index);
       if (!placed) {
         if (fingerprints && fingerprints.get(index) !== 0n) throw this.#missing(index);
         return undefined;
       }
-      const { cache, loader, view: point } = this.#parts;
+      const { cache, view: point } = this.#parts;
       const key = `${point.point.pointId} ${this.id} ${index}`;
-      return await cache.get(key, placed.lengthBytes, async () =>
-        loader.load(await toFetch(view, placed, fingerprints)),
-      );
+      const load = async (): Promise<Buffer> => await this.#loadBlock(opened, placed);
+      return await cache.get(key, placed.lengthBytes, load);
     });
   }
 
@@ -308,23 +280,10 @@ export class PointDisk {
     const fingerprints = await view.newest
       .fingerprints(this.#disk, loader.codecs)
       .catch((error: unknown) => {
-        if (error instanceof BackupError) return undefined;
-        throw error;
+        if (!(error instanceof BackupError) || isAccessFailure(error)) throw error;
+        return undefined;
       });
     return { view: await view.disk(this.#disk), fingerprints };
-  }
-
-  /** A block that the fingerprint index calls non-zero must not be missing in the containers. */
-  #checkCount(fingerprints: FingerprintMap, count: number): void {
-    const end = blockCountOf(this.virtualSizeBytes, this.blockSizeBytes);
-    let expected = 0;
-    for (const _index of fingerprints.nonZeroIn(0, end)) expected++;
-    if (expected === count) return;
-    throw new IntegrityError(
-      'INTEGRITY_FINGERPRINT_MISMATCH',
-      `disk ${this.alias}: ${count} blocks read, ${expected} in the fingerprint index`,
-      { hint: 'run "ovirt-cbt verify"' },
-    );
   }
 
   #missing(index: number): IntegrityError {
@@ -346,14 +305,6 @@ export class PointDisk {
 
 function badRange(text: string): UsageError {
   return new UsageError('USAGE_INVALID_OPTION', text, { hint: 'read inside the disk' });
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (!signal?.aborted) return;
-  const { reason } = signal;
-  throw reason instanceof BackupError
-    ? reason
-    : new CancelledError('CANCELLED', 'the read was stopped', { cause: reason });
 }
 
 function* zeroPieces(lengthBytes: number): Generator<Buffer> {

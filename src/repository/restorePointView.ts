@@ -8,7 +8,9 @@
  */
 import { IntegrityError, UsageError } from '../core/errors.ts';
 import { blockCountOf, blockLengthAt } from '../core/units.ts';
-import type { ContainerReader } from '../container/read/containerReader.ts';
+import type { ContainerReader, StoredExtent } from '../container/read/containerReader.ts';
+import type { BlockToFetch } from '../container/read/restoreStages.ts';
+import type { FingerprintMap } from '../flow/fingerprintMap.ts';
 import type { ContainerItem } from '../container/format/items.ts';
 import type { BlockReference } from '../container/format/records.ts';
 import { Overlay, type OverlayEntry } from './overlay.ts';
@@ -142,6 +144,52 @@ export function placeBlock(
   const validBytes = Math.min(lengthBytes, blockLengthAt(index, limitBytes, blockSizeBytes));
   if (blockId < 0 || validBytes <= 0) return undefined;
   return { index, lengthBytes, reader, blockId, validBytes };
+}
+
+/**
+ * A block with all that is needed to read and check it.
+ *
+ * @param extent - its place in the container.
+ */
+export function blockToFetch(
+  { disk, blockSizeBytes }: Pick<DiskView, 'disk' | 'blockSizeBytes'>,
+  { index, lengthBytes, validBytes, reader }: ViewBlock,
+  extent: StoredExtent,
+  fingerprints: FingerprintMap | undefined,
+): BlockToFetch {
+  return {
+    kind: 'stored',
+    diskId: disk.diskId,
+    index,
+    offsetBytes: index * blockSizeBytes,
+    lengthBytes,
+    validBytes,
+    reader,
+    extent,
+    fingerprint: fingerprints?.get(index),
+  };
+}
+
+/**
+ * A block that the fingerprint index calls non-zero must not be missing in the containers.
+ *
+ * @param count - blocks that are not zero, as they were read.
+ * @throws {@link IntegrityError}
+ */
+export function checkComplete(
+  { disk, sizeBytes, blockSizeBytes }: Pick<DiskView, 'disk' | 'sizeBytes' | 'blockSizeBytes'>,
+  fingerprints: FingerprintMap,
+  count: number,
+): void {
+  const end = blockCountOf(sizeBytes, blockSizeBytes);
+  let expected = 0;
+  for (const _index of fingerprints.nonZeroIn(0, end)) expected++;
+  if (expected === count) return;
+  throw new IntegrityError(
+    'INTEGRITY_FINGERPRINT_MISMATCH',
+    `disk ${disk.alias}: ${count} blocks read, ${expected} in the fingerprint index`,
+    { hint: 'run "ovirt-cbt verify"' },
+  );
 }
 
 export function diskOf(point: RestorePoint, diskId: string): DiskPoint | undefined {

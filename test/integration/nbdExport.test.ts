@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type OpenRepository, openRepository } from '../../src/points/openRepository.ts';
-import type { DiskServer } from '../../src/points/pointDisk.ts';
+import type { DiskServer } from '../../src/points/pointTypes.ts';
 import { BLOCK_BYTES, blocks, flipBit, writeImage } from '../helpers/bytes/images.ts';
 import { backup, VM } from '../helpers/repository/imageSessions.ts';
 import { onlyFileOf } from '../helpers/repository/repositoryFiles.ts';

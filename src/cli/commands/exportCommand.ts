@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Command } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import { formatBytes } from '../../core/units.ts';
-import type { ServeAddress } from '../../points/pointDisk.ts';
+import type { ServeAddress } from '../../points/pointTypes.ts';
 import { collect, type CommonFlags, repoOption, withCommonFlags } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { formatStderrLine } from '../output/formatMessage.ts';

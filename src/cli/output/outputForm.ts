@@ -17,7 +17,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 type Stream = Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>;
 
 /**
- * Whether a stream gets colours: NO_COLOR and `TERM=dumb` forbid them, FORCE_COLOR demands them,
+ * True when a stream gets colours. NO_COLOR and `TERM=dumb` forbid them, FORCE_COLOR demands them;
  * otherwise a terminal gets them. `node:util` decides differently in Node 20 and 24.
  */
 export function hasColours(stream: Pick<Stream, 'isTTY'>, environment: Environment): boolean {

@@ -66,7 +66,7 @@ export class MessageOutput {
   isJson = false;
   /** True while a command has a progress area, which shows what it waits for. */
   hasArea = false;
-  /** What the command waits for before its first session. */
+  /** Text of the progress area before the first session of a command. */
   startText = 'starting';
   #progress = '';
   #droppedLines = 0;

@@ -1,12 +1,9 @@
 /** Serves the disks of an opened restore point. */
 import type { PointDisk } from '../pointDisk.ts';
 import { NbdExport } from './nbdExport.ts';
-import { type NbdAddress, NbdServer } from './nbdServer.ts';
+import { NbdServer, type NbdServerOptions } from './nbdServer.ts';
 
-export interface ServeOptions {
-  readonly address: NbdAddress;
-  readonly onProblem?: ((text: string) => void) | undefined;
-  readonly onClients?: ((count: number) => void) | undefined;
+export interface ServeOptions extends Omit<NbdServerOptions, 'exports'> {
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -20,12 +17,12 @@ export async function exportDisks(
   disks: readonly PointDisk[],
   options: ServeOptions,
 ): Promise<NbdServer> {
-  const { address, onProblem, onClients, signal } = options;
+  const { signal, ...server } = options;
   const exports: NbdExport[] = [];
   for (const disk of disks) {
     const isUnique = disks.filter(({ alias }) => alias === disk.alias).length === 1;
     const name = isUnique ? disk.alias : disk.id;
     exports.push(await NbdExport.create(disk, { name, description: `disk ${disk.id}` }, signal));
   }
-  return await NbdServer.start({ exports, address, onProblem, onClients });
+  return await NbdServer.start({ ...server, exports });
 }

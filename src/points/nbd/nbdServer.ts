@@ -3,6 +3,7 @@ import { lstat } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { MIB } from '../../core/units.ts';
+import type { ServeAddress } from '../pointTypes.ts';
 import { ByteBudget } from './byteBudget.ts';
 import type { NbdExport } from './nbdExport.ts';
 import { Negotiation } from './negotiation.ts';
@@ -17,18 +18,13 @@ const NEGOTIATION_MS = 30_000;
 /** Longest path of a Unix socket on Linux, without the zero byte. */
 const MAX_SOCKET_PATH_BYTES = 107;
 
-/** Where a server listens: a Unix socket, or a port of a loopback address. */
-export type NbdAddress =
-  | { readonly socket: string }
-  | { readonly host: string; readonly port: number };
-
 export interface NbdServerOptions {
   readonly exports: readonly NbdExport[];
-  readonly address: NbdAddress;
+  readonly address: ServeAddress;
   /** Gets the text of a read that failed, and why a connection was broken off. */
   readonly onProblem?: ((text: string) => void) | undefined;
-  /** Called after each change of the number of clients. */
-  readonly onClients?: ((count: number) => void) | undefined;
+  /** Called when the server has stopped. */
+  readonly onEnd?: ((server: NbdServer) => void) | undefined;
 }
 
 export class NbdServer {
@@ -38,6 +34,7 @@ export class NbdServer {
   readonly #server: Server;
   readonly #sockets: Set<Socket>;
   readonly #connections: Set<Promise<void>>;
+  readonly #onEnd: NbdServerOptions['onEnd'];
   #closing: Promise<void> | undefined;
 
   private constructor(
@@ -47,6 +44,7 @@ export class NbdServer {
       readonly served: Served;
       readonly sockets: Set<Socket>;
       readonly connections: Set<Promise<void>>;
+      readonly onEnd: NbdServerOptions['onEnd'];
     },
   ) {
     this.#server = server;
@@ -54,6 +52,7 @@ export class NbdServer {
     this.served = parts.served;
     this.#sockets = parts.sockets;
     this.#connections = parts.connections;
+    this.#onEnd = parts.onEnd;
   }
 
   /**
@@ -63,7 +62,7 @@ export class NbdServer {
    *   `USAGE_OUTPUT_EXISTS` for a socket path that exists
    */
   static async start(options: NbdServerOptions): Promise<NbdServer> {
-    const { exports, address, onProblem = () => {}, onClients = () => {} } = options;
+    const { exports, address, onProblem = () => {}, onEnd } = options;
     await checkAddress(address);
     const served: Served = { requests: 0, bytes: 0, failures: 0 };
     const budget = new ByteBudget(REPLY_BYTES);
@@ -71,18 +70,16 @@ export class NbdServer {
     const connections = new Set<Promise<void>>();
     const server = createServer((socket) => {
       sockets.add(socket);
-      onClients(sockets.size);
       const work = serveConnection(socket, { exports, budget, served, onProblem }).finally(() => {
         sockets.delete(socket);
         connections.delete(work);
-        onClients(sockets.size);
       });
       connections.add(work);
     });
     server.maxConnections = MAX_CONNECTIONS;
     await listen(server, address);
     const uris = exports.map(({ name }) => uriOf(name, address, server));
-    return new NbdServer(server, { uris, served, sockets, connections });
+    return new NbdServer(server, { uris, served, sockets, connections, onEnd });
   }
 
   /** Breaks all clients off and stops. May be called twice. */
@@ -100,6 +97,7 @@ export class NbdServer {
     for (const socket of this.#sockets) socket.destroy();
     await closed;
     await Promise.allSettled(this.#connections);
+    this.#onEnd?.(this);
   }
 }
 
@@ -133,16 +131,15 @@ async function serveConnection(socket: Socket, parts: ConnectionParts): Promise<
   }
 }
 
-async function listen(server: Server, address: NbdAddress): Promise<void> {
-  const mask = process.umask(0o177);
+async function listen(server: Server, address: ServeAddress): Promise<void> {
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      const target = 'socket' in address ? { path: address.socket } : address;
-      server.listen(target, () => {
+      server.once('listening', () => {
         server.off('error', reject);
         resolve();
       });
+      bind(server, address);
     });
   } catch (error) {
     const place = 'socket' in address ? address.socket : `${address.host}:${address.port}`;
@@ -151,12 +148,27 @@ async function listen(server: Server, address: NbdAddress): Promise<void> {
       cause: error,
       hint: 'choose another socket or port, in a folder that you may write to',
     });
+  }
+}
+
+/**
+ * The mask is that of the whole process, so it is changed for this call only: Node makes the socket
+ * before `listen` returns.
+ */
+function bind(server: Server, address: ServeAddress): void {
+  if (!('socket' in address)) {
+    server.listen(address);
+    return;
+  }
+  const mask = process.umask(0o177);
+  try {
+    server.listen({ path: address.socket });
   } finally {
     process.umask(mask);
   }
 }
 
-async function checkAddress(address: NbdAddress): Promise<void> {
+async function checkAddress(address: ServeAddress): Promise<void> {
   if (!('socket' in address)) {
     if (['127.0.0.1', '::1', 'localhost'].includes(address.host)) return;
     throw new UsageError('USAGE_INVALID_OPTION', `${address.host} is not a loopback address`, {
@@ -176,7 +188,7 @@ async function checkAddress(address: NbdAddress): Promise<void> {
   });
 }
 
-function uriOf(name: string, address: NbdAddress, server: Server): string {
+function uriOf(name: string, address: ServeAddress, server: Server): string {
   const path = encodeURIComponent(name);
   if ('socket' in address) {
     return `nbd+unix:///${path}?socket=${encodeURI(address.socket).replaceAll('?', '%3F').replaceAll('&', '%26')}`;

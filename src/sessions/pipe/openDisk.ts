@@ -1,6 +1,6 @@
 /** One disk of an opened backup or image, which can be piped once. */
 import { Stream, type Writable } from 'node:stream';
-import { toFailure, UsageError } from '../../core/errors.ts';
+import { throwIfCancelled, toFailure, UsageError } from '../../core/errors.ts';
 import { dataBytesOf } from '../../flow/blockPlan.ts';
 import type { StageLike } from '../../flow/connect.ts';
 import type { DiskMode } from '../../flow/records.ts';
@@ -186,11 +186,9 @@ export class OpenDisk implements DiskSummary {
     };
     const userSink = new UserSink({ ...given, sink, lease, onRecord, debugOwnership });
     try {
-      throwIfAborted(signal);
+      throwIfCancelled(signal);
       const input = await this.#owner.open();
-      const { task, device } = input;
-      const extents = device.extents(task.mode === 'incremental' ? 'dirty' : 'zero', signal);
-      counters.dataBytes = await dataBytesOf(task, extents);
+      if (options.onProgress) counters.dataBytes = await dataBytesIn(input, signal);
       const parts: DiskChainParts = { resources, lease, stages, counts, signal };
       await connectDisk(input, parts, lastStage(options, parts), userSink);
       await this.#owner.done();
@@ -221,6 +219,11 @@ export class OpenDisk implements DiskSummary {
   }
 }
 
+async function dataBytesIn({ task, device }: DiskChainInput, signal: AbortSignal): Promise<number> {
+  const extents = device.extents(task.mode === 'incremental' ? 'dirty' : 'zero', signal);
+  return await dataBytesOf(task, extents);
+}
+
 /** Counts of one pipe. */
 class PipeCounters {
   readonly stages: DiskStages = createDiskStages();
@@ -244,11 +247,6 @@ function lastStage(
 
 function isWritable(sink: DiskSink | Writable): sink is Writable {
   return sink instanceof Stream;
-}
-
-function throwIfAborted(signal: AbortSignal): void {
-  if (!signal.aborted) return;
-  throw toFailure(signal.reason, signal);
 }
 
 /** Callers in JavaScript may give anything. */

@@ -97,8 +97,7 @@ class Closers {
  *
  * When this returns, the engine holds a frozen view of the disks, and each disk says its mode and
  * reason. The VM goes on running. The caller pipes the disks, calls `finish`, and closes the backup
- * in any case. Only backups of this `journal` are
- * cleaned up; those of others stay as they are.
+ * in any case. Only backups of this `journal` are cleaned up; those of others stay as they are.
  *
  * @throws a {@link BackupError}; nothing is left on the engine then, or the journal lists it
  */

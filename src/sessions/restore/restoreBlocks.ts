@@ -9,18 +9,22 @@ import {
   type UnpackerOptions,
 } from '../../container/read/restoreStages.ts';
 import type { StoredExtent } from '../../container/read/containerReader.ts';
-import { BackupError, IntegrityError } from '../../core/errors.ts';
+import { BackupError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { StageStats } from '../../core/stats.ts';
 import { isAccessFailure } from '../../core/systemErrors.ts';
-import { blockCountOf } from '../../core/units.ts';
 import type { DataBlock } from '../../flow/records.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
 import { connect, type Sink, type Source } from '../../flow/connect.ts';
 import type { BlockSupply } from '../../repository/damage/salvageBlocks.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
-import type { RestorePointView, ViewBlock } from '../../repository/restorePointView.ts';
+import {
+  blockToFetch,
+  checkComplete,
+  type RestorePointView,
+  type ViewBlock,
+} from '../../repository/restorePointView.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
 
 export interface RestoreBlocksOptions {
@@ -135,18 +139,7 @@ function blockSource(
     for await (const block of supply.blocks(fingerprints)) {
       const extent = await storedExtent(supply, block);
       if (!extent) continue;
-      const { index, lengthBytes, validBytes, reader } = block;
-      yield {
-        kind: 'stored',
-        diskId: supply.disk.diskId,
-        index,
-        offsetBytes: index * supply.blockSizeBytes,
-        lengthBytes,
-        validBytes,
-        reader,
-        extent,
-        fingerprint: fingerprints?.get(index),
-      };
+      yield blockToFetch(supply, block, extent, fingerprints);
     }
   }
   return Readable.from(blocks(), { objectMode: true, highWaterMark: 1 });
@@ -163,21 +156,4 @@ async function storedExtent(
     supply.onDamage(index, reader, error);
     return undefined;
   }
-}
-
-/** A block that the fingerprint index calls non-zero must not be missing in the containers. */
-function checkComplete(
-  { disk, sizeBytes, blockSizeBytes }: BlockSupply,
-  fingerprints: FingerprintMap,
-  writtenBlocks: number,
-): void {
-  const end = blockCountOf(sizeBytes, blockSizeBytes);
-  let expected = 0;
-  for (const _index of fingerprints.nonZeroIn(0, end)) expected++;
-  if (expected === writtenBlocks) return;
-  throw new IntegrityError(
-    'INTEGRITY_FINGERPRINT_MISMATCH',
-    `disk ${disk.alias}: ${writtenBlocks} blocks restored, ${expected} in the fingerprint index`,
-    { hint: 'run "ovirt-cbt verify"' },
-  );
 }

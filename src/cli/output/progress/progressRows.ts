@@ -3,7 +3,7 @@ import { cut, fit, widthOf } from '../text.ts';
 
 export interface ProgressRow {
   readonly vmName: string;
-  /** What the session does or waits for. */
+  /** The work of the session, or the reason of its wait. */
   readonly text: string;
   /** How long that lasts, for a row without a bar. It is not cut. */
   readonly time?: string;

@@ -1,4 +1,4 @@
-/** What the progress area knows of one VM: its phase, its disks, and how fast they are done. */
+/** State of one VM for the progress area: its phase, its disks, and how fast they are done. */
 import { formatBytes, formatDuration } from '../../../core/units.ts';
 import type {
   ProgressCounts,
@@ -51,7 +51,7 @@ interface DiskState {
   counts: ProgressCounts;
 }
 
-/** What the session waits for, and since when. */
+/** A wait of the session: its reason, and its begin. */
 interface Wait {
   readonly text: string;
   readonly sinceMs: number;
