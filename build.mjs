@@ -1,6 +1,7 @@
 /**
  * Compiles the product and the lab. Each goes into a new folder first, which then takes the place of
- * the old one: a command that runs meanwhile finds all its files.
+ * the old one. So the files are missing only between two renames, and never after a failed build. A
+ * command that has started may load later files from the new build.
  *
  *   node build.mjs              product and lab
  *   node build.mjs lab          the lab alone

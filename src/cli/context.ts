@@ -20,6 +20,7 @@ import {
   formatMessage,
   formatStderrJson,
   formatStderrLine,
+  type LineLevel,
 } from './output/formatMessage.ts';
 import { formOf, type OutputForm } from './output/outputForm.ts';
 import { messageOutput, resultOutput } from './output/standardOutputs.ts';
@@ -128,6 +129,20 @@ export class CommandContext {
     resultOutput.write(`${this.isJson ? JSON.stringify(report, null, 2) : text}\n`);
   }
 
+  /**
+   * Prints a line on stderr that is no message of a session: with --json an object.
+   *
+   * @param type - of the object.
+   * @param level - the line begins with it.
+   */
+  note(type: string, text: string, level?: LineLevel): void {
+    const label = level ? `${level}: ` : '';
+    const line = this.isJson
+      ? formatStderrJson(type, { text })
+      : formatStderrLine(printable(`${label}${text}`), level);
+    messageOutput.write(`${line}\n`);
+  }
+
   /** Prints a step of a command on stdout. With --json it prints nothing. */
   printStep(text: string): void {
     if (!this.isJson) resultOutput.write(`${text}\n`);
@@ -163,18 +178,14 @@ export class CommandContext {
     if (this.signal.aborted) return;
     this.#signalExit = SIGNAL_EXITS[name];
     resultOutput.limitWait();
-    const text = `${this.stopText}; press Ctrl-C again to stop at once`;
-    messageOutput.write(`${formatStderrLine(text)}\n`);
+    this.note('stopping', `${this.stopText}; press Ctrl-C again to stop at once`);
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
   }
 
   /** The line is written before the process ends, unless nobody has read the lines before it. */
   #stopAtOnce(): never {
     const text = this.leftText === '' ? 'stopped at once' : `stopped at once: ${this.leftText}`;
-    const line = this.isJson
-      ? formatStderrJson('stopped_at_once', { text })
-      : formatStderrLine(text, 'warn');
-    messageOutput.write(`${line}\n`);
+    this.note('stopped_at_once', text);
     process.exit(this.#signalExit);
   }
 
@@ -206,10 +217,7 @@ export class CommandContext {
 
   #noteLogFailure(cause: string): void {
     const text = `the log cannot be written: ${cause}; the session continues without it`;
-    const line = this.isJson
-      ? formatStderrJson('log_failed', { text })
-      : formatStderrLine(`warn: ${text}`, 'warn');
-    messageOutput.write(`${line}\n`);
+    this.note('log_failed', text, 'warn');
   }
 }
 
@@ -237,6 +245,6 @@ export function printError(
     return;
   }
   const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
-  const line = formatError(`${message} (${code})`, `${hint}${stack}`);
+  const line = formatError(printable(`${message} (${code})`), `${printable(hint)}${stack}`);
   messageOutput.write(`${formatStderrLine(line, 'error')}\n`);
 }

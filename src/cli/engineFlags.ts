@@ -53,9 +53,12 @@ function unusable(what: string, hint: string): UsageError {
   return new UsageError('USAGE_INVALID_OPTION', what, { hint });
 }
 
-async function readConfig(file: string | undefined): Promise<z.infer<typeof configSchema>> {
+async function readConfig(
+  file: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<z.infer<typeof configSchema>> {
   if (file === undefined) return {};
-  const text = await readTextFile(file, 'configuration file', MAX_SECRET_BYTES);
+  const text = await readTextFile(file, 'configuration file', MAX_SECRET_BYTES, signal);
   try {
     return configSchema.parse(JSON.parse(text));
   } catch {
@@ -83,8 +86,8 @@ export function isPrivateFile(
   return isReadOnly && (uid === 0 || uid === userId);
 }
 
-async function readPassword(file: string): Promise<string> {
-  const text = await readTextFile(file, 'password file', MAX_SECRET_BYTES);
+async function readPassword(file: string, signal: AbortSignal | undefined): Promise<string> {
+  const text = await readTextFile(file, 'password file', MAX_SECRET_BYTES, signal);
   const info = file === STDIN ? undefined : await stat(file);
   // A pipe, for example from `<(command)` in a shell, belongs to this process alone.
   if (info?.isFile() && !isPrivateFile(info, process.getuid?.())) {
@@ -96,9 +99,9 @@ async function readPassword(file: string): Promise<string> {
   return text.replace(/\r?\n$/, '');
 }
 
-async function readCa(file: string): Promise<string> {
+async function readCa(file: string, signal: AbortSignal | undefined): Promise<string> {
   const hint = 'name only the CA certificate of the engine, not the bundle of the system';
-  return await readTextFile(file, 'CA file', MAX_SECRET_BYTES, undefined, hint);
+  return await readTextFile(file, 'CA file', MAX_SECRET_BYTES, signal, hint);
 }
 
 /** Tells all missing settings at once, so that nobody has to find them one by one. */
@@ -114,10 +117,14 @@ function checkComplete(given: Readonly<Record<string, boolean>>, hasCa: boolean)
   );
 }
 
-/** @throws {@link UsageError} `USAGE_INVALID_OPTION` */
+/**
+ * @param signal - ends the wait for a file that is stdin or a named pipe.
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION`
+ */
 export async function readEngineSettings(
   flags: EngineFlags,
   environment: NodeJS.ProcessEnv = process.env,
+  signal?: AbortSignal,
 ): Promise<EngineSettings> {
   const {
     OVIRT_URL,
@@ -127,7 +134,7 @@ export async function readEngineSettings(
     OVIRT_CAFILE,
     OVIRT_CONFIG,
   } = environment;
-  const config = await readConfig(flags.config ?? OVIRT_CONFIG);
+  const config = await readConfig(flags.config ?? OVIRT_CONFIG, signal);
   const url = flags.url ?? OVIRT_URL ?? config.url ?? '';
   const username = flags.username ?? OVIRT_USERNAME ?? config.username ?? '';
   const named = flags.passwordFile ?? OVIRT_PASSWORD_FILE;
@@ -140,7 +147,7 @@ export async function readEngineSettings(
   };
   checkComplete(given, caFile !== undefined);
   const password =
-    passwordFile === undefined ? (OVIRT_PASSWORD ?? '') : await readPassword(passwordFile);
-  const caPem = caFile === undefined ? undefined : await readCa(caFile);
+    passwordFile === undefined ? (OVIRT_PASSWORD ?? '') : await readPassword(passwordFile, signal);
+  const caPem = caFile === undefined ? undefined : await readCa(caFile, signal);
   return { url, username, password, caPem };
 }

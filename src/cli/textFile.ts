@@ -1,6 +1,6 @@
 /** Small text files that a user names: settings, secrets, lists. */
-import { readFile, stat } from 'node:fs/promises';
-import { addAbortSignal } from 'node:stream';
+import { createReadStream } from 'node:fs';
+import { addAbortSignal, type Readable } from 'node:stream';
 import { errnoOf, UsageError } from '../core/errors.ts';
 import { plainReason } from '../core/errorWords.ts';
 
@@ -17,7 +17,7 @@ function unusable(what: string, hint: string): UsageError {
  * @param what - the file, as the message names it.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` for UTF-16, which Windows writes with `>`
  */
-export function decodeText(bytes: Buffer, what: string): string {
+function decodeText(bytes: Buffer, what: string): string {
   const isUtf16 = /^(fffe|feff)/.test(bytes.toString('hex', 0, 2));
   if (isUtf16 || bytes.includes(0)) {
     throw unusable(`${what} is not UTF-8 text`, 'it looks like UTF-16: save it as UTF-8');
@@ -25,11 +25,18 @@ export function decodeText(bytes: Buffer, what: string): string {
   return bytes.toString('utf8').replace(/^\uFEFF/, '');
 }
 
-async function readStdin(signal: AbortSignal | undefined): Promise<Buffer> {
+/** Reads one byte more than `maxBytes` at most. That is enough to see that a text is too large. */
+async function readSome(file: string, maxBytes: number, signal?: AbortSignal): Promise<Buffer> {
+  const input: Readable = file === STDIN ? process.stdin : createReadStream(file);
   const pieces: Buffer[] = [];
+  let leftBytes = maxBytes + 1;
   // Otherwise Ctrl-C would wait for the end of the input.
-  if (signal) addAbortSignal(signal, process.stdin);
-  for await (const piece of process.stdin as AsyncIterable<Buffer>) pieces.push(piece);
+  if (signal) addAbortSignal(signal, input);
+  for await (const piece of input as AsyncIterable<Buffer>) {
+    pieces.push(piece.subarray(0, leftBytes));
+    leftBytes -= piece.length;
+    if (leftBytes <= 0) break;
+  }
   return Buffer.concat(pieces);
 }
 
@@ -37,7 +44,7 @@ async function readStdin(signal: AbortSignal | undefined): Promise<Buffer> {
  * Reads a text file, or stdin for {@link STDIN}.
  *
  * @param what - the kind of file, as messages name it.
- * @param signal - ends the wait for stdin.
+ * @param signal - ends the wait for stdin or for the writer of a named pipe.
  * @param largeHint - advice for a file that is too large.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` when it cannot be read, is larger than
  *   `maxBytes`, or is no UTF-8 text
@@ -49,15 +56,12 @@ export async function readTextFile(
   signal?: AbortSignal,
   largeHint = 'check its name',
 ): Promise<string> {
-  const name = `${what} ${file}`;
-  if (file === STDIN) return decodeText(await readStdin(signal), `${what} on stdin`);
-  try {
-    const { size } = await stat(file);
-    if (size > maxBytes) throw unusable(`${name} is too large`, largeHint);
-    return decodeText(await readFile(file), name);
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
+  const name = file === STDIN ? `${what} on stdin` : `${what} ${file}`;
+  const bytes = await readSome(file, maxBytes, signal).catch((error: unknown) => {
+    signal?.throwIfAborted();
     const reason = plainReason(errnoOf(error) ?? 'cannot be read');
     throw unusable(`${name}: ${reason}`, 'check its name');
-  }
+  });
+  if (bytes.length > maxBytes) throw unusable(`${name} is too large`, largeHint);
+  return decodeText(bytes, name);
 }

@@ -79,6 +79,11 @@ export function isAccessFailure(error: unknown): boolean {
   return isSystemFailure(error) && error.details['errno'] !== 'EIO';
 }
 
+/** True when a device could not give bytes back (EIO). They may be lost. */
+export function isDeviceFailure(error: unknown): boolean {
+  return isSystemFailure(error) && !isAccessFailure(error);
+}
+
 /**
  * The typed form of an error of the operating system, `REPOSITORY_FULL` or `REPOSITORY_IO`.
  *

@@ -53,7 +53,7 @@ const rangeSchema = z.object({
   zero: z.boolean(),
 });
 
-class HoleMap {
+class MapParser {
   readonly #sizeBytes: number;
   readonly #holes: Hole[] = [];
   #nextBytes = 0;
@@ -123,7 +123,7 @@ export async function findHoles(search: HoleSearch): Promise<readonly Hole[]> {
     stdio: ['ignore', 'pipe', 'ignore', fileDescriptor],
   });
   try {
-    const map = new HoleMap(sizeBytes);
+    const map = new MapParser(sizeBytes);
     const ended = once(child, 'exit', { signal });
     // Without a free file descriptor, the child has no output.
     const { stdout } = child;

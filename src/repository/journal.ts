@@ -230,27 +230,25 @@ export async function leftBackupJournal(folder: string): Promise<JournalRecord |
   return await readJournal(path.join(folder, BACKUP_JOURNAL));
 }
 
-async function restoreJournals(
-  folder: string,
-  isWanted: (state: HolderState) => boolean,
-): Promise<JournalRecord[]> {
+export interface RestoreJournals {
+  /** Of restores whose process has provably ended. */
+  readonly left: readonly JournalRecord[];
+  /** Of restores whose process may still run, but cannot be seen from here. */
+  readonly unproven: readonly JournalRecord[];
+}
+
+/** Journals of restores, except those whose process runs. */
+export async function restoreJournals(folder: string): Promise<RestoreJournals> {
   const names = await guardRepository(`read ${folder}`, () => readdir(folder));
-  const wanted: JournalRecord[] = [];
+  const left: JournalRecord[] = [];
+  const unproven: JournalRecord[] = [];
   for (const name of names.filter((candidate) => RESTORE_JOURNAL.test(candidate))) {
     const record = await readJournal(path.join(folder, name));
-    if (record && isWanted(await stateOfSession(record))) wanted.push(record);
+    const state = record && (await stateOfSession(record));
+    if (record && state === 'gone') left.push(record);
+    else if (record && state !== 'alive') unproven.push(record);
   }
-  return wanted;
-}
-
-/** Journals of restores whose process has provably ended. */
-export async function leftRestoreJournals(folder: string): Promise<JournalRecord[]> {
-  return await restoreJournals(folder, (state) => state === 'gone');
-}
-
-/** Journals of restores whose process may still run, but cannot be seen from here. */
-export async function unprovenRestoreJournals(folder: string): Promise<JournalRecord[]> {
-  return await restoreJournals(folder, (state) => state !== 'gone' && state !== 'alive');
+  return { left, unproven };
 }
 
 async function stateOfSession({ entries, isDamaged }: JournalRecord): Promise<HolderState> {

@@ -21,7 +21,7 @@ import { safeFileName } from './names.ts';
 import { keepReserve } from './spaceReserve.ts';
 import { VmFolder } from './vmFolder.ts';
 
-export const MARKER_NAME = 'ovirt-cbt.json';
+const MARKER_NAME = 'ovirt-cbt.json';
 const MAX_MARKER_BYTES = 64 * 1024;
 const FORMAT = 'ovirt-cbt/1';
 /** Folder in the root of a fresh ext4 volume. */
@@ -99,14 +99,15 @@ export class Repository {
   }
 
   /**
-   * Opens a repository. A new or empty folder becomes one; `lost+found` does
-   * not count. Folders get mode 0700. When several
-   * processes make it at the same time, one marker wins and all of them use it.
+   * Opens a repository. A new or empty folder becomes one; `lost+found` does not count. Folders get
+   * mode 0700. When several processes make it at the same time, one marker wins and all of them use
+   * it.
    *
+   * @param isFree - as {@link isFree} said just now. @defaultValue it is asked
    * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`, `REPOSITORY_FULL`
    */
-  static async openOrCreate(root: string): Promise<Repository> {
-    if (await Repository.isFree(root)) await Repository.#create(root);
+  static async openOrCreate(root: string, isFree?: boolean): Promise<Repository> {
+    if (isFree ?? (await Repository.isFree(root))) await Repository.#create(root);
     const repository = await Repository.open(root);
     await keepReserve(root);
     return repository;
@@ -131,6 +132,11 @@ export class Repository {
     return folders.toSorted(
       (a, b) => compareNames(a.safeName, b.safeName) || compareNames(a.vmId, b.vmId),
     );
+  }
+
+  /** The folder of the VM with this id. Unlike {@link findVm} it reads no file. */
+  async vmById(id: string): Promise<VmFolder | undefined> {
+    return (await this.vmFolders()).find(({ vmId }) => vmId === id);
   }
 
   /**
@@ -168,7 +174,7 @@ export class Repository {
    * version made the folder.
    */
   async createVm(vm: VmIdentity): Promise<VmFolder> {
-    const known = (await this.vmFolders()).find(({ vmId }) => vmId === vm.id);
+    const known = await this.vmById(vm.id);
     if (known) return known;
     const safeName = safeFileName(vm.name);
     const folder = path.join(this.root, `${safeName}.${vm.id}`);

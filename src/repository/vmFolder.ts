@@ -111,7 +111,12 @@ export class VmFolder {
   }
 
   async writeMetadata(metadata: ChainMetadata): Promise<void> {
-    await writeDurable(this.vbmPath, this.encodeMetadata(metadata));
+    await this.writeEncoded(this.encodeMetadata(metadata));
+  }
+
+  /** As {@link writeMetadata}. @param text - of {@link encodeMetadata}. */
+  async writeEncoded(text: string): Promise<void> {
+    await writeDurable(this.vbmPath, text);
   }
 
   /** Text of the .vbm. @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` */

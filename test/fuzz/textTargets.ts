@@ -7,7 +7,7 @@ import { parseExtents } from '../../src/ovirt/imageio/extentParser.ts';
 import { classifyFault } from '../../src/ovirt/engine/faults.ts';
 import { decode, type Decoder, wire } from '../../src/ovirt/engine/decoders.ts';
 import { ChainLock } from '../../src/repository/chainLock.ts';
-import { leftBackupJournal, leftRestoreJournals } from '../../src/repository/journal.ts';
+import { leftBackupJournal, restoreJournals } from '../../src/repository/journal.ts';
 import { decodeSummary, encodeSummary } from '../../src/repository/pointXml.ts';
 import { Repository } from '../../src/repository/repository.ts';
 import type { RestorePoint } from '../../src/repository/restorePoint.ts';
@@ -135,7 +135,7 @@ function folderTargets(): FuzzTarget[] {
       mutate: mutateLines,
       async take(input) {
         await leftBackupJournal(put('journal.ndjson', input));
-        await leftRestoreJournals(put(`restore.${POINT.pointId}.ndjson`, input));
+        await restoreJournals(put(`restore.${POINT.pointId}.ndjson`, input));
       },
       cost: 2,
       close,

@@ -89,6 +89,26 @@ describe('backup selects VMs', () => {
     expect((await running.ended).exitCode).toBe(EXIT_CODES.terminated);
   });
 
+  it('but not by endless text on stdin', async () => {
+    const running = startCli(bench.backupArgs([], '--vm-file', '-'), bench.env(), 'pipe');
+    running.child.stdin?.on('error', () => {}).end(Buffer.alloc(17 * 1024 * 1024, 'web01\n'));
+
+    const { exitCode, stderr } = await running.ended;
+
+    expect(exitCode).toBe(EXIT_CODES.usage);
+    expect(stderr).toContain('list of VMs on stdin is too large');
+  });
+
+  it('but stops at the first SIGTERM while it waits for the password on stdin', async () => {
+    const args = bench.backupArgs([], '--vm', 'web01', '--password-file', '-');
+    const running = startCli(args, bench.env(), 'pipe');
+    expect(await until(running, () => readsStdin(running.child.pid))).toBe(true);
+
+    running.child.kill('SIGTERM');
+
+    expect((await running.ended).exitCode).toBe(EXIT_CODES.terminated);
+  });
+
   it('and warns of an exclusion that fits nothing', async () => {
     const result = await backup('--all', '--exclude-vm', 'wbe02');
 

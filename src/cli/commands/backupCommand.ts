@@ -91,7 +91,7 @@ async function backUpVms(
   const { backupVms } = await import('../../sessions/backup/backupVms.ts');
   context.leftText = leftByBackup(onlyVm(flags), flags.repo);
   const report = await backupVms({
-    engine: await readEngineSettings(flags),
+    engine: await readEngineSettings(flags, process.env, context.signal),
     select: await readVmSelection(flags, context.signal),
     repository: flags.repo,
     mode: flags.mode,

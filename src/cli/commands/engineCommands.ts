@@ -13,6 +13,7 @@ import {
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
 import { onlyVm, readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
+import { printable } from '../output/text.ts';
 import { formatCleanup, formatPreflight, formatPreflights } from '../output/engineOutput.ts';
 
 type Done = (exitCode: number) => void;
@@ -31,7 +32,7 @@ async function preflight(flags: PreflightFlags, context: CommandContext): Promis
     });
   }
   const options = {
-    engine: await readEngineSettings(flags),
+    engine: await readEngineSettings(flags, process.env, context.signal),
     repository: flags.repo,
     mode: flags.mode,
     disks: flags.disk,
@@ -58,8 +59,8 @@ async function preflightAll(
   const { preflightVms } = await import('../../sessions/backup/vm/preflightVms.ts');
   const report = await preflightVms(options);
   const { reports, failures } = report;
-  const failed = failures.map(
-    ({ vmName, code, message, hint }) => `${vmName}: ${message} (${code}) hint: ${hint}`,
+  const failed = failures.map(({ vmName, code, message, hint }) =>
+    printable(`${vmName}: ${message} (${code}) hint: ${hint}`),
   );
   const tables = formatPreflights(reports, context.form);
   context.print(report, [...tables, ...failed].join('\n\n'));
@@ -100,7 +101,7 @@ export function addCleanup(program: Command, done: Done): void {
         context.leftText = 'the cleanup is not complete; run the command again';
         const { cleanupVm } = await import('../../sessions/cleanup/cleanupVm.ts');
         const report = await cleanupVm({
-          engine: await readEngineSettings(flags),
+          engine: await readEngineSettings(flags, process.env, context.signal),
           repository: flags.repo,
           vm: flags.vm,
           ...context.sessionOptions,

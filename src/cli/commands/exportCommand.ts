@@ -6,8 +6,7 @@ import { formatBytes } from '../../core/units.ts';
 import type { ServeAddress } from '../../points/pointTypes.ts';
 import { collect, type CommonFlags, repoOption, withCommonFlags } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
-import { formatStderrLine } from '../output/formatMessage.ts';
-import { messageOutput } from '../output/standardOutputs.ts';
+import { printable } from '../output/text.ts';
 
 interface ExportFlags extends CommonFlags {
   readonly repo: string;
@@ -33,10 +32,6 @@ export function addExport(program: Command, done: (exitCode: number) => void): v
     });
 }
 
-function onProblem(text: string): void {
-  messageOutput.write(`${formatStderrLine(text, 'error')}\n`);
-}
-
 /** Serves until the command is stopped, which is its regular end. */
 async function serve(flags: ExportFlags, context: CommandContext): Promise<number> {
   context.stopText = 'closing the exports';
@@ -47,11 +42,12 @@ async function serve(flags: ExportFlags, context: CommandContext): Promise<numbe
   const names = flags.disk ?? [];
   const disks = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
   const { signal } = context;
+  const onProblem = (text: string): void => context.note('export_problem', text, 'error');
   const server = await point.serveNbd([...new Set(disks)], { address, onProblem, signal });
   const { uris } = server;
   const { vmName, id: pointId, number: pointNumber } = point;
   const text = [
-    `${vmName}: restore point ${pointNumber} (${pointId}), read-only; Ctrl-C ends it`,
+    `${printable(vmName)}: restore point ${pointNumber} (${pointId}), read-only; Ctrl-C ends it`,
     ...uris,
   ].join('\n');
   context.print({ type: 'export', vmName, pointId, pointNumber, uris }, text);

@@ -100,7 +100,7 @@ async function restoreToEngine(
   const { restoreVm } = await import('../../sessions/restore/restoreVm.ts');
   context.leftText = leftByRestoreVm(flags.vm, asVm, flags.repo);
   const report = await restoreVm({
-    engine: await readEngineSettings(flags),
+    engine: await readEngineSettings(flags, process.env, context.signal),
     repository: flags.repo,
     vm: flags.vm,
     point: flags.point,

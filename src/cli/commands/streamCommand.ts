@@ -8,6 +8,8 @@ import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
 import { leftByStream } from '../leftTexts.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
+import { formatStderrJson } from '../output/formatMessage.ts';
+import { printable } from '../output/text.ts';
 import { messageOutput } from '../output/standardOutputs.ts';
 
 interface StreamFlags extends CommonFlags, EngineFlags {
@@ -58,7 +60,7 @@ async function stream(
   const { streamDisk } = await import('../../sessions/pipe/streamDisk.ts');
   context.leftText = leftByStream(flags.vm, flags.journal);
   const report = await streamDisk({
-    engine: await readEngineSettings(flags),
+    engine: await readEngineSettings(flags, process.env, context.signal),
     vm: flags.vm,
     disk: flags.disk,
     since: flags.since,
@@ -72,15 +74,15 @@ async function stream(
   }).finally(() => line.stop());
   const text = formatStream(report);
   if (!toStdout) context.print(report, text);
-  // stdout holds the disk. The report is one line there where only stderr is left.
-  else messageOutput.write(`${context.isJson ? JSON.stringify(report) : text}\n`);
+  // Stdout holds the disk. So the report goes to stderr, where each object is one line.
+  else messageOutput.write(`${context.isJson ? formatStderrJson('stream', report) : text}\n`);
   return context.exitCode(flags.strict ?? false);
 }
 
 function formatStream(report: StreamReport): string {
   const { vmName, alias, mode, reason, blockBytes, zeroBytes, checkpointId } = report;
   return [
-    `${vmName}, disk ${alias}: ${mode} (${reason})`,
+    printable(`${vmName}, disk ${alias}: ${mode} (${reason})`),
     `${formatBytes(blockBytes)} of data, ${formatBytes(zeroBytes)} of zeros`,
     checkpointId
       ? `next stream: --since ${checkpointId}`

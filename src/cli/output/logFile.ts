@@ -32,8 +32,8 @@ export class LogFile {
   /**
    * Opens `file`, mode 0600, to append to it. Throws the error of the system.
    *
-   * @param onFailure - called once, with the cause (`ENOSPC`…), when a write fails. After that
-   *   nothing more is written.
+   * @param onFailure - called once, with the cause (`ENOSPC`…), when a write or the closing fails.
+   *   After that nothing more is written.
    */
   constructor(file: string, onFailure: (cause: string) => void) {
     this.#fd = openSync(file, FLAGS, 0o600);
@@ -59,8 +59,13 @@ export class LogFile {
     while (this.#waiting.length > 0 && performance.now() < endMs) await wait(RETRY_MS);
     if (this.#droppedLines > 0) this.write('');
     clearTimeout(this.#retry);
+    try {
+      closeSync(this.#fd);
+    } catch (error) {
+      // Some network file systems tell a full disk only here.
+      if (!this.#hasFailed) this.#fail(errnoOf(error) ?? String(error));
+    }
     this.#hasFailed = true;
-    closeSync(this.#fd);
   }
 
   #push(text: string): void {

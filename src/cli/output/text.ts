@@ -46,6 +46,7 @@ export function widthOf(text: string): number {
 export function cut(text: string, columns: number): string {
   if (widthOf(text) <= columns) return text;
   if (columns < 1) return '';
+  if (PLAIN.test(text)) return text.slice(0, columns - 1) + ELLIPSIS;
   let kept = '';
   let width = 0;
   for (const character of charactersOf(text)) {
@@ -114,16 +115,21 @@ export function formatLocalTime(time: string, withSeconds = true): string {
 
 const MIN_ID_CHARS = 8;
 
+function commonChars(one: string, other: string): number {
+  let chars = 0;
+  while (chars < one.length && one[chars] === other[chars]) chars++;
+  return chars;
+}
+
 /** The shortest beginning of each id that no other one has: 8 characters or more. */
 export function shortIds(ids: readonly string[]): ReadonlyMap<string, string> {
-  const others = [...new Set(ids)];
+  // In order, the id with the longest common beginning is a neighbour.
+  const sorted = [...new Set(ids)].toSorted();
   return new Map(
-    others.map((id) => {
-      let chars = MIN_ID_CHARS;
-      const isShared = (): boolean =>
-        others.some((other) => other !== id && other.startsWith(id.slice(0, chars)));
-      while (chars < id.length && isShared()) chars++;
-      return [id, id.slice(0, chars)];
+    sorted.map((id, index) => {
+      const neighbours = [sorted[index - 1] ?? '', sorted[index + 1] ?? ''];
+      const shared = Math.max(...neighbours.map((other) => commonChars(id, other)));
+      return [id, id.slice(0, Math.max(MIN_ID_CHARS, shared + 1))];
     }),
   );
 }

@@ -6,7 +6,7 @@
 import { BackupError, FormatError, IntegrityError } from '../../core/errors.ts';
 import { retry } from '../../core/retry.ts';
 import { clockOf, countCpu, type StageStats } from '../../core/stats.ts';
-import { isAccessFailure, isSystemFailure } from '../../core/systemErrors.ts';
+import { isDeviceFailure } from '../../core/systemErrors.ts';
 import type { DataBlock } from '../../flow/records.ts';
 import { OrderedStage } from '../../flow/orderedStage.ts';
 import type { SlabLease, Slot } from '../../flow/slab.ts';
@@ -79,7 +79,7 @@ export function createBlockFetcher(options: FetcherOptions): Stage<BlockToFetch,
       {
         attempts: readAttempts,
         firstDelayMs: READ_DELAY_MS,
-        shouldRetry: (error) => isSystemFailure(error) && !isAccessFailure(error),
+        shouldRetry: isDeviceFailure,
         signal,
       },
       () => reader.storage.read(bytes, extent.offsetBytes),

@@ -3,7 +3,7 @@
  * out. So a block that this view gives may be too old: compare it with the fingerprint index.
  */
 import { BackupError, FormatError, IntegrityError, RepositoryError } from '../../core/errors.ts';
-import { isAccessFailure, isSystemFailure } from '../../core/systemErrors.ts';
+import { isDeviceFailure } from '../../core/systemErrors.ts';
 import { blockCountOf } from '../../core/units.ts';
 import type { ContainerReader } from '../../container/read/containerReader.ts';
 import type { ContainerItem } from '../../container/format/items.ts';
@@ -20,9 +20,7 @@ import { diskOf, limitsOf, noBase, placeBlock, type ViewBlock } from '../restore
 export function isLostBytes(error: unknown): error is BackupError {
   if (error instanceof FormatError || error instanceof IntegrityError) return true;
   if (!(error instanceof RepositoryError)) return false;
-  return (
-    error.code === 'CHAIN_PARENT_MISSING' || (isSystemFailure(error) && !isAccessFailure(error))
-  );
+  return error.code === 'CHAIN_PARENT_MISSING' || isDeviceFailure(error);
 }
 
 /** A file of the chain, opened. `loss` says why it could not be. */

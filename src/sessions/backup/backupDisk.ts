@@ -61,12 +61,14 @@ export async function backupDisk(
     fingerprints,
     stats: stages.write,
   });
+  const startedAtMs = performance.now();
   const disk = await describeDisk(input, resources.signal);
+  // The search for the holes of an image is part of this.
+  stages.extents.busyMs += performance.now() - startedAtMs;
   const counts = (): ProgressCounts => ({
     doneBytes: stages.read.bytes,
     readBytes: input.readBytes?.() ?? stages.read.bytes,
   });
-  const startedAtMs = performance.now();
   const { signal } = resources;
   await progress.disk(disk, counts, () =>
     resources.withLease('pack', async (lease) => {

@@ -172,7 +172,7 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
         // Sessions that have committed must be reported.
         const isFinal = FINAL_CODES.has(failure.code) && sessions.length === 0;
         if (vms.length === 1 || isFinal) throw failure;
-        failures.push(describe(vm, failure));
+        failures.push(failedSession(vm, failure));
       }
     });
     return { type: 'job', sessions, failures };
@@ -181,7 +181,8 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
   }
 }
 
-function describe(vmName: string, failure: BackupError): FailedSession {
+/** A VM whose session failed, for a report. */
+export function failedSession(vmName: string, failure: BackupError): FailedSession {
   const { code, message, hint } = failure;
   return { vmName, code, message, hint };
 }

@@ -9,9 +9,8 @@ import { ChainLock } from '../../repository/chainLock.ts';
 import {
   type JournalRecord,
   leftBackupJournal,
-  leftRestoreJournals,
   removeJournal,
-  unprovenRestoreJournals,
+  restoreJournals,
 } from '../../repository/journal.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
@@ -21,8 +20,8 @@ import {
   endOwnBackup,
   removeBackupSnapshot,
 } from './engineCleanup.ts';
-import { removeSuperseded, unfinishedBackups } from './ownership.ts';
-import { removeFailedPipes } from './pipedCheckpoints.ts';
+import { removeCheckpoints, supersededCheckpoints, unfinishedBackups } from './ownership.ts';
+import { failedPipes } from './pipedCheckpoints.ts';
 import { type CreatedOnEngine, createdOnEngine, removeCreated } from './restoreCleanup.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 
@@ -104,10 +103,8 @@ class Cleanup {
       if (await endOwnBackup(this.#context, backup.id))
         this.cleaned.push(`backup ${backup.id} of ${vm.name}`);
     }
-    for (const journal of await leftRestoreJournals(this.#folder.folder)) {
-      await this.#undoRestore(journal);
-    }
-    const unproven = await unprovenRestoreJournals(this.#folder.folder);
+    const { left, unproven } = await restoreJournals(this.#folder.folder);
+    for (const journal of left) await this.#undoRestore(journal);
     this.left.push(...unproven.map(describeUnproven));
     if (foreign.length === 0) await this.#dropCheckpoints();
     return foreign.map((backup) => backup.id);
@@ -158,17 +155,14 @@ class Cleanup {
   }
 
   async #dropCheckpoints(): Promise<void> {
-    const { engine, vm, note, signal } = this.#context;
+    const { engine, vm } = this.#context;
     const points = (await this.#folder.readMetadata())?.points ?? [];
-    await removeSuperseded({
-      engine,
-      vm,
-      repositoryId: this.#repositoryId,
-      points,
-      note,
-      signal,
-    });
-    await removeFailedPipes(this.#folder.folder, this.#repositoryId, this.#context);
+    const checkpoints = await engine.checkpoints(vm.id);
+    const unneeded = [
+      ...supersededCheckpoints(checkpoints, this.#repositoryId, points),
+      ...(await failedPipes(this.#folder.folder, this.#repositoryId, checkpoints)),
+    ];
+    await removeCheckpoints(unneeded, this.#context);
   }
 }
 
@@ -189,7 +183,7 @@ export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupRepor
     });
     const [known] = await engine.findVms(options.vm);
     const folder =
-      (known && (await repository.findVm(known.id))) ?? (await repository.requireVm(options.vm));
+      (known && (await repository.vmById(known.id))) ?? (await repository.requireVm(options.vm));
     await using _lock = await ChainLock.acquire(folder.folder);
     const metadata = await folder.readMetadata().catch(() => undefined);
     const vm = { id: folder.vmId, name: known?.name ?? metadata?.vm.name ?? folder.safeName };

@@ -7,8 +7,7 @@ import { z } from 'zod';
 import { errnoOf, RepositoryError } from '../../core/errors.ts';
 import type { Checkpoint } from '../../ovirt/engine/entities.ts';
 import { guardRead, readText, writeDurable } from '../../repository/durableFile.ts';
-import type { CleanupContext } from './engineCleanup.ts';
-import { isOwnDescription, removeCheckpoints } from './ownership.ts';
+import { isOwnDescription } from './ownership.ts';
 
 const RECORD_NAME = 'piped.json';
 const MAX_RECORD_BYTES = 16 * 1024 * 1024;
@@ -34,19 +33,21 @@ export function pipeOwner(repositoryId: string): string {
 }
 
 /**
- * Removes checkpoints of calls that failed or were killed. Those that were handed out stay.
+ * Checkpoints of calls that failed or were killed. Those that were handed out are not among them.
  *
  * @param folder - folder of the VM, which the caller has locked.
  */
-export async function removeFailedPipes(
+export async function failedPipes(
   folder: string,
   repositoryId: string,
-  context: CleanupContext,
-): Promise<void> {
-  const checkpoints = await context.engine.checkpoints(context.vm.id);
+  checkpoints: readonly Checkpoint[],
+): Promise<Checkpoint[]> {
   const order = (await readHandedOut(folder)).map((one) => one.checkpointId);
-  const owned = { ownerId: pipeOwner(repositoryId), order, since: undefined };
-  await removeCheckpoints(supersededPipes(checkpoints, owned), context);
+  return supersededPipes(checkpoints, {
+    ownerId: pipeOwner(repositoryId),
+    order,
+    since: undefined,
+  });
 }
 
 /** Pure. Own checkpoints that no call needs. `order`: ids that were handed out, oldest first. */

@@ -72,9 +72,7 @@ export class PipeFolder {
    */
   static async open(root: string | undefined, vm: Vm): Promise<PipeFolder> {
     const repository = await Repository.openOrCreate(root ?? (await temporaryRoot()));
-    const vmFolder =
-      (await repository.findVm(vm.id)) ?? (await repository.createVm({ id: vm.id, name: vm.name }));
-    const { folder } = vmFolder;
+    const { folder } = await repository.createVm({ id: vm.id, name: vm.name });
     const lock = await ChainLock.acquire(folder);
     try {
       return new PipeFolder(pipeOwner(repository.id), folder, lock, await readHandedOut(folder));

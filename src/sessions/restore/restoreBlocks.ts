@@ -109,12 +109,18 @@ function damageHandlers(
   };
 }
 
-/** Bytes of the blocks of a disk that are not zero. Reads metadata only. */
-export async function dataBytesOf(point: RestorePointView, disk: DiskPoint): Promise<number> {
-  const view = await point.disk(disk);
+/** A disk in its chain, and the bytes of its blocks that are not zero. */
+export interface MeasuredDisk {
+  readonly supply: BlockSupply;
+  readonly dataBytes: number;
+}
+
+/** Reads metadata only. */
+export async function measureDisk(point: RestorePointView, disk: DiskPoint): Promise<MeasuredDisk> {
+  const supply = await point.disk(disk);
   let dataBytes = 0;
-  for await (const block of view.blocks()) dataBytes += block.lengthBytes;
-  return dataBytes;
+  for await (const block of supply.blocks()) dataBytes += block.lengthBytes;
+  return { supply, dataBytes };
 }
 
 async function readFingerprints(

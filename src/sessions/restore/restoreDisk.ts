@@ -14,7 +14,7 @@ import { type ProgressCounts, progressDisk, type SessionProgress } from '../shar
 import { holesFileName, partialName, publishImage, writeHoles } from '../shared/imageFiles.ts';
 import { convertToQcow2 } from './qemuImg.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
-import { restoreBlocks, type RestoreBlocksOptions } from './restoreBlocks.ts';
+import { type MeasuredDisk, restoreBlocks, type RestoreBlocksOptions } from './restoreBlocks.ts';
 import { type Salvage, salvageBlocks, type SalvageResult } from './salvageDisk.ts';
 
 export type ImageFormat = 'raw' | 'qcow2';
@@ -23,9 +23,8 @@ export type ImageFormat = 'raw' | 'qcow2';
 export interface DiskJob {
   readonly disk: DiskPoint;
   readonly target: string;
-  /** Bytes of its blocks that are not zero. */
-  /** Undefined while unknown. */
-  readonly dataBytes: number | undefined;
+  /** The disk in its chain, and the bytes of its blocks; undefined while unknown. */
+  readonly measured: MeasuredDisk | undefined;
 }
 
 export interface RestoredDisk {
@@ -110,13 +109,15 @@ export class DiskRestore {
   }
 
   async #fill(
-    { disk, target, dataBytes }: DiskJob,
+    { disk, target, measured }: DiskJob,
     file: FileHandle,
     fetch: StageStats,
     unpack: StageStats,
   ): Promise<SalvageResult> {
     const { resources, codecs, view, onMessage, progress, salvage } = this.#options;
-    const options = { disk, view, resources, codecs, fetch, unpack, onMessage };
+    const dataBytes = measured?.dataBytes;
+    const supply = measured?.supply;
+    const options = { disk, view, supply, resources, codecs, fetch, unpack, onMessage };
     const openSink = (): Sink<DataBlock> => rawFileSink(file, target);
     const counts = (): ProgressCounts => ({
       doneBytes: Math.min(unpack.bytes, dataBytes ?? Infinity),

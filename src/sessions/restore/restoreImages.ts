@@ -19,7 +19,7 @@ import { holesFileName, outputExists } from '../shared/imageFiles.ts';
 import { requireQemuImg } from './qemuImg.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import { type DiskJob, DiskRestore, type ImageFormat, type RestoredDisk } from './restoreDisk.ts';
-import { dataBytesOf } from './restoreBlocks.ts';
+import { type MeasuredDisk, measureDisk } from './restoreBlocks.ts';
 import { openDonor, type Salvage, withHint, withSkipHint } from './salvageDisk.ts';
 import { requireDisks, selectDisks, selectPoint } from '../shared/selectPoint.ts';
 
@@ -105,11 +105,23 @@ async function planTargets(
   }
   const jobs: DiskJob[] = [];
   for (const [k, disk] of disks.entries()) {
-    // The map of a damaged chain may be incomplete, so its sum would be wrong.
-    const dataBytes = view instanceof SalvageView ? undefined : await dataBytesOf(view, disk);
-    jobs.push({ disk, target: targets[k] ?? '', dataBytes });
+    jobs.push({ disk, target: targets[k] ?? '', measured: await tryMeasure(view, disk) });
   }
   return jobs;
+}
+
+/**
+ * The sum is for the progress only, so damage gives none here. The restore of that disk tells it.
+ * The map of a chain that is salvaged may be incomplete.
+ */
+async function tryMeasure(view: PointView, disk: DiskPoint): Promise<MeasuredDisk | undefined> {
+  if (view instanceof SalvageView) return undefined;
+  try {
+    return await measureDisk(view, disk);
+  } catch (error) {
+    if (isLostBytes(error)) return undefined;
+    throw error;
+  }
 }
 
 class ImageRestore {
@@ -129,7 +141,9 @@ class ImageRestore {
     });
     const disks = selectDisks(point, this.#options.disks ?? []);
     const jobs = await planTargets(disks, view, this.#options);
-    this.#progress.planDisks(jobs.map(({ disk, dataBytes }) => progressDisk(disk, dataBytes)));
+    this.#progress.planDisks(
+      jobs.map(({ disk, measured }) => progressDisk(disk, measured?.dataBytes)),
+    );
     const { blockSizeBytes } = point;
     await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
     resources.start();
@@ -205,11 +219,9 @@ async function openView(
       : await RestorePointView.open(folder, points, point);
   } catch (error) {
     if (!isLostBytes(error)) throw error;
-    const isOwnFile = error.message.includes(point.fileName);
-    if (!isOwnFile) throw withSkipHint(error);
-    throw isSalvage
-      ? withHint(error, 'this file holds the map of the restore point: restore another point')
-      : error;
+    // A salvage loses no other file than that of the point itself.
+    if (isSalvage) throw withHint(error, 'its file holds the map: restore another point');
+    throw error.message.includes(point.fileName) ? error : withSkipHint(error);
   }
 }
 

@@ -91,15 +91,14 @@ async function fromDonor(
   openSink: () => Sink<DataBlock>,
 ): Promise<HoleMap> {
   const { disk, onMessage, resources } = options;
-  const same = donor?.point.disks.find(({ diskId }) => diskId === disk.diskId);
+  const { alias, diskId: id } = disk;
   if (!donor || damaged.blockCount === 0) return damaged;
   if (!fingerprints) {
-    const { alias, diskId: id } = disk;
     onMessage(sessionMessage('REPO-523', { alias, id, rp: donor.point.pointId }));
     return damaged;
   }
+  const same = donor.point.disks.find(({ diskId }) => diskId === id);
   if (!same) {
-    const { alias, diskId: id } = disk;
     const { number, pointId } = donor.point;
     onMessage(sessionMessage('REPO-525', { alias, id, rp: `${number} (${pointId})` }));
     return damaged;

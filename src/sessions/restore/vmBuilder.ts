@@ -18,7 +18,7 @@ import type { RestorePointView } from '../../repository/restorePointView.ts';
 import { makeOnEngine } from './makeOnEngine.ts';
 import { awaitDisk, checkDiskNameFree } from './newDisk.ts';
 import { restoreDescription } from '../cleanup/ownership.ts';
-import { dataBytesOf, restoreBlocks } from './restoreBlocks.ts';
+import { type MeasuredDisk, measureDisk, restoreBlocks } from './restoreBlocks.ts';
 import { type MacChoice, planConfiguration, type RestoredNic, settleNics } from './restoreNics.ts';
 import { type RestoreTarget, toEngineName } from './restoreTarget.ts';
 import { type ProgressCounts, progressDisk, type SessionProgress } from '../shared/progress.ts';
@@ -36,7 +36,7 @@ interface PlannedUpload {
   readonly disk: DiskPoint;
   readonly wanted: CreateDisk;
   /** Bytes of the disk that are not zero. */
-  readonly dataBytes: number;
+  readonly measured: MeasuredDisk;
   /** Space that the upload takes in the storage domain. */
   readonly needBytes: number;
 }
@@ -118,7 +118,7 @@ export class VmBuilder {
     const needBytes = planned.reduce((sum, one) => sum + one.needBytes, 0);
     checkTargetSpace(this.#context.target.domain, needBytes);
     const { progress } = this.#context;
-    progress.planDisks(planned.map(({ disk, dataBytes }) => progressDisk(disk, dataBytes)));
+    progress.planDisks(planned.map(({ disk, measured }) => progressDisk(disk, measured.dataBytes)));
     progress.phase('uploading');
     const uploaded: UploadedDisk[] = [];
     await forEachLimited(planned, PARALLEL_UPLOADS, async (one, k) => {
@@ -160,14 +160,14 @@ export class VmBuilder {
     return await explainUploadFailure(engine, target.domain, needBytes - doneBytes, reason);
   }
 
-  async #restoreDisk({ disk, wanted, dataBytes }: PlannedUpload): Promise<UploadedDisk> {
+  async #restoreDisk({ disk, wanted, measured }: PlannedUpload): Promise<UploadedDisk> {
     const { engine, session, signal } = this.#context;
     const startedAtMs = performance.now();
     const newDiskId = await this.#createDisk(wanted);
     this.#options.onStatus?.(`uploading ${disk.alias}`);
     const transfer = await this.#openUpload(newDiskId, disk);
     this.#transfers.add(transfer);
-    const target = await this.#upload(disk, wanted, dataBytes, transfer);
+    const target = await this.#upload(disk, wanted, measured, transfer);
     await transfer.finish();
     this.#transfers.delete(transfer);
     await this.#record({ step: 'transfer-done', transferId: transfer.id });
@@ -189,12 +189,13 @@ export class VmBuilder {
   async #planDisk(disk: DiskPoint): Promise<PlannedUpload> {
     const { target, view } = this.#context;
     const { format = 'same', asVm } = this.#options;
-    const dataBytes = await dataBytesOf(view, disk);
+    const measured = await measureDisk(view, disk);
+    const { dataBytes } = measured;
     const name = diskName(asVm, disk);
     const description = this.#marker;
     const wanted = planTargetDisk(disk, dataBytes, target.domain, { format, name, description });
     const isPreallocated = wanted.format === 'raw' && !wanted.sparse;
-    return { disk, wanted, dataBytes, needBytes: isPreallocated ? disk.sizeBytes : dataBytes };
+    return { disk, wanted, measured, needBytes: isPreallocated ? disk.sizeBytes : dataBytes };
   }
 
   async #createDisk(wanted: CreateDisk): Promise<string> {
@@ -237,7 +238,7 @@ export class VmBuilder {
   async #upload(
     disk: DiskPoint,
     wanted: CreateDisk,
-    dataBytes: number,
+    { supply, dataBytes }: MeasuredDisk,
     transfer: DiskTransfer,
   ): Promise<TransferTarget> {
     const { engine, view, resources, codecs, session, progress, target: place } = this.#context;
@@ -255,6 +256,7 @@ export class VmBuilder {
     const options = {
       disk,
       view,
+      supply,
       resources,
       codecs,
       fetch: createStageStats(),

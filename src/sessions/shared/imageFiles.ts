@@ -1,6 +1,6 @@
 /** Names of image files, and the list of holes next to an image. */
 import { randomBytes } from 'node:crypto';
-import { link, open, rename, rm } from 'node:fs/promises';
+import { link, open, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import type { DiskHole } from '../../repository/damage/salvageBlocks.ts';
@@ -21,7 +21,8 @@ export async function publishImage(partial: string, target: string): Promise<voi
     await publishWithoutLinks(partial, target);
     return;
   }
-  await rm(partial);
+  // The image has its name. A failure here must not count as that of the image.
+  await removeQuietly(partial);
 }
 
 /** Takes the name with an empty file, then replaces that file, so no file of others is replaced. */

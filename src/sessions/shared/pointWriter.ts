@@ -101,11 +101,11 @@ export class PointWriter {
     const published = await this.complete(vm, point, contents, context);
     const updated = { ...metadata, vm, points: [...metadata.points, published] };
     // After the container has its name, it is too late to find that nobody can read the .vbm.
-    this.#folder.encodeMetadata(updated);
+    const text = this.#folder.encodeMetadata(updated);
     await lock.assertHeld();
     await this.#folder.publish(this.#fileName);
     this.#published = true;
-    await this.#folder.writeMetadata(updated);
+    await this.#folder.writeEncoded(text);
     return published;
   }
 

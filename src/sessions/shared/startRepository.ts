@@ -21,7 +21,7 @@ export async function startRepository(
 ): Promise<Repository> {
   const isNew = await Repository.isFree(root);
   if (isNew && mode === 'incremental') throw nothingToBuildOn(root);
-  const repository = await Repository.openOrCreate(root);
+  const repository = await Repository.openOrCreate(root, isNew);
   if (isNew) {
     const message = sessionMessage('REPO-530', { repo: root });
     logger?.info({ code: message.code }, message.text);

@@ -14,10 +14,9 @@ import {
   Journal,
   type JournalEntry,
   leftBackupJournal,
-  leftRestoreJournals,
   removeJournal,
   restoreJournalName,
-  unprovenRestoreJournals,
+  restoreJournals,
 } from '../../../src/repository/journal.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
@@ -194,7 +193,7 @@ describe('journals of restores', () => {
     const name = restoreJournalName(SESSION.sessionId);
     const journal = await Journal.create(temp.path(name), { ...SESSION, kind: 'restore' });
 
-    expect(await leftRestoreJournals(temp.path())).toEqual([]);
+    expect(await restoreJournals(temp.path())).toEqual({ left: [], unproven: [] });
     await journal.remove();
   });
 
@@ -208,7 +207,7 @@ describe('journals of restores', () => {
     writeFileSync(file, edit(readFileSync(file, 'utf8')));
     writeFileSync(temp.path('restore.notes.txt'), 'mine');
 
-    const left = await leftRestoreJournals(temp.path());
+    const { left } = await restoreJournals(temp.path());
 
     expect(left.map((record) => path.basename(record.file))).toEqual([path.basename(file)]);
   });
@@ -227,7 +226,6 @@ describe('journals of restores', () => {
     await journal.keep();
     writeFileSync(file, edit(readFileSync(file, 'utf8')));
 
-    expect(await leftRestoreJournals(temp.path())).toEqual([]);
-    expect(await unprovenRestoreJournals(temp.path())).toMatchObject([{ file }]);
+    expect(await restoreJournals(temp.path())).toMatchObject({ left: [], unproven: [{ file }] });
   });
 });

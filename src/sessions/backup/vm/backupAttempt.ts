@@ -70,7 +70,7 @@ export class BackupAttempt {
     const { planned } = this.#task.plan;
     if (planned.length === 0) return this.#readNothing();
     const startedAtMs = performance.now();
-    this.#context.progress.planDisks(this.#task.plan.planned.map(progressOfPlan));
+    this.#context.progress.planDisks(planned.map(progressOfPlan));
     const backup = await this.#freeze();
     const startMs = performance.now() - startedAtMs;
     const { disks, end, pipelineMs, finalizeMs } = await this.#use(backup, target, resources);

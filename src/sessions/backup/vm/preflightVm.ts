@@ -7,6 +7,7 @@ import { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Vm } from '../../../ovirt/engine/entities.ts';
 import { createBlockCodecs } from '../../../compute/blockCodecs.ts';
 import { leftBackupJournal } from '../../../repository/journal.ts';
+import type { ChainMetadata } from '../../../repository/pointXml.ts';
 import { Repository } from '../../../repository/repository.ts';
 import type { VmFolder } from '../../../repository/vmFolder.ts';
 import { checkSpace } from '../../shared/freeSpace.ts';
@@ -14,6 +15,7 @@ import { nothingToBuildOn } from '../../shared/startRepository.ts';
 import { chooseParent, type ParentChoice, type SessionMode } from '../parent/parentChoice.ts';
 import { unfinishedBackups } from '../../cleanup/ownership.ts';
 import { SessionLog } from '../../shared/sessionLog.ts';
+import { createWaitTexts } from '../../shared/waitText.ts';
 import { checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
 import { canTrack, type EngineDisk, judgeEmptyPlan, planVm, type VmPlan } from './vmPlan.ts';
 
@@ -27,6 +29,8 @@ export interface PreflightOptions {
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
+  /** Called with a text while the engine does not answer. */
+  readonly onStatus?: ((text: string) => void) | undefined;
 }
 
 export interface PreflightDisk {
@@ -98,7 +102,7 @@ async function openFolder(
     return { id: '', folder: undefined };
   }
   const repository = await Repository.open(root);
-  return { id: repository.id, folder: await repository.findVm(vm.id) };
+  return { id: repository.id, folder: await repository.vmById(vm.id) };
 }
 
 async function noteState(
@@ -127,11 +131,11 @@ async function noteState(
 /** @throws as the session would. A missing folder counts as an empty chain. */
 async function findParent(
   folder: VmFolder | undefined,
+  metadata: ChainMetadata | undefined,
   options: PreflightOptions,
   session: SessionLog,
 ): Promise<ParentChoice> {
   const { mode = 'auto', repository } = options;
-  const metadata = await folder?.readMetadata();
   if (!folder || !metadata) {
     if (mode === 'incremental') throw nothingToBuildOn(repository);
     return { parent: undefined, fullReason: 'first restore point' };
@@ -148,14 +152,21 @@ async function findParent(
 export async function preflightVm(options: PreflightOptions): Promise<PreflightReport> {
   const signal = options.signal ?? new AbortController().signal;
   try {
-    await using engine = await EngineApi.connect(options.engine, {
-      logger: options.logger,
-      signal,
-    });
+    await using engine = await loginForPreflight(options, signal);
     return await preflightOn(engine, options);
   } catch (error) {
     throw toFailure(error, options.signal);
   }
+}
+
+/** A login that tells when the engine does not answer. */
+export async function loginForPreflight(
+  options: Pick<PreflightOptions, 'engine' | 'logger' | 'onStatus'>,
+  signal: AbortSignal,
+): Promise<EngineApi> {
+  const { engine, logger, onStatus } = options;
+  const onWait = createWaitTexts(onStatus, () => '');
+  return await EngineApi.connect(engine, { logger, signal, onWait });
 }
 
 /** {@link preflightVm} with the login of the caller. */
@@ -173,12 +184,12 @@ export async function preflightOn(
   }
   const selection = { only: options.disks ?? [], exclude: options.excludeDisks ?? [] };
   const disks = await readDisks(engine, vm, selection);
-  const { parent, fullReason } = await findParent(folder, options, session);
+  const metadata = await folder?.readMetadata();
+  const { parent, fullReason } = await findParent(folder, metadata, options, session);
   const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');
   const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
   for (const message of plan.messages) session.note(message);
-  const newest = (await folder?.readMetadata())?.points.at(-1);
-  const empty = judgeEmptyPlan(plan, disks, vm.name, newest);
+  const empty = judgeEmptyPlan(plan, disks, vm.name, metadata?.points.at(-1));
   if (empty && !(empty instanceof UsageError)) session.note(empty);
   if (!parent && folder) {
     const needBytes = disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);

@@ -1,8 +1,12 @@
 /** Preflight of several VMs: one login, a report for each. */
-import { type BackupError, toFailure } from '../../../core/errors.ts';
-import { EngineApi } from '../../../ovirt/engine/engineApi.ts';
-import type { FailedSession } from '../backupVms.ts';
-import { type PreflightOptions, type PreflightReport, preflightOn } from './preflightVm.ts';
+import { toFailure } from '../../../core/errors.ts';
+import { type FailedSession, failedSession } from '../backupVms.ts';
+import {
+  loginForPreflight,
+  type PreflightOptions,
+  type PreflightReport,
+  preflightOn,
+} from './preflightVm.ts';
 import { noteUnused, selectVms, type VmSelection } from './vmSelection.ts';
 
 export interface PreflightVmsOptions extends Omit<PreflightOptions, 'vm'> {
@@ -16,10 +20,6 @@ export interface PreflightJobReport {
   readonly failures: readonly FailedSession[];
 }
 
-function describe(vmName: string, { code, message, hint }: BackupError): FailedSession {
-  return { vmName, code, message, hint };
-}
-
 /**
  * Plans the next session of each selected VM, one after the other. One VM that fails does not stop
  * the others.
@@ -27,10 +27,9 @@ function describe(vmName: string, { code, message, hint }: BackupError): FailedS
  * @throws a {@link BackupError} when no VM could be planned
  */
 export async function preflightVms(options: PreflightVmsOptions): Promise<PreflightJobReport> {
-  const { logger } = options;
   const signal = options.signal ?? new AbortController().signal;
   try {
-    await using engine = await EngineApi.connect(options.engine, { logger, signal });
+    await using engine = await loginForPreflight(options, signal);
     const selected = await selectVms(engine, options.select);
     noteUnused(selected, options);
     const reports: PreflightReport[] = [];
@@ -42,7 +41,7 @@ export async function preflightVms(options: PreflightVmsOptions): Promise<Prefli
         signal.throwIfAborted();
         const failure = toFailure(error, signal);
         if (selected.vms.length === 1) throw failure;
-        failures.push(describe(vm, failure));
+        failures.push(failedSession(vm, failure));
       }
     }
     return { type: 'preflight_job', reports, failures };

@@ -92,7 +92,8 @@ function sortedLabels(known: KnownVms, vms: readonly Vm[], names: readonly strin
 export function chooseVms(selection: VmSelection, known: KnownVms): SelectedVms {
   const chosen = selectedBy(selection, known);
   const exclude = selection.exclude ?? [];
-  const left = [...chosen].filter((vm) => !exclude.some((entry) => fits(entry)(vm)));
+  const excluders = exclude.map(fits);
+  const left = [...chosen].filter((vm) => !excluders.some((isExcluded) => isExcluded(vm)));
   const unknown = (selection.names ?? []).filter(
     (name) => !isPattern(name) && !known.all.some(fits(name)) && !exclude.includes(name),
   );

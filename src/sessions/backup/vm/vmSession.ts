@@ -77,7 +77,7 @@ class VmSession {
 
   async #openFolder(vm: Vm): Promise<VmFolder> {
     const { repository } = this.#options;
-    const known = await repository.findVm(vm.id);
+    const known = await repository.vmById(vm.id);
     if (known) return known;
     const namesakes = (await repository.vmFolders()).filter((folder) => folder.vmId !== vm.id);
     for (const other of namesakes) {
