@@ -3,8 +3,8 @@
  * Tests replace it with storages that record or fail.
  */
 import { open, type FileHandle } from 'node:fs/promises';
-import { BackupError, FormatError } from '../core/errors.ts';
-import { writeAll } from '../core/fileWrites.ts';
+import { BulkWriter } from '../core/bulkWrites.ts';
+import { BackupError, FormatError, invariant } from '../core/errors.ts';
 import { repositoryFailure } from '../core/systemErrors.ts';
 import { PooledFile } from './pooledFile.ts';
 
@@ -39,10 +39,13 @@ interface OpenFile {
 class FileStorage implements Storage {
   readonly name: string;
   readonly #file: OpenFile;
+  /** Undefined for a file that is only read. */
+  readonly #writer: BulkWriter | undefined;
 
-  constructor(name: string, file: OpenFile) {
+  constructor(name: string, file: OpenFile, writer?: BulkWriter) {
     this.name = name;
     this.#file = file;
+    this.#writer = writer;
   }
 
   async sizeBytes(): Promise<number> {
@@ -67,7 +70,9 @@ class FileStorage implements Storage {
   }
 
   async write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void> {
-    await this.#use('write', (file) => writeAll(file, pieces, offsetBytes));
+    const writer = this.#writer;
+    invariant(writer, `write to ${this.name}, which was opened for reading`);
+    await guard(`write ${this.name}`, () => writer.write(pieces, offsetBytes));
   }
 
   async sync(): Promise<void> {
@@ -91,9 +96,11 @@ async function guard<T>(what: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-async function createFile(path: string): Promise<OpenFile> {
-  const file = await open(path, 'wx+', 0o600);
-  return { use: (work) => work(file), close: () => file.close() };
+async function createFile(path: string): Promise<Storage> {
+  const file = await guard(`create ${path}`, () => open(path, 'wx+', 0o600));
+  const writer = new BulkWriter(file);
+  const close = (): Promise<void> => writer.close().finally(() => file.close());
+  return new FileStorage(path, { use: (work) => work(file), close }, writer);
 }
 
 /**
@@ -104,8 +111,6 @@ async function createFile(path: string): Promise<OpenFile> {
  * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`
  */
 export async function openStorage(path: string, mode: StorageMode): Promise<Storage> {
-  const file = await (mode === 'create'
-    ? guard(`create ${path}`, () => createFile(path))
-    : guard(`open ${path}`, () => PooledFile.open(path)));
-  return new FileStorage(path, file);
+  if (mode === 'create') return await createFile(path);
+  return new FileStorage(path, await guard(`open ${path}`, () => PooledFile.open(path)));
 }

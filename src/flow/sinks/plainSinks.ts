@@ -6,7 +6,8 @@ import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { toOutputError } from '../../core/errors.ts';
-import { SyncAhead, writeAll } from '../../core/fileWrites.ts';
+import { BulkWriter } from '../../core/bulkWrites.ts';
+import { SyncAhead } from '../../core/fileWrites.ts';
 import { type DataBlock, type HashedBlock, type ZeroRun, releaseSlot } from '../records.ts';
 import { ConcurrentSink, type ConcurrentSinkOptions } from '../concurrentSink.ts';
 import type { Sink } from '../connect.ts';
@@ -86,7 +87,7 @@ function stretchesOf(records: readonly FileRecord[]): Stretch[] {
  * ConcurrentSink}, because that works on each record alone, and neighbours leave in one write here.
  */
 class RawFileSink extends Writable {
-  readonly #file: FileHandle;
+  readonly #writer: BulkWriter;
   readonly #name: string;
   readonly #syncs: SyncAhead;
   #waiting: FileRecord[] = [];
@@ -98,7 +99,7 @@ class RawFileSink extends Writable {
 
   constructor(file: FileHandle, name: string) {
     super({ objectMode: true, highWaterMark: 1 });
-    this.#file = file;
+    this.#writer = new BulkWriter(file);
     this.#name = name;
     this.#syncs = new SyncAhead(() => file.datasync());
   }
@@ -148,7 +149,7 @@ class RawFileSink extends Writable {
     try {
       if (this.#syncs.failure) throw this.#syncs.failure;
       for (const { offsetBytes, endBytes, pieces } of stretchesOf(records)) {
-        await writeAll(this.#file, pieces, offsetBytes);
+        await this.#writer.write(pieces, offsetBytes);
         this.#syncs.add(endBytes - offsetBytes);
       }
     } catch (error) {
@@ -160,9 +161,12 @@ class RawFileSink extends Writable {
 
   async #settle(): Promise<void> {
     await this.#work;
-    await this.#syncs.settle().catch((error: unknown) => {
+    try {
+      await this.#writer.close();
+      await this.#syncs.settle();
+    } catch (error) {
       throw toOutputError(this.#name, error);
-    });
+    }
   }
 }
 
