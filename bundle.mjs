@@ -18,6 +18,7 @@ await build({
   input: {
     main: path.resolve(DIST, 'cli/main.js'),
     blockWorker: path.resolve(DIST, 'compute/blockWorker.js'),
+    rangeThread: path.resolve(DIST, 'ovirt/imageio/rangeThread.js'),
   },
   platform: 'node',
   external: ['ovirt-cbt-lab', ...Object.keys(dependencies).filter((name) => !INSIDE.includes(name))],

@@ -5,10 +5,17 @@
  * take a tenth of the time of `pack` and `unpack`, which compute a digest. One `fingerprintRange`
  * takes as long as a whole batch of short jobs. The kernel computes a full batch of digests faster
  * per block than a part of one. So a busy thread gets a second batch of digests only when that
- * batch is full. Fewer jobs wait until a thread is idle; meanwhile more jobs join them.
+ * batch is full. Fewer `pack` jobs wait a moment, also for an idle thread: batches would be small
+ * while blocks come slowly. An `unpack` job never waits for others, because a reader waits for it.
  */
 import { MAX_LANES } from './kernels/laneDigests.ts';
-import { JOB_HASH, JOB_FINGERPRINT_RANGE, JOB_READ, type WorkerJob } from './workerJobs.ts';
+import {
+  JOB_HASH,
+  JOB_FINGERPRINT_RANGE,
+  JOB_PACK,
+  JOB_READ,
+  type WorkerJob,
+} from './workerJobs.ts';
 
 /** Most jobs of one message. The MD5 kernel hashes the same number of blocks at a time. */
 const MAX_BATCH_JOBS = MAX_LANES;
@@ -17,6 +24,8 @@ const MAX_BATCH_JOBS = MAX_LANES;
  * answer to the last one is on its way.
  */
 const MAX_SHORT_JOBS = MAX_BATCH_JOBS / 2;
+/** Blocks that one disk has in its compressor (compressor.ts), for all threads together. */
+const JOBS_AT_ONCE = 16;
 
 export interface QueuedJob {
   readonly job: WorkerJob;
@@ -28,6 +37,19 @@ export class JobQueue {
   readonly #short: QueuedJob[] = [];
   readonly #ranges: QueuedJob[] = [];
   readonly #digests: QueuedJob[] = [];
+  /** Jobs of a batch that is worth a wait. With many threads a larger one would leave some idle. */
+  readonly #goal: number;
+
+  constructor(threadCount: number) {
+    const share = Math.floor(JOBS_AT_ONCE / Math.max(1, threadCount));
+    this.#goal = Math.min(MAX_BATCH_JOBS, Math.max(1, share));
+  }
+
+  /** True while `pack` jobs wait for others, and nothing else waits. */
+  get isGathering(): boolean {
+    const others = this.#short.length + this.#ranges.length;
+    return others === 0 && this.#digests.length > 0 && this.#gathers();
+  }
 
   push(queued: QueuedJob): void {
     this.#queueOf(queued.job).push(queued);
@@ -37,12 +59,15 @@ export class JobQueue {
    * Removes the next batch for a thread. Empty when the thread should wait.
    *
    * @param idleCount - number of idle threads, this one included.
+   * @param isLate - true when `pack` jobs have waited for others long enough.
    */
-  take(isIdle: boolean, idleCount: number): QueuedJob[] {
+  take(isIdle: boolean, idleCount: number, isLate: boolean): QueuedJob[] {
     if (this.#short.length > 0) return takeShare(this.#short, MAX_SHORT_JOBS, idleCount);
     if (this.#ranges.length > 0) return this.#ranges.splice(0, 1);
     if (!isIdle && this.#digests.length < MAX_BATCH_JOBS) return [];
-    return takeShare(this.#digests, MAX_BATCH_JOBS, idleCount);
+    if (!isLate && this.#gathers()) return [];
+    const least = isLate ? 1 : this.#goal;
+    return takeShare(this.#digests, MAX_BATCH_JOBS, idleCount, least);
   }
 
   /** Takes back a waiting job. False when it has already left. */
@@ -58,14 +83,18 @@ export class JobQueue {
     return [...this.#short.splice(0), ...this.#ranges.splice(0), ...this.#digests.splice(0)];
   }
 
+  #gathers(): boolean {
+    return this.#digests[0]?.job.kind === JOB_PACK && this.#digests.length < this.#goal;
+  }
+
   #queueOf({ kind }: WorkerJob): QueuedJob[] {
     if (kind === JOB_FINGERPRINT_RANGE) return this.#ranges;
     return kind === JOB_HASH || kind === JOB_READ ? this.#short : this.#digests;
   }
 }
 
-/** Removes at most `most` jobs, and no more than one idle thread's share. */
-function takeShare(jobs: QueuedJob[], most: number, idleCount: number): QueuedJob[] {
+/** Removes at most `most` jobs: one idle thread's share, but at least `least`. */
+function takeShare(jobs: QueuedJob[], most: number, idleCount: number, least = 1): QueuedJob[] {
   const share = Math.ceil(jobs.length / Math.max(1, idleCount));
-  return jobs.splice(0, Math.min(most, share));
+  return jobs.splice(0, Math.min(most, Math.max(least, share)));
 }

@@ -58,6 +58,11 @@ export function recordAt(memory: SharedArrayBuffer, resultIndex: number): DataVi
   return new DataView(memory, resultIndex * RESULT_BYTES, RESULT_BYTES);
 }
 
+/** Byte offset in the slab of the room for the state of a fingerprint of slot `resultIndex`. */
+export function fingerprintStateOffset(resultIndex: number): number {
+  return resultIndex * RESULT_BYTES + AT_TAIL;
+}
+
 /** Copies the results of a finished job out of the slab. */
 export function readResult(memory: SharedArrayBuffer, resultIndex: number): JobResult {
   const out = recordAt(memory, resultIndex);

@@ -11,6 +11,8 @@ import { encodeJobs } from './workerJobs.ts';
 
 /** One batch at work and one waiting, so that the worker never idles between two batches. */
 const MAX_BATCHES_PER_WORKER = 2;
+/** Longest wait for a full batch: a block takes a thread about 2 ms. */
+const GATHER_MS = 5;
 
 interface Thread {
   readonly worker: Worker;
@@ -43,6 +45,7 @@ export class ThreadRunner implements JobRunner {
   /** Reason for the error text when no thread exists. */
   #whyNone = 'no worker thread is left';
   #isDue = false;
+  #gathering: NodeJS.Timeout | undefined;
   #nextBatchId = 0;
 
   constructor(queue: JobQueue, count: number, setup: WorkerSetup) {
@@ -77,13 +80,23 @@ export class ThreadRunner implements JobRunner {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    clearTimeout(this.#gathering);
     await Promise.all(this.#threads.map((thread) => thread.worker.terminate()));
   }
 
-  /** Sends queued jobs to the least busy thread, one batch at a time. */
-  #dispatch(): void {
+  #dispatch(isLate = false): void {
     if (this.#isClosed) return;
     this.start();
+    this.#sendAll(isLate);
+    if (!this.#queue.isGathering) return;
+    this.#gathering ??= setTimeout(() => {
+      this.#gathering = undefined;
+      this.#dispatch(true);
+    }, GATHER_MS);
+  }
+
+  /** Sends queued jobs to the least busy thread, one batch at a time. */
+  #sendAll(isLate: boolean): void {
     for (;;) {
       const thread = this.#threads.reduce<Thread | undefined>(
         (best, other) => (best && best.batches.size <= other.batches.size ? best : other),
@@ -95,7 +108,7 @@ export class ThreadRunner implements JobRunner {
       }
       if (thread.batches.size >= MAX_BATCHES_PER_WORKER) return;
       const idleCount = this.#threads.filter((other) => other.batches.size === 0).length;
-      const batch = this.#queue.take(thread.batches.size === 0, idleCount);
+      const batch = this.#queue.take(thread.batches.size === 0, idleCount, isLate);
       if (batch.length === 0) return;
       this.#send(thread, batch);
     }

@@ -67,13 +67,14 @@ export class WorkerPool {
   readonly workerCount: number;
   readonly #slab: JobMemory;
   readonly #memory: SharedArrayBuffer;
-  readonly #queue = new JobQueue();
+  readonly #queue: JobQueue;
   readonly #runner: JobRunner;
   #isClosed = false;
 
   constructor(slab: JobMemory, workerCount: number, { kernels, inline }: PoolParts) {
     this.#slab = slab;
     this.#memory = slab.memory.buffer;
+    this.#queue = new JobQueue(workerCount);
     this.#runner = inline
       ? new InlineRunner(this.#queue, inline)
       : new ThreadRunner(this.#queue, workerCount, { memory: slab.memory, kernels });

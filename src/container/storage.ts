@@ -99,7 +99,13 @@ async function guard<T>(what: string, work: () => Promise<T>): Promise<T> {
 async function createFile(path: string): Promise<Storage> {
   const file = await guard(`create ${path}`, () => open(path, 'wx+', 0o600));
   const writer = new BulkWriter(file);
-  const close = (): Promise<void> => writer.close().finally(() => file.close());
+  const close = async (): Promise<void> => {
+    try {
+      await writer.close();
+    } finally {
+      await file.close();
+    }
+  };
   return new FileStorage(path, { use: (work) => work(file), close }, writer);
 }
 

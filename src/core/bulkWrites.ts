@@ -6,7 +6,7 @@
  * @see open(2), O_DIRECT: memory, length and offset must be multiples of the sector size
  */
 import { constants } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { errnoOf } from './errors.ts';
 import { writeAll } from './fileWrites.ts';
 
@@ -18,13 +18,27 @@ const REFUSALS = new Set(['EINVAL', 'EOPNOTSUPP']);
 /** Opens the same file a second time for writing. Undefined where the system cannot. */
 export type OpenDirect = (file: FileHandle) => Promise<FileHandle | undefined>;
 
-async function openDirect(file: FileHandle): Promise<FileHandle | undefined> {
-  // The name may have changed or may be gone, so the open file is used.
-  const path = `/proc/self/fd/${file.fd}`;
-  return await open(path, constants.O_WRONLY | constants.O_DIRECT).catch(() => undefined);
+/** True when the open file may be written at any offset. The second handle must not allow more. */
+async function isWritable(file: FileHandle): Promise<boolean> {
+  const info = await readFile(`/proc/self/fdinfo/${file.fd}`, 'utf8');
+  const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '0', 8);
+  const access = flags & (constants.O_WRONLY | constants.O_RDWR);
+  return access !== 0 && (flags & constants.O_APPEND) === 0;
 }
 
-/** Only memory of WebAssembly is known to begin at a page. The slots of a slab lie in such memory. */
+async function openDirect(file: FileHandle): Promise<FileHandle | undefined> {
+  try {
+    if (!(await isWritable(file))) return undefined;
+    // The name may have changed or may be gone, so the open file is used.
+    const path = `/proc/self/fd/${file.fd}`;
+    return await open(path, constants.O_WRONLY | constants.O_DIRECT);
+  } catch {
+    // Not Linux, or the file system does not offer it.
+    return undefined;
+  }
+}
+
+/** Only memory of WebAssembly is known to begin at a page, and slots lie in such memory. */
 function isAligned(piece: Uint8Array): boolean {
   const isPaged = piece.buffer instanceof SharedArrayBuffer;
   return isPaged && piece.byteOffset % ALIGN_BYTES === 0 && piece.length % ALIGN_BYTES === 0;

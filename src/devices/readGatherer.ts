@@ -6,6 +6,8 @@
  * @see ovirt-imageio: its own client asks for 4 MiB and more at once
  */
 import { MIB } from '../core/units.ts';
+import type { FingerprintedRead } from '../flow/records.ts';
+import type { ReadRange, ReadTarget } from '../ovirt/imageio/imageioClient.ts';
 
 const MAX_REQUEST_BYTES = 4 * MIB;
 
@@ -14,18 +16,18 @@ export function readsPerRequest(readBytes: number): number {
   return Math.max(1, Math.floor(MAX_REQUEST_BYTES / readBytes));
 }
 
-/** Fills `targets`, one after the other, from `offsetBytes` on. Returns the bytes read. */
+/** Fills `targets`, one after the other, from `offsetBytes` on. */
 export type ScatterRead = (
-  targets: readonly Uint8Array[],
+  targets: readonly ReadTarget[],
   offsetBytes: number,
   signal: AbortSignal,
-) => Promise<number>;
+) => Promise<ReadRange>;
 
 interface PendingRead {
-  readonly target: Uint8Array;
+  readonly target: ReadTarget;
   readonly offsetBytes: number;
   readonly signal: AbortSignal;
-  readonly resolve: (countBytes: number) => void;
+  readonly resolve: (read: FingerprintedRead) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -41,8 +43,12 @@ export class ReadGatherer {
     this.#connections = connections;
   }
 
-  /** As `BlockDevice.readInto`. A failed request fails all its reads with the same error. */
-  async readInto(target: Uint8Array, offsetBytes: number, signal: AbortSignal): Promise<number> {
+  /** Reads into one target. A failed request fails all its reads with the same error. */
+  async read(
+    target: ReadTarget,
+    offsetBytes: number,
+    signal: AbortSignal,
+  ): Promise<FingerprintedRead> {
     return await new Promise((resolve, reject) => {
       this.#pending.push({ target, offsetBytes, signal, resolve, reject });
       this.#dispatch();
@@ -64,10 +70,10 @@ export class ReadGatherer {
     const [first] = this.#pending;
     let [count, endBytes] = [0, first?.offsetBytes ?? 0];
     for (const { target, offsetBytes, signal } of this.#pending) {
-      const lengthBytes = endBytes + target.length - (first?.offsetBytes ?? 0);
+      const lengthBytes = endBytes + target.bytes.length - (first?.offsetBytes ?? 0);
       const fits = count === 0 || lengthBytes <= MAX_REQUEST_BYTES;
       if (offsetBytes !== endBytes || signal !== first?.signal || !fits) break;
-      endBytes += target.length;
+      endBytes += target.bytes.length;
       count++;
     }
     return this.#pending.splice(0, count);
@@ -78,11 +84,12 @@ export class ReadGatherer {
     if (!first) return;
     const targets = reads.map(({ target }) => target);
     try {
-      let restBytes = await this.#read(targets, first.offsetBytes, first.signal);
-      for (const { target, resolve } of reads) {
-        const countBytes = Math.min(target.length, restBytes);
-        restBytes -= countBytes;
-        resolve(countBytes);
+      const range = await this.#read(targets, first.offsetBytes, first.signal);
+      let restBytes = range.receivedBytes;
+      for (const [k, { target, resolve }] of reads.entries()) {
+        const actualBytes = Math.min(target.bytes.length, restBytes);
+        restBytes -= actualBytes;
+        resolve({ actualBytes, fingerprint: range.fingerprints[k] });
       }
     } catch (error) {
       for (const { reject } of reads) reject(error);

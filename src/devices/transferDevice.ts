@@ -1,5 +1,8 @@
 /** A block device over a download transfer: the frozen view of a disk in a backup. */
-import type { BlockDevice, Extent } from '../flow/records.ts';
+import { fingerprintStateOffset } from '../compute/resultRecord.ts';
+import type { BlockDevice, Extent, FingerprintedRead } from '../flow/records.ts';
+import type { Slot } from '../flow/slab.ts';
+import type { RangeThreads } from '../ovirt/imageio/rangeThreads.ts';
 import type { DiskTransfer } from '../ovirt/lifecycle/transfer.ts';
 import { ReadGatherer } from './readGatherer.ts';
 
@@ -8,6 +11,17 @@ export interface TransferDeviceOptions {
   readonly virtualSizeBytes: number;
   /** Fetched before the first read: during a long fetch, idle data connections would die. */
   readonly extents: Iterable<Extent>;
+  /** Threads for a disk of which so many bytes are read; undefined reads on the calling thread. */
+  readonly threadsFor?: ((dataBytes: number) => RangeThreads | undefined) | undefined;
+}
+
+/** Bytes that a chain reads at most. Extents of the `zero` context say nothing about changes. */
+function dataBytesIn(extents: Iterable<Extent>): number {
+  let dataBytes = 0;
+  for (const { zero, dirty, lengthBytes } of extents) {
+    if (!zero && dirty !== false) dataBytes += lengthBytes;
+  }
+  return dataBytes;
 }
 
 class TransferDevice implements BlockDevice {
@@ -15,12 +29,13 @@ class TransferDevice implements BlockDevice {
   readonly #extents: Iterable<Extent>;
   readonly #reads: ReadGatherer;
 
-  constructor({ transfer, virtualSizeBytes, extents }: TransferDeviceOptions) {
+  constructor({ transfer, virtualSizeBytes, extents, threadsFor }: TransferDeviceOptions) {
     this.virtualSizeBytes = virtualSizeBytes;
     this.#extents = extents;
+    const threads = threadsFor?.(dataBytesIn(extents));
     this.#reads = new ReadGatherer(
       async (targets, offsetBytes, signal) =>
-        await transfer.use((client) => client.readInto(targets, offsetBytes, signal)),
+        await transfer.use((client) => client.read(targets, offsetBytes, { threads, signal })),
       transfer.client.connections,
     );
   }
@@ -30,7 +45,18 @@ class TransferDevice implements BlockDevice {
   }
 
   async readInto(target: Uint8Array, offsetBytes: number, signal: AbortSignal): Promise<number> {
-    return await this.#reads.readInto(target, offsetBytes, signal);
+    return (await this.#reads.read({ bytes: target }, offsetBytes, signal)).actualBytes;
+  }
+
+  async readHashed(
+    slot: Slot,
+    lengthBytes: number,
+    offsetBytes: number,
+    signal: AbortSignal,
+  ): Promise<FingerprintedRead> {
+    const bytes = slot.bytes.subarray(0, lengthBytes);
+    const stateOffset = fingerprintStateOffset(slot.slotIndex);
+    return await this.#reads.read({ bytes, stateOffset }, offsetBytes, signal);
   }
 
   /** Does nothing. The session ends the transfer by finalize or cancel. */

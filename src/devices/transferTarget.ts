@@ -8,6 +8,7 @@ import { GIB } from '../core/units.ts';
 import { CHECKSUM_ALGORITHM, ImageChecksumBuilder } from '../ovirt/imageio/imageChecksum.ts';
 import type { ImageChecksum, ImageioClient } from '../ovirt/imageio/imageioClient.ts';
 import { retryData } from '../ovirt/imageio/dataRetry.ts';
+import type { RangeThreads } from '../ovirt/imageio/rangeThreads.ts';
 import type { DiskTransfer } from '../ovirt/lifecycle/transfer.ts';
 import type { DataBlock } from '../flow/records.ts';
 import { ConcurrentSink } from '../flow/concurrentSink.ts';
@@ -25,6 +26,8 @@ export interface TransferTargetOptions {
   readonly retryDelayMs: number;
   readonly signal: AbortSignal;
   readonly note: (message: SessionMessage) => void;
+  /** Threads that send the blocks; undefined sends them on the calling thread. */
+  readonly threads?: RangeThreads | undefined;
 }
 
 /** The server zeroes in steps of 128 MiB. A much longer request would end in a timeout. */
@@ -119,7 +122,8 @@ export class TransferTarget {
     const gap = this.#zeroGap(offsetBytes, signal);
     this.#endBytes = offsetBytes + lengthBytes;
     await gap;
-    await this.#try(signal, (client) => client.write(bytes, offsetBytes, signal));
+    const { threads } = this.#options;
+    await this.#try(signal, (client) => client.write(bytes, offsetBytes, { threads, signal }));
     this.stats.blocks++;
     this.stats.bytes += lengthBytes;
   }

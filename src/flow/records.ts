@@ -60,7 +60,27 @@ export interface BlockDevice {
    * @returns bytes read. Fewer than asked is a short read; the block reader reports it.
    */
   readInto(target: Uint8Array, offsetBytes: number, signal: AbortSignal): Promise<number>;
+  /**
+   * Reads the first `lengthBytes` of a slot, and computes the fingerprint while it reads. Only
+   * devices whose threads read into the slab have this.
+   *
+   * @internal
+   */
+  readHashed?(
+    slot: Slot,
+    lengthBytes: number,
+    offsetBytes: number,
+    signal: AbortSignal,
+  ): Promise<FingerprintedRead>;
   close(): Promise<void>;
+}
+
+/** Result of a read into a slot. */
+export interface FingerprintedRead {
+  /** Bytes read. Fewer than asked is a short read. */
+  readonly actualBytes: number;
+  /** xxHash64 with seed 0; 0 for a block of zeros; undefined when it was not computed. */
+  readonly fingerprint: bigint | undefined;
 }
 
 interface BlockRange {

@@ -98,7 +98,7 @@ async function takeAnswer(server: FuzzServer, input: Buffer): Promise<void> {
   const client = await openClient(server);
   try {
     const target = Buffer.alloc(READ_BYTES);
-    await ask(() => client.readInto([target], READ_BYTES));
+    await ask(() => client.read([{ bytes: target }], READ_BYTES));
     await ask(() => client.extents('dirty'));
     await ask(() => client.checksum('sha256'));
     await ask(() => client.zero(0, READ_BYTES));

@@ -48,7 +48,7 @@ const ALLOWED: Arrows = {
   'repository/retention': [...DATA_PATH, ...CONTAINER, 'repository'],
   ovirt: ['core', 'flow'],
   'ovirt/engine': ['core', 'ovirt'],
-  'ovirt/imageio': ['core', 'flow', 'ovirt'],
+  'ovirt/imageio': ['core', 'compute', 'flow', 'ovirt'],
   'ovirt/lifecycle': ['core', 'ovirt', 'ovirt/engine', 'ovirt/imageio'],
   devices: [...DATA_PATH, ...OVIRT],
   points: [...DATA_PATH, ...CONTAINER, ...REPOSITORY, 'sessions/shared', 'points/nbd'],

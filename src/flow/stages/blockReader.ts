@@ -30,6 +30,9 @@ export interface BlockReaderOptions {
   readonly retryDelayMs?: number | undefined;
 }
 
+/** {@link BlockDevice.readHashed} of a device that has it. */
+export type ReadHashed = NonNullable<BlockDevice['readHashed']>;
+
 /** The record of a block that was read and is all zero. */
 export function zeroBlock(block: WantedBlock): ZeroRun {
   const { diskId, index, offsetBytes, lengthBytes } = block;
@@ -91,18 +94,43 @@ export class BlockReads {
 
   /** Reads the block from the device into the slot. Retryable errors are repeated. */
   async read(block: WantedBlock, slot: Slot, signal: AbortSignal): Promise<DataBlock | ZeroRun> {
+    const bytes = slot.bytes.subarray(0, block.lengthBytes);
+    const { device } = this.#options;
+    await this.#fill(block, signal, () => device.readInto(bytes, block.offsetBytes, signal));
+    return this.#plainRecord(block, slot);
+  }
+
+  /** As {@link read}, by a device that may compute the fingerprint as well. */
+  async readHashed(
+    block: WantedBlock,
+    slot: Slot,
+    signal: AbortSignal,
+    readHashed: ReadHashed,
+  ): Promise<DataBlock | HashedBlock | ZeroRun> {
+    const { diskId, index, offsetBytes, lengthBytes } = block;
+    let fingerprint: bigint | undefined;
+    await this.#fill(block, signal, async () => {
+      const read = await readHashed(slot, lengthBytes, offsetBytes, signal);
+      fingerprint = read.fingerprint;
+      return read.actualBytes;
+    });
+    if (fingerprint === undefined) return this.#plainRecord(block, slot);
+    if (fingerprint === 0n) return zeroBlock(block);
+    return { kind: 'hashed', diskId, index, offsetBytes, lengthBytes, slot, fingerprint };
+  }
+
+  #plainRecord(block: WantedBlock, slot: Slot): DataBlock | ZeroRun {
     const { diskId, index, offsetBytes, lengthBytes } = block;
     const bytes = slot.bytes.subarray(0, lengthBytes);
-    await this.#fill(bytes, block, signal);
     if (bytes.equals(this.#zeros.subarray(0, lengthBytes))) return zeroBlock(block);
     return { kind: 'data', diskId, index, offsetBytes, lengthBytes, slot };
   }
 
-  async #fill(bytes: Buffer, block: WantedBlock, signal: AbortSignal): Promise<void> {
-    const { attempts = 3, device, retryDelayMs: firstDelayMs = 200, task } = this.#options;
+  async #fill(block: WantedBlock, signal: AbortSignal, read: () => Promise<number>): Promise<void> {
+    const { attempts = 3, retryDelayMs: firstDelayMs = 200, task } = this.#options;
     await retry({ attempts, firstDelayMs, shouldRetry: isRetryable, signal }, async () => {
-      const actualBytes = await device.readInto(bytes, block.offsetBytes, signal);
-      if (actualBytes !== bytes.length) throw shortRead(task, block, actualBytes);
+      const actualBytes = await read();
+      if (actualBytes !== block.lengthBytes) throw shortRead(task, block, actualBytes);
     });
   }
 }

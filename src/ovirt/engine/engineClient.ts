@@ -15,7 +15,8 @@ import { type EngineSettings, type ResolvedSettings, resolveSettings } from '../
 import { faultDetail, parseJson } from './engineAnswers.ts';
 import { authRefused, EngineFaultError, EngineLostError, isUnsent } from './engineErrors.ts';
 import { classifyFault } from './faults.ts';
-import { createAgent, isAbort, readBody } from '../http.ts';
+import { createAgent, readBody } from '../http.ts';
+import { isAbort } from '../networkFailure.ts';
 import { isAwayOrUnsure, isAwayOrOnceServerError, retryWhileAway } from './engineRetry.ts';
 import { untilAborted } from '../poll.ts';
 import { requestToken, revokeToken } from './sso.ts';

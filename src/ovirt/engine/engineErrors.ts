@@ -2,7 +2,7 @@
 import { type ErrorCode, EngineError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
 import { type FaultKind, isBusy } from './faults.ts';
-import { describeFailure } from '../http.ts';
+import { describeFailure } from '../networkFailure.ts';
 import { proxyHint } from '../proxyVariables.ts';
 
 const GATEWAY_STATUS = new Set([502, 503, 504]);

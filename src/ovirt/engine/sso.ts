@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { EngineError } from '../../core/errors.ts';
 import type { ResolvedSettings } from '../connection.ts';
 import { authRefused, EngineLostError } from './engineErrors.ts';
-import { isAbort, readBody } from '../http.ts';
+import { readBody } from '../http.ts';
+import { isAbort } from '../networkFailure.ts';
 
 const MAX_ANSWER_BYTES = 1024 * 1024;
 const SCOPE = 'ovirt-app-api';

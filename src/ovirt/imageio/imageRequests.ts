@@ -4,15 +4,10 @@
  * The URL is the credential. It never gets into an error, a log line or a report.
  */
 import type { Agent, Dispatcher } from 'undici';
-import { type ErrorCode, TransferError } from '../../core/errors.ts';
+import { BackupError, type ErrorCode, type TransferError } from '../../core/errors.ts';
 import { readBody } from '../http.ts';
-import {
-  type ImageRequest,
-  MAX_TEXT_BYTES,
-  networkError,
-  refusalOf,
-  send,
-} from './imageioTransport.ts';
+import { MAX_TEXT_BYTES } from './badAnswer.ts';
+import { type ImageRequest, networkError, refusalOf, send } from './imageioTransport.ts';
 
 export class ImageRequests {
   /** Scheme, host and port, without the ticket. */
@@ -62,14 +57,15 @@ export class ImageRequests {
     what: string,
     signal: AbortSignal | undefined,
     take: () => Promise<T>,
+    code: ErrorCode = 'TRANSFER_READ_FAILED',
   ): Promise<T> {
     try {
       const taken = await take();
       this.#lastActivityAtMs = performance.now();
       return taken;
     } catch (error) {
-      if (error instanceof TransferError) throw error;
-      throw networkError(error, this.#origin, what, 'TRANSFER_READ_FAILED', signal);
+      if (error instanceof BackupError) throw error;
+      throw networkError(error, this.#origin, what, code, signal);
     }
   }
 

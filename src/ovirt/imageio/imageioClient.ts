@@ -8,15 +8,17 @@ import { z } from 'zod';
 import type { ExtentList } from './extentList.ts';
 import { parseExtents } from './extentParser.ts';
 import { readBody } from '../http.ts';
-import { checkContentRange, type Range, RangeBody } from './rangeAnswer.ts';
+import { checkContentRange, type Range, type RangeAnswer, RangeBody } from './rangeAnswer.ts';
+import type { RangeConnectionOptions } from './rangeConnection.ts';
 import { RangePool } from './rangePool.ts';
+import type { RangeResult, SlabTarget } from './rangeThread.ts';
+import type { RangeThreads, ThreadedImage } from './rangeThreads.ts';
+import { badAnswer, MAX_TEXT_BYTES } from './badAnswer.ts';
 import { ImageRequests } from './imageRequests.ts';
 import {
   askOptions,
-  badAnswer,
   type ImageioOptions,
   makeAgent,
-  MAX_TEXT_BYTES,
   parseImageUrl,
   parseJson,
   type ServerOptions,
@@ -25,10 +27,11 @@ import type { OvirtTimings } from '../timings.ts';
 
 /** qemu-nbd serves 8 clients. A ninth would hang without an error. */
 const MAX_CONNECTIONS = 8;
-/** For a download without its ranges: one for the slow list of extents, one for pings meanwhile. */
+/** For all requests except ranges: one for a slow one, such as extents, one for pings meanwhile. */
 const AGENT_CONNECTIONS = 2;
 /** A server that takes fewer requests than this gets no connections for ranges alone. */
 const MIN_APART = 4;
+const OK = 200;
 
 const checksumAnswer = z.object({
   algorithm: z.string(),
@@ -43,6 +46,30 @@ export interface ImageChecksum {
   readonly checksum: string;
 }
 
+/** Memory for a part of a range. It stays the caller's. */
+export interface ReadTarget {
+  readonly bytes: Uint8Array;
+  /** Byte offset in the slab of the state of a fingerprint; undefined when none is wanted. */
+  readonly stateOffset?: number | undefined;
+}
+
+/** How a range is moved. */
+export interface MoveOptions {
+  /** Threads that move the bytes, when these lie in the slab of the threads. */
+  readonly threads?: RangeThreads | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The bytes that came, in the order of their targets. */
+export interface ReadRange {
+  /** Bytes read; fewer than asked when the server sent less. */
+  readonly receivedBytes: number;
+  /**
+   * A fingerprint for each target, as in {@link RangeResult}. Empty without threads.
+   */
+  readonly fingerprints: readonly (bigint | undefined)[];
+}
+
 export class ImageioClient {
   readonly features: ReadonlySet<string>;
   /** Data requests that may be under way at once. */
@@ -50,13 +77,15 @@ export class ImageioClient {
   /** Path of the daemon's unix socket on its host, where the server names one. */
   readonly unixSocket: string | undefined;
   readonly #requests: ImageRequests;
-  /** Undefined for uploads and servers that take few requests: `#requests` then reads ranges. */
-  readonly #ranges: RangePool | undefined;
+  /** Undefined for servers that take few requests: `#requests` then moves ranges. */
+  readonly #ranges: OwnRanges | undefined;
+  /** Takes the place of the pool of `#ranges` at its first use. */
+  #threaded: ThreadedImage | undefined;
   readonly #timings: OvirtTimings;
 
   private constructor(
     requests: ImageRequests,
-    ranges: RangePool | undefined,
+    ranges: OwnRanges | undefined,
     options: ImageioOptions,
     server: ServerOptions,
   ) {
@@ -65,7 +94,7 @@ export class ImageioClient {
     this.#timings = options.timings;
     this.features = new Set(server.features);
     this.unixSocket = server.unix_socket;
-    const most = ranges?.limit ?? maxRequests(options, server);
+    const most = ranges?.pool.limit ?? maxRequests(options, server);
     this.connections = Math.min(options.connections, most);
   }
 
@@ -84,7 +113,7 @@ export class ImageioClient {
     const url = parseImageUrl(secretUrl, options.socketPath !== undefined);
     const server = await askOptions(url, options, signal);
     const most = Math.min(maxRequests(options, server), MAX_CONNECTIONS);
-    const areShared = options.direction === 'upload' || most < MIN_APART;
+    const areShared = most < MIN_APART;
     const count = areShared ? Math.min(options.connections + 1, most) : AGENT_CONNECTIONS;
     const ranges = areShared
       ? undefined
@@ -120,26 +149,29 @@ export class ImageioClient {
   }
 
   /**
-   * Fills the targets, one after the other, with the bytes from `offsetBytes` on. Their memory
-   * stays the caller's. It is not written to after the call has ended.
-   *
-   * @returns bytes read; fewer than asked when the server sent less.
+   * Fills the targets, one after the other, with the bytes from `offsetBytes` on. Their memory is
+   * not written to after the call has ended.
    */
-  async readInto(
-    targets: readonly Uint8Array[],
+  async read(
+    targets: readonly ReadTarget[],
     offsetBytes: number,
-    signal?: AbortSignal,
-  ): Promise<number> {
-    const lengthBytes = targets.reduce((sum, target) => sum + target.length, 0);
-    const range: Range = { offsetBytes, lengthBytes, targets };
+    { threads, signal }: MoveOptions = {},
+  ): Promise<ReadRange> {
+    const lengthBytes = targets.reduce((sum, { bytes }) => sum + bytes.length, 0);
     const what = `read at ${offsetBytes} B`;
-    if (!this.#ranges) return await this.#readByAgent(range, what, signal);
+    const parts = targets.map(({ bytes }) => bytes);
+    const range: Range = { offsetBytes, lengthBytes, targets: parts };
     const ranges = this.#ranges;
-    const answer = await this.#requests.receive(what, signal, () =>
-      ranges.fetch(range, what, signal),
-    );
+    if (!ranges) {
+      return { receivedBytes: await this.#readByAgent(range, what, signal), fingerprints: [] };
+    }
+    const image = threads?.holdsAll(parts) ? this.#imageIn(threads, ranges) : undefined;
+    const answer = await this.#requests.receive(what, signal, async () => {
+      if (image) return await image.fetch(targets.map(placeOf), offsetBytes, what, signal);
+      return withoutFingerprints(await ranges.pool.fetch(range, what, signal));
+    });
     if (!answer.isRange) throw this.#requests.refusalOf(answer.status, what, answer.text);
-    return answer.receivedBytes;
+    return answer;
   }
 
   async #readByAgent(range: Range, what: string, signal: AbortSignal | undefined): Promise<number> {
@@ -162,7 +194,33 @@ export class ImageioClient {
   }
 
   /** Writes bytes. They are durable after {@link flush}. */
-  async write(bytes: Uint8Array, offsetBytes: number, signal?: AbortSignal): Promise<void> {
+  async write(
+    bytes: Uint8Array,
+    offsetBytes: number,
+    { threads, signal }: MoveOptions = {},
+  ): Promise<void> {
+    const what = `write at ${offsetBytes} B`;
+    const ranges = this.#ranges;
+    if (!ranges) return await this.#writeByAgent(bytes, offsetBytes, signal);
+    const image = threads?.holdsAll([bytes]) ? this.#imageIn(threads, ranges) : undefined;
+    const answer = await this.#requests.receive(
+      what,
+      signal,
+      async () =>
+        image
+          ? await image.put(placeOf({ bytes }), offsetBytes, what, signal)
+          : await ranges.pool.put(bytes, offsetBytes, what, signal),
+      'TRANSFER_WRITE_FAILED',
+    );
+    if (answer.status === OK) return;
+    throw this.#requests.refusalOf(answer.status, what, answer.text, 'TRANSFER_WRITE_FAILED');
+  }
+
+  async #writeByAgent(
+    bytes: Uint8Array,
+    offsetBytes: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const end = offsetBytes + bytes.length - 1;
     await this.#requests.change(`write at ${offsetBytes} B`, {
       method: 'PUT',
@@ -215,8 +273,17 @@ export class ImageioClient {
 
   /** Closes all connections at once; requests under way fail. */
   async close(): Promise<void> {
-    this.#ranges?.close();
-    await this.#requests.close();
+    this.#ranges?.pool.close();
+    await Promise.all([this.#threaded?.close(), this.#requests.close()]);
+  }
+
+  /** The server counts connections, so those of the pool end first. */
+  #imageIn(threads: RangeThreads, { pool, options }: OwnRanges): ThreadedImage {
+    if (!this.#threaded) {
+      pool.close();
+      this.#threaded = threads.open(options, pool.limit);
+    }
+    return this.#threaded;
   }
 
   async #patch(what: string, order: object, signal: AbortSignal | undefined): Promise<void> {
@@ -234,8 +301,24 @@ function maxRequests(options: ImageioOptions, server: ServerOptions): number {
   return options.direction === 'download' ? server.max_readers : server.max_writers;
 }
 
-function makeRanges(options: ImageioOptions, url: URL, limit: number): RangePool {
+/** Connections of our own for ranges, and what is needed to make them in threads. */
+interface OwnRanges {
+  readonly pool: RangePool;
+  readonly options: RangeConnectionOptions;
+}
+
+function makeRanges(options: ImageioOptions, url: URL, limit: number): OwnRanges {
   const { caPem, timings, socketPath } = options;
   const { connectMs, imageioReadMs: readMs } = timings;
-  return new RangePool({ url, caPem, connectMs, readMs, socketPath }, limit);
+  const own: RangeConnectionOptions = { url, caPem, connectMs, readMs, socketPath };
+  return { pool: new RangePool(own, limit), options: own };
+}
+
+function placeOf({ bytes, stateOffset }: ReadTarget): SlabTarget {
+  return { placeOffset: bytes.byteOffset, lengthBytes: bytes.length, stateOffset };
+}
+
+function withoutFingerprints(answer: RangeAnswer): RangeResult {
+  const { status, isRange, receivedBytes, text } = answer;
+  return { status, isRange, receivedBytes, text, fingerprints: [] };
 }

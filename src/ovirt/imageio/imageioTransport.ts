@@ -3,11 +3,12 @@ import type { Agent, Dispatcher } from 'undici';
 import { z } from 'zod';
 import { type ErrorCode, TransferError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
-import { createAgent, describeFailure, isAbort, readBody } from '../http.ts';
+import { createAgent, readBody } from '../http.ts';
+import { describeFailure, isAbort } from '../networkFailure.ts';
 import { proxyHint } from '../proxyVariables.ts';
 import type { OvirtTimings } from '../timings.ts';
+import { badAnswer, MAX_TEXT_BYTES } from './badAnswer.ts';
 
-export const MAX_TEXT_BYTES: number = 64 * 1024;
 const RETRYABLE_STATUS = new Set([429, 500, 502, 503, 504]);
 
 export interface ImageioOptions {
@@ -132,12 +133,6 @@ export function parseJson(bytes: Buffer): unknown {
   } catch {
     return undefined;
   }
-}
-
-export function badAnswer(message: string): TransferError {
-  return new TransferError('TRANSFER_BAD_ANSWER', message, {
-    hint: 'report it with the version of ovirt-imageio',
-  });
 }
 
 /** The error for a request that failed on the network. @throws the reason of an aborted signal */

@@ -5,12 +5,13 @@
  * @see RFC 9112 (messages), RFC 9110 §14 (ranges); ovirt-imageio docs/images.md
  */
 import { invariant } from '../../core/errors.ts';
-import { badAnswer, MAX_TEXT_BYTES } from './imageioTransport.ts';
+import { badAnswer, MAX_TEXT_BYTES } from './badAnswer.ts';
 
 const MAX_HEAD_BYTES = 16 * 1024;
 const HEAD_END = Buffer.from('\r\n\r\n');
 const STATUS_LINE = /^HTTP\/1\.[01] ([2-5]\d\d)(?: |$)/;
 const PARTIAL_CONTENT = 206;
+const NOTHING = new Uint8Array(0);
 /** Headers that tell where an answer ends. Two of a kind are an attack or a defect. */
 const FRAMING = new Set(['content-length', 'content-range', 'transfer-encoding']);
 
@@ -46,25 +47,35 @@ export class RangeBody {
     return this.#receivedBytes;
   }
 
+  /** Room for the next bytes, at most `mostBytes`, all in one target. Empty at the range's end. */
+  room(mostBytes: number): Uint8Array {
+    const target = this.#range.targets[this.#targetIndex];
+    const from = this.#targetBytes;
+    return target ? target.subarray(from, Math.min(target.length, from + mostBytes)) : NOTHING;
+  }
+
+  /** Counts bytes that were written into the {@link room}. */
+  advance(countBytes: number): void {
+    this.#receivedBytes += countBytes;
+    this.#targetBytes += countBytes;
+    if (this.#targetBytes < (this.#range.targets[this.#targetIndex]?.length ?? 0)) return;
+    this.#targetIndex++;
+    this.#targetBytes = 0;
+  }
+
   /** Copies a piece. @throws {@link TransferError} `TRANSFER_BAD_ANSWER` after the range's end */
   take(piece: Uint8Array): void {
-    const { targets, lengthBytes } = this.#range;
+    const { lengthBytes } = this.#range;
     if (this.#receivedBytes + piece.length > lengthBytes) {
       throw badAnswer(`${this.#what}: the server sent more than ${lengthBytes} B`);
     }
-    let fromBytes = 0;
-    while (fromBytes < piece.length) {
-      const target = targets[this.#targetIndex];
-      invariant(target, 'targets are shorter than their range');
-      const countBytes = Math.min(target.length - this.#targetBytes, piece.length - fromBytes);
-      target.set(piece.subarray(fromBytes, fromBytes + countBytes), this.#targetBytes);
-      fromBytes += countBytes;
-      this.#targetBytes += countBytes;
-      if (this.#targetBytes < target.length) break;
-      this.#targetIndex++;
-      this.#targetBytes = 0;
+    for (let from = 0; from < piece.length; ) {
+      const room = this.room(piece.length - from);
+      invariant(room.length > 0, 'targets are shorter than their range');
+      room.set(piece.subarray(from, from + room.length));
+      this.advance(room.length);
+      from += room.length;
     }
-    this.#receivedBytes += piece.length;
   }
 }
 
@@ -129,6 +140,22 @@ export class RangeAnswer {
   /** True when the connection may serve another request after this answer. */
   get keepsConnection(): boolean {
     return this.#isWhole && this.#head?.headers.get('connection')?.toLowerCase() !== 'close';
+  }
+
+  /**
+   * Room for the next bytes of the connection, so that they need not be copied. Undefined while
+   * they belong to a head, or to the text of a refusal: then they go to {@link push}.
+   */
+  get room(): Uint8Array | undefined {
+    if (!this.#isWhole || !this.isRange || this.#remainingBytes === 0) return undefined;
+    return this.#body.room(this.#remainingBytes);
+  }
+
+  /** Counts bytes that came into the {@link room}. Returns true when the answer has ended. */
+  filled(countBytes: number): boolean {
+    this.#body.advance(countBytes);
+    this.#remainingBytes -= countBytes;
+    return this.#remainingBytes === 0;
   }
 
   /**

@@ -1,17 +1,17 @@
 /**
- * A connection to imageio for ranges, one request after the other.
+ * A connection to imageio that reads and writes ranges, one request after the other.
  *
- * It is no undici agent: here TLS decrypts into one buffer that is used again and again. That takes
- * half the CPU time per byte of a stream with a new buffer per piece.
+ * It is no undici agent: here TLS decrypts into the memory of the caller. That takes less than half
+ * the CPU time per byte of a stream with a new buffer per piece.
  */
 import { once } from 'node:events';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { errors as undiciErrors } from 'undici';
-import { secureContextFor } from '../http.ts';
+import { ConnectionFailure } from '../networkFailure.ts';
+import { secureContextFor } from '../secureContext.ts';
 import { type Range, RangeAnswer } from './rangeAnswer.ts';
 
-/** Bytes of the buffer of a socket: four TLS records of 16 KiB. */
+/** Room for heads and refusals: four TLS records of 16 KiB. */
 const READ_BYTES = 64 * 1024;
 
 export interface RangeConnectionOptions {
@@ -29,13 +29,20 @@ interface Exchange {
   readonly reject: (error: Error) => void;
 }
 
+interface Reading {
+  /** Room for the next bytes. */
+  readonly room: () => Uint8Array;
+  /** So many bytes came into the last room. */
+  readonly onBytes: (countBytes: number) => void;
+}
+
 /** @see node:net socket.connect, option `onread`; TLS sockets have it as well. */
-function openSocket(options: RangeConnectionOptions, onBytes: (bytes: Buffer) => void): Socket {
+function openSocket(options: RangeConnectionOptions, { room, onBytes }: Reading): Socket {
   const { url, caPem, socketPath } = options;
   const onread = {
-    buffer: Buffer.allocUnsafeSlow(READ_BYTES),
-    callback: (countBytes: number, buffer: Uint8Array) => {
-      onBytes(Buffer.from(buffer.buffer, buffer.byteOffset, countBytes));
+    buffer: room,
+    callback: (countBytes: number) => {
+      onBytes(countBytes);
       return true;
     },
   };
@@ -57,12 +64,16 @@ export class RangeConnection {
   readonly #options: RangeConnectionOptions;
   readonly #socket: Socket;
   readonly #opened: Promise<void>;
+  readonly #headRoom: Buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  /** Memory of the caller that gets the next bytes; otherwise they come into the room for heads. */
+  #bodyRoom: Uint8Array | undefined;
   #exchange: Exchange | undefined;
   #idleSinceMs = performance.now();
 
   constructor(options: RangeConnectionOptions) {
     this.#options = options;
-    this.#socket = openSocket(options, (bytes) => this.#onBytes(bytes));
+    const onBytes = (countBytes: number): void => this.#onBytes(countBytes);
+    this.#socket = openSocket(options, { room: () => this.#nextRoom(), onBytes });
     this.#opened = this.#open();
     // The first fetch throws the error; until then nobody waits for the promise.
     this.#opened.catch(() => {});
@@ -77,32 +88,61 @@ export class RangeConnection {
   }
 
   /**
-   * Asks for a range and takes the answer. Only one call may be under way at a time. The memory of
-   * the range is not written to after the call has ended.
+   * Asks for a range and takes the answer. Only one call of {@link fetch} or {@link put} may be
+   * under way at a time. The memory of the range is not written to after the call has ended.
    *
-   * @throws {@link TransferError} `TRANSFER_BAD_ANSWER`; errors of sockets; undici's errors for
-   *   time-outs. The connection has then ended.
+   * @throws {@link TransferError} `TRANSFER_BAD_ANSWER`; errors of sockets; {@link
+   *   ConnectionFailure}. The connection has then ended.
    */
   async fetch(range: Range, what: string, signal: AbortSignal | undefined): Promise<RangeAnswer> {
-    signal?.throwIfAborted();
-    const onAbort = (): void => this.destroy(signal?.reason as Error);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      await this.#opened;
-      const answer = await this.#exchangeOf(range, what);
-      if (!answer.keepsConnection) this.destroy();
-      return answer;
-    } catch (error) {
-      this.destroy();
-      throw error;
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-      this.#idleSinceMs = performance.now();
-    }
+    const { offsetBytes, lengthBytes } = range;
+    const head = `${this.#head('GET')}range: bytes=${offsetBytes}-${offsetBytes + lengthBytes - 1}\r\n\r\n`;
+    return await this.#guarded(signal, async () => {
+      const answer = this.#answerOf(new RangeAnswer(range, what));
+      this.#socket.write(head);
+      return await answer;
+    });
+  }
+
+  /**
+   * Writes bytes at an offset of the image and takes the answer. The bytes are not read after the
+   * call has ended.
+   *
+   * @throws as {@link fetch}
+   */
+  async put(
+    bytes: Uint8Array,
+    offsetBytes: number,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<RangeAnswer> {
+    const head =
+      `${this.#head('PUT', '?flush=n')}content-type: application/octet-stream\r\n` +
+      `content-length: ${bytes.length}\r\n` +
+      `content-range: bytes ${offsetBytes}-${offsetBytes + bytes.length - 1}/*\r\n\r\n`;
+    return await this.#guarded(signal, async () => {
+      const nothing: Range = { offsetBytes, lengthBytes: 0, targets: [] };
+      const answer = this.#answerOf(new RangeAnswer(nothing, what));
+      this.#socket.write(head);
+      let isSent = false;
+      const sent = new Promise<void>((resolve) => {
+        this.#socket.write(bytes, () => {
+          isSent = true;
+          resolve();
+        });
+      });
+      try {
+        return await answer;
+      } finally {
+        // A refusal may come while bytes are still on their way. The socket reads them until then.
+        if (!isSent) this.destroy();
+        await sent;
+      }
+    });
   }
 
   /** Ends the connection. A request under way fails with `error`. */
-  destroy(error: Error = new undiciErrors.SocketError('other side closed')): void {
+  destroy(error: Error = new ConnectionFailure('UND_ERR_SOCKET', 'other side closed')): void {
     this.#socket.destroy(error);
     const exchange = this.#exchange;
     this.#exchange = undefined;
@@ -114,7 +154,8 @@ export class RangeConnection {
     const socket = this.#socket;
     const event = socketPath === undefined ? 'secureConnect' : 'connect';
     const timer = setTimeout(() => {
-      socket.destroy(new undiciErrors.ConnectTimeoutError(`no connection in ${connectMs} ms`));
+      const text = `no connection in ${connectMs} ms`;
+      socket.destroy(new ConnectionFailure('UND_ERR_CONNECT_TIMEOUT', text));
     }, connectMs);
     try {
       await once(socket, event);
@@ -125,26 +166,56 @@ export class RangeConnection {
     socket.setTimeout(readMs, () => this.#onSilence());
   }
 
-  async #exchangeOf(range: Range, what: string): Promise<RangeAnswer> {
-    const { offsetBytes, lengthBytes } = range;
+  #head(method: string, query = ''): string {
     const { url } = this.#options;
+    return `${method} ${url.pathname}${query} HTTP/1.1\r\nhost: ${url.host}\r\nconnection: keep-alive\r\n`;
+  }
+
+  /** Runs one exchange. An abort, an error and the wish of the server end the connection. */
+  async #guarded(
+    signal: AbortSignal | undefined,
+    exchange: () => Promise<RangeAnswer>,
+  ): Promise<RangeAnswer> {
+    signal?.throwIfAborted();
+    const onAbort = (): void => this.destroy(signal?.reason as Error);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      await this.#opened;
+      const answer = await exchange();
+      if (!answer.keepsConnection) this.destroy();
+      return answer;
+    } catch (error) {
+      this.destroy();
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      this.#idleSinceMs = performance.now();
+    }
+  }
+
+  async #answerOf(answer: RangeAnswer): Promise<RangeAnswer> {
     return await new Promise((resolve, reject) => {
-      this.#exchange = { answer: new RangeAnswer(range, what), resolve, reject };
-      this.#socket.write(
-        `GET ${url.pathname} HTTP/1.1\r\nhost: ${url.host}\r\nconnection: keep-alive\r\n` +
-          `range: bytes=${offsetBytes}-${offsetBytes + lengthBytes - 1}\r\n\r\n`,
-      );
+      this.#exchange = { answer, resolve, reject };
     });
   }
 
-  #onBytes(bytes: Buffer): void {
+  #nextRoom(): Uint8Array {
+    this.#bodyRoom = this.#exchange?.answer.room;
+    return this.#bodyRoom ?? this.#headRoom;
+  }
+
+  #onBytes(countBytes: number): void {
     const exchange = this.#exchange;
     // Bytes without a request.
     if (!exchange) return this.destroy();
+    const { answer } = exchange;
     try {
-      if (!exchange.answer.push(bytes)) return;
+      const isEnd = this.#bodyRoom
+        ? answer.filled(countBytes)
+        : answer.push(this.#headRoom.subarray(0, countBytes));
+      if (!isEnd) return;
       this.#exchange = undefined;
-      exchange.resolve(exchange.answer);
+      exchange.resolve(answer);
     } catch (error) {
       this.destroy(error as Error);
     }
@@ -152,8 +223,8 @@ export class RangeConnection {
 
   #onSilence(): void {
     if (!this.#exchange) return;
-    const { HeadersTimeoutError, BodyTimeoutError } = undiciErrors;
     const isHead = this.#exchange.answer.status === 0;
-    this.destroy(isHead ? new HeadersTimeoutError() : new BodyTimeoutError());
+    const code = isHead ? 'UND_ERR_HEADERS_TIMEOUT' : 'UND_ERR_BODY_TIMEOUT';
+    this.destroy(new ConnectionFailure(code, 'the server is silent'));
   }
 }

@@ -1,5 +1,5 @@
-/** Connections for reading ranges of one image. They are opened on demand and used again. */
-import { errors as undiciErrors } from 'undici';
+/** Connections for the ranges of one image. They are opened on demand and used again. */
+import { ConnectionFailure } from '../networkFailure.ts';
 import { RangeConnection, type RangeConnectionOptions } from './rangeConnection.ts';
 import type { Range, RangeAnswer } from './rangeAnswer.ts';
 
@@ -25,14 +25,17 @@ export class RangePool {
 
   /** As {@link RangeConnection.fetch}; waits while all connections are in use. */
   async fetch(range: Range, what: string, signal: AbortSignal | undefined): Promise<RangeAnswer> {
-    await this.#acquire();
-    try {
-      if (this.#isClosed) throw new undiciErrors.ClientDestroyedError();
-      signal?.throwIfAborted();
-      return await this.#fetchWith(this.#take(), range, what, signal);
-    } finally {
-      this.#release();
-    }
+    return await this.#use(signal, (connection) => connection.fetch(range, what, signal));
+  }
+
+  /** As {@link RangeConnection.put}; waits while all connections are in use. */
+  async put(
+    bytes: Uint8Array,
+    offsetBytes: number,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<RangeAnswer> {
+    return await this.#use(signal, (one) => one.put(bytes, offsetBytes, what, signal));
   }
 
   /** Ends all connections. Requests under way and waiting ones fail. */
@@ -41,13 +44,27 @@ export class RangePool {
     for (const connection of [...this.#idle, ...this.#busy]) connection.destroy();
   }
 
-  async #fetchWith(
+  async #use(
+    signal: AbortSignal | undefined,
+    work: (connection: RangeConnection) => Promise<RangeAnswer>,
+  ): Promise<RangeAnswer> {
+    await this.#acquire();
+    try {
+      if (this.#isClosed) throw new ConnectionFailure('UND_ERR_DESTROYED', 'the pool was closed');
+      signal?.throwIfAborted();
+      return await this.#workWith(this.#take(), work);
+    } finally {
+      this.#release();
+    }
+  }
+
+  async #workWith(
     connection: RangeConnection,
-    ...request: Parameters<RangeConnection['fetch']>
+    work: (connection: RangeConnection) => Promise<RangeAnswer>,
   ): Promise<RangeAnswer> {
     this.#busy.add(connection);
     try {
-      return await connection.fetch(...request);
+      return await work(connection);
     } finally {
       this.#busy.delete(connection);
       if (connection.idleMs < MAX_IDLE_MS) this.#idle.push(connection);

@@ -13,7 +13,7 @@ export interface BackupSource {
   /** Messages so far; more are added while disks are piped. */
   readonly messages: readonly SessionMessage[];
   /** Opens a disk for reading. */
-  open(diskId: string): Promise<DiskChainInput>;
+  open(diskId: string, resources: PipelineResources): Promise<DiskChainInput>;
   /** Ends the reads of a disk that was read whole. */
   done(diskId: string): Promise<void>;
   /** Ends the source after all disks were read. @returns the base of the next call, or '' */
@@ -74,7 +74,7 @@ export class OpenBackup {
       (disk) =>
         new OpenDisk(disk, {
           ...shared,
-          open: () => source.open(disk.id),
+          open: () => source.open(disk.id, resources),
           done: () => source.done(disk.id),
         }),
     );

@@ -9,6 +9,7 @@ import type { DiskTransfer } from '../../ovirt/lifecycle/transfer.ts';
 import { nextBase, releaseBackup } from '../backup/vm/backupEnd.ts';
 import { noteFailure } from '../cleanup/leftBackups.ts';
 import type { DiskChainInput } from '../shared/diskChain.ts';
+import type { PipelineResources } from '../shared/pipelineResources.ts';
 import { postSessionEvent } from '../shared/sessionEvents.ts';
 import { endContext, type FreezeOptions, type FrozenVm, openMapped } from './frozenVm.ts';
 import type { BackupSource } from './openBackup.ts';
@@ -54,7 +55,7 @@ export class VmSource implements BackupSource {
     return this.#parts.options.session.messages;
   }
 
-  async open(diskId: string): Promise<DiskChainInput> {
+  async open(diskId: string, resources: PipelineResources): Promise<DiskChainInput> {
     const { frozen, options, parent, blockSizeBytes } = this.#parts;
     const planned = frozen.disks.find((disk) => disk.diskId === diskId);
     invariant(planned, 'a disk of this backup');
@@ -63,9 +64,10 @@ export class VmSource implements BackupSource {
     const { transfer, extents } = opened;
     this.#transfers.set(diskId, transfer);
     const { alias, sizeBytes: virtualSizeBytes, mode } = opened.planned;
+    const threadsFor = resources.rangeThreadsFor.bind(resources);
     return {
       task: { diskId, alias, virtualSizeBytes, blockSizeBytes, mode },
-      device: createTransferDevice({ transfer, virtualSizeBytes, extents }),
+      device: createTransferDevice({ transfer, virtualSizeBytes, extents, threadsFor }),
       parent: planned.parentDisk && parent?.checked.disks.get(diskId),
       readers: transfer.client.connections * readsPerRequest(blockSizeBytes),
       attempts: DATA_ATTEMPTS,

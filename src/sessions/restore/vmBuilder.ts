@@ -252,6 +252,7 @@ export class VmBuilder {
       retryDelayMs: engine.timings.blockRetryMs,
       signal: resources.signal,
       note: session.note,
+      threads: resources.rangeThreadsFor(dataBytes),
     });
     const options = {
       disk,

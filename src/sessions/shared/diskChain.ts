@@ -21,6 +21,7 @@ import {
 import { createExtentSource } from '../../flow/stages/extentSource.ts';
 import { createFileReader } from '../../flow/stages/fileReader.ts';
 import { createHashComparer } from '../../flow/stages/hashComparer.ts';
+import { createHashedReader } from '../../flow/stages/hashedReader.ts';
 import type { PipelineResources } from './pipelineResources.ts';
 import type { DiskStages } from './report.ts';
 
@@ -79,7 +80,11 @@ export async function connectDisk<Out>(
   const { fileDescriptor } = device;
   if (!fileReadPool || fileDescriptor === undefined) {
     const filter = createDirtyZeroFilter(task, counts);
-    const reader = createBlockReader({ ...reading, readers: input.readers });
+    const readHashed = device.readHashed?.bind(device);
+    const plain = { ...reading, readers: input.readers };
+    const reader = readHashed
+      ? createHashedReader({ ...plain, readHashed })
+      : createBlockReader(plain);
     return await runChain(source, [filter, reader, comparer, last], sink, { signal });
   }
   const reader = createFileReader({ ...reading, fileDescriptor, fileReadPool });

@@ -1,8 +1,14 @@
 /** Slab, worker threads and abort signal of a session. Disposed when the session ends. */
 import { availableParallelism } from 'node:os';
 import { UsageError } from '../../core/errors.ts';
+import { compileSlabKernels } from '../../compute/kernels/slabKernels.ts';
 import { createSlab, type Slab, type SlabDirection, type SlabLease } from '../../flow/slab.ts';
 import { createWorkerPool, type WorkerPool } from '../../compute/workerPool.ts';
+import {
+  MIN_THREADED_BYTES,
+  rangeThreadCount,
+  RangeThreads,
+} from '../../ovirt/imageio/rangeThreads.ts';
 
 const MAX_WORKERS = 64;
 /** Four are enough: each reads several GiB a second from the page cache. */
@@ -71,15 +77,18 @@ export class PipelineResources {
   /** Threads that read local images; undefined for sessions that read none. */
   readonly fileReadPool: WorkerPool | undefined;
   readonly signal: AbortSignal;
+  readonly #rangeThreads: RangeThreads | undefined;
   readonly #abort = new AbortController();
 
   private constructor(
     parts: Pick<PipelineResources, 'slab' | 'pool' | 'fileReadPool'>,
+    rangeThreads: RangeThreads | undefined,
     signal?: AbortSignal,
   ) {
     this.slab = parts.slab;
     this.pool = parts.pool;
     this.fileReadPool = parts.fileReadPool;
+    this.#rangeThreads = rangeThreads;
     const own = this.#abort.signal;
     this.signal = AbortSignal.any(signal ? [signal, own] : [own]);
   }
@@ -87,12 +96,24 @@ export class PipelineResources {
   static async create(options: ResourceOptions): Promise<PipelineResources> {
     const slab = takeSlab(options.blockSizeBytes);
     const workers = resolveWorkers(options.workers);
-    const pool = await createWorkerPool({ slab, workers });
+    const kernels = compileSlabKernels();
+    const pool = await createWorkerPool({ slab, workers, kernels });
     // A pool of its own, so that no thread that waits for a disk holds up compression.
     const readers = options.readsImages ? Math.min(MAX_READ_THREADS, workers) : 0;
     const fileReadPool =
-      readers > 0 ? await createWorkerPool({ slab, workers: readers }) : undefined;
-    return new PipelineResources({ slab, pool, fileReadPool }, options.signal);
+      readers > 0 ? await createWorkerPool({ slab, workers: readers, kernels }) : undefined;
+    const count = rangeThreadCount(workers);
+    const threads = { memory: slab.memory, xxh64: kernels.xxh64, count };
+    const rangeThreads = count > 0 ? new RangeThreads(threads) : undefined;
+    return new PipelineResources({ slab, pool, fileReadPool }, rangeThreads, options.signal);
+  }
+
+  /**
+   * Threads that move the data of an image between connections and the slab. Undefined for a small
+   * image, and without workers: then the calling thread moves it.
+   */
+  rangeThreadsFor(dataBytes: number): RangeThreads | undefined {
+    return dataBytes >= MIN_THREADED_BYTES ? this.#rangeThreads : undefined;
   }
 
   /**
@@ -130,7 +151,7 @@ export class PipelineResources {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.pool.close(), this.fileReadPool?.close()]);
+    await Promise.all([this.pool.close(), this.fileReadPool?.close(), this.#rangeThreads?.close()]);
     if (this.slab.inUseCount === 0) spare = new WeakRef(this.slab);
   }
 }

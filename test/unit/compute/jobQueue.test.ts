@@ -5,6 +5,7 @@ import {
   JOB_PACK,
   JOB_FINGERPRINT_RANGE,
   JOB_READ,
+  JOB_UNPACK,
   type WorkerJob,
 } from '../../../src/compute/workerJobs.ts';
 
@@ -23,14 +24,15 @@ const KINDS: Readonly<Record<string, WorkerJob['kind']>> = {
   h: JOB_HASH,
   r: JOB_READ,
   l: JOB_FINGERPRINT_RANGE,
+  u: JOB_UNPACK,
 };
 
 /**
  * A queue with jobs 0, 1, 2 … in the order of the letters: h for `hash`, r for `read`, l for
- * `fingerprintRange`, p for `pack`.
+ * `fingerprintRange`, u for `unpack`, p for `pack`.
  */
-function queueOf(letters: string): JobQueue {
-  const queue = new JobQueue();
+function queueOf(letters: string, threadCount = 1): JobQueue {
+  const queue = new JobQueue(threadCount);
   for (const [index, letter] of Array.from(letters).entries()) {
     queue.push(jobOf(KINDS[letter] ?? JOB_PACK, index));
   }
@@ -55,12 +57,12 @@ describe('a job queue', () => {
     ['reads before looks, since what was found has to leave', 'llr', true, 1, [2]],
     ['nothing when there is nothing', '', true, 1, []],
   ])('gives %s', (_title, letters, isIdle, idleCount, expected) => {
-    expect(indexes(queueOf(letters).take(isIdle, idleCount))).toEqual(expected);
+    expect(indexes(queueOf(letters).take(isIdle, idleCount, true))).toEqual(expected);
   });
 
   test('gives every job once', () => {
     const queue = queueOf('phplpppppppppph');
-    const batches = Array.from({ length: 5 }, () => indexes(queue.take(true, 1)));
+    const batches = Array.from({ length: 5 }, () => indexes(queue.take(true, 1, true)));
 
     expect(batches.flat().toSorted((a, b) => a - b)).toEqual(
       Array.from({ length: 15 }).map((_, k) => k),
@@ -71,11 +73,11 @@ describe('a job queue', () => {
     const queue = queueOf('hlp');
 
     expect(indexes(queue.drain())).toEqual([0, 1, 2]);
-    expect(queue.take(true, 1)).toEqual([]);
+    expect(queue.take(true, 1, true)).toEqual([]);
   });
 
   test.each(['h', 'l', 'p'])('gives back a job of kind %s while it waits', (letter) => {
-    const queue = new JobQueue();
+    const queue = new JobQueue(1);
     const [first, second] = [
       jobOf(KINDS[letter] ?? JOB_PACK, 0),
       jobOf(KINDS[letter] ?? JOB_PACK, 1),
@@ -84,7 +86,30 @@ describe('a job queue', () => {
     queue.push(second);
 
     expect(queue.remove(first)).toBe(true);
-    expect(indexes(queue.take(true, 1))).toEqual([1]);
+    expect(indexes(queue.take(true, 1, true))).toEqual([1]);
     expect(queue.remove(second)).toBe(false);
+  });
+
+  test.each([
+    ['a part of a batch to pack', 'ppppppp', 1, []],
+    ['a full batch to pack', 'pppppppp', 1, [0, 1, 2, 3, 4, 5, 6, 7]],
+    ['a part of a batch to unpack', 'uuu', 1, [0, 1, 2]],
+    ['a share of what many threads have to pack', 'pp', 8, [0, 1]],
+    ['fingerprints, while blocks to pack wait', 'pph', 1, [2]],
+  ])('gives an idle thread in time: %s', (_title, letters, threadCount, expected) => {
+    const queue = queueOf(letters, threadCount);
+
+    expect(indexes(queue.take(true, 1, false))).toEqual(expected);
+  });
+
+  test.each([
+    ['p', 1, true],
+    ['pppppppp', 1, false],
+    ['pp', 8, false],
+    ['u', 1, false],
+    ['ph', 1, false],
+    ['', 1, false],
+  ])('%j for %i threads gathers blocks: %s', (letters, threadCount, expected) => {
+    expect(queueOf(letters, threadCount).isGathering).toBe(expected);
   });
 });

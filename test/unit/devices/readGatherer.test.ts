@@ -15,17 +15,30 @@ interface Asked {
 function makeServer(connections: number): { gatherer: ReadGatherer; asked: Asked[] } {
   const asked: Asked[] = [];
   const gatherer = new ReadGatherer(async (targets, offsetBytes) => {
-    const sizes = targets.map(({ length }) => length);
+    const sizes = targets.map(({ bytes }) => bytes.length);
     const all = sizes.reduce((sum, length) => sum + length, 0);
     return await new Promise((resolve, fail) => {
-      asked.push({ offsetBytes, sizes, fail, end: (countBytes = all) => resolve(countBytes) });
+      const end = (receivedBytes = all): void => {
+        resolve({ receivedBytes, fingerprints: sizes.map((_, k) => BigInt(offsetBytes + k)) });
+      };
+      asked.push({ offsetBytes, sizes, fail, end });
     });
   }, connections);
   return { gatherer, asked };
 }
 
+async function read(
+  gatherer: ReadGatherer,
+  lengthBytes: number,
+  offsetBytes: number,
+  by = signal,
+): Promise<number> {
+  const target = { bytes: Buffer.alloc(lengthBytes) };
+  return (await gatherer.read(target, offsetBytes, by)).actualBytes;
+}
+
 function readAll(gatherer: ReadGatherer, offsets: readonly number[]): Promise<number>[] {
-  return offsets.map((offset) => gatherer.readInto(Buffer.alloc(10), offset, signal));
+  return offsets.map((offset) => read(gatherer, 10, offset));
 }
 
 const shapesOf = (asked: readonly Asked[]): unknown[] =>
@@ -64,9 +77,9 @@ describe('reads', () => {
 
   it('make requests of 4 MiB at most, or of one read that is longer', async () => {
     const { gatherer, asked } = makeServer(1);
-    const read = (fromMib: number, mib: number): Promise<number> =>
-      gatherer.readInto(Buffer.alloc(mib * MIB), fromMib * MIB, signal);
-    const reads = [read(90, 1), read(0, 3), read(3, 1), read(4, 1), read(5, 6)];
+    const readMib = (fromMib: number, mib: number): Promise<number> =>
+      read(gatherer, mib * MIB, fromMib * MIB);
+    const reads = [readMib(90, 1), readMib(0, 3), readMib(3, 1), readMib(4, 1), readMib(5, 6)];
 
     for (let k = 0; k < 4; k++) {
       await expect.poll(() => asked.length).toBe(k + 1);
@@ -86,8 +99,8 @@ describe('reads', () => {
     const { gatherer, asked } = makeServer(1);
     const other = new AbortController().signal;
     void readAll(gatherer, [0]);
-    void gatherer.readInto(Buffer.alloc(10), 10, signal);
-    void gatherer.readInto(Buffer.alloc(10), 20, other);
+    void read(gatherer, 10, 10);
+    void read(gatherer, 10, 20, other);
 
     asked[0]?.end();
     await expect.poll(() => asked.length).toBe(2);
@@ -109,7 +122,7 @@ describe('reads', () => {
   it('of a request that fails fail with it, and the next ones are sent', async () => {
     const { gatherer, asked } = makeServer(1);
     const [first, ...rest] = readAll(gatherer, [0, 10, 20]);
-    const last = gatherer.readInto(Buffer.alloc(10), 99, signal);
+    const last = read(gatherer, 10, 99);
     asked[0]?.end();
     await first;
 
@@ -119,5 +132,17 @@ describe('reads', () => {
     await expect.poll(() => asked.length).toBe(3);
     asked[2]?.end();
     expect(await last).toBe(10);
+  });
+
+  it('get the fingerprint of their own part of a request', async () => {
+    const { gatherer, asked } = makeServer(1);
+    const fingerprintAt = async (offset: number): Promise<bigint | undefined> =>
+      (await gatherer.read({ bytes: Buffer.alloc(10) }, offset, signal)).fingerprint;
+    const reads = [fingerprintAt(0), fingerprintAt(10), fingerprintAt(20)];
+    asked[0]?.end();
+    await reads[0];
+    asked[1]?.end();
+
+    expect(await Promise.all(reads)).toEqual([0n, 10n, 11n]);
   });
 });

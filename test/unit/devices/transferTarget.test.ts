@@ -25,7 +25,7 @@ class FakeTransfer {
     const client = {
       features: new Set(),
       connections: CONNECTIONS,
-      write: (_bytes: Uint8Array, offsetBytes: number, signal: AbortSignal) =>
+      write: (_bytes: Uint8Array, offsetBytes: number, { signal }: { signal: AbortSignal }) =>
         this.#request(`write ${offsetBytes / PICTURE_BLOCK_BYTES}`, () =>
           this.onWrite(offsetBytes / PICTURE_BLOCK_BYTES, signal),
         ),

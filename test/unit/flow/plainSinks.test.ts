@@ -348,12 +348,13 @@ describe('rawFileSink', () => {
     sink.on('error', () => {});
     sink.once('close', () => events.push('close'));
     await write(sink, [await dataBlock(lease, 0, blockContent('A'))]);
+    await expect.poll(() => file.gates.length).toBe(1);
 
     sink.destroy(new Error('enough'));
     await new Promise(setImmediate);
     events.push(`in use ${slab.inUseCount}`);
     file.gates[0]?.();
-    await new Promise(setImmediate);
+    await expect.poll(() => events.length).toBe(2);
 
     expect(events).toEqual(['in use 1', 'close']);
   });

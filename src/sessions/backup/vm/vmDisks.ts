@@ -146,12 +146,13 @@ function wholeBlockInput(
   transfer: DiskTransfer,
   context: VmDisksContext,
 ): DiskInput {
-  const { blockSizeBytes, parent, target } = context;
+  const { blockSizeBytes, parent, target, resources } = context;
+  const threadsFor = resources.rangeThreadsFor.bind(resources);
   const { diskId, alias, sizeBytes: virtualSizeBytes, mode, reason, content } = planned;
   return {
     task: { diskId, alias, virtualSizeBytes, blockSizeBytes, mode },
     reason,
-    device: createTransferDevice({ transfer, virtualSizeBytes, extents }),
+    device: createTransferDevice({ transfer, virtualSizeBytes, extents, threadsFor }),
     parent: planned.parentDisk && parent?.disks.get(diskId),
     isIncrement: content === 'increment',
     writer: target.writer,

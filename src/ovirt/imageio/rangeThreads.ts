@@ -1,0 +1,221 @@
+/**
+ * Threads that read and write ranges of images: decrypted bytes go straight into the slab, and the
+ * thread computes their fingerprints. The calling thread sees results only.
+ */
+import { Worker } from 'node:worker_threads';
+import type { FingerprintSetup, SlabPlace } from '../../compute/slotFingerprint.ts';
+import { InternalError } from '../../core/errors.ts';
+import { MIB } from '../../core/units.ts';
+import { badAnswer } from './badAnswer.ts';
+import type { RangeConnectionOptions } from './rangeConnection.ts';
+import type {
+  RangeFailure,
+  RangeResult,
+  SlabTarget,
+  ThreadAnswer,
+  ThreadOrder,
+} from './rangeThread.ts';
+
+/** URL of the compiled entry. In tests this file runs as TypeScript, and the entry is in dist. */
+function threadEntryUrl(): URL {
+  const isCompiled = !import.meta.url.endsWith('.ts');
+  const entry = isCompiled ? './rangeThread.js' : '../../../dist/ovirt/imageio/rangeThread.js';
+  return new URL(entry, import.meta.url);
+}
+
+function crash(reason: string): InternalError {
+  return new InternalError('WORKER_CRASHED', `a thread for image data failed: ${reason}`);
+}
+
+/** The error that the thread had, in a form that `describeFailure` understands. */
+function errorOf(failure: RangeFailure): Error {
+  if (failure.kind === 'answer') return badAnswer(failure.message);
+  if (failure.kind === 'bug') return new InternalError('INTERNAL_INVARIANT', failure.message);
+  return Object.assign(new Error(failure.reason), { code: failure.reason });
+}
+
+interface Waiting {
+  readonly resolve: (answer: ThreadAnswer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** One thread. It starts with its first order. */
+class RangeThread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, Waiting>();
+  #ended: Error | undefined;
+
+  constructor(setup: FingerprintSetup) {
+    this.#worker = new Worker(threadEntryUrl(), {
+      workerData: setup,
+      execArgv: [],
+      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
+    });
+    this.#worker.on('message', (answer: ThreadAnswer) => {
+      this.#waiting.get(answer.orderId)?.resolve(answer);
+      this.#waiting.delete(answer.orderId);
+    });
+    this.#worker.on('error', (error) => this.#end(crash(error.message)));
+    this.#worker.on('exit', (code) => this.#end(crash(`exit code ${code}`)));
+  }
+
+  /** Orders under way. */
+  get load(): number {
+    return this.#waiting.size;
+  }
+
+  post(order: ThreadOrder): void {
+    if (!this.#ended) this.#worker.postMessage(order);
+  }
+
+  /**
+   * Sends an order and waits for its answer, also after an abort: until then the thread uses the
+   * memory of the order.
+   */
+  async ask(
+    order: ThreadOrder & { readonly orderId: number },
+    signal?: AbortSignal,
+  ): Promise<ThreadAnswer> {
+    if (this.#ended) throw this.#ended;
+    const { orderId } = order;
+    const onAbort = (): void => this.post({ kind: 'abort', orderId });
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#waiting.set(orderId, { resolve, reject });
+        this.#worker.postMessage(order);
+      });
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#end(new InternalError('INTERNAL_INVARIANT', 'threads for image data were closed'));
+    await this.#worker.terminate();
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error;
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+}
+
+/** With fewer bytes of an image, threads cost more than they save. */
+export const MIN_THREADED_BYTES: number = 256 * MIB;
+/** Most threads: each moves more than a GiB a second. */
+const MAX_THREADS = 4;
+/** Three workers compress about as fast as one thread decrypts. */
+const WORKERS_PER_THREAD = 3;
+
+/** Threads for a session with so many workers. */
+export function rangeThreadCount(workers: number): number {
+  return Math.min(MAX_THREADS, Math.ceil(workers / WORKERS_PER_THREAD));
+}
+
+export interface RangeThreadsOptions extends FingerprintSetup {
+  /** Number of threads, at least 1. */
+  readonly count: number;
+}
+
+/** The threads of one session. The caller closes them after all images are closed. */
+export class RangeThreads {
+  readonly #options: RangeThreadsOptions;
+  readonly #threads: RangeThread[] = [];
+  #nextId = 0;
+
+  constructor(options: RangeThreadsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Opens an image. Its connections are made on demand. The first image starts the threads.
+   *
+   * @param limit - most connections over all threads, at least 1.
+   */
+  open(options: RangeConnectionOptions, limit: number): ThreadedImage {
+    const { memory, xxh64, count } = this.#options;
+    while (this.#threads.length < count) this.#threads.push(new RangeThread({ memory, xxh64 }));
+    const threads = this.#threads.slice(0, limit);
+    const imageId = this.#nextId++;
+    const plain = { ...options, url: options.url.href };
+    threads.forEach((thread, k) => {
+      const share = Math.ceil((limit - k) / threads.length);
+      thread.post({ kind: 'open', imageId, options: plain, limit: share });
+    });
+    return new ThreadedImage(imageId, threads, () => this.#nextId++);
+  }
+
+  /** True when all these bytes lie in the slab of the threads. */
+  holdsAll(parts: readonly Uint8Array[]): boolean {
+    return parts.every(({ buffer }) => buffer === this.#options.memory.buffer);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#threads.splice(0).map((thread) => thread.close()));
+  }
+}
+
+/** One image, whose ranges threads read and write. */
+export class ThreadedImage {
+  readonly #imageId: number;
+  readonly #threads: readonly RangeThread[];
+  readonly #nextOrderId: () => number;
+
+  constructor(imageId: number, threads: readonly RangeThread[], nextOrderId: () => number) {
+    this.#imageId = imageId;
+    this.#threads = threads;
+    this.#nextOrderId = nextOrderId;
+  }
+
+  /**
+   * Fills the targets, one after the other, with the bytes from `offsetBytes` on.
+   *
+   * @throws {@link TransferError} `TRANSFER_BAD_ANSWER`; {@link InternalError} `WORKER_CRASHED`;
+   *   an error with the code of the network failure
+   */
+  async fetch(
+    targets: readonly SlabTarget[],
+    offsetBytes: number,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<RangeResult> {
+    return await this.#move({ kind: 'read', offsetBytes, targets, what }, signal);
+  }
+
+  /** Writes bytes of the slab. @throws as {@link fetch} */
+  async put(
+    source: SlabPlace,
+    offsetBytes: number,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<RangeResult> {
+    return await this.#move({ kind: 'write', offsetBytes, source, what }, signal);
+  }
+
+  /** Ends all connections. Requests under way fail. */
+  async close(): Promise<void> {
+    const imageId = this.#imageId;
+    const closeIn = async (thread: RangeThread): Promise<void> => {
+      // A thread that has crashed has no connections any more.
+      await thread.ask({ kind: 'close', orderId: this.#nextOrderId(), imageId }).catch(() => {});
+    };
+    await Promise.all(this.#threads.map(closeIn));
+  }
+
+  async #move(order: MoveOrder, signal: AbortSignal | undefined): Promise<RangeResult> {
+    signal?.throwIfAborted();
+    const thread = this.#threads.reduce((best, other) => (other.load < best.load ? other : best));
+    const ids = { orderId: this.#nextOrderId(), imageId: this.#imageId };
+    const { result, failure } = await thread.ask({ ...order, ...ids }, signal);
+    signal?.throwIfAborted();
+    if (failure) throw errorOf(failure);
+    if (!result) throw crash('an answer without a result');
+    return result;
+  }
+}
+
+type MoveOrder =
+  | Omit<Extract<ThreadOrder, { kind: 'read' }>, 'orderId' | 'imageId'>
+  | Omit<Extract<ThreadOrder, { kind: 'write' }>, 'orderId' | 'imageId'>;
