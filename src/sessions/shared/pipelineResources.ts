@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { UsageError } from '../../core/errors.ts';
 import { createSlab, type Slab, type SlabDirection, type SlabLease } from '../../flow/slab.ts';
+import type { Compression } from '../../compute/compression.ts';
 import { createWorkerPool, type WorkerPool } from '../../compute/workerPool.ts';
 
 const MAX_WORKERS = 64;
@@ -18,6 +19,8 @@ export interface ResourceOptions {
   readonly workers?: number | undefined;
   /** Whether the session reads local images. @defaultValue false */
   readonly readsImages?: boolean | undefined;
+  /** Checked before. @defaultValue default */
+  readonly compression?: Compression | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -87,7 +90,7 @@ export class PipelineResources {
   static async create(options: ResourceOptions): Promise<PipelineResources> {
     const slab = takeSlab(options.blockSizeBytes);
     const workers = resolveWorkers(options.workers);
-    const pool = await createWorkerPool({ slab, workers });
+    const pool = await createWorkerPool({ slab, workers, compression: options.compression });
     // A pool of its own, so that no thread that waits for a disk holds up compression.
     const readers = options.readsImages ? Math.min(MAX_READ_THREADS, workers) : 0;
     const fileReadPool =
