@@ -1,7 +1,7 @@
 /** `backup`: VMs of an engine, or local images. */
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
-import type { Compression } from '../../compute/compression.ts';
+import type { BackupImagesOptions } from '../../sessions/backup/backupImages.ts';
 import type { JobReport } from '../../sessions/backup/backupVms.ts';
 import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
 import {
@@ -35,7 +35,7 @@ interface BackupFlags extends CommonFlags, EngineFlags, VmFlags {
   readonly excludeDisk?: readonly string[];
   readonly blockSize?: number;
   readonly workers?: number;
-  readonly compression: Compression;
+  readonly compression: BackupImagesOptions['compression'];
   readonly connections?: number;
   readonly parallelVms?: number;
   readonly wait?: number;

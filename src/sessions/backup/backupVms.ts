@@ -41,8 +41,8 @@ export interface BackupVmsOptions {
   /** @defaultValue as in the chain; for a full 1 MiB, or 4 MiB above 128 GiB of data */
   readonly blockSizeBytes?: number | undefined;
   /**
-   * `none` stores every block plain. `high` stores fewer bytes for much more CPU time, and needs the
-   * native LZ4 build. Every session may choose anew. @defaultValue default
+   * `none` stores every block plain. `high` stores fewer bytes for much more CPU time, and needs
+   * the native LZ4 build. Every session may choose anew. @defaultValue default
    */
   readonly compression?: Compression | undefined;
   readonly workers?: number | undefined;
