@@ -10,6 +10,7 @@ export type { MessageCode, MessageLevel, SessionMessage } from './core/messages.
 export { formatBytes, parseBytes } from './core/units.ts';
 
 export type { BlockDevice, DiskMode, Extent } from './flow/records.ts';
+export type { Compression } from './compute/compression.ts';
 export type { StoredCodec } from './compute/storedForm.ts';
 export type { SourceFormat } from './devices/rawImageDevice.ts';
 

@@ -7,7 +7,8 @@ import { createHash } from 'node:crypto';
 import { crc32c } from '../core/crc32.ts';
 import xxhash from 'xxhash-wasm';
 import { roundUp } from '../core/units.ts';
-import { type Lz4, loadLz4 } from './lz4Binding.ts';
+import { type Compression, encoderOf } from './compression.ts';
+import { type Lz4, type Lz4Encode, loadLz4 } from './lz4Binding.ts';
 import {
   CLUSTER_BYTES,
   LZ4_HEADER_BYTES,
@@ -31,8 +32,9 @@ export interface BlockCodecs {
   readonly digest: (source: Buffer) => Buffer;
   /**
    * Writes the LZ4 form of `source[0, lengthBytes)` into `target` when it saves at least one
-   * cluster. Otherwise the block stays plain: `target` holds nothing of use, and `source` is zero
-   * padded up to the next cluster. Both buffers need room up to the next multiple of 4096.
+   * cluster. Otherwise, and with compression `none`, the block stays plain: `target` holds nothing
+   * of use, and `source` is zero padded up to the next cluster. Both buffers need room up to the
+   * next multiple of 4096.
    *
    * @returns stored bytes, without padding, and codec.
    */
@@ -48,12 +50,12 @@ export interface PackedForm {
   readonly storedBytes: number;
 }
 
-function pack(lz4: Lz4, source: Buffer, lengthBytes: number, target: Buffer): PackedForm {
+function pack(encode: Lz4Encode, source: Buffer, lengthBytes: number, target: Buffer): PackedForm {
   const plainClusters = roundUp(lengthBytes, CLUSTER_BYTES);
   const plain = source.subarray(0, lengthBytes);
   const room = plainClusters - CLUSTER_BYTES;
   const lz4Bytes =
-    room > LZ4_HEADER_BYTES ? lz4.encode(plain, target.subarray(LZ4_HEADER_BYTES, room)) : 0;
+    room > LZ4_HEADER_BYTES ? encode(plain, target.subarray(LZ4_HEADER_BYTES, room)) : 0;
   if (lz4Bytes <= 0) {
     source.fill(0, lengthBytes, plainClusters);
     return { codec: 'plain', storedBytes: lengthBytes };
@@ -84,9 +86,15 @@ function unpack(lz4: Lz4, stored: Buffer, codec: StoredCodec, target: Buffer): U
 /**
  * Loads the codecs of this thread. Each thread needs its own, because two threads cannot share one
  * xxhash-wasm.
+ *
+ * @param compression - for `pack` only.
  */
-export async function createBlockCodecs(lz4: Lz4 = loadLz4()): Promise<BlockCodecs> {
+export async function createBlockCodecs(
+  compression: Compression = 'default',
+  lz4: Lz4 = loadLz4(),
+): Promise<BlockCodecs> {
   const hasher = await xxhash();
+  const encode = encoderOf(compression, lz4);
   const startFingerprint = (): PiecewiseFingerprint => {
     const running = hasher.create64();
     return {
@@ -104,7 +112,7 @@ export async function createBlockCodecs(lz4: Lz4 = loadLz4()): Promise<BlockCode
     },
     startFingerprint,
     digest: (source) => createHash('md5').update(source).digest(),
-    pack: (source, lengthBytes, target) => pack(lz4, source, lengthBytes, target),
+    pack: (source, lengthBytes, target) => pack(encode, source, lengthBytes, target),
     unpack: (stored, codec, target) => unpack(lz4, stored, codec, target),
   };
 }

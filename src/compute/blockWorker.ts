@@ -3,6 +3,7 @@
  * of the batch.
  */
 import { parentPort, workerData } from 'node:worker_threads';
+import type { Compression } from './compression.ts';
 import type { SlabKernels } from './kernels/slabKernels.ts';
 import { createThreadTools } from './threadTools.ts';
 import { decodeJobs } from './workerJobs.ts';
@@ -13,6 +14,7 @@ import type { SharedWasmMemory } from './kernels/wasm.ts';
 export interface WorkerSetup {
   readonly memory: SharedWasmMemory;
   readonly kernels: SlabKernels;
+  readonly compression: Compression;
 }
 
 /** Message to a thread: one batch of jobs, as numbers (see `encodeJobs`). */
@@ -30,8 +32,8 @@ export interface WorkerAnswer {
   readonly error?: string | undefined;
 }
 
-const { memory, kernels } = workerData as WorkerSetup;
-const tools = await createThreadTools(memory, kernels);
+const { memory, kernels, compression } = workerData as WorkerSetup;
+const tools = await createThreadTools(memory, kernels, compression);
 
 parentPort?.on('message', (batch: WorkerBatch) => {
   let error: string | undefined;

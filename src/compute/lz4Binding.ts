@@ -13,15 +13,21 @@ import { WasmLz4 } from './kernels/wasmLz4.ts';
 /** Block functions of the package. */
 interface Lz4Functions {
   compress(source: Buffer, target: Buffer): number;
+  /** LZ4 HC, always of level 9. */
+  compressHC(source: Buffer, target: Buffer): number;
   uncompress(source: Buffer, target: Buffer): number;
 }
+
+/** Compresses into `target`. Returns the bytes written; 0 when they do not fit. */
+export type Lz4Encode = (source: Buffer, target: Buffer) => number;
 
 export interface Lz4 {
   readonly isNative: boolean;
   /** Why the native build is missing; empty when it is loaded. */
   readonly reason: string;
-  /** Compresses into `target`. Returns the bytes written; 0 when they do not fit. */
-  encode(source: Buffer, target: Buffer): number;
+  readonly encode: Lz4Encode;
+  /** LZ4 HC: fewer bytes of the same form, for much more CPU time. Only in the native build. */
+  readonly encodeHigh?: Lz4Encode | undefined;
   /**
    * Decompresses into `target`. Returns the bytes written; for a damaged block a negative number,
    * or fewer bytes than expected.
@@ -46,6 +52,7 @@ function nativeLz4(native: Lz4Functions): Lz4 {
     isNative: true,
     reason: '',
     encode: (source, target) => native.compress(source, target),
+    encodeHigh: (source, target) => native.compressHC(source, target),
     decode: (source, target) => {
       checkTarget(target);
       return native.uncompress(source, target);
@@ -91,17 +98,15 @@ export function loadLz4(load: PackageLoader = createRequire(import.meta.url)): L
 }
 
 /**
- * Check for `--strict` at the start of a command.
+ * Check at the start of a session.
  *
+ * @param instead - what the user can do without the native build, for the hint.
  * @throws {@link UsageError} `USAGE_CODEC_NOT_NATIVE`
  */
-export function requireNativeLz4(lz4: Lz4): void {
+export function requireNativeLz4(lz4: Lz4, instead: string): void {
   if (lz4.isNative) return;
-  throw new UsageError(
-    'USAGE_CODEC_NOT_NATIVE',
-    `lz4 runs without its native build: ${lz4.reason}`,
-    {
-      hint: 'install again where a C++ compiler, make and Python are installed, or leave out --strict',
-    },
-  );
+  const text = `lz4 runs without its native build: ${lz4.reason}`;
+  throw new UsageError('USAGE_CODEC_NOT_NATIVE', text, {
+    hint: `install again where a C++ compiler, make and Python are installed, or ${instead}`,
+  });
 }

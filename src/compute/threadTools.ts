@@ -1,5 +1,6 @@
 /** Loads the tools that a thread needs for its jobs. */
 import { createBlockCodecs } from './blockCodecs.ts';
+import type { Compression } from './compression.ts';
 import { LaneDigests } from './kernels/laneDigests.ts';
 import { SlabFingerprints } from './kernels/slabFingerprints.ts';
 import type { SlabKernels } from './kernels/slabKernels.ts';
@@ -10,8 +11,9 @@ import type { SharedWasmMemory } from './kernels/wasm.ts';
 export async function createThreadTools(
   memory: SharedWasmMemory,
   kernels: SlabKernels,
+  compression: Compression,
 ): Promise<ThreadTools> {
-  const codecs = await createBlockCodecs();
+  const codecs = await createBlockCodecs(compression);
   return {
     codecs,
     digests: new LaneDigests(memory, kernels.md5),

@@ -4,6 +4,7 @@
  */
 import { InternalError, invariant } from '../core/errors.ts';
 import { KIB } from '../core/units.ts';
+import type { Compression } from './compression.ts';
 import type { StoredCodec } from './storedForm.ts';
 import { JobQueue } from './jobQueue.ts';
 import { InlineRunner, type JobRunner, rejectAll } from './jobRunner.ts';
@@ -52,6 +53,7 @@ const JOB_DEFAULTS = {
 /** Parts of a pool; {@link loadPoolParts} makes them. */
 export interface PoolParts {
   readonly kernels: SlabKernels;
+  readonly compression: Compression;
   /** Tools of the calling thread, when it does the jobs itself. */
   readonly inline: ThreadTools | undefined;
 }
@@ -71,13 +73,13 @@ export class WorkerPool {
   readonly #runner: JobRunner;
   #isClosed = false;
 
-  constructor(slab: JobMemory, workerCount: number, { kernels, inline }: PoolParts) {
+  constructor(slab: JobMemory, workerCount: number, { inline, ...setup }: PoolParts) {
     this.#slab = slab;
     this.#memory = slab.memory.buffer;
     this.#queue = new JobQueue(workerCount);
     this.#runner = inline
       ? new InlineRunner(this.#queue, inline)
-      : new ThreadRunner(this.#queue, workerCount, { memory: slab.memory, kernels });
+      : new ThreadRunner(this.#queue, workerCount, { memory: slab.memory, ...setup });
     this.workerCount = workerCount;
   }
 
@@ -253,13 +255,20 @@ export interface WorkerPoolOptions {
    * @defaultValue those that this machine can execute
    */
   readonly kernels?: SlabKernels | undefined;
+  /**
+   * For `pack`. The caller has checked it with `checkCompression`.
+   *
+   * @defaultValue default
+   */
+  readonly compression?: Compression | undefined;
 }
 
 /** Compiles the kernels and, for `workers: 0`, loads the tools of the calling thread. */
 export async function loadPoolParts(options: WorkerPoolOptions): Promise<PoolParts> {
-  const { slab, workers, kernels = compileSlabKernels() } = options;
-  if (workers > 0) return { kernels, inline: undefined };
-  return { kernels, inline: await createThreadTools(slab.memory, kernels) };
+  const { slab, workers, kernels = compileSlabKernels(), compression = 'default' } = options;
+  if (workers > 0) return { kernels, compression, inline: undefined };
+  const inline = await createThreadTools(slab.memory, kernels, compression);
+  return { kernels, compression, inline };
 }
 
 /** Makes a worker pool for one slab. The caller closes it. */

@@ -214,7 +214,7 @@ describe('no space left', async () => {
   });
 });
 
-test('a codec without its native build is refused under --strict, else told of', async () => {
+test('a codec without its native build is refused where it is needed, else told of', async () => {
   const preload = temp.path('preload.cjs');
   writeFileSync(
     preload,
@@ -227,7 +227,9 @@ test('a codec without its native build is refused under --strict, else told of',
   );
   const env = { NODE_OPTIONS: `--require ${preload}` };
 
-  expectFailure(await runCli(chain.backupArgs('--strict'), env), 'USAGE_CODEC_NOT_NATIVE', 2);
+  for (const flags of [['--strict'], ['--compression', 'high']]) {
+    expectFailure(await runCli(chain.backupArgs(...flags), env), 'USAGE_CODEC_NOT_NATIVE', 2);
+  }
   expect((await runCli(chain.backupArgs(), env)).stderr).toMatch(/^warn: ENV-801 /m);
   await chain.expectFirstPointKept();
   await expectClean(chain.repository);

@@ -1,6 +1,7 @@
 /** `backup`: VMs of an engine, or local images. */
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
+import type { BackupImagesOptions } from '../../sessions/backup/backupImages.ts';
 import type { JobReport } from '../../sessions/backup/backupVms.ts';
 import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
 import {
@@ -34,6 +35,7 @@ interface BackupFlags extends CommonFlags, EngineFlags, VmFlags {
   readonly excludeDisk?: readonly string[];
   readonly blockSize?: number;
   readonly workers?: number;
+  readonly compression: BackupImagesOptions['compression'];
   readonly connections?: number;
   readonly parallelVms?: number;
   readonly wait?: number;
@@ -69,6 +71,7 @@ async function backUpImages(
     mode: flags.mode,
     blockSizeBytes: flags.blockSize,
     workers: flags.workers,
+    compression: flags.compression,
     strict: flags.strict,
     ...context.sessionOptions,
     onProgress: line.onProgress,
@@ -99,6 +102,7 @@ async function backUpVms(
     excludeDisks: flags.excludeDisk,
     blockSizeBytes: flags.blockSize,
     workers: flags.workers,
+    compression: flags.compression,
     connections: flags.connections,
     parallelVms: flags.parallelVms,
     waitMs: flags.wait === undefined ? undefined : flags.wait * MINUTE_MS,
@@ -153,6 +157,11 @@ export function addBackup(program: Command, done: (exitCode: number) => void): v
       '--block-size <size>',
       'block size of a full: 256KiB to 8MiB (default: 1MiB; 4MiB above 128 GiB of data)',
       parseSize('--block-size'),
+    )
+    .addOption(
+      new Option('--compression <level>', 'of stored blocks; high takes much CPU time')
+        .choices(['none', 'default', 'high'])
+        .default('default'),
     )
     .addOption(workersOption())
     .option(

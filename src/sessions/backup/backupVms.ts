@@ -8,6 +8,7 @@ import type { EngineSettings } from '../../ovirt/connection.ts';
 import { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { DEFAULT_TIMINGS } from '../../ovirt/timings.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
+import { checkCompression, type Compression } from '../../compute/compression.ts';
 import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
 import { createWaitTexts } from '../shared/waitText.ts';
 import { startRepository } from '../shared/startRepository.ts';
@@ -39,6 +40,11 @@ export interface BackupVmsOptions {
   readonly excludeDisks?: readonly string[] | undefined;
   /** @defaultValue as in the chain; for a full 1 MiB, or 4 MiB above 128 GiB of data */
   readonly blockSizeBytes?: number | undefined;
+  /**
+   * `none` stores every block plain. `high` stores fewer bytes for much more CPU time, and needs
+   * the native LZ4 build. Every session may choose anew. @defaultValue default
+   */
+  readonly compression?: Compression | undefined;
   readonly workers?: number | undefined;
   /** Data requests at once per disk, 1 to 8, limited by what the server allows. @defaultValue 4 */
   readonly connections?: number | undefined;
@@ -139,7 +145,8 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
   checkDisks(options, options.vms ?? []);
   const signal = options.signal ?? new AbortController().signal;
   const codecs = await createBlockCodecs();
-  if (options.strict) requireNativeLz4(codecs.lz4);
+  if (options.strict) requireNativeLz4(codecs.lz4, 'leave out --strict');
+  checkCompression(options.compression, codecs.lz4);
   const { logger } = options;
   try {
     const onWait = createWaitTexts(options.onStatus, () => '');

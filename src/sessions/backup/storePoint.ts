@@ -2,6 +2,7 @@
  * The part that all backup sessions share: from a plan to a committed restore point and its report.
  * Image and VM sessions differ only in how they read disks.
  */
+import type { Compression } from '../../compute/compression.ts';
 import type { ChainLock } from '../../repository/chainLock.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { RestorePoint, VmIdentity } from '../../repository/restorePoint.ts';
@@ -44,6 +45,7 @@ export interface StorePointOptions {
   readonly parent: CheckedParent | undefined;
   readonly blockSizeBytes: number;
   readonly workers: number | undefined;
+  readonly compression: Compression | undefined;
   /** True for local files. Threads read them. */
   readonly readsImages: boolean;
   readonly signal: AbortSignal | undefined;
@@ -85,12 +87,11 @@ export async function storePoint(
   options: StorePointOptions,
   readDisks: (target: PointWriter, resources: PipelineResources) => Promise<ReadDisks>,
 ): Promise<StoredPoint> {
-  const { identity, chain, parent, blockSizeBytes, workers, readsImages, signal } = options;
+  const { identity, chain, parent, blockSizeBytes, readsImages } = options;
   const { folder } = chain;
   const place = { folder, points: chain.metadata.points, parent: parent?.point };
   const draft = await draftPoint(place, identity.startedAt, blockSizeBytes);
-  const pipeline = { blockSizeBytes, workers, readsImages, signal };
-  await using resources = await PipelineResources.create(pipeline);
+  await using resources = await PipelineResources.create(options);
   if (readsImages) resources.start();
   await using target = await PointWriter.create(folder, draft.fileName, blockSizeBytes);
   const read = await readDisks(target, resources);

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { UsageError } from '../../core/errors.ts';
 import { compileSlabKernels } from '../../compute/kernels/slabKernels.ts';
 import { createSlab, type Slab, type SlabDirection, type SlabLease } from '../../flow/slab.ts';
+import type { Compression } from '../../compute/compression.ts';
 import { createWorkerPool, type WorkerPool } from '../../compute/workerPool.ts';
 import {
   MIN_THREADED_BYTES,
@@ -24,6 +25,8 @@ export interface ResourceOptions {
   readonly workers?: number | undefined;
   /** Whether the session reads local images. @defaultValue false */
   readonly readsImages?: boolean | undefined;
+  /** Checked before. @defaultValue default */
+  readonly compression?: Compression | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -97,7 +100,8 @@ export class PipelineResources {
     const slab = takeSlab(options.blockSizeBytes);
     const workers = resolveWorkers(options.workers);
     const kernels = compileSlabKernels();
-    const pool = await createWorkerPool({ slab, workers, kernels });
+    const { compression } = options;
+    const pool = await createWorkerPool({ slab, workers, kernels, compression });
     // A pool of its own, so that no thread that waits for a disk holds up compression.
     const readers = options.readsImages ? Math.min(MAX_READ_THREADS, workers) : 0;
     const fileReadPool =

@@ -35,6 +35,21 @@ export function noise(seed: number | string, lengthBytes: number): Buffer {
   return hash.update(`noise ${seed}`).digest();
 }
 
+/** Text of random words: LZ4 makes it smaller, and LZ4 HC smaller still. */
+export function wordText(seed: number, lengthBytes: number): Buffer {
+  const random = createRandom(seed);
+  const words = Array.from({ length: 500 }, () =>
+    random.bytes(2 + random.below(8)).toString('base64url'),
+  );
+  const parts: string[] = [];
+  for (let bytes = 0; bytes < lengthBytes; ) {
+    const word = `${words[Math.floor(500 * random.fraction() ** 3)]} `;
+    parts.push(word);
+    bytes += word.length;
+  }
+  return Buffer.from(parts.join('')).subarray(0, lengthBytes);
+}
+
 /** Bytes that compress well and differ from seed to seed. */
 export function prose(seed: number | string, lengthBytes: number): Buffer {
   return Buffer.alloc(lengthBytes, `line ${seed} of a text that repeats itself\n`);

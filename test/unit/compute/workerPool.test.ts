@@ -1,7 +1,11 @@
 import type { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createSlab, type Slab, type Slot } from '../../../src/flow/slab.ts';
+import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
+import type { Compression } from '../../../src/compute/compression.ts';
+import { loadLz4 } from '../../../src/compute/lz4Binding.ts';
 import { createWorkerPool, type WorkerPool } from '../../../src/compute/workerPool.ts';
+import { wordText } from '../../helpers/bytes/random.ts';
 import { blockContent } from '../../helpers/pipeline/diskPicture.ts';
 import { expectCode } from '../../helpers/codes.ts';
 
@@ -23,7 +27,7 @@ afterEach(async () => {
 });
 
 /** A pool and slots with the blocks of the picture. */
-async function benchOf(workers: number): Promise<Bench> {
+async function benchOf(workers: number, compression?: Compression): Promise<Bench> {
   const slab = createSlab({ blockSizeBytes: SMALL_BLOCK_BYTES, slabBytes: 30 * SMALL_BLOCK_BYTES });
   const lease = slab.lease('pack');
   const letters = Array.from(PICTURE);
@@ -35,7 +39,7 @@ async function benchOf(workers: number): Promise<Bench> {
   const threads: Worker[] = [];
   const remember = (worker: Worker): unknown => threads.push(worker);
   process.on('worker', remember);
-  const pool = await createWorkerPool({ slab, workers });
+  const pool = await createWorkerPool({ slab, workers, compression });
   // The first job starts the threads.
   await pool.hash(raw[0] as Slot, 0);
   process.off('worker', remember);
@@ -72,6 +76,24 @@ describe('a worker pool', () => {
 
     expect(await resultsOf(await benchOf(workers))).toEqual(inline);
   });
+
+  test.each(['none', 'default', 'high'] as const)(
+    'packs with compression %s, in threads too',
+    async (compression) => {
+      // Without the native build there is no `high`.
+      const wanted = loadLz4().isNative ? compression : 'none';
+      const text = wordText(1, SMALL_BLOCK_BYTES);
+      const codecs = await createBlockCodecs(wanted);
+      const form = codecs.pack(Buffer.from(text), text.length, Buffer.alloc(SMALL_BLOCK_BYTES));
+
+      for (const workers of [0, 1]) {
+        const { pool, raw, packed } = await benchOf(workers, wanted);
+        raw[0]?.bytes.set(text);
+        const result = await pool.pack(raw[0] as Slot, text.length, packed[0] as Slot);
+        expect(result).toMatchObject(form);
+      }
+    },
+  );
 
   test.each([0, 1, 2])('starts %d threads when told so', async (workers) => {
     const { threads } = await benchOf(workers);

@@ -58,6 +58,7 @@ export class BackupAttempt {
         parent,
         blockSizeBytes,
         workers: options.workers,
+        compression: options.compression,
         readsImages: false,
         signal: options.signal,
         ovf,

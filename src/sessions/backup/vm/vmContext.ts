@@ -1,6 +1,7 @@
 /** Data that the parts of a VM session share. */
 import type { SessionMessage } from '../../../core/messages.ts';
 import type { Logger } from '../../../core/log.ts';
+import type { Compression } from '../../../compute/compression.ts';
 import type { BlockCodecs } from '../../../compute/blockCodecs.ts';
 import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Vm } from '../../../ovirt/engine/entities.ts';
@@ -23,6 +24,7 @@ export interface BackupVmOptions {
   readonly disks: DiskSelection;
   readonly blockSizeBytes?: number | undefined;
   readonly workers?: number | undefined;
+  readonly compression?: Compression | undefined;
   /** Data requests at once per disk. */
   readonly connections: number;
   readonly requireConsistency: boolean;
