@@ -5,9 +5,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Compression } from './compression.ts';
 import type { SlabKernels } from './kernels/slabKernels.ts';
-import { createThreadTools } from './threadTools.ts';
 import { decodeJobs } from './workerJobs.ts';
-import { runJobs } from './runJobs.ts';
+import { createThreadTools, runJobs } from './runJobs.ts';
 import type { SharedWasmMemory } from './kernels/wasm.ts';
 
 /** Data given to a thread at its start. */

@@ -1,7 +1,11 @@
 /** Does the jobs of a batch one after the other, then computes all their digests together. */
+import { createBlockCodecs } from './blockCodecs.ts';
 import { readBlock } from './blockFileRead.ts';
-import type { DigestJob } from './kernels/laneDigests.ts';
-import { FINGERPRINT_BYTES } from './kernels/slabFingerprints.ts';
+import type { Compression } from './compression.ts';
+import { type DigestJob, LaneDigests } from './kernels/laneDigests.ts';
+import { FINGERPRINT_BYTES, SlabFingerprints } from './kernels/slabFingerprints.ts';
+import type { SlabKernels } from './kernels/slabKernels.ts';
+import type { SharedWasmMemory } from './kernels/wasm.ts';
 import {
   AT_DIGEST,
   AT_FINGERPRINT,
@@ -122,4 +126,19 @@ export function* runJobs(tools: ThreadTools, jobs: readonly WorkerJob[]): Genera
   for (const out of outs) {
     out.setFloat64(AT_WORK_MS, out.getFloat64(AT_WORK_MS, true) + shareMs, true);
   }
+}
+
+/** Loads the tools of one thread. Every thread needs a set of its own. */
+export async function createThreadTools(
+  memory: SharedWasmMemory,
+  kernels: SlabKernels,
+  compression: Compression,
+): Promise<ThreadTools> {
+  const codecs = await createBlockCodecs(compression);
+  return {
+    codecs,
+    digests: new LaneDigests(memory, kernels.md5),
+    fingerprints: new SlabFingerprints(memory, kernels.xxh64, codecs),
+    memory: memory.buffer,
+  };
 }

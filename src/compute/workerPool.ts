@@ -34,7 +34,7 @@ import {
   type WorkerJob,
   type ThreadTools,
 } from './workerJobs.ts';
-import { createThreadTools } from './threadTools.ts';
+import { createThreadTools } from './runJobs.ts';
 
 /**
  * Bytes read at a time while a range is fingerprinted. Two such windows fit the second-level cache
