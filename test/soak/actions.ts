@@ -39,12 +39,12 @@ async function killedSession(soak: Soak, vm: SoakVm): Promise<void> {
     engine: soak.lab.settings(),
     vms: [vm.vm.id],
     repository: soak.repository,
-    workers: 0,
+    workers: soak.someWorkers(),
     partialReads: soak.random.below(2) === 0,
     ...(vm.points.length === 0 && { blockSizeBytes: BLOCK_BYTES }),
   };
   vm.expectPerhaps();
-  const child = startChild({ action: 'backupVms', options });
+  const child = startChild({ action: 'backupVms', options, threadedFromBytes: 0 });
   const nth = 1 + soak.random.below(REQUESTS);
   const fault: LabFault = soak.lab.lab.faults.add(
     { nth },
@@ -98,7 +98,7 @@ async function restoreToEngine(soak: Soak, vm: SoakVm): Promise<void> {
     asVm: `${vm.vm.name}-restored-${soak.figures.vmsRestored}`,
     storageDomain: 'data',
     cluster: 'Default',
-    workers: 0,
+    workers: soak.someWorkers(),
   });
   const restored = report.disks.map(({ alias, newDiskId }): [string, string] => [
     alias,

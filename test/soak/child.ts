@@ -7,6 +7,8 @@ import { rootFolder } from '../fuzz/target.ts';
 export interface ChildWork {
   readonly action: 'backupVms' | 'pruneRepository' | 'synthesizeFull';
   readonly options: object;
+  /** Threads move the data of images from so many bytes on. */
+  readonly threadedFromBytes?: number | undefined;
 }
 
 export interface Child {

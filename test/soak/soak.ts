@@ -8,6 +8,7 @@ import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { BackupError } from '../../src/core/errors.ts';
 import type { BackupVmsOptions } from '../../src/sessions/backup/backupVms.ts';
+import { THREADED_FROM } from '../../src/ovirt/imageio/rangeThreads.ts';
 import type { SessionReport } from '../../src/sessions/shared/report.ts';
 import { makeFastFolder } from '../helpers/folders.ts';
 import { FaultyFiles, FILE_FAULTS } from '../helpers/faults/faultyFiles.ts';
@@ -28,6 +29,8 @@ export interface SoakFigures {
   actions: number;
   sessions: number;
   failedSessions: number;
+  /** Sessions whose data threads move, where their disks have any. */
+  threadedSessions: number;
   faults: number;
   fileFaults: number;
   aborts: number;
@@ -61,6 +64,7 @@ export class Soak {
     actions: 0,
     sessions: 0,
     failedSessions: 0,
+    threadedSessions: 0,
     faults: 0,
     fileFaults: 0,
     aborts: 0,
@@ -99,6 +103,8 @@ export class Soak {
     lab.lab.faults.seed(seed);
     const folder = makeFastFolder('soak');
     const files = await FaultyFiles.install(folder);
+    // The disks here are small.
+    THREADED_FROM.bytes = 0;
     const soak = new Soak(lab, createRandom(seed), files, folder);
     soak.addVm();
     return soak;
@@ -147,13 +153,21 @@ export class Soak {
     figures.sessions++;
     const blockSizeBytes = vm.points.length === 0 ? BLOCK_BYTES : undefined;
     const partialReads = this.random.below(2) === 0;
-    const wanted = { blockSizeBytes, partialReads, ...options };
+    const workers = this.someWorkers();
+    const wanted = { blockSizeBytes, partialReads, workers, ...options };
     const report = await this.typed(() => this.lab.backup(vm.vm, this.repository, wanted));
     if (report) {
       vm.remember(this.lab, report);
       figures.blocksHealed += report.healing?.blockCount ?? 0;
     } else figures.failedSessions++;
     return report;
+  }
+
+  /** No worker, or one or two: then threads move the data of images, too. */
+  someWorkers(): number {
+    const workers = this.random.below(3);
+    if (workers > 0) this.figures.threadedSessions++;
+    return workers;
   }
 
   /**

@@ -5,11 +5,7 @@ import { compileSlabKernels } from '../../compute/kernels/slabKernels.ts';
 import { createSlab, type Slab, type SlabDirection, type SlabLease } from '../../flow/slab.ts';
 import type { Compression } from '../../compute/compression.ts';
 import { createWorkerPool, type WorkerPool } from '../../compute/workerPool.ts';
-import {
-  MIN_THREADED_BYTES,
-  rangeThreadCount,
-  RangeThreads,
-} from '../../ovirt/imageio/rangeThreads.ts';
+import { rangeThreadCount, RangeThreads, THREADED_FROM } from '../../ovirt/imageio/rangeThreads.ts';
 
 const MAX_WORKERS = 64;
 /** Four are enough: each reads several GiB a second from the page cache. */
@@ -117,7 +113,7 @@ export class PipelineResources {
    * image, and without workers: then the calling thread moves it.
    */
   rangeThreadsFor(dataBytes: number): RangeThreads | undefined {
-    return dataBytes >= MIN_THREADED_BYTES ? this.#rangeThreads : undefined;
+    return dataBytes >= THREADED_FROM.bytes ? this.#rangeThreads : undefined;
   }
 
   /**

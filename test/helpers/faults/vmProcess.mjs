@@ -9,6 +9,7 @@ import {
   restoreVm,
   synthesizeFull,
 } from '../../../dist/index.js';
+import { THREADED_FROM } from '../../../dist/ovirt/imageio/rangeThreads.js';
 
 /** Pipes all disks to nowhere. */
 async function pipeVm(options) {
@@ -25,7 +26,8 @@ const ACTIONS = { backupVms, pipeVm, pruneRepository, restoreVm, synthesizeFull 
 
 let text = '';
 for await (const piece of process.stdin) text += piece;
-const { action, options } = JSON.parse(text);
+const { action, options, threadedFromBytes = THREADED_FROM.bytes } = JSON.parse(text);
+THREADED_FROM.bytes = threadedFromBytes;
 try {
   await ACTIONS[action](options);
   console.log('done');
