@@ -725,6 +725,29 @@ describe('an abort', () => {
     await expectReads(image);
   });
 
+  it.each<[string, (image: ThreadedImage, signal: AbortSignal) => Promise<unknown>]>([
+    ['read', (image, signal) => read(image, [target(0)], 0, signal)],
+    ['write', (image, signal) => image.put(target(0), 0, 'write', signal)],
+  ])('ends a %s only when the thread has answered', async (_what, start) => {
+    const controller = new AbortController();
+    const image = open();
+    server.onHead = stopReading;
+    server.answer = () => {};
+    let hasEnded = false;
+    const ending = errorOf(start(image, controller.signal)).finally(() => {
+      hasEnded = true;
+    });
+    await expect.poll(() => server.requests.length).toBe(1);
+
+    controller.abort(reason);
+    // No answer of a thread arrives within a turn of the event loop.
+    for (let k = 0; k < 100; k++) await Promise.resolve();
+    const hadEnded = hasEnded;
+
+    expect(await ending).toBe(reason);
+    expect(hadEnded).toBe(false);
+  });
+
   it('ends orders that wait for a connection, and later ones get their turn', async () => {
     const controller = new AbortController();
     const image = open();
@@ -772,6 +795,110 @@ describe('an abort', () => {
 
     await expectReads(image);
     expect(server.sockets.length).toBe(1);
+  });
+});
+
+describe('over TLS', () => {
+  const reason = new Error('enough');
+  let secure: ThreadedImage;
+  beforeEach(async () => {
+    await server.close();
+    const authority = createLabAuthority();
+    server = await RangeServer.start(noise('tls', 4 * MIB), authority.issue());
+    const url = new URL(`https://127.0.0.1:${server.port}/images/${TICKET}`);
+    secure = open({ url, caPem: authority.caPem, socketPath: undefined });
+  });
+
+  it('an abort in the body ends a read. Late bytes do not reach the slot', async () => {
+    const controller = new AbortController();
+    server.answer = (request) => request.socket.write(halfAnswer(request));
+    const reading = errorOf(read(secure, [target(0)], 0, controller.signal));
+    const isTouched = (): boolean => !hasOnly(slotAt(0), Buffer.alloc(0));
+    await expect.poll(isTouched).toBe(true);
+
+    controller.abort(reason);
+    const error = await reading;
+    UNTOUCHED.copy(slotAt(0).bytes);
+
+    expect(error).toBe(reason);
+    const [request] = server.requests;
+    request?.socket.write(server.image.subarray(0, BLOCK_BYTES / 2));
+    await expect.poll(() => request?.socket.destroyed).toBe(true);
+    await expectReads(secure);
+    expect(isTouched()).toBe(false);
+  });
+
+  it('an abort in a write ends it. The slot may be filled anew at once', async () => {
+    const controller = new AbortController();
+    server.onHead = (request) => {
+      stopReading(request);
+      controller.abort(reason);
+    };
+    const bytes = prepare(0, BLOCK_BYTES);
+
+    const error = await errorOf(secure.put(target(0), 0, 'write', controller.signal));
+    slotAt(0).bytes.fill(0);
+
+    expect(error).toBe(reason);
+    const [request] = server.requests;
+    request?.socket.resume();
+    await expect.poll(() => request?.socket.destroyed).toBe(true);
+    expect(request?.body.equals(bytes.subarray(0, request.body.length))).toBe(true);
+    server.onHead = () => {};
+    await expectReads(secure);
+  });
+
+  it('a write that is refused early returns the text, and ends while bytes wait', async () => {
+    server.onHead = (request) => {
+      stopReading(request);
+      request.socket.write(textAnswer(403, 'no such ticket'));
+    };
+    // Four slots that lie side by side: more than a connection holds on its way.
+    const whole = { placeOffset: slotAt(0).bytes.byteOffset, lengthBytes: 4 * BLOCK_BYTES };
+    const room = Buffer.from(slab.memory.buffer, whole.placeOffset, whole.lengthBytes);
+    const bytes = noise('large', whole.lengthBytes);
+    bytes.copy(room);
+
+    const result = await secure.put(whole, 0, 'write', undefined);
+    room.fill(0);
+
+    expect(result).toMatchObject({ status: 403, text: 'no such ticket' });
+    const [request] = server.requests;
+    request?.socket.resume();
+    await expect.poll(() => request?.socket.destroyed).toBe(true);
+    expect(request?.body.length).toBeLessThan(bytes.length);
+    expect(request?.body.equals(bytes.subarray(0, request.body.length))).toBe(true);
+    server.onHead = () => {};
+    await expectReads(secure);
+  });
+
+  it('the end of the image fails a write and a read under way', async () => {
+    server.onHead = stopReading;
+    server.answer = () => {};
+    const orders = [
+      errorOf(secure.put(target(0), 0, 'write', undefined)),
+      errorOf(read(secure, [target(1)], 0)),
+    ];
+    await expect.poll(() => server.requests.length).toBe(1);
+
+    await secure.close();
+
+    expect((await Promise.all(orders)).map(({ code }) => code)).toEqual([
+      'UND_ERR_SOCKET',
+      'UND_ERR_DESTROYED',
+    ]);
+    server.requests[0]?.socket.resume();
+    await expect.poll(() => server.openCount).toBe(0);
+  });
+
+  it('a cut in the body of a read has a code', async () => {
+    server.answer = (request) =>
+      void request.socket.write(halfAnswer(request), () => request.socket.destroy());
+
+    const error = await errorOf(read(secure, [target(0)], 0));
+
+    expect(describeFailure(error)).toMatchObject({ isTls: false, isUnsent: false });
+    await expectReads(secure);
   });
 });
 
