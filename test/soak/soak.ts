@@ -60,6 +60,7 @@ export interface SoakLimits {
 }
 
 export class Soak {
+  readonly #usualThreadedFrom = THREADED_FROM.bytes;
   readonly figures: SoakFigures = {
     actions: 0,
     sessions: 0,
@@ -103,9 +104,9 @@ export class Soak {
     lab.lab.faults.seed(seed);
     const folder = makeFastFolder('soak');
     const files = await FaultyFiles.install(folder);
+    const soak = new Soak(lab, createRandom(seed), files, folder);
     // The disks here are small.
     THREADED_FROM.bytes = 0;
-    const soak = new Soak(lab, createRandom(seed), files, folder);
     soak.addVm();
     return soak;
   }
@@ -140,6 +141,7 @@ export class Soak {
   /** After a failure the folder stays, so that it can be examined. */
   async close(keepFolder: boolean): Promise<void> {
     this.#files.uninstall();
+    THREADED_FROM.bytes = this.#usualThreadedFrom;
     await this.lab.close();
     if (!keepFolder) rmSync(this.folder, { recursive: true, force: true });
   }

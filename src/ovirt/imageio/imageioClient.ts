@@ -79,7 +79,7 @@ export class ImageioClient {
   readonly #requests: ImageRequests;
   /** Undefined for servers that take few requests: `#requests` then moves ranges. */
   readonly #ranges: OwnRanges | undefined;
-  /** Takes the place of the pool of `#ranges` at its first use. */
+  /** Opened by the first request that threads serve. */
   #threaded: ThreadedImage | undefined;
   readonly #timings: OvirtTimings;
 
@@ -277,10 +277,10 @@ export class ImageioClient {
     await Promise.all([this.#threaded?.close(), this.#requests.close()]);
   }
 
-  /** The server counts connections, so those of the pool end first. */
+  /** The server counts connections, so those that rest in the pool end first. */
   #imageIn(threads: RangeThreads, { pool, options }: OwnRanges): ThreadedImage {
     if (!this.#threaded) {
-      pool.close();
+      pool.closeIdle();
       this.#threaded = threads.open(options, pool.limit);
     }
     return this.#threaded;

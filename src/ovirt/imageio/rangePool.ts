@@ -38,6 +38,11 @@ export class RangePool {
     return await this.#use(signal, (one) => one.put(bytes, offsetBytes, what, signal));
   }
 
+  /** Ends the connections that no request uses. Later requests open new ones. */
+  closeIdle(): void {
+    for (const connection of this.#idle.splice(0)) connection.destroy();
+  }
+
   /** Ends all connections. Requests under way and waiting ones fail. */
   close(): void {
     this.#isClosed = true;

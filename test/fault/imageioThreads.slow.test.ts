@@ -9,7 +9,11 @@ import { afterEach, beforeEach, describe, expect, it, type MockInstance, vi } fr
 import type { LabAction, LabVm } from '../../lab/src/index.ts';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import { DATA_ATTEMPTS } from '../../src/ovirt/imageio/dataRetry.ts';
-import { RangeThreads, ThreadedImage } from '../../src/ovirt/imageio/rangeThreads.ts';
+import {
+  RangeThreads,
+  THREADED_FROM,
+  ThreadedImage,
+} from '../../src/ovirt/imageio/rangeThreads.ts';
 import { BLOCK_BYTES, KIB, MIB } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';
 import { expectCode, messageCodes } from '../helpers/codes.ts';
@@ -27,23 +31,23 @@ import {
 } from '../helpers/faults/sessionFaults.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 
-vi.mock(import('../../src/ovirt/imageio/rangeThreads.ts'), async (original) => ({
-  ...(await original()),
-  MIN_THREADED_BYTES: 0,
-}));
-
 const CREATES = { server: 'engine', method: 'POST', path: /\/imagetransfers$/ } as const;
 const SERVER_FAILED = { status: 500, body: 'Server failed to perform the request.' };
 
 let opened: MockInstance<RangeThreads['open']>;
 let fetched: MockInstance<ThreadedImage['fetch']>;
 let put: MockInstance<ThreadedImage['put']>;
+const usualBytes = THREADED_FROM.bytes;
 beforeEach(() => {
+  THREADED_FROM.bytes = 0;
   opened = vi.spyOn(RangeThreads.prototype, 'open');
   fetched = vi.spyOn(ThreadedImage.prototype, 'fetch');
   put = vi.spyOn(ThreadedImage.prototype, 'put');
 });
-afterEach(() => vi.restoreAllMocks());
+afterEach(() => {
+  THREADED_FROM.bytes = usualBytes;
+  vi.restoreAllMocks();
+});
 
 const bench = useLab();
 /** One worker brings one thread for image data. */
