@@ -1,20 +1,18 @@
 /** `npm run bench:check`: judges the last results of the suite, quick or full. */
 import { readFile } from 'node:fs/promises';
-import { STREAMS_AGAINST_LOOP } from './ceiling.bench.ts';
-import { SESSION_AGAINST_LZ4 } from './full.bench.ts';
 import { type Floor, judge } from './judge.ts';
 import { LAST_RUN, type RunResult } from './report.ts';
 
 const FLOORS: readonly Floor[] = [
   {
-    title: STREAMS_AGAINST_LOOP,
+    title: 'streams against bare loop',
     atLeast: 0.85,
     why: 'the streams cost more than they may; profile the stages (npm run bench -- --only ceiling)',
   },
   {
     // Far below the expected ratio: we have two threads more than the peer, so other load slows us
     // more.
-    title: SESSION_AGAINST_LZ4,
+    title: 'full without start-up against lz4 -1',
     atLeast: 0.25,
     why: 'a full has become much slower than LZ4 alone; look at the stages (npm run bench -- --only stages)',
   },

@@ -98,8 +98,9 @@ async function compareClients(bench: Bench, rig: ImageioRig): Promise<void> {
   const peer = clientCase(bench, rig);
   const { imageBytes: readBytes } = bench;
   const title = `full through imageio over TLS, ${CONNECTIONS} connections`;
-  const pairs = bench.pairsOf(7, 0);
-  const result = await bench.compare({ title, ours, peer, readBytes, pairs });
+  const pairs = bench.pairsOf(7, 3);
+  const { dataBytes } = rig;
+  const result = await bench.compare({ title, ours, peer, readBytes, dataBytes, pairs });
   const measured = pairs === 0 ? answers : answers.slice(1);
   const whole = median(measured.map(({ sessionSeconds }) => sessionSeconds));
   bench.table({
