@@ -44,7 +44,11 @@ const TOPICS: readonly Topic[] = [
   scale,
 ];
 const DATA_BYTES = 1800 * MIB;
-const QUICK_DATA_BYTES = 32 * MIB;
+/**
+ * Enough that our start does not hide the work, and that threads move the data of imageio. They do
+ * so from 256 MiB on, and some of these bytes are zeros.
+ */
+const QUICK_DATA_BYTES = 320 * MIB;
 
 interface Options {
   readonly topics: readonly Topic[];
