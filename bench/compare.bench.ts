@@ -22,7 +22,7 @@ async function run(bench: Bench): Promise<void> {
   const spec = { images: [image], repo: path.join(folder, 'compare') };
   makeFull(bench, spec);
   const ours = compareCase(bench, { name: 'ovirt-cbt compare, nothing changed', ...spec });
-  const pairs = bench.pairsOf(11, 3);
+  const pairs = bench.pairsOf(11, 9);
   await bench.compare({
     title: 'compare against cat',
     ours,
