@@ -7,13 +7,11 @@ import path from 'node:path';
 import { MIB } from '../src/core/units.ts';
 import type { CeilingArgument } from './ceilingWork.ts';
 import { BenchChild } from './childProcess.ts';
+import { dataBytesOf } from './data.ts';
 import { removeAll } from './programs.ts';
 import type { Bench, BenchCase, Topic } from './suite.ts';
 
 const LEAST_BYTES = 384 * MIB;
-
-/** Title of the pair that the gate judges. */
-export const STREAMS_AGAINST_LOOP = 'streams against bare loop';
 
 function caseOf(child: BenchChild, name: string, title: string, given: CeilingArgument): BenchCase {
   let last = '';
@@ -40,15 +38,16 @@ function repeatImage(bench: Bench): { readonly image: string; readonly readBytes
 
 async function run(bench: Bench): Promise<void> {
   const { image, readBytes } = repeatImage(bench);
+  const bytes = { readBytes, dataBytes: await dataBytesOf(image) };
   const given = { image, workers: bench.workers };
   using streams = await BenchChild.start('./ceilingWork.js');
   using twin = await BenchChild.start('./ceilingWork.js');
   const ours = caseOf(streams, 'pipeline', 'pipeline of streams', given);
   const again = caseOf(twin, 'pipeline', 'pipeline of streams again', given);
-  const control = { title: 'A/A control: streams', ours, peer: again, readBytes };
+  const control = { title: 'A/A control: streams', ours, peer: again, ...bytes };
   await bench.compare({ ...control, pairs: bench.pairsOf(7, 1) });
   const peer = caseOf(twin, 'loop', 'bare loop, same codecs and threads', given);
-  const spec = { title: STREAMS_AGAINST_LOOP, ours, peer, readBytes };
+  const spec = { title: 'streams against bare loop', ours, peer, ...bytes };
   await bench.compare({ ...spec, pairs: bench.pairsOf(15, 7) });
   await removeAll(image);
 }

@@ -1,24 +1,8 @@
 /** `npm run bench:check`: judges the last results of the suite, quick or full. */
 import { readFile } from 'node:fs/promises';
-import { STREAMS_AGAINST_LOOP } from './ceiling.bench.ts';
-import { SESSION_AGAINST_LZ4 } from './full.bench.ts';
-import { type Floor, judge } from './judge.ts';
+import { judge } from './judge.ts';
+import { LIMITS } from './limits.ts';
 import { LAST_RUN, type RunResult } from './report.ts';
-
-const FLOORS: readonly Floor[] = [
-  {
-    title: STREAMS_AGAINST_LOOP,
-    atLeast: 0.85,
-    why: 'the streams cost more than they may; profile the stages (npm run bench -- --only ceiling)',
-  },
-  {
-    // Far below the expected ratio: we have two threads more than the peer, so other load slows us
-    // more.
-    title: SESSION_AGAINST_LZ4,
-    atLeast: 0.25,
-    why: 'a full has become much slower than LZ4 alone; look at the stages (npm run bench -- --only stages)',
-  },
-];
 
 async function readLastRun(): Promise<RunResult> {
   try {
@@ -28,6 +12,6 @@ async function readLastRun(): Promise<RunResult> {
   }
 }
 
-const verdicts = judge((await readLastRun()).topics, FLOORS);
+const verdicts = judge((await readLastRun()).topics, LIMITS);
 for (const { text } of verdicts) process.stdout.write(`${text}\n`);
 if (verdicts.some((verdict) => !verdict.isKept)) process.exitCode = 1;

@@ -18,6 +18,13 @@ export interface ChildAnswer {
 }
 
 const ENTRY = fileURLToPath(new URL('./child.js', import.meta.url));
+const THREAD_PROBE = fileURLToPath(new URL('./threadProbe.cjs', import.meta.url));
+
+/** The option must be in the environment: worker threads take no other options of the process. */
+function probed(namesFile: string): NodeJS.ProcessEnv {
+  const options = `${process.env['NODE_OPTIONS'] ?? ''} --require=${THREAD_PROBE}`;
+  return { ...process.env, NODE_OPTIONS: options, BENCH_THREADS: namesFile };
+}
 
 export class BenchChild {
   readonly #child: ChildProcess;
@@ -26,9 +33,14 @@ export class BenchChild {
     this.#child = child;
   }
 
-  /** @param module - compiled file of this folder that exports the functions */
-  static async start(module: string): Promise<BenchChild> {
-    const child = fork(ENTRY, [new URL(module, import.meta.url).href], { serialization: 'json' });
+  /**
+   * @param module - compiled file of this folder that exports the functions
+   * @param namesFile - gets the names of the threads, see threadProbe
+   */
+  static async start(module: string, namesFile?: string): Promise<BenchChild> {
+    const env = namesFile === undefined ? process.env : probed(namesFile);
+    const args = [new URL(module, import.meta.url).href];
+    const child = fork(ENTRY, args, { serialization: 'json', env });
     await once(child, 'message');
     return new BenchChild(child);
   }
@@ -74,8 +86,9 @@ export async function callOnce(
   module: string,
   name: string,
   argument: unknown,
+  namesFile?: string,
 ): Promise<ChildAnswer> {
-  const child = await BenchChild.start(module);
+  const child = await BenchChild.start(module, namesFile);
   try {
     return await child.call(name, argument);
   } finally {

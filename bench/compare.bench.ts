@@ -17,22 +17,23 @@ function catCase({ image, folder }: Bench): BenchCase {
 }
 
 async function run(bench: Bench): Promise<void> {
-  const { image, imageBytes: readBytes, folder } = bench;
+  const { image, folder } = bench;
+  const bytes = { readBytes: bench.imageBytes, dataBytes: bench.imageDataBytes };
   const spec = { images: [image], repo: path.join(folder, 'compare') };
   makeFull(bench, spec);
   const ours = compareCase(bench, { name: 'ovirt-cbt compare, nothing changed', ...spec });
-  const pairs = bench.pairsOf(11, 1);
+  const pairs = bench.pairsOf(11, 9);
   await bench.compare({
     title: 'compare against cat',
     ours,
     peer: catCase(bench),
-    readBytes,
+    ...bytes,
     pairs,
   });
   for (const peer of usablePeers([BORG, RESTIC], (reason) => bench.leaveOut(reason))) {
     const title = `compare against ${peer.name}, second run`;
     const second = await secondRun(peer, bench);
-    await bench.compare({ title, ours, peer: second, readBytes, pairs: bench.pairsOf(3, 0) });
+    await bench.compare({ title, ours, peer: second, ...bytes, pairs: bench.pairsOf(3, 0) });
   }
 }
 

@@ -6,12 +6,14 @@ const TICKS_PER_SECOND = 100;
 const SAMPLE_EVERY_MS = 25;
 
 /**
- * Reads /proc/PID/stat. The name may hold blanks, so fields are counted after it: 0 is the state, 1
- * the parent, 11 user time, 12 system time.
+ * Reads the `stat` file of a process or a thread. The name may hold blanks, so fields are counted
+ * after it: 0 is the state, 1 the parent, 11 user time, 12 system time.
  */
-function readStat(pid: string): { name: string; parent: number; cpuSeconds: number } | undefined {
+export function readStat(
+  file: string,
+): { name: string; parent: number; cpuSeconds: number } | undefined {
   try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const text = readFileSync(file, 'utf8');
     const end = text.lastIndexOf(')');
     const fields = text.slice(end + 2).split(' ');
     return {
@@ -20,7 +22,7 @@ function readStat(pid: string): { name: string; parent: number; cpuSeconds: numb
       cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
     };
   } catch {
-    // The process ended after the folder was listed.
+    // It ended after the folder was listed.
     return undefined;
   }
 }
@@ -50,7 +52,7 @@ export class CpuWatch {
 
   #sample(): void {
     for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-      const stat = readStat(pid);
+      const stat = readStat(`/proc/${pid}/stat`);
       if (stat && stat.parent === process.pid && this.#isMeant(stat.name)) {
         this.#latest.set(pid, stat.cpuSeconds);
       }

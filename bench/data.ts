@@ -11,6 +11,8 @@ const SPARE_RATIO = 1.12;
 const SPARE_BYTES = 48 * MIB;
 const MAX_FILE = '-32M';
 const BIG_OUTPUT = 1 << 28;
+/** Unit of `blocks` in the status of a file, whatever the file system. */
+const STAT_BLOCK_BYTES = 512;
 
 async function existing(folders: readonly string[]): Promise<string[]> {
   const found: string[] = [];
@@ -121,6 +123,14 @@ export async function writeMix(file: string, mix: Mix, sizeBytes: number): Promi
   } finally {
     await target.close();
   }
+}
+
+/**
+ * Bytes of a raw file outside its holes. The file system may count metadata, which the size limits.
+ */
+export async function dataBytesOf(file: string): Promise<number> {
+  const { size, blocks } = await stat(file);
+  return Math.min(size, blocks * STAT_BLOCK_BYTES);
 }
 
 /** Copies a part of a file. Start and length must be whole MiB. */

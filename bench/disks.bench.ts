@@ -1,7 +1,7 @@
 /** Several disks at the same time: four disks against one with the same bytes in total. */
 import path from 'node:path';
 import { MIB } from '../src/core/units.ts';
-import { copyPart } from './data.ts';
+import { copyPart, dataBytesOf } from './data.ts';
 import { fullCase } from './product.ts';
 import { removeAll } from './programs.ts';
 import type { Bench, Topic } from './suite.ts';
@@ -20,7 +20,8 @@ async function run(bench: Bench): Promise<void> {
   const ours = fullCase(bench, { name: `${DISKS} disks`, images: parts, repo });
   const peer = fullCase(bench, { name: '1 disk, same bytes', images: [whole], repo });
   const title = `full of ${DISKS} disks at once against 1 disk`;
-  await bench.compare({ title, ours, peer, readBytes, pairs: bench.pairsOf(5, 0) });
+  const spec = { title, ours, peer, readBytes, dataBytes: await dataBytesOf(whole) };
+  await bench.compare({ ...spec, pairs: bench.pairsOf(5, 0) });
   await removeAll(whole, ...parts);
 }
 

@@ -13,15 +13,16 @@ import { findVenv, ImageioRig } from './imageioRig.ts';
 import { digestFile, isInstalled, removeAll } from './programs.ts';
 import type { SessionAnswer, SessionArgument } from './sessionWork.ts';
 import { median } from './statistics.ts';
-import type { Bench, BenchCase, Outcome, Topic } from './suite.ts';
+import type { Bench, BenchCase, Outcome, Table, Topic } from './suite.ts';
 
 const SCRIPT = fileURLToPath(new URL('../../bench/imageioClient.py', import.meta.url));
 const CONNECTIONS = 4;
 const run = promisify(execFile);
 
-/** @param sessionSeconds - receives the duration of each whole session */
-function sessionCase(bench: Bench, rig: ImageioRig, sessionSeconds: number[]): BenchCase {
+/** @param answers - receives the answer of each session */
+function sessionCase(bench: Bench, rig: ImageioRig, answers: SessionAnswer[]): BenchCase {
   const repository = path.join(bench.folder, 'imageio');
+  const namesFile = path.join(bench.folder, 'imageio.threads');
   const given: SessionArgument = {
     engine: rig.settings,
     vm: rig.vm.id,
@@ -33,10 +34,12 @@ function sessionCase(bench: Bench, rig: ImageioRig, sessionSeconds: number[]): B
     name: 'ovirt-cbt session, first extent to commit',
     run: async () => {
       const watch = rig.watchServers();
-      const { value, ...usage } = await callOnce('./sessionWork.js', 'session', given);
+      const call = await callOnce('./sessionWork.js', 'session', given, namesFile);
+      const { value, ...usage } = call;
       const serverCpuSeconds = watch.stop();
-      const { checksum, seconds, sessionSeconds: whole } = value as SessionAnswer;
-      sessionSeconds.push(whole);
+      const answer = value as SessionAnswer;
+      answers.push(answer);
+      const { checksum, seconds } = answer;
       return { ...usage, checksum, seconds, serverCpuSeconds };
     },
     prove: async () => {
@@ -47,7 +50,7 @@ function sessionCase(bench: Bench, rig: ImageioRig, sessionSeconds: number[]): B
       return digest;
     },
     reset: async () => {
-      await removeAll(repository);
+      await removeAll(repository, namesFile);
       await rig.removeCopies();
     },
   };
@@ -73,23 +76,39 @@ function clientCase(bench: Bench, rig: ImageioRig): BenchCase {
   };
 }
 
+/** Medians over the sessions. A group counts where a session had it. */
+function threadTable(answers: readonly SessionAnswer[]): Table {
+  const groups = answers.flatMap(({ threads }) => threads);
+  const names = [...new Set(groups.map(({ name }) => name))];
+  return {
+    title: 'Threads of our client (median; the share sums the threads of a group)',
+    header: ['threads', 'number', 'busy share of the wall time'],
+    rows: names.map((name) => {
+      const own = groups.filter((group) => group.name === name);
+      const share = median(own.map(({ busyShare }) => busyShare));
+      const number = median(own.map(({ threads }) => threads));
+      return [name, String(number), `${(share * 100).toFixed(0)} %`];
+    }),
+  };
+}
+
 async function compareClients(bench: Bench, rig: ImageioRig): Promise<void> {
-  const sessionSeconds: number[] = [];
-  const ours = sessionCase(bench, rig, sessionSeconds);
+  const answers: SessionAnswer[] = [];
+  const ours = sessionCase(bench, rig, answers);
   const peer = clientCase(bench, rig);
   const { imageBytes: readBytes } = bench;
   const title = `full through imageio over TLS, ${CONNECTIONS} connections`;
-  const pairs = bench.pairsOf(7, 0);
-  const result = await bench.compare({ title, ours, peer, readBytes, pairs });
+  const pairs = bench.pairsOf(7, 3);
+  const { dataBytes } = rig;
+  const result = await bench.compare({ title, ours, peer, readBytes, dataBytes, pairs });
+  const measured = pairs === 0 ? answers : answers.slice(1);
+  const whole = median(measured.map(({ sessionSeconds }) => sessionSeconds));
   bench.table({
     title: 'The whole session against the transfer in it (median s)',
     header: ['whole session', 'first extent to commit', "imageio's client"],
-    rows: [
-      [median(sessionSeconds.slice(1)), result.ours.seconds, result.peer.seconds].map((seconds) =>
-        seconds.toFixed(2),
-      ),
-    ],
+    rows: [[whole, result.ours.seconds, result.peer.seconds].map((seconds) => seconds.toFixed(2))],
   });
+  bench.table(threadTable(measured));
 }
 
 async function runTopic(bench: Bench): Promise<void> {

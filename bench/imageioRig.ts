@@ -6,7 +6,7 @@ import path from 'node:path';
 import { startLabOver } from '../lab/src/facade/start.ts';
 import type { Lab, LabVm } from '../lab/src/types.ts';
 import { type EngineSettings, scaleTimings } from '../src/index.ts';
-import { type ImageFile, qemuImg } from '../test/interop/qemu/qemu.ts';
+import { type ImageFile, mapOf, qemuImg } from '../test/interop/qemu/qemu.ts';
 import { QemuDisk } from '../test/interop/qemu/qemuDisk.ts';
 import { RealBackend } from '../test/interop/imageio/realBackend.ts';
 import { CpuWatch } from './cpuWatch.ts';
@@ -73,6 +73,13 @@ export class ImageioRig {
     const { url, username, password, caPem } = this.#lab;
     const timings = { ...scaleTimings(0.05), imageioExtentsMs: 120_000, imageioReadMs: 60_000 };
     return { url, username, password, caPem, timings };
+  }
+
+  /** Bytes that QEMU calls neither zero nor a hole. */
+  get dataBytes(): number {
+    const { path: file, format } = this.#disk().image;
+    const data = mapOf('-U', '-f', format, file).filter((range) => range.data && !range.zero);
+    return data.reduce((sum, { length }) => sum + length, 0);
   }
 
   #disk(): QemuDisk {

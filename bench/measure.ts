@@ -1,6 +1,6 @@
 /** Measures two cases in turn (A B, B A, …) and gives the ratio of their times. */
 import { interval95, median } from './statistics.ts';
-import type { BenchCase, CaseResult, Outcome, PairResult, PairSpec } from './suite.ts';
+import type { BenchCase, CaseResult, Outcome, PairResult, PairSpec, Ratio } from './suite.ts';
 
 type Numbers = 'cpuSeconds' | 'serverCpuSeconds' | 'loopDelayMs' | 'peakRssBytes';
 
@@ -46,6 +46,11 @@ class Sampler {
     return this.outcomes.map((outcome) => outcome.seconds);
   }
 
+  /** NaN where it is unknown. */
+  get cpuSeconds(): number[] {
+    return this.outcomes.map(({ cpuSeconds = Number.NaN }) => cpuSeconds);
+  }
+
   #known(key: Numbers): number[] {
     return this.outcomes.flatMap((outcome) => outcome[key] ?? []);
   }
@@ -63,6 +68,16 @@ class Sampler {
   }
 }
 
+function ratioOf(above: readonly number[], below: readonly number[]): Ratio {
+  const ratios = above.map((value, k) => value / (below[k] ?? Number.NaN));
+  return { median: median(ratios), interval: interval95(ratios) };
+}
+
+/** An unknown time, or one of 0, gives no ratio. */
+function cpuRatioOf(ours: readonly number[], peer: readonly number[]): Ratio | undefined {
+  return [...ours, ...peer].every((seconds) => seconds > 0) ? ratioOf(ours, peer) : undefined;
+}
+
 /**
  * Begins with a warm-up pair, whose outputs must give back the same bytes. Then come `pairs` pairs
  * in alternating order. With 0 pairs the numbers are those of the warm-up: a smoke test, not a
@@ -71,7 +86,7 @@ class Sampler {
  * @throws an Error instead of giving numbers when outputs differ
  */
 export async function measurePairs(spec: PairSpec): Promise<PairResult> {
-  const { title, ours, peer, pairs, readBytes } = spec;
+  const { title, ours, peer, pairs, readBytes, dataBytes } = spec;
   const [a, b] = [new Sampler(ours), new Sampler(peer)];
   const isSmoke = pairs === 0;
   const [proof, peerProof] = [await a.warmUp(isSmoke), await b.warmUp(isSmoke)];
@@ -81,14 +96,16 @@ export async function measurePairs(spec: PairSpec): Promise<PairResult> {
   for (let pair = 0; pair < pairs; pair++) {
     for (const sampler of pair % 2 === 0 ? [a, b] : [b, a]) await sampler.sample();
   }
-  const ratios = a.seconds.map((seconds, k) => (b.seconds[k] ?? Number.NaN) / seconds);
+  const speed = ratioOf(b.seconds, a.seconds);
   return {
     title,
     ours: a.result,
     peer: b.result,
     pairs,
     readBytes,
-    speedRatio: median(ratios),
-    interval: interval95(ratios),
+    dataBytes,
+    speedRatio: speed.median,
+    interval: speed.interval,
+    cpuRatio: cpuRatioOf(a.cpuSeconds, b.cpuSeconds),
   };
 }

@@ -19,6 +19,7 @@ async function comparePart(bench: Bench, mix: string, file: string): Promise<Pai
     ours: fullCase(bench, { name: 'ovirt-cbt full', images: [file], repo }),
     peer: lz4Case(bench, false, file),
     readBytes,
+    dataBytes: readBytes,
     pairs: bench.pairsOf(3, 0),
   });
 }

@@ -38,6 +38,7 @@ export const PAIR_HEADER: readonly string[] = [
   's ours / peer',
   'MiB/s ours / peer',
   'CPU s/GiB ours / peer',
+  'CPU s/GiB of data ours / peer',
   'server CPU s/GiB ours / peer',
   'peak RSS ours / peer',
   'loop delay p99',
@@ -57,9 +58,9 @@ function fixed(value: number | undefined, digits = 2): string | undefined {
 
 /** Cells in the order of {@link PAIR_HEADER}. */
 export function pairRow(pair: PairResult): string[] {
-  const { readBytes, ours, peer, interval, speedRatio } = pair;
-  const perGib = (seconds: number | undefined): string | undefined =>
-    fixed(seconds === undefined ? undefined : seconds / (readBytes / GIB));
+  const { readBytes, dataBytes, ours, peer, interval, speedRatio } = pair;
+  const perGib = (seconds?: number, bytes: number | undefined = readBytes): string | undefined =>
+    fixed(seconds === undefined ? undefined : seconds / (bytes / GIB));
   return [
     `${pair.title}: ${ours.name}`,
     peer.name,
@@ -69,6 +70,7 @@ export function pairRow(pair: PairResult): string[] {
     both(pair, ({ seconds }) => fixed(seconds)),
     both(pair, ({ seconds }) => fixed(readBytes / MIB / seconds, 0)),
     both(pair, ({ cpuSeconds }) => perGib(cpuSeconds)),
+    dataBytes === undefined ? '-' : both(pair, ({ cpuSeconds }) => perGib(cpuSeconds, dataBytes)),
     both(pair, ({ serverCpuSeconds }) => perGib(serverCpuSeconds)),
     both(pair, ({ peakRssBytes }) => (peakRssBytes ? formatBytes(peakRssBytes) : undefined)),
     ours.loopDelayMs === undefined ? '-' : `${ours.loopDelayMs.toFixed(1)} ms`,

@@ -29,19 +29,20 @@ function testCase({ folder }: Bench, packed: string): BenchCase {
 }
 
 async function run(bench: Bench): Promise<void> {
-  const { image, imageBytes: readBytes, folder } = bench;
+  const { image, folder } = bench;
+  const bytes = { readBytes: bench.imageBytes, dataBytes: bench.imageDataBytes };
   if (usablePeers([LZ4], (reason) => bench.leaveOut(reason)).length === 0) return;
   const [repo, packed] = [path.join(folder, 'restore'), path.join(folder, 'restore.lz4')];
   makeFull(bench, { images: [image], repo });
   execFileSync('lz4', ['-q', '-f', '-1', image, packed]);
   const ours = restoreCase(bench, repo);
   for (const isSynced of bench.isQuick ? [false] : [false, true]) {
-    const pairs = bench.pairsOf(isSynced ? 5 : 7, 0);
+    const pairs = bench.pairsOf(isSynced ? 5 : 7, 3);
     const peer = unlz4Case(bench, packed, isSynced);
-    await bench.compare({ title: `restore against ${peer.name}`, ours, peer, readBytes, pairs });
+    await bench.compare({ title: `restore against ${peer.name}`, ours, peer, ...bytes, pairs });
   }
-  const verify = { ours: verifyCase(bench, repo), peer: testCase(bench, packed), readBytes };
-  await bench.compare({ title: 'verify against lz4 -t', ...verify, pairs: bench.pairsOf(7, 0) });
+  const verify = { ours: verifyCase(bench, repo), peer: testCase(bench, packed), ...bytes };
+  await bench.compare({ title: 'verify against lz4 -t', ...verify, pairs: bench.pairsOf(7, 3) });
   await removeAll(repo, packed);
 }
 

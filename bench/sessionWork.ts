@@ -2,7 +2,14 @@
  * Sessions over a VM of an engine, and over an image. For child processes: the engine is not
  * measured.
  */
-import { backupImages, backupVms, type EngineSettings, verifyRepository } from '../src/index.ts';
+import {
+  backupImages,
+  backupVms,
+  type EngineSettings,
+  type ProgressEvent,
+  verifyRepository,
+} from '../src/index.ts';
+import { type ThreadGroup, ThreadWatch } from './threadShares.ts';
 
 export interface SessionArgument {
   readonly engine: EngineSettings;
@@ -21,11 +28,31 @@ export interface SessionAnswer {
   readonly readBytes: number;
   readonly changedBytes: number;
   readonly mode: string;
+  /** From the start until the end of the reading. Empty without the preload threadProbe. */
+  readonly threads: readonly ThreadGroup[];
+}
+
+/** Watches the threads while the disk is read. They end soon after. */
+class ReadingWatch {
+  readonly #watch: ThreadWatch | undefined;
+  groups: readonly ThreadGroup[] = [];
+
+  constructor(namesFile: string | undefined) {
+    if (namesFile !== undefined) this.#watch = new ThreadWatch(namesFile);
+  }
+
+  onProgress({ type }: ProgressEvent): void {
+    if (type === 'diskStarted') this.#watch?.start();
+    if (type === 'diskEnded') this.groups = this.#watch?.stop() ?? [];
+  }
 }
 
 export async function session(given: SessionArgument): Promise<SessionAnswer> {
   const { engine, vm, repository, workers, connections } = given;
-  const job = await backupVms({ engine, vms: [vm], repository, workers, connections });
+  const watch = new ReadingWatch(process.env['BENCH_THREADS']);
+  const onProgress = (event: ProgressEvent): void => watch.onProgress(event);
+  const options = { engine, vms: [vm], repository, workers, connections, onProgress };
+  const job = await backupVms(options);
   const [report] = job.sessions;
   const disk = report?.disks[0];
   if (!report || !disk) throw new Error(JSON.stringify(job.failures));
@@ -36,6 +63,7 @@ export async function session(given: SessionArgument): Promise<SessionAnswer> {
     readBytes: disk.readBytes,
     changedBytes: disk.changedBytes,
     mode: disk.mode,
+    threads: watch.groups,
   };
 }
 

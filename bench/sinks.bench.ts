@@ -25,7 +25,7 @@ function childCase(
 }
 
 async function measureImage(bench: Bench): Promise<void> {
-  const { image, imageBytes: readBytes, workers } = bench;
+  const { image, imageBytes: readBytes, imageDataBytes: dataBytes, workers } = bench;
   const repository = path.join(bench.folder, 'sinks');
   using pipes = await BenchChild.start('./sinkWork.js');
   using sessions = await BenchChild.start('./sessionWork.js');
@@ -40,7 +40,8 @@ async function measureImage(bench: Bench): Promise<void> {
     folder: repository,
   });
   const title = 'image piped to a null sink against a session';
-  await bench.compare({ title, ours, peer, readBytes, pairs: bench.pairsOf(7, 0) });
+  const spec = { title, ours, peer, readBytes, dataBytes };
+  await bench.compare({ ...spec, pairs: bench.pairsOf(7, 0) });
   await removeAll(repository);
 }
 
@@ -64,8 +65,8 @@ async function measureVm(bench: Bench): Promise<void> {
     folder: repository ?? '',
   });
   const title = 'VM of the lab piped to a null sink against a session';
-  const readBytes = blocks * MIB;
-  await bench.compare({ title, ours, peer, readBytes, pairs: bench.pairsOf(5, 0) });
+  const bytes = { readBytes: blocks * MIB, dataBytes: blocks * MIB };
+  await bench.compare({ title, ours, peer, ...bytes, pairs: bench.pairsOf(5, 0) });
   await lab.call('stop', {});
   await removeAll(journal ?? '', repository ?? '');
 }

@@ -1,7 +1,7 @@
 /** Time of a full by size of the disk: the start-up, and the part that grows. */
 import path from 'node:path';
 import { GIB, MIB, roundUp } from '../src/core/units.ts';
-import { copyPart } from './data.ts';
+import { copyPart, dataBytesOf } from './data.ts';
 import { LZ4, lz4Case, usablePeers } from './peers.ts';
 import { fullCase } from './product.ts';
 import { removeAll } from './programs.ts';
@@ -22,6 +22,7 @@ async function run(bench: Bench): Promise<void> {
       ours: fullCase(bench, { name: 'ovirt-cbt full', images: [file], repo }),
       peer: lz4Case(bench, false, file),
       readBytes,
+      dataBytes: await dataBytesOf(file),
       pairs: bench.pairsOf(3, 0),
     };
     results.push(await bench.compare(spec));

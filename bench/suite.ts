@@ -31,8 +31,10 @@ export interface PairSpec {
   readonly title: string;
   readonly ours: BenchCase;
   readonly peer: BenchCase;
-  /** Bytes of the source that an execution reads. The base of all rates. */
+  /** Bytes of the source. The base of all rates but those of data. */
   readonly readBytes: number;
+  /** Bytes of the source that are neither in holes nor in zero extents. */
+  readonly dataBytes: number;
   /** 0 for a smoke test: the warm-up pair gives the numbers. */
   readonly pairs: number;
 }
@@ -48,16 +50,29 @@ export interface CaseResult {
   readonly loopDelayMs: number | undefined;
 }
 
+/** Ratio of the pairs of executions. */
+export interface Ratio {
+  readonly median: number;
+  /** Bounds of the central 95 % by bootstrap. */
+  readonly interval: readonly [number, number];
+}
+
 export interface PairResult {
   readonly title: string;
   readonly ours: CaseResult;
   readonly peer: CaseResult;
   readonly pairs: number;
   readonly readBytes: number;
+  /** Results from before this was recorded lack it. */
+  readonly dataBytes?: number | undefined;
   /** Peer's time divided by ours, median of the pairs. We are faster when it is above 1. */
   readonly speedRatio: number;
   /** Bounds of the central 95 % by bootstrap. */
   readonly interval: readonly [number, number];
+  /**
+   * Our CPU time divided by the peer's. Undefined when one is unknown, or too short for the clock.
+   */
+  readonly cpuRatio?: Ratio | undefined;
 }
 
 export interface Table {
@@ -80,6 +95,8 @@ export interface Setting {
   /** ext4 image with real files. */
   readonly image: string;
   readonly imageBytes: number;
+  /** Bytes of the image outside its holes. */
+  readonly imageDataBytes: number;
   readonly imageDigest: string;
   readonly isQuick: boolean;
   readonly workers: number;

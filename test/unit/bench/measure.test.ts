@@ -2,6 +2,15 @@ import { describe, expect, it } from 'vitest';
 import { measurePairs } from '../../../bench/measure.ts';
 import type { BenchCase, PairSpec } from '../../../bench/suite.ts';
 
+/** A case that takes made-up CPU times. */
+function burning(name: string, cpuSeconds: readonly (number | undefined)[]): BenchCase {
+  const left = [...cpuSeconds];
+  return {
+    name,
+    run: () => Promise.resolve({ checksum: 'same', seconds: 1, cpuSeconds: left.shift() }),
+  };
+}
+
 /** A case that takes made-up times, and writes down when it runs. */
 function scripted(
   name: string,
@@ -21,7 +30,7 @@ function scripted(
 }
 
 function spec(ours: BenchCase, peer: BenchCase, pairs: number): PairSpec {
-  return { title: 'ours against peer', ours, peer, pairs, readBytes: 1 };
+  return { title: 'ours against peer', ours, peer, pairs, readBytes: 1, dataBytes: 1 };
 }
 
 function proving(digest: string): Partial<BenchCase> {
@@ -42,6 +51,21 @@ describe('measurePairs', () => {
     const { speedRatio, interval } = await measurePairs(spec(a, b, 3));
     expect(speedRatio).toBe(2);
     expect(interval).toEqual([1, 3]);
+  });
+
+  it('gives the CPU ratio of each pair, ours by the peer', async () => {
+    const [a, b] = [burning('a', [9, 2, 6, 4]), burning('b', [1, 2, 2, 2])];
+    const { cpuRatio } = await measurePairs(spec(a, b, 3));
+    expect(cpuRatio).toEqual({ median: 2, interval: [1, 3] });
+  });
+
+  it('gives no CPU ratio when a time is unknown or 0', async () => {
+    for (const peer of [undefined, 0]) {
+      const { cpuRatio } = await measurePairs(
+        spec(burning('a', [1, 1, 1]), burning('b', [1, 1, peer]), 2),
+      );
+      expect(cpuRatio).toBeUndefined();
+    }
   });
 
   it('gives the numbers of the warm-up when no pairs are asked for', async () => {
