@@ -23,6 +23,7 @@ import type {
   ReadResult,
   UnpackResult,
 } from './poolTypes.ts';
+import type { WorkerSetup } from './blockWorker.ts';
 import { ThreadRunner } from './threadRunner.ts';
 import {
   JOB_HASH,
@@ -51,7 +52,8 @@ const JOB_DEFAULTS = {
 
 /** Parts of a pool; {@link loadPoolParts} makes them. */
 export interface PoolParts {
-  readonly kernels: SlabKernels;
+  /** Undefined: they are compiled when the threads start. */
+  readonly kernels: SlabKernels | undefined;
   /** Tools of the calling thread, when it does the jobs itself. */
   readonly inline: ThreadTools | undefined;
 }
@@ -66,17 +68,20 @@ export interface PoolParts {
 export class WorkerPool {
   readonly workerCount: number;
   readonly #slab: JobMemory;
-  readonly #memory: SharedArrayBuffer;
   readonly #queue = new JobQueue();
   readonly #runner: JobRunner;
   #isClosed = false;
 
   constructor(slab: JobMemory, workerCount: number, { kernels, inline }: PoolParts) {
     this.#slab = slab;
-    this.#memory = slab.memory.buffer;
+    // Neither memory nor kernels are made for a pool without jobs.
+    const setup = (): WorkerSetup => ({
+      memory: slab.memory,
+      kernels: kernels ?? compileSlabKernels(),
+    });
     this.#runner = inline
       ? new InlineRunner(this.#queue, inline)
-      : new ThreadRunner(this.#queue, workerCount, { memory: slab.memory, kernels });
+      : new ThreadRunner(this.#queue, workerCount, setup);
     this.workerCount = workerCount;
   }
 
@@ -149,7 +154,7 @@ export class WorkerPool {
       blockSizeBytes,
     };
     await this.#complete(job, signal);
-    return readRangeFingerprints(this.#memory, slot.slotIndex, blockCount);
+    return readRangeFingerprints(this.#slab.memory.buffer, slot.slotIndex, blockCount);
   }
 
   /**
@@ -210,7 +215,7 @@ export class WorkerPool {
 
   async #submit(job: WorkerJob): Promise<JobResult> {
     await this.#complete(job);
-    return readResult(this.#memory, job.resultIndex);
+    return readResult(this.#slab.memory.buffer, job.resultIndex);
   }
 
   /**
@@ -254,10 +259,11 @@ export interface WorkerPoolOptions {
   readonly kernels?: SlabKernels | undefined;
 }
 
-/** Compiles the kernels and, for `workers: 0`, loads the tools of the calling thread. */
+/** For `workers: 0`, compiles the kernels and loads the tools of the calling thread. */
 export async function loadPoolParts(options: WorkerPoolOptions): Promise<PoolParts> {
-  const { slab, workers, kernels = compileSlabKernels() } = options;
-  if (workers > 0) return { kernels, inline: undefined };
+  const { slab, workers } = options;
+  if (workers > 0) return { kernels: options.kernels, inline: undefined };
+  const kernels = options.kernels ?? compileSlabKernels();
   return { kernels, inline: await createThreadTools(slab.memory, kernels) };
 }
 
