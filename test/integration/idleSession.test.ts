@@ -19,7 +19,7 @@ function addVm(diskCount: number): LabVm {
   return vm;
 }
 
-/** `vms/V/backups/B` for `/ovirt-engine/api/vms/<uuid>/backups/<uuid>`: the same for each session. */
+/** Method and path below the API, with `ID` for each id, so that all sessions give the same. */
 function routeOf({ method, path }: LabRequest): string {
   const route = path
     .replace(/^\/ovirt-engine\/(?:api)?/, '')
