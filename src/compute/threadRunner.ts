@@ -38,7 +38,7 @@ function crash(reason: string): InternalError {
 export class ThreadRunner implements JobRunner {
   readonly #queue: JobQueue;
   readonly #count: number;
-  readonly #setup: WorkerSetup;
+  readonly #makeSetup: () => WorkerSetup;
   readonly #threads: Thread[] = [];
   #hasStarted = false;
   #isClosed = false;
@@ -48,10 +48,11 @@ export class ThreadRunner implements JobRunner {
   #gathering: NodeJS.Timeout | undefined;
   #nextBatchId = 0;
 
-  constructor(queue: JobQueue, count: number, setup: WorkerSetup) {
+  /** @param makeSetup - called when the threads start. */
+  constructor(queue: JobQueue, count: number, makeSetup: () => WorkerSetup) {
     this.#queue = queue;
     this.#count = count;
-    this.#setup = setup;
+    this.#makeSetup = makeSetup;
   }
 
   /** Starts the threads, or as many as the system allows. Jobs fail when it allows none. */
@@ -59,7 +60,8 @@ export class ThreadRunner implements JobRunner {
     if (this.#hasStarted || this.#isClosed) return;
     this.#hasStarted = true;
     try {
-      while (this.#threads.length < this.#count) this.#threads.push(this.#startThread());
+      const setup = this.#makeSetup();
+      while (this.#threads.length < this.#count) this.#threads.push(this.#startThread(setup));
     } catch (error) {
       this.#whyNone = `none could be started: ${(error as Error).message}`;
     }
@@ -121,9 +123,9 @@ export class ThreadRunner implements JobRunner {
     thread.worker.postMessage({ batchId, words } satisfies WorkerBatch);
   }
 
-  #startThread(): Thread {
+  #startThread(workerData: WorkerSetup): Thread {
     const worker = new Worker(workerEntryUrl(), {
-      workerData: this.#setup,
+      workerData,
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
     });

@@ -24,6 +24,7 @@ import type {
   ReadResult,
   UnpackResult,
 } from './poolTypes.ts';
+import type { WorkerSetup } from './blockWorker.ts';
 import { ThreadRunner } from './threadRunner.ts';
 import {
   JOB_HASH,
@@ -52,7 +53,8 @@ const JOB_DEFAULTS = {
 
 /** Parts of a pool; {@link loadPoolParts} makes them. */
 export interface PoolParts {
-  readonly kernels: SlabKernels;
+  /** Undefined: they are compiled when the threads start. */
+  readonly kernels: SlabKernels | undefined;
   readonly compression: Compression;
   /** Tools of the calling thread, when it does the jobs itself. */
   readonly inline: ThreadTools | undefined;
@@ -68,18 +70,23 @@ export interface PoolParts {
 export class WorkerPool {
   readonly workerCount: number;
   readonly #slab: JobMemory;
-  readonly #memory: SharedArrayBuffer;
   readonly #queue: JobQueue;
   readonly #runner: JobRunner;
   #isClosed = false;
 
-  constructor(slab: JobMemory, workerCount: number, { inline, ...setup }: PoolParts) {
+  constructor(slab: JobMemory, workerCount: number, parts: PoolParts) {
+    const { kernels, compression, inline } = parts;
     this.#slab = slab;
-    this.#memory = slab.memory.buffer;
     this.#queue = new JobQueue(workerCount);
+    // Neither memory nor kernels are made for a pool without jobs.
+    const setup = (): WorkerSetup => ({
+      memory: slab.memory,
+      kernels: kernels ?? compileSlabKernels(),
+      compression,
+    });
     this.#runner = inline
       ? new InlineRunner(this.#queue, inline)
-      : new ThreadRunner(this.#queue, workerCount, { memory: slab.memory, ...setup });
+      : new ThreadRunner(this.#queue, workerCount, setup);
     this.workerCount = workerCount;
   }
 
@@ -152,7 +159,7 @@ export class WorkerPool {
       blockSizeBytes,
     };
     await this.#complete(job, signal);
-    return readRangeFingerprints(this.#memory, slot.slotIndex, blockCount);
+    return readRangeFingerprints(this.#slab.memory.buffer, slot.slotIndex, blockCount);
   }
 
   /**
@@ -213,7 +220,7 @@ export class WorkerPool {
 
   async #submit(job: WorkerJob): Promise<JobResult> {
     await this.#complete(job);
-    return readResult(this.#memory, job.resultIndex);
+    return readResult(this.#slab.memory.buffer, job.resultIndex);
   }
 
   /**
@@ -263,10 +270,11 @@ export interface WorkerPoolOptions {
   readonly compression?: Compression | undefined;
 }
 
-/** Compiles the kernels and, for `workers: 0`, loads the tools of the calling thread. */
+/** For `workers: 0`, compiles the kernels and loads the tools of the calling thread. */
 export async function loadPoolParts(options: WorkerPoolOptions): Promise<PoolParts> {
-  const { slab, workers, kernels = compileSlabKernels(), compression = 'default' } = options;
-  if (workers > 0) return { kernels, compression, inline: undefined };
+  const { slab, workers, compression = 'default' } = options;
+  if (workers > 0) return { kernels: options.kernels, compression, inline: undefined };
+  const kernels = options.kernels ?? compileSlabKernels();
   const inline = await createThreadTools(slab.memory, kernels, compression);
   return { kernels, compression, inline };
 }

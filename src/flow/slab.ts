@@ -94,20 +94,27 @@ interface Waiter {
 /** Slots of one class: a list of free ones, and waiters that are served in order. */
 class Arena {
   readonly #slotClass: SlotClass;
-  readonly #firstIndex: number;
-  readonly #views: readonly Buffer[];
+  readonly #count: number;
+  readonly #viewOf: (slotIndex: number) => Buffer;
+  /** Indexes of free slots of the slab. */
   readonly #free: number[];
   #waiters: Waiter[] = [];
 
-  constructor(slotClass: SlotClass, firstIndex: number, views: readonly Buffer[]) {
+  /** @param viewOf - gives the bytes of a slot of the slab. */
+  constructor(
+    slotClass: SlotClass,
+    firstIndex: number,
+    count: number,
+    viewOf: (slotIndex: number) => Buffer,
+  ) {
     this.#slotClass = slotClass;
-    this.#firstIndex = firstIndex;
-    this.#views = views;
-    this.#free = views.map((_, index) => index).toReversed();
+    this.#count = count;
+    this.#viewOf = viewOf;
+    this.#free = Array.from({ length: count }, (_, k) => firstIndex + count - 1 - k);
   }
 
   get inUseCount(): number {
-    return this.#views.length - this.#free.length;
+    return this.#count - this.#free.length;
   }
 
   acquire(lease: SlabLease, signal: AbortSignal | undefined): Promise<Slot> {
@@ -137,9 +144,8 @@ class Arena {
 
   #take(lease: SlabLease): Slot {
     const index = this.#free.pop();
-    const view = index === undefined ? undefined : this.#views[index];
-    invariant(index !== undefined && view, 'no free slot');
-    const slot = new Slot(this.#slotClass, this.#firstIndex + index, view, (released) => {
+    invariant(index !== undefined, 'no free slot');
+    const slot = new Slot(this.#slotClass, index, this.#viewOf(index), (released) => {
       lease.forget(released);
       this.#free.push(index);
       this.#serve();
@@ -245,7 +251,6 @@ export interface SlabOptions {
 }
 
 export class Slab {
-  readonly memory: SharedWasmMemory;
   readonly blockSizeBytes: number;
   readonly rawCount: number;
   readonly packedCount: number;
@@ -253,6 +258,10 @@ export class Slab {
   readonly #raw: Arena;
   readonly #packed: Arena;
   readonly #openLeases = new Set<SlabLease>();
+  readonly #pages: number;
+  readonly #views: (Buffer | undefined)[] = [];
+  readonly #firstSlotOffset: number;
+  #memory: SharedWasmMemory | undefined;
 
   constructor(options: SlabOptions) {
     const { blockSizeBytes, slabBytes = 64 * MIB } = options;
@@ -266,13 +275,24 @@ export class Slab {
     if (bytes > MAX_SLAB_BYTES) {
       throw new UsageError('USAGE_INVALID_OPTION', `slabBytes: ${slabBytes} is above 2 GiB`);
     }
-    const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
-    this.memory = new wasm.Memory({ initial: pages, maximum: pages, shared: true });
-    const views = Array.from({ length: total }, (_, index) =>
-      Buffer.from(this.memory.buffer, resultBytes + index * this.slotBytes, this.slotBytes),
-    );
-    this.#raw = new Arena('raw', 0, views.slice(0, this.rawCount));
-    this.#packed = new Arena('packed', this.rawCount, views.slice(this.rawCount));
+    this.#pages = Math.ceil(bytes / WASM_PAGE_BYTES);
+    this.#firstSlotOffset = resultBytes;
+    const viewOf = (slotIndex: number): Buffer => this.#viewOf(slotIndex);
+    this.#raw = new Arena('raw', 0, this.rawCount, viewOf);
+    this.#packed = new Arena('packed', this.rawCount, this.packedCount, viewOf);
+  }
+
+  /** Made for the first slot or thread: many sessions read no block. */
+  get memory(): SharedWasmMemory {
+    const pages = this.#pages;
+    this.#memory ??= new wasm.Memory({ initial: pages, maximum: pages, shared: true });
+    return this.#memory;
+  }
+
+  #viewOf(slotIndex: number): Buffer {
+    const offset = this.#firstSlotOffset + slotIndex * this.slotBytes;
+    this.#views[slotIndex] ??= Buffer.from(this.memory.buffer, offset, this.slotBytes);
+    return this.#views[slotIndex];
   }
 
   /** Slots that are out now, over all leases. */

@@ -11,6 +11,10 @@ export interface PollOptions {
   readonly what: string;
   readonly signal?: AbortSignal | undefined;
   readonly hint?: string | undefined;
+  /** Waits before the first question too: the state cannot be reached yet. @defaultValue false */
+  readonly waitsFirst?: boolean | undefined;
+  /** Makes all pauses so many times as long. @defaultValue 1 */
+  readonly pauseFactor?: number | undefined;
 }
 
 const GROWTH = 1.5;
@@ -24,7 +28,8 @@ function phaseTimeout(what: string, deadlineMs: number, hint?: string): EngineEr
 }
 
 /**
- * Asks until the answer is not undefined. At least one question is asked.
+ * Asks until the answer is not undefined. At least one question is asked. With `waitsFirst` the
+ * deadline counts from before the first pause.
  *
  * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT`; the reason of the signal; errors of `ask`
  */
@@ -32,14 +37,19 @@ export async function pollUntil<T>(
   ask: () => Promise<T | undefined>,
   options: PollOptions,
 ): Promise<T> {
-  const { timings, deadlineMs, what, signal, hint } = options;
+  const { timings, deadlineMs, what, signal, hint, waitsFirst = false, pauseFactor = 1 } = options;
+  const longestMs = timings.pollMaxMs * pauseFactor;
   const startedAtMs = performance.now();
-  for (let pauseMs = timings.pollMinMs; ; pauseMs = Math.min(pauseMs * GROWTH, timings.pollMaxMs)) {
+  let pauseMs = timings.pollMinMs * pauseFactor;
+  for (let isDue = !waitsFirst; ; isDue = true) {
     signal?.throwIfAborted();
-    const answer = await ask();
-    if (answer !== undefined) return answer;
-    if (performance.now() - startedAtMs > deadlineMs) throw phaseTimeout(what, deadlineMs, hint);
+    if (isDue) {
+      const answer = await ask();
+      if (answer !== undefined) return answer;
+      if (performance.now() - startedAtMs > deadlineMs) throw phaseTimeout(what, deadlineMs, hint);
+    }
     await pause(pauseMs, signal);
+    pauseMs = Math.min(pauseMs * GROWTH, longestMs);
   }
 }
 

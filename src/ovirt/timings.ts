@@ -5,7 +5,7 @@
  */
 
 export interface OvirtTimings {
-  /** First pause between polls of the engine. */
+  /** First pause between polls of the engine. It looks at its own tasks once a second at most. */
   readonly pollMinMs: number;
   /** Longest pause between polls of the engine. */
   readonly pollMaxMs: number;
@@ -61,7 +61,7 @@ const MINUTE: number = 60 * SECOND;
 const HOUR: number = 60 * MINUTE;
 
 export const DEFAULT_TIMINGS: OvirtTimings = {
-  pollMinMs: 250,
+  pollMinMs: SECOND,
   pollMaxMs: 5 * SECOND,
   connectMs: 10 * SECOND,
   restReadMs: MINUTE,

@@ -11,7 +11,8 @@ import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
 /** Ending of files that are being written. The holder of the lock may delete all such files. */
 export const PARTIAL_SUFFIX = '.partial';
 
-const PIECE_BYTES = 64 * 1024;
+/** Most files are smaller. */
+const SMALL_BYTES = 1023;
 
 /**
  * Makes a folder, and folders above it that are missing, with mode 0700. A folder that exists stays
@@ -83,15 +84,16 @@ export async function readText(file: string, maxBytes: number): Promise<string> 
 async function readOnce(file: string, maxBytes: number): Promise<string> {
   const handle = await open(file, 'r');
   try {
-    if ((await handle.stat()).size > maxBytes) throw tooLong(file, maxBytes);
+    const { size } = await handle.stat();
+    if (size > maxBytes) throw tooLong(file, maxBytes);
     // The size is not enough: the file may grow, and files in /proc report size 0.
-    const pieces: Buffer[] = [];
+    let bytes = Buffer.allocUnsafe(Math.max(size, SMALL_BYTES) + 1);
     for (let totalBytes = 0; ; ) {
-      const { bytesRead, buffer } = await handle.read(Buffer.alloc(PIECE_BYTES), 0, PIECE_BYTES);
-      if (bytesRead === 0) return Buffer.concat(pieces).toString('utf8');
+      const { bytesRead } = await handle.read(bytes, totalBytes, bytes.length - totalBytes);
+      if (bytesRead === 0) return bytes.toString('utf8', 0, totalBytes);
       totalBytes += bytesRead;
       if (totalBytes > maxBytes) throw tooLong(file, maxBytes);
-      pieces.push(buffer.subarray(0, bytesRead));
+      if (totalBytes === bytes.length) bytes = Buffer.concat([bytes], 2 * totalBytes);
     }
   } finally {
     await handle.close();

@@ -17,9 +17,9 @@ export async function writeFingerprints(
   fingerprints: FingerprintMap,
 ): Promise<void> {
   const perBlock = writer.blockSizeBytes / FINGERPRINT_BYTES;
-  const buffer = Buffer.alloc(writer.blockSizeBytes);
   const name = fingerprintItemName(disk.diskId);
   const sizeBytes = blockCountOf(disk.sizeBytes, writer.blockSizeBytes) * FINGERPRINT_BYTES;
+  const buffer = Buffer.alloc(Math.min(sizeBytes, writer.blockSizeBytes));
   await writer.addContent(folder, { name, sizeBytes, compress: true }, (index, lengthBytes) => {
     const piece = buffer.subarray(0, lengthBytes);
     return fingerprints.encodeInto(piece, index * perBlock) ? piece : undefined;

@@ -1,7 +1,8 @@
 /**
  * Journal of a session: its steps on an engine, each written before the step begins. After a
  * session is killed, its journal says what must be cleaned up. One JSON object per line. A line is
- * on disk before its step begins. The journal holds no secrets.
+ * on disk before its step begins. A line that says that a step is over waits for no disk: without
+ * it the clean-up only asks the engine once more. The journal holds no secrets.
  */
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -104,6 +105,9 @@ const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
   z.object({ step: z.literal('refused'), name: z.string().max(255) }),
 ]);
 
+/** Steps after which nothing is left to clean up. */
+const OVER = new Set<JournalEntry['step']>(['transfer-done', 'backup-done', 'snapshot-gone']);
+
 export interface JournalRecord {
   readonly file: string;
   readonly entries: readonly JournalEntry[];
@@ -116,6 +120,7 @@ export class Journal {
   readonly #handle: FileHandle;
   readonly #entries: JournalEntry[] = [];
   #lastWrite: Promise<void> = Promise.resolve();
+  #isSynced = true;
 
   private constructor(file: string, handle: FileHandle) {
     this.file = file;
@@ -160,14 +165,18 @@ export class Journal {
     return this.#entries;
   }
 
-  /** Writes a step. It is on disk when the promise resolves. Steps keep the order of the calls. */
+  /**
+   * Writes a step. When the promise resolves, it is on disk together with the steps before it; a
+   * step that is over may still be on its way. Steps keep the order of the calls.
+   */
   async append(entry: JournalEntry): Promise<void> {
     const line = `${JSON.stringify({ at: new Date().toISOString(), ...entry })}\n`;
     const write = this.#lastWrite.then(async () => {
       await guardRepository(`write ${this.file}`, async () => {
         // `write` may write only a part of the line. `writeFile` writes all of it.
         await this.#handle.writeFile(line);
-        await this.#handle.datasync();
+        this.#isSynced = !OVER.has(entry.step);
+        if (this.#isSynced) await this.#handle.datasync();
       });
     });
     this.#lastWrite = write.catch(() => {});
@@ -177,12 +186,20 @@ export class Journal {
 
   /** Deletes the journal. Call it when nothing of the session is left to clean up. */
   async remove(): Promise<void> {
-    await this.keep();
+    await this.#close();
     await removeJournal(this.file);
   }
 
-  /** Closes the file and keeps it for a later clean-up. Never throws: all lines are on disk. */
+  /**
+   * Closes the file and keeps it for a later clean-up. Never throws: all lines that the clean-up
+   * needs are on disk.
+   */
   async keep(): Promise<void> {
+    if (!this.#isSynced) await this.#handle.datasync().catch(() => {});
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
     await this.#handle.close().catch(() => {});
   }
 }

@@ -103,8 +103,17 @@ async function startOf(pid: number): Promise<string | undefined> {
   return ENDED_STATES.has(fields[0] ?? '') ? undefined : (fields[19] ?? '');
 }
 
-/** Describes this process. */
+let known: ProcessIdentity | undefined;
+
+/** Describes this process. It stays the same, so it is kept once all its facts could be read. */
 export async function describeProcess(): Promise<ProcessIdentity> {
+  if (known) return known;
+  const described = await readIdentity();
+  if (Object.values(described).every((fact) => fact !== '')) known = described;
+  return described;
+}
+
+async function readIdentity(): Promise<ProcessIdentity> {
   // A container may show the /proc of its host. Its numbers are not ours then.
   const isOwnProc = (await targetOf('/proc/self')) === String(process.pid);
   return {

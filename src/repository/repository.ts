@@ -122,12 +122,7 @@ export class Repository {
   /** Folders of VMs, by name. */
   async vmFolders(): Promise<VmFolder[]> {
     const entries = (await listFolder(this.root)) ?? [];
-    const folders = entries.flatMap((entry) => {
-      const match = FOLDER_NAME.exec(entry);
-      return match
-        ? [new VmFolder(path.join(this.root, entry), match[1] ?? '', match[2] ?? '')]
-        : [];
-    });
+    const folders = entries.flatMap((entry) => this.#vmFolder(entry) ?? []);
     // Not by the names of the folders: there "web01-new_…" is before "web01_…".
     return folders.toSorted(
       (a, b) => compareNames(a.safeName, b.safeName) || compareNames(a.vmId, b.vmId),
@@ -136,7 +131,17 @@ export class Repository {
 
   /** The folder of the VM with this id. Unlike {@link findVm} it reads no file. */
   async vmById(id: string): Promise<VmFolder | undefined> {
-    return (await this.vmFolders()).find(({ vmId }) => vmId === id);
+    // Other names are not even parsed: a session over 1000 VMs asks 1000 times.
+    const entries = ((await listFolder(this.root)) ?? []).filter((entry) => entry.endsWith(id));
+    const folders = entries.flatMap((entry) => this.#vmFolder(entry) ?? []);
+    const own = folders.filter(({ vmId }) => vmId === id);
+    return own.toSorted((a, b) => compareNames(a.safeName, b.safeName))[0];
+  }
+
+  #vmFolder(entry: string): VmFolder | undefined {
+    const match = FOLDER_NAME.exec(entry);
+    if (!match) return undefined;
+    return new VmFolder(path.join(this.root, entry), match[1] ?? '', match[2] ?? '');
   }
 
   /**

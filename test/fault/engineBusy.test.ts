@@ -59,7 +59,7 @@ describe('row 9: a VM', () => {
     const { lab } = bench;
     const vm = addSmallVm(lab, { status });
     lab.faults.add(
-      { method: 'GET', path: new RegExp(`/vms/${vm.id}$`), nth: 4 },
+      { method: 'GET', path: new RegExp(`/vms/${vm.id}(?:\\?|$)`), nth: 4 },
       { run: () => void (vm.status = 'up') },
     );
 

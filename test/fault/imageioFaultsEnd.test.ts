@@ -111,15 +111,15 @@ describe('row 58: a transfer that the engine ends by itself', () => {
     const vm = lab.addVm({ name: 'dense', disks: [{ name: 'sys', sizeBytes: 2 * MIB }] });
     vm.disk('sys').write(0, noise(7, 2 * MIB));
     const isDone = (): boolean => lab.events().some(({ code }) => code === TRANSFER_SUCCEEDED);
-    lab.faults.add(
-      { ...TRANSFER_POLLS, phase: 'transferring', nth: 2 },
-      { run: () => expect.poll(isDone, { interval: 2 }).toBe(true) },
-    );
+    // The engine ignores the order for a transfer that has ended.
+    const late = lab.faults.add(FINALIZE, {
+      run: () => expect.poll(isDone, { interval: 2 }).toBe(true),
+    });
 
     const engine = bench.settings({ watchEveryMs: 60_000 });
     const report = await bench.backup(vm, { engine });
 
-    expect(countRequests(lab, FINALIZE)).toBe(0);
+    expect([lab.faults.fired(late), countRequests(lab, FINALIZE)]).toEqual([1, 1]);
     expect(messageCodes(bench)).toEqual([]);
     await expectFrozenView(bench, vm, report);
   });

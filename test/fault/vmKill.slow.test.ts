@@ -36,7 +36,7 @@ interface Moment {
 }
 
 const MOMENTS: readonly Moment[] = [
-  { title: 'before its backup', match: { path: /\/diskattachments/ }, isOpen: false },
+  { title: 'before its backup', match: { path: /\/disksnapshots/ }, isOpen: false },
   { title: 'with its backup', match: { method: 'POST', path: /\/backups$/ }, isOpen: true },
   { title: 'after its backup', match: { method: 'GET', path: BACKUP }, isOpen: true },
   { title: 'when its view is ready', match: { path: BACKUP, phase: 'ready' }, isOpen: true },
@@ -63,7 +63,7 @@ const MOMENTS: readonly Moment[] = [
   { title: 'while its backup ends', match: { path: BACKUP, phase: 'finalizing' }, isOpen: false },
   {
     title: 'before it is published',
-    match: { path: /\/checkpoints\/[^/]+\/disks/, nth: 2 },
+    match: { path: /\/checkpoints\?follow=/, nth: 2 },
     isOpen: false,
   },
   {

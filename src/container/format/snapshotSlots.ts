@@ -108,10 +108,22 @@ function slotCrc(slotFormat: number, body: Buffer): number {
   return slotFormat > 5 ? crc32c(body) : crc32(body);
 }
 
-/** Encodes the whole snapshot slot with all descriptors, without the padding up to the page end. */
-export function encodeSlot(slot: SnapshotSlot, slotFormat: number): Buffer {
+/** Bytes of a snapshot slot with all descriptors, without the padding up to the page end. */
+export function encodedSlotBytes(slotFormat: number): number {
+  return SLOT_FIXED_BYTES + BANK_DESCRIPTOR_BYTES * maxBanksOf(slotFormat);
+}
+
+/**
+ * Encodes the whole snapshot slot with all descriptors, without the padding up to the page end.
+ *
+ * @param bytes - filled and returned: zeros, or a slot with the same number of banks.
+ */
+export function encodeSlot(
+  slot: SnapshotSlot,
+  slotFormat: number,
+  bytes: Buffer = Buffer.alloc(encodedSlotBytes(slotFormat)),
+): Buffer {
   const maxBanks = maxBanksOf(slotFormat);
-  const bytes = Buffer.alloc(SLOT_FIXED_BYTES + BANK_DESCRIPTOR_BYTES * maxBanks);
   const view = viewOf(bytes);
   const { roots, banks } = slot;
   view.setUint32(0x04, 1, true);

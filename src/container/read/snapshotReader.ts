@@ -161,6 +161,8 @@ class SnapshotOpener {
   readonly #header: StorageHeader;
   readonly #fileBytes: number;
   readonly #allowCut: boolean;
+  /** Room for one snapshot slot after the other. */
+  #slotBytes: Buffer | undefined;
 
   constructor(
     storage: Storage,
@@ -176,7 +178,7 @@ class SnapshotOpener {
 
   async readSnapshotSlot(slotNumber: number): Promise<SlotState> {
     const { slotFormat } = this.#header;
-    const bytes = Buffer.allocUnsafeSlow(slotReadBytes(slotFormat));
+    const bytes = (this.#slotBytes ??= Buffer.allocUnsafeSlow(slotReadBytes(slotFormat)));
     const state = (await this.places.isReadable(bytes, slotOffsetOf(slotFormat, slotNumber - 1)))
       ? decodeSlot(bytes, slotFormat)
       : 'unreadable';

@@ -9,7 +9,7 @@ import { COMPRESSION_LZ4, COMPRESSION_PLAIN } from '../format/layout.ts';
 import type { BlockStoreRow } from '../format/records.ts';
 
 const ROW_BYTES = 48;
-const CHUNK_ROWS = 4096;
+const CHUNK_ROWS = 1024;
 const AT_FINGERPRINT = 16;
 const AT_OFFSET = 24;
 const AT_STORED = 32;
@@ -18,6 +18,9 @@ const AT_USAGE = 40;
 const AT_COMPRESSION = 44;
 const AT_DEDUP = 45;
 const MIN_BUCKETS = 1024;
+
+/** With fewer ids, one sort is cheaper than a table of 65,536 buckets. */
+const MIN_BUCKET_SORT = 4096;
 
 /** Two blocks are equal when all three agree. */
 export interface BlockKey {
@@ -101,6 +104,20 @@ export class BlockStore {
 
   /** Ids of the deduplication index, ordered by digest bytes. */
   idsByDigest(): Uint32Array {
+    return this.#count < MIN_BUCKET_SORT ? this.#sortedIds() : this.#bucketSortedIds();
+  }
+
+  #sortedIds(): Uint32Array {
+    const all = Array.from({ length: this.#count }, (_, id) => id);
+    const ids = Uint32Array.from(all.filter((id) => this.isInDedupIndex(id)));
+    return ids.sort((a, b) => this.#compareDigests(a, b));
+  }
+
+  #compareDigests(a: number, b: number): number {
+    return this.digestOf(a).compare(this.digestOf(b)) || a - b;
+  }
+
+  #bucketSortedIds(): Uint32Array {
     const buckets = new Uint32Array(65_537);
     const bucketOf = (id: number): number => this.digestOf(id).readUInt16BE(0);
     let total = 0;
@@ -122,10 +139,9 @@ export class BlockStore {
     }
     for (let k = 0; k + 1 < buckets.length; k++) {
       const [from, to] = [buckets[k] ?? 0, buckets[k + 1] ?? 0];
-      // A small container has few ids. A view of each of the 65,536 buckets would cost more than
-      // the rest.
+      // A view of each of the 65,536 buckets would cost more than the rest.
       if (to - from < 2) continue;
-      ids.subarray(from, to).sort((a, b) => this.digestOf(a).compare(this.digestOf(b)) || a - b);
+      ids.subarray(from, to).sort((a, b) => this.#compareDigests(a, b));
     }
     return ids;
   }

@@ -28,6 +28,7 @@ import type { Property } from '../format/properties.ts';
 import { RESERVED_PAGES, writeSnapshot, type WriterItem } from './snapshotWriter.ts';
 import {
   encodeHeader,
+  encodedSlotBytes,
   encodeSlot,
   productionHeader,
   type SnapshotSlot,
@@ -251,8 +252,10 @@ export class ContainerWriter {
     const second = await copyBanks(this.#storage, first.banks, startBytes, first.endBytes);
     await this.#storage.sync();
     const common = { version: this.#version + 1, endOfFileBytes: second.endBytes, roots };
-    await this.#writeSnapshotSlot(this.#version === 0 ? 0 : 1, { ...common, banks: first.banks });
-    await this.#writeSnapshotSlot(this.#version === 0 ? 1 : 0, { ...common, banks: second.banks });
+    const [next, last] = this.#version === 0 ? [0, 1] : [1, 0];
+    const bytes = Buffer.alloc(encodedSlotBytes(this.#slotFormat));
+    await this.#writeSnapshotSlot(next, { ...common, banks: first.banks }, bytes);
+    await this.#writeSnapshotSlot(last, { ...common, banks: second.banks }, bytes);
     this.#version++;
     this.#endBytes = second.endBytes;
     this.#queue.moveTo(second.endBytes);
@@ -262,9 +265,9 @@ export class ContainerWriter {
    * After a commit both snapshot slots hold the same version, and readers choose slot 1. So a later
    * commit writes slot 2 first: until its sync, slot 1 still gives the old snapshot.
    */
-  async #writeSnapshotSlot(slotIndex: number, slot: SnapshotSlot): Promise<void> {
+  async #writeSnapshotSlot(slotIndex: number, slot: SnapshotSlot, bytes: Buffer): Promise<void> {
     const offsetBytes = slotOffsetOf(this.#slotFormat, slotIndex);
-    await this.#storage.write([encodeSlot(slot, this.#slotFormat)], offsetBytes);
+    await this.#storage.write([encodeSlot(slot, this.#slotFormat, bytes)], offsetBytes);
     await this.#storage.sync();
   }
 

@@ -23,6 +23,7 @@ import type { Storage } from '../storage.ts';
 import { encodeTablePage, tablePagesFor } from '../format/vectorTables.ts';
 
 const FULL_BANK_BYTES = (BANK_MAX_PAGES + BANK_EXTRA_PAGES) * PAGE_BYTES;
+const FIRST_BANK_BYTES = (2 * BANK_MIN_PAGES + BANK_EXTRA_PAGES) * PAGE_BYTES;
 const COPY_BYTES = 1024 * 1024;
 
 export class MetadataWriter {
@@ -32,9 +33,9 @@ export class MetadataWriter {
   readonly #banks: BankDescriptor[] = [];
   /**
    * Images of the first and of the current bank: header page, pages, room for the zero page after
-   * them.
+   * them. The first one grows: a container with few blocks has few pages.
    */
-  readonly #firstBank: Buffer = Buffer.alloc(FULL_BANK_BYTES);
+  #firstBank: Buffer = Buffer.alloc(FIRST_BANK_BYTES);
   #bank: Buffer = this.#firstBank;
   #bankIndex = 0;
   #pageCount: number;
@@ -60,6 +61,7 @@ export class MetadataWriter {
    */
   async append(fill: (page: Buffer) => void): Promise<number> {
     if (this.#pageCount === BANK_MAX_PAGES) await this.#nextBank();
+    this.#makeRoom();
     const pageId = this.nextPageId();
     fill(this.#pageAt(this.#bank, this.#pageCount));
     this.#pageCount++;
@@ -145,6 +147,15 @@ export class MetadataWriter {
       ids.push(id);
     }
     return ids;
+  }
+
+  /** Makes room for one more page and the zero page after it. */
+  #makeRoom(): void {
+    if ((this.#pageCount + 1 + BANK_EXTRA_PAGES) * PAGE_BYTES <= this.#bank.length) return;
+    const grown = Buffer.alloc(Math.min(2 * this.#bank.length, FULL_BANK_BYTES));
+    grown.set(this.#bank);
+    if (this.#bank === this.#firstBank) this.#firstBank = grown;
+    this.#bank = grown;
   }
 
   #pageAt(bank: Buffer, page: number): Buffer {

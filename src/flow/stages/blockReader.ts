@@ -65,13 +65,12 @@ export class BlockReads {
   readonly #options: BlockReaderOptions;
   readonly #clock: BusyClock;
   readonly #slotWait: BusyClock;
-  readonly #zeros: Buffer;
+  #zeros: Buffer | undefined;
 
   constructor(options: BlockReaderOptions) {
     this.#options = options;
     this.#clock = clockOf(options.stats);
     this.#slotWait = clockOf(options.stats, 'waitSlotMs');
-    this.#zeros = Buffer.alloc(options.task.blockSizeBytes);
   }
 
   /**
@@ -122,6 +121,7 @@ export class BlockReads {
   #plainRecord(block: WantedBlock, slot: Slot): DataBlock | ZeroRun {
     const { diskId, index, offsetBytes, lengthBytes } = block;
     const bytes = slot.bytes.subarray(0, lengthBytes);
+    this.#zeros ??= Buffer.alloc(this.#options.task.blockSizeBytes);
     if (bytes.equals(this.#zeros.subarray(0, lengthBytes))) return zeroBlock(block);
     return { kind: 'data', diskId, index, offsetBytes, lengthBytes, slot };
   }

@@ -101,11 +101,13 @@ const vm: Decoder<Vm> = z
     origin: text.default(''),
     cluster: reference.optional(),
     initialization: z.object({ configuration: z.object({ data: text }).optional() }).optional(),
+    disk_attachments: listOf('disk_attachment', diskAttachment).optional(),
   })
-  .transform(({ cluster: clusterId, initialization, ...same }) => ({
+  .transform(({ cluster: clusterId, initialization, disk_attachments: attachments, ...same }) => ({
     ...same,
     clusterId,
     ovf: initialization?.configuration?.data,
+    attachments,
   }));
 
 const nic: Decoder<Nic> = z
@@ -136,8 +138,13 @@ const checkpoint: Decoder<Checkpoint> = z
     state: text.default('created'),
     description: text.default(''),
     creation_date: dateMs.optional(),
+    disks: listOf('disk', reference).optional(),
   })
-  .transform(({ creation_date: createdAtMs, ...same }) => ({ ...same, createdAtMs }));
+  .transform(({ creation_date: createdAtMs, disks: diskIds, ...same }) => ({
+    ...same,
+    createdAtMs,
+    diskIds,
+  }));
 
 const transfer: Decoder<ImageTransfer> = z
   .object({

@@ -38,11 +38,20 @@ function quoted(name: string): string {
   return PLAIN_NAME.test(name) ? name : `"${name.replaceAll('"', '')}"`;
 }
 
+/** What one login has learnt of its engine. The APIs that derive from one another share it. */
+interface KnownFacts {
+  root?: ApiRoot;
+  /** Links that the engine has refused to follow. */
+  readonly notFollowed: Set<string>;
+}
+
 export class EngineApi {
   readonly client: EngineClient;
+  readonly #known: KnownFacts;
 
-  constructor(client: EngineClient) {
+  constructor(client: EngineClient, known: KnownFacts = { notFollowed: new Set() }) {
     this.client = client;
+    this.#known = known;
   }
 
   /** @throws as {@link EngineClient.connect} */
@@ -55,17 +64,17 @@ export class EngineApi {
 
   /** As {@link EngineClient.withOwnCorrelation}. */
   withOwnCorrelation(): EngineApi {
-    return new EngineApi(this.client.withOwnCorrelation());
+    return new EngineApi(this.client.withOwnCorrelation(), this.#known);
   }
 
   /** As {@link EngineClient.withCorrelation}. */
   withCorrelation(options: EngineClientOptions): EngineApi {
-    return new EngineApi(this.client.withCorrelation(options));
+    return new EngineApi(this.client.withCorrelation(options), this.#known);
   }
 
   /** As {@link EngineClient.withSignal}. */
   withSignal(signal: AbortSignal): EngineApi {
-    return new EngineApi(this.client.withSignal(signal));
+    return new EngineApi(this.client.withSignal(signal), this.#known);
   }
 
   get timings(): OvirtTimings {
@@ -80,8 +89,10 @@ export class EngineApi {
     await this.close();
   }
 
+  /** Product and version. Asked once for each login. */
   async root(): Promise<ApiRoot> {
-    return await this.client.get('', wire.apiRoot);
+    this.#known.root ??= await this.client.get('', wire.apiRoot);
+    return this.#known.root;
   }
 
   /**
@@ -102,24 +113,40 @@ export class EngineApi {
     return await this.client.find(`/vms/${vmId}`, wire.vm);
   }
 
-  /** The VM's configuration as OVF text. During a backup it would list the backup's snapshot. */
-  async vmOvf(vmId: string): Promise<string | undefined> {
-    const query = { all_content: 'true' };
-    return (await this.client.find(`/vms/${vmId}`, wire.vm, { query }))?.ovf;
+  /**
+   * The VM with its configuration (OVF) and, where the engine follows links, its disks. During a
+   * backup the configuration would list the backup's snapshot.
+   */
+  async vmWithContent(vmId: string): Promise<Vm | undefined> {
+    return await this.#following('disk_attachments.disk', (follow) =>
+      this.client.find(`/vms/${vmId}`, wire.vm, { query: { all_content: 'true', ...follow } }),
+    );
   }
 
+  /** Attachments of the VM, with their disks where the engine follows links. */
   async attachments(vmId: string): Promise<DiskAttachment[]> {
-    const path = `/vms/${vmId}/diskattachments`;
+    return await this.#following('disk', (query) =>
+      this.client.get(`/vms/${vmId}/diskattachments`, wire.diskAttachments, { query }),
+    );
+  }
+
+  /**
+   * Reads with links followed. Engines answer 500 when one entity has no such link: then it is read
+   * again without, and the link is not followed again.
+   */
+  async #following<T>(
+    link: string,
+    read: (query: { readonly follow?: string }) => Promise<T>,
+  ): Promise<T> {
+    const { notFollowed } = this.#known;
+    if (notFollowed.has(link)) return await read({});
     try {
-      return await this.client.get(path, wire.diskAttachments, { query: { follow: 'disk' } });
+      return await read({ follow: link });
     } catch (error) {
-      // Engines answer 500 to `follow` when one attachment has no such link.
       if (!(error instanceof EngineFaultError) || error.status !== 500) throw error;
     }
-    const attachments = await this.client.get(path, wire.diskAttachments);
-    return await Promise.all(
-      attachments.map(async (one) => ({ ...one, disk: await this.disk(one.id) })),
-    );
+    notFollowed.add(link);
+    return await read({});
   }
 
   /** Layers of a disk; undefined when the engine knows none for it. */
@@ -131,9 +158,19 @@ export class EngineApi {
     return (await this.client.find(`/vms/${vmId}/checkpoints`, wire.checkpoints)) ?? [];
   }
 
+  /** Checkpoints, with their disks where the engine follows links. */
+  async checkpointsWithDisks(vmId: string): Promise<Checkpoint[]> {
+    const path = `/vms/${vmId}/checkpoints`;
+    const found = await this.#following('disks', (query) =>
+      this.client.find(path, wire.checkpoints, { query }),
+    );
+    return found ?? [];
+  }
+
   /** Ids of the disks that have a change map since this checkpoint. */
-  async checkpointDiskIds(vmId: string, checkpointId: string): Promise<Set<string>> {
-    const path = `/vms/${vmId}/checkpoints/${checkpointId}/disks`;
+  async checkpointDiskIds(vmId: string, checkpoint: Checkpoint): Promise<Set<string>> {
+    if (checkpoint.diskIds) return new Set(checkpoint.diskIds);
+    const path = `/vms/${vmId}/checkpoints/${checkpoint.id}/disks`;
     const disks = (await this.client.find(path, wire.disks)) ?? [];
     return new Set(disks.map((disk) => disk.id));
   }

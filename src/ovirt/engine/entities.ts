@@ -50,6 +50,8 @@ export interface Vm {
   readonly clusterId: string | undefined;
   /** OVF text. Only with `all_content=true`. */
   readonly ovf: string | undefined;
+  /** Only with `follow=disk_attachments.disk`. */
+  readonly attachments: readonly DiskAttachment[] | undefined;
 }
 
 /** A network card of a VM. */
@@ -75,6 +77,8 @@ export interface Checkpoint {
   readonly state: string;
   readonly description: string;
   readonly createdAtMs: number | undefined;
+  /** Disks that have a change map since then. Only with `follow=disks`. */
+  readonly diskIds: readonly string[] | undefined;
 }
 
 export interface ImageTransfer {

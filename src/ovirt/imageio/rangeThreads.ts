@@ -122,7 +122,7 @@ export interface RangeThreadsOptions extends FingerprintSetup {
   readonly count: number;
 }
 
-/** The threads of one session. The caller closes them after all images are closed. */
+/** The threads of one session. Memory and kernel are read when they start. The caller closes them after all images are closed. */
 export class RangeThreads {
   readonly #options: RangeThreadsOptions;
   readonly #threads: RangeThread[] = [];
@@ -138,8 +138,7 @@ export class RangeThreads {
    * @param limit - most connections over all threads, at least 1.
    */
   open(options: RangeConnectionOptions, limit: number): ThreadedImage {
-    const { memory, xxh64, count } = this.#options;
-    while (this.#threads.length < count) this.#threads.push(new RangeThread({ memory, xxh64 }));
+    this.#start();
     const threads = this.#threads.slice(0, limit);
     const imageId = this.#nextId++;
     const plain = { ...options, url: options.url.href };
@@ -148,6 +147,12 @@ export class RangeThreads {
       thread.post({ kind: 'open', imageId, options: plain, limit: share });
     });
     return new ThreadedImage(imageId, threads, () => this.#nextId++);
+  }
+
+  #start(): void {
+    if (this.#threads.length > 0) return;
+    const { memory, xxh64, count } = this.#options;
+    for (let k = 0; k < count; k++) this.#threads.push(new RangeThread({ memory, xxh64 }));
   }
 
   /** True when all these bytes lie in the slab of the threads. */

@@ -125,7 +125,14 @@ export async function awaitReady(
       onAnswer(now);
       return now.phase === 'ready' ? now : undefined;
     },
-    { timings, deadlineMs: timings.backupReadyMs, what: `backup of ${vmName} ready`, signal },
+    {
+      timings,
+      deadlineMs: timings.backupReadyMs,
+      what: `backup of ${vmName} ready`,
+      signal,
+      // The answer to the start told the phase just now.
+      waitsFirst: true,
+    },
   );
   const disks = await engine.backupDisks(vmId, backupId);
   return {
@@ -219,7 +226,12 @@ export interface EndBackupOptions {
   readonly note: (message: SessionMessage) => void;
   /** Called when the engine refuses to end the backup because a transfer of it is open. */
   readonly onOpenTransfer?: (() => Promise<void>) | undefined;
+  /** The backup is known to be ready: it is told to end before its phase is read. */
+  readonly isReady?: boolean | undefined;
 }
+
+/** A merge of a snapshot takes a minute and more, so its end is asked for at half the pace. */
+const END_PAUSE_FACTOR = 2;
 
 /**
  * Finalizes a backup and waits for its end, for sessions and for clean-up alike.
@@ -232,24 +244,27 @@ export async function endBackup(
   backupId: string,
   signal: AbortSignal,
 ): Promise<BackupEnd> {
-  const { engine, vmId, vmName, note } = options;
+  const { engine, vmId, vmName, note, isReady = false } = options;
   const { timings } = engine;
   const startedAtMs = performance.now();
   let askedAtMs = -Infinity;
   let unheardSinceMs: number | undefined;
   let wasWarned = false;
+  const tell = async (): Promise<void> => {
+    const trouble = await askFinalize(options, backupId);
+    const atMs = performance.now();
+    if (!trouble) askedAtMs = atMs;
+    unheardSinceMs = trouble ? (unheardSinceMs ?? atMs) : undefined;
+    if (trouble && atMs - (unheardSinceMs ?? atMs) > timings.transferDoneMs) throw trouble;
+  };
+  if (isReady) await tell();
   return await pollUntil(
     async () => {
       const now = await engine.backup(vmId, backupId, signal);
       if (!now) return 'gone';
       if (isBackupOver(now)) return now.phase as BackupEnd;
-      if (now.phase !== 'finalizing' && performance.now() - askedAtMs > timings.restReadMs) {
-        const trouble = await askFinalize(options, backupId);
-        const atMs = performance.now();
-        if (!trouble) askedAtMs = atMs;
-        unheardSinceMs = trouble ? (unheardSinceMs ?? atMs) : undefined;
-        if (trouble && atMs - (unheardSinceMs ?? atMs) > timings.transferDoneMs) throw trouble;
-      }
+      const isDue = performance.now() - askedAtMs > timings.restReadMs;
+      if (now.phase !== 'finalizing' && isDue) await tell();
       const waitedMs = performance.now() - startedAtMs;
       if (!wasWarned && waitedMs > timings.backupDoneWarnMs) {
         wasWarned = true;
@@ -258,7 +273,14 @@ export async function endBackup(
       }
       return undefined;
     },
-    { timings, deadlineMs: timings.backupDoneMs, what: `end of the backup of ${vmName}`, signal },
+    {
+      timings,
+      deadlineMs: timings.backupDoneMs,
+      what: `end of the backup of ${vmName}`,
+      signal,
+      waitsFirst: isReady,
+      pauseFactor: END_PAUSE_FACTOR,
+    },
   );
 }
 

@@ -108,7 +108,8 @@ export class DiskTransfer {
     await this.#disconnect();
     const { engine, alias, diskId, note, signal } = this.#options;
     const onForbidden = (): void => note(sessionMessage('XFER-307', { alias, id: diskId }));
-    const phase = await endTransfer(engine, this.#transfer.id, 'finalize', signal, onForbidden);
+    const options = { isOpen: true, onForbidden };
+    const phase = await endTransfer(engine, this.#transfer.id, 'finalize', signal, options);
     this.#isOver = true;
     // All bytes of a download are here: its phase does not matter.
     if (phase === 'finished_success' || phase === 'gone') return;
@@ -182,7 +183,7 @@ export class DiskTransfer {
     if (++this.#resumeCount > MAX_RESUMES) throw cause;
     note(sessionMessage('XFER-302', { alias, id, count: this.#resumeCount, max: MAX_RESUMES }));
     await engine.transferAction(this.#transfer.id, 'resume');
-    await this.#adopt(await waitTransferring(this.#options, this.#transfer.id));
+    await this.#adopt(await waitTransferring(this.#options, { id: this.#transfer.id }));
   }
 
   /** Only once, and never for an upload: the engine deletes its disk with the transfer. */

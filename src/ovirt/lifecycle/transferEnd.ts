@@ -35,8 +35,10 @@ export function hasEnded(transfer: ImageTransfer | undefined): boolean {
 /**
  * Asks for the end of a transfer and waits for it. All its connections must be closed before.
  *
- * @param onForbidden - called each time the user has no right to act on the transfer. It then ends
- *   only after its idle time.
+ * @param options.isOpen - the transfer is known to be open: it is told to end before its state is
+ *   read.
+ * @param options.onForbidden - called each time the user has no right to act on the transfer. It
+ *   then ends only after its idle time.
  * @returns the last phase, or `gone`
  * @throws {@link EngineError} `ENGINE_PHASE_TIMEOUT` …
  */
@@ -45,20 +47,24 @@ export async function endTransfer(
   transferId: string,
   action: 'finalize' | 'cancel',
   signal?: AbortSignal,
-  onForbidden: () => void = () => {},
+  options: { readonly isOpen?: boolean; readonly onForbidden?: () => void } = {},
 ): Promise<string> {
   const { timings } = engine;
+  const { isOpen = false, onForbidden } = options;
   let askedAtMs = -Infinity;
+  const tell = async (): Promise<void> => {
+    const reply = await ask(engine, transferId, action);
+    if (reply === 'forbidden') onForbidden?.();
+    if (reply !== 'lost') askedAtMs = performance.now();
+  };
+  if (isOpen) await tell();
   return await pollUntil(
     async () => {
       const now = await engine.transfer(transferId, signal);
       if (!now || hasEnded(now)) return now?.phase ?? 'gone';
       // The engine may lose an action: ask again after a while.
       const isHeard = isEnding(now) || performance.now() - askedAtMs < timings.restReadMs;
-      if (isHeard) return undefined;
-      const reply = await ask(engine, transferId, action);
-      if (reply === 'forbidden') onForbidden();
-      if (reply !== 'lost') askedAtMs = performance.now();
+      if (!isHeard) await tell();
       return undefined;
     },
     {
@@ -66,6 +72,7 @@ export async function endTransfer(
       deadlineMs: timings.transferDoneMs,
       what: `end of transfer ${transferId}`,
       signal,
+      waitsFirst: isOpen,
     },
   );
 }

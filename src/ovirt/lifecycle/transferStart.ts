@@ -48,7 +48,7 @@ export async function createReady(options: TransferOptions): Promise<ImageTransf
   const created = await createWhenReady(options);
   await journal('transfer', created.id);
   try {
-    return await waitTransferring(options, created.id);
+    return await waitTransferring(options, created);
   } catch (error) {
     await cancelLeftover(engine, created.id);
     throw error;
@@ -142,23 +142,32 @@ function notReady(alias: string, diskId: string, phase: string, cause?: unknown)
 /**
  * Waits until a transfer has its URL.
  *
+ * @param asked - the transfer, as the engine has just answered, or only its id.
  * @throws {@link TransferError} `TRANSFER_NOT_READY`; {@link EngineError} `ENGINE_PHASE_TIMEOUT`
  */
 export async function waitTransferring(
   options: TransferOptions,
-  transferId: string,
+  asked: ImageTransfer | Pick<ImageTransfer, 'id'>,
 ): Promise<ImageTransfer> {
   const { engine, alias, diskId, signal } = options;
   const what = `transfer of disk ${alias} (${diskId}) ready`;
   const { timings } = engine;
+  const isAnswer = 'phase' in asked;
+  const ready = isAnswer ? readyOrThrow(options, asked) : undefined;
+  if (ready) return ready;
   return await pollUntil(
-    async () => {
-      const now = await engine.transfer(transferId, signal);
-      if (!now || isEnding(now)) throw notReady(alias, diskId, now?.phase ?? 'gone');
-      if (now.diskId !== undefined && now.diskId !== diskId)
-        throw notReady(alias, diskId, 'it belongs to another disk');
-      return now.phase === 'transferring' && now.transferUrl ? now : undefined;
-    },
-    { timings, deadlineMs: timings.transferReadyMs, what, signal },
+    async () => readyOrThrow(options, await engine.transfer(asked.id, signal)),
+    { timings, deadlineMs: timings.transferReadyMs, what, signal, waitsFirst: isAnswer },
   );
+}
+
+/** The transfer when it has its URL, undefined before. @throws {@link TransferError} as above */
+function readyOrThrow(
+  { alias, diskId }: TransferOptions,
+  now: ImageTransfer | undefined,
+): ImageTransfer | undefined {
+  if (!now || isEnding(now)) throw notReady(alias, diskId, now?.phase ?? 'gone');
+  if (now.diskId !== undefined && now.diskId !== diskId)
+    throw notReady(alias, diskId, 'it belongs to another disk');
+  return now.phase === 'transferring' && now.transferUrl ? now : undefined;
 }

@@ -6,6 +6,7 @@
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { BackupError } from '../../core/errors.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
+import { faultKind } from '../../ovirt/engine/engineErrors.ts';
 import type { Backup, Checkpoint } from '../../ovirt/engine/entities.ts';
 import { isBackupOver } from '../../ovirt/lifecycle/backupPhases.ts';
 import { pollUntil } from '../../ovirt/poll.ts';
@@ -49,6 +50,8 @@ export interface OwnCheckpoints {
   readonly vm: { readonly id: string; readonly name: string };
   readonly repositoryId: string;
   readonly points: readonly RestorePoint[];
+  /** As read after the last backup of the VM. @defaultValue they are read now */
+  readonly checkpoints?: readonly Checkpoint[] | undefined;
   readonly note: (message: SessionMessage) => void;
   readonly signal: AbortSignal;
 }
@@ -73,7 +76,7 @@ export function supersededCheckpoints(
  */
 export async function removeSuperseded(own: OwnCheckpoints): Promise<void> {
   const { engine, vm, repositoryId, points } = own;
-  const checkpoints = await engine.checkpoints(vm.id);
+  const checkpoints = own.checkpoints ?? (await engine.checkpoints(vm.id));
   await removeCheckpoints(supersededCheckpoints(checkpoints, repositoryId, points), own);
 }
 
@@ -101,7 +104,11 @@ async function removeCheckpoint(
   signal: AbortSignal,
 ): Promise<void> {
   const { timings } = engine;
-  await engine.deleteCheckpoint(vmId, checkpointId);
+  try {
+    await engine.deleteCheckpoint(vmId, checkpointId);
+  } catch (error) {
+    if (faultKind(error) !== 'not-found') throw error;
+  }
   await pollUntil(
     async () => {
       const left = await engine.checkpoints(vmId);
@@ -112,6 +119,7 @@ async function removeCheckpoint(
       deadlineMs: timings.checkpointRemovedMs,
       what: `removal of checkpoint ${checkpointId}`,
       signal,
+      waitsFirst: true,
     },
   );
 }

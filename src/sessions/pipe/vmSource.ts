@@ -84,7 +84,7 @@ export class VmSource implements BackupSource {
     const { frozen, options, folder, since, vm } = this.#parts;
     const context = endContext(options);
     const end = await releaseBackup(frozen.backup, context);
-    const checkpointId = await nextBase(frozen.backup, end, context);
+    const { checkpointId } = await nextBase(frozen.backup, end, context);
     if (checkpointId) {
       const disks = frozen.disks.map(({ diskId, sizeBytes }) => ({ diskId, sizeBytes }));
       await folder.handOut({ checkpointId, disks });

@@ -70,6 +70,19 @@ function takeSlab(blockSizeBytes: number): Slab {
   return slab?.blockSizeBytes === blockSizeBytes ? slab : createSlab({ blockSizeBytes });
 }
 
+/** Getters, because many sessions read so little that they need neither slab nor kernel. */
+function makeRangeThreads(slab: Slab, workers: number): RangeThreads {
+  return new RangeThreads({
+    get memory() {
+      return slab.memory;
+    },
+    get xxh64() {
+      return compileSlabKernels().xxh64;
+    },
+    count: rangeThreadCount(workers),
+  });
+}
+
 export class PipelineResources {
   readonly slab: Slab;
   readonly pool: WorkerPool;
@@ -95,16 +108,13 @@ export class PipelineResources {
   static async create(options: ResourceOptions): Promise<PipelineResources> {
     const slab = takeSlab(options.blockSizeBytes);
     const workers = resolveWorkers(options.workers);
-    const kernels = compileSlabKernels();
     const { compression } = options;
-    const pool = await createWorkerPool({ slab, workers, kernels, compression });
+    const pool = await createWorkerPool({ slab, workers, compression });
     // A pool of its own, so that no thread that waits for a disk holds up compression.
     const readers = options.readsImages ? Math.min(MAX_READ_THREADS, workers) : 0;
     const fileReadPool =
-      readers > 0 ? await createWorkerPool({ slab, workers: readers, kernels }) : undefined;
-    const count = rangeThreadCount(workers);
-    const threads = { memory: slab.memory, xxh64: kernels.xxh64, count };
-    const rangeThreads = count > 0 ? new RangeThreads(threads) : undefined;
+      readers > 0 ? await createWorkerPool({ slab, workers: readers }) : undefined;
+    const rangeThreads = workers > 0 ? makeRangeThreads(slab, workers) : undefined;
     return new PipelineResources({ slab, pool, fileReadPool }, rangeThreads, options.signal);
   }
 

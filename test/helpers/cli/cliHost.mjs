@@ -5,6 +5,10 @@
  */
 import { once } from 'node:events';
 import { executeCommandLine } from '../../../dist/cli/commandLine.js';
+import { DEFAULT_TIMINGS } from '../../../dist/ovirt/timings.js';
+
+// The lab is much faster than an engine.
+DEFAULT_TIMINGS.pollMinMs = 50;
 
 function setEnvironment(env) {
   for (const name of Object.keys(process.env)) delete process.env[name];

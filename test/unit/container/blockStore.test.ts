@@ -91,11 +91,12 @@ describe('BlockStore', () => {
     await expectCode(() => new BlockStore().record(0), 'INTERNAL_INVARIANT');
   });
 
-  it('orders the deduplication index by digest bytes', () => {
+  // Few ids are sorted at once, many in buckets.
+  it.each([3000, 6000])('orders a deduplication index of %i blocks by digest bytes', (count) => {
     const store = new BlockStore();
     const random = createRandom(5);
     const shared = noise(3, 2);
-    for (let k = 0; k < 3000; k++) {
+    for (let k = 0; k < count; k++) {
       const digest = k % 3 ? random.bytes(16) : Buffer.concat([shared, random.bytes(14)]);
       store.add(newBlock({ digest, isDeduplicated: k % 10 !== 0 }));
     }
@@ -104,8 +105,8 @@ describe('BlockStore', () => {
 
     const digests = ids.map((id) => store.digestOf(id).toString('hex'));
     expect(digests).toEqual(digests.toSorted());
-    expect(ids).toHaveLength(2700);
-    expect(new Set(ids).size).toBe(2700);
+    expect(ids).toHaveLength(0.9 * count);
+    expect(new Set(ids).size).toBe(0.9 * count);
     expect(ids.every((id) => id % 10 !== 0)).toBe(true);
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { wasm } from '../../../src/compute/kernels/wasm.ts';
 import { CancelledError } from '../../../src/core/errors.ts';
 import { GIB } from '../../../src/core/units.ts';
 import { createSlab, type Slab, type SlabLease } from '../../../src/flow/slab.ts';
@@ -42,6 +43,29 @@ describe('the size of a slab', () => {
     const { rawCount, packedCount } = slabOf(10);
 
     expect([rawCount, packedCount]).toEqual([6, 4]);
+  });
+
+  test('takes no memory before the first slot', async () => {
+    const { Memory } = wasm;
+    let made = 0;
+    class CountedMemory extends Memory {
+      constructor(descriptor: ConstructorParameters<typeof Memory>[0]) {
+        super(descriptor);
+        made++;
+      }
+    }
+    Object.assign(wasm, { Memory: CountedMemory });
+    try {
+      const lease = leaseOf(slabOf(10));
+      expect(made).toBe(0);
+
+      const slots = [await lease.acquireRaw(), await lease.acquireRaw()];
+      expect(slots).toHaveLength(2);
+      expect(made).toBe(1);
+      lease.end();
+    } finally {
+      Object.assign(wasm, { Memory });
+    }
   });
 
   test('is 64 MiB when nobody says otherwise', () => {

@@ -59,6 +59,18 @@ describe('pollUntil', () => {
     expect(pauses.slice(-2)).toEqual([pollMaxMs, pollMaxMs]);
   });
 
+  test('waits before the first question too when the state cannot be reached yet', async () => {
+    expect(await pollUntil(answerAt(1).ask, { ...options, waitsFirst: true })).toBe('done');
+    expect(pauses).toEqual([DEFAULT_TIMINGS.pollMinMs]);
+  });
+
+  test('makes all pauses longer by a factor', async () => {
+    await pollUntil(answerAt(13).ask, { ...options, pauseFactor: 2 });
+
+    const { pollMinMs, pollMaxMs } = DEFAULT_TIMINGS;
+    expect([pauses[0], pauses.at(-1)]).toEqual([2 * pollMinMs, 2 * pollMaxMs]);
+  });
+
   test('ends at the deadline with an error that carries it', async () => {
     const { ask, count } = answerAt(Infinity);
 

@@ -91,6 +91,8 @@ describe('readText', () => {
 
     expect(await readText(temp.path('text'), 200_000)).toBe(text);
     expect(await readText('/proc/self/cmdline', 100_000)).toContain('node');
+    // Its size is 0 too, and it is longer than the first read.
+    expect(await readText('/proc/self/limits', 100_000)).toMatch(/^Limit[^]{1023,}\n$/);
   });
 
   test('refuses a file that is too long, without reading it', async () => {

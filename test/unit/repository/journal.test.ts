@@ -7,8 +7,9 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import path from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   BACKUP_JOURNAL,
   Journal,
@@ -61,6 +62,26 @@ describe('a journal', () => {
     const record = await leftBackupJournal(temp.path());
     return record?.entries.map(({ step }) => step) ?? [];
   }
+
+  it('waits for the disk with each step, except one after which nothing is left to do', async () => {
+    const journal = await Journal.create(file(), SESSION);
+    const some = await open(file());
+    const sync = vi.spyOn(Object.getPrototypeOf(some) as FileHandle, 'datasync');
+    await some.close();
+    const unsynced: string[] = [];
+    for (const step of STEPS) {
+      const before = sync.mock.calls.length;
+      await journal.append(step);
+      if (sync.mock.calls.length === before) unsynced.push(step.step);
+    }
+    expect(unsynced).toEqual(['transfer-done', 'backup-done', 'snapshot-gone']);
+
+    await journal.append({ step: 'backup-done', backupId: 'b1' });
+    const before = sync.mock.calls.length;
+    await journal.keep();
+    expect(sync.mock.calls.length).toBe(before + 1);
+    sync.mockRestore();
+  });
 
   it('gives back every step that was written, behind its session', async () => {
     await writeAll(STEPS);

@@ -15,7 +15,7 @@ const REPOSITORY = 'repo-1';
 const OURS = backupDescription(REPOSITORY, 's1');
 
 function checkpoint(id: string, description = '', state = 'created'): Checkpoint {
-  return { id, state, description, createdAtMs: undefined };
+  return { id, state, description, createdAtMs: undefined, diskIds: undefined };
 }
 
 function superseded(checkpoints: readonly Checkpoint[], ...pointIds: readonly string[]): string[] {

@@ -4,8 +4,8 @@ import type { Vm } from '../../../src/ovirt/engine/entities.ts';
 import { chooseVms, type VmSelection } from '../../../src/sessions/backup/vm/vmSelection.ts';
 
 function vm(name: string, id = `id-${name}`, origin = 'ovirt'): Vm {
-  const rest = { description: '', status: 'up', clusterId: undefined, ovf: undefined };
-  return { id, name, origin, ...rest };
+  const unread = { clusterId: undefined, ovf: undefined, attachments: undefined };
+  return { id, name, origin, description: '', status: 'up', ...unread };
 }
 
 const ALL = [

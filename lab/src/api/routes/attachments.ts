@@ -5,9 +5,9 @@
 import { type AttachmentBody, attachmentBody, plugBody } from '../http/bodyTypes.ts';
 import { addDisk } from './disks.ts';
 import { attachDisk } from '../../state/disks/store.ts';
-import { attachmentView, diskView } from '../views/disks.ts';
+import { attachmentsWithDisks, attachmentView } from '../views/disks.ts';
+import { follows } from '../http/follow.ts';
 import {
-  EngineFault,
   incompleteParameters,
   refusal,
   unknownParent,
@@ -29,31 +29,12 @@ function attachmentOf(call: EngineCall): AttachmentRow {
   return attachment;
 }
 
-function failedFollow(text: string): EngineFault {
-  return new EngineFault(500, 'Operation Failed', `[${text}]`);
-}
-
-/**
- * True when the request follows the disks.
- * @throws EngineFault 500 for another link, as live engines answer (oVirt contract)
- */
-function followsDisks({ engine, query }: EngineCall): boolean {
-  const link = query.get('follow') ?? '';
-  if (link === '') return false;
-  if (engine.behaviour.followFails) throw failedFollow('Internal Engine Error');
-  if (link !== 'disk') throw failedFollow(`No link ${link} to follow.`);
-  return true;
-}
-
 function getAttachments(call: EngineCall): WireReply {
   const { engine } = call;
   const vm = vmOf(call);
-  const isFollowing = followsDisks(call);
-  const views = vm.attachments.map((attachment) => {
-    const view = attachmentView(engine, vm, attachment);
-    const disk = engine.disks.get(attachment.diskId);
-    return isFollowing && disk ? { ...view, disk: diskView(disk) } : view;
-  });
+  const views = follows(call, 'disk')
+    ? attachmentsWithDisks(engine, vm)
+    : vm.attachments.map((attachment) => attachmentView(engine, vm, attachment));
   return replyList('disk_attachments', 'disk_attachment', views);
 }
 

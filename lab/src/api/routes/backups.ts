@@ -5,6 +5,7 @@
  */
 import { startBackup } from '../../state/backups/start.ts';
 import { abortBackup, stopBackup } from '../../state/backups/machine.ts';
+import { follows } from '../http/follow.ts';
 import { backupView, checkpointView } from '../views/backups.ts';
 import { actionBody, backupBody } from '../http/bodyTypes.ts';
 import { removeCheckpoint } from '../../state/backups/checkpoints.ts';
@@ -22,7 +23,7 @@ import { backupDiskViews, checkpointDiskViews } from '../views/collections.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { BackupRow, CheckpointRow, VmRow } from '../../state/rows.ts';
 import { CHECKPOINT_REMOVE_SECONDS } from '../../state/timings.ts';
-import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
+import { reply, replyDone, replyList, WireList, type WireReply } from '../http/wire.ts';
 
 function vmOf(call: EngineCall): VmRow {
   const vm = call.engine.vms.get(call.param('vm'));
@@ -102,8 +103,15 @@ function finalizeBackup(call: EngineCall): WireReply {
 }
 
 function getCheckpoints(call: EngineCall): WireReply {
-  const chain = call.engine.checkpointChain(vmOf(call).id);
-  return replyList('checkpoints', 'checkpoint', chain.map(checkpointView));
+  const { engine } = call;
+  const chain = engine.checkpointChain(vmOf(call).id);
+  const views = follows(call, 'disks')
+    ? chain.map((one) => {
+        const disks = new WireList('disk', checkpointDiskViews(engine, one));
+        return { ...checkpointView(one), disks };
+      })
+    : chain.map(checkpointView);
+  return replyList('checkpoints', 'checkpoint', views);
 }
 
 function refuseRemoval(text: string): Error {

@@ -20,8 +20,10 @@ import { importNics } from '../../state/nics.ts';
 import type { EngineCall, Route } from '../http/router.ts';
 import type { ClusterRow, VmRow } from '../../state/rows.ts';
 import { searchRows } from '../http/search.ts';
+import { attachmentsWithDisks } from '../views/disks.ts';
+import { follows } from '../http/follow.ts';
 import { vmView } from '../views/vms.ts';
-import { reply, replyDone, replyList, type WireReply } from '../http/wire.ts';
+import { reply, replyDone, replyList, WireList, type WireReply } from '../http/wire.ts';
 
 const DEFAULT_MEMORY_BYTES = GIB;
 
@@ -42,6 +44,15 @@ function getVms(call: EngineCall): WireReply {
   }));
   const views = rows.map((vm) => vmView(engine, vm, call.wantsAllContent));
   return replyList('vms', 'vm', views);
+}
+
+function getVm(call: EngineCall): WireReply {
+  const { engine } = call;
+  const vm = vmOf(call);
+  const view = vmView(engine, vm, call.wantsAllContent);
+  if (!follows(call, 'disk_attachments.disk')) return reply('vm', view);
+  const attachments = attachmentsWithDisks(engine, vm);
+  return reply('vm', { ...view, disk_attachments: new WireList('disk_attachment', attachments) });
 }
 
 function clusterOf(engine: Engine, body: VmBody): ClusterRow {
@@ -151,7 +162,7 @@ export const vmRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: 'vms/{vm}',
-    run: (call) => reply('vm', vmView(call.engine, vmOf(call), call.wantsAllContent)),
+    run: getVm,
   },
   { method: 'DELETE', path: 'vms/{vm}', run: deleteVm },
 ];

@@ -68,6 +68,15 @@ export function diskViewAt(disk: DiskRow, path: string, fields: WireRecord): Wir
   return { ...diskView(disk), ...fields, href: `/ovirt-engine/api/${path}/disks/${disk.id}` };
 }
 
+/** Attachments of a VM, each with its whole disk. */
+export function attachmentsWithDisks(engine: Engine, vm: VmRow): WireRecord[] {
+  return vm.attachments.map((attachment) => {
+    const view = attachmentView(engine, vm, attachment);
+    const disk = engine.disks.get(attachment.diskId);
+    return disk ? { ...view, disk: diskView(disk) } : view;
+  });
+}
+
 export function attachmentView(engine: Engine, vm: VmRow, attachment: AttachmentRow): WireRecord {
   const diskId = attachment.diskId;
   const index = vm.attachments.indexOf(attachment);

@@ -1,4 +1,5 @@
 /** One attempt to store a VM: freeze, read all disks, release, commit. */
+import type { Checkpoint } from '../../../ovirt/engine/entities.ts';
 import { backupDescription } from '../../cleanup/ownership.ts';
 import type { PipelineResources } from '../../shared/pipelineResources.ts';
 import type { PointWriter } from '../../shared/pointWriter.ts';
@@ -34,6 +35,7 @@ export class BackupAttempt {
   readonly #chain: VmChain;
   readonly #task: VmTask;
   readonly #number: number;
+  #checkpoints: readonly Checkpoint[] | undefined;
 
   /** @param number - 1 for the first attempt of a session. */
   constructor(context: VmContext, chain: VmChain, task: VmTask, number: number) {
@@ -67,6 +69,11 @@ export class BackupAttempt {
     );
   }
 
+  /** The checkpoints of the VM after its backup; undefined when they were not read. */
+  get checkpoints(): readonly Checkpoint[] | undefined {
+    return this.#checkpoints;
+  }
+
   async #readDisks(target: PointWriter, resources: PipelineResources): Promise<ReadDisks> {
     const { planned } = this.#task.plan;
     if (planned.length === 0) return this.#readNothing();
@@ -75,7 +82,8 @@ export class BackupAttempt {
     const backup = await this.#freeze();
     const startMs = performance.now() - startedAtMs;
     const { disks, end, pipelineMs, finalizeMs } = await this.#use(backup, target, resources);
-    const checkpointId = await nextBase(backup, end, this.#end);
+    const { checkpointId, checkpoints } = await nextBase(backup, end, this.#end);
+    this.#checkpoints = checkpoints;
     const { fromCheckpointId = '', leftOut } = this.#task.plan;
     const engine = {
       backupId: backup.id,

@@ -2,6 +2,7 @@
 import { EngineError } from '../../../core/errors.ts';
 import { sessionMessage } from '../../../core/messages.ts';
 import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
+import type { Checkpoint } from '../../../ovirt/engine/entities.ts';
 import { ownTroubles } from '../../../ovirt/engine/eventTexts.ts';
 import type { BackupEnd } from '../../../ovirt/lifecycle/backupPhases.ts';
 import type { Journal } from '../../../repository/journal.ts';
@@ -66,31 +67,39 @@ function tolerate(error: unknown, { session, signal }: EndContext): void {
   session.log.warn({ code: error.code }, 'the engine did not answer a question');
 }
 
+export interface NextBase {
+  /** The checkpoint that the next session may start from; empty when there is none. */
+  readonly checkpointId: string;
+  /** The checkpoints of the VM after its backup; undefined when they were not read. */
+  readonly checkpoints?: readonly Checkpoint[];
+}
+
 /**
- * The checkpoint that the next session may start from; empty when there is none. It must exist and
- * hold a disk. A backup that ended as failed gives none.
+ * The base of the next session. Its checkpoint must exist and hold a disk. A backup that ended as
+ * failed gives none.
  */
 export async function nextBase(
   backup: EngineBackup,
   end: AttemptEnd,
   context: EndContext,
-): Promise<string> {
+): Promise<NextBase> {
   const { engine, vm, session } = context;
   const { toCheckpointId } = backup.ready;
   // The next session checks whether the engine made it.
-  if (end === 'unfinished') return toCheckpointId ?? '';
+  if (end === 'unfinished') return { checkpointId: toCheckpointId ?? '' };
   if (end === 'failed') {
     session.note(sessionMessage('SNP-205', { backup: backup.id, vm: vm.name, phase: end }));
-    return '';
+    return { checkpointId: '' };
   }
-  if (!toCheckpointId) return '';
+  if (!toCheckpointId) return { checkpointId: '' };
   try {
-    const known = (await engine.checkpoints(vm.id)).find((one) => one.id === toCheckpointId);
-    if (known?.state !== 'created') return '';
-    const diskIds = await engine.checkpointDiskIds(vm.id, toCheckpointId);
-    return diskIds.size > 0 ? toCheckpointId : '';
+    const checkpoints = await engine.checkpointsWithDisks(vm.id);
+    const known = checkpoints.find((one) => one.id === toCheckpointId);
+    if (known?.state !== 'created') return { checkpointId: '', checkpoints };
+    const { size } = await engine.checkpointDiskIds(vm.id, known);
+    return { checkpointId: size > 0 ? toCheckpointId : '', checkpoints };
   } catch (error) {
     tolerate(error, context);
-    return toCheckpointId;
+    return { checkpointId: toCheckpointId };
   }
 }

@@ -143,7 +143,7 @@ export class EngineBackup {
   async finalize(): Promise<BackupEnd> {
     const { vm, journal, signal, onStatus } = this.#options;
     onStatus(`waiting for the engine to end the backup of ${vm.name}`);
-    const end = await this.#end(signal);
+    const end = await this.#end(signal, true);
     await journal.append({ step: 'backup-done', backupId: this.id });
     return end;
   }
@@ -179,15 +179,17 @@ export class EngineBackup {
 
   /**
    * Downloads that came up since the start keep the engine from ending the backup: they are ours.
+   *
+   * @param isReady - as in {@link endBackup}.
    */
-  async #end(signal: AbortSignal): Promise<BackupEnd> {
+  async #end(signal: AbortSignal, isReady: boolean): Promise<BackupEnd> {
     const { vm, session } = this.#options;
     const engine = this.#options.engine.withSignal(signal);
     const { diskIds, otherTransferIds } = this.#start;
     const onOpenTransfer = (): Promise<void> =>
       cancelDownloads(engine, diskIds, otherTransferIds, signal);
-    const options = { engine, vmId: vm.id, vmName: vm.name, note: session.note, onOpenTransfer };
-    return await endBackup(options, this.id, signal);
+    const ofVm = { engine, vmId: vm.id, vmName: vm.name, note: session.note };
+    return await endBackup({ ...ofVm, onOpenTransfer, isReady }, this.id, signal);
   }
 
   /**
@@ -200,7 +202,7 @@ export class EngineBackup {
     onStatus(`stopping: waiting for the engine to end the backup of ${vm.name}`);
     try {
       if (snapshotId) await journal.append({ step: 'snapshot-left', snapshotId });
-      await this.#end(clock);
+      await this.#end(clock, false);
       await journal.append({ step: 'backup-done', backupId: this.id });
       if (!snapshotId) return;
       const engine = this.#options.engine.withSignal(clock);

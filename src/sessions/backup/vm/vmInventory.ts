@@ -66,11 +66,14 @@ export async function requireVm(engine: EngineApi, nameOrId: string): Promise<Vm
 /**
  * Waits until the VM is up or down.
  *
+ * @param ask - reads the VM.
+ * @returns the VM as it was read last.
  * @throws {@link EngineError} `ENGINE_VM_STATE`
  */
 export async function awaitBackupState(
   engine: EngineApi,
   vm: Vm,
+  ask: () => Promise<Vm | undefined>,
   note: Note,
   signal: AbortSignal,
 ): Promise<Vm> {
@@ -93,7 +96,7 @@ export async function awaitBackupState(
   try {
     return await pollUntil(
       async () => {
-        const now = await engine.vm(vm.id);
+        const now = await ask();
         last = now?.status ?? 'gone';
         if (now && READY_STATES.has(last)) return now;
         if (!PASSING_STATES.has(last)) refuse(last);
@@ -141,7 +144,7 @@ interface AttachedDisk {
 }
 
 /**
- * The disks of a VM.
+ * The disks of a VM. They are not asked for when the VM was read with its disks.
  *
  * @throws {@link UsageError} `USAGE_NOT_FOUND` for a selected disk that the VM does not have;
  *   `USAGE_INVALID_OPTION` for a name that several of its disks have
@@ -152,11 +155,13 @@ export async function readDisks(
   selection: DiskSelection,
 ): Promise<EngineDisk[]> {
   const attached = await Promise.all(
-    (await engine.attachments(vm.id)).map(async (attachment): Promise<AttachedDisk> => {
-      const { id: diskId } = attachment;
-      const disk = attachment.disk ?? (await engine.disk(diskId));
-      return { diskId, alias: disk?.alias || diskId, attachment, disk };
-    }),
+    (vm.attachments ?? (await engine.attachments(vm.id))).map(
+      async (attachment): Promise<AttachedDisk> => {
+        const { id: diskId } = attachment;
+        const disk = attachment.disk ?? (await engine.disk(diskId));
+        return { diskId, alias: disk?.alias || diskId, attachment, disk };
+      },
+    ),
   );
   const idsOf = (names: readonly string[]): Set<string> =>
     new Set(names.map((name) => findDisk(attached, name, vm.name).diskId));
@@ -207,9 +212,10 @@ export async function readBase(
   checkpointId: string,
 ): Promise<Base> {
   if (!checkpointId) return { checkpointId, state: 'none', diskIds: new Set() };
-  const known = (await engine.checkpoints(vmId)).find((one) => one.id === checkpointId);
+  const all = await engine.checkpointsWithDisks(vmId);
+  const known = all.find((one) => one.id === checkpointId);
   if (!known) return { checkpointId, state: 'unknown', diskIds: new Set() };
   if (known.state !== 'created') return { checkpointId, state: 'invalid', diskIds: new Set() };
-  const diskIds = await engine.checkpointDiskIds(vmId, checkpointId);
+  const diskIds = await engine.checkpointDiskIds(vmId, known);
   return { checkpointId, state: 'usable', diskIds };
 }

@@ -18,7 +18,6 @@ import {
   removeJournal,
 } from '../../../repository/journal.ts';
 import { boundedText } from '../../../repository/names.ts';
-import type { ChainMetadata } from '../../../repository/pointXml.ts';
 import { MAX_JOURNAL_NAME_CHARS } from '../../../repository/restorePoint.ts';
 import type { VmFolder } from '../../../repository/vmFolder.ts';
 import { checkSpace } from '../../shared/freeSpace.ts';
@@ -26,7 +25,7 @@ import { chooseBlockSize, chooseParent } from '../parent/parentChoice.ts';
 import { prepareChain } from '../../shared/prepareChain.ts';
 import { endOpenSteps, isSettled } from '../../cleanup/engineCleanup.ts';
 import { noteFailure, removeOwnLeftBackups } from '../../cleanup/leftBackups.ts';
-import { removeSuperseded } from '../../cleanup/ownership.ts';
+import { type OwnCheckpoints, removeSuperseded } from '../../cleanup/ownership.ts';
 import type { SessionReport } from '../../shared/report.ts';
 import { SessionProgress } from '../../shared/progress.ts';
 import { SessionLog } from '../../shared/sessionLog.ts';
@@ -34,6 +33,9 @@ import { postSessionEvent } from '../../shared/sessionEvents.ts';
 import { awaitBackupState, checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
 import { type EngineDisk, judgeEmptyPlan, nothingToRead, planVm, type VmPlan } from './vmPlan.ts';
 import { BackupAttempt } from './backupAttempt.ts';
+
+/** What tells which checkpoints of ours are superseded. */
+type KnownCheckpoints = Pick<OwnCheckpoints, 'points' | 'checkpoints'>;
 
 class VmSession {
   readonly #context: VmContext;
@@ -58,16 +60,15 @@ class VmSession {
     const metadata = await prepareChain(folder, { id: vm.id, name: vm.name }, codecs, note);
     const leftSnapshotIds = await this.#recover(vm, folder);
     await removeOwnLeftBackups({ engine, vm, note, signal }, repository.id);
-    await awaitBackupState(engine, vm, note, signal);
-    const task = await this.#plan({ vm, folder, metadata });
+    const task = await this.#plan({ vm, folder, metadata }, await this.#readVm(vm));
     const journal = await this.#startJournal(vm, folder, leftSnapshotIds);
     const chain = { repositoryRoot: repository.root, vm, folder, metadata, lock, journal };
     try {
-      const { report, points } = await this.#store(chain, task);
-      await this.#afterCommit(vm, report, points);
+      const { report, points, checkpoints } = await this.#store(chain, task);
+      await this.#afterCommit(vm, report, { points, checkpoints });
       return report;
     } catch (error) {
-      await this.#afterFailure(vm, metadata, error);
+      await this.#afterFailure(vm, metadata.points, error);
       await noteFailure(error, { engine, vm, note: session.note, ownerId: repository.id });
       throw error;
     } finally {
@@ -103,14 +104,27 @@ class VmSession {
     return leftSnapshotIds;
   }
 
-  /** Reads the VM's disks and its last checkpoint, and decides how each disk is read. */
-  async #plan(chain: Pick<VmChain, 'vm' | 'folder' | 'metadata'>): Promise<VmTask> {
+  /**
+   * Waits until the VM can be backed up. The last answer has its state, its disks and its
+   * configuration. During a backup the configuration would list the backup's own snapshot.
+   */
+  async #readVm(vm: Vm): Promise<Vm> {
+    const { engine, session } = this.#context;
+    const ask = (): Promise<Vm | undefined> => engine.vmWithContent(vm.id);
+    return await awaitBackupState(engine, vm, ask, session.note, this.#options.signal);
+  }
+
+  /**
+   * Reads the VM's disks and its last checkpoint, and decides how each disk is read.
+   *
+   * @param now - as {@link #readVm} gives it.
+   */
+  async #plan(chain: Pick<VmChain, 'vm' | 'folder' | 'metadata'>, now: Vm): Promise<VmTask> {
     const { vm, folder, metadata } = chain;
     const { engine, session } = this.#context;
     const { mode, codecs, repository } = this.#options;
-    // During a backup the configuration would list the backup's own snapshot.
-    const ovf = await engine.vmOvf(vm.id);
-    const disks = await readDisks(engine, vm, this.#options.disks);
+    const { ovf } = now;
+    const disks = await readDisks(engine, now, this.#options.disks);
     const choice = await chooseParent(folder, metadata, { mode, codecs, note: session.note });
     const { parent, fullReason } = choice;
     const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');
@@ -144,18 +158,19 @@ class VmSession {
    * Stores the VM. An attempt whose plan did not hold is repeated: once with a new plan, and once
    * without the checkpoint.
    */
-  async #store(chain: VmChain, planned: VmTask): Promise<StoredPoint> {
+  async #store(chain: VmChain, planned: VmTask): Promise<StoredPoint & KnownCheckpoints> {
     const { session } = this.#context;
     let task = planned;
     let wasPlannedAgain = false;
     for (let number = 1; ; number++) {
       try {
-        return await new BackupAttempt(this.#context, chain, task, number).run();
+        const attempt = new BackupAttempt(this.#context, chain, task, number);
+        return { ...(await attempt.run()), checkpoints: attempt.checkpoints };
       } catch (error) {
         if (isOutdated(error) && !wasPlannedAgain) {
           wasPlannedAgain = true;
           session.log.warn({ kind: faultKind(error) }, 'the disks have changed, planning again');
-          task = await this.#plan(chain);
+          task = await this.#plan(chain, await this.#readVm(chain.vm));
           continue;
         }
         const next = taskWithoutCheckpoint(task, chain.vm.name, error);
@@ -167,33 +182,29 @@ class VmSession {
   }
 
   /** The point is safe: nothing here may fail the session. */
-  async #afterCommit(
-    vm: Vm,
-    report: SessionReport,
-    points: ChainMetadata['points'],
-  ): Promise<void> {
-    await this.#dropCheckpoints(vm, points);
+  async #afterCommit(vm: Vm, report: SessionReport, known: KnownCheckpoints): Promise<void> {
+    await this.#dropCheckpoints(vm, known);
     const modes = report.disks.map((disk) => `${disk.alias} ${disk.mode}`).join(', ');
     const text = `Backup of ${vm.name}: restore point ${report.pointNumber} (${report.pointType}) committed: ${modes}`;
     await postSessionEvent(this.#context.engine, vm.id, this.#severity(), text);
   }
 
   /** The old base stays. A checkpoint of the failed session is of no use. */
-  async #afterFailure(vm: Vm, metadata: ChainMetadata, error: unknown): Promise<void> {
-    await this.#dropCheckpoints(vm, metadata.points);
+  async #afterFailure(vm: Vm, points: KnownCheckpoints['points'], error: unknown): Promise<void> {
+    await this.#dropCheckpoints(vm, { points });
     const code = error instanceof BackupError ? error.code : 'INTERNAL';
     const text = `Backup of ${vm.name} failed (${code})`;
     await postSessionEvent(this.#context.engine, vm.id, 'error', text);
   }
 
-  async #dropCheckpoints(vm: Vm, points: ChainMetadata['points']): Promise<void> {
+  async #dropCheckpoints(vm: Vm, known: KnownCheckpoints): Promise<void> {
     const { engine, session } = this.#context;
     const signal = AbortSignal.timeout(engine.timings.cleanupMs / 2);
     const own = {
       engine: engine.withSignal(signal),
       vm,
       repositoryId: this.#options.repository.id,
-      points,
+      ...known,
       note: session.note,
       signal,
     };
