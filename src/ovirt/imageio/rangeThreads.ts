@@ -122,7 +122,10 @@ export interface RangeThreadsOptions extends FingerprintSetup {
   readonly count: number;
 }
 
-/** The threads of one session. Memory and kernel are read when they start. The caller closes them after all images are closed. */
+/**
+ * The threads of one session. They start with the first image; memory and kernel are read then. The
+ * caller closes them after all images are closed.
+ */
 export class RangeThreads {
   readonly #options: RangeThreadsOptions;
   readonly #threads: RangeThread[] = [];
