@@ -21,6 +21,7 @@ const INPUTS = [
   'tsconfig.json',
   'lab/tsconfig.json',
   'bundle.mjs',
+  'undiciParts.cjs',
   'build.mjs',
 ];
 const OUTPUTS = ['dist/bin/main.js', 'lab/dist/index.js'];

@@ -11,7 +11,7 @@ import { build } from 'rolldown';
 
 /** Folder of the compiled modules. */
 const DIST = process.argv[2] ?? 'dist';
-const INSIDE = ['zod', 'fast-xml-parser', 'commander', 'stream-chain', 'pino'];
+const INSIDE = ['zod', 'fast-xml-parser', 'commander', 'stream-chain', 'pino', 'undici'];
 const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 await build({
@@ -21,6 +21,7 @@ await build({
     rangeThread: path.resolve(DIST, 'ovirt/imageio/rangeThread.js'),
   },
   platform: 'node',
+  resolve: { alias: { undici$: path.resolve('undiciParts.cjs') } },
   external: ['ovirt-cbt-lab', ...Object.keys(dependencies).filter((name) => !INSIDE.includes(name))],
   output: {
     dir: path.join(DIST, 'bin'),
