@@ -40,8 +40,10 @@ export class JobQueue {
   /** Jobs of a batch that is worth a wait. With many threads a larger one would leave some idle. */
   readonly #goal: number;
 
-  constructor(threadCount: number) {
-    const share = Math.floor(JOBS_AT_ONCE / Math.max(1, threadCount));
+  /** @param packedCount - packed slots of the slab. About half of them wait for their write. */
+  constructor(threadCount: number, packedCount: number) {
+    const jobsAtOnce = Math.min(JOBS_AT_ONCE, packedCount / 2);
+    const share = Math.floor(jobsAtOnce / Math.max(1, threadCount));
     this.#goal = Math.min(MAX_BATCH_JOBS, Math.max(1, share));
   }
 

@@ -10,6 +10,8 @@ export interface JobMemory {
   readonly memory: SharedWasmMemory;
   /** Bytes of each slot, a multiple of 4096. */
   readonly slotBytes: number;
+  /** Slots for packed blocks: no more blocks can be packed at the same time. */
+  readonly packedCount: number;
 }
 
 /** Room for one block in that memory; a `Slot` of a slab has this shape. */

@@ -77,7 +77,7 @@ export class WorkerPool {
   constructor(slab: JobMemory, workerCount: number, parts: PoolParts) {
     const { kernels, compression, inline } = parts;
     this.#slab = slab;
-    this.#queue = new JobQueue(workerCount);
+    this.#queue = new JobQueue(workerCount, slab.packedCount);
     // Neither memory nor kernels are made for a pool without jobs.
     const setup = (): WorkerSetup => ({
       memory: slab.memory,

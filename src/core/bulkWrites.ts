@@ -13,7 +13,7 @@ import { writeAll } from './fileWrites.ts';
 /** A multiple of every common sector size, and the size of a page. */
 const ALIGN_BYTES = 4096;
 /** Errors that say "not in this way": the file system or the sector size does not allow it. */
-const REFUSALS = new Set(['EINVAL', 'EOPNOTSUPP']);
+const REFUSALS = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP']);
 
 /** Opens the same file a second time for writing. Undefined where the system cannot. */
 export type OpenDirect = (file: FileHandle) => Promise<FileHandle | undefined>;

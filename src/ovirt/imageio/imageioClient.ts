@@ -81,6 +81,7 @@ export class ImageioClient {
   readonly #ranges: OwnRanges | undefined;
   /** Opened by the first request that threads serve. */
   #threaded: ThreadedImage | undefined;
+  #isClosed = false;
   readonly #timings: OvirtTimings;
 
   private constructor(
@@ -273,13 +274,14 @@ export class ImageioClient {
 
   /** Closes all connections at once; requests under way fail. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#ranges?.pool.close();
     await Promise.all([this.#threaded?.close(), this.#requests.close()]);
   }
 
   /** The server counts connections, so those that rest in the pool end first. */
-  #imageIn(threads: RangeThreads, { pool, options }: OwnRanges): ThreadedImage {
-    if (!this.#threaded) {
+  #imageIn(threads: RangeThreads, { pool, options }: OwnRanges): ThreadedImage | undefined {
+    if (!this.#threaded && !this.#isClosed) {
       pool.closeIdle();
       this.#threaded = threads.open(options, pool.limit);
     }

@@ -13,6 +13,10 @@ import { type Range, RangeAnswer } from './rangeAnswer.ts';
 
 /** Room for heads and refusals: four TLS records of 16 KiB. */
 const READ_BYTES = 64 * 1024;
+/** Bytes of a body that are sent at a time. */
+const PIECE_BYTES = 256 * 1024;
+/** HTTP status from which on a request was refused. */
+const FIRST_REFUSAL = 400;
 
 export interface RangeConnectionOptions {
   readonly url: URL;
@@ -124,21 +128,46 @@ export class RangeConnection {
       const nothing: Range = { offsetBytes, lengthBytes: 0, targets: [] };
       const answer = this.#answerOf(new RangeAnswer(nothing, what));
       this.#socket.write(head);
-      let isSent = false;
-      const sent = new Promise<void>((resolve) => {
-        this.#socket.write(bytes, () => {
-          isSent = true;
-          resolve();
-        });
-      });
-      try {
-        return await answer;
-      } finally {
-        // A refusal may come while bytes are still on their way. The socket reads them until then.
-        if (!isSent) this.destroy();
-        await sent;
+      const isSent = await this.#send(bytes, answer);
+      const answered = await answer;
+      if (!isSent && answered.status < FIRST_REFUSAL) {
+        throw new ConnectionFailure(
+          'UND_ERR_SOCKET',
+          'the server answered before it had all bytes',
+        );
       }
+      return answered;
     });
+  }
+
+  /**
+   * Sends a body in pieces, and stops when the answer has come: a server that refuses a request
+   * closes without reading the body, and what is still sent then makes the refusal get lost.
+   *
+   * @returns true when all bytes are sent. Otherwise the connection has ended. In both cases the
+   *   socket reads no byte any more.
+   */
+  async #send(bytes: Uint8Array, answer: Promise<RangeAnswer>): Promise<boolean> {
+    const isOver = answer.then(
+      () => true,
+      () => true,
+    );
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+      const sent = new Promise<void>((resolve) => {
+        this.#socket.write(bytes.subarray(at, at + PIECE_BYTES), () => resolve());
+      });
+      const isEarly = await Promise.race([sent.then(() => false), isOver]);
+      if (!isEarly) continue;
+      // Undefined after a failure. The caller of `answer` gets its error.
+      const early = await answer.catch(() => undefined);
+      const isLast = at + PIECE_BYTES >= bytes.length;
+      // A server that answers well has all bytes: only the news of the last write is missing.
+      const isTaken = isLast && early !== undefined && early.status < FIRST_REFUSAL;
+      if (!isTaken) this.destroy();
+      await sent;
+      return isTaken;
+    }
+    return true;
   }
 
   /** Ends the connection. A request under way fails with `error`. */

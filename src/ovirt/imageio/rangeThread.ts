@@ -3,13 +3,13 @@
  * runs on another core than the records of the pipeline.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { InternalError, invariant, TransferError } from '../../core/errors.ts';
+import { InternalError, TransferError } from '../../core/errors.ts';
 import {
   createSlotFingerprint,
   type FingerprintSetup,
   type SlabPlace,
 } from '../../compute/slotFingerprint.ts';
-import { describeFailure } from '../networkFailure.ts';
+import { ConnectionFailure, describeFailure } from '../networkFailure.ts';
 import type { RangeAnswer } from './rangeAnswer.ts';
 import type { RangeConnectionOptions } from './rangeConnection.ts';
 import { RangePool } from './rangePool.ts';
@@ -119,7 +119,7 @@ function failureOf(error: unknown): RangeFailure {
 
 function poolOf(imageId: number): RangePool {
   const pool = pools.get(imageId);
-  invariant(pool, 'an order for an image that is not open');
+  if (!pool) throw new ConnectionFailure('UND_ERR_DESTROYED', 'the image was closed');
   return pool;
 }
 

@@ -129,6 +129,7 @@ export interface RangeThreadsOptions extends FingerprintSetup {
 export class RangeThreads {
   readonly #options: RangeThreadsOptions;
   readonly #threads: RangeThread[] = [];
+  #hasStarted = false;
   #nextId = 0;
 
   constructor(options: RangeThreadsOptions) {
@@ -139,23 +140,32 @@ export class RangeThreads {
    * Opens an image. Its connections are made on demand. The first image starts the threads.
    *
    * @param limit - most connections over all threads, at least 1.
+   * @returns undefined when no thread could be started.
    */
-  open(options: RangeConnectionOptions, limit: number): ThreadedImage {
+  open(options: RangeConnectionOptions, limit: number): ThreadedImage | undefined {
     this.#start();
-    const threads = this.#threads.slice(0, limit);
+    const used = this.#threads.slice(0, limit);
+    if (used.length === 0) return undefined;
     const imageId = this.#nextId++;
     const plain = { ...options, url: options.url.href };
-    threads.forEach((thread, k) => {
-      const share = Math.ceil((limit - k) / threads.length);
+    const lanes = used.map((thread, k): Lane => {
+      const share = Math.ceil((limit - k) / used.length);
       thread.post({ kind: 'open', imageId, options: plain, limit: share });
+      return { thread, share, orders: 0 };
     });
-    return new ThreadedImage(imageId, threads, () => this.#nextId++);
+    return new ThreadedImage(imageId, lanes, () => this.#nextId++);
   }
 
+  /** Starts the threads, or as many as the system allows. */
   #start(): void {
-    if (this.#threads.length > 0) return;
+    if (this.#hasStarted) return;
+    this.#hasStarted = true;
     const { memory, xxh64, count } = this.#options;
-    for (let k = 0; k < count; k++) this.#threads.push(new RangeThread({ memory, xxh64 }));
+    try {
+      for (let k = 0; k < count; k++) this.#threads.push(new RangeThread({ memory, xxh64 }));
+    } catch {
+      // With fewer threads, or none, everything still works.
+    }
   }
 
   /** True when all these bytes lie in the slab of the threads. */
@@ -168,15 +178,24 @@ export class RangeThreads {
   }
 }
 
+/** One thread of an image. */
+interface Lane {
+  readonly thread: RangeThread;
+  /** Connections of the image in this thread. */
+  readonly share: number;
+  /** Orders of the image that the thread has. */
+  orders: number;
+}
+
 /** One image, whose ranges threads read and write. */
 export class ThreadedImage {
   readonly #imageId: number;
-  readonly #threads: readonly RangeThread[];
+  readonly #lanes: readonly Lane[];
   readonly #nextOrderId: () => number;
 
-  constructor(imageId: number, threads: readonly RangeThread[], nextOrderId: () => number) {
+  constructor(imageId: number, lanes: readonly Lane[], nextOrderId: () => number) {
     this.#imageId = imageId;
-    this.#threads = threads;
+    this.#lanes = lanes;
     this.#nextOrderId = nextOrderId;
   }
 
@@ -208,23 +227,33 @@ export class ThreadedImage {
   /** Ends all connections. Requests under way fail. */
   async close(): Promise<void> {
     const imageId = this.#imageId;
-    const closeIn = async (thread: RangeThread): Promise<void> => {
+    const closeIn = async ({ thread }: Lane): Promise<void> => {
       // A thread that has crashed has no connections any more.
       await thread.ask({ kind: 'close', orderId: this.#nextOrderId(), imageId }).catch(() => {});
     };
-    await Promise.all(this.#threads.map(closeIn));
+    await Promise.all(this.#lanes.map(closeIn));
   }
 
   async #move(order: MoveOrder, signal: AbortSignal | undefined): Promise<RangeResult> {
     signal?.throwIfAborted();
-    const thread = this.#threads.reduce((best, other) => (other.load < best.load ? other : best));
+    const lane = this.#lanes.reduce((best, other) => (isFreer(other, best) ? other : best));
     const ids = { orderId: this.#nextOrderId(), imageId: this.#imageId };
-    const { result, failure } = await thread.ask({ ...order, ...ids }, signal);
+    lane.orders++;
+    const { result, failure } = await lane.thread.ask({ ...order, ...ids }, signal).finally(() => {
+      lane.orders--;
+    });
     signal?.throwIfAborted();
     if (failure) throw errorOf(failure);
     if (!result) throw crash('an answer without a result');
     return result;
   }
+}
+
+/** First the connections of the image count, then the work for other images. */
+function isFreer(one: Lane, other: Lane): boolean {
+  const [ownRatio, otherRatio] = [one, other].map(({ orders, share }) => orders / share);
+  if (ownRatio !== otherRatio) return (ownRatio ?? 0) < (otherRatio ?? 0);
+  return one.thread.load < other.thread.load;
 }
 
 type MoveOrder =

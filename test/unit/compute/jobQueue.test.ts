@@ -31,8 +31,8 @@ const KINDS: Readonly<Record<string, WorkerJob['kind']>> = {
  * A queue with jobs 0, 1, 2 … in the order of the letters: h for `hash`, r for `read`, l for
  * `fingerprintRange`, u for `unpack`, p for `pack`.
  */
-function queueOf(letters: string, threadCount = 1): JobQueue {
-  const queue = new JobQueue(threadCount);
+function queueOf(letters: string, threadCount = 1, packedCount = 32): JobQueue {
+  const queue = new JobQueue(threadCount, packedCount);
   for (const [index, letter] of Array.from(letters).entries()) {
     queue.push(jobOf(KINDS[letter] ?? JOB_PACK, index));
   }
@@ -77,7 +77,7 @@ describe('a job queue', () => {
   });
 
   test.each(['h', 'l', 'p'])('gives back a job of kind %s while it waits', (letter) => {
-    const queue = new JobQueue(1);
+    const queue = new JobQueue(1, 32);
     const [first, second] = [
       jobOf(KINDS[letter] ?? JOB_PACK, 0),
       jobOf(KINDS[letter] ?? JOB_PACK, 1),
@@ -111,5 +111,16 @@ describe('a job queue', () => {
     ['', 1, false],
   ])('%j for %i threads gathers blocks: %s', (letters, threadCount, expected) => {
     expect(queueOf(letters, threadCount).isGathering).toBe(expected);
+  });
+
+  test.each([
+    [25, 2, 6],
+    [6, 1, 3],
+    [3, 2, 1],
+  ])('of %i packed slots and %i threads needs %i blocks for a batch', (slots, threads, goal) => {
+    const letters = 'p'.repeat(goal);
+
+    expect(queueOf(letters, threads, slots).isGathering).toBe(false);
+    expect(queueOf(letters.slice(1), threads, slots).isGathering).toBe(goal > 1);
   });
 });

@@ -102,7 +102,7 @@ describe('bulk writes', () => {
     expect(offsets).toEqual([]);
   });
 
-  it.each(['EINVAL', 'EOPNOTSUPP'])(
+  it.each(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'])(
     'take the usual way after %s, and stay there',
     async (errno) => {
       const { openDirect, offsets } = record(errno);

@@ -115,6 +115,7 @@ function open({ limit = 1, threads = shared, ...others }: OpenOptions = {}): Thr
     ...others,
   };
   const image = threads.open(options, limit);
+  if (!image) throw new Error('no thread could be started');
   onTestFinished(() => image.close());
   return image;
 }
