@@ -1,6 +1,7 @@
 /** Peers that read through QEMU's NBD server: virtnbdbackup and nbdcopy. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { retry } from '../src/core/retry.ts';
 import { fileCase, type Peer, sizeOf } from './peers.ts';
 import { digestFile, programCase, removeAll, runPlain } from './programs.ts';
 import type { BenchCase, Setting } from './suite.ts';
@@ -46,7 +47,11 @@ async function proveVirtnbdbackup(folder: string, out: string, uri: string): Pro
   const args = ['-U', uri, '-a', 'restore', '-i', out, '-o', restored, '-n', '-f', socket];
   runPlain({ command: ['virtnbdrestore', ...args, '-L', log] });
   const disk = path.join(restored, DOMAIN_DISK);
-  runPlain({ command: ['qemu-img', 'convert', '-O', 'raw', disk, raw] });
+  // Its qemu-nbd may hold the lock of the image a moment longer than the program runs.
+  const waits = { attempts: 7, firstDelayMs: 100, shouldRetry: () => true, signal: undefined };
+  await retry(waits, async () => {
+    runPlain({ command: ['qemu-img', 'convert', '-O', 'raw', disk, raw] });
+  });
   const digest = await digestFile(raw);
   await removeAll(restored, raw);
   return digest;
