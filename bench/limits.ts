@@ -50,7 +50,7 @@ export const LIMITS: readonly Limit[] = [
   },
   {
     title: 'compare against cat',
-    atLeast: 0.12,
+    atLeast: 0.08,
     why: 'a comparison has become much slower; look at fingerprintRange and the start',
   },
   { title: RESTORE, atLeast: 0.38, why: `a restore has become much slower; ${STAGES}` },
