@@ -24,13 +24,22 @@ const MAX_BATCH_JOBS = MAX_LANES;
  * answer to the last one is on its way.
  */
 const MAX_SHORT_JOBS = MAX_BATCH_JOBS / 2;
-/** Blocks that one disk has in its compressor (compressor.ts), for all threads together. */
-const JOBS_AT_ONCE = 16;
+/** Blocks that a compressor has in work at once, for all threads together: two full batches. */
+export const PACK_WINDOW_BLOCKS: number = 2 * MAX_BATCH_JOBS;
 
 export interface QueuedJob {
   readonly job: WorkerJob;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
+}
+
+/** Facts that decide what a thread gets. */
+export interface ThreadState {
+  readonly isIdle: boolean;
+  /** Number of idle threads, this one included. */
+  readonly idleCount: number;
+  /** True when `pack` jobs have waited for others long enough. */
+  readonly isLate: boolean;
 }
 
 export class JobQueue {
@@ -42,7 +51,7 @@ export class JobQueue {
 
   /** @param packedCount - packed slots of the slab. About half of them wait for their write. */
   constructor(threadCount: number, packedCount: number) {
-    const jobsAtOnce = Math.min(JOBS_AT_ONCE, packedCount / 2);
+    const jobsAtOnce = Math.min(PACK_WINDOW_BLOCKS, packedCount / 2);
     const share = Math.floor(jobsAtOnce / Math.max(1, threadCount));
     this.#goal = Math.min(MAX_BATCH_JOBS, Math.max(1, share));
   }
@@ -59,11 +68,8 @@ export class JobQueue {
 
   /**
    * Removes the next batch for a thread. Empty when the thread should wait.
-   *
-   * @param idleCount - number of idle threads, this one included.
-   * @param isLate - true when `pack` jobs have waited for others long enough.
    */
-  take(isIdle: boolean, idleCount: number, isLate: boolean): QueuedJob[] {
+  take({ isIdle, idleCount, isLate }: ThreadState): QueuedJob[] {
     if (this.#short.length > 0) return takeShare(this.#short, MAX_SHORT_JOBS, idleCount);
     if (this.#ranges.length > 0) return this.#ranges.splice(0, 1);
     if (!isIdle && this.#digests.length < MAX_BATCH_JOBS) return [];

@@ -44,7 +44,7 @@ export class InlineRunner implements JobRunner {
     this.#isBusy = true;
     await nextTurn();
     for (;;) {
-      const batch = this.#queue.take(true, 1, true);
+      const batch = this.#queue.take({ isIdle: true, idleCount: 1, isLate: true });
       if (batch.length === 0) break;
       try {
         for (const _ of runJobs(this.#tools, jobsOf(batch))) await nextTurn();

@@ -1,13 +1,20 @@
 /** Fingerprints for a thread that fills slots itself, and has no other job of a worker. */
 import { InternalError } from '../core/errors.ts';
 import { SlabFingerprints } from './kernels/slabFingerprints.ts';
+import { compileSlabKernels } from './kernels/slabKernels.ts';
 import type { SharedWasmMemory, WasmModule } from './kernels/wasm.ts';
+import type { JobMemory } from './poolTypes.ts';
 
 export interface FingerprintSetup {
   /** Memory of the slab. */
   readonly memory: SharedWasmMemory;
   /** The compiled kernel; undefined where this machine cannot execute it. */
   readonly xxh64: WasmModule | undefined;
+}
+
+/** Compiles the kernel. */
+export function fingerprintSetup({ memory }: Pick<JobMemory, 'memory'>): FingerprintSetup {
+  return { memory, xxh64: compileSlabKernels().xxh64 };
 }
 
 /** Bytes in the slab. */

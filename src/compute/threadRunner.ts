@@ -2,8 +2,9 @@
  * Worker threads that do the jobs of a pool. One message carries one batch, and a thread has at
  * most two batches.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { InternalError } from '../core/errors.ts';
+import { startThread } from '../core/threads.ts';
 import type { WorkerAnswer, WorkerBatch, WorkerSetup } from './blockWorker.ts';
 import type { JobQueue, QueuedJob } from './jobQueue.ts';
 import { type JobRunner, jobsOf, rejectAll } from './jobRunner.ts';
@@ -17,18 +18,6 @@ const GATHER_MS = 5;
 interface Thread {
   readonly worker: Worker;
   readonly batches: Map<number, readonly QueuedJob[]>;
-}
-
-/**
- * URL of the compiled worker entry. In tests this file runs as TypeScript, and the entry is in
- * dist.
- */
-function workerEntryUrl(): URL {
-  const compiled = !import.meta.url.endsWith('.ts');
-  return new URL(
-    compiled ? './blockWorker.js' : '../../dist/compute/blockWorker.js',
-    import.meta.url,
-  );
 }
 
 function crash(reason: string): InternalError {
@@ -110,7 +99,7 @@ export class ThreadRunner implements JobRunner {
       }
       if (thread.batches.size >= MAX_BATCHES_PER_WORKER) return;
       const idleCount = this.#threads.filter((other) => other.batches.size === 0).length;
-      const batch = this.#queue.take(thread.batches.size === 0, idleCount, isLate);
+      const batch = this.#queue.take({ isIdle: thread.batches.size === 0, idleCount, isLate });
       if (batch.length === 0) return;
       this.#send(thread, batch);
     }
@@ -123,12 +112,8 @@ export class ThreadRunner implements JobRunner {
     thread.worker.postMessage({ batchId, words } satisfies WorkerBatch);
   }
 
-  #startThread(workerData: WorkerSetup): Thread {
-    const worker = new Worker(workerEntryUrl(), {
-      workerData,
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
-    });
+  #startThread(setup: WorkerSetup): Thread {
+    const worker = startThread(import.meta.url, './blockWorker.js', setup);
     const thread: Thread = { worker, batches: new Map() };
     worker.on('message', (answer: WorkerAnswer) => this.#settle(thread, answer));
     worker.on('error', (error) => this.#drop(thread, error.message));

@@ -3,7 +3,7 @@
  * Tests replace it with storages that record or fail.
  */
 import { open, type FileHandle } from 'node:fs/promises';
-import { BulkWriter } from '../core/bulkWrites.ts';
+import { BulkWriter } from '../core/fileWrites.ts';
 import { BackupError, FormatError, invariant } from '../core/errors.ts';
 import { repositoryFailure } from '../core/systemErrors.ts';
 import { PooledFile } from './pooledFile.ts';

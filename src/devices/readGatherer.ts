@@ -7,7 +7,7 @@
  */
 import { MIB } from '../core/units.ts';
 import type { FingerprintedRead } from '../flow/records.ts';
-import type { ReadRange, ReadTarget } from '../ovirt/imageio/imageioClient.ts';
+import type { ReadRange, ReadTarget } from '../ovirt/imageio/imageRanges.ts';
 
 const MAX_REQUEST_BYTES = 4 * MIB;
 

@@ -37,7 +37,7 @@ const MAX_READ_BYTES = 64 * MIB;
 /** Zeros in a byte stream come in pieces of this size. */
 const ZERO_PIECE_BYTES = MIB;
 
-/** What a disk shares with the other disks of its point. */
+/** Parts that the disks of a point share. */
 export interface DiskParts {
   readonly view: RestorePointView;
   readonly loader: BlockLoader;
@@ -94,8 +94,8 @@ export class PointDisk {
   }
 
   /**
-   * What this point holds against its parent point, by ascending offset. Applied to the disk at the
-   * parent point it gives the disk at this point. For a full that is the whole disk.
+   * Changes against the parent point, by ascending offset. Applied to the disk at the parent point
+   * they give the disk at this point. For a full they are the whole disk.
    *
    * @throws as {@link blocks}
    */

@@ -1,6 +1,7 @@
 /** Rows 41, 42 and 44 of the fault table: the ticket of a download is lost during the read. */
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
+import { THREADED_FROM } from '../../src/ovirt/imageio/rangeThreads.ts';
 import { messageCodes } from '../helpers/codes.ts';
 import {
   countRequests,
@@ -15,14 +16,24 @@ import { useLab } from '../helpers/lab/useLab.ts';
 
 const CREATES = { server: 'engine', method: 'POST', path: /\/imagetransfers$/ } as const;
 
-describe('row 41: a ticket that is dropped in the middle of reading', () => {
+describe.each([
+  ['on the calling thread', 0],
+  ['in a thread for image data', 1],
+])('row 41: a ticket that is dropped in the middle of reading %s', (_where, workers) => {
   const bench = useLab();
+  const usualBytes = THREADED_FROM.bytes;
+  beforeEach(() => {
+    THREADED_FROM.bytes = 0;
+  });
+  afterEach(() => {
+    THREADED_FROM.bytes = usualBytes;
+  });
 
   it('is made anew once, and the data is right', async () => {
     const { vm } = await makeScene(bench);
     const drop = bench.lab.faults.add({ ...READS, nth: 2 }, { dropTicket: true });
 
-    const report = await bench.backup(vm);
+    const report = await bench.backup(vm, { workers });
 
     expect(bench.lab.faults.fired(drop)).toBe(1);
     expect(messageCodes(bench)).toEqual(['XFER-305']);
@@ -39,6 +50,8 @@ describe('row 41: a ticket that is dropped in the middle of reading', () => {
       mode: 'full',
       blockSizeBytes: BLOCK_BYTES,
       connections: 8,
+      // Four workers have two threads for image data.
+      workers: 4 * workers,
     });
 
     expect(countRequests(bench.lab, CREATES)).toBe(created + 2);
@@ -52,7 +65,7 @@ describe('row 41: a ticket that is dropped in the middle of reading', () => {
     bench.lab.faults.add({ ...READS, nth: 1 }, { dropTicket: true });
     bench.lab.faults.add({ ...READS, nth: 3, times: 20 }, { dropTicket: true });
 
-    const error = await expectUncommitted(bench, scene, 'TRANSFER_TICKET_GONE');
+    const error = await expectUncommitted(bench, scene, 'TRANSFER_TICKET_GONE', { workers });
 
     expect(exitCodeOf(error)).toBe(1);
     expect(messageCodes(bench)).toEqual(['XFER-305', 'XFER-303']);

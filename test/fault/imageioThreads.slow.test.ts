@@ -252,48 +252,6 @@ describe('a read by threads', () => {
 });
 
 describe('a ticket of threads', () => {
-  it('that is dropped in the middle is made anew once', async () => {
-    const { vm } = await makeScene(bench);
-    const drop = bench.lab.faults.add({ ...READS, nth: 2 }, { dropTicket: true });
-
-    const report = await bench.backup(vm, THREADED);
-
-    expect(bench.lab.faults.fired(drop)).toBe(1);
-    expect(messageCodes(bench)).toEqual(['XFER-305']);
-    expect(report.disks[0]).toMatchObject({ mode: 'incremental' });
-    await expectFrozenView(bench, vm, report);
-  });
-
-  it('is made anew for all readers at once', async () => {
-    const { vm } = await makeScene(bench);
-    const created = countRequests(bench.lab, CREATES);
-    bench.lab.faults.add({ ...READS, nth: 4 }, { dropTicket: true });
-
-    const report = await bench.backup(vm, {
-      mode: 'full',
-      blockSizeBytes: BLOCK_BYTES,
-      connections: 8,
-      workers: 4,
-    });
-
-    expect(countRequests(bench.lab, CREATES)).toBe(created + 2);
-    expect(messageCodes(bench)).toEqual(['XFER-305']);
-    expect(bench.lab.traffic.maxConnections).toBeLessThanOrEqual(8);
-    await expectFrozenView(bench, vm, report);
-  });
-
-  it('that is dropped twice ends the session', async () => {
-    const scene = await makeScene(bench);
-    bench.lab.faults.add({ ...READS, nth: 1 }, { dropTicket: true });
-    bench.lab.faults.add({ ...READS, nth: 3, times: 20 }, { dropTicket: true });
-
-    const error = await expectUncommitted(bench, scene, 'TRANSFER_TICKET_GONE', THREADED);
-
-    expect(exitCodeOf(error)).toBe(1);
-    expect(messageCodes(bench)).toEqual(['XFER-305', 'XFER-303']);
-    expectNoSecrets(error);
-  });
-
   it('that is lost with the image server costs one more transfer', async () => {
     const { vm } = await makeScene(bench);
     bench.lab.faults.add({ ...READS, nth: 2 }, { run: (lab) => lab.restartImageio() });

@@ -12,10 +12,16 @@ export interface SlabKernels {
   readonly xxh64?: WasmModule | undefined;
 }
 
-/** Compiles the kernels. A kernel that this machine cannot execute is left out. */
+let compiled: SlabKernels | undefined;
+
+/**
+ * Compiles the kernels, once in a process: its sessions and threads share them. A kernel that this
+ * machine cannot execute is left out.
+ */
 export function compileSlabKernels(): SlabKernels {
-  return {
+  compiled ??= {
     md5: compileKernel(MD5_KERNEL_BASE64),
     xxh64: compileKernel(XXH64_KERNEL_BASE64),
   };
+  return compiled;
 }

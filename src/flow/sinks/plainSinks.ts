@@ -6,8 +6,7 @@ import { once } from 'node:events';
 import type { FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { toOutputError } from '../../core/errors.ts';
-import { BulkWriter } from '../../core/bulkWrites.ts';
-import { SyncAhead } from '../../core/fileWrites.ts';
+import { BulkWriter, SyncAhead } from '../../core/fileWrites.ts';
 import { type DataBlock, type HashedBlock, type ZeroRun, releaseSlot } from '../records.ts';
 import { ConcurrentSink, type ConcurrentSinkOptions } from '../concurrentSink.ts';
 import type { Sink } from '../connect.ts';
@@ -159,11 +158,18 @@ class RawFileSink extends Writable {
     }
   }
 
+  async #endFile(): Promise<void> {
+    try {
+      await this.#syncs.settle();
+    } finally {
+      await this.#writer.close();
+    }
+  }
+
   async #settle(): Promise<void> {
     await this.#work;
     try {
-      await this.#writer.close();
-      await this.#syncs.settle();
+      await this.#endFile();
     } catch (error) {
       throw toOutputError(this.#name, error);
     }

@@ -3,6 +3,7 @@
  * do the work, from raw into packed slots. A block that LZ4 does not make at least one cluster
  * smaller stays plain, in its raw slot.
  */
+import { PACK_WINDOW_BLOCKS } from '../../compute/jobQueue.ts';
 import { clockOf, countCpu, type StageStats } from '../../core/stats.ts';
 import type { HashedBlock, PackedBlock, UnchangedRun, ZeroRun } from '../records.ts';
 import { OrderedStage } from '../orderedStage.ts';
@@ -16,9 +17,6 @@ export interface CompressorOptions {
   readonly lease: SlabLease<'pack'>;
   readonly stats: StageStats;
 }
-
-/** Blocks in the stage at the same time: two batches of eight for two workers. */
-const PACK_WINDOW_BLOCKS = 16;
 
 /**
  * Makes the compressor of one disk.

@@ -38,7 +38,7 @@ function quoted(name: string): string {
   return PLAIN_NAME.test(name) ? name : `"${name.replaceAll('"', '')}"`;
 }
 
-/** What one login has learnt of its engine. The APIs that derive from one another share it. */
+/** Facts that one login has learnt of its engine. All APIs of the login share them. */
 interface KnownFacts {
   root?: ApiRoot;
   /** Links that the engine has refused to follow. */
@@ -169,7 +169,8 @@ export class EngineApi {
 
   /** Ids of the disks that have a change map since this checkpoint. */
   async checkpointDiskIds(vmId: string, checkpoint: Checkpoint): Promise<Set<string>> {
-    if (checkpoint.diskIds) return new Set(checkpoint.diskIds);
+    // An empty list may also come from an engine that followed the link badly.
+    if (checkpoint.diskIds?.length) return new Set(checkpoint.diskIds);
     const path = `/vms/${vmId}/checkpoints/${checkpoint.id}/disks`;
     const disks = (await this.client.find(path, wire.disks)) ?? [];
     return new Set(disks.map((disk) => disk.id));

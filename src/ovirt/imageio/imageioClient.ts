@@ -8,12 +8,9 @@ import { z } from 'zod';
 import type { ExtentList } from './extentList.ts';
 import { parseExtents } from './extentParser.ts';
 import { readBody } from '../http.ts';
-import { checkContentRange, type Range, type RangeAnswer, RangeBody } from './rangeAnswer.ts';
-import type { RangeConnectionOptions } from './rangeConnection.ts';
-import { RangePool } from './rangePool.ts';
-import type { RangeResult, SlabTarget } from './rangeThread.ts';
-import type { RangeThreads, ThreadedImage } from './rangeThreads.ts';
+import { checkContentRange, type Range, RangeBody } from './rangeAnswer.ts';
 import { badAnswer, MAX_TEXT_BYTES } from './badAnswer.ts';
+import { ImageRanges, type MoveOptions, type ReadRange, type ReadTarget } from './imageRanges.ts';
 import { ImageRequests } from './imageRequests.ts';
 import {
   askOptions,
@@ -46,30 +43,6 @@ export interface ImageChecksum {
   readonly checksum: string;
 }
 
-/** Memory for a part of a range. It stays the caller's. */
-export interface ReadTarget {
-  readonly bytes: Uint8Array;
-  /** Byte offset in the slab of the state of a fingerprint; undefined when none is wanted. */
-  readonly stateOffset?: number | undefined;
-}
-
-/** How a range is moved. */
-export interface MoveOptions {
-  /** Threads that move the bytes, when these lie in the slab of the threads. */
-  readonly threads?: RangeThreads | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** The bytes that came, in the order of their targets. */
-export interface ReadRange {
-  /** Bytes read; fewer than asked when the server sent less. */
-  readonly receivedBytes: number;
-  /**
-   * A fingerprint for each target, as in {@link RangeResult}. Empty without threads.
-   */
-  readonly fingerprints: readonly (bigint | undefined)[];
-}
-
 export class ImageioClient {
   readonly features: ReadonlySet<string>;
   /** Data requests that may be under way at once. */
@@ -78,15 +51,12 @@ export class ImageioClient {
   readonly unixSocket: string | undefined;
   readonly #requests: ImageRequests;
   /** Undefined for servers that take few requests: `#requests` then moves ranges. */
-  readonly #ranges: OwnRanges | undefined;
-  /** Opened by the first request that threads serve. */
-  #threaded: ThreadedImage | undefined;
-  #isClosed = false;
+  readonly #ranges: ImageRanges | undefined;
   readonly #timings: OvirtTimings;
 
   private constructor(
     requests: ImageRequests,
-    ranges: OwnRanges | undefined,
+    ranges: ImageRanges | undefined,
     options: ImageioOptions,
     server: ServerOptions,
   ) {
@@ -95,7 +65,7 @@ export class ImageioClient {
     this.#timings = options.timings;
     this.features = new Set(server.features);
     this.unixSocket = server.unix_socket;
-    const most = ranges?.pool.limit ?? maxRequests(options, server);
+    const most = ranges?.limit ?? maxRequests(options, server);
     this.connections = Math.min(options.connections, most);
   }
 
@@ -156,21 +126,19 @@ export class ImageioClient {
   async read(
     targets: readonly ReadTarget[],
     offsetBytes: number,
-    { threads, signal }: MoveOptions = {},
+    options: MoveOptions = {},
   ): Promise<ReadRange> {
+    const { signal } = options;
     const lengthBytes = targets.reduce((sum, { bytes }) => sum + bytes.length, 0);
     const what = `read at ${offsetBytes} B`;
-    const parts = targets.map(({ bytes }) => bytes);
-    const range: Range = { offsetBytes, lengthBytes, targets: parts };
+    const range: Range = { offsetBytes, lengthBytes, targets: targets.map(({ bytes }) => bytes) };
     const ranges = this.#ranges;
     if (!ranges) {
       return { receivedBytes: await this.#readByAgent(range, what, signal), fingerprints: [] };
     }
-    const image = threads?.holdsAll(parts) ? this.#imageIn(threads, ranges) : undefined;
-    const answer = await this.#requests.receive(what, signal, async () => {
-      if (image) return await image.fetch(targets.map(placeOf), offsetBytes, what, signal);
-      return withoutFingerprints(await ranges.pool.fetch(range, what, signal));
-    });
+    const answer = await this.#requests.receive(what, signal, () =>
+      ranges.read(targets, range, what, options),
+    );
     if (!answer.isRange) throw this.#requests.refusalOf(answer.status, what, answer.text);
     return answer;
   }
@@ -195,22 +163,15 @@ export class ImageioClient {
   }
 
   /** Writes bytes. They are durable after {@link flush}. */
-  async write(
-    bytes: Uint8Array,
-    offsetBytes: number,
-    { threads, signal }: MoveOptions = {},
-  ): Promise<void> {
+  async write(bytes: Uint8Array, offsetBytes: number, options: MoveOptions = {}): Promise<void> {
+    const { signal } = options;
     const what = `write at ${offsetBytes} B`;
     const ranges = this.#ranges;
     if (!ranges) return await this.#writeByAgent(bytes, offsetBytes, signal);
-    const image = threads?.holdsAll([bytes]) ? this.#imageIn(threads, ranges) : undefined;
     const answer = await this.#requests.receive(
       what,
       signal,
-      async () =>
-        image
-          ? await image.put(placeOf({ bytes }), offsetBytes, what, signal)
-          : await ranges.pool.put(bytes, offsetBytes, what, signal),
+      () => ranges.write(bytes, offsetBytes, what, options),
       'TRANSFER_WRITE_FAILED',
     );
     if (answer.status === OK) return;
@@ -274,18 +235,7 @@ export class ImageioClient {
 
   /** Closes all connections at once; requests under way fail. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#ranges?.pool.close();
-    await Promise.all([this.#threaded?.close(), this.#requests.close()]);
-  }
-
-  /** The server counts connections, so those that rest in the pool end first. */
-  #imageIn(threads: RangeThreads, { pool, options }: OwnRanges): ThreadedImage | undefined {
-    if (!this.#threaded && !this.#isClosed) {
-      pool.closeIdle();
-      this.#threaded = threads.open(options, pool.limit);
-    }
-    return this.#threaded;
+    await Promise.all([this.#ranges?.close(), this.#requests.close()]);
   }
 
   async #patch(what: string, order: object, signal: AbortSignal | undefined): Promise<void> {
@@ -303,24 +253,8 @@ function maxRequests(options: ImageioOptions, server: ServerOptions): number {
   return options.direction === 'download' ? server.max_readers : server.max_writers;
 }
 
-/** Connections of our own for ranges, and what is needed to make them in threads. */
-interface OwnRanges {
-  readonly pool: RangePool;
-  readonly options: RangeConnectionOptions;
-}
-
-function makeRanges(options: ImageioOptions, url: URL, limit: number): OwnRanges {
+function makeRanges(options: ImageioOptions, url: URL, limit: number): ImageRanges {
   const { caPem, timings, socketPath } = options;
   const { connectMs, imageioReadMs: readMs } = timings;
-  const own: RangeConnectionOptions = { url, caPem, connectMs, readMs, socketPath };
-  return { pool: new RangePool(own, limit), options: own };
-}
-
-function placeOf({ bytes, stateOffset }: ReadTarget): SlabTarget {
-  return { placeOffset: bytes.byteOffset, lengthBytes: bytes.length, stateOffset };
-}
-
-function withoutFingerprints(answer: RangeAnswer): RangeResult {
-  const { status, isRange, receivedBytes, text } = answer;
-  return { status, isRange, receivedBytes, text, fingerprints: [] };
+  return new ImageRanges({ url, caPem, connectMs, readMs, socketPath }, limit);
 }

@@ -2,9 +2,10 @@
  * Threads that read and write ranges of images: decrypted bytes go straight into the slab, and the
  * thread computes their fingerprints. The calling thread sees results only.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import type { FingerprintSetup, SlabPlace } from '../../compute/slotFingerprint.ts';
 import { InternalError } from '../../core/errors.ts';
+import { startThread } from '../../core/threads.ts';
 import { MIB } from '../../core/units.ts';
 import { badAnswer } from './badAnswer.ts';
 import type { RangeConnectionOptions } from './rangeConnection.ts';
@@ -15,13 +16,6 @@ import type {
   ThreadAnswer,
   ThreadOrder,
 } from './rangeThread.ts';
-
-/** URL of the compiled entry. In tests this file runs as TypeScript, and the entry is in dist. */
-function threadEntryUrl(): URL {
-  const isCompiled = !import.meta.url.endsWith('.ts');
-  const entry = isCompiled ? './rangeThread.js' : '../../../dist/ovirt/imageio/rangeThread.js';
-  return new URL(entry, import.meta.url);
-}
 
 function crash(reason: string): InternalError {
   return new InternalError('WORKER_CRASHED', `a thread for image data failed: ${reason}`);
@@ -46,11 +40,7 @@ class RangeThread {
   #ended: Error | undefined;
 
   constructor(setup: FingerprintSetup) {
-    this.#worker = new Worker(threadEntryUrl(), {
-      workerData: setup,
-      execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8 },
-    });
+    this.#worker = startThread(import.meta.url, './rangeThread.js', setup);
     this.#worker.on('message', (answer: ThreadAnswer) => {
       this.#waiting.get(answer.orderId)?.resolve(answer);
       this.#waiting.delete(answer.orderId);
@@ -117,23 +107,25 @@ export function rangeThreadCount(workers: number): number {
   return Math.min(MAX_THREADS, Math.ceil(workers / WORKERS_PER_THREAD));
 }
 
-export interface RangeThreadsOptions extends FingerprintSetup {
-  /** Number of threads, at least 1. */
-  readonly count: number;
-}
-
 /**
- * The threads of one session. They start with the first image; memory and kernel are read then. The
- * caller closes them after all images are closed.
+ * The threads of one session. They start with the first image. The caller closes them after all
+ * images are closed.
  */
 export class RangeThreads {
-  readonly #options: RangeThreadsOptions;
+  readonly #makeSetup: () => FingerprintSetup;
+  readonly #count: number;
+  #setup: FingerprintSetup | undefined;
   readonly #threads: RangeThread[] = [];
   #hasStarted = false;
   #nextId = 0;
 
-  constructor(options: RangeThreadsOptions) {
-    this.#options = options;
+  /**
+   * @param makeSetup - called when the first bytes are to be moved.
+   * @param count - number of threads, at least 1.
+   */
+  constructor(makeSetup: () => FingerprintSetup, count: number) {
+    this.#makeSetup = makeSetup;
+    this.#count = count;
   }
 
   /**
@@ -160,9 +152,9 @@ export class RangeThreads {
   #start(): void {
     if (this.#hasStarted) return;
     this.#hasStarted = true;
-    const { memory, xxh64, count } = this.#options;
+    const setup = this.#sharedSetup;
     try {
-      for (let k = 0; k < count; k++) this.#threads.push(new RangeThread({ memory, xxh64 }));
+      for (let k = 0; k < this.#count; k++) this.#threads.push(new RangeThread(setup));
     } catch {
       // With fewer threads, or none, everything still works.
     }
@@ -170,7 +162,13 @@ export class RangeThreads {
 
   /** True when all these bytes lie in the slab of the threads. */
   holdsAll(parts: readonly Uint8Array[]): boolean {
-    return parts.every(({ buffer }) => buffer === this.#options.memory.buffer);
+    const { memory } = this.#sharedSetup;
+    return parts.every(({ buffer }) => buffer === memory.buffer);
+  }
+
+  get #sharedSetup(): FingerprintSetup {
+    this.#setup ??= this.#makeSetup();
+    return this.#setup;
   }
 
   async close(): Promise<void> {

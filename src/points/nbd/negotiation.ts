@@ -22,7 +22,7 @@ const PREFERRED_BLOCK_BYTES = 64 * 1024;
 /** Zeros after the reply to the oldest option, unless the client does without them. */
 const PADDING_BYTES = 124;
 
-/** What a client has chosen. */
+/** Choices of a client. */
 export interface Chosen {
   readonly served: NbdExport;
   readonly hasStructuredReplies: boolean;

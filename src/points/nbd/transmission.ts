@@ -34,7 +34,7 @@ interface Request {
   readonly lengthBytes: number;
 }
 
-/** What a server counts. */
+/** Counts of a server. */
 export interface Served {
   requests: number;
   bytes: number;

@@ -1,7 +1,7 @@
 /** Slab, worker threads and abort signal of a session. Disposed when the session ends. */
 import { availableParallelism } from 'node:os';
 import { UsageError } from '../../core/errors.ts';
-import { compileSlabKernels } from '../../compute/kernels/slabKernels.ts';
+import { fingerprintSetup } from '../../compute/slotFingerprint.ts';
 import { createSlab, type Slab, type SlabDirection, type SlabLease } from '../../flow/slab.ts';
 import type { Compression } from '../../compute/compression.ts';
 import { createWorkerPool, type WorkerPool } from '../../compute/workerPool.ts';
@@ -70,19 +70,6 @@ function takeSlab(blockSizeBytes: number): Slab {
   return slab?.blockSizeBytes === blockSizeBytes ? slab : createSlab({ blockSizeBytes });
 }
 
-/** Getters, because many sessions read so little that they need neither slab nor kernel. */
-function makeRangeThreads(slab: Slab, workers: number): RangeThreads {
-  return new RangeThreads({
-    get memory() {
-      return slab.memory;
-    },
-    get xxh64() {
-      return compileSlabKernels().xxh64;
-    },
-    count: rangeThreadCount(workers),
-  });
-}
-
 export class PipelineResources {
   readonly slab: Slab;
   readonly pool: WorkerPool;
@@ -114,7 +101,10 @@ export class PipelineResources {
     const readers = options.readsImages ? Math.min(MAX_READ_THREADS, workers) : 0;
     const fileReadPool =
       readers > 0 ? await createWorkerPool({ slab, workers: readers }) : undefined;
-    const rangeThreads = workers > 0 ? makeRangeThreads(slab, workers) : undefined;
+    const rangeThreads =
+      workers > 0
+        ? new RangeThreads(() => fingerprintSetup(slab), rangeThreadCount(workers))
+        : undefined;
     return new PipelineResources({ slab, pool, fileReadPool }, rangeThreads, options.signal);
   }
 

@@ -9,6 +9,9 @@ import {
   type WorkerJob,
 } from '../../../src/compute/workerJobs.ts';
 
+/** The only thread, after the wait for more jobs. */
+const LATE = { isIdle: true, idleCount: 1, isLate: true } as const;
+
 function nothing(): void {}
 
 function jobOf(kind: WorkerJob['kind'], resultIndex: number): QueuedJob {
@@ -57,12 +60,12 @@ describe('a job queue', () => {
     ['reads before looks, since what was found has to leave', 'llr', true, 1, [2]],
     ['nothing when there is nothing', '', true, 1, []],
   ])('gives %s', (_title, letters, isIdle, idleCount, expected) => {
-    expect(indexes(queueOf(letters).take(isIdle, idleCount, true))).toEqual(expected);
+    expect(indexes(queueOf(letters).take({ isIdle, idleCount, isLate: true }))).toEqual(expected);
   });
 
   test('gives every job once', () => {
     const queue = queueOf('phplpppppppppph');
-    const batches = Array.from({ length: 5 }, () => indexes(queue.take(true, 1, true)));
+    const batches = Array.from({ length: 5 }, () => indexes(queue.take(LATE)));
 
     expect(batches.flat().toSorted((a, b) => a - b)).toEqual(
       Array.from({ length: 15 }).map((_, k) => k),
@@ -73,7 +76,7 @@ describe('a job queue', () => {
     const queue = queueOf('hlp');
 
     expect(indexes(queue.drain())).toEqual([0, 1, 2]);
-    expect(queue.take(true, 1, true)).toEqual([]);
+    expect(queue.take(LATE)).toEqual([]);
   });
 
   test.each(['h', 'l', 'p'])('gives back a job of kind %s while it waits', (letter) => {
@@ -86,7 +89,7 @@ describe('a job queue', () => {
     queue.push(second);
 
     expect(queue.remove(first)).toBe(true);
-    expect(indexes(queue.take(true, 1, true))).toEqual([1]);
+    expect(indexes(queue.take(LATE))).toEqual([1]);
     expect(queue.remove(second)).toBe(false);
   });
 
@@ -99,7 +102,7 @@ describe('a job queue', () => {
   ])('gives an idle thread in time: %s', (_title, letters, threadCount, expected) => {
     const queue = queueOf(letters, threadCount);
 
-    expect(indexes(queue.take(true, 1, false))).toEqual(expected);
+    expect(indexes(queue.take({ ...LATE, isLate: false }))).toEqual(expected);
   });
 
   test.each([

@@ -25,11 +25,7 @@ import { createSlab, type Slab, type Slot } from '../../../src/flow/slab.ts';
 import { ImageioClient } from '../../../src/ovirt/imageio/imageioClient.ts';
 import type { RangeConnectionOptions } from '../../../src/ovirt/imageio/rangeConnection.ts';
 import type { RangeResult, SlabTarget } from '../../../src/ovirt/imageio/rangeThread.ts';
-import {
-  RangeThreads,
-  type RangeThreadsOptions,
-  type ThreadedImage,
-} from '../../../src/ovirt/imageio/rangeThreads.ts';
+import { RangeThreads, type ThreadedImage } from '../../../src/ovirt/imageio/rangeThreads.ts';
 import { describeFailure } from '../../../src/ovirt/networkFailure.ts';
 import { DEFAULT_TIMINGS } from '../../../src/ovirt/timings.ts';
 import { KIB, MIB } from '../../helpers/bytes/images.ts';
@@ -63,7 +59,7 @@ beforeAll(async () => {
   slab = createSlab({ blockSizeBytes: BLOCK_BYTES, slabBytes: 8 * BLOCK_BYTES });
   const lease = slab.lease('pack');
   slots = await Promise.all(Array.from({ length: slab.rawCount }, () => lease.acquireRaw()));
-  shared = new RangeThreads({ memory: slab.memory, xxh64, count: 1 });
+  shared = new RangeThreads(() => ({ memory: slab.memory, xxh64 }), 1);
 });
 afterAll(() => shared.close());
 beforeEach(async () => {
@@ -94,8 +90,15 @@ function hasOnly(slot: Slot, start: Uint8Array): boolean {
   return slot.bytes.subarray(0, start.length).equals(start) && UNTOUCHED.includes(rest);
 }
 
-function startThreads(options: Partial<RangeThreadsOptions> = {}): RangeThreads {
-  const threads = new RangeThreads({ memory: slab.memory, xxh64, count: 1, ...options });
+interface StartOptions {
+  readonly count?: number;
+  readonly kernel?: typeof xxh64;
+}
+
+function startThreads(options: StartOptions = {}): RangeThreads {
+  const { count = 1 } = options;
+  const kernel = 'kernel' in options ? options.kernel : xxh64;
+  const threads = new RangeThreads(() => ({ memory: slab.memory, xxh64: kernel }), count);
   onTestFinished(() => threads.close());
   return threads;
 }
@@ -259,7 +262,7 @@ describe('a read', () => {
   });
 
   it('has no fingerprints without the kernel', async () => {
-    const threads = startThreads({ xxh64: undefined });
+    const threads = startThreads({ kernel: undefined });
 
     const result = await read(open({ threads }), [target(0, KIB)], 0);
 
@@ -988,7 +991,7 @@ describe('connections', () => {
   const pools = new Map<number, RangeThreads>();
   beforeAll(() => {
     for (const count of [1, 2, 3]) {
-      pools.set(count, new RangeThreads({ memory: slab.memory, xxh64, count }));
+      pools.set(count, new RangeThreads(() => ({ memory: slab.memory, xxh64 }), count));
     }
   });
   afterAll(async () => {
@@ -1095,7 +1098,7 @@ describe('a thread that dies', () => {
   });
 
   it('at its start fails its orders', async () => {
-    const threads = startThreads({ xxh64: {} as never });
+    const threads = startThreads({ kernel: {} as never });
     const image = open({ threads });
 
     const error = await errorOf(read(image, [target(0)], 0));
@@ -1107,7 +1110,7 @@ describe('a thread that dies', () => {
   });
 
   it('does not outlive an abort of its order', async () => {
-    const threads = startThreads({ xxh64: {} as never });
+    const threads = startThreads({ kernel: {} as never });
     const controller = new AbortController();
     const reading = errorOf(read(open({ threads }), [target(0)], 0, controller.signal));
 

@@ -41,7 +41,7 @@ export interface PreflightDisk {
   /** How the next session reads the disk; `left out` when it cannot or must not. */
   readonly mode: 'full' | 'incremental' | 'compare' | 'left out';
   readonly reason: string;
-  /** Whether later sessions can be incremental. */
+  /** True when later sessions can be incremental. */
   readonly isTrackable: boolean;
   /** One line that says what to do; empty when all is well. */
   readonly advice: string;

@@ -154,14 +154,14 @@ export async function readDisks(
   vm: Vm,
   selection: DiskSelection,
 ): Promise<EngineDisk[]> {
+  // An empty list may also come from an engine that followed the link badly.
+  const read = vm.attachments?.length ? vm.attachments : await engine.attachments(vm.id);
   const attached = await Promise.all(
-    (vm.attachments ?? (await engine.attachments(vm.id))).map(
-      async (attachment): Promise<AttachedDisk> => {
-        const { id: diskId } = attachment;
-        const disk = attachment.disk ?? (await engine.disk(diskId));
-        return { diskId, alias: disk?.alias || diskId, attachment, disk };
-      },
-    ),
+    read.map(async (attachment): Promise<AttachedDisk> => {
+      const { id: diskId } = attachment;
+      const disk = attachment.disk ?? (await engine.disk(diskId));
+      return { diskId, alias: disk?.alias || diskId, attachment, disk };
+    }),
   );
   const idsOf = (names: readonly string[]): Set<string> =>
     new Set(names.map((name) => findDisk(attached, name, vm.name).diskId));

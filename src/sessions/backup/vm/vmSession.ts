@@ -34,7 +34,7 @@ import { awaitBackupState, checkVersion, readBase, readDisks, requireVm } from '
 import { type EngineDisk, judgeEmptyPlan, nothingToRead, planVm, type VmPlan } from './vmPlan.ts';
 import { BackupAttempt } from './backupAttempt.ts';
 
-/** What tells which checkpoints of ours are superseded. */
+/** Facts that tell which checkpoints of ours are superseded. */
 type KnownCheckpoints = Pick<OwnCheckpoints, 'points' | 'checkpoints'>;
 
 class VmSession {

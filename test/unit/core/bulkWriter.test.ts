@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { wasm } from '../../../src/compute/kernels/wasm.ts';
-import { BulkWriter, type OpenDirect } from '../../../src/core/bulkWrites.ts';
+import { BulkWriter, type OpenDirect } from '../../../src/core/fileWrites.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const PAGE_BYTES = 4096;
