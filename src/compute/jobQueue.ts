@@ -1,8 +1,8 @@
 /**
  * Jobs that wait for a thread, and how they are cut into batches.
  *
- * There are three queues, and a batch comes from one of them. `hash` and `read` are short: they
- * take a tenth of the time of `pack` and `unpack`, which compute a digest. One `fingerprintRange`
+ * There are three queues, and a batch comes from one of them. `hash`, `read` and `expand` are short:
+ * they take a tenth to a half of the time of `pack` and `unpack`, which compute a digest. One `fingerprintRange`
  * takes as long as a whole batch of short jobs. The kernel computes a full batch of digests faster
  * per block than a part of one. So a busy thread gets a second batch of digests only when that
  * batch is full. Fewer `pack` jobs wait a moment, also for an idle thread: batches would be small
@@ -10,6 +10,7 @@
  */
 import { MAX_LANES } from './kernels/laneDigests.ts';
 import {
+  JOB_EXPAND,
   JOB_HASH,
   JOB_FINGERPRINT_RANGE,
   JOB_PACK,
@@ -24,6 +25,7 @@ const MAX_BATCH_JOBS = MAX_LANES;
  * answer to the last one is on its way.
  */
 const MAX_SHORT_JOBS = MAX_BATCH_JOBS / 2;
+const SHORT_KINDS: ReadonlySet<number> = new Set([JOB_HASH, JOB_READ, JOB_EXPAND]);
 /** Blocks that a compressor has in work at once, for all threads together: two full batches. */
 export const PACK_WINDOW_BLOCKS: number = 2 * MAX_BATCH_JOBS;
 
@@ -97,7 +99,7 @@ export class JobQueue {
 
   #queueOf({ kind }: WorkerJob): QueuedJob[] {
     if (kind === JOB_FINGERPRINT_RANGE) return this.#ranges;
-    return kind === JOB_HASH || kind === JOB_READ ? this.#short : this.#digests;
+    return SHORT_KINDS.has(kind) ? this.#short : this.#digests;
   }
 }
 

@@ -51,14 +51,24 @@ export interface PackResult {
   readonly digest: Uint8Array;
 }
 
-/** Result of `WorkerPool.unpack`. */
-export interface UnpackResult {
+/** Length and codec of a stored block. */
+export interface StoredForm {
+  readonly storedBytes: number;
+  readonly codec: StoredCodec;
+}
+
+/** Result of `WorkerPool.expand`. */
+export interface ExpandResult {
   readonly workMs: number;
   /**
-   * 0, or one of the UNPACK_ values of lz4Frame.ts. After another value than 0, digest and
+   * 0, or one of the UNPACK_ values of storedForm.ts. After another value than 0, digest and
    * fingerprint are not valid.
    */
   readonly status: number;
-  readonly digest: Uint8Array;
   readonly fingerprint: bigint;
+}
+
+/** Result of `WorkerPool.unpack`. */
+export interface UnpackResult extends ExpandResult {
+  readonly digest: Uint8Array;
 }

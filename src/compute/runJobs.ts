@@ -19,6 +19,7 @@ import {
   recordAt,
 } from './resultRecord.ts';
 import {
+  JOB_EXPAND,
   JOB_HASH,
   JOB_PACK,
   JOB_FINGERPRINT_RANGE,
@@ -96,6 +97,7 @@ function runJob(tools: ThreadTools, job: WorkerJob, out: DataView): DigestJob | 
   if (status !== 0) return undefined;
   const fingerprint = fingerprints.of(job.targetOffset, job.targetBytes, stateOffset);
   out.setBigUint64(AT_FINGERPRINT, fingerprint, true);
+  if (job.kind === JOB_EXPAND) return undefined;
   return { sourceOffset: job.targetOffset, sourceBytes: job.targetBytes, ...digestAt };
 }
 

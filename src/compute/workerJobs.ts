@@ -11,6 +11,8 @@ export const JOB_PACK = 1;
 export const JOB_UNPACK = 2;
 export const JOB_READ = 3;
 export const JOB_FINGERPRINT_RANGE = 4;
+/** As `unpack`, without the digest. */
+export const JOB_EXPAND = 5;
 
 /** One job. Slots are given by index and by their byte offsets in the shared memory. */
 export interface WorkerJob {
@@ -19,7 +21,8 @@ export interface WorkerJob {
     | typeof JOB_PACK
     | typeof JOB_UNPACK
     | typeof JOB_READ
-    | typeof JOB_FINGERPRINT_RANGE;
+    | typeof JOB_FINGERPRINT_RANGE
+    | typeof JOB_EXPAND;
   /** Slot whose result record gets the results. */
   readonly resultIndex: number;
   /**
@@ -29,9 +32,12 @@ export interface WorkerJob {
   readonly sourceOffset: number;
   readonly sourceBytes: number;
   readonly targetOffset: number;
-  /** Room in the target for `pack`, `read` and `fingerprintRange`; plain length for `unpack`. */
+  /**
+   * Room in the target for `pack`, `read` and `fingerprintRange`; plain length for
+   * `unpack` and `expand`.
+   */
   readonly targetBytes: number;
-  /** For `unpack`: 1 when the source is LZ4. */
+  /** For `unpack` and `expand`: 1 when the source is LZ4. */
   readonly isLz4: 0 | 1;
   /** For `read` and `fingerprintRange`: the open file of this process; otherwise -1. */
   readonly fileDescriptor: number;

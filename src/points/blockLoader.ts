@@ -12,6 +12,7 @@ import {
   type BlockToFetch,
   checkRoom,
   fingerprintDamage,
+  fingerprintError,
 } from '../container/read/restoreStages.ts';
 import { UsageError } from '../core/errors.ts';
 import { MIB } from '../core/units.ts';
@@ -89,16 +90,39 @@ export class BlockLoader {
   }
 
   async #unpack(block: BlockToFetch, packed: Slot, raw: Slot): Promise<Buffer> {
-    const { extent, reader, lengthBytes } = block;
+    if (isTold(block)) await this.#expand(block, packed, raw);
+    else await this.#expandWithDigest(block, packed, raw);
+    const bytes = Buffer.allocUnsafeSlow(block.lengthBytes);
+    raw.bytes.copy(bytes, 0, 0, block.lengthBytes);
+    return bytes;
+  }
+
+  /** Compares the fingerprint. It tells a wrong block as surely as the MD5, in less time. */
+  async #expand(block: BlockToFetch, packed: Slot, raw: Slot): Promise<void> {
+    const { extent, reader } = block;
+    const expanded = await this.#pool.expand(packed, extent, raw, extent.sourceBytes);
+    const { status, fingerprint } = expanded;
+    if (status === 0 && fingerprint === block.fingerprint) return;
+    // The MD5 tells a damaged block from a sound one that is in the wrong place.
+    const digest = this.codecs.digest(raw.bytes.subarray(0, extent.sourceBytes));
+    throw blockDamage(reader.name, extent, { status, digest }, undefined) ?? fingerprintError(block);
+  }
+
+  async #expandWithDigest(block: BlockToFetch, packed: Slot, raw: Slot): Promise<void> {
+    const { extent, reader } = block;
     const unpacked = await this.#pool.unpack(packed, extent, raw, extent.sourceBytes);
     const damage =
       blockDamage(reader.name, extent, unpacked, undefined) ??
       fingerprintDamage(this.codecs, block, raw, unpacked.fingerprint);
     if (damage) throw damage;
-    const bytes = Buffer.allocUnsafeSlow(lengthBytes);
-    raw.bytes.copy(bytes, 0, 0, lengthBytes);
-    return bytes;
   }
+}
+
+/** True when the fingerprint of the stored block is that of the disk: nothing is cut or added. */
+function isTold({ fingerprint, extent, validBytes, lengthBytes }: BlockToFetch): boolean {
+  return (
+    fingerprint !== undefined && validBytes === lengthBytes && lengthBytes === extent.sourceBytes
+  );
 }
 
 export function closedError(): UsageError {

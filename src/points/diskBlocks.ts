@@ -3,23 +3,17 @@ import { blockLengthAt } from '../core/units.ts';
 import type { PointReader } from '../repository/pointReader.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
 import { type DiskView, placeBlock, type ViewBlock } from '../repository/restorePointView.ts';
+import type { ByteRange, PointExtent } from './pointTypes.ts';
 
-/** A range of a disk. */
-export interface ByteRange {
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-}
 
 /** A stored block, or a range of zeros. */
 export type PlacedBlock =
   | { readonly kind: 'block'; readonly block: ViewBlock }
   | ({ readonly kind: 'zero' } & ByteRange);
 
-/** All blocks of a disk that are not zeros, by ascending offset, from `fromIndex` on. */
+/** The blocks of a disk from `fromIndex` on that are not zeros, by ascending offset. */
 export async function* viewBlocks(view: DiskView, fromIndex = 0): AsyncGenerator<PlacedBlock> {
-  for await (const block of view.blocks()) {
-    if (block.index >= fromIndex) yield { kind: 'block', block };
-  }
+  for await (const block of view.blocksIn(fromIndex, Infinity)) yield { kind: 'block', block };
 }
 
 /**
@@ -46,6 +40,37 @@ export async function* withZeros(
     doneBytes = offsetBytes + lengthBytes;
   }
   yield* zeros(endBytes);
+}
+
+/**
+ * Joins neighbouring blocks, and cuts the ranges at `fromBytes` and `endBytes`.
+ *
+ * @param placed - as {@link withZeros} gives them.
+ */
+export async function* extentsOf(
+  placed: AsyncIterable<PlacedBlock>,
+  blockSizeBytes: number,
+  fromBytes: number,
+  endBytes: number,
+): AsyncGenerator<PointExtent> {
+  let data: ByteRange | undefined;
+  const cut = ({ offsetBytes, lengthBytes }: ByteRange, zero: boolean): PointExtent => {
+    const start = Math.max(offsetBytes, fromBytes);
+    const end = Math.min(offsetBytes + lengthBytes, endBytes);
+    return { offsetBytes: start, lengthBytes: end - start, zero };
+  };
+  for await (const item of placed) {
+    if (item.kind === 'block') {
+      const { index, lengthBytes } = item.block;
+      const offsetBytes = data?.offsetBytes ?? index * blockSizeBytes;
+      data = { offsetBytes, lengthBytes: (data?.lengthBytes ?? 0) + lengthBytes };
+      continue;
+    }
+    if (data) yield cut(data, false);
+    data = undefined;
+    yield cut(item, true);
+  }
+  if (data) yield cut(data, false);
 }
 
 /** Records of a disk in the container of an increment: changed blocks, and ranges of new zeros. */

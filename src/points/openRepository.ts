@@ -7,10 +7,11 @@ import type { RestorePoint } from '../repository/restorePoint.ts';
 import { RestorePointView } from '../repository/restorePointView.ts';
 import { resolveWorkers } from '../sessions/shared/pipelineResources.ts';
 import { findDisk, selectPoint } from '../sessions/shared/selectPoint.ts';
-import { BlockCache } from './blockCache.ts';
 import { BlockLoader, closedError } from './blockLoader.ts';
 import { exportDisks, type ServeOptions } from './nbd/exportPoint.ts';
+import { LoadCache } from './loadCache.ts';
 import type { NbdServer } from './nbd/nbdServer.ts';
+import { PlaceCache } from './placeCache.ts';
 import { PointDisk } from './pointDisk.ts';
 import type { DiskServer, ServeAddress } from './pointTypes.ts';
 
@@ -44,7 +45,8 @@ export function sourceOf(point: OpenPoint): PointSource {
 
 /** Loaders, cache and open points of an opened repository. */
 class SharedParts {
-  readonly cache: BlockCache;
+  readonly cache: LoadCache<Buffer>;
+  readonly places: PlaceCache = new PlaceCache();
   readonly #points = new Set<OpenPoint>();
   readonly #workers: number | undefined;
   /** By block size: slots of a slab have one size. */
@@ -53,7 +55,7 @@ class SharedParts {
 
   constructor({ workers, cacheBytes = DEFAULT_CACHE_BYTES }: OpenRepositoryOptions) {
     this.#workers = workers;
-    this.cache = new BlockCache(cacheBytes);
+    this.cache = new LoadCache(cacheBytes);
   }
 
   assertOpen(): void {
@@ -119,6 +121,7 @@ export class OpenPoint {
       view,
       loader,
       cache: shared.cache,
+      places: shared.places,
       assertOpen: () => this.#assertOpen(),
       serve: (disk: PointDisk, address: ServeAddress) => this.serveNbd([disk], { address }),
     };

@@ -12,17 +12,19 @@ import {
   type RestorePointView,
   type ViewBlock,
 } from '../repository/restorePointView.ts';
-import type { BlockCache } from './blockCache.ts';
 import type { BlockLoader } from './blockLoader.ts';
+import type { LoadCache } from './loadCache.ts';
+import type { PlaceCache } from './placeCache.ts';
 import { loadAhead, readAheadOf } from './readAhead.ts';
 import {
-  type ByteRange,
+  extentsOf,
   type PlacedBlock,
   recordedChanges,
   viewBlocks,
   withZeros,
 } from './diskBlocks.ts';
 import type {
+  ByteRange,
   ChangedBlock,
   DiskServer,
   PointBlock,
@@ -41,7 +43,8 @@ const ZERO_PIECE_BYTES = MIB;
 export interface DiskParts {
   readonly view: RestorePointView;
   readonly loader: BlockLoader;
-  readonly cache: BlockCache;
+  readonly cache: LoadCache<Buffer>;
+  readonly places: PlaceCache;
   /** Throws after the point was closed. */
   readonly assertOpen: () => void;
   readonly serve: (disk: PointDisk, address: ServeAddress) => Promise<DiskServer>;
@@ -64,6 +67,8 @@ export class PointDisk {
   readonly virtualSizeBytes: number;
   readonly blockSizeBytes: number;
   readonly #disk: DiskPoint;
+  /** Names disk and point in the caches that disks share. */
+  readonly #key: string;
   readonly #parts: DiskParts;
   #opened: Promise<OpenedDisk> | undefined;
 
@@ -73,6 +78,7 @@ export class PointDisk {
     this.virtualSizeBytes = disk.sizeBytes;
     this.blockSizeBytes = parts.view.point.blockSizeBytes;
     this.#disk = disk;
+    this.#key = `${parts.view.point.pointId} ${disk.diskId}`;
     this.#parts = parts;
   }
 
@@ -108,26 +114,29 @@ export class PointDisk {
     yield* this.#load(changes, signal);
   }
 
-  /** The whole disk as ranges of data and of zeros. Reads metadata only. */
-  async *extents({ signal }: ReadOptions = {}): AsyncGenerator<PointExtent> {
-    const { view } = await this.#open();
-    let data: ByteRange | undefined;
-    const blocks = withZeros(viewBlocks(view), view.blockSizeBytes, 0, view.sizeBytes);
-    for await (const placed of blocks) {
-      throwIfCancelled(signal);
+  /**
+   * The disk, or a range of it, as ranges of data and of zeros. Reads metadata only.
+   *
+   * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a range beyond the disk
+   */
+  async *extents(options: RangeOptions = {}): AsyncGenerator<PointExtent> {
+    const { offsetBytes, endBytes } = this.#range(options);
+    const opened = await this.#open();
+    const { blockSizeBytes } = this;
+    const fromIndex = Math.floor(offsetBytes / blockSizeBytes);
+    const blocks = this.#placed(opened, fromIndex, blockCountOf(endBytes, blockSizeBytes));
+    const placed = withZeros(blocks, blockSizeBytes, fromIndex * blockSizeBytes, endBytes);
+    for await (const extent of extentsOf(placed, blockSizeBytes, offsetBytes, endBytes)) {
+      throwIfCancelled(options.signal);
       this.#parts.assertOpen();
-      if (placed.kind === 'block') {
-        const { index, lengthBytes } = placed.block;
-        data = data
-          ? { ...data, lengthBytes: data.lengthBytes + lengthBytes }
-          : { offsetBytes: index * view.blockSizeBytes, lengthBytes };
-        continue;
-      }
-      if (data) yield { ...data, zero: false };
-      data = undefined;
-      yield { offsetBytes: placed.offsetBytes, lengthBytes: placed.lengthBytes, zero: true };
+      yield extent;
     }
-    if (data) yield { ...data, zero: false };
+  }
+
+  /** As {@link viewBlocks}, with places that stay in memory. */
+  async *#placed({ view }: OpenedDisk, from: number, to: number): AsyncGenerator<PlacedBlock> {
+    const { places } = this.#parts;
+    for await (const block of places.in(this.#key, view, from, to)) yield { kind: 'block', block };
   }
 
   /**
@@ -138,24 +147,37 @@ export class PointDisk {
    *   blocks}
    */
   async read(offsetBytes: number, lengthBytes: number, options: ReadOptions = {}): Promise<Buffer> {
-    this.#checkRange(offsetBytes, lengthBytes);
     if (lengthBytes > MAX_READ_BYTES) {
       throw badRange(`${formatBytes(lengthBytes)} in one read, at most 64 MiB`);
     }
+    const pieces = await this.readPieces(offsetBytes, lengthBytes, options);
+    return Buffer.concat(pieces, lengthBytes);
+  }
+
+  /**
+   * As {@link read}, without a copy: the pieces lie one after the other and share memory with the
+   * cache. The caller must not change them.
+   */
+  async readPieces(
+    offsetBytes: number,
+    lengthBytes: number,
+    { signal }: ReadOptions = {},
+  ): Promise<Buffer[]> {
+    const { endBytes } = this.#range({ offsetBytes, lengthBytes });
     const opened = await this.#open();
-    const target = Buffer.alloc(lengthBytes);
     const { blockSizeBytes } = this;
-    const endBytes = offsetBytes + lengthBytes;
+    const pieces: Buffer[] = [];
     for (let at = offsetBytes; at < endBytes; ) {
-      throwIfCancelled(options.signal);
+      throwIfCancelled(signal);
       const index = Math.floor(at / blockSizeBytes);
       const blockAt = index * blockSizeBytes;
       const stopBytes = Math.min(endBytes, blockAt + blockSizeBytes);
       const bytes = await this.#cachedBlock(opened, index);
-      bytes?.copy(target, at - offsetBytes, at - blockAt, stopBytes - blockAt);
+      if (bytes) pieces.push(bytes.subarray(at - blockAt, stopBytes - blockAt));
+      else pieces.push(...zeroPieces(stopBytes - at));
       at = stopBytes;
     }
-    return target;
+    return pieces;
   }
 
   /**
@@ -164,10 +186,8 @@ export class PointDisk {
    * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a range beyond the disk
    */
   createReadStream(options: RangeOptions = {}): Readable {
-    const { offsetBytes = 0 } = options;
-    const { lengthBytes = this.virtualSizeBytes - offsetBytes } = options;
-    this.#checkRange(offsetBytes, lengthBytes);
-    const bytes = this.#bytes(offsetBytes, offsetBytes + lengthBytes, options.signal);
+    const { offsetBytes, endBytes } = this.#range(options);
+    const bytes = this.#bytes(offsetBytes, endBytes, options.signal);
     return Readable.from(bytes, { objectMode: false, highWaterMark: MIB });
   }
 
@@ -238,29 +258,37 @@ export class PointDisk {
     return await this.#parts.serve(this, address);
   }
 
-  /** Loads blocks into the cache, for a read that may come. Their errors come with that read. */
-  prefetch(fromIndex: number, count: number): void {
-    const endIndex = blockCountOf(this.virtualSizeBytes, this.blockSizeBytes);
+  /**
+   * Loads blocks into the cache, for a read that may come. Their errors come with that read. The
+   * range may end beyond the disk.
+   */
+  prefetch({ offsetBytes, lengthBytes }: ByteRange): void {
+    const endBytes = Math.min(offsetBytes + lengthBytes, this.virtualSizeBytes);
     const load = async (index: number): Promise<void> => {
       await this.#cachedBlock(await this.#open(), index);
     };
-    for (let index = fromIndex; index < Math.min(fromIndex + count, endIndex); index++) {
+    const endIndex = blockCountOf(endBytes, this.blockSizeBytes);
+    for (let index = Math.floor(offsetBytes / this.blockSizeBytes); index < endIndex; index++) {
       load(index).catch(() => {});
     }
+  }
+
+  /** Bytes of the cache that keeps blocks. */
+  get cacheBytes(): number {
+    return this.#parts.cache.maxBytes;
   }
 
   async #cachedBlock(opened: OpenedDisk, index: number): Promise<Buffer | undefined> {
     const { view, fingerprints } = opened;
     return await this.#whileOpen(async () => {
-      const placed = await view.blockAt(index);
+      const { cache, places } = this.#parts;
+      const placed = await places.at(this.#key, view, index);
       if (!placed) {
         if (fingerprints && fingerprints.get(index) !== 0n) throw this.#missing(index);
         return undefined;
       }
-      const { cache, view: point } = this.#parts;
-      const key = `${point.point.pointId} ${this.id} ${index}`;
       const load = async (): Promise<Buffer> => await this.#loadBlock(opened, placed);
-      return await cache.get(key, placed.lengthBytes, load);
+      return await cache.get(`${this.#key} ${index}`, placed.lengthBytes, load);
     });
   }
 
@@ -294,12 +322,14 @@ export class PointDisk {
     );
   }
 
-  #checkRange(offsetBytes: number, lengthBytes: number): void {
+  /** Start and end of a range. Without one, of the disk. */
+  #range(options: RangeOptions): { readonly offsetBytes: number; readonly endBytes: number } {
+    const { offsetBytes = 0 } = options;
+    const { lengthBytes = this.virtualSizeBytes - offsetBytes } = options;
     const isWhole = [offsetBytes, lengthBytes].every((n) => Number.isSafeInteger(n) && n >= 0);
-    if (isWhole && offsetBytes + lengthBytes <= this.virtualSizeBytes) return;
-    throw badRange(
-      `bytes ${offsetBytes} to ${offsetBytes + lengthBytes} of a disk of ${this.virtualSizeBytes} B`,
-    );
+    const endBytes = offsetBytes + lengthBytes;
+    if (isWhole && endBytes <= this.virtualSizeBytes) return { offsetBytes, endBytes };
+    throw badRange(`bytes ${offsetBytes} to ${endBytes} of a disk of ${this.virtualSizeBytes} B`);
   }
 }
 

@@ -1,5 +1,10 @@
 /** Shapes that readers of a restore point get and give. */
-import type { ByteRange } from './diskBlocks.ts';
+
+/** A range of a disk. */
+export interface ByteRange {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
 
 /** A block of a disk. `bytes` belongs to the receiver. */
 export interface PointBlock {

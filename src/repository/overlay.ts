@@ -43,13 +43,26 @@ export class Overlay {
     return { index, pointIndex, blockId: value === ZERO_MARK ? -1 : value - ID_SHIFT };
   }
 
-  /** All entries, by ascending block index. */
-  *entries(): Generator<OverlayEntry> {
-    for (const tableIndex of [...this.#tables.keys()].sort((a, b) => a - b)) {
-      for (let k = 0; k < TABLE_BLOCKS; k++) {
-        const entry = this.get(tableIndex * TABLE_BLOCKS + k);
+  /** Entries with an index in `[from, to)`, by ascending index. */
+  *entries(from = 0, to: number = Infinity): Generator<OverlayEntry> {
+    for (const tableIndex of this.#tablesIn(from, to)) {
+      const first = tableIndex * TABLE_BLOCKS;
+      const end = Math.min(to, first + TABLE_BLOCKS);
+      for (let index = Math.max(from, first); index < end; index++) {
+        const entry = this.get(index);
         if (entry) yield entry;
       }
     }
+  }
+
+  /** Tables of a range, ascending. The cost follows the smaller of range and number of tables. */
+  #tablesIn(from: number, to: number): number[] {
+    const [first, end] = [Math.floor(from / TABLE_BLOCKS), Math.ceil(to / TABLE_BLOCKS)];
+    if (end - first > this.#tables.size) {
+      const known = [...this.#tables.keys()].filter((table) => table >= first && table < end);
+      return known.sort((a, b) => a - b);
+    }
+    const range = Array.from({ length: end - first }, (_, k) => first + k);
+    return range.filter((table) => this.#tables.has(table));
   }
 }

@@ -85,11 +85,16 @@ export class DiskView {
 
   /** All non-zero blocks, by ascending index. */
   async *blocks(): AsyncGenerator<ViewBlock> {
-    const entries = this.#overlay.entries();
+    yield* this.blocksIn(0, Infinity);
+  }
+
+  /** Non-zero blocks with an index in `[from, to)`, ascending. Reads metadata of the range only. */
+  async *blocksIn(from: number, to: number): AsyncGenerator<ViewBlock> {
+    const entries = this.#overlay.entries(from, to);
     let entry = entries.next();
     const base = this.#points[this.#baseIndex];
     if (!base) return;
-    for await (const reference of base.reader.references(this.#baseItem)) {
+    for await (const reference of base.reader.fileBlocks(this.#baseItem, from, to)) {
       for (; !entry.done && entry.value.index < reference.index; entry = entries.next()) {
         yield* this.#fromEntry(entry.value);
       }

@@ -124,6 +124,11 @@ export class ContainerReader {
     return item.kind === 'increment' ? this.#maps.patches(item) : this.#maps.storedBlocks(item);
   }
 
+  /** As {@link references}, for blocks `[from, to)` of a file. */
+  fileBlocks(item: ContainerItem, from: number, to: number): AsyncGenerator<BlockReference> {
+    return this.#maps.storedBlocks(item, from, to);
+  }
+
   /** Entry of a file's map for block `index`. */
   async fileBlock(item: ContainerItem, index: number): Promise<BlockReference> {
     return await this.#maps.fileBlock(item, index);

@@ -82,11 +82,16 @@ export class MapReader {
     return await VectorReader.open(this.#pages, vectorRoot, FIB_BLOCK_BYTES, blockCount, what);
   }
 
-  /** Stored blocks of a file, in ascending order, without zero blocks. */
-  async *storedBlocks(item: ContainerItem): AsyncGenerator<BlockReference> {
+  /** Stored blocks `[from, to)` of a file, in ascending order, without zero blocks. */
+  async *storedBlocks(
+    item: ContainerItem,
+    from = 0,
+    to: number = item.record.count,
+  ): AsyncGenerator<BlockReference> {
     const tables = await this.#tables(item);
+    const end = Math.min(to, item.record.count);
     let pages = 0;
-    for (let table = 0; table < tables.count; table++) {
+    for (let table = Math.floor(from / TABLE_BLOCKS); table * TABLE_BLOCKS < end; table++) {
       const fibs = await this.#fibs(item, tables, table);
       if (!fibs) continue;
       // Without this limit, tables that share pages could make an endless disk of a small file.
@@ -97,8 +102,9 @@ export class MapReader {
           `${this.#pages.name}: ${item.path}: its map needs more pages than there are`,
         );
       }
-      for await (const [k, bytes] of fibs.records()) {
-        const reference = this.#checkedFib(item, table * TABLE_BLOCKS + k, bytes);
+      const first = table * TABLE_BLOCKS;
+      for await (const [k, bytes] of fibs.records(Math.max(0, from - first), end - first)) {
+        const reference = this.#checkedFib(item, first + k, bytes);
         if (reference.blockId !== ZERO_BLOCK_ID) yield reference;
       }
     }

@@ -81,12 +81,14 @@ export class VectorReader {
     return page.subarray(at, at + this.#recordBytes);
   }
 
-  /** All records in order, with their index. The views must not be changed. */
-  async *records(): AsyncGenerator<[number, Buffer]> {
-    for (let first = 0; first < this.count; first += this.#perPage) {
+  /** Records `[from, to)` in order, with their index. The views must not be changed. */
+  async *records(from = 0, to: number = this.count): AsyncGenerator<[number, Buffer]> {
+    const end = Math.min(to, this.count);
+    const firstPage = Math.floor(from / this.#perPage);
+    for (let first = firstPage * this.#perPage; first < end; first += this.#perPage) {
       const page = await this.#dataPage(first / this.#perPage);
-      const until = Math.min(first + this.#perPage, this.count);
-      for (let index = first; index < until; index++) {
+      const until = Math.min(first + this.#perPage, end);
+      for (let index = Math.max(first, from); index < until; index++) {
         const at = (index - first) * this.#recordBytes;
         yield [index, page.subarray(at, at + this.#recordBytes)];
       }

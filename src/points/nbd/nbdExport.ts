@@ -1,95 +1,72 @@
 /** A disk of a restore point as clients of NBD see it. */
-import { blockCountOf } from '../../core/units.ts';
 import type { PointDisk } from '../pointDisk.ts';
+import type { PointExtent } from '../pointTypes.ts';
 import { NBD_ERROR, NbdFailure } from './protocol.ts';
-
-/** A range of a disk. */
-export interface ServedExtent {
-  readonly lengthBytes: number;
-  readonly zero: boolean;
-}
-
-/** Blocks that are loaded ahead of a client that reads in order. */
-const READ_AHEAD_BLOCKS = 4;
+import { SequentialReads } from './sequentialReads.ts';
 
 export class NbdExport {
   readonly name: string;
   readonly description: string;
   readonly sizeBytes: number;
-  readonly blockSizeBytes: number;
   readonly #disk: PointDisk;
-  /** Start and end of each range of data, ascending. */
-  readonly #data: Float64Array;
-  /** Block after the last read. A read that starts there is one in order. */
-  #nextIndex = -1;
+  readonly #reads: SequentialReads;
 
   private constructor(
     disk: PointDisk,
     names: { readonly name: string; readonly description: string },
-    data: Float64Array,
   ) {
     this.name = names.name;
     this.description = names.description;
     this.sizeBytes = disk.virtualSizeBytes;
-    this.blockSizeBytes = disk.blockSizeBytes;
     this.#disk = disk;
-    this.#data = data;
+    this.#reads = new SequentialReads(disk.blockSizeBytes, disk.cacheBytes);
   }
 
-  /** Reads the extents of the disk, so that no request waits for metadata. */
+  /** Opens the disk and its first extents, so that errors of the chain come before clients. */
   static async create(
     disk: PointDisk,
     names: { readonly name: string; readonly description: string },
     signal?: AbortSignal,
   ): Promise<NbdExport> {
-    const bounds: number[] = [];
-    for await (const { offsetBytes, lengthBytes, zero } of disk.extents({ signal })) {
-      if (!zero) bounds.push(offsetBytes, offsetBytes + lengthBytes);
-    }
-    return new NbdExport(disk, names, Float64Array.from(bounds));
+    for await (const _extent of disk.extents({ signal })) break;
+    return new NbdExport(disk, names);
   }
 
   /**
    * Extents from `offsetBytes` on, which end exactly at `offsetBytes + lengthBytes`. The range must
    * lie in the disk.
+   *
+   * @param most - extents to give; the range may end before.
    */
-  *extents(offsetBytes: number, lengthBytes: number): Generator<ServedExtent> {
-    const endBytes = offsetBytes + lengthBytes;
-    let at = offsetBytes;
-    for (let k = this.#rangeAt(offsetBytes); at < endBytes; k += 2) {
-      const from = Math.min(this.#data[k] ?? Infinity, endBytes);
-      const to = Math.min(this.#data[k + 1] ?? Infinity, endBytes);
-      if (from > at) yield { lengthBytes: from - at, zero: true };
-      if (to > from) yield { lengthBytes: to - Math.max(at, from), zero: false };
-      at = Math.max(at, to);
-    }
-  }
-
-  /** @throws {@link NbdFailure} `EIO` for a damaged block; zeros are never given instead */
-  async read(offsetBytes: number, lengthBytes: number): Promise<Buffer> {
-    const bytes = await this.#disk.read(offsetBytes, lengthBytes).catch((error: unknown) => {
-      throw new NbdFailure(NBD_ERROR.eio, error instanceof Error ? error.message : String(error));
+  async extents(offsetBytes: number, lengthBytes: number, most: number = Infinity): Promise<PointExtent[]> {
+    const found: PointExtent[] = [];
+    const range = { offsetBytes, lengthBytes };
+    await asNbdError(async () => {
+      for await (const extent of this.#disk.extents(range)) {
+        found.push(extent);
+        if (found.length >= most) break;
+      }
     });
-    this.#readAhead(offsetBytes, lengthBytes);
-    return bytes;
+    return found;
   }
 
-  #readAhead(offsetBytes: number, lengthBytes: number): void {
-    const first = Math.floor(offsetBytes / this.blockSizeBytes);
-    const next = blockCountOf(offsetBytes + lengthBytes, this.blockSizeBytes);
-    const isInOrder = first === this.#nextIndex || first === this.#nextIndex - 1;
-    this.#nextIndex = next;
-    if (isInOrder) this.#disk.prefetch(next, READ_AHEAD_BLOCKS);
+  /**
+   * Pieces that lie one after the other. Nobody may change them.
+   *
+   * @throws {@link NbdFailure} `EIO` for a damaged block; zeros are never given instead
+   */
+  async read(offsetBytes: number, lengthBytes: number): Promise<Buffer[]> {
+    const pieces = asNbdError(() => this.#disk.readPieces(offsetBytes, lengthBytes));
+    const ahead = this.#reads.next({ offsetBytes, lengthBytes });
+    if (ahead && ahead.lengthBytes > 0) this.#disk.prefetch(ahead);
+    return await pieces;
   }
+}
 
-  /** Position of the first range that ends after `offsetBytes`. */
-  #rangeAt(offsetBytes: number): number {
-    let [low, high] = [0, this.#data.length / 2];
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      if ((this.#data[2 * middle + 1] ?? 0) <= offsetBytes) low = middle + 1;
-      else high = middle;
-    }
-    return 2 * low;
+async function asNbdError<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw new NbdFailure(NBD_ERROR.eio, error instanceof Error ? error.message : String(error));
   }
 }

@@ -1,7 +1,6 @@
 /** The second phase of a connection: requests for one export. */
 import type { Socket } from 'node:net';
 import type { Chosen } from './negotiation.ts';
-import type { ServedExtent } from './nbdExport.ts';
 import {
   ALLOCATION_CONTEXT_ID,
   CHUNK,
@@ -130,8 +129,8 @@ export class Transmission {
     const { budget, served, chosen } = this.#options;
     await budget.use(lengthBytes, async () => {
       if (!chosen.hasStructuredReplies) {
-        const bytes = await chosen.served.read(offsetBytes, lengthBytes);
-        await this.#writer.write(simpleReply(0, request.cookie), bytes);
+        const pieces = await chosen.served.read(offsetBytes, lengthBytes);
+        await this.#writer.write(simpleReply(0, request.cookie), ...pieces);
       } else await this.#sendChunks(request);
     });
     served.bytes += lengthBytes;
@@ -142,18 +141,16 @@ export class Transmission {
     const { served } = this.#options.chosen;
     const { offsetBytes, lengthBytes, flags } = request;
     const isWhole = (flags & COMMAND_FLAGS.df) !== 0;
-    const extents: Iterable<ServedExtent> = isWhole
-      ? [{ lengthBytes, zero: false }]
-      : served.extents(offsetBytes, lengthBytes);
-    let at = offsetBytes;
-    for (const { lengthBytes: partBytes, zero } of extents) {
+    const extents = isWhole
+      ? [{ offsetBytes, lengthBytes, zero: false }]
+      : await served.extents(offsetBytes, lengthBytes);
+    for (const { offsetBytes: at, lengthBytes: partBytes, zero } of extents) {
       const isLast = at + partBytes === offsetBytes + lengthBytes;
       const place = Buffer.alloc(zero ? 12 : 8);
       place.writeBigUInt64BE(BigInt(at));
       if (zero) place.writeUInt32BE(partBytes, 8);
-      const content = zero ? [place] : [place, await served.read(at, partBytes)];
+      const content = zero ? [place] : [place, ...(await served.read(at, partBytes))];
       await this.#chunk(request, zero ? CHUNK.offsetHole : CHUNK.offsetData, isLast, content);
-      at += partBytes;
     }
     if (lengthBytes === 0) await this.#done(request);
   }
@@ -166,12 +163,11 @@ export class Transmission {
     this.#check(request);
     const { offsetBytes, lengthBytes, flags } = request;
     if (lengthBytes === 0) throw new NbdFailure(NBD_ERROR.einval, 'block status of nothing');
-    const most = flags & COMMAND_FLAGS.reqOne ? 1 : MAX_DESCRIPTORS;
+    const most = (flags & COMMAND_FLAGS.reqOne) !== 0 ? 1 : MAX_DESCRIPTORS;
     const context = Buffer.alloc(4);
     context.writeUInt32BE(ALLOCATION_CONTEXT_ID);
     const descriptors: Buffer[] = [context];
-    for (const extent of chosen.served.extents(offsetBytes, lengthBytes)) {
-      if (descriptors.length > most) break;
+    for (const extent of await chosen.served.extents(offsetBytes, lengthBytes, most)) {
       const descriptor = Buffer.alloc(8);
       descriptor.writeUInt32BE(extent.lengthBytes, 0);
       descriptor.writeUInt32BE(extent.zero ? HOLE_AND_ZERO : 0, 4);
