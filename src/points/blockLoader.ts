@@ -26,7 +26,7 @@ export class BlockLoader {
   readonly codecs: BlockCodecs;
   readonly #lease: SlabLease<'unpack'>;
   readonly #pool: WorkerPool;
-  readonly #inFlight = new Set<Promise<Buffer>>();
+  readonly #inFlight = new Set<Promise<void>>();
   #isClosed = false;
 
   private constructor(codecs: BlockCodecs, slab: Slab, pool: WorkerPool) {
@@ -46,18 +46,18 @@ export class BlockLoader {
   }
 
   /**
-   * The checked bytes of a block: `lengthBytes` of them, zeros from `validBytes` on. The buffer
-   * belongs to the caller.
+   * Writes the checked bytes of a block into `room`, which has at least `lengthBytes`. They are
+   * zeros from `validBytes` on.
    *
    * @throws {@link IntegrityError}, {@link FormatError} for a damaged block; {@link
    *   RepositoryError} when its file cannot be read; {@link UsageError} after {@link close}
    */
-  async load(block: BlockToFetch): Promise<Buffer> {
+  async load(block: BlockToFetch, room: Buffer): Promise<void> {
     if (this.#isClosed) throw closedError();
-    const work = this.#load(block);
+    const work = this.#load(block, room);
     this.#inFlight.add(work);
     try {
-      return await work;
+      await work;
     } finally {
       this.#inFlight.delete(work);
     }
@@ -72,7 +72,7 @@ export class BlockLoader {
     await this.#pool.close();
   }
 
-  async #load(block: BlockToFetch): Promise<Buffer> {
+  async #load(block: BlockToFetch, room: Buffer): Promise<void> {
     const packed = await this.#lease.acquirePacked();
     try {
       checkRoom(block, packed);
@@ -80,21 +80,15 @@ export class BlockLoader {
       await reader.storage.read(packed.bytes.subarray(0, extent.storedBytes), extent.offsetBytes);
       const raw = await this.#lease.acquireRaw();
       try {
-        return await this.#unpack(block, packed, raw);
+        if (isTold(block)) await this.#expand(block, packed, raw);
+        else await this.#expandWithDigest(block, packed, raw);
+        raw.bytes.copy(room, 0, 0, block.lengthBytes);
       } finally {
         raw.release();
       }
     } finally {
       packed.release();
     }
-  }
-
-  async #unpack(block: BlockToFetch, packed: Slot, raw: Slot): Promise<Buffer> {
-    if (isTold(block)) await this.#expand(block, packed, raw);
-    else await this.#expandWithDigest(block, packed, raw);
-    const bytes = Buffer.allocUnsafeSlow(block.lengthBytes);
-    raw.bytes.copy(bytes, 0, 0, block.lengthBytes);
-    return bytes;
   }
 
   /** Compares the fingerprint. It tells a wrong block as surely as the MD5, in less time. */
@@ -105,7 +99,9 @@ export class BlockLoader {
     if (status === 0 && fingerprint === block.fingerprint) return;
     // The MD5 tells a damaged block from a sound one that is in the wrong place.
     const digest = this.codecs.digest(raw.bytes.subarray(0, extent.sourceBytes));
-    throw blockDamage(reader.name, extent, { status, digest }, undefined) ?? fingerprintError(block);
+    throw (
+      blockDamage(reader.name, extent, { status, digest }, undefined) ?? fingerprintError(block)
+    );
   }
 
   async #expandWithDigest(block: BlockToFetch, packed: Slot, raw: Slot): Promise<void> {

@@ -5,7 +5,6 @@ import type { DiskPoint } from '../repository/restorePoint.ts';
 import { type DiskView, placeBlock, type ViewBlock } from '../repository/restorePointView.ts';
 import type { ByteRange, PointExtent } from './pointTypes.ts';
 
-
 /** A stored block, or a range of zeros. */
 export type PlacedBlock =
   | { readonly kind: 'block'; readonly block: ViewBlock }

@@ -6,15 +6,14 @@ interface Entry<Value> {
 }
 
 export class LoadCache<Value> {
-  /** A value that is larger is not kept. */
-  readonly maxBytes: number;
+  readonly #maxBytes: number;
   /** Ordered by use; the least recently used entry is first. */
   readonly #entries = new Map<string, Entry<Value>>();
   #sizeBytes = 0;
 
   /** @param maxBytes - memory of all values that are kept. */
   constructor(maxBytes: number) {
-    this.maxBytes = maxBytes;
+    this.#maxBytes = maxBytes;
   }
 
   /**
@@ -45,7 +44,7 @@ export class LoadCache<Value> {
 
   #shrink(): void {
     for (const [key, entry] of this.#entries) {
-      if (this.#sizeBytes <= this.maxBytes) return;
+      if (this.#sizeBytes <= this.#maxBytes) return;
       this.#remove(key, entry);
     }
   }

@@ -7,9 +7,9 @@ import type { RestorePoint } from '../repository/restorePoint.ts';
 import { RestorePointView } from '../repository/restorePointView.ts';
 import { resolveWorkers } from '../sessions/shared/pipelineResources.ts';
 import { findDisk, selectPoint } from '../sessions/shared/selectPoint.ts';
+import { BlockCache } from './blockCache.ts';
 import { BlockLoader, closedError } from './blockLoader.ts';
 import { exportDisks, type ServeOptions } from './nbd/exportPoint.ts';
-import { LoadCache } from './loadCache.ts';
 import type { NbdServer } from './nbd/nbdServer.ts';
 import { PlaceCache } from './placeCache.ts';
 import { PointDisk } from './pointDisk.ts';
@@ -45,7 +45,7 @@ export function sourceOf(point: OpenPoint): PointSource {
 
 /** Loaders, cache and open points of an opened repository. */
 class SharedParts {
-  readonly cache: LoadCache<Buffer>;
+  readonly cache: BlockCache;
   readonly places: PlaceCache = new PlaceCache();
   readonly #points = new Set<OpenPoint>();
   readonly #workers: number | undefined;
@@ -55,7 +55,7 @@ class SharedParts {
 
   constructor({ workers, cacheBytes = DEFAULT_CACHE_BYTES }: OpenRepositoryOptions) {
     this.#workers = workers;
-    this.cache = new LoadCache(cacheBytes);
+    this.cache = new BlockCache(cacheBytes);
   }
 
   assertOpen(): void {

@@ -12,8 +12,8 @@ import {
   type RestorePointView,
   type ViewBlock,
 } from '../repository/restorePointView.ts';
+import type { BlockCache, HeldBlock } from './blockCache.ts';
 import type { BlockLoader } from './blockLoader.ts';
-import type { LoadCache } from './loadCache.ts';
 import type { PlaceCache } from './placeCache.ts';
 import { loadAhead, readAheadOf } from './readAhead.ts';
 import {
@@ -43,7 +43,7 @@ const ZERO_PIECE_BYTES = MIB;
 export interface DiskParts {
   readonly view: RestorePointView;
   readonly loader: BlockLoader;
-  readonly cache: LoadCache<Buffer>;
+  readonly cache: BlockCache;
   readonly places: PlaceCache;
   /** Throws after the point was closed. */
   readonly assertOpen: () => void;
@@ -150,34 +150,42 @@ export class PointDisk {
     if (lengthBytes > MAX_READ_BYTES) {
       throw badRange(`${formatBytes(lengthBytes)} in one read, at most 64 MiB`);
     }
-    const pieces = await this.readPieces(offsetBytes, lengthBytes, options);
-    return Buffer.concat(pieces, lengthBytes);
+    const copy = async (pieces: readonly Buffer[]): Promise<Buffer> =>
+      Buffer.concat(pieces, lengthBytes);
+    return await this.withPieces({ offsetBytes, lengthBytes }, copy, options);
   }
 
   /**
-   * As {@link read}, without a copy: the pieces lie one after the other and share memory with the
-   * cache. The caller must not change them.
+   * Reads a range without a copy. `use` gets its pieces, one after the other. They share memory
+   * with the cache: nobody may change them, and they are valid until `use` has settled.
    */
-  async readPieces(
-    offsetBytes: number,
-    lengthBytes: number,
+  async withPieces<T>(
+    range: ByteRange,
+    use: (pieces: readonly Buffer[]) => Promise<T>,
     { signal }: ReadOptions = {},
-  ): Promise<Buffer[]> {
-    const { endBytes } = this.#range({ offsetBytes, lengthBytes });
+  ): Promise<T> {
+    const { offsetBytes, endBytes } = this.#range(range);
     const opened = await this.#open();
     const { blockSizeBytes } = this;
     const pieces: Buffer[] = [];
-    for (let at = offsetBytes; at < endBytes; ) {
-      throwIfCancelled(signal);
-      const index = Math.floor(at / blockSizeBytes);
-      const blockAt = index * blockSizeBytes;
-      const stopBytes = Math.min(endBytes, blockAt + blockSizeBytes);
-      const bytes = await this.#cachedBlock(opened, index);
-      if (bytes) pieces.push(bytes.subarray(at - blockAt, stopBytes - blockAt));
-      else pieces.push(...zeroPieces(stopBytes - at));
-      at = stopBytes;
+    const held: HeldBlock[] = [];
+    try {
+      for (let at = offsetBytes; at < endBytes; ) {
+        throwIfCancelled(signal);
+        const index = Math.floor(at / blockSizeBytes);
+        const blockAt = index * blockSizeBytes;
+        const stopBytes = Math.min(endBytes, blockAt + blockSizeBytes);
+        const block = await this.#hold(opened, index);
+        if (block) {
+          held.push(block);
+          pieces.push(block.bytes.subarray(at - blockAt, stopBytes - blockAt));
+        } else pieces.push(...zeroPieces(stopBytes - at));
+        at = stopBytes;
+      }
+      return await use(pieces);
+    } finally {
+      for (const block of held) block.release();
     }
-    return pieces;
   }
 
   /**
@@ -228,13 +236,18 @@ export class PointDisk {
 
   async #loadOne(opened: OpenedDisk, placed: PlacedBlock): Promise<ChangedBlock> {
     if (placed.kind === 'zero') return placed;
-    const bytes = await this.#whileOpen(() => this.#loadBlock(opened, placed.block));
+    const bytes = Buffer.allocUnsafeSlow(placed.block.lengthBytes);
+    await this.#whileOpen(() => this.#loadBlock(opened, placed.block, bytes));
     return { kind: 'block', offsetBytes: placed.block.index * this.blockSizeBytes, bytes };
   }
 
-  async #loadBlock({ view, fingerprints }: OpenedDisk, block: ViewBlock): Promise<Buffer> {
+  async #loadBlock(
+    { view, fingerprints }: OpenedDisk,
+    block: ViewBlock,
+    room: Buffer,
+  ): Promise<void> {
     const extent = await block.reader.storedExtent(block.blockId);
-    return await this.#parts.loader.load(blockToFetch(view, block, extent, fingerprints));
+    await this.#parts.loader.load(blockToFetch(view, block, extent, fingerprints), room);
   }
 
   /** Files that are closed under a read give errors of their own. The cause is the close. */
@@ -265,7 +278,8 @@ export class PointDisk {
   prefetch({ offsetBytes, lengthBytes }: ByteRange): void {
     const endBytes = Math.min(offsetBytes + lengthBytes, this.virtualSizeBytes);
     const load = async (index: number): Promise<void> => {
-      await this.#cachedBlock(await this.#open(), index);
+      const block = await this.#hold(await this.#open(), index);
+      block?.release();
     };
     const endIndex = blockCountOf(endBytes, this.blockSizeBytes);
     for (let index = Math.floor(offsetBytes / this.blockSizeBytes); index < endIndex; index++) {
@@ -278,7 +292,7 @@ export class PointDisk {
     return this.#parts.cache.maxBytes;
   }
 
-  async #cachedBlock(opened: OpenedDisk, index: number): Promise<Buffer | undefined> {
+  async #hold(opened: OpenedDisk, index: number): Promise<HeldBlock | undefined> {
     const { view, fingerprints } = opened;
     return await this.#whileOpen(async () => {
       const { cache, places } = this.#parts;
@@ -287,8 +301,10 @@ export class PointDisk {
         if (fingerprints && fingerprints.get(index) !== 0n) throw this.#missing(index);
         return undefined;
       }
-      const load = async (): Promise<Buffer> => await this.#loadBlock(opened, placed);
-      return await cache.get(`${this.#key} ${index}`, placed.lengthBytes, load);
+      const load = async (room: Buffer): Promise<void> => {
+        await this.#loadBlock(opened, placed, room);
+      };
+      return await cache.hold(`${this.#key} ${index}`, this.blockSizeBytes, load);
     });
   }
 

@@ -1,6 +1,6 @@
 /** A disk of a restore point as clients of NBD see it. */
 import type { PointDisk } from '../pointDisk.ts';
-import type { PointExtent } from '../pointTypes.ts';
+import type { ByteRange, PointExtent } from '../pointTypes.ts';
 import { NBD_ERROR, NbdFailure } from './protocol.ts';
 import { SequentialReads } from './sequentialReads.ts';
 
@@ -38,7 +38,11 @@ export class NbdExport {
    *
    * @param most - extents to give; the range may end before.
    */
-  async extents(offsetBytes: number, lengthBytes: number, most: number = Infinity): Promise<PointExtent[]> {
+  async extents(
+    offsetBytes: number,
+    lengthBytes: number,
+    most: number = Infinity,
+  ): Promise<PointExtent[]> {
     const found: PointExtent[] = [];
     const range = { offsetBytes, lengthBytes };
     await asNbdError(async () => {
@@ -51,15 +55,22 @@ export class NbdExport {
   }
 
   /**
-   * Pieces that lie one after the other. Nobody may change them.
+   * Reads a range. `send` gets its pieces, one after the other. Nobody may change them, and they
+   * are valid until `send` has settled.
    *
    * @throws {@link NbdFailure} `EIO` for a damaged block; zeros are never given instead
    */
-  async read(offsetBytes: number, lengthBytes: number): Promise<Buffer[]> {
-    const pieces = asNbdError(() => this.#disk.readPieces(offsetBytes, lengthBytes));
-    const ahead = this.#reads.next({ offsetBytes, lengthBytes });
+  async read(range: ByteRange, send: (pieces: readonly Buffer[]) => Promise<void>): Promise<void> {
+    const ahead = this.#reads.next(range);
     if (ahead && ahead.lengthBytes > 0) this.#disk.prefetch(ahead);
-    return await pieces;
+    // Errors of `send` are not those of the disk.
+    const sent = await asNbdError(() =>
+      this.#disk.withPieces(range, async (pieces) => {
+        const [result] = await Promise.allSettled([send(pieces)]);
+        return result;
+      }),
+    );
+    if (sent.status === 'rejected') throw sent.reason;
   }
 }
 

@@ -129,8 +129,9 @@ export class Transmission {
     const { budget, served, chosen } = this.#options;
     await budget.use(lengthBytes, async () => {
       if (!chosen.hasStructuredReplies) {
-        const pieces = await chosen.served.read(offsetBytes, lengthBytes);
-        await this.#writer.write(simpleReply(0, request.cookie), ...pieces);
+        await chosen.served.read({ offsetBytes, lengthBytes }, async (pieces) => {
+          await this.#writer.write(simpleReply(0, request.cookie), ...pieces);
+        });
       } else await this.#sendChunks(request);
     });
     served.bytes += lengthBytes;
@@ -144,13 +145,18 @@ export class Transmission {
     const extents = isWhole
       ? [{ offsetBytes, lengthBytes, zero: false }]
       : await served.extents(offsetBytes, lengthBytes);
-    for (const { offsetBytes: at, lengthBytes: partBytes, zero } of extents) {
-      const isLast = at + partBytes === offsetBytes + lengthBytes;
+    for (const { zero, ...range } of extents) {
+      const isLast = range.offsetBytes + range.lengthBytes === offsetBytes + lengthBytes;
       const place = Buffer.alloc(zero ? 12 : 8);
-      place.writeBigUInt64BE(BigInt(at));
-      if (zero) place.writeUInt32BE(partBytes, 8);
-      const content = zero ? [place] : [place, ...(await served.read(at, partBytes))];
-      await this.#chunk(request, zero ? CHUNK.offsetHole : CHUNK.offsetData, isLast, content);
+      place.writeBigUInt64BE(BigInt(range.offsetBytes));
+      if (zero) {
+        place.writeUInt32BE(range.lengthBytes, 8);
+        await this.#chunk(request, CHUNK.offsetHole, isLast, [place]);
+        continue;
+      }
+      await served.read(range, async (pieces) => {
+        await this.#chunk(request, CHUNK.offsetData, isLast, [place, ...pieces]);
+      });
     }
     if (lengthBytes === 0) await this.#done(request);
   }
