@@ -101,6 +101,47 @@ export function restoreCase(setting: Place, repo: string): BenchCase {
   });
 }
 
+/** The server of a disk, on a Unix socket. */
+export function exportCommand(
+  setting: Pick<Setting, 'workers'>,
+  repo: string,
+  socket: string,
+  vm: string = NAME,
+): readonly string[] {
+  const args = ['--repo', repo, '--vm', vm, '--socket', socket];
+  return cli('export', ...args, '--workers', String(setting.workers));
+}
+
+/** Starts the server (`$3…`), copies from its socket (`$1`) to `$2`, and ends the server. */
+const COPY_SCRIPT = `socket=$1; target=$2; shift 2
+"$@" >&2 & server=$!
+until [ -S "$socket" ]; do kill -0 $server || exit 1; sleep 0.01; done
+nbdcopy "nbd+unix:///?socket=$socket" "$target"; code=$?
+kill -INT $server; wait $server; exit $code`;
+
+/** Copies a disk from our export with nbdcopy. The start of our server counts. */
+export function exportCase(setting: Place, repo: string): BenchCase {
+  const [socket, out] = ['export.sock', 'export.raw'].map((name) =>
+    path.join(setting.folder, name),
+  );
+  const copy = (target: string): readonly string[] => {
+    const server = exportCommand(setting, repo, socket ?? '');
+    return ['sh', '-c', COPY_SCRIPT, 'sh', socket ?? '', target, ...server];
+  };
+  return programCase({
+    name: 'nbdcopy from ovirt-cbt export to null',
+    folder: setting.folder,
+    command: copy('null:'),
+    checksum: () => 'read',
+    prove: async () => {
+      runPlain({ command: copy(out ?? '') });
+      const digest = await digestFile(out ?? '');
+      await removeAll(out ?? '');
+      return digest;
+    },
+  });
+}
+
 export function verifyCase(setting: Place, repo: string): BenchCase {
   const args = ['--repo', repo, '--point', 'latest', '--workers', String(setting.workers)];
   return programCase({

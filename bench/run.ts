@@ -16,6 +16,7 @@ import { ceiling } from './ceiling.bench.ts';
 import { compare } from './compare.bench.ts';
 import { buildImage, dataBytesOf } from './data.ts';
 import { disks } from './disks.bench.ts';
+import { exports } from './export.bench.ts';
 import { full } from './full.bench.ts';
 import { imageio } from './imageio.bench.ts';
 import { collectVersions, describeMachine } from './machine.ts';
@@ -36,6 +37,7 @@ const TOPICS: readonly Topic[] = [
   full,
   compare,
   restore,
+  exports,
   mixes,
   sizes,
   disks,

@@ -1,10 +1,17 @@
 /** `export`: serves the disks of a restore point over NBD. */
 import { once } from 'node:events';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import { formatBytes } from '../../core/units.ts';
 import type { ServeAddress } from '../../points/pointTypes.ts';
-import { collect, type CommonFlags, repoOption, withCommonFlags } from '../commonFlags.ts';
+import {
+  collect,
+  type CommonFlags,
+  parseSize,
+  repoOption,
+  withCommonFlags,
+  workersOption,
+} from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { printable } from '../output/text.ts';
 
@@ -15,6 +22,8 @@ interface ExportFlags extends CommonFlags {
   readonly disk?: readonly string[];
   readonly socket?: string;
   readonly listen?: string;
+  readonly cache?: number;
+  readonly workers?: number;
 }
 
 export function addExport(program: Command, done: (exitCode: number) => void): void {
@@ -26,6 +35,12 @@ export function addExport(program: Command, done: (exitCode: number) => void): v
     .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)
     .option('--socket <path>', 'Unix socket to make; only its owner may connect')
     .option('--listen <address>', 'or a port of this machine: 127.0.0.1:10809')
+    .addOption(
+      new Option('--cache <size>', 'memory for expanded blocks (default: 64MiB)').argParser(
+        parseSize('--cache'),
+      ),
+    )
+    .addOption(workersOption())
     .action(async (flags: ExportFlags) => {
       const context = new CommandContext(flags);
       done(await context.execute(() => serve(flags, context)));
@@ -37,7 +52,10 @@ async function serve(flags: ExportFlags, context: CommandContext): Promise<numbe
   context.stopText = 'closing the exports';
   const address = addressOf(flags);
   const { openRepository } = await import('../../points/openRepository.ts');
-  await using repository = await openRepository(flags.repo);
+  await using repository = await openRepository(flags.repo, {
+    workers: flags.workers,
+    cacheBytes: flags.cache,
+  });
   const point = await repository.point(flags.vm, flags.point);
   const names = flags.disk ?? [];
   const disks = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
