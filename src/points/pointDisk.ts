@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { BackupError, IntegrityError, throwIfCancelled, UsageError } from '../core/errors.ts';
 import { isAccessFailure } from '../core/systemErrors.ts';
 import { blockCountOf, formatBytes, MIB } from '../core/units.ts';
-import type { FingerprintMap } from '../flow/fingerprintMap.ts';
+import type { FingerprintIndex } from '../repository/fingerprintStore.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
 import {
   blockToFetch,
@@ -53,7 +53,7 @@ export interface DiskParts {
 interface OpenedDisk {
   readonly view: DiskView;
   /** Undefined when the index of the point cannot be read: CRC and MD5 still check each block. */
-  readonly fingerprints: FingerprintMap | undefined;
+  readonly fingerprints: FingerprintIndex | undefined;
 }
 
 /**
@@ -96,7 +96,8 @@ export class PointDisk {
       count++;
       yield { offsetBytes: item.offsetBytes, bytes: item.bytes };
     }
-    if (fingerprints) checkComplete(view, fingerprints, count);
+    const known = fingerprints && (await unlessDamaged(() => fingerprints.all()));
+    if (known) checkComplete(view, known, count);
   }
 
   /**
@@ -241,13 +242,11 @@ export class PointDisk {
     return { kind: 'block', offsetBytes: placed.block.index * this.blockSizeBytes, bytes };
   }
 
-  async #loadBlock(
-    { view, fingerprints }: OpenedDisk,
-    block: ViewBlock,
-    room: Buffer,
-  ): Promise<void> {
+  async #loadBlock(opened: OpenedDisk, block: ViewBlock, room: Buffer): Promise<void> {
     const extent = await block.reader.storedExtent(block.blockId);
-    await this.#parts.loader.load(blockToFetch(view, block, extent, fingerprints), room);
+    const fingerprint = await fingerprintAt(opened, block.index);
+    const wanted = blockToFetch(opened.view, block, extent, undefined);
+    await this.#parts.loader.load({ ...wanted, fingerprint }, room);
   }
 
   /** Files that are closed under a read give errors of their own. The cause is the close. */
@@ -293,12 +292,11 @@ export class PointDisk {
   }
 
   async #hold(opened: OpenedDisk, index: number): Promise<HeldBlock | undefined> {
-    const { view, fingerprints } = opened;
     return await this.#whileOpen(async () => {
       const { cache, places } = this.#parts;
-      const placed = await places.at(this.#key, view, index);
+      const placed = await places.at(this.#key, opened.view, index);
       if (!placed) {
-        if (fingerprints && fingerprints.get(index) !== 0n) throw this.#missing(index);
+        if (await fingerprintAt(opened, index)) throw this.#missing(index);
         return undefined;
       }
       const load = async (room: Buffer): Promise<void> => {
@@ -321,12 +319,9 @@ export class PointDisk {
 
   async #compose(): Promise<OpenedDisk> {
     const { view, loader } = this.#parts;
-    const fingerprints = await view.newest
-      .fingerprints(this.#disk, loader.codecs)
-      .catch((error: unknown) => {
-        if (!(error instanceof BackupError) || isAccessFailure(error)) throw error;
-        return undefined;
-      });
+    const fingerprints = await unlessDamaged(() =>
+      view.newest.fingerprintIndex(this.#disk, loader.codecs),
+    );
     return { view: await view.disk(this.#disk), fingerprints };
   }
 
@@ -346,6 +341,24 @@ export class PointDisk {
     const endBytes = offsetBytes + lengthBytes;
     if (isWhole && endBytes <= this.virtualSizeBytes) return { offsetBytes, endBytes };
     throw badRange(`bytes ${offsetBytes} to ${endBytes} of a disk of ${this.virtualSizeBytes} B`);
+  }
+}
+
+/** Fingerprint of a block; 0n for zeros; undefined when its part of the index is damaged. */
+async function fingerprintAt(
+  { fingerprints }: OpenedDisk,
+  index: number,
+): Promise<bigint | undefined> {
+  return fingerprints && (await unlessDamaged(() => fingerprints.get(index)));
+}
+
+/** Undefined for a part of the index that is damaged. CRC and MD5 still check each block. */
+async function unlessDamaged<T>(read: () => T | Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof BackupError) || isAccessFailure(error)) throw error;
+    return undefined;
   }
 }
 

@@ -26,31 +26,74 @@ export async function writeFingerprints(
   });
 }
 
-/**
- * Loads the index of a disk of `sizeBytes`.
- *
- * @throws {@link IntegrityError} when it is missing, of the wrong length, or damaged
- */
-export async function readFingerprints(
-  reader: ContainerReader,
-  items: readonly ContainerItem[],
-  disk: { readonly diskId: string; readonly sizeBytes: number },
-  codecs: BlockCodecs,
-): Promise<FingerprintMap> {
-  const name = fingerprintItemName(disk.diskId);
-  const item = items.find((other) => other.kind === 'file' && other.path.endsWith(`/${name}`));
-  const expectedBytes = blockCountOf(disk.sizeBytes, reader.blockSizeBytes) * FINGERPRINT_BYTES;
-  if (!item || item.record.sizeBytes !== expectedBytes) {
-    throw new IntegrityError(
-      'INTEGRITY_FINGERPRINT_MISMATCH',
-      `${reader.name}: fingerprint index of disk ${disk.diskId} is missing or has a wrong length`,
-    );
+/** The stored index of a disk. Its pieces are read when they are needed, and kept. */
+export class FingerprintIndex {
+  readonly #reader: ContainerReader;
+  readonly #item: ContainerItem;
+  readonly #codecs: BlockCodecs;
+  readonly #fingerprints: FingerprintMap = new FingerprintMap();
+  /** Pieces that are read or being read, by their block of the item. */
+  readonly #pieces = new Map<number, Promise<void>>();
+
+  /**
+   * @param disk - its size is that at the point of the container.
+   * @throws {@link IntegrityError} when the index is missing or has a wrong length
+   */
+  constructor(
+    reader: ContainerReader,
+    items: readonly ContainerItem[],
+    disk: { readonly diskId: string; readonly sizeBytes: number },
+    codecs: BlockCodecs,
+  ) {
+    const name = fingerprintItemName(disk.diskId);
+    const item = items.find((other) => other.kind === 'file' && other.path.endsWith(`/${name}`));
+    const expectedBytes = blockCountOf(disk.sizeBytes, reader.blockSizeBytes) * FINGERPRINT_BYTES;
+    if (!item || item.record.sizeBytes !== expectedBytes) {
+      throw new IntegrityError(
+        'INTEGRITY_FINGERPRINT_MISMATCH',
+        `${reader.name}: fingerprint index of disk ${disk.diskId} is missing or has a wrong length`,
+      );
+    }
+    this.#reader = reader;
+    this.#item = item;
+    this.#codecs = codecs;
   }
-  const fingerprints = new FingerprintMap();
-  const perBlock = reader.blockSizeBytes / FINGERPRINT_BYTES;
-  for await (const reference of reader.references(item)) {
-    const plain = await reader.readBlock(reference, codecs);
-    fingerprints.decodeFrom(plain, reference.index * perBlock);
+
+  /**
+   * Fingerprint of block `index` of the disk; 0n for a block of zeros.
+   *
+   * @throws {@link IntegrityError}, `FormatError` when the piece is damaged
+   */
+  async get(index: number): Promise<bigint> {
+    const piece = Math.floor(index / this.#perPiece);
+    const known = this.#pieces.get(piece) ?? this.#load(piece);
+    this.#pieces.set(piece, known);
+    try {
+      await known;
+    } catch (error) {
+      this.#pieces.delete(piece);
+      throw error;
+    }
+    return this.#fingerprints.get(index);
   }
-  return fingerprints;
+
+  /** The whole index. */
+  async all(): Promise<FingerprintMap> {
+    for await (const reference of this.#reader.references(this.#item)) {
+      await this.get(reference.index * this.#perPiece);
+    }
+    return this.#fingerprints;
+  }
+
+  get #perPiece(): number {
+    return this.#reader.blockSizeBytes / FINGERPRINT_BYTES;
+  }
+
+  async #load(piece: number): Promise<void> {
+    const reference = await this.#reader.fileBlock(this.#item, piece);
+    // A piece of zeros is not stored.
+    if (reference.blockId < 0) return;
+    const plain = await this.#reader.readBlock(reference, this.#codecs);
+    this.#fingerprints.decodeFrom(plain, piece * this.#perPiece);
+  }
 }

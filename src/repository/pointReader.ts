@@ -8,7 +8,7 @@ import { textProperty } from '../container/format/properties.ts';
 import { openStorage } from '../container/storage.ts';
 import type { BlockCodecs } from '../compute/blockCodecs.ts';
 import type { FingerprintMap } from '../flow/fingerprintMap.ts';
-import { readFingerprints } from './fingerprintStore.ts';
+import { FingerprintIndex } from './fingerprintStore.ts';
 import { decodeSummary } from './pointXml.ts';
 import { type DiskPoint, ovfItemName, type RestorePoint, type VmIdentity } from './restorePoint.ts';
 
@@ -83,7 +83,12 @@ export class PointReader {
   }
 
   async fingerprints(disk: DiskPoint, codecs: BlockCodecs): Promise<FingerprintMap> {
-    return await readFingerprints(this.reader, this.items, disk, codecs);
+    return await this.fingerprintIndex(disk, codecs).all();
+  }
+
+  /** As {@link fingerprints}, read piece by piece when needed. */
+  fingerprintIndex(disk: DiskPoint, codecs: BlockCodecs): FingerprintIndex {
+    return new FingerprintIndex(this.reader, this.items, disk, codecs);
   }
 
   async close(): Promise<void> {

@@ -5,7 +5,7 @@ import { ContainerWriter } from '../../../src/container/write/containerWriter.ts
 import { openStorage } from '../../../src/container/storage.ts';
 import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { FingerprintMap } from '../../../src/flow/fingerprintMap.ts';
-import { readFingerprints, writeFingerprints } from '../../../src/repository/fingerprintStore.ts';
+import { FingerprintIndex, writeFingerprints } from '../../../src/repository/fingerprintStore.ts';
 import { BLOCK_BYTES } from '../../helpers/bytes/images.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 
@@ -24,6 +24,10 @@ async function store(fingerprints: FingerprintMap): Promise<ContainerReader> {
   return await ContainerReader.open(await openStorage(path.resolve(file), 'read'));
 }
 
+async function indexOf(reader: ContainerReader, wanted = disk): Promise<FingerprintIndex> {
+  return new FingerprintIndex(reader, await reader.items(), wanted, await createBlockCodecs());
+}
+
 function mapOf(entries: readonly (readonly [number, bigint])[]): FingerprintMap {
   const map = new FingerprintMap();
   for (const [index, fingerprint] of entries) map.set(index, fingerprint);
@@ -39,16 +43,32 @@ describe('the fingerprint index', () => {
   ])('%s is read as it was written', async (_name, entries) => {
     const reader = await store(mapOf(entries));
 
-    const read = await readFingerprints(
-      reader,
-      await reader.items(),
-      disk,
-      await createBlockCodecs(),
-    );
+    const index = await indexOf(reader);
+    const [single, all] = [await index.get(BLOCK_COUNT - 1), await index.all()];
     await reader.close();
 
-    const found = [...read.nonZeroIn(0, BLOCK_COUNT)].map((index) => [index, read.get(index)]);
+    const found = [...all.nonZeroIn(0, BLOCK_COUNT)].map((at) => [at, all.get(at)]);
     expect(found).toEqual(entries);
+    expect(single).toBe(new Map(entries).get(BLOCK_COUNT - 1) ?? 0n);
+  });
+
+  test('is read in pieces, each of them once', async () => {
+    const reader = await store(mapOf([[0, 5n] as const, [BLOCK_COUNT - 1, 6n] as const]));
+    const index = await indexOf(reader);
+    const reads: number[] = [];
+    const readBlock = reader.readBlock.bind(reader);
+    reader.readBlock = async (reference, codecs) => {
+      reads.push(reference.index);
+      return await readBlock(reference, codecs);
+    };
+
+    const found = await Promise.all([0, 1, BLOCK_COUNT / 2].map((at) => index.get(at)));
+    expect(reads).toEqual([0]);
+    await index.get(BLOCK_COUNT - 1);
+    await reader.close();
+
+    expect(found).toEqual([5n, 0n, 0n]);
+    expect(reads).toEqual([0, 2]);
   });
 
   test('costs nothing where the disk is zero', async () => {
@@ -65,9 +85,9 @@ describe('the fingerprint index', () => {
   ])('is refused for %s', async (_name, wanted) => {
     const reader = await store(mapOf([[0, 1n]]));
 
-    const read = readFingerprints(reader, await reader.items(), wanted, await createBlockCodecs());
-
-    await expect(read).rejects.toMatchObject({ code: 'INTEGRITY_FINGERPRINT_MISMATCH' });
+    await expect(indexOf(reader, wanted)).rejects.toMatchObject({
+      code: 'INTEGRITY_FINGERPRINT_MISMATCH',
+    });
     await reader.close();
   });
 });
