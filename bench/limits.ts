@@ -12,6 +12,10 @@ const WARM_FULL = 'full without start-up against lz4 -1';
 const FULL = 'full against lz4 -1';
 const RESTORE = 'restore against lz4 -d';
 const VERIFY = 'verify against lz4 -t';
+const EXPORT = {
+  title: 'nbdcopy from the export to null against restore to a file',
+  optionalTopic: 'export',
+};
 const IMAGEIO = {
   title: 'full through imageio over TLS, 4 connections',
   optionalTopic: 'imageio',
@@ -57,6 +61,16 @@ export const LIMITS: readonly Limit[] = [
   { title: RESTORE, cpuAtMost: 2.2, why: `a restore takes much more CPU time; ${STAGES}` },
   { title: VERIFY, atLeast: 0.38, why: `a verify has become much slower; ${STAGES}` },
   { title: VERIFY, cpuAtMost: 2.85, why: `a verify takes much more CPU time; ${STAGES}` },
+  {
+    ...EXPORT,
+    atLeast: 0.45,
+    why: 'reads of an export have become much slower; look at the cache of blocks and at expand',
+  },
+  {
+    ...EXPORT,
+    cpuAtMost: 1.8,
+    why: 'reads of an export take much more CPU time; look at copies of blocks and at the collector',
+  },
   {
     ...IMAGEIO,
     atLeast: 0.45,

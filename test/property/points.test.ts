@@ -7,6 +7,7 @@ import path from 'node:path';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { openRepository } from '../../src/points/openRepository.ts';
+import type { ByteRange } from '../../src/points/pointTypes.ts';
 import type { PointDisk } from '../../src/points/pointDisk.ts';
 import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { noise, prose } from '../helpers/bytes/random.ts';
@@ -95,8 +96,22 @@ async function expectRanges(
       k % 3 === 0 ? await joined(disk.createReadStream(range)) : await disk.read(offset, length);
     const title = `${offset} + ${length} of ${image.length}`;
     expect(bytes.equals(image.subarray(offset, offset + length)), title).toBe(true);
+    await expectExtents(disk, image, range);
   });
   await Promise.all(reads);
+}
+
+/** The extents of a range cover it exactly, and differ from their neighbours. */
+async function expectExtents(disk: PointDisk, image: Buffer, range: ByteRange): Promise<void> {
+  let at = range.offsetBytes;
+  let wasZero: boolean | undefined;
+  for await (const { offsetBytes, lengthBytes, zero } of disk.extents(range)) {
+    expect([offsetBytes, lengthBytes > 0, zero !== wasZero]).toEqual([at, true, true]);
+    at += lengthBytes;
+    wasZero = zero;
+    if (zero) expect(image.subarray(offsetBytes, at).every((byte) => byte === 0)).toBe(true);
+  }
+  expect(at).toBe(range.offsetBytes + range.lengthBytes);
 }
 
 /** The image before, with the changes of the point. */

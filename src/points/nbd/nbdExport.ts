@@ -62,7 +62,7 @@ export class NbdExport {
    */
   async read(range: ByteRange, send: (pieces: readonly Buffer[]) => Promise<void>): Promise<void> {
     const ahead = this.#reads.next(range);
-    if (ahead && ahead.lengthBytes > 0) this.#disk.prefetch(ahead);
+    if (ahead) this.#disk.prefetch(ahead);
     // Errors of `send` are not those of the disk.
     const sent = await asNbdError(() =>
       this.#disk.withPieces(range, async (pieces) => {

@@ -41,8 +41,9 @@ export class SequentialReads {
     // Blocks that are asked for together are expanded together.
     if (!continues || run.aheadBytes - run.nextBytes > goalBytes / 2) return undefined;
     const fromBytes = Math.max(run.nextBytes, run.aheadBytes);
-    run.aheadBytes = run.nextBytes + goalBytes;
-    return { offsetBytes: fromBytes, lengthBytes: run.aheadBytes - fromBytes };
+    run.aheadBytes = Math.max(run.aheadBytes, run.nextBytes + goalBytes);
+    const aheadBytes = run.aheadBytes - fromBytes;
+    return aheadBytes > 0 ? { offsetBytes: fromBytes, lengthBytes: aheadBytes } : undefined;
   }
 
   #goalBytes(): number {

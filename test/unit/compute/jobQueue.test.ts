@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { JobQueue, type QueuedJob } from '../../../src/compute/jobQueue.ts';
 import {
+  JOB_EXPAND,
   JOB_HASH,
   JOB_PACK,
   JOB_FINGERPRINT_RANGE,
@@ -28,11 +29,12 @@ const KINDS: Readonly<Record<string, WorkerJob['kind']>> = {
   r: JOB_READ,
   l: JOB_FINGERPRINT_RANGE,
   u: JOB_UNPACK,
+  e: JOB_EXPAND,
 };
 
 /**
  * A queue with jobs 0, 1, 2 … in the order of the letters: h for `hash`, r for `read`, l for
- * `fingerprintRange`, u for `unpack`, p for `pack`.
+ * `fingerprintRange`, u for `unpack`, e for `expand`, p for `pack`.
  */
 function queueOf(letters: string, threadCount = 1, packedCount = 32): JobQueue {
   const queue = new JobQueue(threadCount, packedCount);
@@ -50,6 +52,7 @@ describe('a job queue', () => {
   test.each([
     ['an idle thread all of a few jobs', 'ppp', true, 1, [0, 1, 2]],
     ['an idle thread no more than four short jobs', 'rhrhr', true, 1, [0, 1, 2, 3]],
+    ['an idle thread no more than four blocks to expand', 'eeeee', true, 1, [0, 1, 2, 3]],
     ['an idle thread no more than eight', 'pppppppppp', true, 1, [0, 1, 2, 3, 4, 5, 6, 7]],
     ['each of two idle threads half', 'ppppp', true, 2, [0, 1, 2]],
     ['a busy thread a full batch', 'ppppppppp', false, 0, [0, 1, 2, 3, 4, 5, 6, 7]],

@@ -63,6 +63,12 @@ async function resultsOf({ pool, raw, packed }: Bench): Promise<string[]> {
       return pool.unpack(packed[k] as Slot, form, raw[k] as Slot, SMALL_BLOCK_BYTES);
     }),
   );
+  const expanded = await Promise.all(
+    forms.map((form, k) => pool.expand(packed[k] as Slot, form, raw[k] as Slot, SMALL_BLOCK_BYTES)),
+  );
+  expect(expanded.map(({ status, fingerprint }) => [status, fingerprint])).toEqual(
+    plain.map(({ status, fingerprint }) => [status, fingerprint]),
+  );
   return [hashes, forms, stored, plain].map((part) =>
     JSON.stringify(part, (key, value: unknown) =>
       key === 'workMs' ? 0 : typeof value === 'bigint' ? value.toString() : value,

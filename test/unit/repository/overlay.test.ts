@@ -23,7 +23,7 @@ describe('Overlay', () => {
   test('keeps the newest record of each block, in ascending order', () => {
     const record = fc.tuple(fc.nat(5000), fc.nat(300), fc.integer({ min: -1, max: 2 ** 31 }));
     fc.assert(
-      fc.property(fc.array(record), (records) => {
+      fc.property(fc.array(record), fc.nat(6000), fc.nat(6000), (records, from, to) => {
         const overlay = new Overlay();
         const expected = new Map<number, unknown>();
         for (const [index, pointIndex, blockId] of records) {
@@ -33,6 +33,8 @@ describe('Overlay', () => {
 
         const ascending = [...expected.entries()].toSorted(([a], [b]) => a - b);
         expect([...overlay.entries()]).toEqual(ascending.map(([, entry]) => entry));
+        const inside = ascending.filter(([index]) => index >= from && index < to);
+        expect([...overlay.entries(from, to)]).toEqual(inside.map(([, entry]) => entry));
       }),
     );
   });
