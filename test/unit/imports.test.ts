@@ -52,7 +52,8 @@ const ALLOWED: Arrows = {
   'ovirt/lifecycle': ['core', 'ovirt', 'ovirt/engine', 'ovirt/imageio'],
   devices: [...DATA_PATH, ...OVIRT],
   points: [...DATA_PATH, ...CONTAINER, ...REPOSITORY, 'sessions/shared', 'points/nbd'],
-  'points/nbd': ['core', 'points'],
+  'points/nbd': ['core', 'points', 'points/overlay'],
+  'points/overlay': ['core', 'repository'],
   'sessions/pipe': [
     ...BELOW_SESSIONS,
     'points',

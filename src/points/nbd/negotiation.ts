@@ -7,7 +7,7 @@ import {
   HANDSHAKE_FLAGS,
   INFO,
   MAX_OPTION_BYTES,
-  MAX_READ_BYTES,
+  MAX_BLOCK_BYTES,
   OPTION,
   OPTION_MAGIC,
   OPTION_REPLY,
@@ -268,6 +268,6 @@ function blockSizes(): Buffer {
   sizes.writeUInt16BE(INFO.blockSize, 0);
   sizes.writeUInt32BE(MIN_BLOCK_BYTES, 2);
   sizes.writeUInt32BE(PREFERRED_BLOCK_BYTES, 6);
-  sizes.writeUInt32BE(MAX_READ_BYTES, 10);
+  sizes.writeUInt32BE(MAX_BLOCK_BYTES, 10);
   return sizes;
 }

@@ -9,7 +9,7 @@ import {
   COMMAND,
   COMMAND_FLAGS,
   HOLE_AND_ZERO,
-  MAX_READ_BYTES,
+  MAX_BLOCK_BYTES,
   NBD_ERROR,
   NbdFailure,
   REQUEST_BYTES,
@@ -124,7 +124,7 @@ export class Transmission {
   async #read(request: Request): Promise<void> {
     this.#check(request);
     const { offsetBytes, lengthBytes } = request;
-    if (lengthBytes > MAX_READ_BYTES) {
+    if (lengthBytes > MAX_BLOCK_BYTES) {
       throw new NbdFailure(NBD_ERROR.eoverflow, `read of ${lengthBytes} B, at most 32 MiB`);
     }
     const { budget, served, chosen } = this.#options;
