@@ -76,7 +76,7 @@ const ALLOWED: Arrows = {
     'sessions/backup',
     'sessions/backup/parent',
   ],
-  'cli/output': ['core', 'cli/output/progress', 'sessions/*'],
+  'cli/output': ['core', 'points', 'cli/output/progress', 'sessions/*'],
   'cli/output/progress': ['core', 'cli/output', 'sessions/*'],
   'cli/commands': ['core', 'points', 'cli', 'cli/output', 'ovirt', 'sessions/*'],
   cli: ['core', 'cli/commands', 'cli/output', 'ovirt', 'sessions/*'],
