@@ -45,7 +45,7 @@ function quantile(sorted: readonly number[], share: number): number {
   return sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
 }
 
-/** Times of reads of 4 KiB at random places, in ms, ascending. The places are the same each time. */
+/** Times of reads at random places, in ms, ascending. The places are the same each time. */
 async function readRandomly(socket: string, count: number): Promise<number[]> {
   using client = await NbdClient.open(socket);
   const pages = Math.floor(client.sizeBytes / READ_BYTES);

@@ -1,12 +1,13 @@
 /**
  * Jobs that wait for a thread, and how they are cut into batches.
  *
- * There are three queues, and a batch comes from one of them. `hash`, `read` and `expand` are short:
- * they take a tenth to a half of the time of `pack` and `unpack`, which compute a digest. One `fingerprintRange`
- * takes as long as a whole batch of short jobs. The kernel computes a full batch of digests faster
- * per block than a part of one. So a busy thread gets a second batch of digests only when that
- * batch is full. Fewer `pack` jobs wait a moment, also for an idle thread: batches would be small
- * while blocks come slowly. An `unpack` job never waits for others, because a reader waits for it.
+ * There are three queues, and a batch comes from one of them. `hash`, `read` and `expand` are
+ * short: they take a tenth to a half of the time of `pack` and `unpack`, which compute a digest.
+ * One `fingerprintRange` takes as long as a whole batch of short jobs. The kernel computes a full
+ * batch of digests faster per block than a part of one. So a busy thread gets a second batch of
+ * digests only when that batch is full. Fewer `pack` jobs wait a moment, also for an idle thread:
+ * batches would be small while blocks come slowly. An `unpack` job never waits for others, because
+ * a reader waits for it.
  */
 import { MAX_LANES } from './kernels/laneDigests.ts';
 import {

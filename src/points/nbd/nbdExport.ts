@@ -1,13 +1,19 @@
 /** A disk of a restore point as clients of NBD see it. */
+import { blockCountOf } from '../../core/units.ts';
 import type { PointDisk } from '../pointDisk.ts';
 import type { ByteRange, PointExtent } from '../pointTypes.ts';
+import { SequentialReads } from '../sequentialReads.ts';
 import { NBD_ERROR, NbdFailure } from './protocol.ts';
-import { SequentialReads } from './sequentialReads.ts';
+import type { ServedDisk } from './servedDisk.ts';
 
-export class NbdExport {
+/** A read of less than this share of a block is copied. */
+const COPIED_SHARE = 1 / 8;
+
+export class NbdExport implements ServedDisk {
   readonly name: string;
   readonly description: string;
   readonly sizeBytes: number;
+  readonly writer = undefined;
   readonly #disk: PointDisk;
   readonly #reads: SequentialReads;
 
@@ -32,19 +38,8 @@ export class NbdExport {
     return new NbdExport(disk, names);
   }
 
-  /**
-   * Extents from `offsetBytes` on, which end exactly at `offsetBytes + lengthBytes`. The range must
-   * lie in the disk.
-   *
-   * @param most - extents to give; the range may end before.
-   */
-  async extents(
-    offsetBytes: number,
-    lengthBytes: number,
-    most: number = Infinity,
-  ): Promise<PointExtent[]> {
+  async extents(range: ByteRange, most: number = Infinity): Promise<readonly PointExtent[]> {
     const found: PointExtent[] = [];
-    const range = { offsetBytes, lengthBytes };
     await asNbdError(async () => {
       for await (const extent of this.#disk.extents(range)) {
         found.push(extent);
@@ -54,23 +49,33 @@ export class NbdExport {
     return found;
   }
 
-  /**
-   * Reads a range. `send` gets its pieces, one after the other. Nobody may change them, and they
-   * are valid until `send` has settled.
-   *
-   * @throws {@link NbdFailure} `EIO` for a damaged block; zeros are never given instead
-   */
   async read(range: ByteRange, send: (pieces: readonly Buffer[]) => Promise<void>): Promise<void> {
     const ahead = this.#reads.next(range);
     if (ahead) this.#disk.prefetch(ahead);
+    const isCopied = this.#isCopied(range);
     // Errors of `send` are not those of the disk.
     const sent = await asNbdError(() =>
       this.#disk.withPieces(range, async (pieces) => {
+        if (isCopied) return [Buffer.concat(pieces)];
         const [result] = await Promise.allSettled([send(pieces)]);
         return result;
       }),
     );
-    if (sent.status === 'rejected') throw sent.reason;
+    if (Array.isArray(sent)) await send(sent);
+    else if (sent.status === 'rejected') throw sent.reason;
+  }
+
+  heldBytes(range: ByteRange): number {
+    if (this.#isCopied(range)) return range.lengthBytes;
+    const { blockSizeBytes } = this.#disk;
+    const first = Math.floor(range.offsetBytes / blockSizeBytes);
+    const end = blockCountOf(range.offsetBytes + range.lengthBytes, blockSizeBytes);
+    return (end - first) * blockSizeBytes;
+  }
+
+  /** A small part of a block is copied, so that a slow client does not hold the whole block. */
+  #isCopied({ lengthBytes }: ByteRange): boolean {
+    return lengthBytes < this.#disk.blockSizeBytes * COPIED_SHARE;
   }
 }
 

@@ -18,6 +18,10 @@ class Loads {
   }
 }
 
+async function fail(): Promise<void> {
+  return await Promise.reject(new Error('no such block'));
+}
+
 async function hold(cache: BlockCache, loads: Loads, key: string): ReturnType<BlockCache['hold']> {
   return await cache.hold(key, ROOM_BYTES, loads.of(key));
 }
@@ -80,7 +84,6 @@ describe('the cache of blocks', () => {
 
   it('keeps no load that failed, and gives its error to all who waited', async () => {
     const cache = new BlockCache(4 * ROOM_BYTES);
-    const fail = async (): Promise<void> => await Promise.reject(new Error('no such block'));
 
     const both = await Promise.allSettled([
       cache.hold('a', ROOM_BYTES, fail),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MIB } from '../../../src/core/units.ts';
-import { SequentialReads } from '../../../src/points/nbd/sequentialReads.ts';
+import { SequentialReads } from '../../../src/points/sequentialReads.ts';
 
 const CACHE_BYTES = 64 * MIB;
 const READ_BYTES = MIB / 4;

@@ -2,7 +2,7 @@
  * Recognises clients that read in order. A client may read several ranges at the same time, one on
  * each of its connections.
  */
-import type { ByteRange } from '../pointTypes.ts';
+import type { ByteRange } from './pointTypes.ts';
 
 /** Ranges that are followed at the same time. */
 const MAX_RUNS = 8;
