@@ -1,20 +1,11 @@
 /** One disk of an opened restore point, for reading. */
 import { Readable } from 'node:stream';
-import { BackupError, IntegrityError, throwIfCancelled, UsageError } from '../core/errors.ts';
-import { isAccessFailure } from '../core/systemErrors.ts';
+import { throwIfCancelled, UsageError } from '../core/errors.ts';
 import { blockCountOf, formatBytes, MIB } from '../core/units.ts';
-import type { FingerprintIndex } from '../repository/fingerprintStore.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
-import {
-  blockToFetch,
-  checkComplete,
-  type DiskView,
-  type RestorePointView,
-  type ViewBlock,
-} from '../repository/restorePointView.ts';
-import type { BlockCache, HeldBlock } from './blockCache.ts';
-import type { BlockLoader } from './blockLoader.ts';
-import type { PlaceCache } from './placeCache.ts';
+import { checkComplete } from '../repository/restorePointView.ts';
+import type { HeldBlock } from './blockCache.ts';
+import { type BlockParts, OpenedDisk } from './openedDisk.ts';
 import { loadAhead, readAheadOf } from './readAhead.ts';
 import {
   extentsOf,
@@ -40,26 +31,16 @@ const MAX_READ_BYTES = 64 * MIB;
 const ZERO_PIECE_BYTES = MIB;
 
 /** Parts that the disks of a point share. */
-export interface DiskParts {
-  readonly view: RestorePointView;
-  readonly loader: BlockLoader;
-  readonly cache: BlockCache;
-  readonly places: PlaceCache;
+export interface DiskParts extends BlockParts {
   /** Throws after the point was closed. */
   readonly assertOpen: () => void;
   readonly serve: (disk: PointDisk, options: ServeDiskOptions) => Promise<DiskServer>;
 }
 
-interface OpenedDisk {
-  readonly view: DiskView;
-  /** Undefined when the index of the point cannot be read: CRC and MD5 still check each block. */
-  readonly fingerprints: FingerprintIndex | undefined;
-}
-
 /**
  * A disk at a restore point. Memory stays bounded whatever its size: a few blocks of read-ahead,
- * and the cache of its repository. Every block is checked by CRC and MD5, and by the fingerprint
- * index where that can be read. A damaged block is an error, never wrong bytes.
+ * and the cache of its repository. Every block is checked by its CRC and by the fingerprint index,
+ * or by CRC and MD5 where that index does not tell. A damaged block is an error, never wrong bytes.
  */
 export class PointDisk {
   readonly id: string;
@@ -67,8 +48,6 @@ export class PointDisk {
   readonly virtualSizeBytes: number;
   readonly blockSizeBytes: number;
   readonly #disk: DiskPoint;
-  /** Names disk and point in the caches that disks share. */
-  readonly #key: string;
   readonly #parts: DiskParts;
   #opened: Promise<OpenedDisk> | undefined;
 
@@ -78,7 +57,6 @@ export class PointDisk {
     this.virtualSizeBytes = disk.sizeBytes;
     this.blockSizeBytes = parts.view.point.blockSizeBytes;
     this.#disk = disk;
-    this.#key = `${parts.view.point.pointId} ${disk.diskId}`;
     this.#parts = parts;
   }
 
@@ -89,15 +67,16 @@ export class PointDisk {
    *   an abort
    */
   async *blocks({ signal }: ReadOptions = {}): AsyncGenerator<PointBlock> {
-    const { view, fingerprints } = await this.#open();
+    const opened = await this.#open();
+    const { view } = opened;
     let count = 0;
     for await (const item of this.#load(viewBlocks(view), signal)) {
       if (item.kind === 'zero') continue;
       count++;
       yield { offsetBytes: item.offsetBytes, bytes: item.bytes };
     }
-    const known = fingerprints && (await unlessDamaged(() => fingerprints.all()));
-    if (known) checkComplete(view, known, count);
+    const fingerprints = await opened.fingerprints();
+    if (fingerprints) checkComplete(view, fingerprints, count);
   }
 
   /**
@@ -125,19 +104,13 @@ export class PointDisk {
     const opened = await this.#open();
     const { blockSizeBytes } = this;
     const fromIndex = Math.floor(offsetBytes / blockSizeBytes);
-    const blocks = this.#placed(opened, fromIndex, blockCountOf(endBytes, blockSizeBytes));
+    const blocks = opened.placed(fromIndex, blockCountOf(endBytes, blockSizeBytes));
     const placed = withZeros(blocks, blockSizeBytes, fromIndex * blockSizeBytes, endBytes);
     for await (const extent of extentsOf(placed, blockSizeBytes, offsetBytes, endBytes)) {
       throwIfCancelled(options.signal);
       this.#parts.assertOpen();
       yield extent;
     }
-  }
-
-  /** As {@link viewBlocks}, with places that stay in memory. */
-  async *#placed({ view }: OpenedDisk, from: number, to: number): AsyncGenerator<PlacedBlock> {
-    const { places } = this.#parts;
-    for await (const block of places.in(this.#key, view, from, to)) yield { kind: 'block', block };
   }
 
   /**
@@ -176,7 +149,7 @@ export class PointDisk {
         const index = Math.floor(at / blockSizeBytes);
         const blockAt = index * blockSizeBytes;
         const stopBytes = Math.min(endBytes, blockAt + blockSizeBytes);
-        const block = await this.#hold(opened, index);
+        const block = await this.#whileOpen(() => opened.hold(index));
         if (block) {
           held.push(block);
           pieces.push(block.bytes.subarray(at - blockAt, stopBytes - blockAt));
@@ -238,15 +211,8 @@ export class PointDisk {
   async #loadOne(opened: OpenedDisk, placed: PlacedBlock): Promise<ChangedBlock> {
     if (placed.kind === 'zero') return placed;
     const bytes = Buffer.allocUnsafeSlow(placed.block.lengthBytes);
-    await this.#whileOpen(() => this.#loadBlock(opened, placed.block, bytes));
+    await this.#whileOpen(() => opened.load(placed.block, bytes));
     return { kind: 'block', offsetBytes: placed.block.index * this.blockSizeBytes, bytes };
-  }
-
-  async #loadBlock(opened: OpenedDisk, block: ViewBlock, room: Buffer): Promise<void> {
-    const extent = await block.reader.storedExtent(block.blockId);
-    const fingerprint = await fingerprintAt(opened, block.index);
-    const wanted = blockToFetch(opened.view, block, extent, undefined);
-    await this.#parts.loader.load({ ...wanted, fingerprint }, room);
   }
 
   /** Files that are closed under a read give errors of their own. The cause is the close. */
@@ -279,7 +245,7 @@ export class PointDisk {
   prefetch({ offsetBytes, lengthBytes }: ByteRange): void {
     const endBytes = Math.min(offsetBytes + lengthBytes, this.virtualSizeBytes);
     const load = async (index: number): Promise<void> => {
-      const block = await this.#hold(await this.#open(), index);
+      const block = await (await this.#open()).hold(index);
       block?.release();
     };
     const endIndex = blockCountOf(endBytes, this.blockSizeBytes);
@@ -293,46 +259,15 @@ export class PointDisk {
     return this.#parts.cache.maxBytes;
   }
 
-  async #hold(opened: OpenedDisk, index: number): Promise<HeldBlock | undefined> {
-    return await this.#whileOpen(async () => {
-      const { cache, places } = this.#parts;
-      const placed = await places.at(this.#key, opened.view, index);
-      if (!placed) {
-        if (await fingerprintAt(opened, index)) throw this.#missing(index);
-        return undefined;
-      }
-      const load = async (room: Buffer): Promise<void> => {
-        await this.#loadBlock(opened, placed, room);
-      };
-      return await cache.hold(`${this.#key} ${index}`, this.blockSizeBytes, load);
-    });
-  }
-
   async #open(): Promise<OpenedDisk> {
     this.#parts.assertOpen();
-    this.#opened ??= this.#compose();
+    this.#opened ??= OpenedDisk.open(this.#disk, this.#parts);
     try {
       return await this.#opened;
     } catch (error) {
       this.#opened = undefined;
       throw error;
     }
-  }
-
-  async #compose(): Promise<OpenedDisk> {
-    const { view, loader } = this.#parts;
-    const fingerprints = await unlessDamaged(() =>
-      view.newest.fingerprintIndex(this.#disk, loader.codecs),
-    );
-    return { view: await view.disk(this.#disk), fingerprints };
-  }
-
-  #missing(index: number): IntegrityError {
-    return new IntegrityError(
-      'INTEGRITY_FINGERPRINT_MISMATCH',
-      `disk ${this.alias}: block ${index} is missing, but the fingerprint index has it`,
-      { hint: 'run "ovirt-cbt verify"', details: { index } },
-    );
   }
 
   /** Start and end of a range. Without one, of the disk. */
@@ -343,24 +278,6 @@ export class PointDisk {
     const endBytes = offsetBytes + lengthBytes;
     if (isWhole && endBytes <= this.virtualSizeBytes) return { offsetBytes, endBytes };
     throw badRange(`bytes ${offsetBytes} to ${endBytes} of a disk of ${this.virtualSizeBytes} B`);
-  }
-}
-
-/** Fingerprint of a block; 0n for zeros; undefined when its part of the index is damaged. */
-async function fingerprintAt(
-  { fingerprints }: OpenedDisk,
-  index: number,
-): Promise<bigint | undefined> {
-  return fingerprints && (await unlessDamaged(() => fingerprints.get(index)));
-}
-
-/** Undefined for a part of the index that is damaged. CRC and MD5 still check each block. */
-async function unlessDamaged<T>(read: () => T | Promise<T>): Promise<T | undefined> {
-  try {
-    return await read();
-  } catch (error) {
-    if (!(error instanceof BackupError) || isAccessFailure(error)) throw error;
-    return undefined;
   }
 }
 
