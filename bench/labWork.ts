@@ -25,15 +25,19 @@ function makeBlock(): Buffer {
   return block;
 }
 
-/** Starts the lab. The disk has `blocks` blocks of data, spread over its whole size. */
+/**
+ * Starts the lab. The disk has `blocks` blocks of data, spread over its whole size, or over its
+ * first `dataWithinBytes`.
+ */
 export async function start(given: {
   readonly sizeBytes: number;
   readonly blocks: number;
+  readonly dataWithinBytes?: number;
 }): Promise<LabAccess> {
-  const { sizeBytes, blocks } = given;
+  const { sizeBytes, blocks, dataWithinBytes = sizeBytes } = given;
   lab = await startLab({ timeScale: TIME_SCALE });
   vm = lab.addVm({ name: 'sparse', disks: [{ name: DISK, sizeBytes }] });
-  strideBytes = Math.floor(sizeBytes / blocks / BLOCK_BYTES) * BLOCK_BYTES;
+  strideBytes = Math.floor(dataWithinBytes / blocks / BLOCK_BYTES) * BLOCK_BYTES;
   const disk = vm.disk(DISK);
   for (let k = 0; k < blocks; k++) disk.write(k * strideBytes, makeBlock());
   const { url, username, password, caPem } = lab;
