@@ -1,4 +1,5 @@
 /** A disk of a restore point as clients of NBD see it. */
+import { BackupError } from '../../core/errors.ts';
 import { blockCountOf } from '../../core/units.ts';
 import type { PointDisk } from '../pointDisk.ts';
 import type { ByteRange, PointExtent } from '../pointTypes.ts';
@@ -83,6 +84,13 @@ async function asNbdError<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw new NbdFailure(NBD_ERROR.eio, error instanceof Error ? error.message : String(error));
+    throw readFailure(error);
   }
+}
+
+function readFailure(error: unknown): NbdFailure {
+  const text = error instanceof Error ? error.message : String(error);
+  // A file that was cut short fails at many blocks, each time with another place after its name.
+  const isCut = error instanceof BackupError && error.code === 'FORMAT_TRUNCATED';
+  return new NbdFailure(NBD_ERROR.eio, text, isCut ? text.slice(0, text.indexOf(': ')) : text);
 }
