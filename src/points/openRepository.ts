@@ -1,10 +1,13 @@
 /** Read access to the restore points of a repository. */
 import { invariant, toFailure, UsageError } from '../core/errors.ts';
+import type { SessionMessage } from '../core/messages.ts';
 import { MIB } from '../core/units.ts';
+import { PointLease } from '../repository/lease/pointLease.ts';
 import type { ChainMetadata } from '../repository/pointXml.ts';
 import { Repository } from '../repository/repository.ts';
 import type { RestorePoint } from '../repository/restorePoint.ts';
 import { RestorePointView } from '../repository/restorePointView.ts';
+import type { VmFolder } from '../repository/vmFolder.ts';
 import { resolveWorkers } from '../sessions/shared/pipelineResources.ts';
 import { findDisk, selectPoint } from '../sessions/shared/selectPoint.ts';
 import { BlockCache } from './blockCache.ts';
@@ -30,6 +33,13 @@ export interface PointSource {
   readonly folder: string;
   readonly metadata: ChainMetadata;
   readonly point: RestorePoint;
+  /** Folder in which a server leases the point. */
+  readonly vmFolder: VmFolder;
+}
+
+export interface ServePointOptions extends ServeOptions {
+  /** Gets messages about the lease of the point. */
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
 }
 
 /** Not a field of {@link OpenPoint}, whose fields are public. */
@@ -151,21 +161,38 @@ export class OpenPoint {
   }
 
   /**
-   * Serves disks over NBD, read-only, until the server or the point is closed.
+   * Serves disks over NBD, read-only, until the server or the point is closed. Meanwhile a lease
+   * keeps the files of the point from being pruned or merged.
    *
-   * @throws {@link UsageError} for an address that cannot be used
+   * @throws {@link UsageError} for an address that cannot be used; {@link RepositoryError}
+   *   `CHAIN_CHANGED` when the point was pruned or merged after it was opened
    */
-  async serveNbd(disks: readonly PointDisk[], options: ServeOptions): Promise<DiskServer> {
+  async serveNbd(disks: readonly PointDisk[], options: ServePointOptions): Promise<DiskServer> {
     this.#assertOpen();
-    const server = await exportDisks(disks, {
-      ...options,
-      onEnd: (ended) => this.#servers.delete(ended),
-    });
-    this.#servers.add(server);
-    if (!this.#isClosed) return server;
-    // The point was closed while the extents were read.
-    await server.close();
-    throw closedError();
+    const lease = await this.#lease(options);
+    try {
+      const server = await exportDisks(disks, {
+        ...options,
+        onEnd: async (ended) => {
+          this.#servers.delete(ended);
+          await lease.release();
+        },
+      });
+      this.#servers.add(server);
+      if (!this.#isClosed) return server;
+      // The point was closed while the extents were read.
+      await server.close();
+      throw closedError();
+    } catch (error) {
+      await lease.release();
+      throw error;
+    }
+  }
+
+  async #lease({ onMessage }: ServePointOptions): Promise<PointLease> {
+    const { vmFolder, point } = sourceOf(this);
+    const files = this.#view.members.map((member) => member.point.fileName);
+    return await PointLease.take({ folder: vmFolder, point, files, onMessage });
   }
 
   /** Closes the files of the point. May be called twice. Its disks cannot be read afterwards. */
@@ -205,10 +232,11 @@ export class OpenRepository {
    */
   async point(vm: string, selector = 'latest'): Promise<OpenPoint> {
     this.#shared.assertOpen();
-    const folder = await this.#repository.requireVm(vm);
-    const metadata = await folder.requireMetadata();
+    const vmFolder = await this.#repository.requireVm(vm);
+    const metadata = await vmFolder.requireMetadata();
     const point = selectPoint(metadata, selector);
-    return await OpenPoint.open({ folder: folder.folder, metadata, point }, this.#shared);
+    const source = { folder: vmFolder.folder, metadata, point, vmFolder };
+    return await OpenPoint.open(source, this.#shared);
   }
 
   /** Closes all points and threads. May be called twice. */
@@ -222,8 +250,9 @@ export class OpenRepository {
 }
 
 /**
- * Opens a repository for reading. Nothing is written and no lock is taken: a prune at the same time
- * may remove files of an opened point, and reads of it fail then.
+ * Opens a repository for reading. No lock is taken, and nothing is written except the lease of a
+ * point that is served. A prune at the same time may remove files of a point that is only opened,
+ * and reads of it fail then.
  *
  * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`; {@link UsageError}
  *   `USAGE_INVALID_OPTION`

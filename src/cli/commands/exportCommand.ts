@@ -41,9 +41,10 @@ async function serve(flags: ExportFlags, context: CommandContext): Promise<numbe
   const point = await repository.point(flags.vm, flags.point);
   const names = flags.disk ?? [];
   const disks = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
-  const { signal } = context;
+  const { signal, onMessage } = context;
   const onProblem = (text: string): void => context.note('export_problem', text, 'error');
-  const server = await point.serveNbd([...new Set(disks)], { address, onProblem, signal });
+  const options = { address, onProblem, onMessage, signal };
+  const server = await point.serveNbd([...new Set(disks)], options);
   const { uris } = server;
   const { vmName, id: pointId, number: pointNumber } = point;
   const text = [
@@ -56,7 +57,7 @@ async function serve(flags: ExportFlags, context: CommandContext): Promise<numbe
   const { requests, bytes, failures } = server.served;
   const failed = failures > 0 ? `, ${failures} of them failed` : '';
   context.printStep(`served ${requests} requests${failed}, ${formatBytes(bytes)}`);
-  return failures > 0 ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
+  return failures > 0 ? EXIT_CODES.doneWithProblems : context.exitCode(false);
 }
 
 function addressOf({ socket, listen }: ExportFlags): ServeAddress {

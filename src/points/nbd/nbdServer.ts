@@ -23,8 +23,8 @@ export interface NbdServerOptions {
   readonly address: ServeAddress;
   /** Gets the text of a read that failed, and why a connection was broken off. */
   readonly onProblem?: ((text: string) => void) | undefined;
-  /** Called when the server has stopped. */
-  readonly onEnd?: ((server: NbdServer) => void) | undefined;
+  /** Called when the server has stopped. {@link NbdServer.close} waits for it. */
+  readonly onEnd?: ((server: NbdServer) => void | Promise<void>) | undefined;
 }
 
 export class NbdServer {
@@ -97,7 +97,7 @@ export class NbdServer {
     for (const socket of this.#sockets) socket.destroy();
     await closed;
     await Promise.allSettled(this.#connections);
-    this.#onEnd?.(this);
+    await this.#onEnd?.(this);
   }
 }
 
