@@ -1,6 +1,7 @@
 /**
  * A server starts at every step of a prune, and a prune runs at every step of a server's start.
- * Afterwards the server reads every byte, or its start failed with a clear error.
+ * Afterwards the server reads every byte, or its start failed with a clear error. No failing
+ * operation of a prune takes a file from a server.
  */
 import { deepStrictEqual, ok } from 'node:assert';
 import { AsyncLocalStorage } from 'node:async_hooks';
@@ -13,7 +14,7 @@ import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts
 import { synthesizeFull } from '../../src/sessions/retention/synthesizeFull.ts';
 import { blocks, writeImage } from '../helpers/bytes/images.ts';
 import { createRandom } from '../helpers/bytes/random.ts';
-import { FaultyFiles } from '../helpers/faults/faultyFiles.ts';
+import { FILE_FAULTS, FaultyFiles } from '../helpers/faults/faultyFiles.ts';
 import { makeFastFolder } from '../helpers/folders.ts';
 import { IS_LONG_FORM, longOr } from '../helpers/longForm.ts';
 import {
@@ -74,6 +75,13 @@ async function prune(): Promise<void> {
   expect(vms[0]?.failure).toBeUndefined();
 }
 
+async function tryPrune(): Promise<void> {
+  const options = { repository: repositoryPath(), keep: { last: 2 }, workers: 0 };
+  await pruneRepository(options).catch((error: unknown) => {
+    if (!(error instanceof BackupError)) throw error;
+  });
+}
+
 /** A synthetic full is refused while its point is served. */
 async function synthesize(): Promise<void> {
   await synthesizeFull({ repository: repositoryPath(), vm: VM, workers: 0 }).catch(
@@ -130,6 +138,9 @@ async function interrupt(
 
 /** All operations in the long form, otherwise some that are spread over the work. */
 const STEP = IS_LONG_FORM ? 1 : 7;
+/** A start has few operations, and those around its lease are what matters. */
+const START_STEP = IS_LONG_FORM ? 1 : 3;
+const FAULT_STEP = IS_LONG_FORM ? 1 : 17;
 
 describe.each([
   ['prune', prune],
@@ -166,8 +177,8 @@ describe.each([
     );
     expect(operations).toBeGreaterThan(20);
 
-    for (let nth = 1; nth <= operations; nth += STEP) {
-      const at = Math.floor(nth / STEP) % TEXTS.length;
+    for (let nth = 1; nth <= operations; nth += START_STEP) {
+      const at = Math.floor(nth / START_STEP) % TEXTS.length;
       let served: ServedPoint | undefined;
       prepare();
       await interrupt(nth, async () => (served = await start(at)), work);
@@ -176,6 +187,25 @@ describe.each([
     }
 
     expect(outcomes.served).toBeGreaterThan(0);
+  });
+});
+
+describe.each(FILE_FAULTS)('%s in a prune beside a server', (fault) => {
+  test('takes no file from it', async () => {
+    prepare();
+    files.arm();
+    await prune();
+    const { operations } = files.disarm();
+
+    for (let nth = 1; nth <= operations; nth += FAULT_STEP) {
+      const at = nth % TEXTS.length;
+      prepare();
+      const served = await start(at);
+      files.arm({ fault, nth });
+      await tryPrune();
+      files.disarm();
+      await check(at, served);
+    }
   });
 });
 

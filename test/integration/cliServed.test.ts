@@ -1,11 +1,12 @@
 /** `prune`, `synthesize` and `list` beside a running `export`, and after it was killed. */
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { ListReport } from '../../src/sessions/inspect/listRepository.ts';
 import type { PruneReport } from '../../src/sessions/retention/pruneReport.ts';
 import { type CliResult, expectFailure, runCli, startCli } from '../helpers/cli/cli.ts';
 import { blocks } from '../helpers/bytes/images.ts';
+import { canMountVolumes } from '../helpers/folders.ts';
 import { VM } from '../helpers/repository/imageSessions.ts';
 import { checkServed, leasesOf } from '../helpers/repository/leases.ts';
 import { chainOf, expectPoints, type Pictured } from '../helpers/repository/prunes.ts';
@@ -27,9 +28,9 @@ beforeEach(async () => {
   );
 });
 
-async function startExport(point: string): Promise<void> {
+async function startExport(point: string, repository = chain.repository): Promise<void> {
   const socket = temp.path('nbd.sock');
-  const place = ['--repo', chain.repository, '--vm', VM, '--point', point];
+  const place = ['--repo', repository, '--vm', VM, '--point', point];
   ({ child, ended } = startCli(['export', ...place, '--socket', socket]));
   uri = await new Promise<string>((resolve) => {
     let text = '';
@@ -139,3 +140,26 @@ test('the lease of an export that was killed ends with it', async () => {
   expect(leasesOf(chain.repository)).toEqual([]);
   await expectPoints(chain, [3]);
 });
+
+test.runIf(await canMountVolumes())(
+  'a read-only repository is served, with a warning',
+  async () => {
+    const { repository } = chain;
+    const readOnly = temp.make('read-only');
+    execFileSync('mount', ['--bind', repository, readOnly]);
+    try {
+      execFileSync('mount', ['-o', 'remount,bind,ro', readOnly]);
+      await startExport('2', readOnly);
+
+      await expectServed();
+      child.kill('SIGINT');
+      const { exitCode, stderr } = await ended;
+
+      expect(exitCode).toBe(EXIT_CODES.done);
+      expect(stderr.match(/^warn: REPO-518 .*\(EROFS\)/gm)).toHaveLength(1);
+      expect(leasesOf(repository)).toEqual([]);
+    } finally {
+      execFileSync('umount', [readOnly]);
+    }
+  },
+);

@@ -1,6 +1,6 @@
 /**
- * Points that are served stay as they are: every kind of prune, with each point of the chains served
- * in turn.
+ * Points that are served stay as they are: every kind of prune, with each point of the chains
+ * served in turn.
  */
 import { existsSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -98,7 +98,7 @@ test.each(inTurn(ROWS))(
 
     const report = await pruneTo(repository, kept);
 
-    const stays = [...new Set([...kept, ...frozen])].toSorted();
+    const stays = [...new Set([...kept, ...frozen])].toSorted((a, b) => a - b);
     expect(pointsOf(repository).map(({ pointId }) => pointId)).toEqual(
       stays.map((position) => pointIds[position]),
     );
@@ -248,7 +248,7 @@ async function obsoleteAndServed(): Promise<{
   });
   return {
     chain,
-    close: server.close,
+    close: () => server.close(),
     served: async () => {
       checkLeasedFiles(repository);
       await checkServed(server.uri, contentOf(chain, 2), temp.path());

@@ -1,6 +1,6 @@
 /**
- * Lists VMs and restore points of a repository. Reads only chain metadata, the records of verify and
- * the leases of exports.
+ * Lists VMs and restore points of a repository. Reads only chain metadata, the records of verify,
+ * and the leases of exports.
  */
 import { type FolderFailure, forEachFolder } from '../shared/folderFailures.ts';
 import { healthOfPoints, type PointHealth } from '../../repository/damage/pointHealth.ts';
