@@ -1,5 +1,6 @@
 /** `prune`, `synthesize` and `list` beside a running `export`, and after it was killed. */
-import { type ChildProcess, execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
+import { utimesSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import type { ListReport } from '../../src/sessions/inspect/listRepository.ts';
@@ -8,7 +9,7 @@ import { type CliResult, expectFailure, runCli, startCli } from '../helpers/cli/
 import { blocks } from '../helpers/bytes/images.ts';
 import { canMountVolumes } from '../helpers/folders.ts';
 import { VM } from '../helpers/repository/imageSessions.ts';
-import { checkServed, leasesOf } from '../helpers/repository/leases.ts';
+import { checkServed, leasePath, leasesOf } from '../helpers/repository/leases.ts';
 import { chainOf, expectPoints, type Pictured } from '../helpers/repository/prunes.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
@@ -28,10 +29,15 @@ beforeEach(async () => {
   );
 });
 
-async function startExport(point: string, repository = chain.repository): Promise<void> {
+/** @param command - the program that starts the export. */
+async function startExport(
+  point: string,
+  repository = chain.repository,
+  command: readonly string[] = [],
+): Promise<void> {
   const socket = temp.path('nbd.sock');
   const place = ['--repo', repository, '--vm', VM, '--point', point];
-  ({ child, ended } = startCli(['export', ...place, '--socket', socket]));
+  ({ child, ended } = startCli(['export', ...place, '--socket', socket], {}, 'ignore', command));
   uri = await new Promise<string>((resolve) => {
     let text = '';
     child.stdout?.on('data', (more: string) => {
@@ -161,5 +167,40 @@ test.runIf(await canMountVolumes())(
     } finally {
       execFileSync('umount', [readOnly]);
     }
+  },
+);
+
+/** A PID namespace of its own: neither side can see the processes of the other. */
+const ISOLATED = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child'];
+
+function canIsolate(): boolean {
+  return spawnSync(ISOLATED[0] ?? '', [...ISOLATED.slice(1), 'true']).status === 0;
+}
+
+test.runIf(canIsolate())(
+  'the lease of another container ends 15 minutes after it was killed',
+  async () => {
+    const { repository } = chain;
+    await startExport('2', repository, ISOLATED);
+    const [lease = ''] = leasesOf(repository);
+    const file = leasePath(repository, lease);
+    const agoMinutes = (minutes: number): void => {
+      const time = new Date(Date.now() - minutes * 60_000);
+      utimesSync(file, time, time);
+    };
+
+    agoMinutes(10);
+    const beside = await run('prune', '--keep-last', '1');
+    await expectServed();
+    child.kill('SIGKILL');
+    await ended;
+    const soon = await run('prune', '--keep-last', '1');
+    agoMinutes(16);
+    const later = await run('prune', '--keep-last', '1');
+
+    for (const kept of [beside, soon]) expect(kept.stderr).toMatch(/^warn: REPO-515 /);
+    expect(later).toMatchObject({ exitCode: EXIT_CODES.done, stderr: '' });
+    expect(leasesOf(repository)).toEqual([]);
+    await expectPoints(chain, [3]);
   },
 );
