@@ -101,6 +101,15 @@ async function start(at: number): Promise<ServedPoint | undefined> {
   }
 }
 
+interface Outcomes {
+  served: number;
+  refused: number;
+}
+
+function tell(what: string, { served, refused }: Outcomes): void {
+  console.log(`${what}: ${served} servers read every byte, ${refused} were refused`);
+}
+
 /** Checks the server, and that the next prune brings the repository to its end. */
 async function check(at: number, served: ServedPoint | undefined): Promise<void> {
   if (served) {
@@ -145,7 +154,7 @@ const FAULT_STEP = IS_LONG_FORM ? 1 : 17;
 describe.each([
   ['prune', prune],
   ['synthetic full', synthesize],
-] as const)('a %s', (_what, work) => {
+] as const)('a %s', (what, work) => {
   test('whose every step meets the start of a server', async () => {
     const outcomes = { served: 0, refused: 0 };
     prepare();
@@ -163,6 +172,7 @@ describe.each([
       await check(at, served);
     }
 
+    tell(`a server at ${operations} operations of a ${what}`, outcomes);
     expect(outcomes.served).toBeGreaterThan(0);
     expect(outcomes.served + outcomes.refused).toBeGreaterThan(operations / STEP / 2);
   });
@@ -186,6 +196,7 @@ describe.each([
       await check(at, served);
     }
 
+    tell(`a ${what} at ${operations} operations of a server's start`, outcomes);
     expect(outcomes.served).toBeGreaterThan(0);
   });
 });
@@ -196,16 +207,20 @@ describe.each(FILE_FAULTS)('%s in a prune beside a server', (fault) => {
     files.arm();
     await prune();
     const { operations } = files.disarm();
+    const outcomes = { served: 0, refused: 0 };
 
     for (let nth = 1; nth <= operations; nth += FAULT_STEP) {
       const at = nth % TEXTS.length;
       prepare();
       const served = await start(at);
+      outcomes[served ? 'served' : 'refused']++;
       files.arm({ fault, nth });
       await tryPrune();
       files.disarm();
       await check(at, served);
     }
+    tell(`${fault} at ${operations} operations`, outcomes);
+    expect(outcomes.refused).toBe(0);
   });
 });
 
@@ -231,5 +246,6 @@ test('both at once, with pauses by chance', async () => {
     await check(at, served);
   }
 
+  tell('both at once', outcomes);
   expect(outcomes.served).toBeGreaterThan(0);
 });
