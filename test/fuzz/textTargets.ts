@@ -1,4 +1,4 @@
-/** Fuzz targets that read texts: summaries, journals, locks, leases, markers, answers of servers. */
+/** Fuzz targets that read texts: summaries, journals, locks, leases, answers of servers. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { BackupError } from '../../src/core/errors.ts';
