@@ -65,6 +65,12 @@ export const MESSAGE_CODES = [
   'REPO-511',
   'REPO-512',
   'REPO-514',
+  'REPO-515',
+  'REPO-516',
+  'REPO-517',
+  'REPO-518',
+  'REPO-519',
+  'REPO-520',
   'REPO-521',
   'REPO-522',
   'REPO-523',
@@ -293,6 +299,38 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'Restore points that are dated in the future: {n}. The first one is {rp} of {date}. They are kept in addition to the rules.',
     resolution:
       'Check the clock of this machine now. A point that a wrong clock dated is kept until its date has passed.',
+  },
+  'REPO-515': {
+    level: 'warn',
+    text: 'Restore point {rp} is being served by {who}. It and the points that it needs stay as they are.',
+    resolution:
+      'End that export, then run the command again. If its process has certainly ended, delete {file}.',
+  },
+  'REPO-516': {
+    level: 'info',
+    text: 'Files that no restore point needs any more and that were not deleted: {n}. They are read by {who}, which serves restore point {rp}.',
+    resolution: 'End that export. The next session or prune deletes them then.',
+  },
+  'REPO-517': {
+    level: 'warn',
+    text: 'Lease {file} cannot be read ({reason}). It may protect any file of this VM, so all of them stay as they are.',
+    resolution:
+      'Delete the file if nobody exports this VM. Otherwise end the export. A lease ends when it was not renewed for 15 minutes.',
+  },
+  'REPO-518': {
+    level: 'warn',
+    text: 'Restore point {rp} is served without a lease, because none can be written ({reason}). A prune at the same time does not see the export and may delete its files.',
+    resolution: 'Do not prune this VM before the export has ended.',
+  },
+  'REPO-519': {
+    level: 'warn',
+    text: 'The lease of restore point {rp} cannot be renewed ({reason}). After 15 minutes a prune on another host may delete the files of this export.',
+    resolution: 'Check the repository volume. The renewal is tried again every minute.',
+  },
+  'REPO-520': {
+    level: 'error',
+    text: 'File {file} of the served restore point {rp} is gone. Reads of its blocks fail.',
+    resolution: 'End the export, and export another restore point.',
   },
   'REPO-521': {
     level: 'error',

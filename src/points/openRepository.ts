@@ -1,15 +1,18 @@
 /** Read access to the restore points of a repository. */
 import { invariant, toFailure, UsageError } from '../core/errors.ts';
+import type { SessionMessage } from '../core/messages.ts';
 import { MIB } from '../core/units.ts';
+import { PointLease } from '../repository/lease/pointLease.ts';
 import type { ChainMetadata } from '../repository/pointXml.ts';
 import { Repository } from '../repository/repository.ts';
 import type { RestorePoint } from '../repository/restorePoint.ts';
 import { RestorePointView } from '../repository/restorePointView.ts';
+import type { VmFolder } from '../repository/vmFolder.ts';
 import { resolveWorkers } from '../sessions/shared/pipelineResources.ts';
 import { findDisk, selectPoint } from '../sessions/shared/selectPoint.ts';
 import { BlockCache } from './blockCache.ts';
 import { BlockLoader, closedError } from './blockLoader.ts';
-import { exportDisks, type ServeOptions } from './nbd/exportPoint.ts';
+import { exportDisks, type ServedPoint, type ServeOptions } from './nbd/exportPoint.ts';
 import { PlaceCache } from './placeCache.ts';
 import { PointDisk } from './pointDisk.ts';
 import type { DiskServer, ServeDiskOptions } from './pointTypes.ts';
@@ -30,6 +33,13 @@ export interface PointSource {
   readonly folder: string;
   readonly metadata: ChainMetadata;
   readonly point: RestorePoint;
+  /** Folder in which a server leases the point. */
+  readonly vmFolder: VmFolder;
+}
+
+export interface ServePointOptions extends ServeOptions {
+  /** Gets messages about the lease of the point. */
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
 }
 
 /** Not a field of {@link OpenPoint}, whose fields are public. */
@@ -169,23 +179,42 @@ export class OpenPoint {
   }
 
   /**
-   * Serves disks over NBD until the server or the point is closed.
+   * Serves disks over NBD until the server or the point is closed. Meanwhile a lease keeps the
+   * files of the point from being pruned or merged.
    *
    * @throws as {@link PointDisk.serveNbd}
    */
-  async serveNbd(disks: readonly PointDisk[], options: ServeOptions): Promise<DiskServer> {
+  async serveNbd(disks: readonly PointDisk[], options: ServePointOptions): Promise<DiskServer> {
     this.#assertOpen();
-    const point = {
+    const lease = await this.#lease(options);
+    try {
+      const server = await exportDisks(disks, this.#served(lease), options);
+      this.#servers.add(server);
+      if (!this.#isClosed) return server;
+      // The point was closed while the extents were read.
+      await server.close();
+      throw closedError();
+    } catch (error) {
+      await lease.release();
+      throw error;
+    }
+  }
+
+  #served(lease: PointLease): ServedPoint {
+    return {
       pointId: this.id,
       repository: this.#shared.repository,
-      onEnd: (ended: DiskServer) => void this.#servers.delete(ended),
+      onEnd: async (ended) => {
+        this.#servers.delete(ended);
+        await lease.release();
+      },
     };
-    const server = await exportDisks(disks, point, options);
-    this.#servers.add(server);
-    if (!this.#isClosed) return server;
-    // The point was closed while the extents were read.
-    await server.close();
-    throw closedError();
+  }
+
+  async #lease({ onMessage }: ServePointOptions): Promise<PointLease> {
+    const { vmFolder, point } = sourceOf(this);
+    const files = this.#view.members.map((member) => member.point.fileName);
+    return await PointLease.take({ folder: vmFolder, point, files, onMessage });
   }
 
   /**
@@ -233,10 +262,11 @@ export class OpenRepository {
    */
   async point(vm: string, selector = 'latest'): Promise<OpenPoint> {
     this.#shared.assertOpen();
-    const folder = await this.#repository.requireVm(vm);
-    const metadata = await folder.requireMetadata();
+    const vmFolder = await this.#repository.requireVm(vm);
+    const metadata = await vmFolder.requireMetadata();
     const point = selectPoint(metadata, selector);
-    return await OpenPoint.open({ folder: folder.folder, metadata, point }, this.#shared);
+    const source = { folder: vmFolder.folder, metadata, point, vmFolder };
+    return await OpenPoint.open(source, this.#shared);
   }
 
   /** Closes all points and threads. May be called twice. */
@@ -250,8 +280,9 @@ export class OpenRepository {
 }
 
 /**
- * Opens a repository for reading. Nothing is written and no lock is taken: a prune at the same time
- * may remove files of an opened point, and reads of it fail then.
+ * Opens a repository for reading. No lock is taken, and nothing is written except the lease of a
+ * point that is served. A prune at the same time may remove files of a point that is only opened,
+ * and reads of it fail then.
  *
  * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`; {@link UsageError}
  *   `USAGE_INVALID_OPTION`

@@ -4,7 +4,7 @@
  * files, its transfers and its backup on the engine.
  */
 import { randomUUID } from 'node:crypto';
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { RepositoryError } from '../core/errors.ts';
@@ -165,6 +165,17 @@ export class ChainLock {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release();
   }
+}
+
+/**
+ * When the lock of a folder was taken, by the clock of its file server. Without a lock it is the
+ * beginning of time, so nothing is old then.
+ */
+export async function lockedAtMs(folder: string): Promise<number> {
+  return await stat(path.join(folder, LOCK_NAME)).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => -Infinity,
+  );
 }
 
 async function isDone(work: Promise<unknown>): Promise<boolean> {

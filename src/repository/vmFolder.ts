@@ -203,11 +203,12 @@ export class VmFolder {
   /**
    * Rebuilds the metadata from the containers alone. Writes nothing.
    *
+   * @param except - names of containers that count for nothing.
    * @throws {@link RepositoryError} `REPOSITORY_IO` when a container cannot be read. Otherwise the
    *   chain would lose its point and the points that build on it.
    */
-  async scan(codecs: BlockCodecs): Promise<ScanResult> {
-    const names = await this.containerNames();
+  async scan(codecs: BlockCodecs, except: ReadonlySet<string>): Promise<ScanResult> {
+    const names = (await this.containerNames()).filter((name) => !except.has(name));
     const { found, badFiles } = await this.#readContainers(names, codecs, isSystemFailure);
     const vm = found[0]?.vm ?? { id: this.vmId, name: this.safeName };
     const result = orderPoints(vm, [], found);

@@ -106,6 +106,12 @@ export const JOURNAL: readonly unknown[] = [
   { step: 'disk', diskId: ID, name: 'disk' },
 ];
 
+export const LEASE: unknown = {
+  pointId: ID,
+  files: ['vm.D2026-11-22T000000_0000.vbk', 'vm.D2026-11-23T000000_0001.vib'],
+  since: '2026-11-22T00:00:00.000Z',
+  process: PROCESS,
+};
 export const LOCK: unknown = { id: ID, since: '2026-11-22T00:00:00.000Z', ...PROCESS };
 
 /** Answers of an image server as bytes of the connection, each with its request. */

@@ -1,4 +1,4 @@
-/** Fuzz targets that read texts: summaries, journals, locks, markers, answers of servers. */
+/** Fuzz targets that read texts: summaries, journals, locks, leases, answers of servers. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { BackupError } from '../../src/core/errors.ts';
@@ -8,13 +8,14 @@ import { classifyFault } from '../../src/ovirt/engine/faults.ts';
 import { decode, type Decoder, wire } from '../../src/ovirt/engine/decoders.ts';
 import { ChainLock } from '../../src/repository/chainLock.ts';
 import { leftBackupJournal, restoreJournals } from '../../src/repository/journal.ts';
+import { keptMessage, sweepLeases } from '../../src/repository/lease/leases.ts';
 import { decodeSummary, encodeSummary } from '../../src/repository/pointXml.ts';
 import { Repository } from '../../src/repository/repository.ts';
 import type { RestorePoint } from '../../src/repository/restorePoint.ts';
 import { withoutDisks } from '../../src/sessions/restore/restoreOvf.ts';
 import { makeFastFolder } from '../helpers/folders.ts';
 import type { Random } from '../helpers/bytes/random.ts';
-import { ANSWERS, EXTENTS, JOURNAL, LOCK, OVF } from './samples.ts';
+import { ANSWERS, EXTENTS, JOURNAL, LEASE, LOCK, OVF } from './samples.ts';
 import { mutateBytes, mutateJson, mutateLines, mutateXml, pick } from './mutate.ts';
 import type { FuzzTarget } from './target.ts';
 
@@ -146,6 +147,19 @@ function folderTargets(): FuzzTarget[] {
       mutate: mutateJson,
       async take(input) {
         await (await ChainLock.acquire(put('lock', input))).release();
+      },
+      cost: 2,
+      close,
+    },
+    {
+      name: 'lease',
+      seeds: [json(LEASE)],
+      mutate: mutateJson,
+      async take(input) {
+        const leases = await sweepLeases(put('lease.x.json', input));
+        for (const { text } of leases.map(keptMessage)) {
+          if (/\p{Cc}/u.test(text)) throw new Error('a control character was accepted');
+        }
       },
       cost: 2,
       close,

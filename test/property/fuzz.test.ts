@@ -17,6 +17,7 @@ const NAMES = [
   'engine',
   'extents',
   'journal',
+  'lease',
   'lock',
   'marker',
   'imageio',

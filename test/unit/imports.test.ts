@@ -17,7 +17,7 @@ const SRC = path.resolve(import.meta.dirname, '../../src');
 
 const DATA_PATH = ['core', 'compute', 'compute/kernels', 'flow'];
 const CONTAINER = ['container', 'container/format', 'container/read', 'container/write'];
-const REPOSITORY = ['repository', 'repository/damage', 'repository/retention'];
+const REPOSITORY = ['repository', 'repository/damage', 'repository/lease', 'repository/retention'];
 const OVIRT = ['ovirt', 'ovirt/engine', 'ovirt/imageio', 'ovirt/lifecycle'];
 /** Folders that every folder of sessions may import. */
 const BELOW_SESSIONS = [
@@ -45,7 +45,8 @@ const ALLOWED: Arrows = {
   'container/write': [...DATA_PATH, 'container', 'container/format', 'container/read'],
   repository: [...DATA_PATH, ...CONTAINER],
   'repository/damage': [...DATA_PATH, ...CONTAINER, 'repository'],
-  'repository/retention': [...DATA_PATH, ...CONTAINER, 'repository'],
+  'repository/lease': ['core', 'repository'],
+  'repository/retention': [...DATA_PATH, ...CONTAINER, 'repository', 'repository/lease'],
   ovirt: ['core', 'flow'],
   'ovirt/engine': ['core', 'ovirt'],
   'ovirt/imageio': ['core', 'compute', 'flow', 'ovirt'],

@@ -67,9 +67,9 @@ async function serve(flags: ExportFlags, context: CommandContext): Promise<numbe
   const point = await repository.point(flags.vm, flags.point);
   const names = flags.disk ?? [];
   const disks = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
-  const { signal } = context;
+  const { signal, onMessage } = context;
   const onProblem = (text: string): void => context.note('export_problem', text, 'error');
-  const options = { address, writable, tls, onProblem, signal };
+  const options = { address, writable, tls, onProblem, onMessage, signal };
   const server = await point.serveNbd([...new Set(disks)], options);
   const { uris } = server;
   const { vmName, id: pointId, number: pointNumber } = point;
@@ -87,7 +87,7 @@ async function serve(flags: ExportFlags, context: CommandContext): Promise<numbe
   } finally {
     printEnd(server, context);
   }
-  return server.served.failures > 0 ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
+  return server.served.failures > 0 ? EXIT_CODES.doneWithProblems : context.exitCode(false);
 }
 
 function printEnd({ served, overlays }: DiskServer, context: CommandContext): void {

@@ -32,6 +32,10 @@ export function formatPercent(ratio: number): string {
   return `${Number((ratio * 100).toPrecision(3))} %`;
 }
 
+function serversOf({ servedBy = [] }: ListedPoint): string {
+  return servedBy.map(({ pid, host }) => `pid ${pid} on ${host}`).join(', ');
+}
+
 function hasChanged(point: ListedPoint): boolean {
   return point.disks.some((disk) => disk.changedWhileRead);
 }
@@ -40,6 +44,7 @@ function pointColumns(points: readonly ListedPoint[], form: OutputForm): Column<
   const short = shortIds(points.map((point) => point.pointId));
   const isLong = isFull(form);
   const idOf = ({ pointId }: ListedPoint): string => idIn(form, pointId, short);
+  const served: Column<ListedPoint> = ['served by', serversOf, { kind: 'note' }];
   const date: Column<ListedPoint> = ['checked on', checkedOn, { kind: 'extra' }];
   return [
     ['no.', (point) => String(point.number)],
@@ -49,6 +54,7 @@ function pointColumns(points: readonly ListedPoint[], form: OutputForm): Column<
     ['file size', (point) => formatBytes(point.fileBytes)],
     ['verified', (point) => formatHealth(point.verified, isLong), { style: healthStyle }],
     ...(isLong ? [] : [date]),
+    ...(points.some(({ servedBy }) => servedBy) ? [served] : []),
     ['file', (point) => point.fileName, { kind: 'full' }],
   ];
 }

@@ -24,8 +24,8 @@ export interface ServedPoint {
   readonly pointId: string;
   /** The repository. No overlay may lie in it. */
   readonly repository: string | undefined;
-  /** Called when the server has stopped. */
-  readonly onEnd: (server: DiskServer) => void;
+  /** Called when the server has stopped. {@link DiskServer.close} waits for it. */
+  readonly onEnd: (server: DiskServer) => Promise<void>;
 }
 
 /**
@@ -102,7 +102,7 @@ async function startServer(
   };
   async function stop(): Promise<void> {
     await server.close();
-    point.onEnd(shown);
+    await point.onEnd(shown);
     await closeOverlays(overlays);
   }
   return shown;

@@ -11,6 +11,9 @@
  *
  * The next holder of the lock deletes the obsolete files: after steps 1 and 2 the new container,
  * later the old ones.
+ *
+ * Files that a server reads are not deleted. They stay obsolete. Leases are read after the .vbm was
+ * written: lease/leases.ts says why that is enough.
  */
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
@@ -18,6 +21,7 @@ import { errnoOf } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { ChainLock } from '../chainLock.ts';
 import { guardRepository, syncFolder } from '../durableFile.ts';
+import { holderText, isLeased, keptMessage, type Lease, sweepLeases } from '../lease/leases.ts';
 import type { ChainMetadata } from '../pointXml.ts';
 import type { RestorePoint } from '../restorePoint.ts';
 import type { VmFolder } from '../vmFolder.ts';
@@ -34,18 +38,35 @@ export interface Replacement {
 
 export interface Cleared {
   readonly metadata: ChainMetadata;
+  /** Obsolete files that stay, because a server reads them. */
+  readonly leasedFiles: readonly string[];
   readonly messages: readonly SessionMessage[];
 }
 
 interface Deletion {
   readonly deleted: readonly string[];
+  readonly leasedFiles: readonly string[];
   readonly messages: readonly SessionMessage[];
 }
 
+function leftMessages(leases: readonly Lease[], files: readonly string[]): SessionMessage[] {
+  return leases.flatMap((lease) => {
+    const left = files.filter((file) => isLeased(lease, file));
+    if (left.length === 0) return [];
+    const { content } = lease;
+    if (!content) return [keptMessage(lease)];
+    const fields = { n: left.length, who: holderText(content), rp: content.pointId };
+    return [sessionMessage('REPO-516', fields)];
+  });
+}
+
+/** @param fileNames - files that the .vbm on disk calls obsolete. */
 async function deleteFiles(folder: VmFolder, fileNames: readonly string[]): Promise<Deletion> {
+  const leases = await sweepLeases(folder.folder);
+  const leasedFiles = fileNames.filter((file) => leases.some((lease) => isLeased(lease, file)));
   const deleted: string[] = [];
-  const messages: SessionMessage[] = [];
-  for (const file of fileNames) {
+  const messages = leftMessages(leases, leasedFiles);
+  for (const file of fileNames.filter((name) => !leasedFiles.includes(name))) {
     try {
       await rm(path.join(folder.folder, file), { force: true });
       deleted.push(file);
@@ -57,7 +78,7 @@ async function deleteFiles(folder: VmFolder, fileNames: readonly string[]): Prom
   // After a power cut a deleted file could come back. A .vbm that no longer names it would then
   // take it for a lost point.
   await guardRepository(`sync ${folder.folder}`, () => syncFolder(folder.folder));
-  return { deleted, messages };
+  return { deleted, leasedFiles, messages };
 }
 
 /** Writes the .vbm without the names of deleted files. */
@@ -75,7 +96,7 @@ async function forget(
 
 /**
  * Replaces points as described above. The caller must hold the lock. A file that cannot be deleted
- * stays obsolete and gives message REPO-512.
+ * stays obsolete and gives message REPO-512; one that a server reads stays obsolete too.
  *
  * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`, `REPOSITORY_LOCKED`
  */
@@ -85,10 +106,10 @@ export async function replacePoints(
   lock: ChainLock,
   { added, removed }: Replacement,
 ): Promise<Cleared> {
-  const left = metadata.obsoleteFiles ?? [];
+  const known = metadata.obsoleteFiles ?? [];
   if (added) {
     await lock.assertHeld();
-    await folder.writeMetadata({ ...metadata, obsoleteFiles: [...left, added.fileName] });
+    await folder.writeMetadata({ ...metadata, obsoleteFiles: [...known, added.fileName] });
     await folder.publish(added.fileName);
   }
   const goneIds = new Set(removed.map((point) => point.pointId));
@@ -97,11 +118,11 @@ export async function replacePoints(
     return goneIds.has(point.pointId) ? [] : [point];
   });
   const files = removed.map((point) => point.fileName);
-  const swapped = { ...metadata, points, obsoleteFiles: [...left, ...files] };
+  const swapped = { ...metadata, points, obsoleteFiles: [...known, ...files] };
   await lock.assertHeld();
   await folder.writeMetadata(swapped);
-  const { deleted, messages } = await deleteFiles(folder, files);
-  return { metadata: await forget(folder, swapped, deleted), messages };
+  const { deleted, ...left } = await deleteFiles(folder, files);
+  return { metadata: await forget(folder, swapped, deleted), ...left };
 }
 
 /**
@@ -111,7 +132,7 @@ export async function replacePoints(
  */
 export async function clearObsolete(folder: VmFolder, metadata: ChainMetadata): Promise<Cleared> {
   const { obsoleteFiles = [], points } = metadata;
-  if (obsoleteFiles.length === 0) return { metadata, messages: [] };
+  if (obsoleteFiles.length === 0) return { metadata, leasedFiles: [], messages: [] };
   const present = new Set(await folder.containerNames());
   const missing = points.find((point) => !present.has(point.fileName));
   if (missing) {
@@ -119,10 +140,10 @@ export async function clearObsolete(folder: VmFolder, metadata: ChainMetadata): 
     const messages = obsoleteFiles
       .filter((file) => present.has(file))
       .map((file) => sessionMessage('REPO-512', { file, reason }));
-    return { metadata, messages };
+    return { metadata, leasedFiles: [], messages };
   }
   const listed = new Set(points.map((point) => point.fileName));
-  const { deleted, messages } = await deleteFiles(
+  const { deleted, leasedFiles, messages } = await deleteFiles(
     folder,
     obsoleteFiles.filter((file) => !listed.has(file)),
   );
@@ -130,5 +151,9 @@ export async function clearObsolete(folder: VmFolder, metadata: ChainMetadata): 
     .filter((file) => present.has(file))
     .map((file) => sessionMessage('REPO-511', { file }));
   const gone = [...deleted, ...obsoleteFiles.filter((file) => listed.has(file))];
-  return { metadata: await forget(folder, metadata, gone), messages: [...removed, ...messages] };
+  return {
+    metadata: await forget(folder, metadata, gone),
+    leasedFiles,
+    messages: [...removed, ...messages],
+  };
 }

@@ -20,7 +20,10 @@ export interface PrunePlan {
   readonly deleted: readonly RestorePoint[];
   /** Newest first: the range with the full takes the most room, so it comes last. */
   readonly ranges: readonly MergeRange[];
-  /** Points that are not kept but must stay: two or more branches with kept points begin there. */
+  /**
+   * Points that no rule keeps but that must stay: frozen ones, those on which they build, and those
+   * at which two or more branches with kept points begin.
+   */
   readonly neededIds: ReadonlySet<string>;
 }
 
@@ -48,15 +51,21 @@ function survivorsOf(
  *
  * @param points - all points of the VM, parents before their children.
  * @param keptIds - ids that the policy keeps. The newest point is always among them.
+ * @param frozenIds - ids of points whose containers must stay as they are. So must those of the
+ *   points that they build on.
  */
 export function planPrune(
   points: readonly RestorePoint[],
   keptIds: ReadonlySet<string>,
+  frozenIds: ReadonlySet<string> = new Set(),
 ): PrunePlan {
   const byId = new Map(points.map((point) => [point.pointId, point]));
   const parentOf: FindParent = (point) =>
     point.type === 'full' ? undefined : byId.get(point.parentPointId);
-  const survivors = survivorsOf(points, keptIds, parentOf);
+  // A range ends with a point that stays, and takes in no other one. The parent of a frozen point
+  // stays too, so no range of two points ends with a frozen one.
+  const fixedIds = new Set([...keptIds, ...survivorsOf(points, frozenIds, parentOf)]);
+  const survivors = survivorsOf(points, fixedIds, parentOf);
   const childCounts = new Map<string, number>();
   for (const point of points.filter(({ pointId }) => survivors.has(pointId))) {
     const parentId = parentOf(point)?.pointId ?? '';
@@ -64,7 +73,7 @@ export function planPrune(
   }
   const staying = points.filter(
     ({ pointId }) =>
-      keptIds.has(pointId) || (survivors.has(pointId) && (childCounts.get(pointId) ?? 0) > 1),
+      fixedIds.has(pointId) || (survivors.has(pointId) && (childCounts.get(pointId) ?? 0) > 1),
   );
   const stayingIds = new Set(staying.map((point) => point.pointId));
   return {

@@ -39,12 +39,12 @@ export async function rescanRepository(options: RescanOptions): Promise<RescanRe
       if (isAccessFailure(error)) throw error;
     });
     // Otherwise points that a stopped prune has replaced would come back.
-    if (known) await clearObsolete(folder, known);
-    const { metadata, badFiles } = await folder.scan(codecs);
+    const { leasedFiles } = known ? await clearObsolete(folder, known) : { leasedFiles: [] };
+    const { metadata, badFiles } = await folder.scan(codecs, new Set(leasedFiles));
     // Without a readable container only the old metadata has the VM's name.
     const vm = metadata.points.length > 0 ? metadata.vm : (known?.vm ?? metadata.vm);
     await lock.assertHeld();
-    await folder.writeMetadata({ vm, points: metadata.points });
+    await folder.writeMetadata({ vm, points: metadata.points, obsoleteFiles: leasedFiles });
     vms.push({
       vmName: vm.name,
       vmId: vm.id,

@@ -1,9 +1,10 @@
 /**
- * Lists VMs and restore points of a repository. Reads only chain metadata and the records of
- * verify.
+ * Lists VMs and restore points of a repository. Reads only chain metadata, the records of verify,
+ * and the leases of exports.
  */
 import { type FolderFailure, forEachFolder } from '../shared/folderFailures.ts';
 import { healthOfPoints, type PointHealth } from '../../repository/damage/pointHealth.ts';
+import { activeLeases, isServed, type Lease } from '../../repository/lease/leases.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
 import { currentContainers, readVerifyRecord } from '../../repository/damage/verifyRecord.ts';
@@ -17,6 +18,16 @@ export interface ListOptions {
 export interface ListedPoint extends RestorePoint {
   /** Result of the last verify. Absent while some container of the point has no valid check. */
   readonly verified?: PointHealth | undefined;
+  /** Processes that serve the point. Absent when there are none. */
+  readonly servedBy?: readonly PointServer[] | undefined;
+}
+
+/** A process that serves a restore point. */
+export interface PointServer {
+  readonly pid: number;
+  readonly host: string;
+  /** ISO 8601, UTC. */
+  readonly since: string;
 }
 
 export interface ListedVm {
@@ -33,12 +44,22 @@ export interface ListReport {
   readonly failures: readonly FolderFailure[];
 }
 
-async function withHealth(folder: string, points: readonly RestorePoint[]): Promise<ListedPoint[]> {
+async function withState(folder: string, points: readonly RestorePoint[]): Promise<ListedPoint[]> {
   const checked = await currentContainers(folder, await readVerifyRecord(folder));
   const health = healthOfPoints(points, checked);
+  const leases = await activeLeases(folder, Date.now());
   return points.map((point) => {
     const verified = health.get(point.pointId);
-    return verified ? { ...point, verified } : point;
+    const servedBy = serversOf(point, leases);
+    return { ...point, ...(verified && { verified }), ...(servedBy.length > 0 && { servedBy }) };
+  });
+}
+
+function serversOf(point: RestorePoint, leases: readonly Lease[]): PointServer[] {
+  return leases.flatMap((lease) => {
+    if (!lease.content || !isServed(point, lease)) return [];
+    const { pid, host } = lease.content.process;
+    return [{ pid, host, since: lease.content.since }];
   });
 }
 
@@ -54,7 +75,7 @@ export async function listRepository(options: ListOptions): Promise<ListReport> 
       vmName: metadata?.vm.name ?? folder.safeName,
       vmId: folder.vmId,
       folder: folder.folder,
-      points: await withHealth(folder.folder, metadata?.points ?? []),
+      points: await withState(folder.folder, metadata?.points ?? []),
     });
   });
   return { type: 'list', repository: repository.root, vms, failures };

@@ -1,5 +1,6 @@
 /** The report of a prune: what happens to each restore point, and why. */
 import type { SessionMessage } from '../../core/messages.ts';
+import { isServed, type Lease } from '../../repository/lease/leases.ts';
 import type { PrunePlan } from '../../repository/retention/prunePlan.ts';
 import type { KeepReason } from '../../repository/retention/retention.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
@@ -13,8 +14,11 @@ export interface PrunedPoint {
   readonly fileName: string;
   readonly fileBytes: number;
   readonly action: 'keep' | 'delete' | 'merge';
-  /** Rules that keep the point. `needed` means that two or more kept points build on it. */
-  readonly keptBecause: readonly (KeepReason | 'needed')[];
+  /**
+   * Rules that keep the point. `served`: an export serves it. `needed`: a served point, or two or
+   * more kept points, build on it.
+   */
+  readonly keptBecause: readonly (KeepReason | 'served' | 'needed')[];
   /** Id of the point that gets its blocks. Empty unless `action` is `merge`. */
   readonly mergedInto: string;
 }
@@ -48,15 +52,22 @@ export function describePoints(
   points: readonly RestorePoint[],
   kept: ReadonlyMap<string, readonly KeepReason[]>,
   plan: PrunePlan,
+  leases: readonly Lease[],
 ): PrunedPoint[] {
   const targetOf = new Map<string, string>();
   for (const range of plan.ranges) {
     const target = range.points.at(-1)?.pointId ?? '';
     for (const point of range.points.slice(0, -1)) targetOf.set(point.pointId, target);
   }
-  return points.map(({ pointId, number, type, createdAt, fileName, fileBytes }) => {
+  const reasonsOf = (point: RestorePoint): PrunedPoint['keptBecause'] => {
+    const rules = kept.get(point.pointId) ?? [];
+    if (leases.some((lease) => isServed(point, lease))) return [...rules, 'served'];
+    return plan.neededIds.has(point.pointId) ? ['needed'] : rules;
+  };
+  return points.map((point) => {
+    const { pointId, number, type, createdAt, fileName, fileBytes } = point;
     const mergedInto = targetOf.get(pointId) ?? '';
-    const reasons = plan.neededIds.has(pointId) ? (['needed'] as const) : kept.get(pointId);
+    const reasons = reasonsOf(point);
     const left = mergedInto ? 'merge' : 'delete';
     return {
       pointId,
@@ -65,8 +76,8 @@ export function describePoints(
       createdAt,
       fileName,
       fileBytes,
-      action: reasons ? 'keep' : left,
-      keptBecause: reasons ?? [],
+      action: reasons.length > 0 ? 'keep' : left,
+      keptBecause: reasons,
       mergedInto,
     };
   });

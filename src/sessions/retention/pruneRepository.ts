@@ -14,6 +14,13 @@ import type { Logger } from '../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
+import {
+  activeLeases,
+  keptMessage,
+  type Lease,
+  leasedPoints,
+  sweepLeases,
+} from '../../repository/lease/leases.ts';
 import { replacePoints } from '../../repository/retention/obsoleteFiles.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import {
@@ -68,6 +75,10 @@ function lostContainer({ pointId, fileName }: RestorePoint): RepositoryError {
     `restore point ${pointId} would be kept, but ${fileName} is missing; nothing was deleted`,
     { hint: 'copy the file back, or run "ovirt-cbt rescan" to remove its point from the chain' },
   );
+}
+
+function idsOf(points: readonly RestorePoint[]): ReadonlySet<string> {
+  return new Set(points.map(({ pointId }) => pointId));
 }
 
 /** Errors that concern one VM. Other errors end the command. */
@@ -205,15 +216,35 @@ class VmPrune {
     const now = new Date();
     this.#noteFuture(points.filter((point) => isOfFuture(point, now)));
     const kept = applyRetention(points, this.#options.keep, now);
-    const plan = planPrune(points, new Set(kept.keys()));
+    const keptIds = new Set(kept.keys());
+    const leases = await this.#leases();
+    const plan = planPrune(points, keptIds, idsOf(leasedPoints(points, leases)));
+    this.#noteLeases(leases, points, planPrune(points, keptIds));
     this.#vmName = vm.name;
     this.#progress.nameVm(vm);
-    this.#points = describePoints(points, kept, plan);
+    this.#points = describePoints(points, kept, plan, leases);
     const present = new Set(await this.#folder.containerNames());
     const isLost = (point: RestorePoint): boolean => !present.has(point.fileName);
     const lost = points.find((point) => !plan.deleted.includes(point) && isLost(point));
     if (lost) throw lostContainer(lost);
     return plan;
+  }
+
+  /** A dry run has no lock, so it takes the own clock and deletes no lease. */
+  async #leases(): Promise<Lease[]> {
+    const { folder } = this.#folder;
+    return this.#options.dryRun
+      ? await activeLeases(folder, Date.now())
+      : await sweepLeases(folder);
+  }
+
+  /** Names the leases without which more would be done. `wanted` is the plan without leases. */
+  #noteLeases(leases: readonly Lease[], points: readonly RestorePoint[], wanted: PrunePlan): void {
+    const changed = idsOf([...wanted.deleted, ...wanted.ranges.flatMap((range) => range.points)]);
+    for (const lease of leases) {
+      const isKept = leasedPoints(points, [lease]).some(({ pointId }) => changed.has(pointId));
+      if (isKept) this.#session.note(keptMessage(lease));
+    }
   }
 
   #noteFuture(points: readonly RestorePoint[]): void {
@@ -260,6 +291,9 @@ class VmPrune {
 /**
  * Applies a retention policy to VMs of a repository. A point that a kept one needs is merged into
  * it, never deleted. A VM that fails does not stop the others. Its failure is in the report.
+ *
+ * A point that is being served stays as it is, with the points that it needs. Message REPO-515 or
+ * REPO-517 says so.
  *
  * A prune that is stopped or killed leaves a good copy of every kept point. The next prune or
  * session continues.

@@ -3,11 +3,12 @@
  * disk.
  */
 import { randomUUID } from 'node:crypto';
-import { toFailure } from '../../core/errors.ts';
+import { RepositoryError, toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
+import { isLeased, keptMessage, sweepLeases } from '../../repository/lease/leases.ts';
 import { Repository } from '../../repository/repository.ts';
 import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
@@ -42,6 +43,17 @@ export interface SynthesizeReport {
   readonly messages: readonly SessionMessage[];
 }
 
+/** The full replaces the file of the newest point. The older points keep their files. */
+async function refuseServed(folder: string, newest: RestorePoint): Promise<void> {
+  const lease = (await sweepLeases(folder)).find((one) => isLeased(one, newest.fileName));
+  if (!lease) return;
+  const { text, resolution } = keptMessage(lease);
+  throw new RepositoryError('REPOSITORY_LOCKED', text, {
+    hint: resolution,
+    details: { file: lease.file },
+  });
+}
+
 class Synthesis {
   readonly #options: SynthesizeOptions;
   readonly #session: SessionLog;
@@ -72,6 +84,7 @@ class Synthesis {
     const metadata = await prepareChain(folder, vm, codecs, session.note);
     const newest = selectPoint(metadata, 'latest');
     if (newest.type === 'full') return this.#report(vm, newest, undefined);
+    await refuseServed(folder.folder, newest);
     const range = { points: chainTo(metadata.points, newest), parent: undefined };
     const options = { removed: [newest], chainId: newest.pointId };
     const context = { folder, lock, codecs, session, workers, signal, progress };
@@ -105,7 +118,8 @@ class Synthesis {
  * deletes them.
  *
  * @throws a {@link BackupError}: `USAGE_NOT_FOUND`, `CHAIN_PARENT_MISSING`, `REPOSITORY_LOCKED`,
- *   `REPOSITORY_FULL`, format and integrity codes. After an error the points are as they were.
+ *   `REPOSITORY_FULL`, format and integrity codes. `REPOSITORY_LOCKED` also while the newest point
+ *   is being served. After an error the points are as they were.
  */
 export async function synthesizeFull(options: SynthesizeOptions): Promise<SynthesizeReport> {
   try {

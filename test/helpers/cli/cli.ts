@@ -46,12 +46,15 @@ export function withoutTimes(stderr: string): string {
   return stderr.replaceAll(LINE_TIME, '');
 }
 
+/** @param wrapper - a program, and its arguments, that starts the command. */
 export function startCli(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
   stdin: 'ignore' | 'pipe' = 'ignore',
+  wrapper: readonly string[] = [],
 ): RunningCli {
-  const child = spawn(process.execPath, [ENTRY, ...args], {
+  const [program = '', ...rest] = [...wrapper, process.execPath, ENTRY, ...args];
+  const child = spawn(program, rest, {
     stdio: [stdin, 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });

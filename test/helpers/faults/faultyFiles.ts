@@ -126,7 +126,7 @@ export class FaultyFiles {
   readonly #handles = new WeakMap<object, string>();
   readonly #restore: (() => void)[] = [];
   #plan: PlannedFault | undefined;
-  #onCall: ((call: Call) => void) | undefined;
+  #onCall: ((call: Call) => void | Promise<void>) | undefined;
   #errorOf: ErrorOf | undefined;
   #count = 0;
   #struck: string | undefined;
@@ -169,8 +169,8 @@ export class FaultyFiles {
     return { operations: this.#count, struck: this.#struck };
   }
 
-  /** Calls `onCall` before every operation. */
-  watch(onCall: (name: string, count: number) => void): void {
+  /** Calls `onCall` before every operation, which waits for it. */
+  watch(onCall: (name: string, count: number) => void | Promise<void>): void {
     this.#onCall = (call) => onCall(call.name, this.#count);
   }
 
@@ -230,7 +230,7 @@ export class FaultyFiles {
 
   async #call(call: Call): Promise<unknown> {
     this.#count++;
-    this.#onCall?.(call);
+    await this.#onCall?.(call);
     const code = this.#errorOf?.(call.name, call.path, call.args);
     if (code !== undefined) throw errnoError(code, call);
     const { fault, nth } = this.#plan ?? { fault: 'short', nth: Infinity };

@@ -19,8 +19,8 @@ function ids(points: readonly RestorePoint[]): string {
 /**
  * A plan as text: deleted points, ranges after their parents, points that stay without being kept.
  */
-function planOf(text: string, kept: string): string {
-  const { deleted, ranges, neededIds } = planPrune(pointsOf(text), new Set(kept));
+function planOf(text: string, kept: string, frozen = ''): string {
+  const { deleted, ranges, neededIds } = planPrune(pointsOf(text), new Set(kept), new Set(frozen));
   const merged = ranges.map(({ points, parent }) => `${parent?.pointId ?? ''}(${ids(points)})`);
   return `-${ids(deleted)} ${merged.join(' ')} +${[...neededIds].join('')}`;
 }
@@ -57,6 +57,17 @@ describe('a plan', () => {
     expect(planOf('a b<a c<b d<b', 'd')).toBe('-c (abd) +');
   });
 
+  test.each([
+    ['a frozen full', 'a b<a c<b', 'c', 'a', '- a(bc) +a'],
+    ['a frozen increment and what it builds on', 'a b<a c<b d<c e<d', 'e', 'b', '- b(cde) +ab'],
+    ['a frozen newest point', 'a b<a c<b', 'c', 'c', '-  +ab'],
+    ['a kept point that is frozen', 'a b<a c<b d<c', 'bd', 'b', '- b(cd) +a'],
+    ['a frozen point of a chain that goes', 'a b<a c<b d', 'd', 'b', '-c  +ab'],
+    ['several frozen points', 'a b<a c<b d<c e f<e g<f', 'g', 'be', '-dc e(fg) +abe'],
+  ])('leaves %s', (_what, text, kept, frozen, expected) => {
+    expect(planOf(text, kept, frozen)).toBe(expected);
+  });
+
   test('keeps a point whose parent is missing as it is', () => {
     expect(planOf('b<a c<b', 'bc')).toBe('-  +');
   });
@@ -78,11 +89,17 @@ const forest = fc
     ),
   );
 
+/** Often none. */
+const someOf = fc.oneof(fc.constant([]), fc.array(fc.nat(29), { maxLength: 3 }));
+
 test('every plan does one thing with each point, and deletes none that a kept one needs', () => {
   fc.assert(
-    fc.property(forest, fc.array(fc.nat(29)), (points, chosen) => {
-      const kept = new Set([...chosen, points.length - 1].map((k) => `p${k % points.length}`));
-      const { deleted, ranges, neededIds } = planPrune(points, kept);
+    fc.property(forest, fc.array(fc.nat(29)), someOf, (points, chosen, served) => {
+      const idsAt = (positions: readonly number[]): Set<string> =>
+        new Set(positions.map((k) => `p${k % points.length}`));
+      const kept = idsAt([...chosen, points.length - 1]);
+      const frozen = idsAt(served);
+      const { deleted, ranges, neededIds } = planPrune(points, kept, frozen);
       const merged = ranges.flatMap((range) =>
         range.points.slice(0, -1).map((point) => point.pointId),
       );
@@ -101,6 +118,15 @@ test('every plan does one thing with each point, and deletes none that a kept on
           expect(point.parentPointId).toBe((k === 0 ? parent : members[k - 1])?.pointId ?? '');
         }
         expect(members[0]?.type).toBe(parent ? 'increment' : 'full');
+      }
+      const replaced = new Set([...ranges.flatMap((range) => range.points), ...deleted]);
+      for (let point of points.filter(({ pointId }) => frozen.has(pointId))) {
+        for (;;) {
+          expect(replaced).not.toContain(point);
+          const parent = byId.get(point.parentPointId);
+          if (!parent) break;
+          point = parent;
+        }
       }
     }),
   );
