@@ -22,7 +22,7 @@ const UNITS = 1024;
 const CLUSTER_UNITS = 16;
 const ZEROS = Buffer.alloc(UNIT_BYTES);
 
-/** Contents that a unit may have after a kill. The first one was flushed, or is that of the point. */
+/** Contents that a unit may have after a kill. The first was flushed, or is that of the point. */
 type Candidates = Map<number, Buffer[]>;
 
 async function start(): Promise<RunningCli> {

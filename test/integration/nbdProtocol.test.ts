@@ -1,4 +1,4 @@
-/** The NBD server against clients that keep to the protocol, byte by byte, and others that do not. */
+/** The NBD server against clients that keep to the protocol, and others that do not. */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';

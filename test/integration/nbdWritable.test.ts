@@ -1,4 +1,4 @@
-/** Writable exports of restore points: real clients, kept overlays, a repository that stays as it is. */
+/** Writable exports of restore points: real clients, kept overlays, a repository left alone. */
 import { execFile } from 'node:child_process';
 import {
   existsSync,
