@@ -160,6 +160,23 @@ describe('a writable export', () => {
     });
   });
 
+  it('tells that its last flush failed, and gives everything back', async () => {
+    const files = await FaultyFiles.install(folder.path('overlays'));
+    try {
+      const server = await serve();
+      const client = await RawClient.open({ path: folder.path('s') });
+      await client.write(0, Buffer.from('x'));
+      files.failWhere((name) => (name === 'datasync' ? 'EIO' : undefined));
+      await expect(server.close()).rejects.toMatchObject({ code: 'OUTPUT_IO' });
+      files.failWhere(() => undefined);
+      client.destroy();
+      await (await serve()).close();
+      await repository.close();
+    } finally {
+      files.uninstall();
+    }
+  });
+
   it('leaves no overlay when it cannot listen', async () => {
     mkdirSync(folder.path('s'));
 
