@@ -12,7 +12,7 @@ import {
   workersOption,
 } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
-import { countsText, overlayText, showCounts } from '../output/exportOutput.ts';
+import { countsText, overlayText, showCounts } from '../output/progress/exportCounts.ts';
 import { printable } from '../output/text.ts';
 
 interface ExportFlags extends CommonFlags {

@@ -78,7 +78,7 @@ async function openOverlay(
   });
 }
 
-interface ServerParts {
+interface StartParts {
   readonly tls: TlsStarter | undefined;
   readonly overlays: readonly OpenOverlay[];
   readonly point: ServedPoint;
@@ -87,7 +87,7 @@ interface ServerParts {
 
 async function startServer(
   exports: readonly ServedDisk[],
-  { tls, overlays, point, options }: ServerParts,
+  { tls, overlays, point, options }: StartParts,
 ): Promise<DiskServer> {
   const { address, onProblem } = options;
   const server = await NbdServer.start({ exports, address, tls, onProblem });

@@ -13,6 +13,8 @@ export class MemoryDisk implements ServedDisk {
   readonly content: Buffer;
   /** Reads fail with this text. */
   damage: string | undefined;
+  /** Reads wait for it. */
+  held: Promise<void> | undefined;
 
   constructor(name: string, content: Buffer) {
     this.name = name;
@@ -29,7 +31,7 @@ export class MemoryDisk implements ServedDisk {
     { offsetBytes, lengthBytes }: ByteRange,
     send: (pieces: readonly Buffer[]) => Promise<void>,
   ): Promise<void> {
-    await Promise.resolve();
+    await this.held;
     if (this.damage !== undefined) throw new NbdFailure(NBD_ERROR.eio, this.damage);
     await send([Buffer.from(this.content.subarray(offsetBytes, offsetBytes + lengthBytes))]);
   }
