@@ -130,6 +130,9 @@ export type {
   PointExtent,
   RangeOptions,
   ServeAddress,
+  ServeDiskOptions,
+  ServedCounts,
+  ServedOverlay,
 } from './points/pointTypes.ts';
 export type { BlockSink, PipedBlock, PipedRecord, PipedZero } from './flow/sinks/blockSink.ts';
 export { openImage, type OpenImageOptions } from './sessions/pipe/openImage.ts';

@@ -134,11 +134,12 @@ export class CommandContext {
    *
    * @param type - of the object.
    * @param level - the line begins with it.
+   * @param fields - of the object, beside the text.
    */
-  note(type: string, text: string, level?: LineLevel): void {
+  note(type: string, text: string, level?: LineLevel, fields: object = {}): void {
     const label = level ? `${level}: ` : '';
     const line = this.isJson
-      ? formatStderrJson(type, { text })
+      ? formatStderrJson(type, { text, ...fields })
       : formatStderrLine(printable(`${label}${text}`), level);
     messageOutput.write(`${line}\n`);
   }

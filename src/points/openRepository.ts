@@ -10,9 +10,8 @@ import { findDisk, selectPoint } from '../sessions/shared/selectPoint.ts';
 import { BlockCache } from './blockCache.ts';
 import { BlockLoader, closedError } from './blockLoader.ts';
 import { exportDisks, type ServeOptions } from './nbd/exportPoint.ts';
-import type { NbdServer } from './nbd/nbdServer.ts';
 import { PointDisk } from './pointDisk.ts';
-import type { DiskServer, ServeAddress } from './pointTypes.ts';
+import type { DiskServer, ServeDiskOptions } from './pointTypes.ts';
 
 const DEFAULT_CACHE_BYTES = 64 * MIB;
 const MAX_CACHE_BYTES = 4096 * MIB;
@@ -44,6 +43,8 @@ export function sourceOf(point: OpenPoint): PointSource {
 
 /** Loaders, cache and open points of an opened repository. */
 class SharedParts {
+  /** Folder of the repository. Nothing may be written into it. */
+  readonly repository: string;
   readonly cache: BlockCache;
   readonly #points = new Set<OpenPoint>();
   readonly #workers: number | undefined;
@@ -51,7 +52,11 @@ class SharedParts {
   readonly #loaders = new Map<number, Promise<BlockLoader>>();
   isClosed = false;
 
-  constructor({ workers, cacheBytes = DEFAULT_CACHE_BYTES }: OpenRepositoryOptions) {
+  constructor(
+    repository: string,
+    { workers, cacheBytes = DEFAULT_CACHE_BYTES }: OpenRepositoryOptions,
+  ) {
+    this.repository = repository;
     this.#workers = workers;
     this.cache = new BlockCache(cacheBytes);
   }
@@ -81,9 +86,18 @@ class SharedParts {
   async close(): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
-    await Promise.all([...this.#points].map((point) => point.close()));
-    await Promise.all([...this.#loaders.values()].map(async (loader) => (await loader).close()));
+    try {
+      await allEnded([...this.#points].map((point) => point.close()));
+    } finally {
+      await Promise.all([...this.#loaders.values()].map(async (loader) => (await loader).close()));
+    }
   }
+}
+
+/** Waits for all of them, also when one fails. @throws the first failure */
+async function allEnded(work: readonly Promise<void>[]): Promise<void> {
+  await Promise.allSettled(work);
+  await Promise.all(work);
 }
 
 /** A restore point that is open for reading. {@link close} gives its files back. */
@@ -97,7 +111,7 @@ export class OpenPoint {
   readonly disks: readonly PointDisk[];
   readonly #view: RestorePointView;
   readonly #shared: SharedParts;
-  readonly #servers = new Set<NbdServer>();
+  readonly #servers = new Set<DiskServer>();
   #isClosed = false;
 
   private constructor(
@@ -120,7 +134,8 @@ export class OpenPoint {
       loader,
       cache: shared.cache,
       assertOpen: () => this.#assertOpen(),
-      serve: (disk: PointDisk, address: ServeAddress) => this.serveNbd([disk], { address }),
+      serve: async (disk: PointDisk, { writable, tls, ...address }: ServeDiskOptions) =>
+        await this.serveNbd([disk], { address, writable, tls }),
     };
     this.disks = point.disks.map((disk) => new PointDisk(disk, parts));
   }
@@ -151,16 +166,18 @@ export class OpenPoint {
   }
 
   /**
-   * Serves disks over NBD, read-only, until the server or the point is closed.
+   * Serves disks over NBD until the server or the point is closed.
    *
-   * @throws {@link UsageError} for an address that cannot be used
+   * @throws as {@link PointDisk.serveNbd}
    */
   async serveNbd(disks: readonly PointDisk[], options: ServeOptions): Promise<DiskServer> {
     this.#assertOpen();
-    const server = await exportDisks(disks, {
-      ...options,
-      onEnd: (ended) => this.#servers.delete(ended),
-    });
+    const point = {
+      pointId: this.id,
+      repository: this.#shared.repository,
+      onEnd: (ended: DiskServer) => void this.#servers.delete(ended),
+    };
+    const server = await exportDisks(disks, point, options);
     this.#servers.add(server);
     if (!this.#isClosed) return server;
     // The point was closed while the extents were read.
@@ -168,13 +185,21 @@ export class OpenPoint {
     throw closedError();
   }
 
-  /** Closes the files of the point. May be called twice. Its disks cannot be read afterwards. */
+  /**
+   * Ends its servers and closes the files of the point. May be called twice. Its disks cannot be
+   * read afterwards.
+   *
+   * @throws {@link OutputError} when an overlay could not be flushed; all is closed then too
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#shared.delete(this);
-    await Promise.all([...this.#servers].map((server) => server.close()));
-    await this.#view.close();
+    try {
+      await allEnded([...this.#servers].map((server) => server.close()));
+    } finally {
+      await this.#view.close();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -235,7 +260,8 @@ export async function openRepository(
   checkCache(options.cacheBytes);
   resolveWorkers(options.workers);
   try {
-    return new OpenRepository(await Repository.open(folder), new SharedParts(options));
+    const repository = await Repository.open(folder);
+    return new OpenRepository(repository, new SharedParts(repository.root, options));
   } catch (error) {
     throw toFailure(error);
   }

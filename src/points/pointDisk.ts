@@ -29,7 +29,7 @@ import type {
   PointExtent,
   RangeOptions,
   ReadOptions,
-  ServeAddress,
+  ServeDiskOptions,
 } from './pointTypes.ts';
 
 /** Most bytes of one `read`. */
@@ -44,7 +44,7 @@ export interface DiskParts {
   readonly cache: BlockCache;
   /** Throws after the point was closed. */
   readonly assertOpen: () => void;
-  readonly serve: (disk: PointDisk, address: ServeAddress) => Promise<DiskServer>;
+  readonly serve: (disk: PointDisk, options: ServeDiskOptions) => Promise<DiskServer>;
 }
 
 interface OpenedDisk {
@@ -229,13 +229,15 @@ export class PointDisk {
   }
 
   /**
-   * Serves the disk over NBD, read-only, until the server or the point is closed.
+   * Serves the disk over NBD until the server or the point is closed.
    *
-   * @throws {@link UsageError} for an address that cannot be used
+   * @throws {@link UsageError} for an address, a folder or certificates that cannot be used; {@link
+   *   RepositoryError} `REPOSITORY_LOCKED` for an overlay in use; {@link OutputError} when its
+   *   files cannot be made
    */
-  async serveNbd(address: ServeAddress): Promise<DiskServer> {
+  async serveNbd(options: ServeDiskOptions): Promise<DiskServer> {
     this.#parts.assertOpen();
-    return await this.#parts.serve(this, address);
+    return await this.#parts.serve(this, options);
   }
 
   /** Loads blocks into the cache, for a read that may come. Their errors come with that read. */

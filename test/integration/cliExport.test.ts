@@ -40,7 +40,7 @@ it('serves a disk until Ctrl-C, which is its regular end', async () => {
 
   expect(readFileSync(folder.path('copied.raw')).equals(content)).toBe(true);
   expect(exitCode).toBe(EXIT_CODES.done);
-  expect(stdout).toMatch(/^served \d+ requests, 768\.0 KiB$/m);
+  expect(stdout).toMatch(/^served \d+ requests of \d clients: 768\.0 KiB read$/m);
   expect(existsSync(socket)).toBe(false);
 });
 

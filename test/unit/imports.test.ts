@@ -52,7 +52,8 @@ const ALLOWED: Arrows = {
   'ovirt/lifecycle': ['core', 'ovirt', 'ovirt/engine', 'ovirt/imageio'],
   devices: [...DATA_PATH, ...OVIRT],
   points: [...DATA_PATH, ...CONTAINER, ...REPOSITORY, 'sessions/shared', 'points/nbd'],
-  'points/nbd': ['core', 'points'],
+  'points/nbd': ['core', 'points', 'points/overlay'],
+  'points/overlay': ['core', 'repository'],
   'sessions/pipe': [
     ...BELOW_SESSIONS,
     'points',
@@ -76,7 +77,7 @@ const ALLOWED: Arrows = {
     'sessions/backup',
     'sessions/backup/parent',
   ],
-  'cli/output': ['core', 'cli/output/progress', 'sessions/*'],
+  'cli/output': ['core', 'points', 'cli/output/progress', 'sessions/*'],
   'cli/output/progress': ['core', 'cli/output', 'sessions/*'],
   'cli/commands': ['core', 'points', 'cli', 'cli/output', 'ovirt', 'sessions/*'],
   cli: ['core', 'cli/commands', 'cli/output', 'ovirt', 'sessions/*'],

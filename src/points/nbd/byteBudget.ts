@@ -14,28 +14,39 @@ export class ByteBudget {
     this.#limitBytes = limitBytes;
   }
 
-  /** Runs `work` when `bytes` fit. More than the limit waits until nothing else is in use. */
-  async use<T>(bytes: number, work: () => Promise<T>): Promise<T> {
+  /** Somebody waits for bytes that others hold. */
+  get isContended(): boolean {
+    return this.#waiters.length > 0;
+  }
+
+  /** Resolves when `bytes` fit. More than the limit waits until nothing else is in use. */
+  async take(bytes: number): Promise<void> {
     if (this.#waiters.length > 0 || !this.#fits(bytes)) {
       await new Promise<void>((resolve) => this.#waiters.push({ bytes, start: resolve }));
     } else this.#usedBytes += bytes;
-    try {
-      return await work();
-    } finally {
-      this.#usedBytes -= bytes;
-      this.#serve();
-    }
   }
 
-  #fits(bytes: number): boolean {
-    return this.#usedBytes === 0 || this.#usedBytes + bytes <= this.#limitBytes;
-  }
-
-  #serve(): void {
+  /** Gives back what {@link take} took. */
+  give(bytes: number): void {
+    this.#usedBytes -= bytes;
     for (let next = this.#waiters[0]; next && this.#fits(next.bytes); next = this.#waiters[0]) {
       this.#waiters.shift();
       this.#usedBytes += next.bytes;
       next.start();
     }
+  }
+
+  /** Runs `work` when `bytes` fit. */
+  async use<T>(bytes: number, work: () => Promise<T>): Promise<T> {
+    await this.take(bytes);
+    try {
+      return await work();
+    } finally {
+      this.give(bytes);
+    }
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#usedBytes === 0 || this.#usedBytes + bytes <= this.#limitBytes;
   }
 }

@@ -2,21 +2,17 @@
 import { blockCountOf } from '../../core/units.ts';
 import type { PointDisk } from '../pointDisk.ts';
 import { NBD_ERROR, NbdFailure } from './protocol.ts';
-
-/** A range of a disk. */
-export interface ServedExtent {
-  readonly lengthBytes: number;
-  readonly zero: boolean;
-}
+import type { ServedDisk, ServedExtent } from './servedDisk.ts';
 
 /** Blocks that are loaded ahead of a client that reads in order. */
 const READ_AHEAD_BLOCKS = 4;
 
-export class NbdExport {
+export class NbdExport implements ServedDisk {
   readonly name: string;
   readonly description: string;
   readonly sizeBytes: number;
   readonly blockSizeBytes: number;
+  readonly writer = undefined;
   readonly #disk: PointDisk;
   /** Start and end of each range of data, ascending. */
   readonly #data: Float64Array;

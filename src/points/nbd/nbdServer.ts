@@ -1,58 +1,53 @@
-/** Serves disks of restore points over NBD, read-only, to any number of clients. */
-import { lstat } from 'node:fs/promises';
+/** Serves disks over NBD to any number of clients. */
 import { createServer, type Server, type Socket } from 'node:net';
-import { errnoOf, UsageError } from '../../core/errors.ts';
+import { setTimeout as wait } from 'node:timers/promises';
 import { MIB } from '../../core/units.ts';
 import type { ServeAddress } from '../pointTypes.ts';
 import { ByteBudget } from './byteBudget.ts';
-import type { NbdExport } from './nbdExport.ts';
+import { listen, uriOf } from './listen.ts';
 import { Negotiation } from './negotiation.ts';
-import { ConnectionEnded, SocketReader } from './socketReader.ts';
-import { type Served, Transmission } from './transmission.ts';
+import { Problems } from './problems.ts';
+import type { ServedDisk } from './servedDisk.ts';
+import { ConnectionEnded } from './socketReader.ts';
+import { TlsRefused, type TlsStarter } from './tls.ts';
+import { type Served, type ServerParts, Transmission } from './transmission.ts';
 
 const MAX_CONNECTIONS = 128;
 /** Bytes of replies under way, over all connections. */
 const REPLY_BYTES = 64 * MIB;
+/** Bytes of writes under way, over all connections. */
+const PAYLOAD_BYTES = 64 * MIB;
 /** A client that chooses no export for so long is broken off. */
 const NEGOTIATION_MS = 30_000;
-/** Longest path of a Unix socket on Linux, without the zero byte. */
-const MAX_SOCKET_PATH_BYTES = 107;
+/** A connection without traffic is probed after so long, so that a client that is gone ends. */
+const KEEP_ALIVE_MS = 60_000;
+/** Requests under way get so long to end when the server closes. */
+const CLOSING_MS = 1000;
+/** Replies to a client that is done get so long to be read. */
+const LINGER_MS = 10_000;
+/** Source of problems that belong to no export. */
+const CLIENTS = 'clients';
 
 export interface NbdServerOptions {
-  readonly exports: readonly NbdExport[];
+  readonly exports: readonly ServedDisk[];
   readonly address: ServeAddress;
-  /** Gets the text of a read that failed, and why a connection was broken off. */
+  /** All clients must use TLS then. */
+  readonly tls?: TlsStarter | undefined;
+  /** Gets the text of each problem once: a read that failed, clients that were refused. */
   readonly onProblem?: ((text: string) => void) | undefined;
-  /** Called when the server has stopped. */
-  readonly onEnd?: ((server: NbdServer) => void) | undefined;
 }
 
 export class NbdServer {
   /** One for each export, such as `nbd+unix:///system?socket=/run/nbd.sock`. */
   readonly uris: readonly string[];
-  readonly served: Readonly<Served>;
   readonly #server: Server;
-  readonly #sockets: Set<Socket>;
-  readonly #connections: Set<Promise<void>>;
-  readonly #onEnd: NbdServerOptions['onEnd'];
+  readonly #clients: Clients;
   #closing: Promise<void> | undefined;
 
-  private constructor(
-    server: Server,
-    parts: {
-      readonly uris: readonly string[];
-      readonly served: Served;
-      readonly sockets: Set<Socket>;
-      readonly connections: Set<Promise<void>>;
-      readonly onEnd: NbdServerOptions['onEnd'];
-    },
-  ) {
+  private constructor(server: Server, clients: Clients, uris: readonly string[]) {
     this.#server = server;
-    this.uris = parts.uris;
-    this.served = parts.served;
-    this.#sockets = parts.sockets;
-    this.#connections = parts.connections;
-    this.#onEnd = parts.onEnd;
+    this.#clients = clients;
+    this.uris = uris;
   }
 
   /**
@@ -62,139 +57,122 @@ export class NbdServer {
    *   `USAGE_OUTPUT_EXISTS` for a socket path that exists
    */
   static async start(options: NbdServerOptions): Promise<NbdServer> {
-    const { exports, address, onProblem = () => {}, onEnd } = options;
-    await checkAddress(address);
-    const served: Served = { requests: 0, bytes: 0, failures: 0 };
-    const budget = new ByteBudget(REPLY_BYTES);
-    const sockets = new Set<Socket>();
-    const connections = new Set<Promise<void>>();
-    const server = createServer((socket) => {
-      sockets.add(socket);
-      const work = serveConnection(socket, { exports, budget, served, onProblem }).finally(() => {
-        sockets.delete(socket);
-        connections.delete(work);
-      });
-      connections.add(work);
-    });
+    const { exports, address, tls } = options;
+    const clients = new Clients(options);
+    const server = createServer((socket) => clients.add(socket));
     server.maxConnections = MAX_CONNECTIONS;
-    await listen(server, address);
-    const uris = exports.map(({ name }) => uriOf(name, address, server));
-    return new NbdServer(server, { uris, served, sockets, connections, onEnd });
+    server.on('drop', () => clients.refuse());
+    await listen(server, address, tls !== undefined);
+    const uris = exports.map(({ name }) => uriOf(name, address, server, tls !== undefined));
+    return new NbdServer(server, clients, uris);
   }
 
-  /** Breaks all clients off and stops. May be called twice. */
+  get served(): Readonly<Served> {
+    return this.#clients.served;
+  }
+
+  /** Breaks all clients off and stops. Requests under way get a second. May be called twice. */
   async close(): Promise<void> {
     this.#closing ??= this.#close();
     await this.#closing;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
   async #close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const socket of this.#sockets) socket.destroy();
+    await this.#clients.close();
     await closed;
-    await Promise.allSettled(this.#connections);
-    this.#onEnd?.(this);
   }
 }
 
-interface ConnectionParts {
-  readonly exports: readonly NbdExport[];
-  readonly budget: ByteBudget;
-  readonly served: Served;
-  readonly onProblem: (text: string) => void;
+/** The connections of a server. */
+class Clients {
+  readonly served: Served = {
+    clients: 0,
+    clientsInAll: 0,
+    requests: 0,
+    bytesRead: 0,
+    bytesWritten: 0,
+    failures: 0,
+  };
+  readonly #exports: readonly ServedDisk[];
+  readonly #tls: TlsStarter | undefined;
+  readonly #problems: Problems;
+  readonly #parts: ServerParts;
+  readonly #sockets = new Set<Socket>();
+  readonly #connections = new Set<Promise<void>>();
+
+  constructor({ exports, tls, onProblem = () => {} }: NbdServerOptions) {
+    this.#exports = exports;
+    this.#tls = tls;
+    this.#problems = new Problems(onProblem);
+    this.#parts = {
+      replies: new ByteBudget(REPLY_BYTES),
+      payloads: new ByteBudget(PAYLOAD_BYTES),
+      served: this.served,
+      underWay: new Set(),
+      isClosing: false,
+    };
+  }
+
+  add(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    const work = this.#serve(socket).finally(() => this.#connections.delete(work));
+    this.#connections.add(work);
+  }
+
+  refuse(): void {
+    this.#problems.add(CLIENTS, `${MAX_CONNECTIONS} are connected; more are refused`);
+  }
+
+  async close(): Promise<void> {
+    this.#parts.isClosing = true;
+    await Promise.race([
+      Promise.all(this.#parts.underWay),
+      wait(CLOSING_MS, undefined, { ref: false }),
+    ]);
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all(this.#connections);
+  }
+
+  /** Never rejects: one client must not end the server. */
+  async #serve(socket: Socket): Promise<void> {
+    // A failed socket also fires `close`, which the reader sees.
+    socket.on('error', () => {});
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    const tooSlow = setTimeout(() => socket.destroy(), NEGOTIATION_MS).unref();
+    let last = socket;
+    try {
+      const negotiated = await new Negotiation(socket, this.#exports, this.#tls).run();
+      clearTimeout(tooSlow);
+      if (!negotiated) return;
+      last = negotiated.socket;
+      const { name } = negotiated.chosen.served;
+      const onFailure = (text: string): void => this.#problems.add(name, text);
+      this.served.clients++;
+      this.served.clientsInAll++;
+      await new Transmission({ ...negotiated, server: this.#parts, onFailure })
+        .run()
+        .finally(() => this.served.clients--);
+    } catch (error) {
+      if (!(error instanceof ConnectionEnded)) this.#problems.add(CLIENTS, reasonOf(error));
+    } finally {
+      clearTimeout(tooSlow);
+      endSlowly(socket, last);
+    }
+  }
 }
 
-/** Never rejects: one client must not end the server. */
-async function serveConnection(socket: Socket, parts: ConnectionParts): Promise<void> {
-  const { exports, budget, served, onProblem } = parts;
-  // A failed socket also fires `close`, which the reader sees.
-  socket.on('error', () => {});
-  socket.setNoDelay(true);
-  const reader = new SocketReader(socket);
-  const tooSlow = setTimeout(() => socket.destroy(), NEGOTIATION_MS).unref();
-  try {
-    const chosen = await new Negotiation(socket, reader, exports).run();
-    clearTimeout(tooSlow);
-    if (!chosen) return;
-    const onFailure = (text: string): void => onProblem(`${chosen.served.name}: ${text}`);
-    await new Transmission({ socket, reader, chosen, budget, served, onFailure }).run();
-  } catch (error) {
-    if (!(error instanceof ConnectionEnded)) onProblem(`a client was broken off: ${String(error)}`);
-  } finally {
-    clearTimeout(tooSlow);
-    socket.end();
-    socket.destroySoon();
-  }
+function reasonOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return error instanceof TlsRefused ? `one was refused by TLS: ${text}` : `one was cut: ${text}`;
 }
 
-async function listen(server: Server, address: ServeAddress): Promise<void> {
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.once('listening', () => {
-        server.off('error', reject);
-        resolve();
-      });
-      bind(server, address);
-    });
-  } catch (error) {
-    const place = 'socket' in address ? address.socket : `${address.host}:${address.port}`;
-    const reason = errnoOf(error) ?? String(error);
-    throw new UsageError('USAGE_INVALID_OPTION', `cannot listen on ${place}: ${reason}`, {
-      cause: error,
-      hint: 'choose another socket or port, in a folder that you may write to',
-    });
-  }
-}
-
-/**
- * The mask is that of the whole process, so it is changed for this call only: Node makes the socket
- * before `listen` returns.
- */
-function bind(server: Server, address: ServeAddress): void {
-  if (!('socket' in address)) {
-    server.listen(address);
-    return;
-  }
-  const mask = process.umask(0o177);
-  try {
-    server.listen({ path: address.socket });
-  } finally {
-    process.umask(mask);
-  }
-}
-
-async function checkAddress(address: ServeAddress): Promise<void> {
-  if (!('socket' in address)) {
-    if (['127.0.0.1', '::1', 'localhost'].includes(address.host)) return;
-    throw new UsageError('USAGE_INVALID_OPTION', `${address.host} is not a loopback address`, {
-      hint: 'NBD without TLS shows the disk to everybody who can connect; use a Unix socket and ssh',
-    });
-  }
-  const { socket } = address;
-  if (Buffer.byteLength(socket) > MAX_SOCKET_PATH_BYTES) {
-    throw new UsageError('USAGE_INVALID_OPTION', `the path of the socket is too long: ${socket}`, {
-      hint: `a Unix socket has a path of at most ${MAX_SOCKET_PATH_BYTES} bytes`,
-    });
-  }
-  const found = await lstat(socket).catch(() => {});
-  if (!found) return;
-  throw new UsageError('USAGE_OUTPUT_EXISTS', `${socket} exists already`, {
-    hint: found.isSocket() ? 'delete it if no server uses it' : 'name another path',
-  });
-}
-
-function uriOf(name: string, address: ServeAddress, server: Server): string {
-  const path = encodeURIComponent(name);
-  if ('socket' in address) {
-    return `nbd+unix:///${path}?socket=${encodeURI(address.socket).replaceAll('?', '%3F').replaceAll('&', '%26')}`;
-  }
-  const bound = server.address();
-  const port = typeof bound === 'object' && bound ? bound.port : address.port;
-  const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-  return `nbd://${host}:${port}/${path}`;
+/** Replies that were written may still be read, but not for ever. */
+function endSlowly(socket: Socket, last: Socket): void {
+  if (socket.destroyed) return;
+  const limit = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  socket.once('close', () => clearTimeout(limit));
+  last.destroySoon();
 }

@@ -1,13 +1,13 @@
 /** The first phase of a connection: options until a client has chosen an export. */
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import type { NbdExport } from './nbdExport.ts';
 import {
   ALLOCATION_CONTEXT,
   ALLOCATION_CONTEXT_ID,
   HANDSHAKE_FLAGS,
   INFO,
   MAX_OPTION_BYTES,
-  MAX_READ_BYTES,
+  MAX_BLOCK_BYTES,
   OPTION,
   OPTION_MAGIC,
   OPTION_REPLY,
@@ -15,7 +15,9 @@ import {
   SERVER_MAGIC,
   TRANSMISSION_FLAGS,
 } from './protocol.ts';
+import type { ServedDisk } from './servedDisk.ts';
 import { ConnectionEnded, SocketReader } from './socketReader.ts';
+import type { TlsStarter } from './tls.ts';
 
 const MIN_BLOCK_BYTES = 1;
 const PREFERRED_BLOCK_BYTES = 64 * 1024;
@@ -24,10 +26,17 @@ const PADDING_BYTES = 124;
 
 /** Choices of a client. */
 export interface Chosen {
-  readonly served: NbdExport;
+  readonly served: ServedDisk;
   readonly hasStructuredReplies: boolean;
   /** The client may ask which ranges are zeros. */
   readonly hasAllocation: boolean;
+}
+
+/** A client after the first phase. TLS has a socket and a reader of its own. */
+export interface Negotiated {
+  readonly chosen: Chosen;
+  readonly socket: Socket;
+  readonly reader: SocketReader;
 }
 
 interface Option {
@@ -73,24 +82,30 @@ class OptionData {
 class BadOption extends Error {}
 
 export class Negotiation {
-  readonly #socket: Socket;
-  readonly #reader: SocketReader;
-  readonly #exports: readonly NbdExport[];
+  #socket: Socket;
+  #reader: SocketReader;
+  readonly #exports: readonly ServedDisk[];
+  /** Starts TLS. While it is here, the client must ask for TLS before anything else. */
+  #starter: TlsStarter | undefined;
+  #isSecure = false;
   #hasStructuredReplies = false;
   /** Name of the export whose allocation the client asked for. */
   #allocationOf: string | undefined;
 
-  constructor(socket: Socket, reader: SocketReader, exports: readonly NbdExport[]) {
+  /** @param starter - undefined for a server without TLS. */
+  constructor(socket: Socket, exports: readonly ServedDisk[], starter: TlsStarter | undefined) {
     this.#socket = socket;
-    this.#reader = reader;
+    this.#reader = new SocketReader(socket);
     this.#exports = exports;
+    this.#starter = starter;
   }
 
   /**
    * @returns undefined when the client is done without an export
-   * @throws {@link ConnectionEnded} when it breaks off, or does not keep to the protocol
+   * @throws {@link ConnectionEnded} when it breaks off, or does not keep to the protocol; {@link
+   *   TlsRefused} when it has no certificate that is trusted
    */
-  async run(): Promise<Chosen | undefined> {
+  async run(): Promise<Negotiated | undefined> {
     const greeting = Buffer.alloc(18);
     greeting.writeBigUInt64BE(SERVER_MAGIC, 0);
     greeting.writeBigUInt64BE(OPTION_MAGIC, 8);
@@ -102,14 +117,53 @@ export class Negotiation {
     const needsPadding = (clientFlags & HANDSHAKE_FLAGS.noZeroes) === 0;
     for (;;) {
       const option = await this.#option();
-      if (option.code === OPTION.exportName) return this.#chooseByName(option, needsPadding);
       if (option.code === OPTION.abort) {
         this.#reply(option, OPTION_REPLY.ack);
         return undefined;
       }
-      const served = this.#answer(option);
-      if (served) return this.#chosen(served);
+      if (this.#starter) await this.#secure(option, this.#starter);
+      else {
+        const chosen =
+          option.code === OPTION.exportName
+            ? this.#chooseByName(option, needsPadding)
+            : this.#answer(option);
+        if (chosen) return { chosen, socket: this.#socket, reader: this.#reader };
+      }
+      await this.#drained();
     }
+  }
+
+  /** The only option before TLS is the one that starts it. */
+  async #secure(option: Option, starter: TlsStarter): Promise<void> {
+    if (option.code === OPTION.exportName) throw new ConnectionEnded();
+    if (option.code !== OPTION.startTls) {
+      this.#reply(option, OPTION_REPLY.tlsRequired);
+      return;
+    }
+    if (option.data.length > 0) {
+      this.#reply(option, OPTION_REPLY.invalid);
+      return;
+    }
+    // Bytes that came before the answer are not encrypted. Nobody may put them into the session.
+    if (!this.#reader.isEmpty) throw new ConnectionEnded();
+    this.#reader.detach();
+    this.#reply(option, OPTION_REPLY.ack);
+    this.#socket = await starter(this.#socket);
+    this.#reader = new SocketReader(this.#socket);
+    this.#starter = undefined;
+    this.#isSecure = true;
+  }
+
+  /** A client that sends options and reads no answers must not fill the memory. */
+  async #drained(): Promise<void> {
+    if (!this.#socket.writableNeedDrain) return;
+    const closed = new AbortController();
+    const onClose = (): void => closed.abort();
+    this.#socket.once('close', onClose);
+    await once(this.#socket, 'drain', { signal: closed.signal }).catch(() => {
+      throw new ConnectionEnded();
+    });
+    this.#socket.off('close', onClose);
   }
 
   async #option(): Promise<Option> {
@@ -123,10 +177,13 @@ export class Negotiation {
     return { code, data: await this.#reader.read(lengthBytes) };
   }
 
-  /** Answers an option. @returns the export that the client has chosen with it */
-  #answer(option: Option): NbdExport | undefined {
+  /** Answers an option. @returns what the client has chosen with it */
+  #answer(option: Option): Chosen | undefined {
     try {
-      if (option.code === OPTION.info || option.code === OPTION.go) return this.#inform(option);
+      if (option.code === OPTION.info || option.code === OPTION.go) {
+        const served = this.#inform(option);
+        return served ? this.#chosen(served) : undefined;
+      }
       this.#answerOther(option);
     } catch (error) {
       if (!(error instanceof BadOption)) throw error;
@@ -149,6 +206,10 @@ export class Negotiation {
       case OPTION.setMetaContext:
         this.#metaContext(option);
         break;
+      case OPTION.startTls:
+        // TLS runs already, or there is none.
+        this.#reply(option, this.#isSecure ? OPTION_REPLY.invalid : OPTION_REPLY.unsupported);
+        break;
       default:
         this.#reply(option, OPTION_REPLY.unsupported);
     }
@@ -165,7 +226,7 @@ export class Negotiation {
     this.#reply(option, OPTION_REPLY.ack);
   }
 
-  #inform(option: Option): NbdExport | undefined {
+  #inform(option: Option): ServedDisk | undefined {
     const data = new OptionData(option.data);
     const name = data.text();
     const wanted = Array.from({ length: data.uint16() }, () => data.uint16());
@@ -219,13 +280,13 @@ export class Negotiation {
     return this.#chosen(served);
   }
 
-  #chosen(served: NbdExport): Chosen {
+  #chosen(served: ServedDisk): Chosen {
     const hasAllocation = this.#allocationOf === served.name;
     return { served, hasStructuredReplies: this.#hasStructuredReplies, hasAllocation };
   }
 
   /** An empty name means the first export. */
-  #find(name: string): NbdExport | undefined {
+  #find(name: string): ServedDisk | undefined {
     if (name === '') return this.#exports[0];
     return this.#exports.find((one) => one.name === name);
   }
@@ -253,13 +314,30 @@ export class Negotiation {
   }
 }
 
-/** Kind, size and flags. Several connections see the same bytes, because nobody writes. */
-function exportFacts({ sizeBytes }: NbdExport): Buffer {
+const {
+  hasFlags,
+  readOnly,
+  sendFlush,
+  sendFua,
+  sendTrim,
+  sendWriteZeroes,
+  sendDf,
+  canMultiConn,
+  sendCache,
+  sendFastZero,
+} = TRANSMISSION_FLAGS;
+const FLAGS_OF_ALL = hasFlags | sendDf | canMultiConn | sendCache;
+const FLAGS_OF_WRITABLE = sendFlush | sendFua | sendTrim | sendWriteZeroes | sendFastZero;
+
+/**
+ * Kind, size and flags. All connections see the same bytes: there is one overlay, and a flush
+ * covers the writes of all of them.
+ */
+function exportFacts({ sizeBytes, writer }: ServedDisk): Buffer {
   const facts = Buffer.alloc(12);
   facts.writeUInt16BE(INFO.export, 0);
   facts.writeBigUInt64BE(BigInt(sizeBytes), 2);
-  const { hasFlags, readOnly, sendDf, canMultiConn, sendCache } = TRANSMISSION_FLAGS;
-  facts.writeUInt16BE(hasFlags | readOnly | sendDf | canMultiConn | sendCache, 10);
+  facts.writeUInt16BE(FLAGS_OF_ALL | (writer ? FLAGS_OF_WRITABLE : readOnly), 10);
   return facts;
 }
 
@@ -268,6 +346,6 @@ function blockSizes(): Buffer {
   sizes.writeUInt16BE(INFO.blockSize, 0);
   sizes.writeUInt32BE(MIN_BLOCK_BYTES, 2);
   sizes.writeUInt32BE(PREFERRED_BLOCK_BYTES, 6);
-  sizes.writeUInt32BE(MAX_READ_BYTES, 10);
+  sizes.writeUInt32BE(MAX_BLOCK_BYTES, 10);
   return sizes;
 }

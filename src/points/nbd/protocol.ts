@@ -19,6 +19,7 @@ export const OPTION = {
   exportName: 1,
   abort: 2,
   list: 3,
+  startTls: 5,
   info: 6,
   go: 7,
   structuredReply: 8,
@@ -33,6 +34,7 @@ export const OPTION_REPLY = {
   metaContext: 4,
   unsupported: 0x80000001,
   invalid: 0x80000003,
+  tlsRequired: 0x80000005,
   unknown: 0x80000006,
   tooBig: 0x80000009,
 } as const;
@@ -42,9 +44,14 @@ export const INFO = { export: 0, name: 1, description: 2, blockSize: 3 } as cons
 export const TRANSMISSION_FLAGS = {
   hasFlags: 1,
   readOnly: 2,
+  sendFlush: 4,
+  sendFua: 8,
+  sendTrim: 32,
+  sendWriteZeroes: 64,
   sendDf: 128,
   canMultiConn: 256,
   sendCache: 1024,
+  sendFastZero: 2048,
 } as const;
 
 export const COMMAND = {
@@ -58,7 +65,7 @@ export const COMMAND = {
   blockStatus: 7,
 } as const;
 
-export const COMMAND_FLAGS = { df: 4, reqOne: 8 } as const;
+export const COMMAND_FLAGS = { fua: 1, noHole: 2, df: 4, reqOne: 8, fastZero: 16 } as const;
 
 export const CHUNK = {
   none: 0,
@@ -70,7 +77,15 @@ export const CHUNK = {
 /** Flag of the last chunk of a reply. */
 export const CHUNK_DONE = 1;
 
-export const NBD_ERROR = { eperm: 1, eio: 5, einval: 22, eoverflow: 75, enotsup: 95 } as const;
+export const NBD_ERROR = {
+  eperm: 1,
+  eio: 5,
+  einval: 22,
+  enospc: 28,
+  eoverflow: 75,
+  enotsup: 95,
+  eshutdown: 108,
+} as const;
 export type NbdErrorNumber = (typeof NBD_ERROR)[keyof typeof NBD_ERROR];
 
 export const ALLOCATION_CONTEXT = 'base:allocation';
@@ -79,8 +94,8 @@ export const ALLOCATION_CONTEXT_ID = 1;
 export const HOLE_AND_ZERO = 3;
 
 export const REQUEST_BYTES = 28;
-/** Most bytes of one read. Clients see it as the largest block size. */
-export const MAX_READ_BYTES: number = 32 * 1024 * 1024;
+/** Most bytes of one read or write. Clients see it as the largest block size. */
+export const MAX_BLOCK_BYTES: number = 32 * 1024 * 1024;
 /** Most bytes of the data of an option. */
 export const MAX_OPTION_BYTES: number = 64 * 1024;
 

@@ -20,40 +20,69 @@ export class SocketReader {
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on('data', (bytes: Buffer) => this.#take(bytes));
-    for (const event of ['end', 'close'] as const) socket.on(event, () => this.#end());
+    socket.on('data', this.#take).on('end', this.#end).on('close', this.#end);
+  }
+
+  /** Nothing has arrived that was not read. */
+  get isEmpty(): boolean {
+    return this.#waitingBytes === 0;
   }
 
   /**
-   * The next `lengthBytes` bytes.
+   * The next `lengthBytes` bytes. They belong to the caller.
    *
+   * @param limitMs - a client that sends less in this time is broken off.
    * @throws {@link ConnectionEnded} when the connection ends before
    */
-  async read(lengthBytes: number): Promise<Buffer> {
-    while (this.#waitingBytes < lengthBytes) {
-      if (this.#hasEnded) throw new ConnectionEnded();
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-        this.#socket.resume();
-      });
+  async read(lengthBytes: number, limitMs?: number): Promise<Buffer> {
+    if (this.#waitingBytes < lengthBytes) await this.#arrived(lengthBytes, limitMs);
+    const parts: Buffer[] = [];
+    for (let left = lengthBytes; left > 0; ) {
+      const first = this.#waiting[0] ?? Buffer.alloc(0);
+      const part = first.subarray(0, left);
+      if (part.length === first.length) this.#waiting.shift();
+      else this.#waiting[0] = first.subarray(part.length);
+      parts.push(part);
+      left -= part.length;
     }
-    const all = Buffer.concat(this.#waiting);
-    this.#waiting = [all.subarray(lengthBytes)];
-    this.#waitingBytes = all.length - lengthBytes;
-    return all.subarray(0, lengthBytes);
+    this.#waitingBytes -= lengthBytes;
+    const [only] = parts;
+    return parts.length === 1 && only ? only : Buffer.concat(parts);
   }
 
-  #take(bytes: Buffer): void {
+  /** Stops reading. What arrives from now on stays with the socket. */
+  detach(): void {
+    this.#socket.pause();
+    this.#socket.off('data', this.#take).off('end', this.#end).off('close', this.#end);
+  }
+
+  async #arrived(lengthBytes: number, limitMs: number | undefined): Promise<void> {
+    const limit =
+      limitMs === undefined ? undefined : setTimeout(() => this.#socket.destroy(), limitMs).unref();
+    try {
+      while (this.#waitingBytes < lengthBytes) {
+        if (this.#hasEnded) throw new ConnectionEnded();
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+          this.#socket.resume();
+        });
+      }
+    } finally {
+      clearTimeout(limit);
+    }
+  }
+
+  readonly #take = (bytes: Buffer): void => {
     this.#waiting.push(bytes);
     this.#waitingBytes += bytes.length;
     if (this.#waitingBytes >= MAX_WAITING_BYTES) this.#socket.pause();
     this.#wakeUp();
-  }
+  };
 
-  #end(): void {
+  readonly #end = (): void => {
     this.#hasEnded = true;
     this.#wakeUp();
-  }
+  };
 
   #wakeUp(): void {
     const wake = this.#wake;

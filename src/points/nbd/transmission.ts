@@ -1,7 +1,9 @@
 /** The second phase of a connection: requests for one export. */
 import type { Socket } from 'node:net';
+import { KIB, MIB } from '../../core/units.ts';
+import { CLUSTER_BYTES } from '../overlay/clusterMap.ts';
+import type { ByteBudget } from './byteBudget.ts';
 import type { Chosen } from './negotiation.ts';
-import type { ServedExtent } from './nbdExport.ts';
 import {
   ALLOCATION_CONTEXT_ID,
   CHUNK,
@@ -9,45 +11,60 @@ import {
   COMMAND,
   COMMAND_FLAGS,
   HOLE_AND_ZERO,
-  MAX_READ_BYTES,
   NBD_ERROR,
   NbdFailure,
   REQUEST_BYTES,
-  REQUEST_MAGIC,
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
 } from './protocol.ts';
 import { ReplyWriter } from './replyWriter.ts';
+import { hasFlag, parseRequest, refusalOf, type Request } from './requests.ts';
+import type { ServedExtent } from './servedDisk.ts';
 import { ConnectionEnded, type SocketReader } from './socketReader.ts';
-import type { ByteBudget } from './byteBudget.ts';
 
 /** Requests of one connection at the same time. The next one is read when one of them is done. */
 const MAX_REQUESTS = 16;
-/** Most descriptors in one answer about extents: 8 bytes each. */
+/** Most descriptors in one answer about extents. */
 const MAX_DESCRIPTORS = 65_536;
-
-interface Request {
-  readonly flags: number;
-  readonly command: number;
-  readonly cookie: Buffer;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-}
+const DESCRIPTOR_BYTES = 8;
+/** Data of a long read go in pieces, so that one client holds little memory at a time. */
+const READ_PIECE_BYTES = MIB;
+/** The payload of a write is taken off the socket in pieces of this size. */
+const WRITE_PIECE_BYTES = 256 * KIB;
+/** Memory beside a piece: the rest of its first and of its last cluster. */
+const EDGE_BYTES = 2 * CLUSTER_BYTES;
+/** A client that sends no payload for so long is broken off. */
+const PAYLOAD_MS = 120_000;
 
 /** Counts of a server. */
 export interface Served {
+  clients: number;
+  clientsInAll: number;
   requests: number;
-  bytes: number;
+  bytesRead: number;
+  bytesWritten: number;
   failures: number;
+}
+
+/** What the connections of a server share. */
+export interface ServerParts {
+  /** Bytes of all replies that wait for a client. */
+  readonly replies: ByteBudget;
+  /** Bytes of all writes under way. They never wait for a client. */
+  readonly payloads: ByteBudget;
+  readonly served: Served;
+  /** Requests under way. None of them rejects. */
+  readonly underWay: Set<Promise<void>>;
+  /** No more requests are served. */
+  isClosing: boolean;
 }
 
 export interface TransmissionOptions {
   readonly socket: Socket;
   readonly reader: SocketReader;
   readonly chosen: Chosen;
-  /** Bytes of all replies that wait for a client, over all connections. */
-  readonly budget: ByteBudget;
-  readonly served: Served;
+  readonly server: ServerParts;
+  /** Gets the text of a request that failed for a reason that is not its client's. */
   readonly onFailure: (text: string) => void;
 }
 
@@ -58,135 +75,175 @@ export class Transmission {
 
   constructor(options: TransmissionOptions) {
     this.#options = options;
-    this.#writer = new ReplyWriter(options.socket);
+    const { replies } = options.server;
+    this.#writer = new ReplyWriter(options.socket, () => replies.isContended);
   }
 
   /** Serves requests until the client disconnects. @throws {@link ConnectionEnded} */
   async run(): Promise<void> {
+    const { reader } = this.#options;
     try {
       for (;;) {
-        const request = parseRequest(await this.#options.reader.read(REQUEST_BYTES));
+        const request = parseRequest(await reader.read(REQUEST_BYTES));
         if (request.command === COMMAND.disconnect) return;
-        if (request.command === COMMAND.write) {
-          // Its data follows. A client that writes to a read-only export is broken off.
-          throw new ConnectionEnded();
-        }
-        await this.#start(request);
+        const refusal = this.#refusal(request);
+        // The payload of a refused write is read and dropped, so that the next request is found.
+        if (request.command === COMMAND.write) await this.#receive(request, refusal);
+        else await this.#start(request, refusal, () => this.#answer(request));
       }
     } finally {
-      await Promise.allSettled(this.#inFlight);
+      while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
     }
   }
 
-  async #start(request: Request): Promise<void> {
-    const work = this.#serve(request)
+  #refusal(request: Request): NbdFailure | undefined {
+    const { chosen, server } = this.#options;
+    if (server.isClosing) return new NbdFailure(NBD_ERROR.eshutdown, 'the server is closing');
+    return refusalOf(request, chosen);
+  }
+
+  /** Starts a request. Waits only while too many are under way. */
+  async #start(
+    request: Request,
+    refusal: NbdFailure | undefined,
+    answer: () => Promise<void>,
+  ): Promise<void> {
+    this.#options.server.served.requests++;
+    await this.#track(refusal ? this.#fail(request, refusal) : this.#serve(request, answer));
+  }
+
+  async #track(work: Promise<void>): Promise<void> {
+    const { underWay } = this.#options.server;
+    const tracked = work
       // The connection is gone. The reader of the next request finds that out.
       .catch(() => {})
-      .finally(() => this.#inFlight.delete(work));
-    this.#inFlight.add(work);
+      .finally(() => {
+        this.#inFlight.delete(tracked);
+        underWay.delete(tracked);
+      });
+    this.#inFlight.add(tracked);
+    underWay.add(tracked);
     if (this.#inFlight.size >= MAX_REQUESTS) await Promise.race(this.#inFlight);
   }
 
-  async #serve(request: Request): Promise<void> {
-    const { served, onFailure } = this.#options;
-    served.requests++;
+  async #serve(request: Request, answer: () => Promise<void>): Promise<void> {
+    const { server, onFailure } = this.#options;
     try {
-      await this.#answer(request);
+      await answer();
     } catch (error) {
-      if (!(error instanceof NbdFailure)) throw error;
-      if (error.errorNumber === NBD_ERROR.eio) {
-        served.failures++;
-        onFailure(error.message);
-      }
-      await this.#fail(request, error);
+      if (error instanceof ConnectionEnded) throw error;
+      const failure = asFailure(error);
+      server.served.failures++;
+      onFailure(failure.message);
+      await this.#fail(request, failure);
     }
   }
 
   async #answer(request: Request): Promise<void> {
+    const { writer } = this.#options.chosen.served;
+    const { offsetBytes, lengthBytes } = request;
     switch (request.command) {
       case COMMAND.read:
         return await this.#read(request);
       case COMMAND.blockStatus:
         return await this.#blockStatus(request);
       case COMMAND.flush:
-        return await this.#done(request);
-      case COMMAND.cache:
-        this.#check(request);
-        return await this.#done(request);
+        await writer?.flush();
+        break;
       case COMMAND.trim:
-      case COMMAND.writeZeroes:
-        throw new NbdFailure(NBD_ERROR.eperm, 'the export is read-only');
+      case COMMAND.writeZeroes: {
+        await writer?.zero(offsetBytes, lengthBytes, hasFlag(request, COMMAND_FLAGS.noHole));
+        await this.#flushIfForced(request);
+        break;
+      }
       default:
-        throw new NbdFailure(NBD_ERROR.einval, `command ${request.command} is not known`);
+        // Data are cached by reads.
+        break;
     }
+    return await this.#done(request);
+  }
+
+  /**
+   * Takes the payload of a write off the socket, and writes each piece while the next one arrives.
+   * No memory of others is held while the client is waited for.
+   */
+  async #receive(request: Request, refusal: NbdFailure | undefined): Promise<void> {
+    const { reader, chosen, server } = this.#options;
+    const { writer } = chosen.served;
+    const writes: Promise<void>[] = [];
+    // A refused offset may be any number.
+    const range = refusal ? { ...request, offsetBytes: 0 } : request;
+    for (const { offsetBytes, lengthBytes } of piecesOf(range, WRITE_PIECE_BYTES)) {
+      const bytes = await reader.read(lengthBytes, PAYLOAD_MS);
+      if (refusal || !writer) continue;
+      await server.payloads.take(lengthBytes + EDGE_BYTES);
+      const write = writer
+        .write(offsetBytes, bytes)
+        .finally(() => server.payloads.give(lengthBytes + EDGE_BYTES));
+      writes.push(write);
+      await this.#track(write);
+    }
+    await this.#start(request, refusal, async () => {
+      await Promise.all(writes);
+      await this.#flushIfForced(request);
+      server.served.bytesWritten += request.lengthBytes;
+      await this.#done(request);
+    });
+  }
+
+  async #flushIfForced(request: Request): Promise<void> {
+    if (hasFlag(request, COMMAND_FLAGS.fua)) await this.#options.chosen.served.writer?.flush();
   }
 
   async #read(request: Request): Promise<void> {
-    this.#check(request);
+    const { server, chosen } = this.#options;
     const { offsetBytes, lengthBytes } = request;
-    if (lengthBytes > MAX_READ_BYTES) {
-      throw new NbdFailure(NBD_ERROR.eoverflow, `read of ${lengthBytes} B, at most 32 MiB`);
-    }
-    const { budget, served, chosen } = this.#options;
-    await budget.use(lengthBytes, async () => {
-      if (!chosen.hasStructuredReplies) {
+    if (chosen.hasStructuredReplies) await this.#sendChunks(request);
+    else {
+      await server.replies.use(lengthBytes, async () => {
         const bytes = await chosen.served.read(offsetBytes, lengthBytes);
         await this.#writer.write(simpleReply(0, request.cookie), bytes);
-      } else await this.#sendChunks(request);
-    });
-    served.bytes += lengthBytes;
+      });
+    }
+    server.served.bytesRead += lengthBytes;
   }
 
   /** Zeros go as holes, without their bytes. A client may ask for one chunk only. */
   async #sendChunks(request: Request): Promise<void> {
-    const { served } = this.#options.chosen;
-    const { offsetBytes, lengthBytes, flags } = request;
-    const isWhole = (flags & COMMAND_FLAGS.df) !== 0;
-    const extents: Iterable<ServedExtent> = isWhole
+    const { chosen, server } = this.#options;
+    const { offsetBytes, lengthBytes } = request;
+    if (lengthBytes === 0) return await this.#done(request);
+    const isWhole = hasFlag(request, COMMAND_FLAGS.df);
+    const parts: Iterable<ServedExtent> = isWhole
       ? [{ lengthBytes, zero: false }]
-      : served.extents(offsetBytes, lengthBytes);
+      : shortParts(offsetBytes, chosen.served.extents(offsetBytes, lengthBytes));
     let at = offsetBytes;
-    for (const { lengthBytes: partBytes, zero } of extents) {
+    for (const { lengthBytes: partBytes, zero } of parts) {
       const isLast = at + partBytes === offsetBytes + lengthBytes;
       const place = Buffer.alloc(zero ? 12 : 8);
       place.writeBigUInt64BE(BigInt(at));
-      if (zero) place.writeUInt32BE(partBytes, 8);
-      const content = zero ? [place] : [place, await served.read(at, partBytes)];
-      await this.#chunk(request, zero ? CHUNK.offsetHole : CHUNK.offsetData, isLast, content);
+      if (zero) {
+        place.writeUInt32BE(partBytes, 8);
+        await this.#chunk(request, CHUNK.offsetHole, isLast, [place]);
+      } else {
+        const from = at;
+        await server.replies.use(partBytes, async () => {
+          const bytes = await chosen.served.read(from, partBytes);
+          await this.#chunk(request, CHUNK.offsetData, isLast, [place, bytes]);
+        });
+      }
       at += partBytes;
     }
-    if (lengthBytes === 0) await this.#done(request);
+    return undefined;
   }
 
   async #blockStatus(request: Request): Promise<void> {
-    const { chosen } = this.#options;
-    if (!chosen.hasAllocation) {
-      throw new NbdFailure(NBD_ERROR.einval, 'block status without a context');
-    }
-    this.#check(request);
-    const { offsetBytes, lengthBytes, flags } = request;
-    if (lengthBytes === 0) throw new NbdFailure(NBD_ERROR.einval, 'block status of nothing');
-    const most = flags & COMMAND_FLAGS.reqOne ? 1 : MAX_DESCRIPTORS;
-    const context = Buffer.alloc(4);
-    context.writeUInt32BE(ALLOCATION_CONTEXT_ID);
-    const descriptors: Buffer[] = [context];
-    for (const extent of chosen.served.extents(offsetBytes, lengthBytes)) {
-      if (descriptors.length > most) break;
-      const descriptor = Buffer.alloc(8);
-      descriptor.writeUInt32BE(extent.lengthBytes, 0);
-      descriptor.writeUInt32BE(extent.zero ? HOLE_AND_ZERO : 0, 4);
-      descriptors.push(descriptor);
-    }
-    await this.#chunk(request, CHUNK.blockStatus, true, descriptors);
-  }
-
-  #check({ offsetBytes, lengthBytes }: Request): void {
-    const { sizeBytes } = this.#options.chosen.served;
-    if (offsetBytes + lengthBytes <= sizeBytes) return;
-    throw new NbdFailure(
-      NBD_ERROR.einval,
-      `bytes ${offsetBytes} to ${offsetBytes + lengthBytes} of a disk of ${sizeBytes} B`,
-    );
+    const { server, chosen } = this.#options;
+    const most = hasFlag(request, COMMAND_FLAGS.reqOne) ? 1 : MAX_DESCRIPTORS;
+    await server.replies.use(4 + most * DESCRIPTOR_BYTES, async () => {
+      const extents = chosen.served.extents(request.offsetBytes, request.lengthBytes);
+      await this.#chunk(request, CHUNK.blockStatus, true, [describe(extents, most)]);
+    });
   }
 
   async #done(request: Request): Promise<void> {
@@ -226,18 +283,54 @@ export class Transmission {
   }
 }
 
-/** @throws {@link ConnectionEnded} for bytes that are no request, or a place beyond all disks */
-function parseRequest(bytes: Buffer): Request {
-  const offsetBytes = Number(bytes.readBigUInt64BE(16));
-  const isRequest = bytes.readUInt32BE(0) === REQUEST_MAGIC;
-  if (!isRequest || !Number.isSafeInteger(offsetBytes)) throw new ConnectionEnded();
-  return {
-    flags: bytes.readUInt16BE(4),
-    command: bytes.readUInt16BE(6),
-    cookie: Buffer.from(bytes.subarray(8, 16)),
-    offsetBytes,
-    lengthBytes: bytes.readUInt32BE(24),
-  };
+interface Piece {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
+/** Pieces of a range. They end at multiples of their size, so that clusters are not cut. */
+function* piecesOf({ offsetBytes, lengthBytes }: Piece, pieceBytes: number): Generator<Piece> {
+  const endBytes = offsetBytes + lengthBytes;
+  for (let at = offsetBytes; at < endBytes; ) {
+    const stop = Math.min(endBytes, Math.floor(at / pieceBytes) * pieceBytes + pieceBytes);
+    yield { offsetBytes: at, lengthBytes: stop - at };
+    at = stop;
+  }
+}
+
+/** Extents whose data are cut into pieces. */
+function* shortParts(
+  offsetBytes: number,
+  extents: Iterable<ServedExtent>,
+): Generator<ServedExtent> {
+  let at = offsetBytes;
+  for (const extent of extents) {
+    if (extent.zero) yield extent;
+    else {
+      const range = { offsetBytes: at, lengthBytes: extent.lengthBytes };
+      for (const { lengthBytes } of piecesOf(range, READ_PIECE_BYTES)) {
+        yield { lengthBytes, zero: false };
+      }
+    }
+    at += extent.lengthBytes;
+  }
+}
+
+/** Context and descriptors of an answer about extents. */
+function describe(extents: Iterable<ServedExtent>, most: number): Buffer {
+  const numbers = [ALLOCATION_CONTEXT_ID];
+  for (const { lengthBytes, zero } of extents) {
+    if (numbers.length > 2 * most) break;
+    numbers.push(lengthBytes, zero ? HOLE_AND_ZERO : 0);
+  }
+  const bytes = Buffer.alloc(4 * numbers.length);
+  for (const [k, number] of numbers.entries()) bytes.writeUInt32BE(number, 4 * k);
+  return bytes;
+}
+
+function asFailure(error: unknown): NbdFailure {
+  if (error instanceof NbdFailure) return error;
+  return new NbdFailure(NBD_ERROR.eio, error instanceof Error ? error.message : String(error));
 }
 
 function simpleReply(errorNumber: number, cookie: Buffer): Buffer {

@@ -1,0 +1,49 @@
+/** Texts of `export`: what is served, while it runs and at its end. */
+import { formatBytes } from '../../core/units.ts';
+import type { ServedCounts, ServedOverlay } from '../../points/pointTypes.ts';
+import { messageOutput } from './standardOutputs.ts';
+import { cut, printable } from './text.ts';
+
+const INTERVAL_MS = 500;
+/** For terminals that do not tell their width. */
+const DEFAULT_COLUMNS = 80;
+
+/** `12 requests of 2 clients: 1.50 MiB read, 4.0 KiB written, 1 request failed`. */
+export function countsText(served: ServedCounts): string {
+  const { clientsInAll, requests, bytesRead, bytesWritten, failures } = served;
+  const parts = [`${formatBytes(bytesRead)} read`];
+  if (bytesWritten > 0) parts.push(`${formatBytes(bytesWritten)} written`);
+  if (failures > 0) parts.push(`${plural(failures, 'request')} failed`);
+  return `${plural(requests, 'request')} of ${plural(clientsInAll, 'client')}: ${parts.join(', ')}`;
+}
+
+/** What became of the writes to a disk. */
+export function overlayText(overlay: ServedOverlay): string {
+  const { exportName, folder, isKept, changedBytes } = overlay;
+  const fate = isKept ? `kept in ${folder}` : 'thrown away';
+  return printable(`${exportName}: ${formatBytes(changedBytes)} of the point replaced, ${fate}`);
+}
+
+/** Shows the counts in the last line of a terminal until it is stopped. */
+export function showCounts(served: ServedCounts, isJson: boolean): { stop(): void } {
+  if (isJson || !process.stderr.isTTY) return { stop: () => {} };
+  messageOutput.hasArea = true;
+  const draw = (): void => {
+    const columns = process.stderr.columns || DEFAULT_COLUMNS;
+    const text = `${plural(served.clients, 'client')} now; ${countsText(served)}`;
+    messageOutput.drawProgress([cut(text, columns - 1)]);
+  };
+  draw();
+  const timer = setInterval(draw, INTERVAL_MS).unref();
+  return {
+    stop: () => {
+      clearInterval(timer);
+      messageOutput.hasArea = false;
+      messageOutput.clearProgress();
+    },
+  };
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

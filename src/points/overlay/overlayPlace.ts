@@ -1,0 +1,66 @@
+/** Where the overlay of a disk lies: a folder of its own, never inside a repository. */
+import { realpath, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { errnoOf, toOutputError, UsageError } from '../../core/errors.ts';
+import { safeFileName } from '../../repository/names.ts';
+
+/** Most bytes of the name of a folder. */
+const MAX_NAME_BYTES = 200;
+
+export interface OverlayPlace {
+  /** Folder of one overlay. */
+  readonly folder: string;
+  /** The folder that the user named did not exist, so it may be deleted again. */
+  readonly isParentNew: boolean;
+}
+
+/**
+ * @param parent - the folder that the user named, for the overlays of all disks.
+ * @param protectedFolder - the repository.
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a folder inside the repository; {@link
+ *   OutputError} `OUTPUT_IO` for one that cannot be read
+ */
+export async function overlayPlace(
+  parent: string,
+  diskId: string,
+  protectedFolder: string | undefined,
+): Promise<OverlayPlace> {
+  const absolute = path.resolve(parent);
+  try {
+    const isParentNew = !(await exists(absolute));
+    const isInside =
+      protectedFolder !== undefined &&
+      isWithin(await realPlace(absolute), await realpath(protectedFolder));
+    if (isInside) throw insideError(absolute);
+    return { folder: path.join(absolute, safeFileName(diskId, MAX_NAME_BYTES)), isParentNew };
+  } catch (error) {
+    throw toOutputError(absolute, error);
+  }
+}
+
+function insideError(folder: string): UsageError {
+  return new UsageError('USAGE_INVALID_OPTION', `${folder} lies inside the repository`, {
+    hint: 'name a folder outside: an export never writes into a repository',
+  });
+}
+
+/** The real path of a folder that may not exist yet. */
+async function realPlace(folder: string): Promise<string> {
+  if (await exists(folder)) return await realpath(folder);
+  return path.join(await realPlace(path.dirname(folder)), path.basename(folder));
+}
+
+function isWithin(inner: string, outer: string): boolean {
+  const way = path.relative(outer, inner);
+  return way !== '..' && !way.startsWith(`..${path.sep}`);
+}
+
+export async function exists(file: string): Promise<boolean> {
+  try {
+    await stat(file);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
