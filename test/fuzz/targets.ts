@@ -1,6 +1,7 @@
 /** All fuzz targets. */
 import { chainTarget, containerTarget, vbmTarget } from './containerTargets.ts';
 import { imageioTarget } from './imageioTarget.ts';
+import { nbdTarget } from './nbdTarget.ts';
 import type { FuzzTarget } from './target.ts';
 import { textTargets } from './textTargets.ts';
 
@@ -11,5 +12,6 @@ export async function openTargets(): Promise<FuzzTarget[]> {
     await vbmTarget(),
     ...textTargets(),
     await imageioTarget(),
+    await nbdTarget(),
   ];
 }

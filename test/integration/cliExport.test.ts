@@ -5,9 +5,9 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { BLOCK_BYTES, blocks, writeImage } from '../helpers/bytes/images.ts';
 import { composeAll, rot } from '../helpers/faults/bitRot.ts';
-import { runCli, startCli } from '../helpers/cli/cli.ts';
+import { expectFailure, runCli, startCli } from '../helpers/cli/cli.ts';
 import { backup, VM } from '../helpers/repository/imageSessions.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
@@ -72,12 +72,68 @@ it.each([
   expect(exitCode).toBe(EXIT_CODES.doneWithProblems);
 });
 
+it('keeps what clients wrote with --keep, and continues it', async () => {
+  const content = blocks('aB0c');
+  const repository = folder.path('repository');
+  await backup(repository, writeImage(folder.path('disk.raw'), content));
+  const place = ['--repo', repository, '--vm', VM, '--socket', folder.path('nbd.sock')];
+  const writable = [...place, '--writable', folder.path('overlays')];
+  const first = startCli(['export', ...writable, '--keep']);
+  const uri = await uriOf(first.child);
+  await execute('qemu-io', ['-f', 'raw', '-c', 'write -P 7 100 1000', uri]);
+  first.child.kill('SIGINT');
+  const ended = await first.ended;
+
+  expect(ended.exitCode).toBe(EXIT_CODES.done);
+  expect(ended.stdout).toContain(`writable, in ${folder.path('overlays')}`);
+  expect(ended.stdout).toMatch(/^served \d+ requests of 1 client: .* read, 1000 B written$/m);
+  expect(ended.stdout).toMatch(/^disk\.raw: 64\.0 KiB of the point replaced, kept in \//m);
+
+  const refused = await runCli(['export', ...writable]);
+  expectFailure(refused, 'USAGE_OUTPUT_EXISTS', EXIT_CODES.usage);
+  expect(refused.stderr).toContain('--keep continues it');
+
+  const second = startCli(['export', ...writable, '--keep', '--json']);
+  await execute('nbdcopy', [await uriOf(second.child), folder.path('copied.raw')]);
+  second.child.kill('SIGTERM');
+  const { exitCode, stderr, stdout } = await second.ended;
+
+  content.fill(7, 100, 1100);
+  expect(readFileSync(folder.path('copied.raw')).equals(content)).toBe(true);
+  expect(exitCode).toBe(EXIT_CODES.done);
+  expect(JSON.parse(stdout)).toMatchObject({ type: 'export', uris: [uri] });
+  const summary: unknown = JSON.parse(/^\{"type":"export_summary".*$/m.exec(stderr)?.[0] ?? '');
+  expect(summary).toMatchObject({
+    clients: 0,
+    bytesRead: 3 * BLOCK_BYTES,
+    bytesWritten: 0,
+    failures: 0,
+    overlays: [{ exportName: 'disk.raw', isKept: true, changedBytes: 65_536 }],
+  });
+});
+
+it('throws away what clients wrote without --keep', async () => {
+  await backup(folder.path('repository'), writeImage(folder.path('disk.raw'), blocks('aB')));
+  const place = ['--repo', folder.path('repository'), '--vm', VM];
+  const where = ['--socket', folder.path('nbd.sock'), '--writable', folder.path('overlays')];
+  const { child, ended } = startCli(['export', ...place, ...where]);
+  const uri = await uriOf(child);
+  await execute('qemu-io', ['-f', 'raw', '-c', 'write 0 4096', uri]);
+  child.kill('SIGINT');
+
+  expect((await ended).stdout).toContain('of the point replaced, thrown away');
+  expect(existsSync(folder.path('overlays'))).toBe(false);
+});
+
 it.each([
   ['no address', []],
   ['two addresses', ['--socket', 'a', '--listen', '127.0.0.1:1']],
   ['an address of others', ['--listen', '0.0.0.0:10809']],
   ['no port', ['--listen', '127.0.0.1']],
   ['a port above all', ['--listen', '127.0.0.1:70000']],
+  ['--keep without a folder', ['--socket', 'a', '--keep']],
+  ['a TLS folder without certificates', ['--listen', '0.0.0.0:0', '--tls', '/nowhere']],
+  ['a long path of a socket', ['--socket', `/tmp/${'x'.repeat(120)}`]],
 ])('refuses %s', async (_what, args) => {
   await backup(folder.path('repository'), writeImage(folder.path('disk.raw'), blocks('a')));
 

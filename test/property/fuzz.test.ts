@@ -20,6 +20,7 @@ const NAMES = [
   'lock',
   'marker',
   'imageio',
+  'nbd',
 ] as const;
 /** Number of inputs for a target of cost 1. */
 const RUNS = 80;

@@ -1,4 +1,5 @@
 /** A disk of a restore point as clients of NBD see it. */
+import { BackupError } from '../../core/errors.ts';
 import { blockCountOf } from '../../core/units.ts';
 import type { PointDisk } from '../pointDisk.ts';
 import { NBD_ERROR, NbdFailure } from './protocol.ts';
@@ -64,7 +65,7 @@ export class NbdExport implements ServedDisk {
   /** @throws {@link NbdFailure} `EIO` for a damaged block; zeros are never given instead */
   async read(offsetBytes: number, lengthBytes: number): Promise<Buffer> {
     const bytes = await this.#disk.read(offsetBytes, lengthBytes).catch((error: unknown) => {
-      throw new NbdFailure(NBD_ERROR.eio, error instanceof Error ? error.message : String(error));
+      throw readFailure(error);
     });
     this.#readAhead(offsetBytes, lengthBytes);
     return bytes;
@@ -88,4 +89,11 @@ export class NbdExport implements ServedDisk {
     }
     return 2 * low;
   }
+}
+
+function readFailure(error: unknown): NbdFailure {
+  const text = error instanceof Error ? error.message : String(error);
+  // A file that was cut short fails at many blocks, each time with another place after its name.
+  const isCut = error instanceof BackupError && error.code === 'FORMAT_TRUNCATED';
+  return new NbdFailure(NBD_ERROR.eio, text, isCut ? text.slice(0, text.indexOf(': ')) : text);
 }

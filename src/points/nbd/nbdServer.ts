@@ -7,6 +7,7 @@ import { ByteBudget } from './byteBudget.ts';
 import { listen, uriOf } from './listen.ts';
 import { Negotiation } from './negotiation.ts';
 import { Problems } from './problems.ts';
+import type { NbdFailure } from './protocol.ts';
 import type { ServedDisk } from './servedDisk.ts';
 import { ConnectionEnded } from './socketReader.ts';
 import { TlsRefused, type TlsStarter } from './tls.ts';
@@ -149,7 +150,8 @@ class Clients {
       if (!negotiated) return;
       last = negotiated.socket;
       const { name } = negotiated.chosen.served;
-      const onFailure = (text: string): void => this.#problems.add(name, text);
+      const onFailure = ({ message, topic }: NbdFailure): void =>
+        this.#problems.add(name, message, topic);
       this.served.clients++;
       this.served.clientsInAll++;
       await new Transmission({ ...negotiated, server: this.#parts, onFailure })

@@ -102,9 +102,12 @@ export const MAX_OPTION_BYTES: number = 64 * 1024;
 /** A request that a client got wrong, or that cannot be served. */
 export class NbdFailure extends Error {
   readonly errorNumber: NbdErrorNumber;
+  /** Equal for failures that have one cause, though their texts differ. */
+  readonly topic: string;
 
-  constructor(errorNumber: NbdErrorNumber, text: string) {
+  constructor(errorNumber: NbdErrorNumber, text: string, topic: string = text) {
     super(text);
     this.errorNumber = errorNumber;
+    this.topic = topic;
   }
 }

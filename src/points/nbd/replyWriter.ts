@@ -48,8 +48,9 @@ export class ReplyWriter {
     this.#begin();
     try {
       await new Promise<void>((resolve, reject) => {
+        // The callback of a write gets no error when the socket was destroyed under it.
         const settle = (error?: Error | null): void =>
-          error ? reject(new ConnectionEnded()) : resolve();
+          error || socket.destroyed ? reject(new ConnectionEnded()) : resolve();
         socket.cork();
         for (const [k, part] of parts.entries()) {
           if (k < parts.length - 1) socket.write(part);

@@ -107,8 +107,8 @@ function checkCertificate(file: string, pem: string): X509Certificate {
 function parseKey(file: string, pem: string): KeyObject {
   try {
     return createPrivateKey(pem);
-  } catch (error) {
-    const isLocked = errnoOf(error) === 'ERR_MISSING_PASSPHRASE';
+  } catch {
+    const isLocked = pem.includes('ENCRYPTED');
     const what = isLocked ? 'is locked by a passphrase' : 'is not a private key in PEM';
     throw invalid(`${file} ${what}`, isLocked ? 'take the passphrase off the key' : HINT);
   }

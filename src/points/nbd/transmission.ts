@@ -64,8 +64,8 @@ export interface TransmissionOptions {
   readonly reader: SocketReader;
   readonly chosen: Chosen;
   readonly server: ServerParts;
-  /** Gets the text of a request that failed for a reason that is not its client's. */
-  readonly onFailure: (text: string) => void;
+  /** Gets each failure for a reason that is not its client's. */
+  readonly onFailure: (failure: NbdFailure) => void;
 }
 
 export class Transmission {
@@ -134,7 +134,7 @@ export class Transmission {
       if (error instanceof ConnectionEnded) throw error;
       const failure = asFailure(error);
       server.served.failures++;
-      onFailure(failure.message);
+      onFailure(failure);
       await this.#fail(request, failure);
     }
   }
