@@ -49,8 +49,6 @@ function sessions(): Buffer[] {
     encodeOption(OPTION.go, encodeGo(name)),
   ];
   const oldest = [FLAGS, encodeOption(OPTION.exportName, Buffer.from('writable'))];
-  const ask = (command: number, offset = 0, length = 0, flags = 0): Buffer =>
-    request({ command, offset, length, flags, cookie: offset + length + command });
   const requests = [
     ask(COMMAND.read, 0, 100),
     ask(COMMAND.write, 5, 300, COMMAND_FLAGS.fua),
@@ -70,6 +68,10 @@ function sessions(): Buffer[] {
     Buffer.concat([...oldest, ...requests]),
     Buffer.concat([FLAGS, encodeOption(OPTION.info, encodeGo('')), encodeOption(OPTION.abort)]),
   ];
+}
+
+function ask(command: number, offset = 0, length = 0, flags = 0): Buffer {
+  return request({ command, offset, length, flags, cookie: offset + length + command });
 }
 
 /** A write gets its payload. */

@@ -1,5 +1,6 @@
 /** The NBD server against clients that keep to the protocol, byte by byte, and others that do not. */
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MIB } from '../../src/core/units.ts';
@@ -399,6 +400,23 @@ describe('clients that stop in the middle', () => {
     for (const socket of sockets) socket.destroy();
     await Promise.all(sockets.map(async (one) => one.closed || (await once(one, 'close'))));
     await expectAlive();
+  });
+
+  it.skipIf(process.platform !== 'linux')('are probed when they are silent', async () => {
+    const listening = await NbdServer.start({
+      exports: [disk],
+      address: { host: '127.0.0.1', port: 0 },
+    });
+    const port = Number(new URL(listening.uris[0] ?? '').port);
+    const client = await RawClient.open({ host: '127.0.0.1', port });
+    const ofServer = new RegExp(
+      `^ *\\d+: 0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} \\S+ 01 \\S+ (\\d\\d):`,
+      'm',
+    );
+    // Timer 02 of the kernel is the one that keeps a connection alive.
+    expect(ofServer.exec(readFileSync('/proc/net/tcp', 'utf8'))?.[1]).toBe('02');
+    client.destroy();
+    await listening.close();
   });
 
   it('see the end of the server, which flushes what they wrote', async () => {

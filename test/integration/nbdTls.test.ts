@@ -154,6 +154,31 @@ describe('an export over TLS', () => {
     expect(await run('nbdinfo', '--size', secure)).toBe(`${CONTENT.length}\n`);
   });
 
+  it('ends while a client waits in its handshake, and while one is idle', async () => {
+    const uri = await serve();
+    const waiting = await rawClient(uri);
+    await waiting.option(OPTION.startTls);
+    const idle = await rawClient(uri);
+    await idle.option(OPTION.startTls);
+    idle.reader.detach();
+    const secure = connectTls({
+      socket: idle.socket,
+      ca: readFileSync(folder.path('tls', 'ca-cert.pem')),
+      cert: readFileSync(folder.path('tls', 'client-cert.pem')),
+      key: readFileSync(folder.path('tls', 'client-key.pem')),
+      servername: 'localhost',
+    });
+    await new Promise((resolve) => secure.once('secureConnect', resolve));
+    secure.write(encodeOption(OPTION.go, encodeGo('disk.raw')));
+    await new Promise((resolve) => secure.once('data', resolve));
+    const closed = new Promise((resolve) => secure.once('close', resolve));
+
+    await server?.close();
+    await waiting.closed();
+    await closed;
+    expect(server?.served).toMatchObject({ clients: 0, clientsInAll: 1 });
+  });
+
   it('may listen on every address', async () => {
     const point = await repository.point(VM);
     const options = { host: '0.0.0.0', port: 0, tls: { folder: folder.path('tls') } };
