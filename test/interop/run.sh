@@ -79,6 +79,7 @@ if has_guest && has_guestfish; then
   export SUPERMIN_MODULES SUPERMIN_KERNEL=$INTEROP_GUEST/vmlinuz
   export LIBGUESTFS_BACKEND_SETTINGS=force_tcg LIBGUESTFS_CACHEDIR=$venv
 else
+  export INTEROP_WITHOUT_GUESTFISH='it cannot be installed'
   lacking 'the appliance of libguestfs' 'it needs guestfish, the kernel of the guest, depmod and /lib/modules'
 fi
 
@@ -197,7 +198,7 @@ if has ovirt_imageio; then suites /imageio/ /qemu/ $(has ovirtsdk4 && echo /sdk/
 heavy=()
 has dissect.archive && heavy+=(/readers/)
 has ovirt_imageio && has dissect.archive && has_guest && heavy+=(/guest/)
-has_clients && heavy+=(/export/clients /export/writable)
+has_clients && heavy+=(/export/clients /export/writable /export/mountPage)
 has_clients && has_guestfish && heavy+=(/export/files)
 [ "${#heavy[@]}" -eq 0 ] || suites "${heavy[@]}"
 if has ovirt_imageio; then row ovirt-imageio 'the lab answers 55 requests as it does' ''; fi

@@ -21,7 +21,7 @@ import { pruneRepository } from '../../../src/sessions/retention/pruneRepository
 import { restoreImages } from '../../../src/sessions/restore/restoreImages.ts';
 import { noise, prose } from '../../helpers/bytes/random.ts';
 
-export const GUEST_NAME = 'guest';
+export const GUEST_NAME = 'web01';
 /** Names of the disks, and of their exports. */
 export const ROOT_DISK = 'root';
 export const DATA_DISK = 'data';
