@@ -34,6 +34,12 @@ export function leftByRestoreImages(output: string): string {
   return `an unfinished file "….partial" may be left in ${output}; delete it`;
 }
 
+/** @param output - folder for copied files; undefined when nothing is copied. */
+export function leftByFiles(temporary: string, output: string | undefined): string {
+  const partial = output === undefined ? '' : `, and a folder ".ovirt-cbt-files-…" in ${output}`;
+  return `a folder "ovirt-cbt-files-…" may be left in ${temporary}${partial}; delete it`;
+}
+
 /** Of commands that write containers: prune, synthesize, backup of images. */
 export const LEFT_IN_REPOSITORY =
   'an unfinished file may be left in the repository; the next session of the VM removes it';

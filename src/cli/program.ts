@@ -13,6 +13,7 @@ import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';
 import { addExport } from './commands/exportCommand.ts';
+import { addFiles } from './commands/filesCommand.ts';
 import { addRestore } from './commands/restoreCommand.ts';
 import { addStream } from './commands/streamCommand.ts';
 import { resultOutput } from './output/standardOutputs.ts';
@@ -80,6 +81,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addRestore(program, done);
   addStream(program, done);
   addExport(program, done);
+  addFiles(program, done);
   addPreflight(program, done);
   addCleanup(program, done);
   addRepositoryCommands(program, done);

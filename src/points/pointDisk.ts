@@ -230,9 +230,9 @@ export class PointDisk {
    * Serves the disk over NBD until the server or the point is closed.
    *
    * @throws {@link UsageError} for an address, a folder or certificates that cannot be used; {@link
-   *   RepositoryError} `REPOSITORY_LOCKED` for an overlay in use, `CHAIN_CHANGED` when the point was
-   *   pruned or merged after it was opened; {@link OutputError} when files of an overlay cannot be
-   *   made
+   *   RepositoryError} `REPOSITORY_LOCKED` for an overlay in use, `CHAIN_CHANGED` when the point
+   *   was pruned or merged after it was opened; {@link OutputError} when files of an overlay cannot
+   *   be made
    */
   async serveNbd(options: ServeDiskOptions): Promise<DiskServer> {
     this.#parts.assertOpen();

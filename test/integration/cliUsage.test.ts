@@ -87,7 +87,7 @@ describe('an option that is given twice', () => {
     for (const command of commands) {
       const { options, registeredArguments } = command;
       const name = command.name();
-      const words = registeredArguments.map(() => 'x');
+      const words = registeredArguments.map(({ argChoices }) => argChoices?.[0] ?? 'x');
       const required = options.filter((option) => option.mandatory).map(({ long }) => long ?? '');
       for (const option of options.filter((one) => one.required && !one.variadic)) {
         const value = option.argChoices?.[0] ?? VALUES[option.long ?? ''] ?? '1';

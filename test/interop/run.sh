@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the product against software of others. dissect.archive and a strict checker read its chains.
 # e2fsck, xfs_repair and qemu-img check its images. QEMU and the real ovirt-imageio serve disks, also
-# those of a guest that writes. Prints a table of peers and scenarios.
+# those of a guest that writes. Clients of NBD, libguestfs and a guest use its exports. Prints a table
+# of peers and scenarios.
 # A package that cannot be installed is an error. INTEROP_OPTIONAL=1 leaves out its scenarios instead.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,7 +17,8 @@ lacking() {
 # Each pair is a program and the Debian package that holds it.
 need=()
 for pair in mkfs.ext4:e2fsprogs qemu-img:qemu-utils python3:python3 xml2-config:libxml2-dev \
-  curl-config:libcurl4-openssl-dev qemu-system-x86_64:qemu-system-x86 xfs_repair:xfsprogs busybox:busybox-static cpio:cpio; do
+  curl-config:libcurl4-openssl-dev qemu-system-x86_64:qemu-system-x86 xfs_repair:xfsprogs busybox:busybox-static cpio:cpio \
+  nbdinfo:libnbd-bin nbdkit:nbdkit fusermount3:fuse3; do
   command -v "${pair%%:*}" >/dev/null || need+=("${pair##*:}")
 done
 python3 -c 'import ensurepip' 2>/dev/null || need+=(python3-venv)
@@ -26,6 +28,9 @@ install_packages() {
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 [ "${#need[@]}" -eq 0 ] || install_packages "${need[@]}" || echo "test:interop: not installed: ${need[*]}" >&2
+# Apart from the others: libguestfs needs a hundred packages.
+[ -e /usr/lib/x86_64-linux-gnu/guestfs/supermin.d/packages-xfs ] && command -v guestfish >/dev/null ||
+  install_packages guestfish libguestfs-xfs || echo 'test:interop: guestfish is not installed' >&2
 for tool in mkfs.ext4 e2fsck qemu-img qemu-io qemu-nbd python3; do
   command -v "$tool" >/dev/null || fail "$tool is missing (Debian packages e2fsprogs, qemu-utils, python3)"
 done
@@ -54,6 +59,29 @@ rm -rf "$INTEROP_GUEST"
 bash test/interop/guest/build.sh "$INTEROP_GUEST" 2>"$venv/guest.log" ||
   { apt-get update -qq 2>/dev/null && bash test/interop/guest/build.sh "$INTEROP_GUEST" 2>"$venv/guest.log"; } ||
   lacking 'the kernel of the guest' "$(tail -n 1 "$venv/guest.log")"
+
+for tool in nbdinfo nbdcopy nbdfuse nbdkit; do
+  command -v "$tool" >/dev/null || lacking "$tool" 'Debian packages libnbd-bin, nbdkit'
+done
+has_clients() { command -v nbdinfo >/dev/null && command -v nbdkit >/dev/null && has_guest; }
+[ -w /dev/fuse ] && command -v fusermount3 >/dev/null && command -v nbdfuse >/dev/null ||
+  export INTEROP_WITHOUT_FUSE='there is no FUSE on this machine'
+[ -z "${INTEROP_WITHOUT_FUSE:-}" ] || echo "test:interop: nbdfuse is left out: $INTEROP_WITHOUT_FUSE" >&2
+
+# The appliance of libguestfs has the kernel of the guest. It must not use KVM, which works on few
+# machines inside a VM. supermin looks for /lib/modules, whatever is in there.
+has_guestfish() {
+  command -v guestfish >/dev/null && [ -s "$INTEROP_GUEST/lib/modules/$(cat "$INTEROP_GUEST/version")/modules.dep" ] &&
+    mkdir -p /lib/modules 2>/dev/null
+}
+if has_guest && has_guestfish; then
+  SUPERMIN_MODULES=$INTEROP_GUEST/lib/modules/$(cat "$INTEROP_GUEST/version")
+  export SUPERMIN_MODULES SUPERMIN_KERNEL=$INTEROP_GUEST/vmlinuz
+  export LIBGUESTFS_BACKEND_SETTINGS=force_tcg LIBGUESTFS_CACHEDIR=$venv
+else
+  export INTEROP_WITHOUT_GUESTFISH='it cannot be installed'
+  lacking 'the appliance of libguestfs' 'it needs guestfish, the kernel of the guest, depmod and /lib/modules'
+fi
 
 work=$(mktemp -d)
 export INTEROP_TABLE="$work/table"
@@ -163,13 +191,15 @@ fi
 if cli verify --repo "$work/repo" --point all >/dev/null; then fail 'verify did not find the damage'; fi
 row check_vbk.py 'one bit flipped' 'found by the checker and by verify'
 
-echo '-- long and large chains, ovirt-imageio, a guest, the oVirt SDK, ovirt-img'
+echo '-- long and large chains, ovirt-imageio, a guest, the oVirt SDK, ovirt-img, exports'
 suites() { npx vitest run --config test/interop/vitest.config.ts "$@"; }
 if has ovirt_imageio; then suites /imageio/ /qemu/ $(has ovirtsdk4 && echo /sdk/); fi
 # Not at the same time as the others, whose engine has a fast clock: these suites are heavy.
 heavy=()
 has dissect.archive && heavy+=(/readers/)
 has ovirt_imageio && has dissect.archive && has_guest && heavy+=(/guest/)
+has_clients && heavy+=(/export/clients /export/writable /export/mountPage)
+has_clients && has_guestfish && heavy+=(/export/files)
 [ "${#heavy[@]}" -eq 0 ] || suites "${heavy[@]}"
 if has ovirt_imageio; then row ovirt-imageio 'the lab answers 55 requests as it does' ''; fi
 

@@ -23,8 +23,10 @@ def version_of(peer):
     if peer in PACKAGES:
         version = metadata.version(PACKAGES[peer])
         return f"{version}, QEMU {qemu_version()}" if peer in WITH_QEMU else version
-    if peer == "qemu-img":
+    if peer in ("qemu-img", "qemu-io"):
         return qemu_version()
+    if peer in ("nbdinfo", "nbdcopy", "nbdfuse", "nbdkit", "guestfish"):
+        return first_line(peer, "--version").split()[1]
     if peer == "e2fsck":
         return first_line("e2fsck", "-V").split()[1]
     if peer == "xfs_repair":

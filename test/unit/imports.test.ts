@@ -63,6 +63,7 @@ const ALLOWED: Arrows = {
     'sessions/backup/parent',
     'sessions/backup/vm',
   ],
+  'sessions/files': ['core', 'points', 'repository', 'sessions/shared'],
   'sessions/shared': BELOW_SESSIONS.filter((folder) => folder !== 'sessions/shared'),
   'sessions/inspect': BELOW_SESSIONS,
   'sessions/verify': BELOW_SESSIONS,

@@ -26,4 +26,9 @@ echo "${modules[@]}" >"$root/modules/list"
 mkdir -p "$target"
 (cd "$root" && find . | cpio -o -H newc --quiet) | gzip -1 >"$target/initrd"
 cp "$work"/kernel/boot/vmlinuz-* "$target/vmlinuz"
-echo "${package#linux-image-}" >"$target/version"
+version=${package#linux-image-}
+# The appliance of libguestfs takes its modules from here.
+rm -rf "$target/lib"
+mv "$work/kernel/lib" "$target/lib"
+if command -v depmod >/dev/null; then depmod -b "$target" "$version"; fi
+echo "$version" >"$target/version"

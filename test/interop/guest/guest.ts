@@ -36,14 +36,25 @@ export interface ReplayedFiles {
   readonly isUnmounted: boolean;
 }
 
+/** A block node of QEMU without its name, and the name. */
+interface GuestNode {
+  readonly name: string;
+  readonly node: object;
+}
+
+function nodeOf({ name, image: { path: filename, format: driver } }: GuestDrive): GuestNode {
+  const file = { driver: 'file', filename, discard: 'unmap' };
+  return { name, node: { driver, discard: 'unmap', file } };
+}
+
 function machine(
-  { bootFolder, drives }: Omit<GuestOptions, 'folder'>,
-  task: 'write' | 'replay',
+  bootFolder: string,
+  nodes: readonly GuestNode[],
+  task: 'write' | 'replay' | 'root',
 ): string[] {
-  const disks = drives.flatMap(({ name, image: { path: filename, format: driver } }) => {
-    const file = { driver: 'file', filename, discard: 'unmap' };
-    const node = { driver, 'node-name': name, discard: 'unmap', file };
-    return ['-blockdev', JSON.stringify(node), '-device', `virtio-blk-pci,drive=${name}`];
+  const disks = nodes.flatMap(({ name, node }) => {
+    const named = { ...node, 'node-name': name };
+    return ['-blockdev', JSON.stringify(named), '-device', `virtio-blk-pci,drive=${name}`];
   });
   const kernel = path.join(bootFolder, 'vmlinuz');
   const append = `console=ttyS0 quiet panic=-1 mitigations=off task=${task}`;
@@ -81,7 +92,14 @@ export class Guest {
     const { folder } = options;
     const serial = `file:${path.join(folder, 'console')}`;
     const monitor = `unix:${path.join(folder, 'monitor')},server=on,wait=off`;
-    const args = [...machine(options, 'write'), '-serial', serial, '-qmp', monitor];
+    const { bootFolder, drives } = options;
+    const args = [
+      ...machine(bootFolder, drives.map(nodeOf), 'write'),
+      '-serial',
+      serial,
+      '-qmp',
+      monitor,
+    ];
     // The console of an earlier guest would count as this guest's.
     rmSync(path.join(folder, 'console'), { force: true });
     const child = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'ignore', 'inherit'] });
@@ -148,17 +166,44 @@ export class Guest {
   }
 }
 
+/** Boots a guest that does its task and switches itself off. @returns what it says */
+function runGuest(
+  bootFolder: string,
+  nodes: readonly GuestNode[],
+  task: 'replay' | 'root',
+): string[] {
+  const args = [...machine(bootFolder, nodes, task), '-serial', 'stdio'];
+  const options = { encoding: 'utf8', timeout: BOOT_TIMEOUT_MS } as const;
+  const { status, stdout, stderr } = spawnSync('qemu-system-x86_64', args, options);
+  if (status !== 0) throw new Error(`the guest did not end its task: ${stdout}${stderr}`);
+  return linesOf(stdout);
+}
+
+/**
+ * Boots a guest whose root is the first of these exports, from the init of that disk.
+ *
+ * @returns what it says
+ */
+export function bootFromExports(
+  bootFolder: string,
+  socket: string,
+  exportNames: readonly string[],
+): string[] {
+  const server = { type: 'unix', path: socket };
+  const nodes = exportNames.map((name) => ({
+    name: `${name}-export`,
+    node: { driver: 'nbd', server, export: name, discard: 'unmap' },
+  }));
+  return runGuest(bootFolder, nodes, 'root');
+}
+
 /** Boots a guest that mounts each image, lists its files, unmounts it and switches itself off. */
 export function replayJournals(
   bootFolder: string,
   images: readonly ImageFile[],
 ): readonly ReplayedFiles[] {
-  const drives = images.map((image, at) => ({ name: `vd${at}`, image }));
-  const args = [...machine({ bootFolder, drives }, 'replay'), '-serial', 'stdio'];
-  const options = { encoding: 'utf8', timeout: BOOT_TIMEOUT_MS } as const;
-  const { status, stdout } = spawnSync('qemu-system-x86_64', args, options);
-  if (status !== 0) throw new Error(`the guest did not replay the journals: ${stdout}`);
-  const lines = linesOf(stdout);
+  const nodes = images.map((image, at) => nodeOf({ name: `vd${at}`, image }));
+  const lines = runGuest(bootFolder, nodes, 'replay');
   return images.map((_image, at) => {
     const disk = `vd${String.fromCharCode('a'.charCodeAt(0) + at)}`;
     const files = lines.filter((line) => line.startsWith(`file ${disk} `));

@@ -1,0 +1,154 @@
+/** Reads single files out of the file systems on the disks of a restore point. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { IntegrityError, OutputError, throwIfCancelled, UsageError } from '../../core/errors.ts';
+import { type Logger, silentLogger } from '../../core/log.ts';
+import { type OpenPoint, openRepository } from '../../points/openRepository.ts';
+import type { DiskServer } from '../../points/pointTypes.ts';
+import { type CopiedFiles, type CopyPlan, copyOut } from './copyOut.ts';
+import { Guestfish } from './guestfish.ts';
+import { bytesOf, quotedList } from './guestfishLanguage.ts';
+import { mountGuest } from './guestMounts.ts';
+import { type GuestEntry, GuestTree } from './guestTree.ts';
+
+export interface GuestFilesOptions {
+  readonly repository: string;
+  /** VM name or id. */
+  readonly vm: string;
+  /** Number or id of the point, the beginning of its id, or `latest`. */
+  readonly point: string;
+  /** Disk ids or aliases. @defaultValue all disks */
+  readonly disks?: readonly string[] | undefined;
+  /** Mount only this one, such as `/dev/sda1`. */
+  readonly fileSystem?: string | undefined;
+  readonly signal: AbortSignal;
+  readonly logger?: Logger | undefined;
+  /** Gets what the session does, and which file systems are not mounted. */
+  readonly onStatus: (text: string) => void;
+  /** Gets the text of each read that failed. */
+  readonly onProblem: (text: string) => void;
+}
+
+/** The restore point whose files are read. */
+export interface GuestPoint {
+  readonly vmName: string;
+  readonly pointId: string;
+  readonly pointNumber: number;
+}
+
+/** Files of a guest, while its appliance runs. */
+export interface GuestFiles {
+  readonly point: GuestPoint;
+  /** Files of a folder, or the one file that the path names. */
+  list(guestFile: string): Promise<GuestEntry[]>;
+  /** Files that fit a pattern with `*` and `?`. */
+  search(pattern: string): Promise<GuestEntry[]>;
+  copy(plan: CopyPlan, output: string): Promise<CopiedFiles>;
+}
+
+export interface GuestFilesResult<T> {
+  readonly value: T;
+  /** Reads of damaged blocks, although the work was done. */
+  readonly failures: number;
+}
+
+/**
+ * Serves the disks on private sockets, starts the appliance, mounts the file systems read-only, and
+ * ends all of it after `work`.
+ *
+ * @throws {@link UsageError} `TOOL_MISSING`; {@link OutputError} `TOOL_FAILED`;
+ *   {@link IntegrityError} `INTEGRITY_DAMAGE_FOUND` when damaged blocks made the work fail
+ */
+export async function withGuestFiles<T>(
+  options: GuestFilesOptions,
+  work: (files: GuestFiles) => Promise<T>,
+): Promise<GuestFilesResult<T>> {
+  const { signal, vm } = options;
+  await using repository = await openRepository(options.repository);
+  const point = await repository.point(vm, options.point);
+  throwIfCancelled(signal);
+  const folder = await mkdtemp(path.join(tmpdir(), 'ovirt-cbt-files-'));
+  const servers: DiskServer[] = [];
+  const failures = (): number => servers.reduce((sum, { served }) => sum + served.failures, 0);
+  try {
+    const sockets = await serveDisks(point, folder, servers, options);
+    const value = await withAppliance(point, folder, sockets, options, work);
+    return { value, failures: failures() };
+  } catch (error) {
+    throw failures() > 0 ? damaged(error) : error;
+  } finally {
+    await Promise.all(servers.map((server) => server.close()));
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Damage in a file system has many faces: it is not found, not mounted, or a file is not read. */
+function damaged(error: unknown): unknown {
+  const isOfGuest =
+    error instanceof UsageError || (error instanceof OutputError && error.code === 'TOOL_FAILED');
+  if (!isOfGuest) return error;
+  return new IntegrityError('INTEGRITY_DAMAGE_FOUND', `damaged blocks: ${error.message}`, {
+    cause: error,
+    hint: 'run "ovirt-cbt verify", and read the files from another restore point',
+  });
+}
+
+/** Each disk has a server of its own, so its name need not pass through the drivers of QEMU. */
+async function serveDisks(
+  point: OpenPoint,
+  folder: string,
+  servers: DiskServer[],
+  { disks: names = [], signal, onProblem }: GuestFilesOptions,
+): Promise<string[]> {
+  const wanted = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
+  if (wanted.length === 0) {
+    throw new UsageError('USAGE_NOT_FOUND', 'the restore point has no disks');
+  }
+  const sockets: string[] = [];
+  for (const disk of new Set(wanted)) {
+    const socket = path.join(folder, `disk${sockets.length}`);
+    servers.push(await point.serveNbd([disk], { address: { socket }, onProblem, signal }));
+    sockets.push(socket);
+  }
+  return sockets;
+}
+
+async function withAppliance<T>(
+  point: OpenPoint,
+  folder: string,
+  sockets: readonly string[],
+  options: GuestFilesOptions,
+  work: (files: GuestFiles) => Promise<T>,
+): Promise<T> {
+  const { signal, onStatus, logger = silentLogger, fileSystem } = options;
+  const onStderr = (text: string): void => logger.debug({ text }, 'guestfish');
+  await using fish = await Guestfish.start({ folder, signal, onStderr });
+  onStatus('starting the appliance of libguestfs, which takes some seconds');
+  for (const socket of sockets) {
+    const server = quotedList([`unix:${bytesOf(socket)}`], 'server');
+    await fish.run(`add-drive "" readonly:true format:raw protocol:nbd ${server}`);
+  }
+  await startAppliance(fish);
+  const device = fileSystem === undefined ? undefined : bytesOf(fileSystem);
+  await mountGuest(fish, device, onStatus);
+  const tree = new GuestTree(fish, folder);
+  return await work({
+    point: { vmName: point.vmName, pointId: point.id, pointNumber: point.number },
+    list: (guestFile) => tree.list(guestFile),
+    search: (pattern) => tree.search(pattern),
+    copy: (plan, output) => copyOut(fish, tree, plan, output),
+  });
+}
+
+async function startAppliance(fish: Guestfish): Promise<void> {
+  try {
+    await fish.run('run');
+  } catch (error) {
+    if (!(error instanceof OutputError)) throw error;
+    throw new OutputError(error.code, error.message, {
+      cause: error,
+      hint: 'libguestfs-test-tool tells why; LIBGUESTFS_BACKEND_SETTINGS=force_tcg does without KVM',
+    });
+  }
+}
