@@ -55,7 +55,7 @@ export interface PackResult {
 export interface UnpackResult {
   readonly workMs: number;
   /**
-   * 0, or one of the UNPACK_ values of lz4Frame.ts. After another value than 0, digest and
+   * 0, or one of the UNPACK_ values of storedForm.ts. After another value than 0, digest and
    * fingerprint are not valid.
    */
   readonly status: number;

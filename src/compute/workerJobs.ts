@@ -5,12 +5,16 @@
 import type { BlockCodecs } from './blockCodecs.ts';
 import type { LaneDigests } from './kernels/laneDigests.ts';
 import type { SlabFingerprints } from './kernels/slabFingerprints.ts';
+import type { ReadCodec } from './storedForm.ts';
 
 export const JOB_HASH = 0;
 export const JOB_PACK = 1;
 export const JOB_UNPACK = 2;
 export const JOB_READ = 3;
 export const JOB_FINGERPRINT_RANGE = 4;
+
+/** Codecs in the order of their numbers in a job. */
+export const JOB_CODECS: readonly ReadCodec[] = ['plain', 'lz4', 'zlib', 'zstd'];
 
 /** One job. Slots are given by index and by their byte offsets in the shared memory. */
 export interface WorkerJob {
@@ -31,8 +35,8 @@ export interface WorkerJob {
   readonly targetOffset: number;
   /** Room in the target for `pack`, `read` and `fingerprintRange`; plain length for `unpack`. */
   readonly targetBytes: number;
-  /** For `unpack`: 1 when the source is LZ4. */
-  readonly isLz4: 0 | 1;
+  /** For `unpack`: number of the codec of the source in {@link JOB_CODECS}. */
+  readonly codecNumber: number;
   /** For `read` and `fingerprintRange`: the open file of this process; otherwise -1. */
   readonly fileDescriptor: number;
   /** For `fingerprintRange`: length of each block of the source except the last. */
@@ -57,7 +61,7 @@ export function encodeJobs(jobs: readonly WorkerJob[]): number[] {
     job.sourceBytes,
     job.targetOffset,
     job.targetBytes,
-    job.isLz4,
+    job.codecNumber,
     job.fileDescriptor,
     job.blockSizeBytes,
   ]);
@@ -74,7 +78,7 @@ export function decodeJobs(words: readonly number[]): WorkerJob[] {
       sourceBytes: word(3),
       targetOffset: word(4),
       targetBytes: word(5),
-      isLz4: word(6) as 0 | 1,
+      codecNumber: word(6),
       fileDescriptor: word(7),
       blockSizeBytes: word(8),
     };

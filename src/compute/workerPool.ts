@@ -5,7 +5,7 @@
 import { InternalError, invariant } from '../core/errors.ts';
 import { KIB } from '../core/units.ts';
 import type { Compression } from './compression.ts';
-import type { StoredCodec } from './storedForm.ts';
+import type { ReadCodec } from './storedForm.ts';
 import { JobQueue } from './jobQueue.ts';
 import { InlineRunner, type JobRunner, rejectAll } from './jobRunner.ts';
 import {
@@ -27,6 +27,7 @@ import type {
 import type { WorkerSetup } from './blockWorker.ts';
 import { ThreadRunner } from './threadRunner.ts';
 import {
+  JOB_CODECS,
   JOB_HASH,
   JOB_PACK,
   JOB_FINGERPRINT_RANGE,
@@ -46,7 +47,7 @@ const RANGE_WINDOW_BYTES = 128 * KIB;
 const JOB_DEFAULTS = {
   targetOffset: 0,
   targetBytes: 0,
-  isLz4: 0,
+  codecNumber: 0,
   fileDescriptor: -1,
   blockSizeBytes: 0,
 } as const;
@@ -186,7 +187,7 @@ export class WorkerPool {
    */
   async unpack(
     packed: JobSlot,
-    stored: { readonly storedBytes: number; readonly codec: StoredCodec },
+    stored: { readonly storedBytes: number; readonly codec: ReadCodec },
     raw: JobSlot,
     plainBytes: number,
   ): Promise<UnpackResult> {
@@ -198,7 +199,7 @@ export class WorkerPool {
       sourceBytes: stored.storedBytes,
       targetOffset: raw.bytes.byteOffset,
       targetBytes: plainBytes,
-      isLz4: stored.codec === 'lz4' ? 1 : 0,
+      codecNumber: JOB_CODECS.indexOf(stored.codec),
     });
     const { status, digest, fingerprint, workMs } = result;
     return { status, digest, fingerprint, workMs };
