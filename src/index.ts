@@ -116,6 +116,7 @@ export type { MacChoice, RestoredNic } from './sessions/restore/restoreNics.ts';
 export type { TargetFormat } from './sessions/restore/targetDisk.ts';
 export type { UploadedDisk } from './sessions/restore/vmBuilder.ts';
 
+export { openFiles, type OpenFilesOptions } from './points/openFiles.ts';
 export {
   type OpenPoint,
   type OpenRepository,

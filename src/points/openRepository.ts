@@ -1,9 +1,9 @@
 /** Read access to the restore points of a repository. */
-import { invariant, toFailure, UsageError } from '../core/errors.ts';
+import { toFailure, UsageError } from '../core/errors.ts';
 import { MIB } from '../core/units.ts';
 import type { ChainMetadata } from '../repository/pointXml.ts';
 import { Repository } from '../repository/repository.ts';
-import type { RestorePoint } from '../repository/restorePoint.ts';
+import type { RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
 import { RestorePointView } from '../repository/restorePointView.ts';
 import { resolveWorkers } from '../sessions/shared/pipelineResources.ts';
 import { findDisk, selectPoint } from '../sessions/shared/selectPoint.ts';
@@ -35,15 +35,21 @@ export interface PointSource {
 /** Not a field of {@link OpenPoint}, whose fields are public. */
 const sources = new WeakMap<OpenPoint, PointSource>();
 
-/** Where an opened point lies, for sessions that compare with it. */
+/**
+ * Where an opened point lies, for sessions that compare with it.
+ *
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a point of `openFiles`
+ */
 export function sourceOf(point: OpenPoint): PointSource {
   const source = sources.get(point);
-  invariant(source, 'an opened point has a source');
-  return source;
+  if (source) return source;
+  throw new UsageError('USAGE_INVALID_OPTION', 'a point of single files cannot be the parent', {
+    hint: 'use a point of openRepository',
+  });
 }
 
 /** Loaders, cache and open points of an opened repository. */
-class SharedParts {
+export class SharedParts {
   readonly cache: BlockCache;
   readonly #points = new Set<OpenPoint>();
   readonly #workers: number | undefined;
@@ -98,21 +104,21 @@ export class OpenPoint {
   readonly #view: RestorePointView;
   readonly #shared: SharedParts;
   readonly #servers = new Set<NbdServer>();
+  #ownsShared = false;
   #isClosed = false;
 
   private constructor(
-    source: PointSource,
+    vm: VmIdentity,
     view: RestorePointView,
     shared: SharedParts,
     loader: BlockLoader,
   ) {
-    const { point, metadata } = source;
+    const { point } = view;
     this.id = point.pointId;
     this.number = point.number;
-    this.vmId = metadata.vm.id;
-    this.vmName = metadata.vm.name;
+    this.vmId = vm.id;
+    this.vmName = vm.name;
     this.createdAt = point.createdAt;
-    sources.set(this, source);
     this.#view = view;
     this.#shared = shared;
     const parts = {
@@ -129,13 +135,27 @@ export class OpenPoint {
     const { folder, metadata, point } = source;
     const loader = await shared.loader(point.blockSizeBytes);
     const view = await RestorePointView.open(folder, metadata.points, point);
-    const opened = new OpenPoint(source, view, shared, loader);
+    const opened = new OpenPoint(metadata.vm, view, shared, loader);
+    sources.set(opened, source);
     shared.add(opened);
     if (shared.isClosed) {
       // The repository was closed while the files were opened.
       await opened.close();
       throw closedError();
     }
+    return opened;
+  }
+
+  /** A point of single files. Nothing else uses `shared`, which is closed with the point. */
+  static async ofView(
+    vm: VmIdentity,
+    view: RestorePointView,
+    shared: SharedParts,
+  ): Promise<OpenPoint> {
+    const loader = await shared.loader(view.newest.blockRoomBytes);
+    const opened = new OpenPoint(vm, view, shared, loader);
+    opened.#ownsShared = true;
+    shared.add(opened);
     return opened;
   }
 
@@ -175,6 +195,7 @@ export class OpenPoint {
     this.#shared.delete(this);
     await Promise.all([...this.#servers].map((server) => server.close()));
     await this.#view.close();
+    if (this.#ownsShared) await this.#shared.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -241,7 +262,8 @@ export async function openRepository(
   }
 }
 
-function checkCache(cacheBytes: number | undefined): void {
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` */
+export function checkCache(cacheBytes: number | undefined): void {
   if (cacheBytes === undefined) return;
   if (Number.isInteger(cacheBytes) && cacheBytes >= 0 && cacheBytes <= MAX_CACHE_BYTES) return;
   throw new UsageError('USAGE_INVALID_OPTION', `cacheBytes: ${cacheBytes} is not 0 B to 4 GiB`, {
