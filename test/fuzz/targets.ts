@@ -1,5 +1,5 @@
 /** All fuzz targets. */
-import { chainTarget, containerTarget, vbmTarget } from './containerTargets.ts';
+import { chainTarget, containerTarget, filesTarget, vbmTarget } from './containerTargets.ts';
 import { imageioTarget } from './imageioTarget.ts';
 import type { FuzzTarget } from './target.ts';
 import { textTargets } from './textTargets.ts';
@@ -9,6 +9,7 @@ export async function openTargets(): Promise<FuzzTarget[]> {
     await containerTarget(),
     await chainTarget(),
     await vbmTarget(),
+    filesTarget(),
     ...textTargets(),
     await imageioTarget(),
   ];
