@@ -12,7 +12,8 @@ import { build } from 'rolldown';
 /** Folder of the compiled modules. */
 const DIST = process.argv[2] ?? 'dist';
 const INSIDE = ['zod', 'fast-xml-parser', 'commander', 'stream-chain', 'pino', 'undici'];
-const { dependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
+const { dependencies, optionalDependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
+const PACKAGES = Object.keys({ ...dependencies, ...optionalDependencies });
 
 await build({
   input: {
@@ -22,7 +23,7 @@ await build({
   },
   platform: 'node',
   resolve: { alias: { undici$: path.resolve('undiciParts.cjs') } },
-  external: ['ovirt-cbt-lab', ...Object.keys(dependencies).filter((name) => !INSIDE.includes(name))],
+  external: ['ovirt-cbt-lab', ...PACKAGES.filter((name) => !INSIDE.includes(name))],
   output: {
     dir: path.join(DIST, 'bin'),
     format: 'esm',

@@ -116,12 +116,10 @@ export type { MacChoice, RestoredNic } from './sessions/restore/restoreNics.ts';
 export type { TargetFormat } from './sessions/restore/targetDisk.ts';
 export type { UploadedDisk } from './sessions/restore/vmBuilder.ts';
 
-export {
-  type OpenPoint,
-  type OpenRepository,
-  openRepository,
-  type OpenRepositoryOptions,
-} from './points/openRepository.ts';
+export { openFiles, type OpenFilesOptions } from './points/openFiles.ts';
+export type { OpenPoint } from './points/openPoint.ts';
+export { type OpenRepository, openRepository } from './points/openRepository.ts';
+export type { OpenRepositoryOptions } from './points/sharedParts.ts';
 export type { PointDisk } from './points/pointDisk.ts';
 export type {
   ChangedBlock,

@@ -7,6 +7,8 @@ import { createHash } from 'node:crypto';
 import { crc32c } from '../core/crc32.ts';
 import xxhash from 'xxhash-wasm';
 import { roundUp } from '../core/units.ts';
+import { inflateInto } from './codecs/inflate.ts';
+import { expandZstd } from './codecs/zstd.ts';
 import { type Compression, encoderOf } from './compression.ts';
 import { type Lz4, type Lz4Encode, loadLz4 } from './lz4Binding.ts';
 import {
@@ -14,6 +16,7 @@ import {
   LZ4_HEADER_BYTES,
   LZ4_MAGIC,
   LZ4_MAGIC_MASK,
+  type ReadCodec,
   type StoredCodec,
   UNPACK_BAD_CRC,
   UNPACK_BAD_HEADER,
@@ -41,8 +44,9 @@ export interface BlockCodecs {
   pack(source: Buffer, lengthBytes: number, target: Buffer): PackedForm;
   /**
    * Expands a stored block into `target` and checks its CRC. `target.length` is the plain length.
+   * The caller has awaited `loadZstd` before the first block of codec `zstd`.
    */
-  unpack(stored: Buffer, codec: StoredCodec, target: Buffer): UnpackStatus;
+  unpack(stored: Buffer, codec: ReadCodec, target: Buffer): UnpackStatus;
 }
 
 export interface PackedForm {
@@ -68,7 +72,9 @@ function pack(encode: Lz4Encode, source: Buffer, lengthBytes: number, target: Bu
   return { codec: 'lz4', storedBytes };
 }
 
-function unpack(lz4: Lz4, stored: Buffer, codec: StoredCodec, target: Buffer): UnpackStatus {
+function unpack(lz4: Lz4, stored: Buffer, codec: ReadCodec, target: Buffer): UnpackStatus {
+  if (codec === 'zlib') return inflateInto(stored, target);
+  if (codec === 'zstd') return expandZstd(stored, target);
   if (codec === 'plain') {
     if (stored.length !== target.length) return UNPACK_BAD_LENGTH;
     stored.copy(target);

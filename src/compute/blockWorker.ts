@@ -5,7 +5,8 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Compression } from './compression.ts';
 import type { SlabKernels } from './kernels/slabKernels.ts';
-import { decodeJobs } from './workerJobs.ts';
+import { loadZstd } from './codecs/zstd.ts';
+import { decodeJobs, JOB_CODECS, type WorkerJob } from './workerJobs.ts';
 import { createThreadTools, runJobs } from './runJobs.ts';
 import type { SharedWasmMemory } from './kernels/wasm.ts';
 
@@ -34,12 +35,26 @@ export interface WorkerAnswer {
 const { memory, kernels, compression } = workerData as WorkerSetup;
 const tools = await createThreadTools(memory, kernels, compression);
 
-parentPort?.on('message', (batch: WorkerBatch) => {
+const ZSTD_NUMBER = JOB_CODECS.indexOf('zstd');
+
+function run(batchId: number, jobs: readonly WorkerJob[]): void {
   let error: string | undefined;
   try {
-    for (const _ of runJobs(tools, decodeJobs(batch.words)));
+    for (const _ of runJobs(tools, jobs));
   } catch (caught) {
     error = caught instanceof Error ? caught.message : String(caught);
   }
-  parentPort?.postMessage({ batchId: batch.batchId, error } satisfies WorkerAnswer);
+  parentPort?.postMessage({ batchId, error } satisfies WorkerAnswer);
+}
+
+parentPort?.on('message', ({ batchId, words }: WorkerBatch) => {
+  const jobs = decodeJobs(words);
+  if (!jobs.some((job) => job.codecNumber === ZSTD_NUMBER)) {
+    run(batchId, jobs);
+    return;
+  }
+  // The thread of the session has loaded the decoder before. Without it, the blocks count as bad.
+  void loadZstd()
+    .catch(() => {})
+    .then(() => run(batchId, jobs));
 });

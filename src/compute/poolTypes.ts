@@ -1,6 +1,6 @@
 /** Inputs and results of the methods of a worker pool. */
 import type { SharedWasmMemory } from './kernels/wasm.ts';
-import type { StoredCodec } from './storedForm.ts';
+import type { ReadCodec, StoredCodec } from './storedForm.ts';
 
 /**
  * The shared memory that a pool works on; a `Slab` has this shape. Its result records lie at its
@@ -54,7 +54,7 @@ export interface PackResult {
 /** Length and codec of a stored block. */
 export interface StoredForm {
   readonly storedBytes: number;
-  readonly codec: StoredCodec;
+  readonly codec: ReadCodec;
 }
 
 /** Result of `WorkerPool.expand`. */

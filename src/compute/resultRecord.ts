@@ -18,7 +18,7 @@ export const MAX_RANGE_BLOCKS = 8;
 
 /** Results of one job. */
 export interface JobResult {
-  /** 0, {@link READ_FAILED}, or one of the UNPACK_ values of lz4Frame.ts. */
+  /** 0, {@link READ_FAILED}, or one of the UNPACK_ values of storedForm.ts. */
   readonly status: number;
   readonly isLz4: boolean;
   readonly storedBytes: number;

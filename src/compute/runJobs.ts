@@ -19,6 +19,7 @@ import {
   recordAt,
 } from './resultRecord.ts';
 import {
+  JOB_CODECS,
   JOB_EXPAND,
   JOB_HASH,
   JOB_PACK,
@@ -92,7 +93,7 @@ function runJob(tools: ThreadTools, job: WorkerJob, out: DataView): DigestJob | 
   }
   const stored = Buffer.from(memory, job.sourceOffset, job.sourceBytes);
   const plain = Buffer.from(memory, job.targetOffset, job.targetBytes);
-  const status = codecs.unpack(stored, job.isLz4 ? 'lz4' : 'plain', plain);
+  const status = codecs.unpack(stored, JOB_CODECS[job.codecNumber] ?? 'plain', plain);
   out.setUint32(AT_STATUS, status, true);
   if (status !== 0) return undefined;
   const fingerprint = fingerprints.of(job.targetOffset, job.targetBytes, stateOffset);

@@ -5,6 +5,7 @@
 import type { BlockCodecs } from './blockCodecs.ts';
 import type { LaneDigests } from './kernels/laneDigests.ts';
 import type { SlabFingerprints } from './kernels/slabFingerprints.ts';
+import type { ReadCodec } from './storedForm.ts';
 
 export const JOB_HASH = 0;
 export const JOB_PACK = 1;
@@ -13,6 +14,9 @@ export const JOB_READ = 3;
 export const JOB_FINGERPRINT_RANGE = 4;
 /** As `unpack`, without the digest. */
 export const JOB_EXPAND = 5;
+
+/** Codecs in the order of their numbers in a job. */
+export const JOB_CODECS: readonly ReadCodec[] = ['plain', 'lz4', 'zlib', 'zstd'];
 
 /** One job. Slots are given by index and by their byte offsets in the shared memory. */
 export interface WorkerJob {
@@ -37,8 +41,8 @@ export interface WorkerJob {
    * `unpack` and `expand`.
    */
   readonly targetBytes: number;
-  /** For `unpack` and `expand`: 1 when the source is LZ4. */
-  readonly isLz4: 0 | 1;
+  /** For `unpack` and `expand`: number of the codec of the source in {@link JOB_CODECS}. */
+  readonly codecNumber: number;
   /** For `read` and `fingerprintRange`: the open file of this process; otherwise -1. */
   readonly fileDescriptor: number;
   /** For `fingerprintRange`: length of each block of the source except the last. */
@@ -63,7 +67,7 @@ export function encodeJobs(jobs: readonly WorkerJob[]): number[] {
     job.sourceBytes,
     job.targetOffset,
     job.targetBytes,
-    job.isLz4,
+    job.codecNumber,
     job.fileDescriptor,
     job.blockSizeBytes,
   ]);
@@ -80,7 +84,7 @@ export function decodeJobs(words: readonly number[]): WorkerJob[] {
       sourceBytes: word(3),
       targetOffset: word(4),
       targetBytes: word(5),
-      isLz4: word(6) as 0 | 1,
+      codecNumber: word(6),
       fileDescriptor: word(7),
       blockSizeBytes: word(8),
     };

@@ -28,6 +28,7 @@ import type {
 import type { WorkerSetup } from './blockWorker.ts';
 import { ThreadRunner } from './threadRunner.ts';
 import {
+  JOB_CODECS,
   JOB_EXPAND,
   JOB_HASH,
   JOB_PACK,
@@ -48,7 +49,7 @@ const RANGE_WINDOW_BYTES = 128 * KIB;
 const JOB_DEFAULTS = {
   targetOffset: 0,
   targetBytes: 0,
-  isLz4: 0,
+  codecNumber: 0,
   fileDescriptor: -1,
   blockSizeBytes: 0,
 } as const;
@@ -274,7 +275,7 @@ function unpackJob(
     sourceBytes: stored.storedBytes,
     targetOffset: raw.bytes.byteOffset,
     targetBytes: plainBytes,
-    isLz4: stored.codec === 'lz4' ? 1 : 0,
+    codecNumber: JOB_CODECS.indexOf(stored.codec),
   };
 }
 

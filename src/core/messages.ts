@@ -78,6 +78,10 @@ export const MESSAGE_CODES = [
   'REPO-525',
   'REPO-530',
   'REPO-531',
+  'REPO-540',
+  'REPO-541',
+  'REPO-542',
+  'REPO-543',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -368,6 +372,26 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'info',
     text: 'There is no repository in {repo} yet. The first session starts one.',
     resolution: 'If you have a repository already, check --repo.',
+  },
+  'REPO-540': {
+    level: 'warn',
+    text: 'Nothing in {file} tells that it follows {parent}. The order of the files is taken as it was given.',
+    resolution: 'Check that the files were given oldest first.',
+  },
+  'REPO-541': {
+    level: 'info',
+    text: 'Disk {alias} is kept as an image file ({kind}). It is given as it is: the bytes are those of that file.',
+    resolution: 'Use the result as an image of that kind, for example with qemu-img.',
+  },
+  'REPO-542': {
+    level: 'warn',
+    text: '{file} has format version {version}, of which no file is known here. It is read like its neighbours.',
+    resolution: 'Compare the result with another restore before you rely on it.',
+  },
+  'REPO-543': {
+    level: 'warn',
+    text: '{item} of {file} cannot be read. Names and ids in it are unknown.',
+    resolution: 'Check that the files were given oldest first, and run "ovirt-cbt verify --file".',
   },
   'SNP-201': {
     level: 'warn',

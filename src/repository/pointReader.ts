@@ -7,6 +7,7 @@ import type { ContainerItem } from '../container/format/items.ts';
 import { textProperty } from '../container/format/properties.ts';
 import { openStorage } from '../container/storage.ts';
 import type { BlockCodecs } from '../compute/blockCodecs.ts';
+import { maxStoredBytes } from '../compute/storedForm.ts';
 import type { FingerprintMap } from '../flow/fingerprintMap.ts';
 import { FingerprintIndex } from './fingerprintStore.ts';
 import { decodeSummary } from './pointXml.ts';
@@ -27,15 +28,31 @@ export class PointReader {
   readonly point: RestorePoint;
   readonly reader: ContainerReader;
   readonly items: readonly ContainerItem[];
+  /** Folder of the VM in a container of others. */
+  readonly #folder: string | undefined;
 
   private constructor(
     point: RestorePoint,
     reader: ContainerReader,
     items: readonly ContainerItem[],
+    folder?: string,
   ) {
     this.point = point;
     this.reader = reader;
     this.items = items;
+    this.#folder = folder;
+  }
+
+  /**
+   * A container of others, which tells nothing of `point` in our way. `reader` was opened before.
+   */
+  static ofFolder(
+    reader: ContainerReader,
+    point: RestorePoint,
+    items: readonly ContainerItem[],
+    folder: string,
+  ): PointReader {
+    return new PointReader(point, reader, items, folder);
   }
 
   /**
@@ -51,30 +68,52 @@ export class PointReader {
   ): Promise<PointReader> {
     const reader = await openContainer(path.join(folder, point.fileName), options);
     try {
-      const items = await reader.items();
-      const top = items.find((item) => item.kind === 'folder');
-      const text = (name: string): string => textProperty(top?.properties, name) ?? '';
-      if (text('RestorePointId') !== point.pointId) {
-        throw mismatch(point.fileName, `holds restore point ${text('RestorePointId') || 'none'}`);
-      }
-      if (text('ParentRestorePointId') !== point.parentPointId) {
-        throw mismatch(point.fileName, `names parent ${text('ParentRestorePointId') || 'none'}`);
-      }
-      if (reader.blockSizeBytes !== point.blockSizeBytes) {
-        throw mismatch(point.fileName, `has blocks of ${reader.blockSizeBytes} B`);
-      }
-      return new PointReader(point, reader, items);
+      return await PointReader.check(reader, point);
     } catch (error) {
       await reader.close();
       throw error;
     }
   }
 
+  /**
+   * As {@link open}, with a container that was opened before and stays the caller's when the check
+   * fails.
+   */
+  static async check(reader: ContainerReader, point: RestorePoint): Promise<PointReader> {
+    const items = await reader.items();
+    const top = items.find((item) => item.kind === 'folder');
+    const text = (name: string): string => textProperty(top?.properties, name) ?? '';
+    if (text('RestorePointId') !== point.pointId) {
+      throw mismatch(point.fileName, `holds restore point ${text('RestorePointId') || 'none'}`);
+    }
+    if (text('ParentRestorePointId') !== point.parentPointId) {
+      throw mismatch(point.fileName, `names parent ${text('ParentRestorePointId') || 'none'}`);
+    }
+    if (reader.blockSizeBytes !== point.blockSizeBytes) {
+      throw mismatch(point.fileName, `has blocks of ${reader.blockSizeBytes} B`);
+    }
+    return new PointReader(point, reader, items);
+  }
+
+  /** False for a container of others. CRC and MD5 check its blocks all the same. */
+  get hasFingerprints(): boolean {
+    return this.#folder === undefined;
+  }
+
+  /** Room that the stored form of a block may need. We never store more than the plain bytes. */
+  get blockRoomBytes(): number {
+    const { blockSizeBytes } = this.reader;
+    return this.hasFingerprints ? blockSizeBytes : maxStoredBytes(blockSizeBytes);
+  }
+
   /** The item of a disk. @throws {@link IntegrityError} when it is missing or has another size */
   diskItem(disk: DiskPoint): ContainerItem {
     const kind = disk.content === 'full' ? 'file' : 'increment';
+    const place = path.posix.join(this.#folder ?? '', disk.diskId);
     const item = this.items.find(
-      (other) => other.kind === kind && other.path.endsWith(`/${disk.diskId}`),
+      (other) =>
+        other.kind === kind &&
+        (this.#folder === undefined ? other.path.endsWith(`/${place}`) : other.path === place),
     );
     if (!item || item.record.sizeBytes !== disk.sizeBytes) {
       throw mismatch(this.point.fileName, `does not hold disk ${disk.diskId} as ${disk.content}`);

@@ -228,10 +228,25 @@ export function noBase(
 export class RestorePointView {
   readonly point: RestorePoint;
   readonly #points: readonly PointReader[];
+  readonly #close: () => Promise<void>;
 
-  private constructor(point: RestorePoint, points: readonly PointReader[]) {
+  private constructor(
+    point: RestorePoint,
+    points: readonly PointReader[],
+    close: () => Promise<void>,
+  ) {
     this.point = point;
     this.#points = points;
+    this.#close = close;
+  }
+
+  /** A view of files that were opened before, oldest first. {@link close} calls `close`. */
+  static ofFiles(
+    point: RestorePoint,
+    points: readonly PointReader[],
+    close: () => Promise<void>,
+  ): RestorePointView {
+    return new RestorePointView(point, points, close);
   }
 
   /**
@@ -245,13 +260,16 @@ export class RestorePointView {
     point: RestorePoint,
   ): Promise<RestorePointView> {
     const opened: PointReader[] = [];
+    const close = async (): Promise<void> => {
+      await Promise.all(opened.map((reader) => reader.close()));
+    };
     try {
       for (const member of chainTo(points, point)) {
         opened.push(await PointReader.open(folder, member));
       }
-      return new RestorePointView(point, opened);
+      return new RestorePointView(point, opened, close);
     } catch (error) {
-      await Promise.all(opened.map((reader) => reader.close()));
+      await close();
       throw error;
     }
   }
@@ -273,7 +291,7 @@ export class RestorePointView {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#points.map((reader) => reader.close()));
+    await this.#close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -18,19 +18,23 @@ import { ZERO_BLOCK_ID } from '../../src/container/format/records.ts';
 import { checkStructure } from '../../src/container/read/structureCheck.ts';
 import { BackupError } from '../../src/core/errors.ts';
 import { type BlockCodecs, createBlockCodecs } from '../../src/compute/blockCodecs.ts';
+import { inspectFiles } from '../../src/sessions/files/inspectFiles.ts';
+import { restoreFiles } from '../../src/sessions/files/restoreFiles.ts';
+import { verifyFiles } from '../../src/sessions/files/verifyFiles.ts';
 import { listRepository } from '../../src/sessions/inspect/listRepository.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import { restoreImages } from '../../src/sessions/restore/restoreImages.ts';
 import { verifyRepository } from '../../src/sessions/verify/verifyRepository.ts';
-import { makeFastFolder } from '../helpers/folders.ts';
+import { makeFastFolder, rootFolder } from '../helpers/folders.ts';
 import { blocks, writeImage } from '../helpers/bytes/images.ts';
+import { foreignChain } from '../helpers/bytes/foreignChains.ts';
 import { MemoryStorage } from '../helpers/bytes/memoryStorage.ts';
 import { backup } from '../helpers/repository/imageSessions.ts';
 import { noise, prose } from '../helpers/bytes/random.ts';
 import { fileOf, incrementOf, writeContainer } from '../helpers/bytes/smallContainers.ts';
 import { mutateXml } from './mutate.ts';
 import { mutateContainer } from './mutateContainer.ts';
-import { type FuzzTarget, rootFolder } from './target.ts';
+import type { FuzzTarget } from './target.ts';
 
 const GOLDEN = [
   'g01-minimal.vbk',
@@ -114,9 +118,18 @@ async function ownContainer(): Promise<Buffer> {
   return (await writeContainer({ blockSizeBytes: SMALL_BLOCK_BYTES, disks })).content;
 }
 
+/** Fulls and increments as others write them: each compression, and lists of pages. */
+function foreignContainers(): Buffer[] {
+  return [
+    ...foreignChain({ method: 'zlib', slotFormat: 0 }),
+    ...foreignChain({ method: 'zstd', slotFormat: 0, clusterAlign: 0 }),
+    ...foreignChain({ method: 'zstdHigh', version: 9, maxBanks: 248 }),
+  ];
+}
+
 export async function containerTarget(): Promise<FuzzTarget> {
   const golden = GOLDEN.map((name) => readFileSync(`${rootFolder()}/fixtures/golden/${name}`));
-  const seeds = [await ownContainer(), ...golden];
+  const seeds = [await ownContainer(), ...golden, ...foreignContainers()];
   return { name: 'container', seeds, mutate: mutateContainer, take: takeContainer, cost: 2 };
 }
 
@@ -190,6 +203,43 @@ class ChainScene {
     if (after.join('\n') !== before.join('\n')) throw new Error('something else was written');
     await tolerate(() => rescanRepository({ repository }));
   }
+}
+
+/** A chain of others whose files are forged, and what reads them without a repository. */
+export function filesTarget(): FuzzTarget {
+  const folder = makeFastFolder('fuzz');
+  const chains = [
+    foreignChain({ method: 'zstd', slotFormat: 0, second: 'second machine' }),
+    foreignChain({ method: 'zlib', version: 9, maxBanks: 248 }),
+  ];
+  const seeds = chains.flat();
+  return {
+    name: 'files',
+    seeds,
+    mutate: mutateContainer,
+    async take(input) {
+      const at = crc32c(input) % seeds.length;
+      const chain = chains[Math.floor(at / 3)] ?? [];
+      const files = chain.map((content, k) => {
+        const file = path.join(folder, `${k}.vib`);
+        writeFileSync(file, k === at % 3 ? input : content);
+        return file;
+      });
+      const output = path.join(folder, 'output');
+      const options = { files, vm: 'web server', workers: 0 };
+      try {
+        await tolerate(() => inspectFiles({ files }));
+        await tolerate(() => verifyFiles(options));
+        await tolerate(() => restoreFiles({ ...options, output }));
+        const salvaged = path.join(output, 'salvaged');
+        await tolerate(() => restoreFiles({ ...options, output: salvaged, skipDamaged: true }));
+      } finally {
+        rmSync(output, { recursive: true, force: true });
+      }
+    },
+    cost: 40,
+    close: async () => rmSync(folder, { recursive: true, force: true }),
+  };
 }
 
 /** A chain whose containers are forged. */

@@ -1,10 +1,9 @@
 /** The interface of a fuzz target, and the rules that all targets obey. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { BackupError } from '../../src/core/errors.ts';
 import { createRandom, type Random } from '../helpers/bytes/random.ts';
+import { rootFolder } from '../helpers/folders.ts';
 import { MAX_INPUT_BYTES } from './mutate.ts';
 
 /** One reader of outside input. */
@@ -40,13 +39,6 @@ export function corpusOf(target: string): ReadonlyMap<string, Buffer> {
         return [name, name.endsWith('.gz') ? gunzipSync(bytes) : bytes];
       }),
   );
-}
-
-/** The folder of package.json. The path fits the sources and their compiled form. */
-export function rootFolder(): string {
-  let folder = path.dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder);
-  return folder;
 }
 
 /** Input number `iteration`: follows from the seed, the target's name and the number alone. */

@@ -1,5 +1,5 @@
 /** All fuzz targets. */
-import { chainTarget, containerTarget, vbmTarget } from './containerTargets.ts';
+import { chainTarget, containerTarget, filesTarget, vbmTarget } from './containerTargets.ts';
 import { imageioTarget } from './imageioTarget.ts';
 import { nbdTarget } from './nbdTarget.ts';
 import type { FuzzTarget } from './target.ts';
@@ -10,6 +10,7 @@ export async function openTargets(): Promise<FuzzTarget[]> {
     await containerTarget(),
     await chainTarget(),
     await vbmTarget(),
+    filesTarget(),
     ...textTargets(),
     await imageioTarget(),
     await nbdTarget(),

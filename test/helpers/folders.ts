@@ -3,9 +3,10 @@
  * framework in here.
  */
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 const IN_MEMORY = '/dev/shm';
 
@@ -16,6 +17,13 @@ function fastParent(): string {
   } catch {
     return tmpdir();
   }
+}
+
+/** The folder of package.json. The path fits the sources and their compiled form. */
+export function rootFolder(): string {
+  let folder = path.dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder);
+  return folder;
 }
 
 /** A new folder, which the caller deletes. */

@@ -39,7 +39,7 @@ describe('a typo', () => {
 
 describe('required options', () => {
   test('are marked in the help', async () => {
-    const { stdout } = await runCli(['restore', '--help']);
+    const { stdout } = await runCli(['synthesize', '--help']);
 
     const text = stdout.replaceAll(/\s+/g, ' ');
     expect(text).toMatch(/--repo <dir> repository \(env: OVIRT_REPO\) \(required\)/);
@@ -47,11 +47,20 @@ describe('required options', () => {
     expect(text.match(/\(required\)/g)).toHaveLength(2);
   });
 
+  test.each(['restore', 'export'])('of %s depend on the source', async (command) => {
+    const { stdout } = await runCli([command, '--help']);
+
+    const text = stdout.replaceAll(/\s+/g, ' ');
+    expect(text).toMatch(/--repo <dir> repository, or --file \(env: OVIRT_REPO\)/);
+    expect(text).toMatch(/--file <files\.\.\.> containers of one chain, oldest first/);
+    expect(text).toMatch(/--vm <name> VM name or id \(required with --repo\)/);
+  });
+
   test('that are missing are named all at once', async () => {
     const result = await runCli(['restore', '--output', 'x', '--json'], NO_REPO);
 
     const { message, hint } = exitErrorOf(result);
-    expect(message).toBe('missing: --repo <dir> (or OVIRT_REPO), --vm <name>');
+    expect(message).toBe('missing: --repo <dir> (or OVIRT_REPO) or --file <files...>, --vm <name>');
     expect(hint).toBe('see "ovirt-cbt restore --help"');
   });
 });

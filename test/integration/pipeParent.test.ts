@@ -1,7 +1,8 @@
 /** Pipes that compare with a restore point: only blocks that differ from it come. */
 import { describe, expect, it } from 'vitest';
 import type { LabVm } from '../../lab/src/index.ts';
-import { type OpenPoint, openRepository } from '../../src/points/openRepository.ts';
+import type { OpenPoint } from '../../src/points/openPoint.ts';
+import { openRepository } from '../../src/points/openRepository.ts';
 import { openVm, type OpenVmOptions } from '../../src/sessions/pipe/openVm.ts';
 import { BLOCK_BYTES, MIB } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';

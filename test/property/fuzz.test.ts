@@ -12,6 +12,7 @@ const NAMES = [
   'container',
   'chain',
   'vbm',
+  'files',
   'summary',
   'ovf',
   'engine',

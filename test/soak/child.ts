@@ -1,7 +1,7 @@
 /** Work in a child process that can be killed. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rootFolder } from '../fuzz/target.ts';
+import { rootFolder } from '../helpers/folders.ts';
 
 /** The command that `test/helpers/faults/vmProcess.mjs` reads. */
 export interface ChildWork {

@@ -15,9 +15,15 @@ import {
 
 const SRC = path.resolve(import.meta.dirname, '../../src');
 
-const DATA_PATH = ['core', 'compute', 'compute/kernels', 'flow'];
+const DATA_PATH = ['core', 'compute', 'compute/codecs', 'compute/kernels', 'flow'];
 const CONTAINER = ['container', 'container/format', 'container/read', 'container/write'];
-const REPOSITORY = ['repository', 'repository/damage', 'repository/lease', 'repository/retention'];
+const REPOSITORY = [
+  'repository',
+  'repository/damage',
+  'repository/files',
+  'repository/lease',
+  'repository/retention',
+];
 const OVIRT = ['ovirt', 'ovirt/engine', 'ovirt/imageio', 'ovirt/lifecycle'];
 /** Folders that every folder of sessions may import. */
 const BELOW_SESSIONS = [
@@ -35,7 +41,8 @@ const BELOW_SESSIONS = [
 const ALLOWED: Arrows = {
   core: [],
   'compute/kernels': ['core'],
-  compute: ['core', 'compute/kernels'],
+  'compute/codecs': ['core', 'compute'],
+  compute: ['core', 'compute/codecs', 'compute/kernels'],
   flow: ['core', 'compute', 'compute/kernels'],
   'flow/stages': DATA_PATH,
   'flow/sinks': DATA_PATH,
@@ -45,6 +52,7 @@ const ALLOWED: Arrows = {
   'container/write': [...DATA_PATH, 'container', 'container/format', 'container/read'],
   repository: [...DATA_PATH, ...CONTAINER],
   'repository/damage': [...DATA_PATH, ...CONTAINER, 'repository'],
+  'repository/files': [...DATA_PATH, ...CONTAINER, 'repository'],
   'repository/lease': ['core', 'repository'],
   'repository/retention': [...DATA_PATH, ...CONTAINER, 'repository', 'repository/lease'],
   ovirt: ['core', 'flow'],
@@ -63,10 +71,11 @@ const ALLOWED: Arrows = {
     'sessions/backup/parent',
     'sessions/backup/vm',
   ],
-  'sessions/files': ['core', 'points', 'repository', 'sessions/shared'],
+  'sessions/guest': ['core', 'points', 'repository', 'sessions/shared'],
   'sessions/shared': BELOW_SESSIONS.filter((folder) => folder !== 'sessions/shared'),
   'sessions/inspect': BELOW_SESSIONS,
   'sessions/verify': BELOW_SESSIONS,
+  'sessions/files': [...BELOW_SESSIONS, 'sessions/inspect', 'sessions/restore', 'sessions/verify'],
   'sessions/retention': BELOW_SESSIONS,
   'sessions/restore': [...BELOW_SESSIONS, 'sessions/cleanup'],
   'sessions/cleanup': BELOW_SESSIONS,

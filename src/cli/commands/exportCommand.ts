@@ -2,23 +2,21 @@
 import { once } from 'node:events';
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
+import type { OpenPoint } from '../../points/openPoint.ts';
 import type { DiskServer, ServeAddress } from '../../points/pointTypes.ts';
 import {
   collect,
   type CommonFlags,
   parseSize,
-  repoOption,
   withCommonFlags,
   workersOption,
 } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { countsText, overlayText, showCounts } from '../output/progress/exportCounts.ts';
 import { printable } from '../output/text.ts';
+import { type SourceFlags, sourceOf, withSource } from './sourceFlags.ts';
 
-interface ExportFlags extends CommonFlags {
-  readonly repo: string;
-  readonly vm: string;
-  readonly point: string;
+interface ExportFlags extends CommonFlags, SourceFlags {
   readonly disk?: readonly string[];
   readonly socket?: string;
   readonly listen?: string;
@@ -30,11 +28,10 @@ interface ExportFlags extends CommonFlags {
 }
 
 export function addExport(program: Command, done: (exitCode: number) => void): void {
-  withCommonFlags(program.command('export'))
+  withSource(withCommonFlags(program.command('export')))
     .description('serve the disks of a restore point over NBD until Ctrl-C')
-    .addOption(repoOption())
-    .requiredOption('--vm <name>', 'VM name or id')
-    .option('--point <id>', 'restore point: number, id, its beginning, or latest', 'latest')
+    .option('--vm <name>', 'VM name or id (required with --repo)')
+    .option('--point <id>', 'restore point: number, id, its beginning (default: latest)')
     .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)
     .option('--socket <path>', 'Unix socket to make; only its owner may connect')
     .option('--listen <address>', 'or a port of this machine: 127.0.0.1:10809')
@@ -47,24 +44,24 @@ export function addExport(program: Command, done: (exitCode: number) => void): v
     .option('--writable <folder>', 'clients may write; what they write lies in this folder')
     .option('--keep', 'keep what clients wrote, and continue it the next time')
     .option('--tls <folder>', 'ca-cert.pem, server-cert.pem, server-key.pem: all clients use TLS')
-    .action(async (flags: ExportFlags) => {
+    .action(async (flags: ExportFlags, command: Command) => {
       const context = new CommandContext(flags);
-      done(await context.execute(() => serve(flags, context)));
+      done(await context.execute(() => serve(flags, command, context)));
     });
 }
 
 /** Serves until the command is stopped, which is its regular end. */
-async function serve(flags: ExportFlags, context: CommandContext): Promise<number> {
+async function serve(
+  flags: ExportFlags,
+  command: Command,
+  context: CommandContext,
+): Promise<number> {
   context.stopText = 'closing the exports';
   const address = addressOf(flags);
   const writable = writableOf(flags);
   const tls = flags.tls === undefined ? undefined : { folder: flags.tls };
-  const { openRepository } = await import('../../points/openRepository.ts');
-  await using repository = await openRepository(flags.repo, {
-    workers: flags.workers,
-    cacheBytes: flags.cache,
-  });
-  const point = await repository.point(flags.vm, flags.point);
+  await using opened = await openPoint(flags, command, context);
+  const { point } = opened;
   const names = flags.disk ?? [];
   const disks = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
   const { signal, onMessage } = context;
@@ -106,6 +103,30 @@ function writableOf({
   throw new UsageError('USAGE_INVALID_OPTION', '--keep without --writable', {
     hint: '--writable names the folder in which the writes of clients are kept',
   });
+}
+
+/** The point to serve. Closing the result closes it. */
+async function openPoint(
+  flags: ExportFlags,
+  command: Command,
+  { onMessage }: CommandContext,
+): Promise<AsyncDisposable & { readonly point: OpenPoint }> {
+  const source = sourceOf(flags, command, true);
+  const options = { workers: flags.workers, cacheBytes: flags.cache };
+  if (source.files) {
+    const { openFiles } = await import('../../points/openFiles.ts');
+    const point = await openFiles(source.files, { ...options, vm: flags.vm, onMessage });
+    return { point, [Symbol.asyncDispose]: () => point.close() };
+  }
+  const { openRepository } = await import('../../points/openRepository.ts');
+  const repository = await openRepository(source.repository, options);
+  try {
+    const point = await repository.point(flags.vm ?? '', flags.point);
+    return { point, [Symbol.asyncDispose]: () => repository.close() };
+  } catch (error) {
+    await repository.close();
+    throw error;
+  }
 }
 
 function addressOf({ socket, listen }: ExportFlags): ServeAddress {

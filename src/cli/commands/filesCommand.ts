@@ -4,7 +4,7 @@ import path from 'node:path';
 import { type Command, Argument } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import { formatBytes } from '../../core/units.ts';
-import type { GuestFiles } from '../../sessions/files/guestFiles.ts';
+import type { GuestFiles } from '../../sessions/guest/guestFiles.ts';
 import { collect, type CommonFlags, repoOption, withCommonFlags } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import { leftByFiles } from '../leftTexts.ts';
@@ -56,7 +56,7 @@ async function readFiles(
 ): Promise<number> {
   checkUsage(action, paths, flags);
   const work = await workOf(action, paths, flags, context.form);
-  const { withGuestFiles } = await import('../../sessions/files/guestFiles.ts');
+  const { withGuestFiles } = await import('../../sessions/guest/guestFiles.ts');
   const { signal, logger, onStatus } = context;
   context.stopText = 'ending the appliance of libguestfs';
   context.leftText = leftByFiles(tmpdir(), flags.output);
@@ -118,12 +118,12 @@ async function workOf(
   if (action === 'find') {
     return async (files) => listed({ pattern: first }, await files.search(first), 'path', form);
   }
-  const { guestPath } = await import('../../sessions/files/guestTree.ts');
+  const { guestPath } = await import('../../sessions/guest/guestTree.ts');
   if (action === 'ls') {
     const folder = guestPath(first);
     return async (files) => listed({ path: folder }, await files.list(folder), 'name', form);
   }
-  const { planCopy } = await import('../../sessions/files/copyOut.ts');
+  const { planCopy } = await import('../../sessions/guest/copyOut.ts');
   const folder = path.resolve(output);
   const plan = await planCopy(paths.map(guestPath), folder);
   return async (files) => gotten(await files.copy(plan, folder), folder);

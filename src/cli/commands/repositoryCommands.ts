@@ -1,6 +1,13 @@
 /** Commands that need only a repository: list, verify, rescan, inspect. */
 import type { Command } from 'commander';
-import { EXIT_CODES, IntegrityError } from '../../core/errors.ts';
+import {
+  type BackupError,
+  EXIT_CODES,
+  IntegrityError,
+  RepositoryError,
+  UsageError,
+} from '../../core/errors.ts';
+import type { InspectedVm } from '../../sessions/files/inspectFiles.ts';
 import type { VerifyReport } from '../../sessions/verify/verifyRepository.ts';
 import {
   type CommonFlags,
@@ -10,10 +17,17 @@ import {
   workersOption,
 } from '../commonFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
-import { formatInspect } from '../output/inspectOutput.ts';
+import { formatInspect, formatInspectFiles } from '../output/inspectOutput.ts';
 import { formatList, formatRescan } from '../output/listOutput.ts';
 import { countOf } from '../output/text.ts';
 import { formatVerify } from '../output/verifyOutput.ts';
+import {
+  filesOption,
+  refuseWithFiles,
+  type SourceFlags,
+  sourceOf,
+  withSource,
+} from './sourceFlags.ts';
 
 type Done = (exitCode: number) => void;
 
@@ -30,21 +44,34 @@ function describeDamage({ points, damageCount }: VerifyReport): string {
   return `verify: ${countOf(damageCount, 'finding')}, ${harmed}`;
 }
 
-interface VerifyFlags extends CommonFlags {
-  readonly repo: string;
-  readonly vm?: string;
-  readonly point: string;
+async function verifySource(
+  flags: VerifyFlags,
+  command: Command,
+  context: CommandContext,
+): Promise<VerifyReport> {
+  const { vm, point, sample: sampleRatio, resume, workers } = flags;
+  const common = { vm, sampleRatio, workers, ...context.sessionOptions };
+  const source = sourceOf(flags, command, false);
+  if (source.files) {
+    refuseWithFiles({ '--resume': resume });
+    const { verifyFiles } = await import('../../sessions/files/verifyFiles.ts');
+    return await verifyFiles({ files: source.files, ...common });
+  }
+  const { verifyRepository } = await import('../../sessions/verify/verifyRepository.ts');
+  return await verifyRepository({ repository: source.repository, point, resume, ...common });
+}
+
+interface VerifyFlags extends CommonFlags, SourceFlags {
   readonly sample?: number;
   readonly resume?: boolean;
   readonly workers?: number;
 }
 
 export function addVerify(program: Command, done: Done): void {
-  withCommonFlags(program.command('verify'))
+  withSource(withCommonFlags(program.command('verify')))
     .description('check stored blocks, fingerprints and chain links')
-    .addOption(repoOption())
     .option('--vm <name>', 'VM name or id (default: every VM)')
-    .option('--point <id>', 'restore point: number, id, its beginning, latest or all', 'latest')
+    .option('--point <id>', 'restore point: number, id, its beginning, all (default: latest)')
     .option(
       '--sample <percent>',
       'part of the stored blocks to read, at least one a container; for example 10% (default: all)',
@@ -52,19 +79,10 @@ export function addVerify(program: Command, done: Done): void {
     )
     .option('--resume', 'continue a verify that was interrupted')
     .addOption(workersOption())
-    .action(async (flags: VerifyFlags) => {
+    .action(async (flags: VerifyFlags, command: Command) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
-        const { verifyRepository } = await import('../../sessions/verify/verifyRepository.ts');
-        const report = await verifyRepository({
-          repository: flags.repo,
-          vm: flags.vm,
-          point: flags.point,
-          sampleRatio: flags.sample,
-          resume: flags.resume,
-          workers: flags.workers,
-          ...context.sessionOptions,
-        });
+        const report = await verifySource(flags, command, context);
         context.print(report, formatVerify(report, context.form));
         if (report.outcome === 'damaged') throw damageFound(describeDamage(report));
         throwFirst(report.failures);
@@ -106,13 +124,48 @@ export function addRepositoryCommands(program: Command, done: Done): void {
     });
 }
 
+function noChain({ code, message, hint }: NonNullable<InspectedVm['problem']>): BackupError {
+  const isUsage = code.startsWith('USAGE_');
+  return isUsage
+    ? new UsageError(code, message, { hint })
+    : new RepositoryError(code, message, { hint });
+}
+
+async function inspectChain(
+  single: string | undefined,
+  files: readonly string[],
+  context: CommandContext,
+): Promise<number> {
+  if (single !== undefined) {
+    throw new UsageError('USAGE_INVALID_OPTION', `"${single}" is given beside --file`, {
+      hint: 'name all files after --file, oldest first',
+    });
+  }
+  const { inspectFiles } = await import('../../sessions/files/inspectFiles.ts');
+  const report = await inspectFiles({ files });
+  for (const message of report.messages) context.onMessage(message);
+  context.print(report, formatInspectFiles(report, context.form));
+  const damaged = report.files.find(({ problems }) => problems.length > 0);
+  if (damaged) throw damageFound(`${damaged.file}: ${damaged.problems[0]}`);
+  const problem = report.vms.find((vm) => vm.problem !== undefined)?.problem;
+  if (problem) throw noChain(problem);
+  return EXIT_CODES.done;
+}
+
 export function addInspect(program: Command, done: Done): void {
   withCommonFlags(program.command('inspect'))
     .description('show the structure of a VBK or VIB file, of this product or another')
-    .argument('<file>', 'container')
-    .action(async (file: string, flags: CommonFlags) => {
+    .argument('[file]', 'container')
+    .addOption(filesOption())
+    .action(async (file: string | undefined, flags: CommonFlags & SourceFlags) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
+        if (flags.file !== undefined) return await inspectChain(file, flags.file, context);
+        if (file === undefined) {
+          throw new UsageError('USAGE_INVALID_OPTION', 'no file was given', {
+            hint: 'name a .vbk or .vib file, or several with --file',
+          });
+        }
         const { inspectContainer } = await import('../../sessions/inspect/inspectContainer.ts');
         const report = await inspectContainer({ file });
         context.print(report, formatInspect(report, context.form));

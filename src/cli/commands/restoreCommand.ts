@@ -2,12 +2,12 @@
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import type { ImageFormat } from '../../sessions/restore/restoreDisk.ts';
+import type { ImageOutputOptions, RestoreReport } from '../../sessions/restore/restoreImages.ts';
 import type { TargetFormat } from '../../sessions/restore/targetDisk.ts';
 import {
   collect,
   type CommonFlags,
   parseCount,
-  repoOption,
   withCommonFlags,
   workersOption,
 } from '../commonFlags.ts';
@@ -16,11 +16,11 @@ import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engine
 import { leftByRestoreImages, leftByRestoreVm } from '../leftTexts.ts';
 import { formatRestore, formatRestoreVm } from '../output/restoreOutput.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
+import { refuseWithFiles, type SourceFlags, sourceOf, withSource } from './sourceFlags.ts';
 
-interface RestoreFlags extends CommonFlags, EngineFlags {
-  readonly repo: string;
-  readonly vm: string;
-  readonly point: string;
+type Source = ReturnType<typeof sourceOf>;
+
+interface RestoreFlags extends CommonFlags, EngineFlags, SourceFlags {
   readonly disk?: readonly string[];
   readonly output?: string;
   readonly format: ImageFormat;
@@ -41,8 +41,25 @@ function missing(option: string, why: string): UsageError {
   return new UsageError('USAGE_INVALID_OPTION', `${option} is missing`, { hint: why });
 }
 
+/** A report of image files. Holes in them give the exit code of damage. */
+async function restoreSource(
+  flags: RestoreFlags,
+  source: Source,
+  options: ImageOutputOptions,
+): Promise<RestoreReport> {
+  const { vm, point, damagedFrom } = flags;
+  if (source.files) {
+    const { restoreFiles } = await import('../../sessions/files/restoreFiles.ts');
+    return await restoreFiles({ files: source.files, vm, ...options });
+  }
+  const { restoreImages } = await import('../../sessions/restore/restoreImages.ts');
+  const { repository } = source;
+  return await restoreImages({ repository, vm: vm ?? '', point, damagedFrom, ...options });
+}
+
 async function restoreToImages(
   flags: RestoreFlags,
+  source: Source,
   context: CommandContext,
   line: ProgressLine,
 ): Promise<number> {
@@ -50,16 +67,11 @@ async function restoreToImages(
     throw missing('--output', 'name a folder for the images, or use --to-engine');
   }
   context.leftText = leftByRestoreImages(flags.output);
-  const { restoreImages } = await import('../../sessions/restore/restoreImages.ts');
-  const report = await restoreImages({
-    repository: flags.repo,
-    vm: flags.vm,
-    point: flags.point,
+  const report = await restoreSource(flags, source, {
     disks: flags.disk,
     output: flags.output,
     format: flags.format,
     skipDamaged: flags.skipDamaged,
-    damagedFrom: flags.damagedFrom,
     workers: flags.workers,
     ...context.sessionOptions,
     onProgress: line.onProgress,
@@ -85,11 +97,13 @@ function macChoice({ newMacs, keepMacs }: RestoreFlags): 'new' | 'keep' | undefi
 
 async function restoreToEngine(
   flags: RestoreFlags,
+  source: Source,
   context: CommandContext,
   line: ProgressLine,
 ): Promise<number> {
   const { asVm, storageDomain, output } = flags;
   refuseSalvage(flags);
+  const { repository, vm } = engineSource(flags, source);
   if (asVm === undefined) throw missing('--as-vm', 'give the name of the new VM');
   if (storageDomain === undefined) {
     throw missing('--storage-domain', 'name the storage domain for the disks');
@@ -98,11 +112,11 @@ async function restoreToEngine(
     throw new UsageError('USAGE_INVALID_OPTION', '--output and --to-engine exclude each other');
   }
   const { restoreVm } = await import('../../sessions/restore/restoreVm.ts');
-  context.leftText = leftByRestoreVm(flags.vm, asVm, flags.repo);
+  context.leftText = leftByRestoreVm(vm, asVm, repository);
   const report = await restoreVm({
     engine: await readEngineSettings(flags, process.env, context.signal),
-    repository: flags.repo,
-    vm: flags.vm,
+    repository,
+    vm,
     point: flags.point,
     disks: flags.disk,
     asVm,
@@ -119,12 +133,22 @@ async function restoreToEngine(
   return context.exitCode(false);
 }
 
+/** Files of others hold no configuration that an engine could read. */
+function engineSource(
+  { vm = '' }: RestoreFlags,
+  source: Source,
+): { readonly repository: string; readonly vm: string } {
+  if (!source.files) return { repository: source.repository, vm };
+  throw new UsageError('USAGE_INVALID_OPTION', '--to-engine and --file exclude each other', {
+    hint: 'restore to image files with --output, and upload them in the portal',
+  });
+}
+
 function withTargetFlags(command: Command): Command {
-  return withEngineFlags(withCommonFlags(command))
+  return withSource(withEngineFlags(withCommonFlags(command)))
     .description('restore a restore point to image files or to a new VM of an engine')
-    .addOption(repoOption())
-    .requiredOption('--vm <name>', 'VM name or id')
-    .option('--point <id>', 'restore point: number, id, its beginning, or latest', 'latest')
+    .option('--vm <name>', 'VM name or id (required with --repo)')
+    .option('--point <id>', 'restore point: number, id, its beginning (default: latest)')
     .option('--disk <id>', 'only this disk, by id or name; may be repeated', collect)
     .option('--output <dir>', 'folder for the images; existing files are kept')
     .addOption(
@@ -166,10 +190,15 @@ export function addRestore(program: Command, done: (exitCode: number) => void): 
       'with --to-engine: data requests at the same time per disk (default: 4)',
       parseCount('--connections'),
     )
-    .action(async (flags: RestoreFlags) => {
+    .action(async (flags: RestoreFlags, command: Command) => {
       const context = new CommandContext(flags);
       const line = createProgressLine('restore', context.isJson);
       const work = flags.toEngine ? restoreToEngine : restoreToImages;
-      done(await context.execute(() => work(flags, context, line).finally(() => line.stop())));
+      const exitCode = await context.execute(async () => {
+        const source = sourceOf(flags, command, true);
+        if (source.files) refuseWithFiles({ '--damaged-from': flags.damagedFrom });
+        return await work(flags, source, context, line).finally(() => line.stop());
+      });
+      done(exitCode);
     });
 }

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { formatBytes } from '../../core/units.ts';
 import type { InspectedItem, InspectReport } from '../../sessions/inspect/inspectContainer.ts';
 import { FULL_FORM, isFull, type OutputForm } from './outputForm.ts';
+import type { InspectedVm, InspectFilesReport } from '../../sessions/files/inspectFiles.ts';
 import { type Column, formatFact, formatRows } from './table.ts';
 import { countOf } from './text.ts';
 
@@ -36,6 +37,11 @@ function formatSlot(slot: InspectReport['slots'][number], activeSlot: number): s
   return `${state}${facts}${slot.slotNumber === activeSlot ? ' (read)' : ''}`;
 }
 
+function formatForms(counts: InspectReport['compressions']): string {
+  const forms = Object.entries(counts).map(([name, count]) => `${count} ${name}`);
+  return forms.length === 0 ? 'no blocks' : forms.join(', ');
+}
+
 export function formatInspect(report: InspectReport, form: OutputForm = FULL_FORM): string {
   const fact = (label: string, text: string): string => formatFact(label, text, form);
   const file = isFull(form) ? report.file : path.basename(report.file);
@@ -47,7 +53,7 @@ export function formatInspect(report: InspectReport, form: OutputForm = FULL_FOR
     ),
     fact(
       'format',
-      `version 13, slot format ${report.slotFormat}, blocks of ${formatBytes(report.blockSizeBytes)}`,
+      `version ${report.formatVersion}, slot format ${report.slotFormat}, blocks of ${formatBytes(report.blockSizeBytes)}`,
     ),
     ...report.slots.map((slot) =>
       fact(`slot ${slot.slotNumber}`, formatSlot(slot, report.activeSlot)),
@@ -60,8 +66,36 @@ export function formatInspect(report: InspectReport, form: OutputForm = FULL_FOR
       'blocks',
       `${storedBlocks} stored (${sharedBlocks} shared, ${freeExtents} free): ${formatBytes(report.plainBytes)} as ${formatBytes(report.storedBytes)}`,
     ),
+    fact('compression', formatForms(report.compressions)),
     fact('problems', problems.length === 0 ? 'none' : problems.join('; ')),
     '',
     formatRows(itemColumns(form), report.items, form),
   ].join('\n');
+}
+
+type InspectedDisk = InspectedVm['disks'][number];
+
+const DISK_COLUMNS: readonly Column<InspectedDisk>[] = [
+  ['disk', (disk) => disk.name, { kind: 'name' }],
+  ['size', (disk) => formatBytes(disk.sizeBytes)],
+  ['in the last file', (disk) => disk.content],
+  ['bytes of', (disk) => (disk.imageKind ? `a file .${disk.imageKind}` : 'the disk')],
+];
+
+function formatVm(vm: InspectedVm, form: OutputForm): string {
+  const head = [formatFact('VM', vm.name, form), formatFact('folder', vm.folder || '/', form)];
+  if (vm.problem) return [...head, formatFact('problem', vm.problem.message, form)].join('\n');
+  return [...head, formatRows(DISK_COLUMNS, vm.disks, form)].join('\n');
+}
+
+/** The structure of each file, then the VMs and disks of the last one. */
+export function formatInspectFiles(
+  { files, vms }: InspectFilesReport,
+  form: OutputForm = FULL_FORM,
+): string {
+  const blocks = [
+    ...files.map((file) => formatInspect(file, form)),
+    ...(vms.length === 0 ? ['no disks'] : vms.map((vm) => formatVm(vm, form))),
+  ];
+  return blocks.join('\n\n');
 }

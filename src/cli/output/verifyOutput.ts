@@ -53,8 +53,8 @@ function damageLines(found: Found, message: string, name: (pointId: string) => s
 }
 
 /** The message with the name of its file, relative to the repository. */
-function messageOf({ message, fileName }: Found, repository: string): string {
-  const relative = message.replaceAll(`${repository}/`, '');
+function messageOf({ message, fileName }: Found, repository: string | undefined): string {
+  const relative = repository === undefined ? message : message.replaceAll(`${repository}/`, '');
   return relative.includes(fileName) ? relative : `${fileName}: ${relative}`;
 }
 

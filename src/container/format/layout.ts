@@ -1,5 +1,6 @@
 /**
- * Numbers of the VBK/VIB container, format version 13. No I/O, no policy.
+ * Numbers of the VBK/VIB container. We write format version 13; versions.ts has what others read
+ * differently. No I/O, no policy.
  *
  * docs/format-vbk.md gives the source of each fact: seen in a genuine file, confirmed by an
  * independent reader, reported by others, or our own choice. Not verified against Veeam's own
@@ -56,21 +57,27 @@ export const BLOCK_SPARSE = 1;
 
 export const COMPRESSION_PLAIN = -1;
 export const COMPRESSION_LZ4 = 7;
+export const COMPRESSION_RLE = 2;
 
 /** Largest block that the product reads or writes. */
 export const MAX_BLOCK_BYTES: number = 8 * 1024 * 1024;
 
 /**
- * Number of bank descriptors in a snapshot slot. It follows from the slot format, never from the
- * content of the slot.
+ * Number of bank descriptors in a snapshot slot from format version 12 on. It follows from the slot
+ * format, never from the content of the slot.
  */
 export function maxBanksOf(slotFormat: number): number {
   return slotFormat === 0 ? 0xf8 : 0x7f00;
 }
 
-/** Bytes that one snapshot slot takes in the file. */
+/** Bytes that a snapshot slot with room for `maxBanks` banks takes in the file. */
+export function slotBytesFor(maxBanks: number): number {
+  return roundUp(SLOT_FIXED_BYTES + BANK_DESCRIPTOR_BYTES * maxBanks, PAGE_BYTES);
+}
+
+/** Bytes that one snapshot slot takes in a file that we write. */
 export function slotBytesOf(slotFormat: number): number {
-  return roundUp(SLOT_FIXED_BYTES + BANK_DESCRIPTOR_BYTES * maxBanksOf(slotFormat), PAGE_BYTES);
+  return slotBytesFor(maxBanksOf(slotFormat));
 }
 
 /** Byte offset of snapshot slot 0 or 1 in the file. */

@@ -2,11 +2,13 @@
  * Encodes and decodes the fixed-size records of the metadata vectors. No I/O. Layout:
  * docs/format-vbk.md.
  */
+import type { ReadCodec } from '../../compute/storedForm.ts';
 import {
   BLOCK_NORMAL,
   BLOCK_SPARSE,
   COMPRESSION_LZ4,
   COMPRESSION_PLAIN,
+  COMPRESSION_RLE,
   FIB_BLOCK_BYTES,
   ITEM_FILE,
   ITEM_FOLDER,
@@ -29,10 +31,12 @@ export interface BlockStoreRow {
   readonly allocatedBytes: number;
   readonly isDeduplicated: boolean;
   readonly digest: Uint8Array;
-  /** -1 plain, 7 LZ4, 0 in a free extent. */
+  /** Number of {@link compressionName}; 0 in a free extent. */
   readonly compression: number;
   readonly storedBytes: number;
   readonly sourceBytes: number;
+  /** True for a block with a key set; otherwise absent. */
+  readonly isEncrypted?: true | undefined;
 }
 
 /**
@@ -72,6 +76,10 @@ export interface DirectoryItem {
 }
 
 const STORE_FORMAT = 4;
+const KEY_SET_BYTES = 16;
+/** Offsets of the key set in a map entry and in a patch record. */
+export const FIB_KEY_SET_AT = 0x1e;
+export const PATCH_KEY_SET_AT = 0x25;
 
 export function encodeStoreBlock(block: BlockStoreRow, out: Buffer): void {
   const view = viewOf(out);
@@ -99,12 +107,50 @@ export function decodeStoreBlock(record: Buffer): BlockStoreRow | undefined {
     compression: view.getInt8(0x22),
     storedBytes: view.getUint32(0x24, true),
     sourceBytes: view.getUint32(0x28, true),
+    isEncrypted: hasKeySet(record, 0x2c) || undefined,
   };
 }
 
-/** True for the two compressions that the product reads and writes. */
-export function isKnownCompression(compression: number): boolean {
-  return compression === COMPRESSION_PLAIN || compression === COMPRESSION_LZ4;
+const CODECS: ReadonlyMap<number, ReadCodec> = new Map([
+  [COMPRESSION_PLAIN, 'plain'],
+  [COMPRESSION_LZ4, 'lz4'],
+  [3, 'zlib'],
+  [4, 'zlib'],
+  [8, 'zstd'],
+  [9, 'zstd'],
+]);
+
+/** How a stored block is expanded; undefined for a compression that nobody here can expand. */
+export function codecOf(compression: number): ReadCodec | undefined {
+  return CODECS.get(compression);
+}
+
+/** Name of a compression for people: `zlib`, `RLE`, or `method 5`. */
+export function compressionName(compression: number): string {
+  if (compression === COMPRESSION_RLE) return 'RLE';
+  return codecOf(compression) ?? `method ${compression}`;
+}
+
+/**
+ * True when the 16 bytes at `offset` name a key: the bytes that the record is about are encrypted.
+ */
+export function hasKeySet(record: Buffer, offset: number): boolean {
+  return record.subarray(offset, offset + KEY_SET_BYTES).some((byte) => byte !== 0);
+}
+
+const BLOCK_KINDS: Readonly<Record<number, string>> = {
+  2: 'of the reserved type 2',
+  3: 'archived outside of the file (type 3)',
+  4: 'in a blob outside of the file (type 4)',
+  5: 'in a blob outside of the file (type 5)',
+};
+
+/**
+ * Why the block of a map entry or patch record is not in the file in a form that can be read.
+ * Undefined for a normal or sparse block, and for a type that does not exist.
+ */
+export function unreadableBlock(record: Buffer, keySetOffset: number): string | undefined {
+  return hasKeySet(record, keySetOffset) ? 'encrypted' : BLOCK_KINDS[record.readUInt8(0x04)];
 }
 
 export function encodeFibBlock(reference: BlockReference, out: Buffer): void {

@@ -21,6 +21,12 @@ import {
   writePageId,
   writeSize,
 } from './layout.ts';
+import { isReadableVersion, UNSUPPORTED_HINT } from './versions.ts';
+
+/** Header of a file to read. */
+export interface ReadHeader extends StorageHeader {
+  readonly formatVersion: number;
+}
 
 export interface StorageHeader {
   readonly slotFormat: number;
@@ -71,8 +77,8 @@ export function encodeHeader(header: StorageHeader): Buffer {
 }
 
 /** @throws {@link FormatError} `FORMAT_BAD_MAGIC`, `FORMAT_UNSUPPORTED`, `FORMAT_BOUNDS` */
-export function decodeHeader(page: Buffer, name: string): StorageHeader {
-  const version = page.readUInt32LE(0);
+export function decodeHeader(page: Buffer, name: string): ReadHeader {
+  const formatVersion = page.readUInt32LE(0);
   const digestType = page.toString('latin1', AT_DIGEST_TYPE, AT_DIGEST_TYPE + DIGEST_TYPE.length);
   const isContainer =
     page.readUInt32LE(4) === 1 &&
@@ -84,10 +90,11 @@ export function decodeHeader(page: Buffer, name: string): StorageHeader {
     });
   }
   const slotFormat = page.readUInt32LE(AT_SLOT_FORMAT);
-  if (version !== FORMAT_VERSION || !SLOT_FORMATS.includes(slotFormat)) {
+  if (!isReadableVersion(formatVersion) || !SLOT_FORMATS.includes(slotFormat)) {
     throw new FormatError(
       'FORMAT_UNSUPPORTED',
-      `${name}: format version ${version} with slot format ${slotFormat}; this tool reads version 13 with slot formats 0, 5 and 9`,
+      `${name}: format version ${formatVersion} with slot format ${slotFormat}; this tool reads versions 9 to 13 with slot formats 0, 5 and 9`,
+      { hint: UNSUPPORTED_HINT },
     );
   }
   const blockSizeBytes = page.readUInt32LE(AT_BLOCK_SIZE);
@@ -100,7 +107,7 @@ export function decodeHeader(page: Buffer, name: string): StorageHeader {
       `${name}: block size ${blockSizeBytes} B, cluster align ${clusterAlign}`,
     );
   }
-  return { slotFormat, blockSizeBytes, clusterAlign };
+  return { formatVersion, slotFormat, blockSizeBytes, clusterAlign };
 }
 
 /** Snapshot slot formats above 5 use CRC-32C. The others use the CRC-32 of zlib. */
@@ -155,15 +162,26 @@ export function encodeSlot(
  */
 export type SlotState = SnapshotSlot | 'empty' | 'bad limits' | 'bad checksum' | 'unreadable';
 
-/** Decodes one snapshot slot. Its content is used only after its checksum was found right. */
-export function decodeSlot(bytes: Buffer, slotFormat: number): SlotState {
+/**
+ * Decodes one snapshot slot. Its content is used only after its checksum was found right.
+ *
+ * @param maxBanks - room for banks that the slot must tell.
+ * @param isOld - a format version that may use either checksum.
+ */
+export function decodeSlot(
+  bytes: Buffer,
+  slotFormat: number,
+  maxBanks: number = maxBanksOf(slotFormat),
+  isOld = false,
+): SlotState {
   const view = viewOf(bytes);
-  const maxBanks = maxBanksOf(slotFormat);
   const storedBanks = view.getUint32(0x78, true);
   if (view.getUint32(0x04, true) === 0) return 'empty';
   if (view.getUint32(0x74, true) !== maxBanks || storedBanks > maxBanks) return 'bad limits';
   const body = bytes.subarray(4, SLOT_FIXED_BYTES + BANK_DESCRIPTOR_BYTES * maxBanks);
-  if (slotCrc(slotFormat, body) !== view.getUint32(0, true)) return 'bad checksum';
+  const stored = view.getUint32(0, true);
+  const isSound = slotCrc(slotFormat, body) === stored || (isOld && crc32(body) === stored);
+  if (!isSound) return 'bad checksum';
   const banks: BankDescriptor[] = [];
   for (let index = 0; index < storedBanks; index++) {
     const at = SLOT_FIXED_BYTES + BANK_DESCRIPTOR_BYTES * index;
@@ -186,6 +204,11 @@ export function decodeSlot(bytes: Buffer, slotFormat: number): SlotState {
     },
     banks,
   };
+}
+
+/** Room for banks that a snapshot slot tells. Checked by {@link decodeSlot} only. */
+export function toldMaxBanks(bytes: Buffer): number {
+  return viewOf(bytes).getUint32(0x74, true);
 }
 
 /** Bytes to read for one snapshot slot. */

@@ -3,7 +3,12 @@
  * for.
  */
 import { IntegrityError } from '../../core/errors.ts';
-import { UNPACK_BAD_CRC, UNPACK_BAD_HEADER, UNPACK_BAD_LENGTH } from '../../compute/storedForm.ts';
+import {
+  UNPACK_BAD_CRC,
+  UNPACK_BAD_HEADER,
+  UNPACK_BAD_LENGTH,
+  UNPACK_BAD_STREAM,
+} from '../../compute/storedForm.ts';
 
 interface CheckedExtent {
   readonly blockId: number;
@@ -13,7 +18,7 @@ interface CheckedExtent {
 }
 
 interface Unpacked {
-  /** 0, or one of the UNPACK_ values of lz4Frame.ts. */
+  /** 0, or one of the UNPACK_ values of storedForm.ts. */
   readonly status: number;
   readonly digest: Uint8Array;
 }
@@ -27,6 +32,7 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
   [UNPACK_BAD_HEADER]: 'its LZ4 header is damaged',
   [UNPACK_BAD_LENGTH]: 'it does not expand to its length',
   [UNPACK_BAD_CRC]: 'its CRC-32C differs',
+  [UNPACK_BAD_STREAM]: 'its compressed stream is damaged',
 };
 
 function damage(

@@ -3,12 +3,11 @@
  * count, size and offset is checked before use. Memory stays at a few pages plus the returned data.
  */
 import { FormatError } from '../../core/errors.ts';
-import { type StoredCodec, LZ4_HEADER_BYTES } from '../../compute/storedForm.ts';
+import { LZ4_HEADER_BYTES, maxStoredBytes, type ReadCodec } from '../../compute/storedForm.ts';
+import { loadZstd } from '../../compute/codecs/zstd.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import { checkPlainBlock } from './blockCheck.ts';
 import {
-  COMPRESSION_LZ4,
-  dataStartOf,
   DIRECTORY_ITEM_BYTES,
   ITEM_EXTERNAL,
   ITEM_FILE,
@@ -24,13 +23,15 @@ import { MapReader } from './mapReader.ts';
 import { decodeProperties, type Property } from '../format/properties.ts';
 import {
   type BlockReference,
+  codecOf,
+  compressionName,
   decodeDirectoryItem,
   decodeStoreBlock,
   type DirectoryItem,
-  isKnownCompression,
   type BlockStoreRow,
 } from '../format/records.ts';
 import { type OpenOptions, type OpenSnapshot, openSnapshot } from './snapshotReader.ts';
+import { UNSUPPORTED_HINT } from '../format/versions.ts';
 import type { Storage } from '../storage.ts';
 import { readBlob, VectorReader } from './vectorReader.ts';
 
@@ -40,7 +41,7 @@ export interface StoredExtent {
   readonly offsetBytes: number;
   readonly storedBytes: number;
   readonly sourceBytes: number;
-  readonly codec: StoredCodec;
+  readonly codec: ReadCodec;
   readonly digest: Uint8Array;
 }
 
@@ -52,6 +53,13 @@ const KINDS: Readonly<Record<number, ItemKind>> = {
   [ITEM_INCREMENT]: 'increment',
 };
 const MAX_FOLDER_DEPTH = 16;
+
+/** Stored bytes may exceed the plain ones, but not by much: no reader needs endless room. */
+function lengthFits(codec: ReadCodec, storedBytes: number, sourceBytes: number): boolean {
+  if (codec === 'plain') return storedBytes === sourceBytes;
+  const leastBytes = codec === 'lz4' ? LZ4_HEADER_BYTES : 0;
+  return storedBytes > leastBytes && storedBytes <= maxStoredBytes(sourceBytes);
+}
 
 export class ContainerReader {
   readonly snapshot: OpenSnapshot;
@@ -138,21 +146,17 @@ export class ContainerReader {
    * Place and form of a stored block, checked.
    *
    * @throws {@link FormatError} `FORMAT_BOUNDS`, `FORMAT_STRUCTURE`, `FORMAT_UNSUPPORTED`
+   * @throws {@link UsageError} `USAGE_CODEC_MISSING` when nothing here can expand zstd
    */
   async storedExtent(blockId: number): Promise<StoredExtent> {
     const block = await this.storeBlock(blockId);
     if (block.usageCount === 0) this.#badBlock(blockId, block);
-    if (!isKnownCompression(block.compression)) {
-      throw new FormatError(
-        'FORMAT_UNSUPPORTED',
-        `${this.name}: block ${blockId} is compressed by method ${block.compression}`,
-      );
-    }
-    const codec = block.compression === COMPRESSION_LZ4 ? 'lz4' : 'plain';
+    if (block.isEncrypted) this.#refuse(blockId, 'is encrypted');
+    const codec = codecOf(block.compression);
+    if (!codec) this.#refuse(blockId, `is compressed by ${compressionName(block.compression)}`);
+    if (codec === 'zstd') await loadZstd();
     const { offsetBytes, storedBytes, sourceBytes, digest } = block;
-    const lengthFits =
-      codec === 'plain' ? storedBytes === sourceBytes : storedBytes > LZ4_HEADER_BYTES;
-    if (!lengthFits) this.#badBlock(blockId, block);
+    if (!lengthFits(codec, storedBytes, sourceBytes)) this.#badBlock(blockId, block);
     return { blockId, offsetBytes, storedBytes, sourceBytes, codec, digest };
   }
 
@@ -162,11 +166,10 @@ export class ContainerReader {
     if (!block) {
       throw new FormatError('FORMAT_STRUCTURE', `${this.name}: block ${blockId}: unknown format`);
     }
-    const { slotFormat, clusterAlign } = this.snapshot.header;
+    const { dataStartBytes, header } = this.snapshot;
     const { offsetBytes, allocatedBytes, storedBytes, sourceBytes } = block;
-    const cluster = 512 * 2 ** clusterAlign;
-    const inFile =
-      offsetBytes >= dataStartOf(slotFormat) && offsetBytes + allocatedBytes <= this.endBytes;
+    const cluster = 512 * 2 ** header.clusterAlign;
+    const inFile = offsetBytes >= dataStartBytes && offsetBytes + allocatedBytes <= this.endBytes;
     const aligned = offsetBytes % cluster === 0 && allocatedBytes % cluster === 0;
     const sizesFit = storedBytes <= allocatedBytes && sourceBytes <= this.blockSizeBytes;
     if (!inFile || !aligned || !sizesFit || allocatedBytes === 0) this.#badBlock(blockId, block);
@@ -260,6 +263,13 @@ export class ContainerReader {
       throw new FormatError('FORMAT_BOUNDS', `${this.name}: ${path}: too many properties`);
     }
     return decodeProperties(bytes);
+  }
+
+  #refuse(blockId: number, why: string): never {
+    throw new FormatError('FORMAT_UNSUPPORTED', `${this.name}: block ${blockId} ${why}`, {
+      hint: UNSUPPORTED_HINT,
+      details: { blockId },
+    });
   }
 
   #badBlock(blockId: number, block: BlockStoreRow): never {

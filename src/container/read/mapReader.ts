@@ -4,6 +4,7 @@
  */
 import { FormatError } from '../../core/errors.ts';
 import { blockCountOf, blockLengthAt } from '../../core/units.ts';
+import { UNSUPPORTED_HINT } from '../format/versions.ts';
 import { DIGEST_BYTES } from '../../compute/storedForm.ts';
 import type { ContainerItem } from '../format/items.ts';
 import {
@@ -19,6 +20,9 @@ import {
   decodeFibBlock,
   decodePatchBlock,
   decodeTableDescriptor,
+  FIB_KEY_SET_AT,
+  PATCH_KEY_SET_AT,
+  unreadableBlock,
   ZERO_BLOCK_ID,
 } from '../format/records.ts';
 import { VectorReader } from './vectorReader.ts';
@@ -122,7 +126,9 @@ export class MapReader {
     );
     let lastIndex = -1;
     for await (const [k, bytes] of vector.records()) {
-      const reference = this.#checked(item, decodePatchBlock(bytes), `patch ${k}`);
+      const what = `patch ${k}`;
+      this.#refuse(item, unreadableBlock(bytes, PATCH_KEY_SET_AT), what);
+      const reference = this.#checked(item, decodePatchBlock(bytes), what);
       if (!(reference.index > lastIndex)) {
         throw new FormatError(
           'FORMAT_STRUCTURE',
@@ -135,7 +141,18 @@ export class MapReader {
   }
 
   #checkedFib(item: ContainerItem, index: number, bytes: Buffer): BlockReference {
-    return this.#checked(item, decodeFibBlock(bytes, index), `block ${index}`);
+    const what = `block ${index}`;
+    this.#refuse(item, unreadableBlock(bytes, FIB_KEY_SET_AT), what);
+    return this.#checked(item, decodeFibBlock(bytes, index), what);
+  }
+
+  #refuse(item: ContainerItem, reason: string | undefined, what: string): void {
+    if (reason === undefined) return;
+    throw new FormatError(
+      'FORMAT_UNSUPPORTED',
+      `${this.#pages.name}: ${item.path}: ${what} is ${reason}`,
+      { hint: UNSUPPORTED_HINT },
+    );
   }
 
   #checked(

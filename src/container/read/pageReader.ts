@@ -5,6 +5,7 @@
  */
 import { FormatError } from '../../core/errors.ts';
 import { bankOf, NO_PAGE, PAGE_BYTES, pageOf } from '../format/layout.ts';
+import type { VectorForm } from '../format/versions.ts';
 import type { Storage } from '../storage.ts';
 
 export interface OpenBank {
@@ -19,12 +20,14 @@ const MAX_CHUNKS = 64;
 
 export class PageReader {
   readonly totalPages: number;
+  readonly vectors: VectorForm;
   readonly #storage: Storage;
   readonly #banks: readonly OpenBank[];
   /** Ordered by use; the least recently used chunk is first. */
   readonly #chunks = new Map<number, Promise<Buffer>>();
 
-  constructor(storage: Storage, banks: readonly OpenBank[]) {
+  constructor(storage: Storage, banks: readonly OpenBank[], vectors: VectorForm = 'tables') {
+    this.vectors = vectors;
     this.#storage = storage;
     this.#banks = banks;
     this.totalPages = banks.reduce((sum, bank) => sum + bank.pageCount, 0);

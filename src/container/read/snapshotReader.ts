@@ -3,7 +3,7 @@
  * checksums. A damaged snapshot slot or bank is replaced by the other snapshot slot's copy, if that
  * holds the same snapshot. Otherwise the older snapshot is used. Damage is reported, not hidden.
  */
-import { crc32c } from '../../core/crc32.ts';
+import { crc32, crc32c } from '../../core/crc32.ts';
 import {
   BackupError,
   FormatError,
@@ -14,24 +14,35 @@ import { isAccessFailure, isSystemFailure } from '../../core/systemErrors.ts';
 import {
   BANK_EXTRA_PAGES,
   BANK_MAX_PAGES,
-  dataStartOf,
+  maxBanksOf,
   PAGE_BYTES,
-  slotOffsetOf,
+  slotBytesFor,
 } from '../format/layout.ts';
+import { hasKeySet } from '../format/records.ts';
+import {
+  isOldVersion,
+  OLD_BANK_GUESSES,
+  OLD_BANK_MAX_PAGES,
+  OLD_MAX_BANKS,
+  UNSUPPORTED_HINT,
+  vectorFormOf,
+} from '../format/versions.ts';
 import { type OpenBank, PageReader } from './pageReader.ts';
 import {
   type BankDescriptor,
   decodeHeader,
   decodeSlot,
+  type ReadHeader,
   type SlotState,
-  slotReadBytes,
   type SnapshotSlot,
-  type StorageHeader,
+  toldMaxBanks,
 } from '../format/snapshotSlots.ts';
 import type { Storage } from '../storage.ts';
 
 const CRC_CHUNK_BYTES = 1024 * 1024;
 const MAP_OFFSET = 4;
+const AT_BANK_KEY_SET = 0xc04;
+const AT_BANK_ENCRYPTED_BYTES = 0xc14;
 
 export interface SlotReport {
   /** 1 or 2. */
@@ -50,7 +61,9 @@ export interface OpenOptions {
 }
 
 export interface OpenSnapshot {
-  readonly header: StorageHeader;
+  readonly header: ReadHeader;
+  /** Offset of the first byte after header and snapshot slots. */
+  readonly dataStartBytes: number;
   readonly slot: SnapshotSlot;
   /** 1 or 2: the snapshot slot that is read. */
   readonly slotNumber: number;
@@ -82,6 +95,10 @@ class PlaceReader {
 
   constructor(storage: Storage) {
     this.#storage = storage;
+  }
+
+  get name(): string {
+    return this.#storage.name;
   }
 
   /**
@@ -116,30 +133,37 @@ function areDisjoint(banks: readonly BankDescriptor[]): boolean {
 async function openBank(
   places: PlaceReader,
   bank: BankDescriptor,
-  minOffsetBytes: number,
-  endBytes: number,
+  limits: { readonly startBytes: number; readonly endBytes: number; readonly isOld: boolean },
 ): Promise<OpenBank | string> {
   const { offsetBytes, sizeBytes } = bank;
+  const { startBytes, endBytes, isOld } = limits;
   const aligned = offsetBytes % PAGE_BYTES === 0 && sizeBytes % PAGE_BYTES === 0;
-  const maxBytes = (BANK_MAX_PAGES + BANK_EXTRA_PAGES) * PAGE_BYTES;
-  const fits = offsetBytes >= minOffsetBytes && offsetBytes + sizeBytes <= endBytes;
+  const maxPages = isOld ? OLD_BANK_MAX_PAGES : BANK_MAX_PAGES;
+  const maxBytes = (maxPages + BANK_EXTRA_PAGES) * PAGE_BYTES;
+  const fits = offsetBytes >= startBytes && offsetBytes + sizeBytes <= endBytes;
   if (!aligned || !fits || sizeBytes > maxBytes || sizeBytes <= BANK_EXTRA_PAGES * PAGE_BYTES) {
     return `place ${offsetBytes}+${sizeBytes} B is outside the file or not aligned`;
   }
-  let crc: number | undefined;
+  let [crc, oldCrc] = [0, 0];
   let head = Buffer.alloc(0);
   const chunk = Buffer.allocUnsafeSlow(Math.min(CRC_CHUNK_BYTES, sizeBytes));
   for (let at = 0; at < sizeBytes; at += chunk.length) {
     const piece = chunk.subarray(0, Math.min(chunk.length, sizeBytes - at));
     if (!(await places.isReadable(piece, offsetBytes + at))) return 'cannot be read';
-    crc = crc === undefined ? crc32c(piece) : crc32c(piece, crc);
+    crc = crc32c(piece, crc);
+    if (isOld) oldCrc = crc32(piece, oldCrc);
     if (at === 0) head = Buffer.from(piece.subarray(0, PAGE_BYTES));
   }
-  if (crc !== bank.crc) return 'checksum differs';
-  const pageCount = head.readUInt16LE(0);
-  if (pageCount > BANK_MAX_PAGES || sizeBytes !== (pageCount + BANK_EXTRA_PAGES) * PAGE_BYTES) {
-    return `${pageCount} pages in ${sizeBytes} B`;
+  if (crc !== bank.crc && !(isOld && oldCrc === bank.crc)) return 'checksum differs';
+  if (hasKeySet(head, AT_BANK_KEY_SET) || head.readUInt32LE(AT_BANK_ENCRYPTED_BYTES) !== 0) {
+    throw new FormatError('FORMAT_UNSUPPORTED', `${places.name}: its metadata are encrypted`, {
+      hint: UNSUPPORTED_HINT,
+    });
   }
+  const pageCount = head.readUInt16LE(0);
+  const sparePages = sizeBytes / PAGE_BYTES - pageCount;
+  const isRoomy = isOld ? sparePages > 0 : sparePages === BANK_EXTRA_PAGES;
+  if (pageCount > BANK_MAX_PAGES || !isRoomy) return `${pageCount} pages in ${sizeBytes} B`;
   return { offsetBytes, pageCount, pageMap: head.subarray(MAP_OFFSET, MAP_OFFSET + pageCount) };
 }
 
@@ -158,30 +182,61 @@ function isTwin(a: SnapshotSlot, b: SnapshotSlot): boolean {
 class SnapshotOpener {
   readonly damage: string[] = [];
   readonly places: PlaceReader;
-  readonly #header: StorageHeader;
+  readonly #header: ReadHeader;
+  readonly #isOld: boolean;
+  #maxBanks: number;
   readonly #fileBytes: number;
   readonly #allowCut: boolean;
-  /** Room for one snapshot slot after the other. */
-  #slotBytes: Buffer | undefined;
 
   constructor(
     storage: Storage,
-    header: StorageHeader,
+    header: ReadHeader,
     fileBytes: number,
     { allowCut = false }: OpenOptions,
   ) {
     this.places = new PlaceReader(storage);
     this.#header = header;
+    this.#isOld = isOldVersion(header.formatVersion);
+    this.#maxBanks = maxBanksOf(header.slotFormat);
     this.#fileBytes = fileBytes;
     this.#allowCut = allowCut;
   }
 
-  async readSnapshotSlot(slotNumber: number): Promise<SlotState> {
-    const { slotFormat } = this.#header;
-    const bytes = (this.#slotBytes ??= Buffer.allocUnsafeSlow(slotReadBytes(slotFormat)));
-    const state = (await this.places.isReadable(bytes, slotOffsetOf(slotFormat, slotNumber - 1)))
-      ? decodeSlot(bytes, slotFormat)
-      : 'unreadable';
+  get dataStartBytes(): number {
+    return PAGE_BYTES + 2 * slotBytesFor(this.#maxBanks);
+  }
+
+  /**
+   * Both snapshot slots. Slots of old versions have as many bank descriptors as the first tells.
+   */
+  async readSnapshotSlots(): Promise<SlotState[]> {
+    if (this.#isOld) await this.#findMaxBanks();
+    return [await this.#readSnapshotSlot(1), await this.#readSnapshotSlot(2)];
+  }
+
+  async #findMaxBanks(): Promise<void> {
+    const first = Buffer.alloc(PAGE_BYTES);
+    const isReadable = await this.places.isReadable(first, PAGE_BYTES);
+    const told = isReadable ? toldMaxBanks(first) : 0;
+    const sane = told > 0 && told <= OLD_MAX_BANKS ? [told] : [];
+    for (const maxBanks of [...sane, ...OLD_BANK_GUESSES]) {
+      const states = [await this.#slotState(1, maxBanks), await this.#slotState(2, maxBanks)];
+      if (states.every((state) => typeof state === 'string')) continue;
+      this.#maxBanks = maxBanks;
+      return;
+    }
+  }
+
+  async #slotState(slotNumber: number, maxBanks: number): Promise<SlotState> {
+    const slotBytes = slotBytesFor(maxBanks);
+    const bytes = Buffer.allocUnsafeSlow(slotBytes);
+    const offsetBytes = PAGE_BYTES + (slotNumber - 1) * slotBytes;
+    if (!(await this.places.isReadable(bytes, offsetBytes))) return 'unreadable';
+    return decodeSlot(bytes, this.#header.slotFormat, maxBanks, this.#isOld);
+  }
+
+  async #readSnapshotSlot(slotNumber: number): Promise<SlotState> {
+    const state = await this.#slotState(slotNumber, this.#maxBanks);
     if (state === 'bad limits' || state === 'bad checksum' || state === 'unreadable') {
       this.damage.push(`snapshot slot ${slotNumber}: ${state}`);
     }
@@ -218,8 +273,12 @@ class SnapshotOpener {
     slot: SnapshotSlot,
     what: string,
   ): Promise<OpenBank | undefined> {
-    const start = dataStartOf(this.#header.slotFormat);
-    const open = await openBank(this.places, bank, start, slot.endOfFileBytes);
+    const limits = {
+      startBytes: this.dataStartBytes,
+      endBytes: slot.endOfFileBytes,
+      isOld: this.#isOld,
+    };
+    const open = await openBank(this.places, bank, limits);
     if (typeof open !== 'string') return open;
     this.damage.push(`${what}: ${open}`);
     return undefined;
@@ -266,7 +325,8 @@ export async function openSnapshot(
   await storage.read(page, 0);
   const header = decodeHeader(page, storage.name);
   const opener = new SnapshotOpener(storage, header, fileBytes, options);
-  const states = [await opener.readSnapshotSlot(1), await opener.readSnapshotSlot(2)];
+  const states = await opener.readSnapshotSlots();
+  const { dataStartBytes } = opener;
   const slots = states.map((state, index) => report(state, index + 1));
   const candidates = states
     .flatMap((state, index): Candidate[] =>
@@ -277,15 +337,24 @@ export async function openSnapshot(
     const banks = await opener.banks(candidate, candidates);
     if (!banks) continue;
     const { slot, slotNumber } = candidate;
-    const pages = new PageReader(storage, banks);
+    const pages = new PageReader(storage, banks, vectorFormOf(header.formatVersion));
     const { damage, places } = opener;
-    const readFailure = places.failure;
-    return { header, slot, slotNumber, pages, fileBytes, slots, damage, readFailure };
+    return {
+      header,
+      dataStartBytes,
+      slot,
+      slotNumber,
+      pages,
+      fileBytes,
+      slots,
+      damage,
+      readFailure: places.failure,
+    };
   }
   // The device could not give the bytes back. That says nothing about them.
   if (opener.places.failure) throw opener.places.failure;
   const isCut =
-    fileBytes < dataStartOf(header.slotFormat) ||
+    fileBytes < dataStartBytes ||
     candidates.some((candidate) => candidate.slot.endOfFileBytes > fileBytes);
   throw noSnapshot(storage.name, slots, opener.damage, isCut);
 }

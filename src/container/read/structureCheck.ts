@@ -31,11 +31,13 @@ class StructureCheck {
    */
   readonly #keys: Uint32Array;
   readonly #maxReferences: number;
+  readonly #refuses: boolean;
   #references = 0;
   #freeCount = 0;
   #dedupCount = 0;
 
-  constructor(reader: ContainerReader) {
+  constructor(reader: ContainerReader, refuses: boolean) {
+    this.#refuses = refuses;
     this.#reader = reader;
     const perPage = Math.floor(PAGE_BYTES / FIB_BLOCK_BYTES);
     this.#maxReferences = reader.snapshot.pages.totalPages * perPage;
@@ -66,6 +68,7 @@ class StructureCheck {
       await work();
     } catch (error) {
       if (isSystemFailure(error) || !(error instanceof BackupError)) throw error;
+      if (this.#refuses && error.code === 'FORMAT_UNSUPPORTED') throw error;
       this.#report(error.message);
     }
   }
@@ -146,13 +149,16 @@ function keyOf(block: BlockStoreRow): number {
 /**
  * Checks the metadata. Returns one line for each problem, at most 100; none for a sound container.
  *
+ * @param refuses - data that nobody here can read are an error instead of a problem.
+ * @throws {@link FormatError} `FORMAT_UNSUPPORTED` with `refuses`
  * @throws {@link RepositoryError} `REPOSITORY_IO`
  */
 export async function checkStructure(
   reader: ContainerReader,
   items: readonly ContainerItem[],
+  refuses = false,
 ): Promise<string[]> {
-  const check = new StructureCheck(reader);
+  const check = new StructureCheck(reader, refuses);
   await check.run(items);
   return check.problems;
 }

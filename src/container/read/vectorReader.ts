@@ -1,5 +1,8 @@
 /**
  * Reads vectors and blobs: checks root, chain and counts, then gives records by index or in order.
+ *
+ * Before format version 12 a vector is a list of linked pages ("MetaVec"), since then it has tables
+ * of page ids ("MetaVec2").
  */
 import { FormatError } from '../../core/errors.ts';
 import { BLOB_PAGE_BYTES, NO_PAGE, PAGE_BYTES, readPageId, viewOf } from '../format/layout.ts';
@@ -9,27 +12,38 @@ import { TABLE_WORDS, type TableRule, tablePagesFor, wordOf } from '../format/ve
 /** Number of group ids in the header of the fifth table page by the ×4 rule. */
 const FIFTH_GROUP = 12;
 
+/** Bytes of the link at the start of a data page. */
+const LINK_BYTES = 8;
+
+/** Where the data pages of a vector are: their ids, or the tables that name them. */
+type PagePlaces =
+  | { readonly pageIds: readonly number[] }
+  | { readonly tableIds: readonly number[]; readonly rule: TableRule };
+
+function pageHeaderBytes({ vectors }: PageReader): number {
+  return vectors === 'linked' ? LINK_BYTES : 0;
+}
+
+function recordsPerPage(pages: PageReader, recordBytes: number): number {
+  return Math.floor((PAGE_BYTES - pageHeaderBytes(pages)) / recordBytes);
+}
+
 export class VectorReader {
   readonly count: number;
   readonly #pages: PageReader;
   readonly #recordBytes: number;
   readonly #perPage: number;
-  readonly #tableIds: readonly number[];
-  readonly #rule: TableRule;
+  /** Offset of the first record in a data page. */
+  readonly #recordsAt: number;
+  readonly #places: PagePlaces;
 
-  private constructor(
-    pages: PageReader,
-    recordBytes: number,
-    count: number,
-    tableIds: readonly number[],
-    rule: TableRule,
-  ) {
+  private constructor(pages: PageReader, recordBytes: number, count: number, places: PagePlaces) {
     this.#pages = pages;
     this.#recordBytes = recordBytes;
-    this.#perPage = Math.floor(PAGE_BYTES / recordBytes);
+    this.#recordsAt = pageHeaderBytes(pages);
+    this.#perPage = recordsPerPage(pages, recordBytes);
     this.count = count;
-    this.#tableIds = tableIds;
-    this.#rule = rule;
+    this.#places = places;
   }
 
   /**
@@ -47,20 +61,15 @@ export class VectorReader {
     count: number,
     what: string,
   ): Promise<VectorReader> {
-    const dataPages = Math.ceil(count / Math.floor(PAGE_BYTES / recordBytes));
+    const dataPages = Math.ceil(count / recordsPerPage(pages, recordBytes));
     if (!Number.isSafeInteger(count) || dataPages > pages.totalPages) {
       throw new FormatError('FORMAT_BOUNDS', `${pages.name}: ${what}: count ${count}`);
     }
-    const tableIds = await walkTables(pages, root, 4 * tablePagesFor(dataPages), what);
-    const rule = await detectRule(pages, tableIds);
-    const lastWord = dataPages === 0 ? 0 : wordOf(rule, dataPages - 1);
-    if (lastWord >= TABLE_WORDS * tableIds.length) {
-      throw new FormatError(
-        'FORMAT_STRUCTURE',
-        `${pages.name}: ${what}: ${tableIds.length} table pages for ${dataPages} data pages`,
-      );
-    }
-    return new VectorReader(pages, recordBytes, count, tableIds, rule);
+    const places =
+      pages.vectors === 'linked'
+        ? { pageIds: await walkLinked(pages, root, dataPages, what) }
+        : await findTables(pages, root, dataPages, what);
+    return new VectorReader(pages, recordBytes, count, places);
   }
 
   /** Number of pages that the records need. */
@@ -77,7 +86,7 @@ export class VectorReader {
       );
     }
     const page = await this.#dataPage(Math.floor(index / this.#perPage));
-    const at = (index % this.#perPage) * this.#recordBytes;
+    const at = this.#recordsAt + (index % this.#perPage) * this.#recordBytes;
     return page.subarray(at, at + this.#recordBytes);
   }
 
@@ -89,18 +98,57 @@ export class VectorReader {
       const page = await this.#dataPage(first / this.#perPage);
       const until = Math.min(first + this.#perPage, end);
       for (let index = Math.max(first, from); index < until; index++) {
-        const at = (index - first) * this.#recordBytes;
+        const at = this.#recordsAt + (index - first) * this.#recordBytes;
         yield [index, page.subarray(at, at + this.#recordBytes)];
       }
     }
   }
 
   async #dataPage(dataIndex: number): Promise<Buffer> {
-    const word = wordOf(this.#rule, dataIndex);
-    const tableId = this.#tableIds[Math.floor(word / TABLE_WORDS)] ?? Number.NaN;
+    const places = this.#places;
+    if ('pageIds' in places) return await this.#pages.read(places.pageIds[dataIndex] ?? Number.NaN);
+    const word = wordOf(places.rule, dataIndex);
+    const tableId = places.tableIds[Math.floor(word / TABLE_WORDS)] ?? Number.NaN;
     const table = await this.#pages.read(tableId);
     return await this.#pages.read(readPageId(viewOf(table), 8 * (word % TABLE_WORDS)));
   }
+}
+
+/** Ids of the first `dataPages` pages of a list. A page that comes twice is a loop. */
+async function walkLinked(
+  pages: PageReader,
+  root: number,
+  dataPages: number,
+  what: string,
+): Promise<number[]> {
+  const ids = new Set<number>();
+  for (let id = root; ids.size < dataPages; ) {
+    if (id === NO_PAGE || ids.has(id)) {
+      throw new FormatError(
+        'FORMAT_STRUCTURE',
+        `${pages.name}: ${what}: ${ids.size} pages are linked, ${dataPages} are needed`,
+      );
+    }
+    ids.add(id);
+    id = readPageId(viewOf(await pages.read(id)), 0);
+  }
+  return [...ids];
+}
+
+async function findTables(
+  pages: PageReader,
+  root: number,
+  dataPages: number,
+  what: string,
+): Promise<PagePlaces> {
+  const tableIds = await walkTables(pages, root, 4 * tablePagesFor(dataPages), what);
+  const rule = await detectRule(pages, tableIds);
+  const lastWord = dataPages === 0 ? 0 : wordOf(rule, dataPages - 1);
+  if (lastWord < TABLE_WORDS * tableIds.length) return { tableIds, rule };
+  throw new FormatError(
+    'FORMAT_STRUCTURE',
+    `${pages.name}: ${what}: ${tableIds.length} table pages for ${dataPages} data pages`,
+  );
 }
 
 /**

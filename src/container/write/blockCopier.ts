@@ -2,7 +2,7 @@
  * Copies stored blocks of older containers as they are: bytes, codec and digest. Every block is
  * expanded and checked (LZ4, CRC-32C, MD5, fingerprint at its place), so that a copy cannot hide
  * damage. A block that does not fill its place is packed again, because the disk was cut or grew
- * since.
+ * since. So is one in a form that we only read.
  */
 import { type BusyClock, clockOf, countCpu, type StageStats } from '../../core/stats.ts';
 import { roundUp } from '../../core/units.ts';
@@ -84,6 +84,7 @@ class BlockCopier {
       if (!isWhole) return await this.#remake(block, slot, raw);
       if (unpacked.fingerprint !== block.fingerprint) throw fingerprintError(block);
       const { codec, storedBytes } = extent;
+      if (codec !== 'plain' && codec !== 'lz4') return await this.#remake(block, slot, raw);
       return { codec, storedBytes, digest: unpacked.digest };
     } finally {
       raw.release();

@@ -11,7 +11,14 @@ import type { BlockReference } from '../../container/format/records.ts';
 import { Overlay, type OverlayEntry } from '../overlay.ts';
 import { PointReader } from '../pointReader.ts';
 import { chainTo, type DiskPoint, type RestorePoint } from '../restorePoint.ts';
-import { diskOf, limitsOf, noBase, placeBlock, type ViewBlock } from '../restorePointView.ts';
+import {
+  diskOf,
+  limitsOf,
+  noBase,
+  placeBlock,
+  type RestorePointView,
+  type ViewBlock,
+} from '../restorePointView.ts';
 
 /**
  * True when bytes of a repository are lost: they are wrong or missing, or the device cannot read
@@ -46,11 +53,18 @@ export class SalvageView {
   /** The container of the point itself. It holds the fingerprint index. */
   readonly newest: PointReader;
   readonly #members: readonly Member[];
+  readonly #ownsFiles: boolean;
 
-  private constructor(point: RestorePoint, newest: PointReader, members: readonly Member[]) {
+  private constructor(
+    point: RestorePoint,
+    newest: PointReader,
+    members: readonly Member[],
+    ownsFiles = true,
+  ) {
     this.point = point;
     this.newest = newest;
     this.#members = members;
+    this.#ownsFiles = ownsFiles;
   }
 
   /**
@@ -77,6 +91,12 @@ export class SalvageView {
     return new SalvageView(point, newest, members);
   }
 
+  /** The chain of an open view, which stays open: closing this one does nothing. */
+  static ofView({ point, newest, members }: RestorePointView): SalvageView {
+    const known = members.map((opened) => ({ point: opened.point, opened, loss: undefined }));
+    return new SalvageView(point, newest, known, false);
+  }
+
   /** Files of the chain that cannot be read, oldest first. */
   get losses(): { readonly fileName: string; readonly error: BackupError }[] {
     return this.#members.flatMap(({ point, loss }) =>
@@ -89,7 +109,7 @@ export class SalvageView {
   }
 
   async close(): Promise<void> {
-    await closeAll(this.#members);
+    if (this.#ownsFiles) await closeAll(this.#members);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

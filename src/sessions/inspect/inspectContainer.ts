@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { ContainerReader } from '../../container/read/containerReader.ts';
 import type { ItemKind } from '../../container/format/items.ts';
 import type { Property, PropertyType } from '../../container/format/properties.ts';
+import { type BlockStoreRow, compressionName } from '../../container/format/records.ts';
 import type { SlotReport } from '../../container/read/snapshotReader.ts';
 import { PAGE_BYTES } from '../../container/format/layout.ts';
 import { openStorage } from '../../container/storage.ts';
@@ -35,6 +36,7 @@ export interface InspectReport {
   readonly file: string;
   readonly fileBytes: number;
   readonly endOfFileBytes: number;
+  readonly formatVersion: number;
   readonly slotFormat: number;
   readonly blockSizeBytes: number;
   readonly activeSlot: number;
@@ -47,6 +49,8 @@ export interface InspectReport {
   readonly sharedBlocks: number;
   readonly storedBytes: number;
   readonly plainBytes: number;
+  /** Stored blocks by compression: `plain`, `lz4`, `zlib`, `zstd`, `RLE`, `encrypted`. */
+  readonly compressions: Readonly<Record<string, number>>;
   readonly items: readonly InspectedItem[];
   /** Inconsistencies, and damage that did not stop the reader. Empty for a sound file. */
   readonly problems: readonly string[];
@@ -92,15 +96,22 @@ export async function inspectContainer({ file }: InspectOptions): Promise<Inspec
   });
 }
 
+function countForm(counts: Record<string, number>, block: BlockStoreRow): void {
+  const name = block.isEncrypted ? 'encrypted' : compressionName(block.compression);
+  counts[name] = (counts[name] ?? 0) + 1;
+}
+
 async function inspectReadable(file: string): Promise<InspectReport> {
   const reader = await ContainerReader.open(await openStorage(file, 'read'));
   try {
     const items = await reader.items();
     const { snapshot } = reader;
     const totals = { freeExtents: 0, sharedBlocks: 0, storedBytes: 0, plainBytes: 0 };
+    const compressions: Record<string, number> = {};
     for (let blockId = 0; blockId < reader.store.count; blockId++) {
       const block = await reader.storeBlock(blockId);
       if (block.usageCount === 0) totals.freeExtents++;
+      else countForm(compressions, block);
       if (block.usageCount > 1) totals.sharedBlocks++;
       totals.storedBytes += block.storedBytes;
       totals.plainBytes += block.sourceBytes;
@@ -110,6 +121,7 @@ async function inspectReadable(file: string): Promise<InspectReport> {
       file,
       fileBytes: snapshot.fileBytes,
       endOfFileBytes: snapshot.slot.endOfFileBytes,
+      formatVersion: snapshot.header.formatVersion,
       slotFormat: snapshot.header.slotFormat,
       blockSizeBytes: snapshot.header.blockSizeBytes,
       activeSlot: snapshot.slotNumber,
@@ -119,6 +131,7 @@ async function inspectReadable(file: string): Promise<InspectReport> {
       metadataPages: snapshot.pages.totalPages,
       storedBlocks: reader.store.count,
       ...totals,
+      compressions,
       items: items.map(({ path, kind, properties, record }) => ({
         path,
         kind,

@@ -6,7 +6,7 @@ import { MIB } from '../../core/units.ts';
 import { checkBlockSize } from '../../container/write/containerWriter.ts';
 import { openRawImage, type RawImage, type SourceFormat } from '../../devices/rawImageDevice.ts';
 import type { BlockDevice } from '../../flow/records.ts';
-import type { OpenPoint } from '../../points/openRepository.ts';
+import type { OpenPoint } from '../../points/openPoint.ts';
 import type { DiskChainInput } from '../shared/diskChain.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';

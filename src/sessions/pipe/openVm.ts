@@ -9,7 +9,7 @@ import type { EngineSettings } from '../../ovirt/connection.ts';
 import { createWaitTexts } from '../shared/waitText.ts';
 import { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import type { Vm } from '../../ovirt/engine/entities.ts';
-import type { OpenPoint } from '../../points/openRepository.ts';
+import type { OpenPoint } from '../../points/openPoint.ts';
 import { isOutdated } from '../backup/vm/replan.ts';
 import { ChangeMapBroken } from '../backup/vm/vmDisks.ts';
 import {

@@ -2,7 +2,7 @@
 import { UsageError } from '../../core/errors.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import type { ParentDisk } from '../../flow/fingerprintMap.ts';
-import { type OpenPoint, sourceOf } from '../../points/openRepository.ts';
+import { type OpenPoint, sourceOf } from '../../points/openPoint.ts';
 import { type CheckedParent, openParent } from '../backup/parent/parentPoint.ts';
 import { findDisk } from '../shared/selectPoint.ts';
 

@@ -127,6 +127,7 @@ async function readFingerprints(
   options: RestoreBlocksOptions,
 ): Promise<FingerprintMap | undefined> {
   const { disk, view, codecs, onMessage } = options;
+  if (!view.newest.hasFingerprints) return undefined;
   try {
     return await view.newest.fingerprints(disk, codecs);
   } catch (error) {

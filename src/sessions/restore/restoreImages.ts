@@ -23,12 +23,8 @@ import { type MeasuredDisk, measureDisk } from './restoreBlocks.ts';
 import { openDonor, type Salvage, withHint, withSkipHint } from './salvageDisk.ts';
 import { requireDisks, selectDisks, selectPoint } from '../shared/selectPoint.ts';
 
-export interface RestoreImagesOptions {
-  readonly repository: string;
-  /** VM name or id. */
-  readonly vm: string;
-  /** Number or id of the point, the beginning of its id, or `latest`. @defaultValue latest */
-  readonly point?: string | undefined;
+/** Options of every restore to image files. */
+export interface ImageOutputOptions {
   /** Disk ids or aliases. @defaultValue all disks */
   readonly disks?: readonly string[] | undefined;
   /** Folder for the images; made when missing. Existing files are never overwritten. */
@@ -40,16 +36,24 @@ export interface RestoreImagesOptions {
    * `<image>.holes` list. @defaultValue false
    */
   readonly skipDamaged?: boolean | undefined;
-  /**
-   * Another point of the VM, named as `point`. A damaged block is taken from there when length and
-   * fingerprint agree with the fingerprint index of the restored point.
-   */
-  readonly damagedFrom?: string | undefined;
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
   readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
+}
+
+export interface RestoreImagesOptions extends ImageOutputOptions {
+  readonly repository: string;
+  /** VM name or id. */
+  readonly vm: string;
+  /** Number or id of the point, the beginning of its id, or `latest`. @defaultValue latest */
+  readonly point?: string | undefined;
+  /**
+   * Another point of the VM, named as `point`. A damaged block is taken from there when length and
+   * fingerprint agree with the fingerprint index of the restored point.
+   */
+  readonly damagedFrom?: string | undefined;
 }
 
 /** A disk whose block map is damaged. It has no image. */
@@ -92,7 +96,7 @@ async function exists(file: string): Promise<boolean> {
 async function planTargets(
   disks: readonly DiskPoint[],
   view: PointView,
-  { output, format, skipDamaged }: RestoreImagesOptions,
+  { output, format, skipDamaged }: ImageOutputOptions,
 ): Promise<DiskJob[]> {
   const targets = diskFileNames(disks).map((stem) =>
     path.join(output, format === 'qcow2' ? `${stem}.qcow2` : stem),
@@ -124,12 +128,13 @@ async function tryMeasure(view: PointView, disk: DiskPoint): Promise<MeasuredDis
   }
 }
 
-class ImageRestore {
-  readonly #options: RestoreImagesOptions;
+/** The restore of one opened point. */
+export class ImageRestore {
+  readonly #options: ImageOutputOptions;
   readonly #progress: SessionProgress;
   readonly #messages: SessionMessage[] = [];
 
-  constructor(options: RestoreImagesOptions, progress: SessionProgress) {
+  constructor(options: ImageOutputOptions, progress: SessionProgress) {
     this.#options = options;
     this.#progress = progress;
   }
@@ -144,7 +149,7 @@ class ImageRestore {
     this.#progress.planDisks(
       jobs.map(({ disk, measured }) => progressDisk(disk, measured?.dataBytes)),
     );
-    const { blockSizeBytes } = point;
+    const { blockRoomBytes: blockSizeBytes } = view.newest;
     await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
     resources.start();
     const salvage = view instanceof SalvageView ? { view, skipDamaged, donor } : undefined;
@@ -155,7 +160,7 @@ class ImageRestore {
       salvage,
       resources,
       codecs: await createBlockCodecs(),
-      onMessage: this.#tell,
+      onMessage: this.tell,
       progress: this.#progress,
     });
     return await this.#disks(restore, jobs);
@@ -182,25 +187,26 @@ class ImageRestore {
     return { disks, holes, failedDisks, messages: this.#messages };
   }
 
-  readonly #tell = (message: SessionMessage): void => {
+  /** Reports a message. Those told before the restore are in its result too. */
+  readonly tell = (message: SessionMessage): void => {
     this.#messages.push(message);
     this.#options.onMessage?.(message);
   };
 
   #tellLosses(salvage: Salvage | undefined): void {
     for (const { fileName, error } of salvage?.view.losses ?? []) {
-      this.#tell(sessionMessage('REPO-522', { file: fileName, reason: error.code }));
+      this.tell(sessionMessage('REPO-522', { file: fileName, reason: error.code }));
     }
   }
 
   #tellHoles({ alias, diskId: id, holeBytes, holesPath }: RestoredDisk): void {
     if (holesPath === undefined) return;
     const size = formatBytes(holeBytes);
-    this.#tell(sessionMessage('REPO-521', { size, alias, id, file: holesPath }));
+    this.tell(sessionMessage('REPO-521', { size, alias, id, file: holesPath }));
   }
 
   #failedDisk({ alias, diskId }: DiskPoint, { code, message }: BackupError): FailedDisk {
-    this.#tell(sessionMessage('REPO-524', { alias, id: diskId, reason: code }));
+    this.tell(sessionMessage('REPO-524', { alias, id: diskId, reason: code }));
     return { diskId, alias, code, message };
   }
 }
@@ -243,7 +249,6 @@ async function restoreWith(
   progress: SessionProgress,
 ): Promise<RestoreReport> {
   const startedAtMs = performance.now();
-  const log = options.logger ?? silentLogger;
   progress.phase('preparing');
   if (options.format === 'qcow2') await requireQemuImg();
   try {
@@ -259,21 +264,40 @@ async function restoreWith(
         : await openDonor(folder.folder, metadata, damagedFrom, point);
     await using view = await openView(options, folder.folder, metadata.points, point);
     const restore = new ImageRestore(options, progress);
-    const outcome = await restore.restore(point, view, donor).catch((error: unknown) => {
-      throw withSkipHint(error);
-    });
-    const durationSeconds = (performance.now() - startedAtMs) / 1000;
-    log.info({ pointId: point.pointId, durationSeconds }, 'restored');
-    return {
-      type: 'restore',
-      vmName: metadata.vm.name,
-      pointId: point.pointId,
-      pointNumber: point.number,
-      format: options.format ?? 'raw',
-      durationSeconds,
-      ...outcome,
-    };
+    const { vm } = metadata;
+    return await restoreOpened(restore, { vm, point, view, donor, startedAtMs }, options);
   } catch (error) {
     throw toFailure(error, options.signal);
   }
+}
+
+/** What is restored. */
+export interface OpenedPoint {
+  readonly vm: { readonly name: string };
+  readonly point: RestorePoint;
+  readonly view: PointView;
+  readonly donor?: SalvageView | undefined;
+  readonly startedAtMs: number;
+}
+
+/** Restores an opened point and reports it. */
+export async function restoreOpened(
+  restore: ImageRestore,
+  { vm, point, view, donor, startedAtMs }: OpenedPoint,
+  options: ImageOutputOptions,
+): Promise<RestoreReport> {
+  const outcome = await restore.restore(point, view, donor).catch((error: unknown) => {
+    throw withSkipHint(error);
+  });
+  const durationSeconds = (performance.now() - startedAtMs) / 1000;
+  options.logger?.info({ pointId: point.pointId, durationSeconds }, 'restored');
+  return {
+    type: 'restore',
+    vmName: vm.name,
+    pointId: point.pointId,
+    pointNumber: point.number,
+    format: options.format ?? 'raw',
+    durationSeconds,
+    ...outcome,
+  };
 }

@@ -17,16 +17,24 @@ export async function readAllFingerprints(
   point: RestorePoint,
   codecs: BlockCodecs,
 ): Promise<FingerprintsById> {
-  const fingerprints = new Map<string, FingerprintMap>();
   const opened = await PointReader.open(folder, point).catch(ignoreDamage);
-  if (!opened) return fingerprints;
+  if (!opened) return new Map();
   try {
-    for (const disk of point.disks) {
-      const known = await opened.fingerprints(disk, codecs).catch(ignoreDamage);
-      if (known) fingerprints.set(disk.diskId, known);
-    }
+    return await fingerprintsOf(opened, codecs);
   } finally {
     await opened.close();
+  }
+}
+
+/** As {@link readAllFingerprints}, for a container that is open. */
+export async function fingerprintsOf(
+  opened: PointReader,
+  codecs: BlockCodecs,
+): Promise<FingerprintsById> {
+  const fingerprints = new Map<string, FingerprintMap>();
+  for (const disk of opened.point.disks) {
+    const known = await opened.fingerprints(disk, codecs).catch(ignoreDamage);
+    if (known) fingerprints.set(disk.diskId, known);
   }
   return fingerprints;
 }

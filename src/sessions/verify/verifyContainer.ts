@@ -9,7 +9,7 @@ import {
 } from '../../container/read/restoreStages.ts';
 import { ZERO_BLOCK_ID } from '../../container/format/records.ts';
 import { checkStructure } from '../../container/read/structureCheck.ts';
-import { BackupError } from '../../core/errors.ts';
+import { BackupError, UsageError } from '../../core/errors.ts';
 import { createStageStats } from '../../core/stats.ts';
 import { isAccessFailure } from '../../core/systemErrors.ts';
 import { blockCountOf } from '../../core/units.ts';
@@ -37,8 +37,8 @@ export type ContainerCheck = Omit<
   keyof FileIdentity | 'fileName' | 'pointId' | 'verifiedAt' | 'sampleRatio'
 >;
 
+/** Context of {@link verifyOpened}. */
 export interface CheckContext {
-  readonly folder: string;
   readonly vmId: string;
   /** The parent point as the chain metadata lists it; undefined for a full. */
   readonly parentPoint: RestorePoint | undefined;
@@ -61,9 +61,13 @@ export interface CheckContext {
 /** The record of verify takes texts of up to 4000 characters. */
 const MAX_MESSAGE_CHARS = 2000;
 
-/** A container that cannot be reached is not checked: nobody saw its bytes. */
+/**
+ * A container that cannot be reached is not checked: nobody saw its bytes. Nor did anybody see
+ * those of a block that nothing here can expand.
+ */
 function isFinding(error: unknown): error is BackupError {
-  return error instanceof BackupError && error.code !== 'CANCELLED' && !isAccessFailure(error);
+  if (!(error instanceof BackupError) || error instanceof UsageError) return false;
+  return error.code !== 'CANCELLED' && !isAccessFailure(error);
 }
 
 function withFile(fileName: string, text: string): string {
@@ -91,9 +95,8 @@ class ContainerVerifier {
   }
 
   async check(): Promise<void> {
-    const { reader, items, point } = this.#opened;
+    const { reader, items } = this.#opened;
     const { snapshot } = reader;
-    const { vmId, parentPoint, codecs } = this.#context;
     // A place that could not be read says nothing about its bytes.
     const code = snapshot.readFailure?.code ?? 'INTEGRITY_CRC_MISMATCH';
     for (const line of snapshot.damage) this.#report(code, line);
@@ -101,15 +104,22 @@ class ContainerVerifier {
       this.#report('FORMAT_TRUNCATED', `file has ${snapshot.fileBytes} of ${reader.endBytes} B`);
     }
     await this.#guard(async () => {
-      const lines = await checkStructure(reader, items);
+      const lines = await checkStructure(reader, items, !this.#opened.hasFingerprints);
       for (const line of lines) this.#report('FORMAT_STRUCTURE', line);
     });
+    if (this.#opened.hasFingerprints) await this.#facts();
+    await this.#blocks();
+  }
+
+  /** What only our own containers tell: facts of the point, and fingerprints. */
+  async #facts(): Promise<void> {
+    const { point } = this.#opened;
+    const { vmId, parentPoint, codecs } = this.#context;
     await this.#guard(async () => {
       const lines = await metadataDifferences(this.#opened, vmId, parentPoint, codecs);
       for (const line of lines) this.#report('INTEGRITY_METADATA_MISMATCH', line);
     });
     for (const disk of point.disks) await this.#guard(() => this.#disk(disk));
-    await this.#blocks();
   }
 
   /**
@@ -136,9 +146,14 @@ class ContainerVerifier {
     try {
       await work();
     } catch (error) {
-      if (!isFinding(error)) throw error;
+      if (!isFinding(error) || this.#isRefused(error)) throw error;
       this.#report(error.code, error.message, error.details);
     }
+  }
+
+  /** Data of others that nobody here can read are no damage. Ours are always readable. */
+  #isRefused({ code }: BackupError): boolean {
+    return code === 'FORMAT_UNSUPPORTED' && !this.#opened.hasFingerprints;
   }
 
   /**
@@ -269,7 +284,7 @@ function* differences(a: FingerprintMap, b: FingerprintMap, end: number): Genera
 }
 
 /** The result for a container that cannot be opened. */
-function unreadable(fileName: string, { code, message: text }: BackupError): ContainerCheck {
+export function unreadable(fileName: string, { code, message: text }: BackupError): ContainerCheck {
   const message = withFile(fileName, text);
   return {
     checkedBlocks: 0,
@@ -291,30 +306,39 @@ function unreadable(fileName: string, { code, message: text }: BackupError): Con
  * @throws {@link CancelledError} and errors that are not {@link BackupError}
  */
 export async function verifyContainer(
+  folder: string,
   point: RestorePoint,
   context: CheckContext,
 ): Promise<ContainerCheck> {
   let opened: PointReader;
   try {
-    opened = await PointReader.open(context.folder, point);
+    opened = await PointReader.open(folder, point);
   } catch (error) {
     if (!isFinding(error)) throw error;
     return unreadable(point.fileName, error);
   }
   try {
-    const verifier = new ContainerVerifier(opened, context);
-    await verifier.check();
-    return {
-      checkedBlocks: verifier.unpack.blocks,
-      skippedBlocks: verifier.skippedBlocks,
-      storedBytesRead: verifier.fetch.bytes,
-      plainBytes: verifier.unpack.bytes,
-      findingCount: verifier.findingCount,
-      problems: verifier.problems,
-      damagedBlocks: [...verifier.damagedBlocks.values()].toSorted((a, b) => a.blockId - b.blockId),
-      isTruncated: verifier.isTruncated,
-    };
+    return await verifyOpened(opened, context);
   } finally {
     await opened.close();
   }
+}
+
+/** As {@link verifyContainer}, for a container that is open and stays so. */
+export async function verifyOpened(
+  opened: PointReader,
+  context: CheckContext,
+): Promise<ContainerCheck> {
+  const verifier = new ContainerVerifier(opened, context);
+  await verifier.check();
+  return {
+    checkedBlocks: verifier.unpack.blocks,
+    skippedBlocks: verifier.skippedBlocks,
+    storedBytesRead: verifier.fetch.bytes,
+    plainBytes: verifier.unpack.bytes,
+    findingCount: verifier.findingCount,
+    problems: verifier.problems,
+    damagedBlocks: [...verifier.damagedBlocks.values()].toSorted((a, b) => a.blockId - b.blockId),
+    isTruncated: verifier.isTruncated,
+  };
 }

@@ -51,7 +51,8 @@ export interface VerifyOptions {
 
 export interface VerifyReport {
   readonly type: 'verify';
-  readonly repository: string;
+  /** Absent when files were verified. */
+  readonly repository?: string | undefined;
   readonly durationSeconds: number;
   /** `damaged` when a selected restore point is damaged. */
   readonly outcome: 'ok' | 'damaged';

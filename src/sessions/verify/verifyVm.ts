@@ -191,8 +191,7 @@ export class VmCheck {
     const { vm, points } = this.#metadata;
     const parentPoint = points.find((other) => other.pointId === point.parentPointId);
     const known = this.#known.get(point.fileName)?.damagedBlocks ?? [];
-    return await verifyContainer(point, {
-      folder,
+    return await verifyContainer(folder, point, {
       vmId: vm.id,
       parentPoint,
       resources,

@@ -2,6 +2,7 @@
 import { crc32c } from '@node-rs/crc32';
 import {
   bankOf,
+  maxBanksOf,
   NO_PAGE,
   PAGE_BYTES,
   pageOf,
@@ -17,21 +18,30 @@ import {
   type SnapshotSlot,
   slotReadBytes,
 } from '../../../src/container/format/snapshotSlots.ts';
+import { isOldVersion } from '../../../src/container/format/versions.ts';
 import { MemoryStorage } from './memoryStorage.ts';
 
 export class Forgery {
   readonly bytes: Buffer;
   readonly #slotFormat: number;
+  /** True for a version before 12. Only files with room for 248 banks can be forged. */
+  readonly #isOld: boolean;
   #slots: SnapshotSlot[];
 
   /** @param content - a sound container with two valid snapshot slots; copied. */
   constructor(content: Uint8Array) {
     this.bytes = Buffer.from(content);
-    this.#slotFormat = decodeHeader(this.bytes, 'forgery').slotFormat;
+    const { formatVersion, slotFormat } = decodeHeader(this.bytes, 'forgery');
+    this.#isOld = isOldVersion(formatVersion);
+    // Slots of format 0 have that room too, and readers of old versions take their checksum.
+    this.#slotFormat = this.#isOld ? 0 : slotFormat;
     this.#slots = [0, 1].map((index) => {
       const at = slotOffsetOf(this.#slotFormat, index);
       const end = at + slotReadBytes(this.#slotFormat);
-      const slot = decodeSlot(this.bytes.subarray(at, end), this.#slotFormat);
+      const bytes = this.bytes.subarray(at, end);
+      const slot = this.#isOld
+        ? decodeSlot(bytes, 9, maxBanksOf(0), true)
+        : decodeSlot(bytes, this.#slotFormat);
       if (typeof slot === 'string') throw new Error(`slot ${index + 1}: ${slot}`);
       return slot;
     });

@@ -18,7 +18,7 @@ function nothing(): void {}
 function jobOf(kind: WorkerJob['kind'], resultIndex: number): QueuedJob {
   const job = { kind, resultIndex, sourceOffset: 0, sourceBytes: 0, targetOffset: 0 };
   return {
-    job: { ...job, targetBytes: 0, isLz4: 0, fileDescriptor: -1, blockSizeBytes: 0 },
+    job: { ...job, targetBytes: 0, codecNumber: 0, fileDescriptor: -1, blockSizeBytes: 0 },
     resolve: nothing,
     reject: nothing,
   };

@@ -7,6 +7,7 @@ import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { createSlab, type Slab } from '../../../src/flow/slab.ts';
 import { connect } from '../../../src/flow/connect.ts';
 import { createWorkerPool } from '../../../src/compute/workerPool.ts';
+import { writeForeign } from '../../helpers/bytes/foreignWriter.ts';
 import { expectCode } from '../../helpers/codes.ts';
 import { noise, prose } from '../../helpers/bytes/random.ts';
 import {
@@ -139,6 +140,30 @@ describe('a block that does not fill its place', () => {
       expect(bytes.subarray(storedBytes).every((byte) => byte === 0)).toBe(true);
     }
     expect(copied).toHaveLength(4);
+  });
+});
+
+describe('a block in a form that we only read', () => {
+  it('is packed anew', async () => {
+    const plain = prose(2, BLOCK);
+    const blocks = new Map([[0, { plain, method: 'zlib' } as const]]);
+    const disk = { name: 'disk', kind: 'file', sizeBytes: BLOCK, blocks } as const;
+    const folders = [{ name: FOLDER, items: [disk] }];
+    const content = writeForeign({ blockSizeBytes: BLOCK, slotFormat: 0, folders });
+    const [block] = await blocksOf(content);
+    const codecs = await createBlockCodecs();
+    const fingerprint = codecs.fingerprint(plain);
+
+    const [copied] = (await copy(block ? [{ ...block, fingerprint }] : [], smallestSlab())) as [
+      Copied,
+    ];
+
+    expect(block?.extent.codec).toBe('zlib');
+    const { codec, storedBytes } = copied.record as PackedBlock;
+    const target = Buffer.alloc(BLOCK);
+    expect(codec).toBe('lz4');
+    expect(codecs.unpack(copied.bytes.subarray(0, storedBytes), codec, target)).toBe(0);
+    expect(target.equals(plain)).toBe(true);
   });
 });
 

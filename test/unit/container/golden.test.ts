@@ -22,6 +22,7 @@ describe.each(GOLDEN.vectors)('golden vector $file', (vector) => {
     const { header } = (await openGolden(vector.file)).snapshot;
 
     expect(header).toEqual({
+      formatVersion: 13,
       slotFormat: vector.slot_format,
       blockSizeBytes: vector.block_size,
       clusterAlign: vector.cluster_align,

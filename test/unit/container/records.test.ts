@@ -29,7 +29,8 @@ import {
   encodePatchBlock,
   encodeStoreBlock,
   encodeTableDescriptor,
-  isKnownCompression,
+  codecOf,
+  compressionName,
   type BlockStoreRow,
   ZERO_BLOCK_ID,
 } from '../../../src/container/format/records.ts';
@@ -106,10 +107,23 @@ describe('block store record', () => {
     expect(decodeStoreBlock(Buffer.alloc(STORE_BLOCK_BYTES, 5))).toBeUndefined();
   });
 
-  it('names LZ4 and plain as known, everything else not', () => {
-    const known = [-1, 0, 2, 3, 4, 7, 8, 9].filter(isKnownCompression);
+  it('is expanded by the codec of its method', () => {
+    const methods = [-1, 0, 2, 3, 4, 5, 7, 8, 9, 10];
+    const none = undefined;
 
-    expect(known).toEqual([-1, 7]);
+    expect(methods.map((method) => codecOf(method))).toEqual([
+      'plain',
+      none,
+      none,
+      'zlib',
+      'zlib',
+      none,
+      'lz4',
+      'zstd',
+      'zstd',
+      none,
+    ]);
+    expect([2, 5, 9].map((method) => compressionName(method))).toEqual(['RLE', 'method 5', 'zstd']);
   });
 });
 

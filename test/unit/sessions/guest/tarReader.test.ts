@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { linkSync, mkdirSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { PieceReader, readTar } from '../../../../src/sessions/files/tarReader.ts';
+import { PieceReader, readTar } from '../../../../src/sessions/guest/tarReader.ts';
 import { noise } from '../../../helpers/bytes/random.ts';
 import { useSharedTempFolder } from '../../../helpers/tempFolder.ts';
 

@@ -7,7 +7,7 @@ import {
   quoted,
   quotedList,
   textOf,
-} from '../../../../src/sessions/files/guestfishLanguage.ts';
+} from '../../../../src/sessions/guest/guestfishLanguage.ts';
 
 describe('an argument', () => {
   it.each([
