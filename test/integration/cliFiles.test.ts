@@ -235,6 +235,7 @@ describe('get', () => {
       { FAKE_TAR: 'head -c 9999 /dev/zero | tr "\\0" x' },
       'TOOL_FAILED',
     ],
+    ['a full volume', ['/d/x'], { FAKE_FAULT: 'full' }, 'OUTPUT_FULL'],
     ['a file that comes too short', ['/d/x'], { FAKE_FAULT: 'short' }, 'OUTPUT_IO'],
     ['a name that leads out', ['/d'], { FAKE_TAR: 'tar -P -cf - ../d/x' }, 'OUTPUT_IO'],
     ['a name twice', ['/d'], { FAKE_TAR: 'tar -cf - . ./x' }, 'OUTPUT_IO'],
