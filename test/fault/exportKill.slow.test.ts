@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync, unlinkSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { COMMAND } from '../../src/points/nbd/protocol.ts';
 import { writeImage } from '../helpers/bytes/images.ts';
 import { createRandom, noise, type Random } from '../helpers/bytes/random.ts';
@@ -22,7 +22,7 @@ const UNITS = 1024;
 const CLUSTER_UNITS = 16;
 const ZEROS = Buffer.alloc(UNIT_BYTES);
 
-/** Contents that a unit may have after a kill. The first one was flushed, or is that of the point. */
+/** Contents that a unit may have after a kill. The first was flushed, or is that of the point. */
 type Candidates = Map<number, Buffer[]>;
 
 async function start(): Promise<RunningCli> {
@@ -30,6 +30,7 @@ async function start(): Promise<RunningCli> {
   if (existsSync(socket)) unlinkSync(socket);
   const place = ['--repo', folder.path('repository'), '--vm', VM, '--socket', socket];
   const running = startCli(['export', ...place, '--writable', folder.path('o'), '--keep']);
+  onTestFinished(() => void running.child.kill('SIGKILL'));
   let output = '';
   running.child.stdout?.on('data', (text: string) => (output += text));
   await until(running, () => output.includes('nbd+unix'));

@@ -1,4 +1,4 @@
-/** Writable exports of restore points: real clients, kept overlays, a repository that stays as it is. */
+/** Writable exports of restore points: real clients, kept overlays, a repository left alone. */
 import { execFile } from 'node:child_process';
 import {
   existsSync,
@@ -158,6 +158,23 @@ describe('a writable export', () => {
       code: 'USAGE_INVALID_OPTION',
       message: expect.stringContaining('inside the repository') as string,
     });
+  });
+
+  it('tells that its last flush failed, and gives everything back', async () => {
+    const files = await FaultyFiles.install(folder.path('overlays'));
+    try {
+      const server = await serve();
+      const client = await RawClient.open({ path: folder.path('s') });
+      await client.write(0, Buffer.from('x'));
+      files.failWhere((name) => (name === 'datasync' ? 'EIO' : undefined));
+      await expect(server.close()).rejects.toMatchObject({ code: 'OUTPUT_IO' });
+      files.failWhere(() => undefined);
+      client.destroy();
+      await (await serve()).close();
+      await repository.close();
+    } finally {
+      files.uninstall();
+    }
   });
 
   it('leaves no overlay when it cannot listen', async () => {

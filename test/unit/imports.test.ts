@@ -77,9 +77,17 @@ const ALLOWED: Arrows = {
     'sessions/backup',
     'sessions/backup/parent',
   ],
-  'cli/output': ['core', 'points', 'cli/output/progress', 'sessions/*'],
-  'cli/output/progress': ['core', 'cli/output', 'sessions/*'],
-  'cli/commands': ['core', 'points', 'cli', 'cli/output', 'ovirt', 'sessions/*'],
+  'cli/output': ['core', 'cli/output/progress', 'sessions/*'],
+  'cli/output/progress': ['core', 'points', 'cli/output', 'sessions/*'],
+  'cli/commands': [
+    'core',
+    'points',
+    'cli',
+    'cli/output',
+    'cli/output/progress',
+    'ovirt',
+    'sessions/*',
+  ],
   cli: ['core', 'cli/commands', 'cli/output', 'ovirt', 'sessions/*'],
 };
 

@@ -5,7 +5,7 @@ import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import type { DiskServer, ServeAddress } from '../../points/pointTypes.ts';
 import { collect, type CommonFlags, repoOption, withCommonFlags } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
-import { countsText, overlayText, showCounts } from '../output/exportOutput.ts';
+import { countsText, overlayText, showCounts } from '../output/progress/exportCounts.ts';
 import { printable } from '../output/text.ts';
 
 interface ExportFlags extends CommonFlags {

@@ -74,7 +74,7 @@ async function openOverlay(
   return await OpenOverlay.open(base, { ...writable, identity, protectedFolder: repository });
 }
 
-interface ServerParts {
+interface StartParts {
   readonly tls: TlsStarter | undefined;
   readonly overlays: readonly OpenOverlay[];
   readonly point: ServedPoint;
@@ -83,7 +83,7 @@ interface ServerParts {
 
 async function startServer(
   exports: readonly ServedDisk[],
-  { tls, overlays, point, options }: ServerParts,
+  { tls, overlays, point, options }: StartParts,
 ): Promise<DiskServer> {
   const { address, onProblem } = options;
   const server = await NbdServer.start({ exports, address, tls, onProblem });

@@ -12,6 +12,8 @@ export class MemoryDisk implements ServedDisk {
   readonly content: Buffer;
   /** Reads fail with this text. */
   damage: string | undefined;
+  /** Reads wait for it. */
+  held: Promise<void> | undefined;
 
   constructor(name: string, content: Buffer) {
     this.name = name;
@@ -30,7 +32,7 @@ export class MemoryDisk implements ServedDisk {
   }
 
   async read(offsetBytes: number, lengthBytes: number): Promise<Buffer> {
-    await Promise.resolve();
+    await this.held;
     if (this.damage !== undefined) throw new NbdFailure(NBD_ERROR.eio, this.damage);
     return Buffer.from(this.content.subarray(offsetBytes, offsetBytes + lengthBytes));
   }

@@ -1,8 +1,8 @@
 /** Texts of `export`: what is served, while it runs and at its end. */
-import { formatBytes } from '../../core/units.ts';
-import type { ServedCounts, ServedOverlay } from '../../points/pointTypes.ts';
-import { messageOutput } from './standardOutputs.ts';
-import { cut, printable } from './text.ts';
+import { formatBytes } from '../../../core/units.ts';
+import type { ServedCounts, ServedOverlay } from '../../../points/pointTypes.ts';
+import { messageOutput } from '../standardOutputs.ts';
+import { cut, printable } from '../text.ts';
 
 const INTERVAL_MS = 500;
 /** For terminals that do not tell their width. */
