@@ -1,5 +1,16 @@
 /** Copies files and folders of a guest into a local folder. */
-import { link, lstat, mkdir, mkdtemp, open, rename, rm, symlink, utimes } from 'node:fs/promises';
+import {
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  open,
+  rename,
+  rm,
+  symlink,
+  utimes,
+} from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, OutputError, toOutputError, UsageError } from '../../core/errors.ts';
 import { makeFolder } from '../../repository/durableFile.ts';
@@ -67,14 +78,12 @@ export async function copyOut(
     return await mkdtemp(path.join(output, '.ovirt-cbt-files-'));
   });
   try {
-    const kinds = new Map<string, FoundFile['stat']['kind']>();
     for (const [guestFile, target] of plan) {
       const found = await tree.find(guestFile);
-      kinds.set(target, found.stat.kind);
       await copy.copy(guestFile, found, path.join(partial, path.basename(target)));
     }
     for (const target of plan.values()) {
-      await publish(path.join(partial, path.basename(target)), target, kinds.get(target));
+      await publish(path.join(partial, path.basename(target)), target);
     }
   } finally {
     await rm(partial, { recursive: true, force: true });
@@ -82,9 +91,9 @@ export async function copyOut(
   return copied;
 }
 
-async function publish(from: string, target: string, kind: string | undefined): Promise<void> {
+async function publish(from: string, target: string): Promise<void> {
   await toOutput(target, async () => {
-    if (kind === 'file') return await publishImage(from, target);
+    if ((await lstat(from)).isFile()) return await publishImage(from, target);
     if (await exists(target)) throw outputExists(target);
     await rename(from, target);
   });
@@ -111,21 +120,22 @@ class Copy {
   }
 
   async #file({ realPath, stat }: FoundFile, target: string): Promise<void> {
-    await this.#fish.run(`download ${quoted(realPath)} ${quoted(bytesOf(target))}`);
-    const handle = await open(target, 'r');
-    try {
-      const { size } = await handle.stat();
+    await this.#fish
+      .run(`download ${quoted(realPath)} ${quoted(bytesOf(target))}`)
+      .catch((error: unknown) => {
+        throw /No space left|quota exceeded/.test(String(error)) ? outputFull(target) : error;
+      });
+    await toOutput(target, async () => {
+      const { size } = await lstat(target);
       if (size !== stat.sizeBytes) {
-        throw new OutputError(
-          'OUTPUT_IO',
-          `${textOf(realPath)}: ${size} B were written, and the file has ${stat.sizeBytes} B`,
-        );
+        const text = `${size} B were written, and the file has ${stat.sizeBytes} B`;
+        throw new OutputError('OUTPUT_IO', `${textOf(realPath)}: ${text}`);
       }
-      await handle.chmod(ownMode(stat.mode));
-      await handle.utimes(Date.now() / 1000, Date.parse(stat.modifiedAt) / 1000);
-    } finally {
-      await handle.close();
-    }
+      await chmod(target, ownMode(stat.mode));
+      const modifiedAtSeconds = Date.parse(stat.modifiedAt) / 1000;
+      // A damaged file system may hold a time that is none.
+      if (modifiedAtSeconds) await utimes(target, modifiedAtSeconds, modifiedAtSeconds);
+    });
     this.#copied.files++;
     this.#copied.bytes += stat.sizeBytes;
   }
@@ -195,7 +205,7 @@ class FolderWriter {
     } finally {
       await handle.close();
     }
-    await utimes(place, Date.now() / 1000, entry.modifiedAtSeconds);
+    await utimes(place, entry.modifiedAtSeconds, entry.modifiedAtSeconds);
     this.#files.set(keyOf(entry.name), place);
     this.#copied.files++;
     this.#copied.bytes += entry.sizeBytes;
@@ -219,6 +229,12 @@ function partsOf(name: string): string[] {
 
 function keyOf(name: string): string {
   return partsOf(name).join('/');
+}
+
+function outputFull(target: string): OutputError {
+  return new OutputError('OUTPUT_FULL', `write ${target}: no space left`, {
+    hint: 'free space in the output folder, or name another folder',
+  });
 }
 
 function missingLink(name: string): never {

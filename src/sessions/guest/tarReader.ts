@@ -165,11 +165,18 @@ function textAt(header: Buffer, at: number, lengthBytes: number): string {
 /** Octal digits. Numbers that need more have the first bit set, and are binary. */
 function numberAt(header: Buffer, at: number, lengthBytes: number): number {
   const first = header[at] ?? 0;
-  if (first < 0x80) return Number.parseInt(textAt(header, at, lengthBytes).trim() || '0', 8);
-  const isNegative = first === 0xff;
-  let value = isNegative ? -1 : first & 0x7f;
+  const value =
+    first < 0x80
+      ? Number.parseInt(textAt(header, at, lengthBytes).trim() || '0', 8)
+      : binaryAt(header, at, lengthBytes);
+  if (!Number.isSafeInteger(value)) throw broken('a number is malformed or too large');
+  return value;
+}
+
+function binaryAt(header: Buffer, at: number, lengthBytes: number): number {
+  const first = header[at] ?? 0;
+  let value = first === 0xff ? -1 : first & 0x7f;
   for (let k = 1; k < lengthBytes; k++) value = value * 256 + (header[at + k] ?? 0);
-  if (!Number.isSafeInteger(value)) throw broken('a number is too large');
   return value;
 }
 

@@ -127,6 +127,7 @@ const COMMANDS = {
   },
   download([, place, target]) {
     const content = fs.readFileSync(local(place));
+    if (FAKE_FAULT === 'full') throw new Complaint(`write: ${target}: No space left on device`);
     fs.writeFileSync(Buffer.from(target, 'latin1'), FAKE_FAULT === 'short' ? 'x' : content);
   },
   'tar-out'([, folder, dash], pipe) {
