@@ -101,6 +101,7 @@ export class PointDisk {
    */
   async *extents(options: RangeOptions = {}): AsyncGenerator<PointExtent> {
     const { offsetBytes, endBytes } = this.#range(options);
+    if (offsetBytes === endBytes) return;
     const opened = await this.#open();
     const { blockSizeBytes } = this;
     const fromIndex = Math.floor(offsetBytes / blockSizeBytes);

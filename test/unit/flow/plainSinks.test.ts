@@ -258,6 +258,10 @@ class WatchedFile {
   }
 }
 
+async function turnsUntil(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise(setImmediate);
+}
+
 async function write(sink: Writable, records: readonly PipelineRecord[]): Promise<void> {
   for (const record of records) sink.write(record);
   await new Promise(setImmediate);
@@ -318,12 +322,14 @@ describe('rawFileSink', () => {
     }
     const done = connect(sourceOf(blocks()), [], sink, { signal });
     // One block is written and 8 wait. The source and the buffers between hold one or two more.
+    await turnsUntil(() => file.gates.length > 0 && taken >= 9);
     for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
     const heldBack = taken;
 
     for (let write = 0; write < 4; write++) {
       file.gates[write]?.();
-      for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+      const next = Math.min(26, 9 + 8 * (write + 1));
+      await turnsUntil(() => file.gates.length > write + 1 && taken >= next);
     }
     file.isSlow = false;
     for (const gate of file.gates) gate();
