@@ -10,8 +10,8 @@ export default defineConfig({
   test: {
     alias: { 'ovirt-cbt-lab': new URL('lab/src/index.ts', import.meta.url).pathname },
     globalSetup: ['test/helpers/buildOnce.ts'],
-    // Tests with a lab wait for its clock a third of their time.
-    maxWorkers: 3,
+    // Tests with a lab wait for its clock or for polls of the command line half of their time.
+    maxWorkers: 4,
     // Loading the modules again for each file took 40 % of the CPU time; only files that mock a
     // module need it.
     projects: [
