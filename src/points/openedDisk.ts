@@ -26,7 +26,7 @@ export interface BlockParts {
 export class OpenedDisk {
   readonly view: DiskView;
   readonly #parts: BlockParts;
-  /** Names disk and point in the shared caches. */
+  /** Names disk and point in the cache of blocks. */
   readonly #key: string;
   /** Undefined when it cannot be read: CRC and MD5 still check each block. */
   readonly #fingerprints: FingerprintIndex | undefined;
@@ -59,7 +59,7 @@ export class OpenedDisk {
   /** Blocks `[from, to)` that are not zeros, ascending. Their places stay in memory. */
   async *placed(from: number, to: number): AsyncGenerator<PlacedBlock> {
     const { places } = this.#parts;
-    for await (const block of places.in(this.#key, this.view, from, to)) {
+    for await (const block of places.in(this.view, from, to)) {
       yield { kind: 'block', block };
     }
   }
@@ -71,7 +71,7 @@ export class OpenedDisk {
    */
   async hold(index: number): Promise<HeldBlock | undefined> {
     const { cache, places } = this.#parts;
-    const block = await places.at(this.#key, this.view, index);
+    const block = await places.at(this.view, index);
     if (!block) {
       if (await this.#fingerprintOf(index)) throw this.#missing(index);
       return undefined;
