@@ -10,7 +10,7 @@ import {
   type RestorePointView,
   type ViewBlock,
 } from '../repository/restorePointView.ts';
-import type { BlockCache, HeldBlock } from './blockCache.ts';
+import type { BlockCache, HeldBlock, TakeRoom } from './blockCache.ts';
 import type { BlockLoader } from './blockLoader.ts';
 import type { PlacedBlock } from './diskBlocks.ts';
 import type { PlaceCache } from './placeCache.ts';
@@ -76,16 +76,16 @@ export class OpenedDisk {
       if (await this.#fingerprintOf(index)) throw this.#missing(index);
       return undefined;
     }
-    const load = (room: Buffer): Promise<void> => this.load(block, room);
+    const load = (takeRoom: TakeRoom): Promise<void> => this.load(block, takeRoom);
     return await cache.hold(`${this.#key} ${index}`, this.view.blockSizeBytes, load);
   }
 
-  /** Writes the checked bytes of a block into `room`. */
-  async load(block: ViewBlock, room: Buffer): Promise<void> {
+  /** Writes the checked bytes of a block into the room. */
+  async load(block: ViewBlock, takeRoom: TakeRoom): Promise<void> {
     const extent = await block.reader.storedExtent(block.blockId);
     const fingerprint = await this.#fingerprintOf(block.index);
     const wanted = blockToFetch(this.view, block, extent, undefined);
-    await this.#parts.loader.load({ ...wanted, fingerprint }, room);
+    await this.#parts.loader.load({ ...wanted, fingerprint }, takeRoom);
   }
 
   /** 0n for zeros; undefined when its part of the index is damaged. */

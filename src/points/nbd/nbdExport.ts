@@ -67,10 +67,11 @@ export class NbdExport implements ServedDisk {
   }
 
   heldBytes(range: ByteRange): number {
-    if (this.#isCopied(range)) return range.lengthBytes;
     const { blockSizeBytes } = this.#disk;
     const first = Math.floor(range.offsetBytes / blockSizeBytes);
     const end = blockCountOf(range.offsetBytes + range.lengthBytes, blockSizeBytes);
+    // A copy across two blocks holds the first one while the second one is loaded.
+    if (this.#isCopied(range) && end - first <= 1) return range.lengthBytes;
     return (end - first) * blockSizeBytes;
   }
 
