@@ -14,11 +14,17 @@ export interface HeldBlock {
   release(): void;
 }
 
+/** Gives the memory for a block. A load calls it when it has the bytes, and not before. */
+export type TakeRoom = () => Buffer;
+
 interface Entry {
-  readonly room: Buffer;
-  readonly loaded: Promise<void>;
+  /** Undefined until the load has taken it. */
+  room: Buffer | undefined;
+  readonly loaded: Promise<Buffer>;
   /** Readers that hold the block or wait for it. */
   readers: number;
+  /** Bytes that count as cached: none while the block is loaded. */
+  cachedBytes: number;
 }
 
 export class BlockCache {
@@ -36,20 +42,21 @@ export class BlockCache {
 
   /**
    * The cached block, or the one that `load` gives. Readers of one block share a load. A load that
-   * fails is not kept.
+   * fails is not kept. Any number of loads may wait for their turn, so they have no memory then.
    *
-   * @param load - fills `room`, which has `roomBytes`, with the block.
+   * @param load - fills the room, which has `roomBytes`, with the block.
    */
   async hold(
     key: string,
     roomBytes: number,
-    load: (room: Buffer) => Promise<void>,
+    load: (takeRoom: TakeRoom) => Promise<void>,
   ): Promise<HeldBlock> {
     const entry = this.#take(key) ?? this.#add(key, roomBytes, load);
+    let bytes: Buffer;
     try {
-      await entry.loaded;
+      bytes = await entry.loaded;
     } catch (error) {
-      if (this.#entries.get(key) === entry) this.#remove(key, entry);
+      if (this.#entries.get(key) === entry) this.#entries.delete(key);
       this.#release(key, entry);
       throw error;
     }
@@ -58,7 +65,7 @@ export class BlockCache {
       if (isHeld) this.#release(key, entry);
       isHeld = false;
     };
-    return { bytes: entry.room, release };
+    return { bytes, release };
   }
 
   /** A known entry, which becomes the most recently used one. */
@@ -71,27 +78,41 @@ export class BlockCache {
     return entry;
   }
 
-  #add(key: string, roomBytes: number, load: (room: Buffer) => Promise<void>): Entry {
-    const room = this.#roomOf(roomBytes);
-    const entry = { room, loaded: load(room), readers: 1 };
+  #add(key: string, roomBytes: number, load: (takeRoom: TakeRoom) => Promise<void>): Entry {
+    const takeRoom = (): Buffer => (entry.room ??= this.#roomOf(roomBytes));
+    const run = async (): Promise<Buffer> => {
+      await load(takeRoom);
+      this.#keep(entry);
+      return takeRoom();
+    };
+    const entry: Entry = {
+      room: undefined,
+      loaded: Promise.resolve().then(run),
+      readers: 1,
+      cachedBytes: 0,
+    };
     this.#entries.set(key, entry);
-    this.#cachedBytes += roomBytes;
+    return entry;
+  }
+
+  #keep(entry: Entry): void {
+    entry.cachedBytes = entry.room?.length ?? 0;
+    this.#cachedBytes += entry.cachedBytes;
     for (const [oldest, other] of this.#entries) {
       if (this.#cachedBytes <= this.maxBytes) break;
-      this.#remove(oldest, other);
+      if (other.cachedBytes > 0) this.#remove(oldest, other);
     }
-    return entry;
   }
 
   #remove(key: string, entry: Entry): void {
     this.#entries.delete(key);
-    this.#cachedBytes -= entry.room.length;
-    if (entry.readers === 0) this.#giveBack(entry.room);
+    this.#cachedBytes -= entry.cachedBytes;
+    if (entry.readers === 0) this.#giveBack(entry);
   }
 
   #release(key: string, entry: Entry): void {
     entry.readers--;
-    if (entry.readers === 0 && this.#entries.get(key) !== entry) this.#giveBack(entry.room);
+    if (entry.readers === 0 && this.#entries.get(key) !== entry) this.#giveBack(entry);
   }
 
   #roomOf(roomBytes: number): Buffer {
@@ -101,8 +122,8 @@ export class BlockCache {
     return room ?? Buffer.allocUnsafeSlow(roomBytes);
   }
 
-  #giveBack(room: Buffer): void {
-    if (this.#freeBytes + room.length > MAX_FREE_BYTES) return;
+  #giveBack({ room }: Entry): void {
+    if (!room || this.#freeBytes + room.length > MAX_FREE_BYTES) return;
     this.#free.push(room);
     this.#freeBytes += room.length;
   }

@@ -18,6 +18,7 @@ import { UsageError } from '../core/errors.ts';
 import { MIB } from '../core/units.ts';
 import { createSlab, type Slab, type SlabLease, type Slot } from '../flow/slab.ts';
 import { resolveWorkers } from '../sessions/shared/pipelineResources.ts';
+import type { TakeRoom } from './blockCache.ts';
 
 /** Slots of all loads together. Readers copy, so few slots are enough. */
 const SLAB_BYTES = 32 * MIB;
@@ -46,15 +47,15 @@ export class BlockLoader {
   }
 
   /**
-   * Writes the checked bytes of a block into `room`, which has at least `lengthBytes`. They are
-   * zeros from `validBytes` on.
+   * Writes the checked bytes of a block into the room, which has at least `lengthBytes`. They are
+   * zeros from `validBytes` on. The room is taken when the bytes are there.
    *
    * @throws {@link IntegrityError}, {@link FormatError} for a damaged block; {@link
    *   RepositoryError} when its file cannot be read; {@link UsageError} after {@link close}
    */
-  async load(block: BlockToFetch, room: Buffer): Promise<void> {
+  async load(block: BlockToFetch, takeRoom: TakeRoom): Promise<void> {
     if (this.#isClosed) throw closedError();
-    const work = this.#load(block, room);
+    const work = this.#load(block, takeRoom);
     this.#inFlight.add(work);
     try {
       await work;
@@ -72,7 +73,7 @@ export class BlockLoader {
     await this.#pool.close();
   }
 
-  async #load(block: BlockToFetch, room: Buffer): Promise<void> {
+  async #load(block: BlockToFetch, takeRoom: TakeRoom): Promise<void> {
     const packed = await this.#lease.acquirePacked();
     try {
       checkRoom(block, packed);
@@ -82,7 +83,7 @@ export class BlockLoader {
       try {
         if (isTold(block)) await this.#expand(block, packed, raw);
         else await this.#expandWithDigest(block, packed, raw);
-        raw.bytes.copy(room, 0, 0, block.lengthBytes);
+        raw.bytes.copy(takeRoom(), 0, 0, block.lengthBytes);
       } finally {
         raw.release();
       }

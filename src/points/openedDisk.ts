@@ -10,7 +10,7 @@ import {
   type RestorePointView,
   type ViewBlock,
 } from '../repository/restorePointView.ts';
-import type { BlockCache, HeldBlock } from './blockCache.ts';
+import type { BlockCache, HeldBlock, TakeRoom } from './blockCache.ts';
 import type { BlockLoader } from './blockLoader.ts';
 import type { PlacedBlock } from './diskBlocks.ts';
 import type { PlaceCache } from './placeCache.ts';
@@ -26,7 +26,7 @@ export interface BlockParts {
 export class OpenedDisk {
   readonly view: DiskView;
   readonly #parts: BlockParts;
-  /** Names disk and point in the shared caches. */
+  /** Names disk and point in the cache of blocks. */
   readonly #key: string;
   /** Undefined when it cannot be read: CRC and MD5 still check each block. */
   readonly #fingerprints: FingerprintIndex | undefined;
@@ -59,7 +59,7 @@ export class OpenedDisk {
   /** Blocks `[from, to)` that are not zeros, ascending. Their places stay in memory. */
   async *placed(from: number, to: number): AsyncGenerator<PlacedBlock> {
     const { places } = this.#parts;
-    for await (const block of places.in(this.#key, this.view, from, to)) {
+    for await (const block of places.in(this.view, from, to)) {
       yield { kind: 'block', block };
     }
   }
@@ -71,21 +71,21 @@ export class OpenedDisk {
    */
   async hold(index: number): Promise<HeldBlock | undefined> {
     const { cache, places } = this.#parts;
-    const block = await places.at(this.#key, this.view, index);
+    const block = await places.at(this.view, index);
     if (!block) {
       if (await this.#fingerprintOf(index)) throw this.#missing(index);
       return undefined;
     }
-    const load = (room: Buffer): Promise<void> => this.load(block, room);
+    const load = (takeRoom: TakeRoom): Promise<void> => this.load(block, takeRoom);
     return await cache.hold(`${this.#key} ${index}`, this.view.blockSizeBytes, load);
   }
 
-  /** Writes the checked bytes of a block into `room`. */
-  async load(block: ViewBlock, room: Buffer): Promise<void> {
+  /** Writes the checked bytes of a block into the room. */
+  async load(block: ViewBlock, takeRoom: TakeRoom): Promise<void> {
     const extent = await block.reader.storedExtent(block.blockId);
     const fingerprint = await this.#fingerprintOf(block.index);
     const wanted = blockToFetch(this.view, block, extent, undefined);
-    await this.#parts.loader.load({ ...wanted, fingerprint }, room);
+    await this.#parts.loader.load({ ...wanted, fingerprint }, takeRoom);
   }
 
   /** 0n for zeros; undefined when its part of the index is damaged. */

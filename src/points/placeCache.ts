@@ -18,30 +18,29 @@ type Page = readonly (ViewBlock | undefined)[];
 /** Shared by all disks of a repository. */
 export class PlaceCache {
   readonly #pages: LoadCache<Page> = new LoadCache<Page>(CACHE_BYTES);
+  /** Places name the open files of their view, so another view of the same disk has its own. */
+  readonly #views = new WeakMap<DiskView, number>();
+  #viewCount = 0;
 
-  /**
-   * Block `index` of a disk; undefined for zeros.
-   *
-   * @param key - names the disk and its restore point.
-   */
-  async at(key: string, view: DiskView, index: number): Promise<ViewBlock | undefined> {
-    const page = await this.#page(key, view, Math.floor(index / PAGE_BLOCKS));
+  /** Block `index` of a disk; undefined for zeros. */
+  async at(view: DiskView, index: number): Promise<ViewBlock | undefined> {
+    const page = await this.#page(view, Math.floor(index / PAGE_BLOCKS));
     return page[index % PAGE_BLOCKS];
   }
 
   /** The blocks `[from, to)` of a disk that are not zeros, by ascending index. */
-  async *in(key: string, view: DiskView, from: number, to: number): AsyncGenerator<ViewBlock> {
+  async *in(view: DiskView, from: number, to: number): AsyncGenerator<ViewBlock> {
     for (let first = from; first < to; ) {
       const number = Math.floor(first / PAGE_BLOCKS);
       const start = number * PAGE_BLOCKS;
-      const page = await this.#page(key, view, number);
+      const page = await this.#page(view, number);
       yield* page.slice(first - start, to - start).filter((block) => block !== undefined);
       first = start + PAGE_BLOCKS;
     }
   }
 
-  async #page(key: string, view: DiskView, number: number): Promise<Page> {
-    return await this.#pages.get(`${key} ${number}`, PAGE_BYTES, async () => {
+  async #page(view: DiskView, number: number): Promise<Page> {
+    return await this.#pages.get(`${this.#numberOf(view)} ${number}`, PAGE_BYTES, async () => {
       const from = number * PAGE_BLOCKS;
       const page: (ViewBlock | undefined)[] = [];
       for await (const block of view.blocksIn(from, from + PAGE_BLOCKS)) {
@@ -49,5 +48,11 @@ export class PlaceCache {
       }
       return page;
     });
+  }
+
+  #numberOf(view: DiskView): number {
+    const known = this.#views.get(view) ?? ++this.#viewCount;
+    this.#views.set(view, known);
+    return known;
   }
 }

@@ -212,7 +212,7 @@ export class PointDisk {
   async #loadOne(opened: OpenedDisk, placed: PlacedBlock): Promise<ChangedBlock> {
     if (placed.kind === 'zero') return placed;
     const bytes = Buffer.allocUnsafeSlow(placed.block.lengthBytes);
-    await this.#whileOpen(() => opened.load(placed.block, bytes));
+    await this.#whileOpen(() => opened.load(placed.block, () => bytes));
     return { kind: 'block', offsetBytes: placed.block.index * this.blockSizeBytes, bytes };
   }
 

@@ -181,6 +181,22 @@ describe('get', () => {
     expect(readdirSync(output())).toEqual(['d']);
   });
 
+  it('copies links and devices that have several names', async () => {
+    put('d/file');
+    symlinkSync('file', path.join(fake.guest, 'd/a'));
+    linkSync(path.join(fake.guest, 'd/a'), path.join(fake.guest, 'd/b'));
+    execFileSync('mkfifo', [path.join(fake.guest, 'd/pipe')]);
+    linkSync(path.join(fake.guest, 'd/pipe'), path.join(fake.guest, 'd/queue'));
+
+    const { stdout, exitCode } = await files(['get', '/d', '--output', output()]);
+
+    expect(exitCode).toBe(EXIT_CODES.done);
+    expect(stdout).toMatch(/^1 file, 1 folder, 2 links, /m);
+    expect(['a', 'b'].map((name) => readlinkSync(output('d', name)))).toEqual(['file', 'file']);
+    expect(stdout).toMatch(/left out, because it has no content: (pipe|queue)/);
+    expect(readdirSync(output('d')).toSorted()).toEqual(['a', 'b', 'file']);
+  });
+
   it('copies files and folders together, and follows a link that is named', async () => {
     put('etc/real', 'content');
     put('var/x');

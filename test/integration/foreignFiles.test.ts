@@ -174,6 +174,23 @@ describe('a chain of others', () => {
     expect(readFileSync(report.disks[0]?.path ?? '').equals(diskAfter(2))).toBe(true);
   });
 
+  it('that tells no ids does not continue the overlay of another one', async () => {
+    const serve = async (content: string): Promise<void> => {
+      const plain = Buffer.alloc(FOREIGN_BLOCK_BYTES, content);
+      writeFileSync(temp.path('base.vbk'), fileWithBlock({ plain, method: 'plain' }));
+      await using point = await openFiles([temp.path('base.vbk')], { workers: 0 });
+      const server = await point.serveNbd(point.disks, {
+        address: { socket: temp.path('socket') },
+        writable: { folder: temp.path('overlays'), keep: true },
+      });
+      await server.close();
+    };
+    await serve('a');
+    await serve('a');
+
+    await expectCode(serve('b'), 'USAGE_OUTPUT_EXISTS');
+  });
+
   it('of a version that nobody has seen is read with a warning', async () => {
     const messages: SessionMessage[] = [];
     const onMessage = (message: SessionMessage): void => void messages.push(message);

@@ -134,6 +134,19 @@ describe('a writable export', () => {
     expect(existsSync(folder.path('overlays'))).toBe(false);
   });
 
+  it('is copied whole by qemu-img, which asks for one extent at a time', async () => {
+    const server = await serve(false);
+    const uri = server.uris[0] ?? '';
+    // Zeros of the point, data of the point, zeros of the overlay.
+    await qemuIo(uri, `write -zu ${4 * BLOCK_BYTES} ${BLOCK_BYTES}`);
+    const copy = folder.path('converted.raw');
+
+    await run('qemu-img', 'convert', '-f', 'raw', '-O', 'raw', uri, copy);
+
+    expect(readFileSync(copy).equals(SECOND)).toBe(true);
+    await server.close();
+  });
+
   it('continues only what belongs to it', async () => {
     await (await serve()).close();
 

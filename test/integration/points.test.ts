@@ -137,6 +137,21 @@ describe('an opened restore point', () => {
     expect((await disk.read(0, 9)).equals(FIRST.subarray(0, 9))).toBe(true);
   });
 
+  it('is read again after a close, and beside another one that is closed', async () => {
+    const repository = await twoPoints();
+    await using opened = await openRepository(repository, { workers: 0, cacheBytes: 0 });
+    const first = await opened.point(VM);
+    const beside = await opened.point(VM);
+    expect((await first.disk('disk.raw').read(0, SECOND.length)).equals(SECOND)).toBe(true);
+    await first.close();
+
+    const again = await opened.point(VM);
+
+    for (const { disks } of [beside, again]) {
+      expect((await disks[0]?.read(0, SECOND.length))?.equals(SECOND)).toBe(true);
+    }
+  });
+
   it('refuses ranges beyond the disk, unknown disks, and use after close', async () => {
     const repository = await twoPoints();
     const opened = await openRepository(repository, { workers: 0 });

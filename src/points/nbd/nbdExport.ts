@@ -29,13 +29,17 @@ export class NbdExport implements ServedDisk {
     this.#reads = new SequentialReads(disk.blockSizeBytes, disk.cacheBytes);
   }
 
-  /** Opens the disk and its first extents, so that errors of the chain come before clients. */
+  /**
+   * Opens the disk and the places of its first blocks, so that errors of the chain come before
+   * clients. One extent may be the whole disk, and its places are millions.
+   */
   static async create(
     disk: PointDisk,
     names: { readonly name: string; readonly description: string },
     signal?: AbortSignal,
   ): Promise<NbdExport> {
-    for await (const _extent of disk.extents({ signal })) break;
+    const lengthBytes = Math.min(disk.virtualSizeBytes, disk.blockSizeBytes);
+    for await (const _extent of disk.extents({ lengthBytes, signal })) break;
     return new NbdExport(disk, names);
   }
 
@@ -67,10 +71,11 @@ export class NbdExport implements ServedDisk {
   }
 
   heldBytes(range: ByteRange): number {
-    if (this.#isCopied(range)) return range.lengthBytes;
     const { blockSizeBytes } = this.#disk;
     const first = Math.floor(range.offsetBytes / blockSizeBytes);
     const end = blockCountOf(range.offsetBytes + range.lengthBytes, blockSizeBytes);
+    // A copy across two blocks holds the first one while the second one is loaded.
+    if (this.#isCopied(range) && end - first <= 1) return range.lengthBytes;
     return (end - first) * blockSizeBytes;
   }
 

@@ -33,6 +33,8 @@ export class OverlayExport implements ServedDisk, ServedWriter {
           ? await this.#base.extents(part, most)
           : [{ ...part, zero: part.state === CLUSTER.zero }];
       for (const extent of extents) addExtent(found, extent);
+      // What the base left out must not be covered by an extent of the next part.
+      if (endOf(extents.at(-1)) < endOf(part)) return found.slice(0, most);
       // The last one is complete when another one follows.
       if (found.length > most) return found.slice(0, most);
     }
@@ -88,6 +90,10 @@ export class OverlayExport implements ServedDisk, ServedWriter {
     const reason = error instanceof BackupError ? error.message : (errno ?? String(error));
     return new NbdFailure(NBD_ERROR.eio, `${what} of the overlay in ${this.#folder}: ${reason}`);
   }
+}
+
+function endOf(range: ByteRange | undefined): number {
+  return range ? range.offsetBytes + range.lengthBytes : 0;
 }
 
 /** Adds an extent to its neighbour, or after it. */

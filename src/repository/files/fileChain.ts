@@ -2,6 +2,7 @@
  * The chain of a VM in files that are given by their paths, oldest first. It has the shape of a
  * chain in a repository, so restore, export and verify use it like one.
  */
+import { createHash } from 'node:crypto';
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.ts';
@@ -201,22 +202,39 @@ function diskPoint(file: ChainFile, item: ContainerItem): DiskPoint {
 }
 
 /** Ids are those of the machine in the file, otherwise those of the file, otherwise made up. */
-function foreignIds({ at, file, vm }: Member): string {
+function foreignId(members: readonly Member[], k: number): string {
+  const { at, file, vm } = members[k] as Member;
   const { links } = vm;
   const known = links['restore point']?.id || links['machine state']?.id;
-  return known || file.storage.storage?.id || `file-${at + 1}`;
+  return (
+    known || file.storage.storage?.id || `file-${at + 1}-${contentMark(members.slice(0, k + 1))}`
+  );
+}
+
+/**
+ * Files that name themselves in no way are told apart by what they hold: an overlay of one chain
+ * must not be continued on another one. The checksums of the metadata cover the digests of all
+ * blocks.
+ */
+function contentMark(members: readonly Member[]): string {
+  const hash = createHash('sha256');
+  for (const { file } of members) {
+    const { fileBytes, slot } = file.reader.snapshot;
+    hash.update(`${fileBytes} ${slot.banks.map(({ crc }) => crc).join(' ')}\n`);
+  }
+  return hash.digest('hex').slice(0, 16);
 }
 
 function foreignPoint(members: readonly Member[], k: number): RestorePoint {
   const member = members[k] as Member;
   const { file, vm } = member;
-  const [first, before] = [members[0] as Member, members[k - 1]];
+  const before = members[k - 1];
   return {
-    pointId: foreignIds(member),
+    pointId: foreignId(members, k),
     number: k + 1,
     type: before ? 'increment' : 'full',
-    chainId: foreignIds(first),
-    parentPointId: before ? foreignIds(before) : '',
+    chainId: foreignId(members, 0),
+    parentPointId: before ? foreignId(members, k - 1) : '',
     fileName: nameOf(file),
     createdAt: vm.createdAt,
     checkpointId: '',

@@ -164,6 +164,9 @@ class FolderWriter {
   readonly #copied: CopiedFiles;
   readonly #files = new Map<string, Buffer>();
   readonly #links: (readonly [place: Buffer, to: Buffer])[] = [];
+  /** Targets of symbolic links by their names. Links and devices may have several names too. */
+  readonly #linkTargets = new Map<string, string>();
+  readonly #leftOut = new Set<string>();
 
   constructor(target: string, copied: CopiedFiles) {
     this.#target = target;
@@ -188,13 +191,31 @@ class FolderWriter {
     } else if (kind === 'file') {
       await this.#writeFile(entry, place);
     } else if (kind === 'hardLink') {
-      await link(this.#files.get(keyOf(linkName)) ?? missingLink(linkName), place);
-      this.#files.set(keyOf(name), place);
-      this.#copied.files++;
+      await this.#writeSecondName(entry, place);
     } else if (kind === 'link') {
-      this.#links.push([place, Buffer.from(linkName, 'latin1')]);
-      this.#copied.links++;
-    } else this.#copied.leftOut.push(textOf(keyOf(name)));
+      this.#addLink(name, linkName, place);
+    } else this.#leaveOut(name);
+  }
+
+  async #writeSecondName({ name, linkName }: TarEntry, place: Buffer): Promise<void> {
+    const first = keyOf(linkName);
+    if (this.#leftOut.has(first)) return this.#leaveOut(name);
+    const target = this.#linkTargets.get(first);
+    if (target !== undefined) return this.#addLink(name, target, place);
+    await link(this.#files.get(first) ?? missingLink(linkName), place);
+    this.#files.set(keyOf(name), place);
+    this.#copied.files++;
+  }
+
+  #addLink(name: string, target: string, place: Buffer): void {
+    this.#linkTargets.set(keyOf(name), target);
+    this.#links.push([place, Buffer.from(target, 'latin1')]);
+    this.#copied.links++;
+  }
+
+  #leaveOut(name: string): void {
+    this.#leftOut.add(keyOf(name));
+    this.#copied.leftOut.push(textOf(keyOf(name)));
   }
 
   async #writeFile(entry: TarEntry, place: Buffer): Promise<void> {

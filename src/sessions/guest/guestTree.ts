@@ -89,9 +89,10 @@ export class GuestTree {
     const byFolder = new Map<string, string[]>();
     for await (const found of pathsIn(await this.#writeList('find0', '/'))) {
       const { dir, base } = path.posix.parse(found);
-      if (fits(textOf(isForPaths ? found : base))) {
-        byFolder.set(dir, [...(byFolder.get(dir) ?? []), base]);
-      }
+      if (!fits(textOf(isForPaths ? found : base))) continue;
+      const names = byFolder.get(dir);
+      if (names) names.push(base);
+      else byFolder.set(dir, [base]);
     }
     const entries: GuestEntry[] = [];
     for (const [folder, names] of byFolder) {

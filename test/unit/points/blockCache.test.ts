@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BlockCache } from '../../../src/points/blockCache.ts';
+import { BlockCache, type TakeRoom } from '../../../src/points/blockCache.ts';
 
 const ROOM_BYTES = 1024 * 1024;
 
@@ -8,11 +8,12 @@ class Loads {
   readonly counts = new Map<string, number>();
   readonly rooms = new Set<Buffer>();
 
-  of(key: string): (room: Buffer) => Promise<void> {
-    return async (room) => {
+  of(key: string): (takeRoom: TakeRoom) => Promise<void> {
+    return async (takeRoom) => {
       this.counts.set(key, (this.counts.get(key) ?? 0) + 1);
-      this.rooms.add(room);
       await Promise.resolve();
+      const room = takeRoom();
+      this.rooms.add(room);
       room.fill(key);
     };
   }
@@ -93,6 +94,38 @@ describe('the cache of blocks', () => {
 
     expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     expect(good.bytes[0]).toBe('a'.charCodeAt(0));
+  });
+
+  it('has memory for a block only when its bytes are there', async () => {
+    const [cache, loads] = [new BlockCache(2 * ROOM_BYTES), new Loads()];
+    let turn = Promise.resolve();
+    const readers = Array.from({ length: 100 }, async (_, k) => {
+      const before = turn;
+      const loaded = cache.hold(`block ${k}`, ROOM_BYTES, async (takeRoom) => {
+        await before;
+        await loads.of(`block ${k}`)(takeRoom);
+      });
+      turn = loaded.then(() => {});
+      (await loaded).release();
+    });
+
+    await Promise.all(readers);
+
+    expect(loads.rooms.size).toBeLessThanOrEqual(4);
+  });
+
+  it('keeps a block that is used while others wait for theirs', async () => {
+    const [cache, loads] = [new BlockCache(2 * ROOM_BYTES), new Loads()];
+    (await hold(cache, loads, 'a')).release();
+    let start = (): void => {};
+    const started = new Promise<void>((resolve) => (start = resolve));
+    const waiting = ['x', 'y', 'z'].map((key) => cache.hold(key, ROOM_BYTES, () => started));
+
+    (await hold(cache, loads, 'a')).release();
+    start();
+    for (const block of await Promise.all(waiting)) block.release();
+
+    expect(loads.counts.get('a')).toBe(1);
   });
 
   it('serves a block although it keeps none', async () => {
