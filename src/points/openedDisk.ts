@@ -76,7 +76,8 @@ export class OpenedDisk {
   async *#missingIn(from: number, to: number): AsyncGenerator<PlacedBlock<DiskBlock>> {
     const { sizeBytes, blockSizeBytes } = this.view;
     const known = this.#fingerprints;
-    for (let at = from; known && at < to; at = known.pieceEnd(at)) {
+    if (!known) return;
+    for (let at = from; at < to; at = known.pieceEnd(at)) {
       const end = Math.min(to, known.pieceEnd(at));
       for (const index of (await unlessDamaged(() => known.nonZeroIn(at, end))) ?? []) {
         const lengthBytes = blockLengthAt(index, sizeBytes, blockSizeBytes);

@@ -12,13 +12,16 @@ const BLOCKS = 3000;
 const PIECE_BLOCKS = 1000;
 const DISK = diskPoint({ sizeBytes: BLOCKS * MIB - 5 });
 
+function pieceEnd(index: number): number {
+  return (Math.floor(index / PIECE_BLOCKS) + 1) * PIECE_BLOCKS;
+}
+
 /** @param damagedPiece - of the index: it tells nothing. */
 async function open(
   stored: readonly number[],
   known: readonly number[],
   damagedPiece = -1,
 ): Promise<OpenedDisk> {
-  const pieceEnd = (index: number): number => (Math.floor(index / PIECE_BLOCKS) + 1) * PIECE_BLOCKS;
   const check = (index: number): void => {
     if (pieceEnd(index) === (damagedPiece + 1) * PIECE_BLOCKS)
       throw new IntegrityError('INTEGRITY_CRC_MISMATCH', 'damaged');
