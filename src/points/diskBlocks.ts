@@ -5,9 +5,12 @@ import type { DiskPoint } from '../repository/restorePoint.ts';
 import { type DiskView, placeBlock, type ViewBlock } from '../repository/restorePointView.ts';
 import type { ByteRange, PointExtent } from './pointTypes.ts';
 
-/** A stored block, or a range of zeros. */
-export type PlacedBlock =
-  | { readonly kind: 'block'; readonly block: ViewBlock }
+/** A block of a disk, which need not be stored. */
+export type DiskBlock = Pick<ViewBlock, 'index' | 'lengthBytes'>;
+
+/** A block that is stored, unless told otherwise, or a range of zeros. */
+export type PlacedBlock<Block extends DiskBlock = ViewBlock> =
+  | { readonly kind: 'block'; readonly block: Block }
   | ({ readonly kind: 'zero' } & ByteRange);
 
 /** The blocks of a disk from `fromIndex` on that are not zeros, by ascending offset. */
@@ -18,14 +21,14 @@ export async function* viewBlocks(view: DiskView, fromIndex = 0): AsyncGenerator
 /**
  * Adds the ranges between blocks as zeros, up to `endBytes`. Neighbouring zeros become one range.
  */
-export async function* withZeros(
-  blocks: AsyncIterable<PlacedBlock>,
+export async function* withZeros<Block extends DiskBlock>(
+  blocks: AsyncIterable<PlacedBlock<Block>>,
   blockSizeBytes: number,
   fromBytes: number,
   endBytes: number,
-): AsyncGenerator<PlacedBlock> {
+): AsyncGenerator<PlacedBlock<Block>> {
   let doneBytes = fromBytes;
-  const zeros = (toBytes: number): PlacedBlock[] => {
+  const zeros = (toBytes: number): PlacedBlock<Block>[] => {
     const lengthBytes = toBytes - doneBytes;
     return lengthBytes > 0 ? [{ kind: 'zero', offsetBytes: doneBytes, lengthBytes }] : [];
   };
@@ -47,7 +50,7 @@ export async function* withZeros(
  * @param placed - as {@link withZeros} gives them.
  */
 export async function* extentsOf(
-  placed: AsyncIterable<PlacedBlock>,
+  placed: AsyncIterable<PlacedBlock<DiskBlock>>,
   blockSizeBytes: number,
   fromBytes: number,
   endBytes: number,

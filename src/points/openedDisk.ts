@@ -1,6 +1,7 @@
 /** A composed disk of a restore point, and how its blocks are loaded and checked. */
 import { BackupError, IntegrityError } from '../core/errors.ts';
 import { isAccessFailure } from '../core/systemErrors.ts';
+import { blockLengthAt } from '../core/units.ts';
 import type { FingerprintMap } from '../flow/fingerprintMap.ts';
 import type { FingerprintIndex } from '../repository/fingerprintStore.ts';
 import type { DiskPoint } from '../repository/restorePoint.ts';
@@ -12,7 +13,7 @@ import {
 } from '../repository/restorePointView.ts';
 import type { BlockCache, HeldBlock, TakeRoom } from './blockCache.ts';
 import type { BlockLoader } from './blockLoader.ts';
-import type { PlacedBlock } from './diskBlocks.ts';
+import type { DiskBlock, PlacedBlock } from './diskBlocks.ts';
 import type { PlaceCache } from './placeCache.ts';
 
 /** What a disk takes its blocks from. The caches are shared with other disks. */
@@ -56,11 +57,32 @@ export class OpenedDisk {
     return index && (await unlessDamaged(() => index.all()));
   }
 
-  /** Blocks `[from, to)` that are not zeros, ascending. Their places stay in memory. */
-  async *placed(from: number, to: number): AsyncGenerator<PlacedBlock> {
-    const { places } = this.#parts;
-    for await (const block of places.in(this.view, from, to)) {
+  /**
+   * Blocks `[from, to)` that are not zeros, ascending. A block that the index has and no container
+   * holds is one of them: a read of it must fail, so nobody may take it for zeros. Places stay in
+   * memory.
+   */
+  async *placed(from: number, to: number): AsyncGenerator<PlacedBlock<DiskBlock>> {
+    let next = from;
+    for await (const block of this.#parts.places.in(this.view, from, to)) {
+      if (next < block.index) yield* this.#missingIn(next, block.index);
       yield { kind: 'block', block };
+      next = block.index + 1;
+    }
+    yield* this.#missingIn(next, to);
+  }
+
+  /** Blocks `[from, to)` of the index. Parts of it that are damaged tell nothing. */
+  async *#missingIn(from: number, to: number): AsyncGenerator<PlacedBlock<DiskBlock>> {
+    const { sizeBytes, blockSizeBytes } = this.view;
+    const known = this.#fingerprints;
+    if (!known) return;
+    for (let at = from; at < to; at = known.pieceEnd(at)) {
+      const end = Math.min(to, known.pieceEnd(at));
+      for (const index of (await unlessDamaged(() => known.nonZeroIn(at, end))) ?? []) {
+        const lengthBytes = blockLengthAt(index, sizeBytes, blockSizeBytes);
+        yield { kind: 'block', block: { index, lengthBytes } };
+      }
     }
   }
 

@@ -77,6 +77,22 @@ export class FingerprintIndex {
     return this.#fingerprints.get(index);
   }
 
+  /**
+   * Blocks `[from, to)` of one piece that are not zeros, ascending.
+   *
+   * @param to - at most {@link pieceEnd} of `from`.
+   * @throws as {@link get}
+   */
+  async nonZeroIn(from: number, to: number): Promise<Iterable<number>> {
+    await this.get(from);
+    return this.#fingerprints.nonZeroIn(from, to);
+  }
+
+  /** The block after the piece that has block `index`. */
+  pieceEnd(index: number): number {
+    return (Math.floor(index / this.#perPiece) + 1) * this.#perPiece;
+  }
+
   /** The whole index. */
   async all(): Promise<FingerprintMap> {
     for await (const reference of this.#reader.references(this.#item)) {

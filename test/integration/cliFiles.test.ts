@@ -8,6 +8,7 @@ import {
   readlinkSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { execFileSync } from 'node:child_process';
@@ -179,6 +180,22 @@ describe('get', () => {
     expect(readFileSync(output('d/second'), 'utf8')).toBe('d/script');
     expect(readlinkSync(output('d/link'))).toBe('../outside');
     expect(readdirSync(output())).toEqual(['d']);
+  });
+
+  it('leaves holes of files in a folder as holes', async () => {
+    const size = 64 * 1024 * 1024;
+    put('d/lastlog', 'begin');
+    truncateSync(path.join(fake.guest, 'd/lastlog'), size);
+    writeFileSync(path.join(fake.guest, 'd/lastlog'), 'end', { flag: 'a' });
+
+    const { exitCode } = await files(['get', '/d', '--output', output()]);
+
+    expect(exitCode).toBe(EXIT_CODES.done);
+    const { blocks, size: copiedBytes } = statSync(output('d/lastlog'));
+    expect(copiedBytes).toBe(size + 3);
+    expect(blocks * 512).toBeLessThan(size / 8);
+    const content = readFileSync(output('d/lastlog'));
+    expect(content.equals(readFileSync(path.join(fake.guest, 'd/lastlog')))).toBe(true);
   });
 
   it('copies links and devices that have several names', async () => {

@@ -74,6 +74,18 @@ function fileAt(at: number, disk: ForeignItem | undefined, linkId?: string): Buf
   return writeForeign({ blockSizeBytes: FOREIGN_BLOCK_BYTES, folders });
 }
 
+/** Serves a file that tells no ids, with an overlay that is kept. */
+async function serveWritable(content: string): Promise<void> {
+  const plain = Buffer.alloc(FOREIGN_BLOCK_BYTES, content);
+  writeFileSync(temp.path('base.vbk'), fileWithBlock({ plain, method: 'plain' }));
+  await using point = await openFiles([temp.path('base.vbk')], { workers: 0 });
+  const server = await point.serveNbd(point.disks, {
+    address: { socket: temp.path('socket') },
+    writable: { folder: temp.path('overlays'), keep: true },
+  });
+  await server.close();
+}
+
 function zlibOf(plain: Buffer): Buffer {
   const file = fileWithBlock({ plain, method: 'zlib' }, { blockSizeBytes: 8192 });
   // The stream lies at the first place after header and slots, and ends somewhere before its
@@ -175,20 +187,10 @@ describe('a chain of others', () => {
   });
 
   it('that tells no ids does not continue the overlay of another one', async () => {
-    const serve = async (content: string): Promise<void> => {
-      const plain = Buffer.alloc(FOREIGN_BLOCK_BYTES, content);
-      writeFileSync(temp.path('base.vbk'), fileWithBlock({ plain, method: 'plain' }));
-      await using point = await openFiles([temp.path('base.vbk')], { workers: 0 });
-      const server = await point.serveNbd(point.disks, {
-        address: { socket: temp.path('socket') },
-        writable: { folder: temp.path('overlays'), keep: true },
-      });
-      await server.close();
-    };
-    await serve('a');
-    await serve('a');
+    await serveWritable('a');
+    await serveWritable('a');
 
-    await expectCode(serve('b'), 'USAGE_OUTPUT_EXISTS');
+    await expectCode(serveWritable('b'), 'USAGE_OUTPUT_EXISTS');
   });
 
   it('of a version that nobody has seen is read with a warning', async () => {

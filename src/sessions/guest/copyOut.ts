@@ -13,6 +13,7 @@ import {
 } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, OutputError, toOutputError, UsageError } from '../../core/errors.ts';
+import { writeAll } from '../../core/fileWrites.ts';
 import { makeFolder } from '../../repository/durableFile.ts';
 import { outputExists, publishImage } from '../shared/imageFiles.ts';
 import { Guestfish } from './guestfish.ts';
@@ -21,6 +22,7 @@ import type { FoundFile, GuestTree } from './guestTree.ts';
 import { PieceReader, readTar, type TarEntry } from './tarReader.ts';
 
 const FOLDER_MODE = 0o700;
+const ZEROS = Buffer.alloc(4096);
 
 /** What was copied. */
 export interface CopiedFiles {
@@ -221,7 +223,13 @@ class FolderWriter {
   async #writeFile(entry: TarEntry, place: Buffer): Promise<void> {
     const handle = await open(place, 'wx', 0o600);
     try {
-      for await (const piece of entry.content()) await handle.writeFile(piece);
+      let atBytes = 0;
+      for await (const piece of entry.content()) {
+        // The archive has holes as zeros. A file that is mostly holes must not fill the volume.
+        if (!isZero(piece)) await writeAll(handle, [piece], atBytes);
+        atBytes += piece.length;
+      }
+      await handle.truncate(atBytes);
       await handle.chmod(ownMode(entry.mode));
     } finally {
       await handle.close();
@@ -242,6 +250,14 @@ class FolderWriter {
     const below = Buffer.from(parts.map((part) => `/${part}`).join(''), 'latin1');
     return Buffer.concat([Buffer.from(this.#target), below]);
   }
+}
+
+function isZero(piece: Buffer): boolean {
+  for (let at = 0; at < piece.length; at += ZEROS.length) {
+    const part = piece.subarray(at, at + ZEROS.length);
+    if (!part.equals(ZEROS.subarray(0, part.length))) return false;
+  }
+  return true;
 }
 
 function partsOf(name: string): string[] {

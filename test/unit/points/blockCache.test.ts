@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { BlockCache, type TakeRoom } from '../../../src/points/blockCache.ts';
 
@@ -117,12 +118,16 @@ describe('the cache of blocks', () => {
   it('keeps a block that is used while others wait for theirs', async () => {
     const [cache, loads] = [new BlockCache(2 * ROOM_BYTES), new Loads()];
     (await hold(cache, loads, 'a')).release();
-    let start = (): void => {};
-    const started = new Promise<void>((resolve) => (start = resolve));
-    const waiting = ['x', 'y', 'z'].map((key) => cache.hold(key, ROOM_BYTES, () => started));
+    const started = new EventEmitter();
+    const waiting = ['x', 'y', 'z'].map((key) =>
+      cache.hold(key, ROOM_BYTES, async (takeRoom) => {
+        await once(started, 'start');
+        takeRoom();
+      }),
+    );
 
     (await hold(cache, loads, 'a')).release();
-    start();
+    started.emit('start');
     for (const block of await Promise.all(waiting)) block.release();
 
     expect(loads.counts.get('a')).toBe(1);
