@@ -51,7 +51,7 @@ export function uriOf(
   const path = encodeURIComponent(name);
   const scheme = hasTls ? 'nbds' : 'nbd';
   if ('socket' in address) {
-    const socket = encodeURI(address.socket).replaceAll('?', '%3F').replaceAll('&', '%26');
+    const socket = encodeURIComponent(address.socket).replaceAll('%2F', '/');
     return `${scheme}+unix:///${path}?socket=${socket}`;
   }
   const bound = server.address();
