@@ -111,16 +111,19 @@ describe('addresses', () => {
     expect(existsSync(folder.path(name))).toBe(false);
   });
 
-  it.each(['127.0.0.1:0', '[::1]:0', 'localhost:0'])('that listen on %s', async (address) => {
-    const server = await startExport([...place, '--listen', address]);
+  it.each(['127.0.0.1:0', '127.0.0.2:0', '[::1]:0', 'localhost:0'])(
+    'that listen on %s',
+    async (address) => {
+      const server = await startExport([...place, '--listen', address]);
 
-    const [uri = ''] = server.uris;
-    expect(uri).toMatch(/^nbd:\/\/[^/]+:[1-9]\d*\/disk%20a$/);
-    await expectClients(uri, CONTENT);
-    const result = await server.stop();
-    expect(result.exitCode).toBe(EXIT_CODES.done);
-    expect(summaryOf(result)).toMatchObject({ failures: 0, bytesWritten: 0 });
-  });
+      const [uri = ''] = server.uris;
+      expect(uri).toMatch(/^nbd:\/\/[^/]+:[1-9]\d*\/disk%20a$/);
+      await expectClients(uri, CONTENT);
+      const result = await server.stop();
+      expect(result.exitCode).toBe(EXIT_CODES.done);
+      expect(summaryOf(result)).toMatchObject({ failures: 0, bytesWritten: 0 });
+    },
+  );
 
   it.each(['[::]:0', ':::0', '192.0.2.1:0', '127.0.0.1:-1', '127.0.0.1:1e3', ':0'])(
     'are refused: %s',
@@ -130,6 +133,15 @@ describe('addresses', () => {
       expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
     },
   );
+
+  it('in a folder that does not exist are refused, and the folder is named', async () => {
+    const socket = folder.path('missing', 's');
+
+    const result = await runCli(['export', ...place, '--socket', socket]);
+
+    expectFailure(result, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+    expect(result.stderr).toContain(`missing: ${folder.path('missing')}`);
+  });
 
   it('of a port that is taken are refused', async () => {
     const server = await startExport([...place, '--listen', '127.0.0.1:0']);
