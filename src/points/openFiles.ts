@@ -32,7 +32,7 @@ export async function openFiles(
   try {
     const chain = await openFileChain(files, vm);
     for (const message of chain.messages) onMessage?.(message);
-    const shared = new SharedParts(undefined, options);
+    const shared = new SharedParts(options);
     try {
       return await OpenPoint.ofView(chain.metadata.vm, chain.view, shared);
     } catch (error) {

@@ -150,7 +150,6 @@ export class OpenPoint {
   #served(lease: PointLease | undefined): ServedPoint {
     return {
       pointId: this.id,
-      repository: this.#shared.repository,
       onEnd: async (ended) => {
         this.#servers.delete(ended);
         await lease?.release();

@@ -58,7 +58,7 @@ export async function openRepository(
   resolveWorkers(options.workers);
   try {
     const repository = await Repository.open(folder);
-    return new OpenRepository(repository, new SharedParts(repository.root, options));
+    return new OpenRepository(repository, new SharedParts(options));
   } catch (error) {
     throw toFailure(error);
   }

@@ -22,8 +22,6 @@ interface Closable {
 
 /** Loaders, cache and open points of an opened repository. */
 export class SharedParts {
-  /** Folder of the repository, if there is one. Nothing may be written into it. */
-  readonly repository: string | undefined;
   readonly cache: BlockCache;
   readonly places: PlaceCache = new PlaceCache();
   readonly #points = new Set<Closable>();
@@ -32,11 +30,7 @@ export class SharedParts {
   readonly #loaders = new Map<number, Promise<BlockLoader>>();
   isClosed = false;
 
-  constructor(
-    repository: string | undefined,
-    { workers, cacheBytes = DEFAULT_CACHE_BYTES }: OpenRepositoryOptions,
-  ) {
-    this.repository = repository;
+  constructor({ workers, cacheBytes = DEFAULT_CACHE_BYTES }: OpenRepositoryOptions) {
     this.#workers = workers;
     this.cache = new BlockCache(cacheBytes);
   }

@@ -1,6 +1,6 @@
 /** The repository folder: its marker file, and the folders of its VMs. */
 import { randomUUID } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
@@ -63,6 +63,18 @@ async function readMarker(root: string): Promise<string | undefined> {
     if (isSystems) throw repositoryFailure(`read ${root}`, error);
     throw notFound(root, `${MARKER_NAME} is not the marker of a repository of this version`);
   }
+}
+
+/** True for a repository and for all inside. @param folder - absolute, without links. */
+export async function isInRepository(folder: string): Promise<boolean> {
+  const marker = path.join(folder, MARKER_NAME);
+  const hasMarker = await stat(marker).then(
+    () => true,
+    () => false,
+  );
+  if (hasMarker) return true;
+  const parent = path.dirname(folder);
+  return parent !== folder && (await isInRepository(parent));
 }
 
 export class Repository {

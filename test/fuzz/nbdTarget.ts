@@ -168,7 +168,6 @@ export async function nbdTarget(): Promise<FuzzTarget> {
   const overlay = await OpenOverlay.open(overlayBaseOf(base), {
     folder: path.join(folder, 'overlays'),
     identity: { pointId: 'point', diskId: 'disk', sizeBytes: SIZE_BYTES },
-    protectedFolder: undefined,
   });
   const problems: string[] = [];
   const server = await NbdServer.start({

@@ -45,7 +45,6 @@ async function start(): Promise<void> {
     folder: folder.path('overlays'),
     keep: true,
     identity: { pointId: 'point', diskId: 'disk', sizeBytes: SIZE_BYTES },
-    protectedFolder: undefined,
   });
   server = await NbdServer.start({
     exports: [disk, new OverlayExport(base, overlay.overlay, overlay.folder)],
@@ -445,7 +444,6 @@ describe('clients that stop in the middle', () => {
       folder: folder.path('overlays'),
       keep: true,
       identity: { pointId: 'point', diskId: 'disk', sizeBytes: SIZE_BYTES },
-      protectedFolder: undefined,
     });
 
     expect((await again.overlay.read(0, 10)).toString()).toBe('last words');

@@ -22,8 +22,6 @@ export interface ServeOptions {
 /** Facts of the point whose disks are served. */
 export interface ServedPoint {
   readonly pointId: string;
-  /** The repository. No overlay may lie in it. */
-  readonly repository: string | undefined;
   /** Called when the server has stopped. {@link DiskServer.close} waits for it. */
   readonly onEnd: (server: DiskServer) => Promise<void>;
 }
@@ -66,7 +64,7 @@ export async function exportDisks(
 async function openOverlay(
   base: ServedDisk,
   diskId: string,
-  { pointId, repository }: ServedPoint,
+  { pointId }: ServedPoint,
   { writable }: ServeOptions,
 ): Promise<OpenOverlay | undefined> {
   if (!writable) return undefined;
@@ -74,7 +72,6 @@ async function openOverlay(
   return await OpenOverlay.open(overlayBaseOf(base), {
     ...writable,
     identity,
-    protectedFolder: repository,
   });
 }
 

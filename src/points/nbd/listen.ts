@@ -1,14 +1,15 @@
 /** Addresses of a server: checks, the start to listen, and what clients are told. */
-import { lstat } from 'node:fs/promises';
-import type { Server } from 'node:net';
+import { lstat, stat } from 'node:fs/promises';
+import { isIPv4, type Server } from 'node:net';
 import { hostname } from 'node:os';
+import path from 'node:path';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
 import type { ServeAddress } from '../pointTypes.ts';
 
 /** Longest path of a Unix socket on Linux, without the zero byte. */
 const MAX_SOCKET_PATH_BYTES = 107;
-const LOOPBACK: readonly string[] = ['127.0.0.1', '::1', 'localhost'];
+const LOOPBACK: readonly string[] = ['::1', 'localhost'];
 /** Addresses that mean every address of the machine. */
 const EVERY: readonly string[] = ['0.0.0.0', '::'];
 
@@ -48,16 +49,16 @@ export function uriOf(
   server: Server,
   hasTls: boolean,
 ): string {
-  const path = encodeURIComponent(name);
+  const exportPath = encodeURIComponent(name);
   const scheme = hasTls ? 'nbds' : 'nbd';
   if ('socket' in address) {
-    const socket = encodeURI(address.socket).replaceAll('?', '%3F').replaceAll('&', '%26');
-    return `${scheme}+unix:///${path}?socket=${socket}`;
+    const socket = encodeURIComponent(address.socket).replaceAll('%2F', '/');
+    return `${scheme}+unix:///${exportPath}?socket=${socket}`;
   }
   const bound = server.address();
   const port = typeof bound === 'object' && bound ? bound.port : address.port;
   const shown = EVERY.includes(address.host) ? hostname() : address.host;
-  return `${scheme}://${shown.includes(':') ? `[${shown}]` : shown}:${port}/${path}`;
+  return `${scheme}://${shown.includes(':') ? `[${shown}]` : shown}:${port}/${exportPath}`;
 }
 
 /**
@@ -77,9 +78,26 @@ function bind(server: Server, address: ServeAddress): void {
   }
 }
 
+function isLoopback(host: string): boolean {
+  return LOOPBACK.includes(host) || (isIPv4(host) && host.startsWith('127.'));
+}
+
+/** Node says "permission denied" for a socket in a folder that does not exist. */
+async function checkFolder(folder: string): Promise<void> {
+  try {
+    await stat(folder);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') return;
+    throw new UsageError('USAGE_INVALID_OPTION', `the folder of the socket is missing: ${folder}`, {
+      cause: error,
+      hint: 'make it, or name a socket in another folder',
+    });
+  }
+}
+
 async function checkAddress(address: ServeAddress, hasTls: boolean): Promise<void> {
   if (!('socket' in address)) {
-    if (hasTls || LOOPBACK.includes(address.host)) return;
+    if (hasTls || isLoopback(address.host)) return;
     throw new UsageError('USAGE_INVALID_OPTION', `${address.host} is not a loopback address`, {
       hint: 'NBD without TLS shows the disk to everybody who can connect; use --tls, or a socket',
     });
@@ -91,7 +109,10 @@ async function checkAddress(address: ServeAddress, hasTls: boolean): Promise<voi
     });
   }
   const found = await lstat(socket).catch(() => {});
-  if (!found) return;
+  if (!found) {
+    await checkFolder(path.dirname(socket));
+    return;
+  }
   throw new UsageError('USAGE_OUTPUT_EXISTS', `${socket} exists already`, {
     hint: found.isSocket() ? 'delete it if no server uses it' : 'name another path',
   });

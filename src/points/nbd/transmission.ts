@@ -176,10 +176,10 @@ export class Transmission {
     for (const { offsetBytes, lengthBytes } of piecesOf(range, WRITE_PIECE_BYTES)) {
       const bytes = await reader.read(lengthBytes, PAYLOAD_MS);
       if (refusal || !writer) continue;
-      await server.payloads.take(lengthBytes + EDGE_BYTES);
+      await server.payloads.take(this, lengthBytes + EDGE_BYTES);
       const write = writer
         .write(offsetBytes, bytes)
-        .finally(() => server.payloads.give(lengthBytes + EDGE_BYTES));
+        .finally(() => server.payloads.give(this, lengthBytes + EDGE_BYTES));
       writes.push(write);
       await this.#track(write);
     }
@@ -238,13 +238,13 @@ export class Transmission {
   ): Promise<void> {
     const { chosen, server } = this.#options;
     const { served } = chosen;
-    await server.replies.use(served.heldBytes(range), () => served.read(range, send));
+    await server.replies.use(this, served.heldBytes(range), () => served.read(range, send));
   }
 
   async #blockStatus(request: Request): Promise<void> {
     const { server, chosen } = this.#options;
     const most = hasFlag(request, COMMAND_FLAGS.reqOne) ? 1 : MAX_DESCRIPTORS;
-    await server.replies.use(4 + most * DESCRIPTOR_BYTES, async () => {
+    await server.replies.use(this, 4 + most * DESCRIPTOR_BYTES, async () => {
       const extents = await chosen.served.extents(request, most);
       await this.#chunk(request, CHUNK.blockStatus, true, [describe(extents)]);
     });

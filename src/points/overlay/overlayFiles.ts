@@ -47,8 +47,6 @@ export interface OverlayOptions {
 
 export interface OverlayRequest extends OverlayOptions {
   readonly identity: OverlayIdentity;
-  /** No overlay may lie in here. */
-  readonly protectedFolder: string | undefined;
 }
 
 /** An overlay that this process alone uses. */
@@ -81,13 +79,13 @@ export class OpenOverlay {
    * Makes the overlay of a disk, or continues it.
    *
    * @throws {@link UsageError} `USAGE_OUTPUT_EXISTS` for an overlay that exists without `keep`, or
-   *   of another point or disk; `USAGE_INVALID_OPTION` for a folder inside the repository; {@link
+   *   of another point or disk; `USAGE_INVALID_OPTION` for a folder inside a repository; {@link
    *   RepositoryError} `REPOSITORY_LOCKED` for one in use; {@link OutputError} when its files
    *   cannot be made or read; {@link FormatError}, {@link IntegrityError} when they are damaged
    */
   static async open(base: OverlayBase, request: OverlayRequest): Promise<OpenOverlay> {
-    const { folder: parent, keep: isKept = false, identity, protectedFolder } = request;
-    const place = await overlayPlace(parent, identity.diskId, protectedFolder);
+    const { folder: parent, keep: isKept = false, identity } = request;
+    const place = await overlayPlace(parent, identity.diskId);
     const lock = await lockFolder(place.folder);
     try {
       const hasMap = await exists(path.join(place.folder, MAP_NAME));

@@ -3,6 +3,7 @@ import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, toOutputError, UsageError } from '../../core/errors.ts';
 import { safeFileName } from '../../repository/names.ts';
+import { isInRepository } from '../../repository/repository.ts';
 
 /** Most bytes of the name of a folder. */
 const MAX_NAME_BYTES = 200;
@@ -16,22 +17,14 @@ export interface OverlayPlace {
 
 /**
  * @param parent - the folder that the user named, for the overlays of all disks.
- * @param protectedFolder - the repository.
- * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a folder inside the repository; {@link
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a folder inside a repository; {@link
  *   OutputError} `OUTPUT_IO` for one that cannot be read
  */
-export async function overlayPlace(
-  parent: string,
-  diskId: string,
-  protectedFolder: string | undefined,
-): Promise<OverlayPlace> {
+export async function overlayPlace(parent: string, diskId: string): Promise<OverlayPlace> {
   const absolute = path.resolve(parent);
   try {
     const isParentNew = !(await exists(absolute));
-    const isInside =
-      protectedFolder !== undefined &&
-      isWithin(await realPlace(absolute), await realpath(protectedFolder));
-    if (isInside) throw insideError(absolute);
+    if (await isInRepository(await realPlace(absolute))) throw insideError(absolute);
     return { folder: path.join(absolute, safeFileName(diskId, MAX_NAME_BYTES)), isParentNew };
   } catch (error) {
     throw toOutputError(absolute, error);
@@ -39,7 +32,7 @@ export async function overlayPlace(
 }
 
 function insideError(folder: string): UsageError {
-  return new UsageError('USAGE_INVALID_OPTION', `${folder} lies inside the repository`, {
+  return new UsageError('USAGE_INVALID_OPTION', `${folder} lies inside a repository`, {
     hint: 'name a folder outside: an export never writes into a repository',
   });
 }
@@ -48,11 +41,6 @@ function insideError(folder: string): UsageError {
 async function realPlace(folder: string): Promise<string> {
   if (await exists(folder)) return await realpath(folder);
   return path.join(await realPlace(path.dirname(folder)), path.basename(folder));
-}
-
-function isWithin(inner: string, outer: string): boolean {
-  const way = path.relative(outer, inner);
-  return way !== '..' && !way.startsWith(`..${path.sep}`);
 }
 
 export async function exists(file: string): Promise<boolean> {

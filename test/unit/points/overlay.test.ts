@@ -51,7 +51,6 @@ async function open(keep = true, base = baseOf(BASE), identity = IDENTITY): Prom
     folder: overlayFolder(),
     keep,
     identity,
-    protectedFolder: undefined,
   });
 }
 
@@ -285,15 +284,15 @@ describe('an overlay', () => {
     await expect(open()).rejects.toMatchObject({ code: 'OUTPUT_IO' });
   });
 
-  it('never lies in the repository, also not through a link', async () => {
+  it('never lies in a repository, also not through a link', async () => {
     const repository = folder.make('repository');
+    writeFileSync(`${repository}/ovirt-cbt.json`, '{}');
     symlinkSync(repository, folder.path('link'));
     for (const parent of [repository, `${repository}/new/deep`, folder.path('link', 'new')]) {
       await expect(
         OpenOverlay.open(baseOf(BASE), {
           folder: parent,
           identity: IDENTITY,
-          protectedFolder: repository,
         }),
       ).rejects.toMatchObject({ code: 'USAGE_INVALID_OPTION' });
     }
@@ -301,7 +300,6 @@ describe('an overlay', () => {
       await OpenOverlay.open(baseOf(BASE), {
         folder: `${repository}-beside`,
         identity: IDENTITY,
-        protectedFolder: repository,
       })
     ).close();
   });
