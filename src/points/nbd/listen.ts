@@ -1,7 +1,8 @@
 /** Addresses of a server: checks, the start to listen, and what clients are told. */
-import { lstat } from 'node:fs/promises';
+import { lstat, stat } from 'node:fs/promises';
 import type { Server } from 'node:net';
 import { hostname } from 'node:os';
+import path from 'node:path';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
 import type { ServeAddress } from '../pointTypes.ts';
@@ -36,7 +37,10 @@ export async function listen(
     const reason = plainReason(errnoOf(error) ?? String(error));
     throw new UsageError('USAGE_INVALID_OPTION', `cannot listen on ${place}: ${reason}`, {
       cause: error,
-      hint: 'choose another socket or port, in a folder that you may write to',
+      hint:
+        'socket' in address
+          ? 'choose a socket in a folder that you may write to'
+          : 'choose another port, or an address of this machine',
     });
   }
 }
@@ -48,16 +52,24 @@ export function uriOf(
   server: Server,
   hasTls: boolean,
 ): string {
-  const path = encodeURIComponent(name);
+  const exportPath = encodeURIComponent(name);
   const scheme = hasTls ? 'nbds' : 'nbd';
   if ('socket' in address) {
-    const socket = encodeURI(address.socket).replaceAll('?', '%3F').replaceAll('&', '%26');
-    return `${scheme}+unix:///${path}?socket=${socket}`;
+    const socket = encodeURI(socketForClients(address.socket))
+      .replaceAll('?', '%3F')
+      .replaceAll('&', '%26');
+    return `${scheme}+unix:///${exportPath}?socket=${socket}`;
   }
   const bound = server.address();
   const port = typeof bound === 'object' && bound ? bound.port : address.port;
   const shown = EVERY.includes(address.host) ? hostname() : address.host;
-  return `${scheme}://${shown.includes(':') ? `[${shown}]` : shown}:${port}/${path}`;
+  return `${scheme}://${shown.includes(':') ? `[${shown}]` : shown}:${port}/${exportPath}`;
+}
+
+/** Clients may work in another folder. They have the same limit for the length of a path. */
+function socketForClients(socket: string): string {
+  const absolute = path.resolve(socket);
+  return Buffer.byteLength(absolute) > MAX_SOCKET_PATH_BYTES ? socket : absolute;
 }
 
 /**
@@ -91,8 +103,24 @@ async function checkAddress(address: ServeAddress, hasTls: boolean): Promise<voi
     });
   }
   const found = await lstat(socket).catch(() => {});
-  if (!found) return;
+  if (!found) {
+    await checkFolder(path.dirname(socket));
+    return;
+  }
   throw new UsageError('USAGE_OUTPUT_EXISTS', `${socket} exists already`, {
     hint: found.isSocket() ? 'delete it if no server uses it' : 'name another path',
   });
+}
+
+/** Node reports a folder that does not exist as EACCES. */
+async function checkFolder(folder: string): Promise<void> {
+  try {
+    await stat(folder);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') return;
+    throw new UsageError('USAGE_INVALID_OPTION', `the folder ${folder} does not exist`, {
+      cause: error,
+      hint: 'make it, or name a socket in another folder',
+    });
+  }
 }
