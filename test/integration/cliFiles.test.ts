@@ -364,6 +364,22 @@ describe('failures', () => {
     expect(exitCode).toBe(EXIT_CODES.failed);
   });
 
+  it.each([
+    ['without a kernel', 'supermin', {}, 'hint: the appliance needs a Linux kernel'],
+    ['with KVM', 'launch', {}, 'hint: LIBGUESTFS_BACKEND_SETTINGS=force_tcg does without KVM'],
+    [
+      'without KVM',
+      'launch',
+      { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg' },
+      'hint: LIBGUESTFS_DEBUG',
+    ],
+  ])('of an appliance %s say what to try', async (_what, fault, env, hint) => {
+    const settings = { LIBGUESTFS_BACKEND_SETTINGS: '', ...env };
+    const { stderr } = await files(['ls'], { FAKE_FAULT: fault, ...settings });
+
+    expect(stderr).toContain(hint);
+  });
+
   it('of a damaged point are told once, and are damage', async () => {
     const repository = folder.path('repository');
     const [name = ''] = readdirSync(repository).filter((one) => one.startsWith(VM));

@@ -149,7 +149,19 @@ async function startAppliance(fish: Guestfish): Promise<void> {
     if (!(error instanceof OutputError)) throw error;
     throw new OutputError(error.code, error.message, {
       cause: error,
-      hint: 'libguestfs-test-tool tells why; LIBGUESTFS_BACKEND_SETTINGS=force_tcg does without KVM',
+      hint: applianceHint(error.message),
     });
   }
+}
+
+const FORCE_TCG = 'LIBGUESTFS_BACKEND_SETTINGS=force_tcg';
+
+function applianceHint(text: string): string {
+  const more = 'LIBGUESTFS_DEBUG=1 with --log-level debug tells more';
+  // supermin builds the appliance from the kernel and the programs of this machine.
+  if (text.includes('supermin')) {
+    return `the appliance needs a Linux kernel in /boot that the user may read (Debian: linux-image-amd64); ${more}`;
+  }
+  const isForced = (process.env['LIBGUESTFS_BACKEND_SETTINGS'] ?? '').includes('force_tcg');
+  return isForced ? more : `${FORCE_TCG} does without KVM; ${more}`;
 }
