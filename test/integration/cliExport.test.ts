@@ -136,7 +136,9 @@ it('tells what is continued, that another server has it, and addresses for every
   expectFailure(refused, 'REPOSITORY_LOCKED', EXIT_CODES.repositoryLocked);
   expect(refused.stderr).toContain('error: the overlay ');
   expect(refused.stderr).toContain('or name another folder for the overlays');
-  expect((await second.ended).stdout).toContain('disk.raw: with 64.0 KiB changed before, in /');
+  expect((await second.ended).stdout).toContain(
+    'disk.raw: goes on with 64.0 KiB changed before, in /',
+  );
 });
 
 it('names what is wrong with an address', async () => {

@@ -320,12 +320,13 @@ describe('file systems', () => {
 
   it.each([
     ['several without a system', {}, 'there is no operating system'],
-    ['several systems', { FAKE_OS: '/dev/sda\n/dev/sdb' }, 'there is several operating systems'],
+    ['several systems', { FAKE_OS: '/dev/sda\n/dev/sdb' }, 'there are several operating systems'],
   ])('need a choice: %s', async (_what, env, text) => {
     const list = '/dev/sda: ext4\n/dev/sdb: swap\n/dev/vg/a: b: xfs';
     const { exitCode, stderr } = await files(['ls'], { FAKE_FILE_SYSTEMS: list, ...env });
 
     expect(stderr).toContain(`${text}; file systems: /dev/sda (ext4), /dev/vg/a: b (xfs)`);
+    expect(stderr).toContain('hint: choose one with --filesystem; /dev/sda is disk.raw');
     expect(exitCode).toBe(EXIT_CODES.usage);
   });
 

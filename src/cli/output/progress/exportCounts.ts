@@ -35,7 +35,7 @@ export function startLines(
   const continued = overlays.filter(({ changedBytes }) => changedBytes > 0);
   const earlier = continued.map(
     (overlay) =>
-      `${overlay.exportName}: with ${formatBytes(overlay.changedBytes)} changed before, in ${overlay.folder}`,
+      `${overlay.exportName}: goes on with ${formatBytes(overlay.changedBytes)} changed before, in ${overlay.folder}`,
   );
   return [pointName, `${how}; Ctrl-C ends it`, ...earlier].map(printable);
 }
