@@ -60,7 +60,7 @@ function hintOf(file: string, state: HolderState | 'unreadable'): string {
   const wayOut = `if you are sure that it has ended, delete ${file} and run the command again`;
   switch (state) {
     case 'alive':
-      return 'wait until that session has ended';
+      return 'wait until that process has ended';
     case 'gone':
       return 'another session takes this lock over at this moment; run the command again';
     case 'unreadable':

@@ -1,6 +1,8 @@
 /** The command `export`: it serves until it is stopped, and says what it served. */
 import { type ChildProcess, execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
@@ -85,9 +87,11 @@ it('keeps what clients wrote with --keep, and continues it', async () => {
   const ended = await first.ended;
 
   expect(ended.exitCode).toBe(EXIT_CODES.done);
-  expect(ended.stdout).toContain(`writable, in ${folder.path('overlays')}`);
+  expect(ended.stdout).toContain(`writable, in ${folder.path('overlays')}; writes are kept;`);
+  expect(ended.stdout).not.toContain('changed before');
+  expect(ended.stdout).toContain('the same command goes on with these writes');
   expect(ended.stdout).toMatch(/^served \d+ requests of 1 client: .* read, 1000 B written$/m);
-  expect(ended.stdout).toMatch(/^disk\.raw: 64\.0 KiB of the point replaced, kept in \//m);
+  expect(ended.stdout).toMatch(/^disk\.raw: 64\.0 KiB changed, kept in \//m);
 
   const refused = await runCli(['export', ...writable]);
   expectFailure(refused, 'USAGE_OUTPUT_EXISTS', EXIT_CODES.usage);
@@ -112,6 +116,48 @@ it('keeps what clients wrote with --keep, and continues it', async () => {
   });
 });
 
+it('tells what is continued, that another server has it, and addresses for every folder', async () => {
+  await backup(folder.path('repository'), writeImage(folder.path('disk.raw'), blocks('aB')));
+  const socket = path.relative(process.cwd(), folder.path('nbd.sock'));
+  const place = ['--repo', folder.path('repository'), '--vm', VM];
+  const args = ['export', ...place, '--writable', folder.path('overlays'), '--keep', '--socket'];
+  const first = startCli([...args, socket]);
+  const uri = await uriOf(first.child);
+  await execute('qemu-io', ['-f', 'raw', '-c', 'write 0 4096', uri], { cwd: '/' });
+
+  const refused = await runCli([...args, folder.path('other.sock')]);
+  first.child.kill('SIGINT');
+  await first.ended;
+  const second = startCli([...args, socket]);
+  await uriOf(second.child);
+  second.child.kill('SIGINT');
+
+  expect(uri).toContain(`?socket=${folder.path('nbd.sock')}`);
+  expectFailure(refused, 'REPOSITORY_LOCKED', EXIT_CODES.repositoryLocked);
+  expect(refused.stderr).toContain('error: the overlay ');
+  expect(refused.stderr).toContain('or name another folder for the overlays');
+  expect((await second.ended).stdout).toContain(
+    'disk.raw: goes on with 64.0 KiB changed before, in /',
+  );
+});
+
+it('names what is wrong with an address', async () => {
+  await backup(folder.path('repository'), writeImage(folder.path('disk.raw'), blocks('a')));
+  const place = ['export', '--repo', folder.path('repository'), '--vm', VM];
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+
+  const noFolder = await runCli([...place, '--socket', folder.path('nowhere', 'nbd.sock')]);
+  const inUse = await runCli([...place, '--listen', `127.0.0.1:${port}`]);
+  taken.close();
+
+  expectFailure(noFolder, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+  expect(noFolder.stderr).toContain(`the folder ${folder.path('nowhere')} does not exist`);
+  expectFailure(inUse, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+  expect(inUse.stderr).toMatch(/the port is in use .* hint: choose another port/);
+});
+
 it('throws away what clients wrote without --keep', async () => {
   await backup(folder.path('repository'), writeImage(folder.path('disk.raw'), blocks('aB')));
   const place = ['--repo', folder.path('repository'), '--vm', VM];
@@ -121,7 +167,10 @@ it('throws away what clients wrote without --keep', async () => {
   await execute('qemu-io', ['-f', 'raw', '-c', 'write 0 4096', uri]);
   child.kill('SIGINT');
 
-  expect((await ended).stdout).toContain('of the point replaced, thrown away');
+  const { stdout } = await ended;
+  expect(stdout).toContain('writes are deleted at the end; Ctrl-C ends it');
+  expect(stdout).toContain(' changed, deleted');
+  expect(stdout).not.toContain('goes on');
   expect(existsSync(folder.path('overlays'))).toBe(false);
 });
 

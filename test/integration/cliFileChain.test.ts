@@ -128,6 +128,14 @@ describe('restore --file', () => {
   });
 });
 
+it('a file that is too short for a container is named as such', async () => {
+  const args = ['--file', write('x.vbk', Buffer.alloc(99)), '--output', temp.path('out')];
+  const result = await runCli(['restore', ...args]);
+
+  expectFailure(result, 'FORMAT_TRUNCATED', EXIT_CODES.failed);
+  expect(result.stderr).toContain('x.vbk: is not a VBK or VIB container, it has only 99 B');
+});
+
 describe('verify --file', () => {
   it('checks all files', async () => {
     const result = await runCli(['verify', '--file', ...files, '--workers', '0']);

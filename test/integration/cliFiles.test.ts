@@ -353,12 +353,13 @@ describe('file systems', () => {
 
   it.each([
     ['several without a system', {}, 'there is no operating system'],
-    ['several systems', { FAKE_OS: '/dev/sda\n/dev/sdb' }, 'there is several operating systems'],
+    ['several systems', { FAKE_OS: '/dev/sda\n/dev/sdb' }, 'there are several operating systems'],
   ])('need a choice: %s', async (_what, env, text) => {
     const list = '/dev/sda: ext4\n/dev/sdb: swap\n/dev/vg/a: b: xfs';
     const { exitCode, stderr } = await files(['ls'], { FAKE_FILE_SYSTEMS: list, ...env });
 
     expect(stderr).toContain(`${text}; file systems: /dev/sda (ext4), /dev/vg/a: b (xfs)`);
+    expect(stderr).toContain('hint: choose one with --filesystem; /dev/sda is disk.raw');
     expect(exitCode).toBe(EXIT_CODES.usage);
   });
 
@@ -395,6 +396,22 @@ describe('failures', () => {
 
     expect(stderr).toContain(`error: ${text} (TOOL_FAILED)`);
     expect(exitCode).toBe(EXIT_CODES.failed);
+  });
+
+  it.each([
+    ['without a kernel', 'supermin', {}, 'hint: the appliance needs a Linux kernel'],
+    ['with KVM', 'launch', {}, 'hint: LIBGUESTFS_BACKEND_SETTINGS=force_tcg does without KVM'],
+    [
+      'without KVM',
+      'launch',
+      { LIBGUESTFS_BACKEND_SETTINGS: 'force_tcg' },
+      'hint: LIBGUESTFS_DEBUG',
+    ],
+  ])('of an appliance %s say what to try', async (_what, fault, env, hint) => {
+    const settings = { LIBGUESTFS_BACKEND_SETTINGS: '', ...env };
+    const { stderr } = await files(['ls'], { FAKE_FAULT: fault, ...settings });
+
+    expect(stderr).toContain(hint);
   });
 
   it('of a damaged point are told once, and are damage', async () => {

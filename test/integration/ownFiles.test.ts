@@ -74,6 +74,14 @@ describe('our own files', () => {
     await expectSame(files());
   });
 
+  it('without one of them tell the name that it had', async () => {
+    const [base = '', missing = '', third = ''] = files();
+
+    const error = await expectCode(openFiles([base, third]), 'CHAIN_PARENT_MISSING');
+
+    expect(error.hint).toContain(`that one was called ${path.basename(missing)}`);
+  });
+
   it('are verified with their fingerprints', async () => {
     const report = await verifyFiles({ files: files(), workers: 0 });
 

@@ -12,8 +12,12 @@ import {
   workersOption,
 } from '../commonFlags.ts';
 import { CommandContext } from '../context.ts';
-import { countsText, overlayText, showCounts } from '../output/progress/exportCounts.ts';
-import { printable } from '../output/text.ts';
+import {
+  countsText,
+  overlayText,
+  showCounts,
+  startLines,
+} from '../output/progress/exportCounts.ts';
 import { type SourceFlags, sourceOf, withSource } from './sourceFlags.ts';
 
 interface ExportFlags extends CommonFlags, SourceFlags {
@@ -70,11 +74,8 @@ async function serve(
   const server = await point.serveNbd([...new Set(disks)], options);
   const { uris } = server;
   const { vmName, id: pointId, number: pointNumber } = point;
-  const how = writable ? `writable, in ${writable.folder}` : 'read-only';
-  const text = [
-    `${printable(vmName)}: restore point ${pointNumber} (${pointId}), ${printable(how)}; Ctrl-C ends it`,
-    ...uris,
-  ].join('\n');
+  const pointName = `${vmName}: restore point ${pointNumber} (${pointId})`;
+  const text = [...startLines(pointName, writable, server.overlays), ...uris].join('\n');
   context.print({ type: 'export', vmName, pointId, pointNumber, uris }, text);
   const counts = showCounts(server.served, context.isJson);
   if (!signal.aborted) await once(signal, 'abort');
@@ -89,6 +90,8 @@ async function serve(
 
 function printEnd({ served, overlays }: DiskServer, context: CommandContext): void {
   const lines = [`served ${countsText(served)}`, ...overlays.map(overlayText)];
+  if (overlays.some(({ isKept }) => isKept))
+    lines.push('the same command goes on with these writes');
   if (context.isJson) {
     context.note('export_summary', lines.join('; '), undefined, { ...served, overlays });
   } else for (const line of lines) context.printStep(line);

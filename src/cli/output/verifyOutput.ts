@@ -122,7 +122,8 @@ export function formatVerify(report: VerifyReport, form: OutputForm = FULL_FORM)
     ...(left > 0 ? [`and ${countOf(left, 'more finding')}; --json lists up to 1000`] : []),
     ...damaged.map(
       ({ vmName, pointNumber, pointId }) =>
-        `damaged: ${vmName} restore point ${pointNumber} ${idIn(form, pointId)}`,
+        // A file that cannot be read does not tell its VM.
+        `damaged: ${vmName && `${vmName} `}restore point ${pointNumber} ${idIn(form, pointId)}`,
     ),
     ...report.unlistedFiles.map(
       ({ vmName, fileName }) =>

@@ -76,6 +76,16 @@ export function encodeHeader(header: StorageHeader): Buffer {
   return page;
 }
 
+/** @throws {@link FormatError} `FORMAT_TRUNCATED` for a file without a whole first page */
+export function checkLength(file: string, sizeBytes: number): void {
+  if (sizeBytes >= PAGE_BYTES) return;
+  throw new FormatError(
+    'FORMAT_TRUNCATED',
+    `${file}: is not a VBK or VIB container, it has only ${sizeBytes} B`,
+    { hint: 'name a .vbk or .vib file; if this file was one, it is lost: use a copy' },
+  );
+}
+
 /** @throws {@link FormatError} `FORMAT_BAD_MAGIC`, `FORMAT_UNSUPPORTED`, `FORMAT_BOUNDS` */
 export function decodeHeader(page: Buffer, name: string): ReadHeader {
   const formatVersion = page.readUInt32LE(0);

@@ -37,7 +37,10 @@ export async function listen(
     const reason = plainReason(errnoOf(error) ?? String(error));
     throw new UsageError('USAGE_INVALID_OPTION', `cannot listen on ${place}: ${reason}`, {
       cause: error,
-      hint: 'choose another socket or port, in a folder that you may write to',
+      hint:
+        'socket' in address
+          ? 'choose a socket in a folder that you may write to'
+          : 'choose another port, or an address of this machine',
     });
   }
 }
@@ -52,13 +55,19 @@ export function uriOf(
   const exportPath = encodeURIComponent(name);
   const scheme = hasTls ? 'nbds' : 'nbd';
   if ('socket' in address) {
-    const socket = encodeURIComponent(address.socket).replaceAll('%2F', '/');
+    const socket = encodeURIComponent(socketForClients(address.socket)).replaceAll('%2F', '/');
     return `${scheme}+unix:///${exportPath}?socket=${socket}`;
   }
   const bound = server.address();
   const port = typeof bound === 'object' && bound ? bound.port : address.port;
   const shown = EVERY.includes(address.host) ? hostname() : address.host;
   return `${scheme}://${shown.includes(':') ? `[${shown}]` : shown}:${port}/${exportPath}`;
+}
+
+/** Clients may work in another folder. They have the same limit for the length of a path. */
+function socketForClients(socket: string): string {
+  const absolute = path.resolve(socket);
+  return Buffer.byteLength(absolute) > MAX_SOCKET_PATH_BYTES ? socket : absolute;
 }
 
 /**

@@ -132,9 +132,17 @@ async function lockFolder(folder: string): Promise<ChainLock> {
     await makeFolder(folder);
     return await ChainLock.acquire(folder);
   } catch (error) {
-    const isSystems = error instanceof RepositoryError && error.code !== 'REPOSITORY_LOCKED';
-    throw toOutputError(folder, isSystems ? error.cause : error);
+    if (!(error instanceof RepositoryError)) throw toOutputError(folder, error);
+    throw error.code === 'REPOSITORY_LOCKED'
+      ? usedError(error)
+      : toOutputError(folder, error.cause);
   }
+}
+
+/** Another server has the overlay. */
+function usedError({ code, message, hint, details, cause }: RepositoryError): RepositoryError {
+  const ownHint = `${hint}; or name another folder for the overlays`;
+  return new RepositoryError(code, `the overlay ${message}`, { cause, details, hint: ownHint });
 }
 
 /** The map gets its name last, so files without a map are those of a start that failed. */

@@ -5,6 +5,7 @@ import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import type { ContainerItem } from '../../container/format/items.ts';
 import { textProperty } from '../../container/format/properties.ts';
 import { ContainerReader } from '../../container/read/containerReader.ts';
+import { checkLength } from '../../container/format/snapshotSlots.ts';
 import { isSeenVersion } from '../../container/format/versions.ts';
 import { openStorage } from '../../container/storage.ts';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../../core/errors.ts';
@@ -25,6 +26,8 @@ export interface FileVm {
   readonly id: string;
   readonly name: string;
   readonly links: Links;
+  /** Name of the file that it builds on, as our extension tells it; otherwise empty. */
+  readonly parentName: string;
   readonly disks: readonly ContainerItem[];
   /** ISO 8601, UTC. */
   readonly createdAt: string;
@@ -92,12 +95,16 @@ async function readSummaries(
   return summaries;
 }
 
-/** Properties that our writer, and others that follow our extension, give to the folder of a VM. */
-function extensionLinks(items: readonly ContainerItem[], folder: string): Links {
+/** A property that our writer, and others that follow our extension, give to the folder of a VM. */
+function extensionText(items: readonly ContainerItem[], folder: string, name: string): string {
   const properties = items.find((item) => item.path === folder)?.properties;
-  const id = textProperty(properties, 'RestorePointId');
-  if (id === undefined) return {};
-  const parentId = textProperty(properties, 'ParentRestorePointId') ?? '';
+  return textProperty(properties, name) ?? '';
+}
+
+function extensionLinks(items: readonly ContainerItem[], folder: string): Links {
+  const id = extensionText(items, folder, 'RestorePointId');
+  if (id === '') return {};
+  const parentId = extensionText(items, folder, 'ParentRestorePointId');
   return { 'restore point': { id, parentId } };
 }
 
@@ -121,6 +128,7 @@ function vmIn(folder: string, { file, modifiedAt, items, summaries }: Found): Fi
       ...extensionLinks(items, folder),
       ...(known && { 'machine state': known.link }),
     },
+    parentName: extensionText(items, folder, 'ParentFileName'),
     disks: inside.filter((item) => isDiskItem(item, own?.fileNames)),
     createdAt: known?.createdAt || modifiedAt,
   };
@@ -135,6 +143,7 @@ function ownVm(own: NonNullable<ChainFile['own']>, items: readonly ContainerItem
     id: vm.id,
     name: vm.name,
     links: { 'restore point': { id: point.pointId, parentId: point.parentPointId } },
+    parentName: extensionText(items, folder, 'ParentFileName'),
     disks: items.filter((item) => ids.has(nameOfItem(item))),
     createdAt: point.createdAt,
   };
@@ -186,6 +195,7 @@ export async function openChainFile(file: string, codecs: BlockCodecs): Promise<
       hint: 'name the files of the chain, oldest first',
     });
   }
+  checkLength(file, info.size);
   const reader = await ContainerReader.open(await openStorage(file, 'read'));
   try {
     return await describe(reader, file, info.mtime.toISOString(), codecs);

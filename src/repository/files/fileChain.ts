@@ -116,7 +116,8 @@ export function chooseVm(file: ChainFile, name: string | undefined): FileVm {
 
 function toOrdered(file: ChainFile, vms: readonly FileVm[], links: Links): OrderedFile {
   const needsParent = file.own ? file.own.point.type === 'increment' : vms.some(isIncrement);
-  return { name: nameOf(file), links, needsParent };
+  const parentName = vms.map((vm) => vm.parentName).find((name) => name !== '') ?? '';
+  return { name: nameOf(file), path: file.path, links, parentName, needsParent };
 }
 
 /** A file without the VM may lie among the others only when ids tell that it belongs there. */

@@ -13,6 +13,10 @@ export type Links = Readonly<Partial<Record<LinkKind, IdLink>>>;
 export interface OrderedFile {
   /** Name for messages. */
   readonly name: string;
+  /** As it was given. */
+  readonly path: string;
+  /** What the file that it builds on was called when it was written; empty when not known. */
+  readonly parentName: string;
   readonly links: Links;
   /** True when it holds disks only as changes: it cannot be the first. */
   readonly needsParent: boolean;
@@ -41,17 +45,19 @@ function wrongOrder(
 ): UsageError {
   const order = orderBy(kind, files);
   const hint = order
-    ? `give the files in this order: ${order.map(({ name }) => name).join(' ')}`
+    ? `give the files in this order: ${order.map((file) => file.path).join(' ')}`
     : otherHint;
   return new UsageError('USAGE_FILE_ORDER', text, { hint });
 }
 
 function parentMissing(file: OrderedFile, parentId: string): RepositoryError {
   const id = parentId === '' ? '' : ` (${parentId})`;
+  const { parentName } = file;
+  const called = parentName === '' ? '' : `; that one was called ${parentName}`;
   return new RepositoryError(
     'CHAIN_PARENT_MISSING',
     `${file.name} holds changes only, and the file that it builds on${id} was not given`,
-    { hint: 'give all files of the chain, the full first' },
+    { hint: `give all files of the chain, the full first${called}` },
   );
 }
 

@@ -6,6 +6,7 @@ import { IntegrityError, OutputError, throwIfCancelled, UsageError } from '../..
 import { type Logger, silentLogger } from '../../core/log.ts';
 import type { OpenPoint } from '../../points/openPoint.ts';
 import { openRepository } from '../../points/openRepository.ts';
+import type { PointDisk } from '../../points/pointDisk.ts';
 import type { DiskServer } from '../../points/pointTypes.ts';
 import { type CopiedFiles, type CopyPlan, copyOut } from './copyOut.ts';
 import { Guestfish } from './guestfish.ts';
@@ -73,8 +74,10 @@ export async function withGuestFiles<T>(
   const servers: DiskServer[] = [];
   const failures = (): number => servers.reduce((sum, { served }) => sum + served.failures, 0);
   try {
-    const sockets = await serveDisks(point, folder, servers, options);
-    const value = await withAppliance(point, folder, sockets, options, work);
+    const disks = disksOf(point, options.disks ?? []);
+    const sockets = await serveDisks(point, folder, servers, disks, options);
+    const names = disks.map(({ alias }) => alias);
+    const value = await withAppliance(point, folder, { sockets, names }, options, work);
     return { value, failures: failures() };
   } catch (error) {
     throw failures() > 0 ? damaged(error) : error;
@@ -95,19 +98,24 @@ function damaged(error: unknown): unknown {
   });
 }
 
+function disksOf(point: OpenPoint, names: readonly string[]): PointDisk[] {
+  const wanted = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
+  if (wanted.length === 0) {
+    throw new UsageError('USAGE_NOT_FOUND', 'the restore point has no disks');
+  }
+  return [...new Set(wanted)];
+}
+
 /** Each disk has a server of its own, so its name need not pass through the drivers of QEMU. */
 async function serveDisks(
   point: OpenPoint,
   folder: string,
   servers: DiskServer[],
-  { disks: names = [], signal, onProblem }: GuestFilesOptions,
+  disks: readonly PointDisk[],
+  { signal, onProblem }: GuestFilesOptions,
 ): Promise<string[]> {
-  const wanted = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
-  if (wanted.length === 0) {
-    throw new UsageError('USAGE_NOT_FOUND', 'the restore point has no disks');
-  }
   const sockets: string[] = [];
-  for (const disk of new Set(wanted)) {
+  for (const disk of disks) {
     const socket = path.join(folder, `disk${sockets.length}`);
     servers.push(await point.serveNbd([disk], { address: { socket }, onProblem, signal }));
     sockets.push(socket);
@@ -118,7 +126,7 @@ async function serveDisks(
 async function withAppliance<T>(
   point: OpenPoint,
   folder: string,
-  sockets: readonly string[],
+  { sockets, names }: { readonly sockets: readonly string[]; readonly names: readonly string[] },
   options: GuestFilesOptions,
   work: (files: GuestFiles) => Promise<T>,
 ): Promise<T> {
@@ -132,7 +140,7 @@ async function withAppliance<T>(
   }
   await startAppliance(fish);
   const device = fileSystem === undefined ? undefined : bytesOf(fileSystem);
-  await mountGuest(fish, device, onStatus);
+  await mountGuest(fish, device, names, onStatus);
   const tree = new GuestTree(fish, folder);
   return await work({
     point: { vmName: point.vmName, pointId: point.id, pointNumber: point.number },
@@ -149,7 +157,19 @@ async function startAppliance(fish: Guestfish): Promise<void> {
     if (!(error instanceof OutputError)) throw error;
     throw new OutputError(error.code, error.message, {
       cause: error,
-      hint: 'libguestfs-test-tool tells why; LIBGUESTFS_BACKEND_SETTINGS=force_tcg does without KVM',
+      hint: applianceHint(error.message),
     });
   }
+}
+
+const FORCE_TCG = 'LIBGUESTFS_BACKEND_SETTINGS=force_tcg';
+
+function applianceHint(text: string): string {
+  const more = 'LIBGUESTFS_DEBUG=1 with --log-level debug tells more';
+  // supermin builds the appliance from the kernel and the programs of this machine.
+  if (text.includes('supermin')) {
+    return `the appliance needs a Linux kernel in /boot that the user may read (Debian: linux-image-amd64); ${more}`;
+  }
+  const isForced = (process.env['LIBGUESTFS_BACKEND_SETTINGS'] ?? '').includes('force_tcg');
+  return isForced ? more : `${FORCE_TCG} does without KVM; ${more}`;
 }

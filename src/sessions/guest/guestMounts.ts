@@ -16,12 +16,14 @@ const NO_FILES = new Set(['swap', 'unknown', 'crypto_LUKS', 'BitLocker', 'LVM2_m
  * one.
  *
  * @param device - such as `/dev/sda1`: only this one is mounted then.
+ * @param disks - names of the disks, in the order of their devices.
  * @param onStatus - gets the text about a file system that cannot be mounted.
  * @throws {@link UsageError} `USAGE_NOT_FOUND`, `USAGE_INVALID_OPTION` when a choice is needed
  */
 export async function mountGuest(
   fish: Guestfish,
   device: string | undefined,
+  disks: readonly string[],
   onStatus: (text: string) => void,
 ): Promise<void> {
   if (device !== undefined) return await mountOne(fish, device);
@@ -34,7 +36,8 @@ export async function mountGuest(
     await fish.run(`mount-ro ${quoted(only.device)} /`);
     return;
   }
-  throw noChoice(found, roots.length > 1 ? 'several operating systems' : 'no operating system');
+  const why = roots.length > 1 ? 'are several operating systems' : 'is no operating system';
+  throw noChoice(found, why, disks);
 }
 
 async function mountOne(fish: Guestfish, device: string): Promise<void> {
@@ -80,15 +83,23 @@ function namesOf(found: readonly FileSystem[]): string {
   return names === '' ? 'none that can be mounted' : names;
 }
 
-function noChoice(found: readonly FileSystem[], why: string): UsageError {
+/** Name that the appliance gives to a disk: `/dev/sda`, …, `/dev/sdz`, `/dev/sdaa`. */
+function deviceOf(position: number): string {
+  const letters = (at: number): string =>
+    (at < 26 ? '' : letters(Math.floor(at / 26) - 1)) + String.fromCodePoint(97 + (at % 26));
+  return `/dev/sd${letters(position)}`;
+}
+
+function noChoice(found: readonly FileSystem[], why: string, disks: readonly string[]): UsageError {
   if (found.length === 0) {
     return new UsageError('USAGE_NOT_FOUND', 'there is no file system that can be mounted', {
       hint: 'encrypted disks cannot be read here; choose other disks with --disk',
     });
   }
-  const text = `there is ${why}; file systems: ${namesOf(found)}`;
+  const devices = disks.map((name, at) => `${deviceOf(at)} is ${name}`).join(', ');
+  const text = `there ${why}; file systems: ${namesOf(found)}`;
   return new UsageError('USAGE_INVALID_OPTION', text, {
-    hint: 'choose one with --filesystem',
+    hint: `choose one with --filesystem; ${devices}`,
   });
 }
 

@@ -5,9 +5,9 @@ import type { ItemKind } from '../../container/format/items.ts';
 import type { Property, PropertyType } from '../../container/format/properties.ts';
 import { type BlockStoreRow, compressionName } from '../../container/format/records.ts';
 import type { SlotReport } from '../../container/read/snapshotReader.ts';
-import { PAGE_BYTES } from '../../container/format/layout.ts';
 import { openStorage } from '../../container/storage.ts';
 import { checkStructure } from '../../container/read/structureCheck.ts';
+import { checkLength } from '../../container/format/snapshotSlots.ts';
 import { FormatError, UsageError } from '../../core/errors.ts';
 
 export interface InspectOptions {
@@ -62,15 +62,6 @@ function plainValue(property: Property): string | number | boolean {
   return value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value;
 }
 
-/** A file that is shorter than the first page of a container. */
-function tooShort(file: string, sizeBytes: number): FormatError {
-  return new FormatError(
-    'FORMAT_TRUNCATED',
-    `${file}: is not a VBK or VIB container, it has only ${sizeBytes} B`,
-    { hint: 'name a .vbk or .vib file; if this file was one, it is lost: use a copy' },
-  );
-}
-
 /** The general hint for format errors names this command. */
 function withOtherHint(error: unknown): unknown {
   if (!(error instanceof FormatError) || !error.hint.includes('ovirt-cbt inspect')) return error;
@@ -90,7 +81,7 @@ export async function inspectContainer({ file }: InspectOptions): Promise<Inspec
       hint: 'name a .vbk or .vib file',
     });
   });
-  if (info.isFile() && info.size < PAGE_BYTES) throw tooShort(file, info.size);
+  if (info.isFile()) checkLength(file, info.size);
   return await inspectReadable(file).catch((error: unknown) => {
     throw withOtherHint(error);
   });

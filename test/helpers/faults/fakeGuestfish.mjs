@@ -79,6 +79,9 @@ const LIST_END = '\0';
 const COMMANDS = {
   'add-drive': addDrive,
   run() {
+    if (FAKE_FAULT === 'supermin') {
+      throw new Complaint('/usr/bin/supermin exited with error status 1.');
+    }
     if (FAKE_FAULT === 'launch') {
       throw new Complaint('the appliance crashed.\n*stdin*:2: libguestfs: error: launch failed.');
     }

@@ -34,3 +34,28 @@ test('verify names the file of a finding, relative to the repository', () => {
   ]);
   expect(lines[4]).toBe('X: f.vbk: slot 1; may be needed by no restore point');
 });
+
+test('verify names a file whose VM is not known without a gap', () => {
+  const point = {
+    vmName: '',
+    pointNumber: 1,
+    pointId: 'file-1',
+    isDamaged: true,
+    isSelected: true,
+  };
+  const report = {
+    type: 'verify',
+    repository: '',
+    durationSeconds: 1,
+    outcome: 'damaged',
+    files: [],
+    points: [point],
+    damage: [],
+    damageCount: 1,
+    unlistedFiles: [],
+    failures: [],
+    isRecorded: true,
+  } as const;
+
+  expect(formatVerify(report)).toContain('\ndamaged: restore point 1 file-1\n');
+});

@@ -39,7 +39,6 @@ describe('extents of a writable export', () => {
       const opened = await OpenOverlay.open(overlayBaseOf(disk), {
         folder: folder.path(`overlay${count++}`),
         identity: { pointId: 'point', diskId: 'disk', sizeBytes: SIZE_BYTES },
-        protectedFolder: undefined,
       });
       const model = [...base];
       for (const [cluster, kind] of changes) {

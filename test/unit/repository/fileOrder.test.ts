@@ -19,7 +19,9 @@ const KIND: LinkKind = 'storage';
 function files(...names: readonly string[]): OrderedFile[] {
   return names.map((name) => {
     const [own = '', parentId = ''] = name;
-    return { name, links: { [KIND]: { id: own, parentId } }, needsParent: parentId !== '' };
+    const parentName = parentId && `${parentId}.vbk`;
+    const links = { [KIND]: { id: own, parentId } };
+    return { name, path: `away/${name}`, links, parentName, needsParent: parentId !== '' };
   });
 }
 
@@ -40,19 +42,21 @@ describe('the order of files', () => {
       checkOrder(given, [KIND]);
     }, 'USAGE_FILE_ORDER');
 
-    expect(error.hint).toBe('give the files in this order: a ba cb');
+    expect(error.hint).toBe('give the files in this order: away/a away/ba away/cb');
   });
 
   it.each([
-    ['the full', ['ba', 'cb']],
-    ['an increment', ['a', 'cb']],
-  ])('without %s tells what is missing', (_name, names) => {
+    ['the full', ['ba', 'cb'], 'a.vbk'],
+    ['an increment', ['a', 'cb'], 'b.vbk'],
+  ])('without %s tells what is missing', (_name, names, missing) => {
     const given = files(...names);
 
-    expectCodeSync(() => {
+    const error = expectCodeSync(() => {
       checkFirst(given);
       checkOrder(given, [KIND]);
     }, 'CHAIN_PARENT_MISSING');
+
+    expect(error.hint).toContain(`that one was called ${missing}`);
   });
 
   it('with a file twice is refused', () => {
@@ -75,7 +79,7 @@ describe('the order of files', () => {
   });
 
   it('is taken as given when nothing tells', () => {
-    const given = ['x', 'y'].map((name) => ({ name, links: {}, needsParent: name === 'y' }));
+    const given = files('x', 'yx').map((file) => ({ ...file, links: {} }));
 
     expect(checkOrder(given, [KIND])).toEqual([false, false]);
   });

@@ -20,8 +20,24 @@ export function countsText(served: ServedCounts): string {
 /** What became of the writes to a disk. */
 export function overlayText(overlay: ServedOverlay): string {
   const { exportName, folder, isKept, changedBytes } = overlay;
-  const fate = isKept ? `kept in ${folder}` : 'thrown away';
-  return printable(`${exportName}: ${formatBytes(changedBytes)} of the point replaced, ${fate}`);
+  const fate = isKept ? `kept in ${folder}` : 'deleted';
+  return printable(`${exportName}: ${formatBytes(changedBytes)} changed, ${fate}`);
+}
+
+/** Lines that say what is served: the point, how, and the writes of earlier times. */
+export function startLines(
+  pointName: string,
+  writable: { readonly folder: string; readonly keep: boolean } | undefined,
+  overlays: readonly ServedOverlay[],
+): string[] {
+  const fate = writable?.keep ? 'writes are kept' : 'writes are deleted at the end';
+  const how = writable ? `writable, in ${writable.folder}; ${fate}` : 'read-only';
+  const continued = overlays.filter(({ changedBytes }) => changedBytes > 0);
+  const earlier = continued.map(
+    (overlay) =>
+      `${overlay.exportName}: goes on with ${formatBytes(overlay.changedBytes)} changed before, in ${overlay.folder}`,
+  );
+  return [pointName, `${how}; Ctrl-C ends it`, ...earlier].map(printable);
 }
 
 /** Shows the counts in the last line of a terminal until it is stopped. */
