@@ -3,6 +3,7 @@
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { deflateSync } from 'node:zlib';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { SessionMessage } from '../../src/core/messages.ts';
 import { openFiles } from '../../src/points/openFiles.ts';
