@@ -14,7 +14,7 @@ import {
 import { CommandContext } from '../context.ts';
 import {
   countsText,
-  overlayText,
+  overlayLines,
   showCounts,
   startLines,
 } from '../output/progress/exportCounts.ts';
@@ -83,15 +83,18 @@ async function serve(
   try {
     await server.close();
   } finally {
-    printEnd(server, context);
+    printEnd(server, point, flags.file !== undefined, context);
   }
   return server.served.failures > 0 ? EXIT_CODES.doneWithProblems : context.exitCode(false);
 }
 
-function printEnd({ served, overlays }: DiskServer, context: CommandContext): void {
-  const lines = [`served ${countsText(served)}`, ...overlays.map(overlayText)];
-  if (overlays.some(({ isKept }) => isKept))
-    lines.push('the same command goes on with these writes');
+function printEnd(
+  { served, overlays }: DiskServer,
+  { number }: OpenPoint,
+  isOfFiles: boolean,
+  context: CommandContext,
+): void {
+  const lines = [`served ${countsText(served)}`, ...overlayLines(overlays, number, isOfFiles)];
   if (context.isJson) {
     context.note('export_summary', lines.join('; '), undefined, { ...served, overlays });
   } else for (const line of lines) context.printStep(line);

@@ -261,8 +261,12 @@ function checkIdentity(found: OverlayIdentity, wanted: OverlayIdentity, folder: 
           ? `a disk of ${found.sizeBytes} B, not of ${wanted.sizeBytes} B`
           : undefined;
   if (other === undefined) return;
+  const way =
+    found.pointId === wanted.pointId
+      ? 'serve what the overlay belongs to'
+      : `go on with --point ${found.pointId}, if that point still exists`;
   throw new UsageError('USAGE_OUTPUT_EXISTS', `${folder} is the overlay of ${other}`, {
-    hint: 'name another folder, or serve what the overlay belongs to',
+    hint: `name another folder, or ${way}`,
   });
 }
 

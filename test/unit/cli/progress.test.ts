@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { formatArea } from '../../../src/cli/output/progress.ts';
+import { overlayLines } from '../../../src/cli/output/progress/exportCounts.ts';
 import {
   createRowColumns,
   formatRows,
@@ -242,4 +243,19 @@ describe('the lines of several VMs', () => {
 
     expect(lines).toEqual(['web01 committing', 'web01 committing', '… and 3 more VMs']);
   });
+});
+
+test.each([
+  ['the point of a repository', false, /^--point 7 goes on .* do not prune/],
+  ['files', true, /^the same command goes on .* they need these files$/],
+])('the end of an export tells how to go on with an overlay of %s', (_what, isOfFiles, text) => {
+  const overlay = { exportName: 'root', folder: '/o/id', isKept: true, changedBytes: 65_536 };
+
+  const [disk, way] = overlayLines([overlay], 7, isOfFiles);
+
+  expect(disk).toBe('root: 64.0 KiB changed, kept in /o/id');
+  expect(way).toMatch(text);
+  expect(overlayLines([{ ...overlay, isKept: false }], 7, isOfFiles)).toEqual([
+    'root: 64.0 KiB changed, deleted',
+  ]);
 });

@@ -18,10 +18,25 @@ export function countsText(served: ServedCounts): string {
 }
 
 /** What became of the writes to a disk. */
-export function overlayText(overlay: ServedOverlay): string {
+function overlayText(overlay: ServedOverlay): string {
   const { exportName, folder, isKept, changedBytes } = overlay;
   const fate = isKept ? `kept in ${folder}` : 'deleted';
   return printable(`${exportName}: ${formatBytes(changedBytes)} changed, ${fate}`);
+}
+
+/** Lines that say what became of the writes to all disks. */
+export function overlayLines(
+  overlays: readonly ServedOverlay[],
+  pointNumber: number,
+  isOfFiles: boolean,
+): string[] {
+  const lines = overlays.map(overlayText);
+  if (!overlays.some(({ isKept }) => isKept)) return lines;
+  // A backup in the meantime makes another point the latest one.
+  const way = isOfFiles
+    ? 'the same command goes on with these writes; they need these files'
+    : `--point ${pointNumber} goes on with these writes; do not prune that restore point away`;
+  return [...lines, way];
 }
 
 /** Lines that say what is served: the point, how, and the writes of earlier times. */
