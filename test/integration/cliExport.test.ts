@@ -154,7 +154,9 @@ it('names what is wrong with an address', async () => {
   taken.close();
 
   expectFailure(noFolder, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
-  expect(noFolder.stderr).toContain(`the folder of the socket is missing: ${folder.path('nowhere')}`);
+  expect(noFolder.stderr).toContain(
+    `the folder of the socket is missing: ${folder.path('nowhere')}`,
+  );
   expectFailure(inUse, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
   expect(inUse.stderr).toMatch(/the port is in use .* hint: choose another port/);
 });

@@ -182,6 +182,18 @@ describe('get', () => {
     expect(readdirSync(output())).toEqual(['d']);
   });
 
+  it('keeps times before 1970', async () => {
+    for (const name of ['d/old', 'alone']) {
+      put(name);
+      execFileSync('touch', ['-d', '@-86400', path.join(fake.guest, name)]);
+    }
+
+    await files(['get', '/d', '/alone', '--output', output()]);
+
+    expect(statSync(output('d/old')).mtimeMs).toBe(-86_400_000);
+    expect(statSync(output('alone')).mtimeMs).toBe(-86_400_000);
+  });
+
   it('leaves holes of files in a folder as holes', async () => {
     const size = 64 * 1024 * 1024;
     put('d/lastlog', 'begin');

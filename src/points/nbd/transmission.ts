@@ -27,6 +27,8 @@ const MAX_REQUESTS = 16;
 /** Most descriptors in one answer about extents. */
 const MAX_DESCRIPTORS = 65_536;
 const DESCRIPTOR_BYTES = 8;
+/** Memory for one small reply of each connection. It waits for nothing that slow clients hold. */
+const OWN_REPLY_BYTES = 128 * KIB;
 /** Data of a long read go in pieces, so that one client holds little memory at a time. */
 const READ_PIECE_BYTES = MIB;
 /** The payload of a write is taken off the socket in pieces of this size. */
@@ -48,7 +50,7 @@ export interface Served {
 
 /** What the connections of a server share. */
 export interface ServerParts {
-  /** Bytes of all replies that wait for a client. */
+  /** Bytes of replies that wait for a client, without one small reply of each connection. */
   readonly replies: ByteBudget;
   /** Bytes of all writes under way. They never wait for a client. */
   readonly payloads: ByteBudget;
@@ -72,6 +74,7 @@ export class Transmission {
   readonly #options: TransmissionOptions;
   readonly #writer: ReplyWriter;
   readonly #inFlight = new Set<Promise<void>>();
+  #isOwnReplyUsed = false;
 
   constructor(options: TransmissionOptions) {
     this.#options = options;
@@ -236,15 +239,27 @@ export class Transmission {
     range: ByteRange,
     send: (pieces: readonly Buffer[]) => Promise<void>,
   ): Promise<void> {
-    const { chosen, server } = this.#options;
-    const { served } = chosen;
-    await server.replies.use(this, served.heldBytes(range), () => served.read(range, send));
+    const { served } = this.#options.chosen;
+    await this.#withMemory(served.heldBytes(range), () => served.read(range, send));
+  }
+
+  async #withMemory(bytes: number, work: () => Promise<void>): Promise<void> {
+    if (bytes > OWN_REPLY_BYTES || this.#isOwnReplyUsed) {
+      await this.#options.server.replies.use(this, bytes, work);
+      return;
+    }
+    this.#isOwnReplyUsed = true;
+    try {
+      await work();
+    } finally {
+      this.#isOwnReplyUsed = false;
+    }
   }
 
   async #blockStatus(request: Request): Promise<void> {
-    const { server, chosen } = this.#options;
+    const { chosen } = this.#options;
     const most = hasFlag(request, COMMAND_FLAGS.reqOne) ? 1 : MAX_DESCRIPTORS;
-    await server.replies.use(this, 4 + most * DESCRIPTOR_BYTES, async () => {
+    await this.#withMemory(4 + most * DESCRIPTOR_BYTES, async () => {
       const extents = await chosen.served.extents(request, most);
       await this.#chunk(request, CHUNK.blockStatus, true, [describe(extents)]);
     });

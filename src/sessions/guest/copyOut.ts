@@ -134,9 +134,7 @@ class Copy {
         throw new OutputError('OUTPUT_IO', `${textOf(realPath)}: ${text}`);
       }
       await chmod(target, ownMode(stat.mode));
-      const modifiedAtSeconds = Date.parse(stat.modifiedAt) / 1000;
-      // A damaged file system may hold a time that is none.
-      if (modifiedAtSeconds) await utimes(target, modifiedAtSeconds, modifiedAtSeconds);
+      await setModified(target, new Date(stat.modifiedAt));
     });
     this.#copied.files++;
     this.#copied.bytes += stat.sizeBytes;
@@ -234,7 +232,7 @@ class FolderWriter {
     } finally {
       await handle.close();
     }
-    await utimes(place, entry.modifiedAtSeconds, entry.modifiedAtSeconds);
+    await setModified(place, new Date(entry.modifiedAtSeconds * 1000));
     this.#files.set(keyOf(entry.name), place);
     this.#copied.files++;
     this.#copied.bytes += entry.sizeBytes;
@@ -250,6 +248,12 @@ class FolderWriter {
     const below = Buffer.from(parts.map((part) => `/${part}`).join(''), 'latin1');
     return Buffer.concat([Buffer.from(this.#target), below]);
   }
+}
+
+/** Node takes a negative number of seconds for the current time, but not a date before 1970. */
+async function setModified(place: string | Buffer, time: Date): Promise<void> {
+  // A damaged file system may hold a time that is none.
+  if (!Number.isNaN(time.getTime())) await utimes(place, time, time);
 }
 
 function isZero(piece: Buffer): boolean {
