@@ -187,8 +187,18 @@ describe('a chain of others', () => {
 
 describe('files of others', () => {
   it.each([
-    ['swapped increments', [0, 2, 1], 'USAGE_FILE_ORDER', 'base.vbk one.vib two.vib'],
-    ['the full last', [1, 2, 0], 'USAGE_FILE_ORDER', 'base.vbk one.vib two.vib'],
+    [
+      'swapped increments',
+      [0, 2, 1],
+      'USAGE_FILE_ORDER',
+      /order: \/.*base\.vbk \/.*one\.vib \/.*two\.vib$/,
+    ],
+    [
+      'the full last',
+      [1, 2, 0],
+      'USAGE_FILE_ORDER',
+      /order: \/.*base\.vbk \/.*one\.vib \/.*two\.vib$/,
+    ],
     ['without the full', [1, 2], 'CHAIN_PARENT_MISSING', 'the full first'],
     ['with a gap', [0, 2], 'CHAIN_PARENT_MISSING', 'the full first'],
     ['given twice', [0, 1, 1], 'USAGE_FILE_ORDER', 'once'],
@@ -199,7 +209,7 @@ describe('files of others', () => {
 
     const error = await expectCode(restoreFiles({ files: given, output, workers: 0 }), code);
 
-    expect(error.hint).toContain(hint);
+    expect(error.hint).toMatch(hint);
     expect(existsSync(output)).toBe(false);
     await expectCode(verifyFiles({ files: given, workers: 0 }), code);
     await expectCode(openFiles(given), code);
