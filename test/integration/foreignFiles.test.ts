@@ -3,7 +3,6 @@
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { deflateSync } from 'node:zlib';
-import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { SessionMessage } from '../../src/core/messages.ts';
 import { openFiles } from '../../src/points/openFiles.ts';
@@ -73,18 +72,6 @@ function fileAt(at: number, disk: ForeignItem | undefined, linkId?: string): Buf
   const items = disk ? [xml, disk] : [xml];
   const folders = [{ name: disk ? MACHINE_FOLDER : 'other machine', items }];
   return writeForeign({ blockSizeBytes: FOREIGN_BLOCK_BYTES, folders });
-}
-
-/** Serves a file that tells no ids, with an overlay that is kept. */
-async function serveWritable(content: string): Promise<void> {
-  const plain = Buffer.alloc(FOREIGN_BLOCK_BYTES, content);
-  writeFileSync(temp.path('base.vbk'), fileWithBlock({ plain, method: 'plain' }));
-  await using point = await openFiles([temp.path('base.vbk')], { workers: 0 });
-  const server = await point.serveNbd(point.disks, {
-    address: { socket: temp.path('socket') },
-    writable: { folder: temp.path('overlays'), keep: true },
-  });
-  await server.close();
 }
 
 function zlibOf(plain: Buffer): Buffer {
@@ -187,13 +174,6 @@ describe('a chain of others', () => {
     expect(readFileSync(report.disks[0]?.path ?? '').equals(diskAfter(2))).toBe(true);
   });
 
-  it('that tells no ids does not continue the overlay of another one', async () => {
-    await serveWritable('a');
-    await serveWritable('a');
-
-    await expectCode(serveWritable('b'), 'USAGE_OUTPUT_EXISTS');
-  });
-
   it('of a version that nobody has seen is read with a warning', async () => {
     const messages: SessionMessage[] = [];
     const onMessage = (message: SessionMessage): void => void messages.push(message);
@@ -207,8 +187,18 @@ describe('a chain of others', () => {
 
 describe('files of others', () => {
   it.each([
-    ['swapped increments', [0, 2, 1], 'USAGE_FILE_ORDER', 'base.vbk one.vib two.vib'],
-    ['the full last', [1, 2, 0], 'USAGE_FILE_ORDER', 'base.vbk one.vib two.vib'],
+    [
+      'swapped increments',
+      [0, 2, 1],
+      'USAGE_FILE_ORDER',
+      /order: \/.*base\.vbk \/.*one\.vib \/.*two\.vib$/,
+    ],
+    [
+      'the full last',
+      [1, 2, 0],
+      'USAGE_FILE_ORDER',
+      /order: \/.*base\.vbk \/.*one\.vib \/.*two\.vib$/,
+    ],
     ['without the full', [1, 2], 'CHAIN_PARENT_MISSING', 'the full first'],
     ['with a gap', [0, 2], 'CHAIN_PARENT_MISSING', 'the full first'],
     ['given twice', [0, 1, 1], 'USAGE_FILE_ORDER', 'once'],
@@ -219,8 +209,7 @@ describe('files of others', () => {
 
     const error = await expectCode(restoreFiles({ files: given, output, workers: 0 }), code);
 
-    const folder = `${path.dirname(files[0] ?? '')}/`;
-    expect(error.hint?.replaceAll(folder, '')).toContain(hint);
+    expect(error.hint).toMatch(hint);
     expect(existsSync(output)).toBe(false);
     await expectCode(verifyFiles({ files: given, workers: 0 }), code);
     await expectCode(openFiles(given), code);

@@ -30,7 +30,7 @@ function partsOf(replies: ByteBudget): ServerParts {
 describe('a connection', () => {
   it('answers a small request while others hold all memory for replies', async () => {
     const replies = new ByteBudget(MIB);
-    await replies.take(MIB);
+    await replies.take({}, MIB);
     const server = createServer().listen(folder.path('s'));
     const client = connect(folder.path('s'));
     const [socket] = await once(server, 'connection');
