@@ -30,7 +30,7 @@ export interface CopiedFiles {
   folders: number;
   links: number;
   bytes: number;
-  /** Devices, pipes and sockets, which are not copied. */
+  /** Devices and pipes, which are not copied. An archive of a folder has no sockets. */
   readonly leftOut: string[];
 }
 
