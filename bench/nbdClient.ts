@@ -1,5 +1,6 @@
 /** A client of NBD for one read at a time, so that the latency of a server is measured alone. */
 import { connect, type Socket } from 'node:net';
+import { retry } from '../src/core/retry.ts';
 import { SocketReader } from '../src/points/nbd/socketReader.ts';
 
 const OPTION_MAGIC = 'IHAVEOPT';
@@ -18,8 +19,13 @@ export class NbdClient {
     this.sizeBytes = sizeBytes;
   }
 
-  /** Connects to a Unix socket and chooses the first export. */
+  /** Connects to a Unix socket and chooses the first export. A server may not listen yet. */
   static async open(path: string): Promise<NbdClient> {
+    const waits = { attempts: 8, firstDelayMs: 2, shouldRetry: () => true, signal: undefined };
+    return await retry(waits, () => NbdClient.#connect(path));
+  }
+
+  static async #connect(path: string): Promise<NbdClient> {
     const socket = connect(path);
     socket.on('error', () => {});
     const reader = new SocketReader(socket);
