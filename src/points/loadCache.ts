@@ -1,56 +1,33 @@
 /** A bounded cache of loaded values. The least recently used one leaves first. */
-
-interface Entry<Value> {
-  readonly value: Promise<Value>;
-  readonly sizeBytes: number;
-}
-
 export class LoadCache<Value> {
-  readonly #maxBytes: number;
+  readonly #maxCount: number;
   /** Ordered by use; the least recently used entry is first. */
-  readonly #entries = new Map<string, Entry<Value>>();
-  #sizeBytes = 0;
+  readonly #entries = new Map<string, Promise<Value>>();
 
-  /** @param maxBytes - memory of all values that are kept. */
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
+  /** @param maxCount - values that are kept. */
+  constructor(maxCount: number) {
+    this.#maxCount = maxCount;
   }
 
   /**
    * The cached value, or the one that `load` gives. Readers of one value share a load. A load that
    * fails is not kept.
    *
-   * @param sizeBytes - memory of the value.
    * @returns a value that the caller must not change.
    */
-  async get(key: string, sizeBytes: number, load: () => Promise<Value>): Promise<Value> {
-    const known = this.#entries.get(key);
-    if (known) {
-      this.#entries.delete(key);
-      this.#entries.set(key, known);
-      return await known.value;
+  async get(key: string, load: () => Promise<Value>): Promise<Value> {
+    const value = this.#entries.get(key) ?? load();
+    this.#entries.delete(key);
+    this.#entries.set(key, value);
+    for (const oldest of this.#entries.keys()) {
+      if (this.#entries.size <= this.#maxCount) break;
+      this.#entries.delete(oldest);
     }
-    const entry = { value: load(), sizeBytes };
-    this.#entries.set(key, entry);
-    this.#sizeBytes += sizeBytes;
-    this.#shrink();
     try {
-      return await entry.value;
+      return await value;
     } catch (error) {
-      if (this.#entries.get(key) === entry) this.#remove(key, entry);
+      if (this.#entries.get(key) === value) this.#entries.delete(key);
       throw error;
     }
-  }
-
-  #shrink(): void {
-    for (const [key, entry] of this.#entries) {
-      if (this.#sizeBytes <= this.#maxBytes) return;
-      this.#remove(key, entry);
-    }
-  }
-
-  #remove(key: string, entry: Entry<Value>): void {
-    this.#entries.delete(key);
-    this.#sizeBytes -= entry.sizeBytes;
   }
 }

@@ -7,8 +7,7 @@ import type { RestorePoint, VmIdentity } from '../repository/restorePoint.ts';
 import { RestorePointView } from '../repository/restorePointView.ts';
 import type { VmFolder } from '../repository/vmFolder.ts';
 import { findDisk } from '../sessions/shared/selectPoint.ts';
-import type { BlockLoader } from './blockLoader.ts';
-import { closedError } from './blockLoader.ts';
+import { type BlockLoader, closedError } from './blockLoader.ts';
 import { exportDisks, type ServedPoint, type ServeOptions } from './nbd/exportPoint.ts';
 import { PointDisk } from './pointDisk.ts';
 import type { DiskServer, ServeDiskOptions } from './pointTypes.ts';
@@ -191,4 +190,17 @@ export class OpenPoint {
   #assertOpen(): void {
     if (this.#isClosed) throw closedError();
   }
+}
+
+/**
+ * The disks that a command names, each of them once; without names all disks.
+ *
+ * @throws {@link UsageError} as {@link OpenPoint.disk}; `USAGE_NOT_FOUND` for a point without disks
+ */
+export function chooseDisks(point: OpenPoint, names: readonly string[]): PointDisk[] {
+  const wanted = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
+  if (wanted.length > 0) return [...new Set(wanted)];
+  throw new UsageError('USAGE_NOT_FOUND', `restore point ${point.id} has no disks`, {
+    hint: '"ovirt-cbt list" shows the disks of each restore point',
+  });
 }

@@ -2,22 +2,20 @@
  * Places of the blocks of disks, as they lie in their containers. They are read in pages of a disk
  * when they are needed, so a disk of 64 TiB opens at once.
  */
-import { KIB, MIB } from '../core/units.ts';
 import type { DiskView, ViewBlock } from '../repository/restorePointView.ts';
 import { LoadCache } from './loadCache.ts';
 
 /** Blocks of one page. */
 const PAGE_BLOCKS = 1024;
-/** Memory of a page whose blocks all hold data. */
-const PAGE_BYTES = 96 * KIB;
-const CACHE_BYTES = 24 * MIB;
+/** A page whose blocks all hold data takes about 96 KiB, so all of them take 24 MiB. */
+const MAX_PAGES = 256;
 
 /** By block of the page; undefined for zeros. */
 type Page = readonly (ViewBlock | undefined)[];
 
 /** Shared by all disks of a repository. */
 export class PlaceCache {
-  readonly #pages: LoadCache<Page> = new LoadCache<Page>(CACHE_BYTES);
+  readonly #pages: LoadCache<Page> = new LoadCache<Page>(MAX_PAGES);
   /** Places name the open files of their view, so another view of the same disk has its own. */
   readonly #views = new WeakMap<DiskView, number>();
   #viewCount = 0;
@@ -40,7 +38,7 @@ export class PlaceCache {
   }
 
   async #page(view: DiskView, number: number): Promise<Page> {
-    return await this.#pages.get(`${this.#numberOf(view)} ${number}`, PAGE_BYTES, async () => {
+    return await this.#pages.get(`${this.#numberOf(view)} ${number}`, async () => {
       const from = number * PAGE_BLOCKS;
       const page: (ViewBlock | undefined)[] = [];
       for await (const block of view.blocksIn(from, from + PAGE_BLOCKS)) {

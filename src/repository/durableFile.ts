@@ -28,7 +28,8 @@ export async function makeFolder(folder: string): Promise<void> {
   });
 }
 
-async function exists(file: string): Promise<boolean> {
+/** False only for ENOENT. Other errors of the system pass unchanged. */
+export async function exists(file: string): Promise<boolean> {
   try {
     await stat(file);
     return true;

@@ -14,7 +14,7 @@ import { decodeSummary } from './pointXml.ts';
 import { type DiskPoint, ovfItemName, type RestorePoint, type VmIdentity } from './restorePoint.ts';
 
 export const SUMMARY_NAME = 'summary.xml';
-const MAX_SUMMARY_BYTES = 16 * 1024 * 1024;
+export const MAX_SUMMARY_BYTES: number = 16 * 1024 * 1024;
 /** A session reads no longer answer of the engine, so every saved configuration can be read. */
 const MAX_OVF_BYTES = 64 * 1024 * 1024;
 

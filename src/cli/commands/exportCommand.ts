@@ -66,12 +66,12 @@ async function serve(
   const tls = flags.tls === undefined ? undefined : { folder: flags.tls };
   await using opened = await openPoint(flags, command, context);
   const { point } = opened;
-  const names = flags.disk ?? [];
-  const disks = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
+  const { chooseDisks } = await import('../../points/openPoint.ts');
+  const disks = chooseDisks(point, flags.disk ?? []);
   const { signal, onMessage } = context;
   const onProblem = (text: string): void => context.note('export_problem', text, 'error');
   const options = { address, writable, tls, onProblem, onMessage, signal };
-  const server = await point.serveNbd([...new Set(disks)], options);
+  const server = await point.serveNbd(disks, options);
   const { uris } = server;
   const { vmName, id: pointId, number: pointNumber } = point;
   const pointName = `${vmName}: restore point ${pointNumber} (${pointId})`;

@@ -25,7 +25,7 @@ type Action = 'ls' | 'get' | 'find';
 type Entry = Awaited<ReturnType<GuestFiles['list']>>[number];
 type Copied = Awaited<ReturnType<GuestFiles['copy']>>;
 
-/** What an action found or did: fields of the JSON document, and the text for people. */
+/** The result of an action: fields of the JSON document, and the text for people. */
 interface Answer {
   readonly facts: object;
   readonly text: string;

@@ -53,7 +53,7 @@ export function refuseWithFiles(options: Readonly<Record<string, unknown>>): voi
 }
 
 /**
- * What the options name.
+ * The source that the options name.
  *
  * @param needsVm - whether a repository needs `--vm`.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` for both, and for none

@@ -1,6 +1,6 @@
 /** Messages and errors as lines of stderr: for people, or as JSON objects. */
 import type { SessionMessage } from '../../core/messages.ts';
-import { hasColours, paint, type Style } from './outputForm.ts';
+import { columnsOf, hasColours, paint, type Style } from './outputForm.ts';
 import { fold, formatLocalTime, printable } from './text.ts';
 
 export type LineLevel = SessionMessage['level'];
@@ -18,15 +18,13 @@ export function formatMessage(message: SessionMessage): string {
   return printable(`${message.level}: ${message.code} ${message.text}${advice}`);
 }
 
-/** For terminals that do not tell their width. */
-const DEFAULT_COLUMNS = 80;
 const CONTINUATION_COLUMNS = 2;
 
 type Stream = Pick<NodeJS.WriteStream, 'isTTY' | 'columns'>;
 
 /** Folds each line of a text to the width of the terminal, between words. */
 function folded(text: string, stream: Stream): string {
-  const columns = stream.columns || DEFAULT_COLUMNS;
+  const columns = columnsOf(stream);
   const lines = text.split('\n').map((line) => fold(line, columns, CONTINUATION_COLUMNS));
   return lines.join('\n');
 }

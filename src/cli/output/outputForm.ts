@@ -27,6 +27,11 @@ export function hasColours(stream: Pick<Stream, 'isTTY'>, environment: Environme
   return stream.isTTY;
 }
 
+/** Columns of a terminal. Some do not tell their width. */
+export function columnsOf(stream: Pick<Stream, 'columns'>): number {
+  return stream.columns || DEFAULT_COLUMNS;
+}
+
 /** The form of stdout. Without a terminal, and with `--wide`, it is the full form. */
 export function formOf(
   flags: { readonly wide?: boolean | undefined },
@@ -36,7 +41,7 @@ export function formOf(
 ): OutputForm {
   const isFull = flags.wide === true || !stream.isTTY;
   return {
-    columns: isFull ? Infinity : stream.columns || DEFAULT_COLUMNS,
+    columns: isFull ? Infinity : columnsOf(stream),
     isColoured: hasColours(stream, environment),
     hasMessages: !isFull && messages.isTTY,
   };

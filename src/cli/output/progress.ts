@@ -1,13 +1,13 @@
 /** Progress area on a terminal: a row for each VM. Without a terminal there is none. */
 import type { ProgressEvent } from '../../sessions/shared/progress.ts';
 import { createRowColumns, formatRows, type RowColumns } from './progress/progressRows.ts';
+import { columnsOf } from './outputForm.ts';
 import { messageOutput } from './standardOutputs.ts';
 import { cut } from './text.ts';
 import { VmProgress } from './progress/vmProgress.ts';
 
 const INTERVAL_MS = 250;
-/** For terminals that do not tell their size. */
-const DEFAULT_COLUMNS = 80;
+/** For terminals that do not tell their height. */
 const DEFAULT_ROWS = 24;
 
 export interface ProgressLine {
@@ -73,7 +73,7 @@ class TerminalArea implements ProgressLine {
   }
 
   #draw(): void {
-    const columns = process.stderr.columns || DEFAULT_COLUMNS;
+    const columns = columnsOf(process.stderr);
     const rows = process.stderr.rows || DEFAULT_ROWS;
     if (columns !== this.#columns) this.#rowColumns = createRowColumns();
     this.#columns = columns;

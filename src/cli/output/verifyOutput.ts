@@ -129,7 +129,7 @@ export function formatVerify(report: VerifyReport, form: OutputForm = FULL_FORM)
       ({ vmName, fileName }) =>
         `not listed: ${vmName} ${fileName}; the next session or "ovirt-cbt rescan" adds it`,
     ),
-    ...(report.isRecorded ? [] : ['the result could not be recorded in the repository']),
+    ...(report.isRecorded !== false ? [] : ['the result could not be recorded in the repository']),
     summary(report),
   ];
   const text = lines.map((line) => formatLongLine(line, form));

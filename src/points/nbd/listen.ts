@@ -45,7 +45,7 @@ export async function listen(
   }
 }
 
-/** What clients name an export of a server that listens, such as `nbd://localhost:10809/system`. */
+/** The address that clients use for an export, such as `nbd://localhost:10809/system`. */
 export function uriOf(
   name: string,
   address: ServeAddress,

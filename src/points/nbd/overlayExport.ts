@@ -33,7 +33,7 @@ export class OverlayExport implements ServedDisk, ServedWriter {
           ? await this.#base.extents(part, most)
           : [{ ...part, zero: part.state === CLUSTER.zero }];
       for (const extent of extents) addExtent(found, extent);
-      // What the base left out must not be covered by an extent of the next part.
+      // The base left out the end of this part. An extent of the next part must not cover it.
       if (endOf(extents.at(-1)) < endOf(part)) return found.slice(0, most);
       // The last one is complete when another one follows.
       if (found.length > most) return found.slice(0, most);

@@ -48,7 +48,7 @@ export interface Served {
   failures: number;
 }
 
-/** What the connections of a server share. */
+/** Parts that the connections of a server share. */
 export interface ServerParts {
   /** Bytes of replies that wait for a client, without one small reply of each connection. */
   readonly replies: ByteBudget;

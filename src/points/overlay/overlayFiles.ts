@@ -13,7 +13,7 @@ import {
 } from '../../core/errors.ts';
 import { blockCountOf, formatBytes, MIB } from '../../core/units.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
-import { makeFolder, removeQuietly, syncFolder } from '../../repository/durableFile.ts';
+import { exists, makeFolder, removeQuietly, syncFolder } from '../../repository/durableFile.ts';
 import { CLUSTER_BYTES, ClusterMap, SECTOR_BYTES } from './clusterMap.ts';
 import { DiskOverlay, type OverlayBase, type OverlayHandles } from './diskOverlay.ts';
 import {
@@ -24,7 +24,7 @@ import {
   type OverlayIdentity,
   START_ANEW,
 } from './mapHeader.ts';
-import { exists, type OverlayPlace, overlayPlace } from './overlayPlace.ts';
+import { type OverlayPlace, overlayPlace } from './overlayPlace.ts';
 
 const DATA_NAME = 'data';
 const MAP_NAME = 'map';

@@ -1,7 +1,8 @@
 /** Where the overlay of a disk lies: a folder of its own, never inside a repository. */
-import { realpath, stat } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import path from 'node:path';
-import { errnoOf, toOutputError, UsageError } from '../../core/errors.ts';
+import { toOutputError, UsageError } from '../../core/errors.ts';
+import { exists } from '../../repository/durableFile.ts';
 import { safeFileName } from '../../repository/names.ts';
 import { isInRepository } from '../../repository/repository.ts';
 
@@ -41,14 +42,4 @@ function insideError(folder: string): UsageError {
 async function realPlace(folder: string): Promise<string> {
   if (await exists(folder)) return await realpath(folder);
   return path.join(await realPlace(path.dirname(folder)), path.basename(folder));
-}
-
-export async function exists(file: string): Promise<boolean> {
-  try {
-    await stat(file);
-    return true;
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return false;
-    throw error;
-  }
 }

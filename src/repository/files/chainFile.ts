@@ -11,13 +11,11 @@ import { openStorage } from '../../container/storage.ts';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { isAccessFailure } from '../../core/systemErrors.ts';
-import { readSummary, SUMMARY_NAME } from '../pointReader.ts';
+import { MAX_SUMMARY_BYTES, readSummary, SUMMARY_NAME } from '../pointReader.ts';
 import type { RestorePoint, VmIdentity } from '../restorePoint.ts';
 import { isDiskItem, nameOfItem } from './diskItems.ts';
 import type { Links } from './fileOrder.ts';
 import { type ForeignSummary, readForeignSummary } from './foreignSummary.ts';
-
-const MAX_SUMMARY_BYTES = 16 * 1024 * 1024;
 
 /** What a file holds of one VM. */
 export interface FileVm {

@@ -253,7 +253,6 @@ function toReport(checked: readonly Checked[], startedAtMs: number): VerifyRepor
     damageCount,
     unlistedFiles: [],
     failures: [],
-    isRecorded: true,
   };
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { IntegrityError, OutputError, throwIfCancelled, UsageError } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
-import type { OpenPoint } from '../../points/openPoint.ts';
+import { chooseDisks, type OpenPoint } from '../../points/openPoint.ts';
 import { openRepository } from '../../points/openRepository.ts';
 import type { PointDisk } from '../../points/pointDisk.ts';
 import type { DiskServer } from '../../points/pointTypes.ts';
@@ -74,7 +74,7 @@ export async function withGuestFiles<T>(
   const servers: DiskServer[] = [];
   const failures = (): number => servers.reduce((sum, { served }) => sum + served.failures, 0);
   try {
-    const disks = disksOf(point, options.disks ?? []);
+    const disks = chooseDisks(point, options.disks ?? []);
     const sockets = await serveDisks(point, folder, servers, disks, options);
     const names = disks.map(({ alias }) => alias);
     const value = await withAppliance(point, folder, { sockets, names }, options, work);
@@ -96,14 +96,6 @@ function damaged(error: unknown): unknown {
     cause: error,
     hint: 'run "ovirt-cbt verify", and read the files from another restore point',
   });
-}
-
-function disksOf(point: OpenPoint, names: readonly string[]): PointDisk[] {
-  const wanted = names.length > 0 ? names.map((name) => point.disk(name)) : point.disks;
-  if (wanted.length === 0) {
-    throw new UsageError('USAGE_NOT_FOUND', 'the restore point has no disks');
-  }
-  return [...new Set(wanted)];
 }
 
 /** Each disk has a server of its own, so its name need not pass through the drivers of QEMU. */

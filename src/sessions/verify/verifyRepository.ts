@@ -69,8 +69,11 @@ export interface VerifyReport {
   readonly unlistedFiles: readonly { readonly vmName: string; readonly fileName: string }[];
   /** VM folders that could not be checked. */
   readonly failures: readonly FolderFailure[];
-  /** False when the result could not be written to some VM folder. */
-  readonly isRecorded: boolean;
+  /**
+   * False when the result could not be written to some VM folder. Absent when files were verified:
+   * their result is recorded nowhere.
+   */
+  readonly isRecorded?: boolean | undefined;
 }
 
 /**

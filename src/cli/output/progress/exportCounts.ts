@@ -1,23 +1,22 @@
 /** Texts of `export`: what is served, while it runs and at its end. */
 import { formatBytes } from '../../../core/units.ts';
 import type { ServedCounts, ServedOverlay } from '../../../points/pointTypes.ts';
+import { columnsOf } from '../outputForm.ts';
 import { messageOutput } from '../standardOutputs.ts';
-import { cut, printable } from '../text.ts';
+import { countOf, cut, printable } from '../text.ts';
 
 const INTERVAL_MS = 500;
-/** For terminals that do not tell their width. */
-const DEFAULT_COLUMNS = 80;
 
 /** `12 requests of 2 clients: 1.50 MiB read, 4.0 KiB written, 1 request failed`. */
 export function countsText(served: ServedCounts): string {
   const { clientsInAll, requests, bytesRead, bytesWritten, failures } = served;
   const parts = [`${formatBytes(bytesRead)} read`];
   if (bytesWritten > 0) parts.push(`${formatBytes(bytesWritten)} written`);
-  if (failures > 0) parts.push(`${plural(failures, 'request')} failed`);
-  return `${plural(requests, 'request')} of ${plural(clientsInAll, 'client')}: ${parts.join(', ')}`;
+  if (failures > 0) parts.push(`${countOf(failures, 'request')} failed`);
+  return `${countOf(requests, 'request')} of ${countOf(clientsInAll, 'client')}: ${parts.join(', ')}`;
 }
 
-/** What became of the writes to a disk. */
+/** Says what became of the writes to a disk. */
 function overlayText(overlay: ServedOverlay): string {
   const { exportName, folder, isKept, changedBytes } = overlay;
   const fate = isKept ? `kept in ${folder}` : 'deleted';
@@ -60,9 +59,8 @@ export function showCounts(served: ServedCounts, isJson: boolean): { stop(): voi
   if (isJson || !process.stderr.isTTY) return { stop: () => {} };
   messageOutput.hasArea = true;
   const draw = (): void => {
-    const columns = process.stderr.columns || DEFAULT_COLUMNS;
-    const text = `${plural(served.clients, 'client')} now; ${countsText(served)}`;
-    messageOutput.drawProgress([cut(text, columns - 1)]);
+    const text = `${countOf(served.clients, 'client')} now; ${countsText(served)}`;
+    messageOutput.drawProgress([cut(text, columnsOf(process.stderr) - 1)]);
   };
   draw();
   const timer = setInterval(draw, INTERVAL_MS).unref();
@@ -73,8 +71,4 @@ export function showCounts(served: ServedCounts, isJson: boolean): { stop(): voi
       messageOutput.clearProgress();
     },
   };
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
