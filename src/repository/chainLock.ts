@@ -8,7 +8,12 @@ import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { RepositoryError } from '../core/errors.ts';
-import { guardRepository, linkOrCreate, readText, removeQuietly } from './durableFile.ts';
+import {
+  guardRepository,
+  linkOrCreate,
+  readText,
+  removeQuietly,
+} from '../store/folder/durableFile.ts';
 import {
   describeProcess,
   factSchema,
@@ -17,7 +22,7 @@ import {
   type ProcessIdentity,
   processSchema,
   stateHere,
-} from './processIdentity.ts';
+} from '../store/processIdentity.ts';
 
 const LOCK_NAME = 'lock';
 const MAX_LOCK_BYTES = 64 * 1024;

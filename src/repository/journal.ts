@@ -8,14 +8,19 @@ import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { errnoOf, RepositoryError } from '../core/errors.ts';
-import { guardRepository, PARTIAL_SUFFIX, readText, syncFolder } from './durableFile.ts';
+import {
+  guardRepository,
+  PARTIAL_SUFFIX,
+  readText,
+  syncFolder,
+} from '../store/folder/durableFile.ts';
 import {
   describeProcess,
   type HolderState,
   type ProcessIdentity,
   processSchema,
   stateHere,
-} from './processIdentity.ts';
+} from '../store/processIdentity.ts';
 
 /**
  * Journal of the backup session of a folder. The lock of the folder ensures that there is only one.

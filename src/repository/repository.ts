@@ -15,7 +15,7 @@ import {
   PARTIAL_SUFFIX,
   readText,
   syncFolder,
-} from './durableFile.ts';
+} from '../store/folder/durableFile.ts';
 import type { VmIdentity } from './restorePoint.ts';
 import { safeFileName } from './names.ts';
 import { keepReserve } from './spaceReserve.ts';

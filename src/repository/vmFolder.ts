@@ -15,7 +15,7 @@ import {
   publishFile,
   readText,
   writeDurable,
-} from './durableFile.ts';
+} from '../store/folder/durableFile.ts';
 import { safeFileName } from './names.ts';
 import { openContainer, readSummary } from './pointReader.ts';
 import { type ChainMetadata, decodeVbm, encodeReadableVbm, MAX_VBM_BYTES } from './pointXml.ts';

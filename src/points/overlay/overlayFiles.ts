@@ -13,7 +13,7 @@ import {
 } from '../../core/errors.ts';
 import { blockCountOf, formatBytes, MIB } from '../../core/units.ts';
 import { ChainLock } from '../../repository/chainLock.ts';
-import { exists, makeFolder, removeQuietly, syncFolder } from '../../repository/durableFile.ts';
+import { exists, makeFolder, removeQuietly, syncFolder } from '../../store/folder/durableFile.ts';
 import { CLUSTER_BYTES, ClusterMap, SECTOR_BYTES } from './clusterMap.ts';
 import { DiskOverlay, type OverlayBase, type OverlayHandles } from './diskOverlay.ts';
 import {

@@ -2,7 +2,7 @@
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { toOutputError, UsageError } from '../../core/errors.ts';
-import { exists } from '../../repository/durableFile.ts';
+import { exists } from '../../store/folder/durableFile.ts';
 import { safeFileName } from '../../repository/names.ts';
 import { isInRepository } from '../../repository/repository.ts';
 

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { BackupError, errnoOf } from '../../core/errors.ts';
 import { repositoryFailure } from '../../core/systemErrors.ts';
-import { guardRead, readText, writeDurableShared } from '../durableFile.ts';
+import { guardRead, readText, writeDurableShared } from '../../store/folder/durableFile.ts';
 
 export const VERIFY_RECORD = 'verify.json';
 /**

@@ -22,8 +22,13 @@ import { z } from 'zod';
 import { BackupError, errnoOf } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { lockedAtMs } from '../chainLock.ts';
-import { guardRead, readText, removeQuietly } from '../durableFile.ts';
-import { factSchema, type ProcessIdentity, processSchema, stateHere } from '../processIdentity.ts';
+import { guardRead, readText, removeQuietly } from '../../store/folder/durableFile.ts';
+import {
+  factSchema,
+  type ProcessIdentity,
+  processSchema,
+  stateHere,
+} from '../../store/processIdentity.ts';
 import { fileNameSchema, type RestorePoint } from '../restorePoint.ts';
 
 /** A server renews its lease once in this time. */

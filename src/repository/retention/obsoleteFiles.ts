@@ -20,7 +20,7 @@ import path from 'node:path';
 import { errnoOf } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { ChainLock } from '../chainLock.ts';
-import { guardRepository, syncFolder } from '../durableFile.ts';
+import { guardRepository, syncFolder } from '../../store/folder/durableFile.ts';
 import { holderText, isLeased, keptMessage, type Lease, sweepLeases } from '../lease/leases.ts';
 import type { ChainMetadata } from '../pointXml.ts';
 import type { RestorePoint } from '../restorePoint.ts';

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { errnoOf, RepositoryError } from '../../core/errors.ts';
 import type { Checkpoint } from '../../ovirt/engine/entities.ts';
-import { guardRead, readText, writeDurable } from '../../repository/durableFile.ts';
+import { guardRead, readText, writeDurable } from '../../store/folder/durableFile.ts';
 import { isOwnDescription } from './ownership.ts';
 
 const RECORD_NAME = 'piped.json';

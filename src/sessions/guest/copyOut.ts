@@ -14,7 +14,7 @@ import {
 import path from 'node:path';
 import { errnoOf, OutputError, toOutputError, UsageError } from '../../core/errors.ts';
 import { writeAll } from '../../core/fileWrites.ts';
-import { makeFolder } from '../../repository/durableFile.ts';
+import { makeFolder } from '../../store/folder/durableFile.ts';
 import { outputExists, publishImage } from '../shared/imageFiles.ts';
 import { Guestfish } from './guestfish.ts';
 import { bytesOf, quoted, textOf } from './guestfishLanguage.ts';

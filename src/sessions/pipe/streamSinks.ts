@@ -5,7 +5,7 @@ import { OutputError, toFailure, toOutputError } from '../../core/errors.ts';
 import { SyncAhead, writeAll } from '../../core/fileWrites.ts';
 import { MIB } from '../../core/units.ts';
 import type { BlockSink, PipedBlock, PipedZero } from '../../flow/sinks/blockSink.ts';
-import { removeQuietly } from '../../repository/durableFile.ts';
+import { removeQuietly } from '../../store/folder/durableFile.ts';
 import { partialName, publishImage } from '../shared/imageFiles.ts';
 
 /** A sink that gives its output a name, or takes it back. */

@@ -8,7 +8,7 @@ import type { Sink } from '../../flow/connect.ts';
 import type { DataBlock } from '../../flow/records.ts';
 import { rawFileSink } from '../../flow/sinks/plainSinks.ts';
 import { type DiskHole, holesOf } from '../../repository/damage/salvageBlocks.ts';
-import { removeQuietly } from '../../repository/durableFile.ts';
+import { removeQuietly } from '../../store/folder/durableFile.ts';
 import type { DiskPoint } from '../../repository/restorePoint.ts';
 import { type ProgressCounts, progressDisk, type SessionProgress } from '../shared/progress.ts';
 import { holesFileName, partialName, publishImage, writeHoles } from '../shared/imageFiles.ts';

@@ -9,7 +9,7 @@ import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { formatBytes } from '../../core/units.ts';
 import type { DiskHole } from '../../repository/damage/salvageBlocks.ts';
 import { isLostBytes, SalvageView } from '../../repository/damage/salvageView.ts';
-import { makeFolder } from '../../repository/durableFile.ts';
+import { makeFolder } from '../../store/folder/durableFile.ts';
 import { diskFileNames } from '../../repository/names.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';

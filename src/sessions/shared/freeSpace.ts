@@ -2,7 +2,7 @@
 import { statfs } from 'node:fs/promises';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { formatBytes } from '../../core/units.ts';
-import { guardRepository } from '../../repository/durableFile.ts';
+import { guardRepository } from '../../store/folder/durableFile.ts';
 
 type Note = (message: SessionMessage) => void;
 

@@ -4,7 +4,7 @@ import { link, open, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import type { DiskHole } from '../../repository/damage/salvageBlocks.ts';
-import { lacksLinks, removeQuietly, syncFolder } from '../../repository/durableFile.ts';
+import { lacksLinks, removeQuietly, syncFolder } from '../../store/folder/durableFile.ts';
 
 /** A name in the folder of the target that no other session uses. */
 export function partialName(target: string): string {

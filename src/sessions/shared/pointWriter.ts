@@ -7,7 +7,7 @@ import { ContainerWriter, type FolderHandle } from '../../container/write/contai
 import type { Property } from '../../container/format/properties.ts';
 import { openStorage, type Storage } from '../../container/storage.ts';
 import type { ChainLock } from '../../repository/chainLock.ts';
-import { removeQuietly } from '../../repository/durableFile.ts';
+import { removeQuietly } from '../../store/folder/durableFile.ts';
 import { writeFingerprints } from '../../repository/fingerprintStore.ts';
 import { SUMMARY_NAME } from '../../repository/pointReader.ts';
 import { type ChainMetadata, encodeReadableSummary } from '../../repository/pointXml.ts';

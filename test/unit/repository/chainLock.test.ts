@@ -4,7 +4,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { ChainLock, type LockHolder } from '../../../src/repository/chainLock.ts';
-import { describeProcess, stateHere } from '../../../src/repository/processIdentity.ts';
+import { describeProcess, stateHere } from '../../../src/store/processIdentity.ts';
 import { NO_LINK_ERRNOS, withoutLinks } from '../../helpers/faults/noLinks.ts';
 import { modeOf } from '../../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';

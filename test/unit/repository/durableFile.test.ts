@@ -7,7 +7,7 @@ import {
   publishFile,
   readText,
   writeDurable,
-} from '../../../src/repository/durableFile.ts';
+} from '../../../src/store/folder/durableFile.ts';
 import { NO_LINK_ERRNOS, withoutLinks } from '../../helpers/faults/noLinks.ts';
 import { modeOf } from '../../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';

@@ -12,7 +12,7 @@ import {
   sweepLeases,
 } from '../../../src/repository/lease/leases.ts';
 import { PointLease } from '../../../src/repository/lease/pointLease.ts';
-import { describeProcess, type ProcessIdentity } from '../../../src/repository/processIdentity.ts';
+import { describeProcess, type ProcessIdentity } from '../../../src/store/processIdentity.ts';
 import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
 import { VmFolder } from '../../../src/repository/vmFolder.ts';
 import { FaultyFiles } from '../../helpers/faults/faultyFiles.ts';

@@ -10,7 +10,7 @@ import {
   processSchema,
   stateHere,
   stateOf,
-} from '../../../src/repository/processIdentity.ts';
+} from '../../../src/store/processIdentity.ts';
 
 const OUTSIDE = 'pid:[4026531836]';
 const CONTAINER = 'pid:[4026532178]';

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { writeDurableShared } from '../../../src/repository/durableFile.ts';
+import { writeDurableShared } from '../../../src/store/folder/durableFile.ts';
 import {
   EMPTY_RECORD,
   readVerifyRecord,

@@ -6,7 +6,7 @@ import { readlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { errnoOf } from '../core/errors.ts';
-import { readText } from './durableFile.ts';
+import { readText } from './folder/durableFile.ts';
 
 const MAX_FACT_BYTES = 64 * 1024;
 /**

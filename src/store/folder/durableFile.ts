@@ -5,8 +5,8 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { BackupError, errnoOf, RepositoryError } from '../core/errors.ts';
-import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
+import { BackupError, errnoOf, RepositoryError } from '../../core/errors.ts';
+import { repositoryFailure, retryPassing } from '../../core/systemErrors.ts';
 
 /** Ending of files that are being written. The holder of the lock may delete all such files. */
 export const PARTIAL_SUFFIX = '.partial';
