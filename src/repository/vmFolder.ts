@@ -2,26 +2,16 @@
  * The folder of one VM: its containers, its chain metadata (.vbm) and leftovers of killed sessions.
  */
 import { randomBytes } from 'node:crypto';
-import { readdir, rm, stat } from 'node:fs/promises';
-import path from 'node:path';
-import { BackupError, errnoOf, RepositoryError } from '../core/errors.ts';
+import { BackupError, RepositoryError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
-import { isSystemFailure, repositoryFailure } from '../core/systemErrors.ts';
+import { isSystemFailure } from '../core/systemErrors.ts';
 import type { BlockCodecs } from '../compute/blockCodecs.ts';
-import {
-  guardRead,
-  guardRepository,
-  PARTIAL_SUFFIX,
-  publishFile,
-  readText,
-  writeDurable,
-} from '../store/folder/durableFile.ts';
+import type { StoreFolder } from '../store/store.ts';
+import { readTextFile } from '../store/textFiles.ts';
 import { safeFileName } from './names.ts';
 import { openContainer, readSummary } from './pointReader.ts';
 import { type ChainMetadata, decodeVbm, encodeReadableVbm, MAX_VBM_BYTES } from './pointXml.ts';
 import type { RestorePoint, VmIdentity } from './restorePoint.ts';
-
-const CONTAINER_NAME = /\.(vbk|vib)$/;
 
 interface FoundPoint {
   readonly vm: VmIdentity;
@@ -46,7 +36,8 @@ function ofAnotherVm(file: string, vmId: string): RepositoryError {
 }
 
 export class VmFolder {
-  readonly folder: string;
+  /** Its files. */
+  readonly place: StoreFolder;
   /**
    * The VM's name when the folder was made, in a form safe for files. The metadata has the real
    * name.
@@ -54,14 +45,23 @@ export class VmFolder {
   readonly safeName: string;
   readonly vmId: string;
 
-  constructor(folder: string, safeName: string, vmId: string) {
-    this.folder = folder;
+  constructor(place: StoreFolder, safeName: string, vmId: string) {
+    this.place = place;
     this.safeName = safeName;
     this.vmId = vmId;
   }
 
+  /** Path or URL of the folder, for messages and reports. */
+  get folder(): string {
+    return this.place.name;
+  }
+
+  get vbmName(): string {
+    return `${this.safeName}.vbm`;
+  }
+
   get vbmPath(): string {
-    return path.join(this.folder, `${this.safeName}.vbm`);
+    return this.place.pathOf(this.vbmName);
   }
 
   /**
@@ -82,13 +82,11 @@ export class VmFolder {
    *   of another VM; `REPOSITORY_IO`
    */
   async readMetadata(): Promise<ChainMetadata | undefined> {
-    try {
-      const metadata = decodeVbm(await readText(this.vbmPath, MAX_VBM_BYTES), this.vbmPath);
+    const text = await readTextFile(this.place, this.vbmName, MAX_VBM_BYTES);
+    if (text !== undefined) {
+      const metadata = decodeVbm(text, this.vbmPath);
       if (metadata.vm.id !== this.vmId) throw ofAnotherVm(this.vbmPath, metadata.vm.id);
       return metadata;
-    } catch (error) {
-      if (error instanceof RepositoryError) throw error;
-      if (errnoOf(error) !== 'ENOENT') throw repositoryFailure(`read ${this.vbmPath}`, error);
     }
     if ((await this.containerNames()).length === 0) return undefined;
     throw new RepositoryError('REPOSITORY_METADATA_INVALID', `${this.vbmPath} is missing`, {
@@ -116,7 +114,7 @@ export class VmFolder {
 
   /** As {@link writeMetadata}. @param text - of {@link encodeMetadata}. */
   async writeEncoded(text: string): Promise<void> {
-    await writeDurable(this.vbmPath, text);
+    await this.place.writeFile(this.vbmName, text);
   }
 
   /** Text of the .vbm. @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` */
@@ -125,8 +123,7 @@ export class VmFolder {
   }
 
   async containerNames(): Promise<string[]> {
-    const names = await guardRead(`read ${this.folder}`, () => readdir(this.folder));
-    return names.filter((name) => CONTAINER_NAME.test(name)).toSorted();
+    return await this.place.containerNames();
   }
 
   /** Name of the VM, time of creation in UTC, four random hexadecimal digits. */
@@ -147,27 +144,13 @@ export class VmFolder {
     return name;
   }
 
-  partialPath(fileName: string): string {
-    return path.join(this.folder, `${fileName}${PARTIAL_SUFFIX}`);
-  }
-
-  /** Gives a committed container its final name. From then on it is a restore point. */
-  async publish(fileName: string): Promise<void> {
-    await publishFile(this.partialPath(fileName), path.join(this.folder, fileName));
-  }
-
   /**
    * Deletes unfinished files of a stopped session. The caller must hold the lock.
    *
    * @returns message REPO-505 for each file.
    */
   async removeLeftovers(): Promise<SessionMessage[]> {
-    const names = await guardRead(`read ${this.folder}`, () => readdir(this.folder));
-    const leftovers = names.filter((name) => name.endsWith(PARTIAL_SUFFIX));
-    for (const name of leftovers) {
-      const file = path.join(this.folder, name);
-      await guardRepository(`remove ${file}`, () => rm(file, { force: true }));
-    }
+    const leftovers = await this.place.removeLeftovers();
     return leftovers.map((file) => sessionMessage('REPO-505', { file }));
   }
 
@@ -237,12 +220,11 @@ export class VmFolder {
   }
 
   async #readContainer(fileName: string, codecs: BlockCodecs): Promise<FoundPoint> {
-    const file = path.join(this.folder, fileName);
-    const reader = await openContainer(file);
+    const reader = await openContainer(this.place, fileName);
     try {
       const { vm, point } = await readSummary(reader, codecs);
-      const { size } = await guardRead(`read ${file}`, () => stat(file));
-      return { vm, point: { ...point, fileName, fileBytes: size } };
+      const fileBytes = await reader.storage.sizeBytes();
+      return { vm, point: { ...point, fileName, fileBytes } };
     } finally {
       await reader.close();
     }

@@ -13,7 +13,6 @@ import type { DiskTask, ZeroRun } from '../../flow/records.ts';
 import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
 import { connect, type Source } from '../../flow/connect.ts';
-import type { ChainLock } from '../../repository/chainLock.ts';
 import { replacePoints } from '../../repository/retention/obsoleteFiles.ts';
 import { readOvf } from '../../repository/pointReader.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
@@ -22,15 +21,15 @@ import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 import { type MergedDisk, MergedView } from '../../repository/retention/mergedView.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import { type ProgressDisk, progressDisk, type SessionProgress } from '../shared/progress.ts';
-import { freeBytesOf } from '../shared/freeSpace.ts';
 import { measureMerge, type MergeSize } from './mergeSize.ts';
-import { PointWriter } from '../shared/pointWriter.ts';
+import { type CompletePoint, PointWriter } from '../shared/pointWriter.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import type { SessionLog } from '../shared/sessionLog.ts';
+import type { StoreLock } from '../../store/store.ts';
 
 export interface MergeContext {
   readonly folder: VmFolder;
-  readonly lock: ChainLock;
+  readonly lock: StoreLock;
   readonly codecs: BlockCodecs;
   readonly session: SessionLog;
   readonly workers: number | undefined;
@@ -69,15 +68,15 @@ export async function sizeOfMerge(
   range: MergeRange,
   options: { readonly codecs: BlockCodecs; readonly signal: AbortSignal },
 ): Promise<number> {
-  await using view = await MergedView.open(folder.folder, range);
+  await using view = await MergedView.open(folder.place, range);
   const disks = await openDisks(view, options.codecs);
   return (await measureMerge(disks, options.signal)).fileBytes;
 }
 
 /** @throws {@link RepositoryError} `REPOSITORY_FULL` */
 async function requireSpace(folder: VmFolder, needBytes: number): Promise<void> {
-  const freeBytes = await freeBytesOf(folder.folder);
-  if (freeBytes >= needBytes) return;
+  const freeBytes = await folder.place.freeBytes();
+  if (freeBytes === undefined || freeBytes >= needBytes) return;
   const [need, free] = [formatBytes(needBytes), formatBytes(freeBytes)];
   throw new RepositoryError(
     'REPOSITORY_FULL',
@@ -171,10 +170,11 @@ class RangeMerger {
     session.log.info({ pointId, points: this.#range.points.length, fileName }, 'merge started');
     await using target = await PointWriter.create(folder, fileName, blockSizeBytes);
     const facts = { chainId: options.chainId, fileName };
-    const point = await this.#build(metadata, target, facts);
+    const added = await this.#build(metadata, target, facts);
+    const { point } = added;
     this.#context.signal.throwIfAborted();
     const { removed } = options;
-    const replaced = await replacePoints(folder, metadata, lock, { added: point, removed });
+    const replaced = await replacePoints(folder, metadata, lock, { added, removed });
     for (const message of replaced.messages) session.note(message);
     session.log.info({ pointId, fileBytes: point.fileBytes }, 'merge committed');
     return { metadata: replaced.metadata, point };
@@ -188,10 +188,10 @@ class RangeMerger {
     metadata: ChainMetadata,
     target: PointWriter,
     facts: Pick<RestorePoint, 'chainId' | 'fileName'>,
-  ): Promise<RestorePoint> {
+  ): Promise<CompletePoint> {
     const { folder, codecs, signal, workers, progress } = this.#context;
     const { blockSizeBytes } = this.#last;
-    await using view = await MergedView.open(folder.folder, this.#range);
+    await using view = await MergedView.open(folder.place, this.#range);
     const disks = await openDisks(view, codecs);
     const size = await measureMerge(disks, signal);
     await requireSpace(folder, size.fileBytes);

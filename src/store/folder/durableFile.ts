@@ -79,10 +79,15 @@ export async function guardRead<T>(what: string, work: () => Promise<T>): Promis
  * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it has more than `maxBytes`
  */
 export async function readText(file: string, maxBytes: number): Promise<string> {
+  return (await readBytes(file, maxBytes)).toString('utf8');
+}
+
+/** As {@link readText}. The buffer belongs to the caller. */
+export async function readBytes(file: string, maxBytes: number): Promise<Buffer> {
   return await retryPassing(() => readOnce(file, maxBytes));
 }
 
-async function readOnce(file: string, maxBytes: number): Promise<string> {
+async function readOnce(file: string, maxBytes: number): Promise<Buffer> {
   const handle = await open(file, 'r');
   try {
     const { size } = await handle.stat();
@@ -91,7 +96,7 @@ async function readOnce(file: string, maxBytes: number): Promise<string> {
     let bytes = Buffer.allocUnsafe(Math.max(size, SMALL_BYTES) + 1);
     for (let totalBytes = 0; ; ) {
       const { bytesRead } = await handle.read(bytes, totalBytes, bytes.length - totalBytes);
-      if (bytesRead === 0) return bytes.toString('utf8', 0, totalBytes);
+      if (bytesRead === 0) return bytes.subarray(0, totalBytes);
       totalBytes += bytesRead;
       if (totalBytes > maxBytes) throw tooLong(file, maxBytes);
       if (totalBytes === bytes.length) bytes = Buffer.concat([bytes], 2 * totalBytes);
@@ -225,19 +230,22 @@ export async function writeDurableShared(target: string, content: string): Promi
  * Creates the file `target` with `content` (mode 0600) unless it exists. Of several processes the
  * first one wins.
  *
+ * @returns false when there was one.
  * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
  */
-export async function createDurable(target: string, content: string): Promise<void> {
+export async function createDurable(target: string, content: string): Promise<boolean> {
   const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;
-  await guardRepository(`create ${target}`, async () => {
+  return await guardRepository(`create ${target}`, async () => {
+    let isMade = false;
     try {
       await writeSynced(partial, content);
-      await linkOrCreate(partial, target, content);
+      isMade = await linkOrCreate(partial, target, content);
     } finally {
       // The random name is never used again, so no later writer would delete the file.
       await removeQuietly(partial);
     }
     await syncFolder(path.dirname(target));
+    return isMade;
   });
 }
 
