@@ -40,7 +40,8 @@ import type { VmFolder } from '../../repository/vmFolder.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import type { FolderFailure } from '../shared/folderFailures.ts';
-import { type MergeContext, mergePoints, sizeOfMerge } from './mergeRange.ts';
+import { type MergeContext, mergePoints } from './mergeRange.ts';
+import { sizeOfMerge } from './rangeCopy.ts';
 import {
   describePoints,
   type PrunedPoint,
@@ -179,7 +180,7 @@ class VmPrune {
     for (const point of plan.deleted) this.#deletedBytes += point.fileBytes;
     const options = { codecs: this.#codecs, signal: this.#signal };
     await forEachRange(plan.ranges, async (range) => {
-      this.#writtenBytes += await sizeOfMerge(this.#folder, range, options);
+      this.#writtenBytes += await sizeOfMerge(this.#folder.place, range, options);
       for (const point of range.points) this.#deletedBytes += point.fileBytes;
     });
   }

@@ -109,14 +109,23 @@ export class PointWriter {
   ): Promise<RestorePoint> {
     const { metadata, lock } = context;
     const { point: published } = await this.complete(vm, point, contents, context);
-    const updated = { ...metadata, vm, points: [...metadata.points, published] };
+    await this.list({ ...metadata, vm, points: [...metadata.points, published] }, lock);
+    return published;
+  }
+
+  /**
+   * Gives a complete container its name.
+   *
+   * @param metadata - lists its point. It is written after that.
+   * @throws as {@link publish}
+   */
+  async list(metadata: ChainMetadata, lock: StoreLock): Promise<void> {
     // After the container has its name, it is too late to find that nobody can read the .vbm.
-    const text = this.#folder.encodeMetadata(updated);
+    const text = this.#folder.encodeMetadata(metadata);
     await lock.assertHeld();
     await this.#container.publish();
     this.#published = true;
     await this.#folder.writeEncoded(text);
-    return published;
   }
 
   /** Adds metadata, commits, and closes the container. It has no name yet. */
