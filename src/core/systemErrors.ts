@@ -74,7 +74,7 @@ const UNREACHED = new Set<ErrorCode>([
 ]);
 
 /** True for an error of the whole place of a repository, not of one file. */
-export function isUnreached(error: unknown): error is RepositoryError {
+export function isUnreached(error: unknown): boolean {
   return error instanceof RepositoryError && UNREACHED.has(error.code);
 }
 
@@ -83,8 +83,8 @@ export function isUnreached(error: unknown): error is RepositoryError {
  * the same of object storage.
  */
 export function isSystemFailure(error: unknown): error is RepositoryError {
-  const isOfSystem = error instanceof RepositoryError && error.code === 'REPOSITORY_IO';
-  return isOfSystem || isUnreached(error);
+  const isOfFile = error instanceof RepositoryError && error.code === 'REPOSITORY_IO';
+  return isOfFile || isUnreached(error);
 }
 
 /**

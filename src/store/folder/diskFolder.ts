@@ -4,7 +4,14 @@ import path from 'node:path';
 import { BackupError, errnoOf } from '../../core/errors.ts';
 import { repositoryFailure } from '../../core/systemErrors.ts';
 import type { Storage } from '../storage.ts';
-import type { FailedRemoval, FileFacts, LineFile, NewContainer, StoreFolder } from '../store.ts';
+import type {
+  FailedRemoval,
+  FileContent,
+  FileFacts,
+  LineFile,
+  NewContainer,
+  StoreFolder,
+} from '../store.ts';
 import { ChainLock, lockedAtMs } from './chainLock.ts';
 import {
   createDurable,
@@ -73,15 +80,15 @@ export class DiskFolder implements StoreFolder {
     }
   }
 
-  async writeFile(fileName: string, content: string): Promise<void> {
+  async writeFile(fileName: string, content: FileContent): Promise<void> {
     await writeDurable(this.pathOf(fileName), content);
   }
 
-  async writeShared(fileName: string, content: string): Promise<void> {
+  async writeShared(fileName: string, content: FileContent): Promise<void> {
     await writeDurableShared(this.pathOf(fileName), content);
   }
 
-  async createFile(fileName: string, content: string): Promise<boolean> {
+  async createFile(fileName: string, content: FileContent): Promise<boolean> {
     return await createDurable(this.pathOf(fileName), content);
   }
 
@@ -89,7 +96,7 @@ export class DiskFolder implements StoreFolder {
    * Writes the same bytes again: then the file server sets the time, and not the clock of this
    * host.
    */
-  async touch(fileName: string, content: string): Promise<boolean> {
+  async touch(fileName: string, content: FileContent): Promise<boolean> {
     const file = this.pathOf(fileName);
     return await guardRepository(`write ${file}`, async () => {
       try {

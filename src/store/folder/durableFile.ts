@@ -7,6 +7,7 @@ import { type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/pr
 import path from 'node:path';
 import { BackupError, errnoOf, RepositoryError } from '../../core/errors.ts';
 import { repositoryFailure, retryPassing } from '../../core/systemErrors.ts';
+import type { FileContent } from '../store.ts';
 
 /** Ending of files that are being written. The holder of the lock may delete all such files. */
 export const PARTIAL_SUFFIX = '.partial';
@@ -119,11 +120,11 @@ export async function removeQuietly(file: string): Promise<void> {
   await rm(file, { force: true }).catch(() => {});
 }
 
-async function writeSynced(file: string, content: string): Promise<void> {
+async function writeSynced(file: string, content: FileContent): Promise<void> {
   await writeAndClose(await open(file, 'wx', 0o600), content);
 }
 
-async function writeAndClose(handle: FileHandle, content: string): Promise<void> {
+async function writeAndClose(handle: FileHandle, content: FileContent): Promise<void> {
   try {
     await handle.writeFile(content, 'utf8');
     await handle.sync();
@@ -138,7 +139,7 @@ async function writeAndClose(handle: FileHandle, content: string): Promise<void>
  *
  * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
  */
-export async function writeDurable(target: string, content: string): Promise<void> {
+export async function writeDurable(target: string, content: FileContent): Promise<void> {
   const partial = `${target}${PARTIAL_SUFFIX}`;
   await guardRepository(`write ${target}`, async () => {
     await rm(partial, { force: true });
@@ -164,7 +165,11 @@ export function lacksLinks(error: unknown): boolean {
  * @param content - not the content of any other file, so that it proves who made `target`.
  * @returns true when `target` is the new file.
  */
-export async function linkOrCreate(own: string, target: string, content: string): Promise<boolean> {
+export async function linkOrCreate(
+  own: string,
+  target: string,
+  content: FileContent,
+): Promise<boolean> {
   try {
     await link(own, target);
     return true;
@@ -176,14 +181,15 @@ export async function linkOrCreate(own: string, target: string, content: string)
   return await createExclusively(target, content);
 }
 
-async function holds(file: string, content: string): Promise<boolean> {
-  return await readText(file, content.length * 4).then(
-    (text) => text === content,
+async function holds(file: string, content: FileContent): Promise<boolean> {
+  const wanted = Buffer.from(content);
+  return await readBytes(file, wanted.length).then(
+    (bytes) => bytes.equals(wanted),
     () => false,
   );
 }
 
-async function createExclusively(target: string, content: string): Promise<boolean> {
+async function createExclusively(target: string, content: FileContent): Promise<boolean> {
   let handle: FileHandle;
   try {
     handle = await open(target, 'wx', 0o600);
@@ -209,7 +215,7 @@ const SHARED_ATTEMPTS = 3;
  *
  * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
  */
-export async function writeDurableShared(target: string, content: string): Promise<void> {
+export async function writeDurableShared(target: string, content: FileContent): Promise<void> {
   await guardRepository(`write ${target}`, async () => {
     for (let attempt = 1; ; attempt++) {
       const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;
@@ -233,7 +239,7 @@ export async function writeDurableShared(target: string, content: string): Promi
  * @returns false when there was one.
  * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
  */
-export async function createDurable(target: string, content: string): Promise<boolean> {
+export async function createDurable(target: string, content: FileContent): Promise<boolean> {
   const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;
   return await guardRepository(`create ${target}`, async () => {
     let isMade = false;
