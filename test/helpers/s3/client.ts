@@ -1,5 +1,5 @@
 /** Requests of the tests to an S3 server, beside those of the product. */
-import type { S3 } from '@aws-sdk/client-s3';
+import type { S3, S3ClientConfig } from '@aws-sdk/client-s3';
 import type { BucketOptions, S3Env } from './servers.ts';
 
 // The SDK warns of Node 20 while it is loaded.
@@ -7,8 +7,9 @@ process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
 const s3 = await import('@aws-sdk/client-s3');
 
 /** A client with the credentials of a server. The caller destroys it. */
-export function s3Client(env: S3Env): S3 {
+export function s3Client(env: S3Env, options: S3ClientConfig = {}): S3 {
   return new s3.S3({
+    ...options,
     endpoint: env.AWS_ENDPOINT_URL_S3,
     region: env.AWS_REGION,
     forcePathStyle: true,
