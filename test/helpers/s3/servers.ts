@@ -17,6 +17,11 @@ export interface S3Env {
   readonly AWS_SECRET_ACCESS_KEY: string;
   readonly AWS_REGION: string;
   readonly AWS_ENDPOINT_URL_S3: string;
+  /** Profiles and tokens of the user must not count. */
+  readonly AWS_PROFILE: '';
+  readonly AWS_SESSION_TOKEN: '';
+  readonly AWS_CONFIG_FILE: '/dev/null';
+  readonly AWS_SHARED_CREDENTIALS_FILE: '/dev/null';
 }
 
 export interface BucketOptions {
@@ -72,6 +77,10 @@ function serverOf(server: ServerProcess, endpoint: string): S3Server {
     AWS_SECRET_ACCESS_KEY: SECRET,
     AWS_REGION: REGION,
     AWS_ENDPOINT_URL_S3: endpoint,
+    AWS_PROFILE: '',
+    AWS_SESSION_TOKEN: '',
+    AWS_CONFIG_FILE: '/dev/null',
+    AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
   };
   const client = s3Client(env);
   return {
