@@ -6,6 +6,7 @@ import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { UsageError } from '../core/errors.ts';
+import { isPrivateFile } from '../core/privateFile.ts';
 import type { EngineSettings } from '../ovirt/connection.ts';
 import { readTextFile, STDIN } from './textFile.ts';
 
@@ -18,10 +19,6 @@ export interface EngineFlags {
 }
 
 const MAX_SECRET_BYTES = 64 * 1024;
-/** Rights of group and others. */
-const OTHERS = 0o077;
-/** Rights to write and to execute, of anybody. */
-const NOT_READ = 0o333;
 
 export const ENVIRONMENT_HELP = `
 Connection settings are flags, environment variables or a file, in this order:
@@ -67,23 +64,6 @@ async function readConfig(
       'write JSON with "url", "username", "passwordFile" and "caFile"; the password is in a separate file',
     );
   }
-}
-
-/**
- * True for a password file that may be used. Either group and others have no right at all, as ssh
- * asks of keys. Or it is a secret that was mounted: nobody may write to it, and it belongs to root
- * or to the user of this process. Containers (0444, 0440) and LoadCredential (0440) mount such
- * files, and their owner decided who may read them.
- *
- * @param userId - of this process; undefined where the system has none.
- */
-export function isPrivateFile(
-  { mode, uid }: { readonly mode: number; readonly uid: number },
-  userId: number | undefined,
-): boolean {
-  if ((mode & OTHERS) === 0) return true;
-  const isReadOnly = (mode & NOT_READ) === 0;
-  return isReadOnly && (uid === 0 || uid === userId);
 }
 
 async function readPassword(file: string, signal: AbortSignal | undefined): Promise<string> {

@@ -7,6 +7,9 @@
  */
 import type { Storage } from './storage.ts';
 
+/** Content of a small file. Texts are UTF-8. A sealed file is no text. */
+export type FileContent = string | Uint8Array;
+
 /** Size and time of a file, by the clock of its server. */
 export interface FileFacts {
   readonly sizeBytes: number;
@@ -96,17 +99,17 @@ export interface StoreFolder {
    */
   readFile(fileName: string, maxBytes: number): Promise<Buffer | undefined>;
   /** Replaces a file whole. The caller must hold the lock. Locked, where files are locked. */
-  writeFile(fileName: string, content: string): Promise<void>;
+  writeFile(fileName: string, content: FileContent): Promise<void>;
   /** As {@link writeFile}, for files of several writers without the lock. Never locked. */
-  writeShared(fileName: string, content: string): Promise<void>;
+  writeShared(fileName: string, content: FileContent): Promise<void>;
   /** Creates a file. Of several processes one wins. @returns false when there was one. */
-  createFile(fileName: string, content: string): Promise<boolean>;
+  createFile(fileName: string, content: FileContent): Promise<boolean>;
   /**
    * Gives a file, which this process wrote with the same content, the time of the file server.
    *
    * @returns false when the file is gone.
    */
-  touch(fileName: string, content: string): Promise<boolean>;
+  touch(fileName: string, content: FileContent): Promise<boolean>;
   /** Deletes files. Files that do not exist count as deleted. What is deleted stays so. */
   remove(fileNames: readonly string[]): Promise<FailedRemoval[]>;
   /**
@@ -129,6 +132,8 @@ export interface StoreFolder {
   lock(): Promise<StoreLock>;
   /** When the lock was taken, by the clock of the file server; -Infinity without a lock. */
   lockedAtMs(): Promise<number>;
+  /** Bytes that can still be written; undefined when there is no limit or it is not known. */
+  freeBytes(): Promise<number | undefined>;
   /** Undefined where files cannot be locked against deletion. */
   readonly locks: FileLocks | undefined;
 }
@@ -153,8 +158,6 @@ export interface Store {
   make(): Promise<void>;
   /** Makes a folder at the top. It is no error when it exists. */
   makeFolder(name: string): Promise<void>;
-  /** Bytes that can still be written; undefined when there is no limit or it is not known. */
-  freeBytes(): Promise<number | undefined>;
   /** Keeps a little space, so that a prune can begin on a full volume. Never throws. */
   keepReserve(): Promise<void>;
   /** Gives that space away. @returns false when there is none. */

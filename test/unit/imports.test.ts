@@ -84,6 +84,7 @@ const ALLOWED: Arrows = {
   'sessions/verify': BELOW_SESSIONS,
   'sessions/files': [...BELOW_SESSIONS, 'sessions/inspect', 'sessions/restore', 'sessions/verify'],
   'sessions/retention': BELOW_SESSIONS,
+  'sessions/copy': [...BELOW_SESSIONS, 'sessions/retention', 'sessions/verify'],
   'sessions/restore': [...BELOW_SESSIONS, 'sessions/cleanup'],
   'sessions/cleanup': BELOW_SESSIONS,
   'sessions/backup/parent': BELOW_SESSIONS,

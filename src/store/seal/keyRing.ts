@@ -1,0 +1,114 @@
+/** The key ring of a repository: made, opened and stored. */
+import { RepositoryError, UsageError } from '../../core/errors.ts';
+import type { Store } from '../store.ts';
+import { type KeySecret, readKeyFile } from './keyFile.ts';
+import { KeyRing } from './keys.ts';
+import { encryptFor, type RecipientSlot } from './keySlots.ts';
+import {
+  decodeRing,
+  encodeRing,
+  newRing,
+  type OpenRing,
+  openRing,
+  type RingFile,
+} from './ringFile.ts';
+
+/** Name of the file at the root of a sealed repository. */
+export const RING_FILE = 'ovirt-cbt.keys.json';
+const MAX_RING_BYTES = 16 * 1024 * 1024;
+
+/** Name of the file at the root that a recipient can open. It holds all keys up to this one. */
+export function recoveryFileOf(ring: OpenRing, slot: RecipientSlot): string {
+  return `ovirt-cbt.key.${ring.keys.at(-1)?.id}.${slot.id}.age`;
+}
+
+export function recipientsOf({ slots }: OpenRing): RecipientSlot[] {
+  return slots.filter((slot) => slot.type === 'recipient');
+}
+
+/** The ring file; undefined when the repository is not sealed. */
+async function readRing(base: Store): Promise<RingFile | undefined> {
+  const bytes = await base.root.readFile(RING_FILE, MAX_RING_BYTES);
+  return bytes && decodeRing(bytes.toString('utf8'), base.root.pathOf(RING_FILE));
+}
+
+/** @throws as {@link openKeyRing} */
+export async function loadRing(base: Store, secret: KeySecret): Promise<OpenRing> {
+  const ring = await readRing(base);
+  if (ring) return await openRing(ring, secret, base.root.pathOf(RING_FILE));
+  throw new UsageError('USAGE_INVALID_OPTION', `repository ${base.name} is not sealed`, {
+    hint: 'leave the key file out; to seal it, copy it into a new repository with a key file',
+  });
+}
+
+/**
+ * Stores a changed ring. Recovery files come first, so each recipient of the ring has one. Files of
+ * an older ring are deleted last.
+ */
+export async function storeRing(base: Store, ring: OpenRing, before: OpenRing): Promise<void> {
+  const { root } = base;
+  const old = recipientsOf(before).map((slot) => recoveryFileOf(before, slot));
+  const needed = recipientsOf(ring).map((slot) => recoveryFileOf(ring, slot));
+  const present = new Set((await root.facts(needed)).keys());
+  for (const slot of recipientsOf(ring)) {
+    const fileName = recoveryFileOf(ring, slot);
+    if (present.has(fileName)) continue;
+    await root.writeFile(fileName, await encryptFor(slot.recipient, ring.keys));
+  }
+  await root.writeFile(RING_FILE, encodeRing(ring));
+  const unused = old.filter((fileName) => !needed.includes(fileName));
+  if (unused.length > 0) await root.remove(unused);
+}
+
+/**
+ * Makes a repository sealed, before its first file is written.
+ *
+ * @param secret - a passphrase.
+ * @param cost - N of scrypt. Tests make it small.
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a recovery key
+ * @throws {@link RepositoryError} `REPOSITORY_LOCKED` when another process was faster
+ */
+export async function createKeyRing(
+  base: Store,
+  secret: KeySecret,
+  cost?: number,
+): Promise<KeyRing> {
+  if (secret.kind === 'recovery') {
+    throw new UsageError('USAGE_INVALID_OPTION', 'a new repository is sealed with a passphrase', {
+      hint: 'the key file is a recovery key of another repository',
+    });
+  }
+  const ring = await newRing(secret.passphrase, cost);
+  if (await base.root.createFile(RING_FILE, encodeRing(ring))) return new KeyRing(ring.keys);
+  throw new RepositoryError('REPOSITORY_LOCKED', `${base.name}: another process is sealing it`, {
+    hint: 'run the command again',
+  });
+}
+
+/**
+ * Opens the keys of a repository. Nothing is written.
+ *
+ * @param keyFile - path of a file with a passphrase or a recovery key.
+ * @returns undefined when the repository is not sealed and no key file is given
+ * @throws {@link RepositoryError} `REPOSITORY_KEY_MISSING`, `REPOSITORY_KEY_WRONG`,
+ *   `REPOSITORY_METADATA_INVALID`
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a bad key file, or one that is not needed
+ * @throws {@link IntegrityError} `INTEGRITY_SEAL_BROKEN` when the ring was changed
+ */
+export async function openKeyRing(
+  base: Store,
+  keyFile: string | undefined,
+): Promise<KeyRing | undefined> {
+  if (keyFile !== undefined) {
+    return new KeyRing((await loadRing(base, await readKeyFile(keyFile))).keys);
+  }
+  if (!(await readRing(base))) return undefined;
+  throw new RepositoryError('REPOSITORY_KEY_MISSING', `repository ${base.name} is sealed`, {
+    hint: 'name the file of its passphrase or a recovery key with --key-file or OVIRT_CBT_KEY_FILE',
+  });
+}
+
+/** True for a repository that has a key ring. */
+export async function isSealed(base: Store): Promise<boolean> {
+  return (await readRing(base)) !== undefined;
+}

@@ -1,0 +1,258 @@
+/** A store in memory, over a filesystem-like place or one like object storage. */
+import { FormatError, RepositoryError } from '../../../src/core/errors.ts';
+import type { Storage } from '../../../src/store/storage.ts';
+import type {
+  FailedRemoval,
+  FileContent,
+  FileFacts,
+  LineFile,
+  NewContainer,
+  Store,
+  StoreFolder,
+  StoreLock,
+} from '../../../src/store/store.ts';
+
+/** One write of a container, as the store got it. */
+export interface StoredWrite {
+  readonly offsetBytes: number;
+  readonly bytes: Buffer;
+}
+
+/** The bytes of one container. */
+export class StoredContainer implements Storage {
+  readonly name: string;
+  readonly canReadBack: boolean;
+  readonly writes: StoredWrite[] = [];
+  syncs = 0;
+  isClosed = false;
+  #bytes: Buffer;
+  #sizeBytes: number;
+
+  constructor(name: string, content: Buffer, canReadBack: boolean) {
+    this.name = name;
+    this.canReadBack = canReadBack;
+    this.#bytes = Buffer.from(content);
+    this.#sizeBytes = content.length;
+  }
+
+  get content(): Buffer {
+    return this.#bytes.subarray(0, this.#sizeBytes);
+  }
+
+  async sizeBytes(): Promise<number> {
+    return this.#sizeBytes;
+  }
+
+  async read(target: Uint8Array, offsetBytes: number): Promise<void> {
+    if (offsetBytes + target.length > this.#sizeBytes) {
+      throw new FormatError('FORMAT_TRUNCATED', `${this.name}: ends inside a read`);
+    }
+    target.set(this.#bytes.subarray(offsetBytes, offsetBytes + target.length));
+  }
+
+  async write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void> {
+    const bytes = Buffer.concat(pieces);
+    this.writes.push({ offsetBytes, bytes });
+    const endBytes = offsetBytes + bytes.length;
+    if (endBytes > this.#bytes.length) {
+      this.#bytes = Buffer.concat([this.content], Math.max(endBytes, 2 * this.#bytes.length));
+    }
+    this.#sizeBytes = Math.max(this.#sizeBytes, endBytes);
+    bytes.copy(this.#bytes, offsetBytes);
+  }
+
+  async sync(): Promise<void> {
+    this.syncs++;
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+  }
+}
+
+interface StoredFile {
+  readonly content: Buffer;
+  readonly modifiedAtMs: number;
+}
+
+export interface MemoryStoreOptions {
+  /** False for a store that behaves as object storage does. @defaultValue true */
+  readonly canReadBack?: boolean;
+}
+
+export class MemoryFolder implements StoreFolder {
+  readonly name: string;
+  readonly locks = undefined;
+  /** Files by name, containers too. Tests change them. */
+  readonly files = new Map<string, StoredFile>();
+  /** The last container that was started. */
+  started: StoredContainer | undefined;
+  readonly #canReadBack: boolean;
+  #lockedAtMs: number | undefined;
+  #nowMs = Date.UTC(2026, 0, 1);
+
+  constructor(name: string, canReadBack: boolean) {
+    this.name = name;
+    this.#canReadBack = canReadBack;
+  }
+
+  pathOf(fileName: string): string {
+    return `${this.name}/${fileName}`;
+  }
+
+  /** Replaces the bytes of a file, as somebody who can write to the place does. */
+  put(fileName: string, content: Uint8Array): void {
+    this.files.set(fileName, { content: Buffer.from(content), modifiedAtMs: this.#nowMs++ });
+  }
+
+  contentOf(fileName: string): Buffer {
+    const file = this.files.get(fileName);
+    if (!file) throw new Error(`no file ${fileName}`);
+    return file.content;
+  }
+
+  async fileNames(): Promise<string[]> {
+    return [...this.files.keys()];
+  }
+
+  async containerNames(): Promise<string[]> {
+    return [...this.files.keys()].filter((name) => /\.v[bi][bk]$/.test(name));
+  }
+
+  async facts(fileNames: readonly string[]): Promise<ReadonlyMap<string, FileFacts>> {
+    const facts = new Map<string, FileFacts>();
+    for (const fileName of fileNames) {
+      const file = this.files.get(fileName);
+      if (!file) continue;
+      facts.set(fileName, { sizeBytes: file.content.length, modifiedAtMs: file.modifiedAtMs });
+    }
+    return facts;
+  }
+
+  async readFile(fileName: string, maxBytes: number): Promise<Buffer | undefined> {
+    const file = this.files.get(fileName);
+    if (!file || file.content.length <= maxBytes) return file && Buffer.from(file.content);
+    throw new RepositoryError('REPOSITORY_METADATA_INVALID', `${fileName} is too large`);
+  }
+
+  async writeFile(fileName: string, content: FileContent): Promise<void> {
+    this.put(fileName, Buffer.from(content));
+  }
+
+  async writeShared(fileName: string, content: FileContent): Promise<void> {
+    this.put(fileName, Buffer.from(content));
+  }
+
+  async createFile(fileName: string, content: FileContent): Promise<boolean> {
+    if (this.files.has(fileName)) return false;
+    this.put(fileName, Buffer.from(content));
+    return true;
+  }
+
+  async touch(fileName: string, content: FileContent): Promise<boolean> {
+    if (!this.files.has(fileName)) return false;
+    this.put(fileName, Buffer.from(content));
+    return true;
+  }
+
+  async remove(fileNames: readonly string[]): Promise<FailedRemoval[]> {
+    for (const fileName of fileNames) this.files.delete(fileName);
+    return [];
+  }
+
+  async openContainer(fileName: string): Promise<Storage> {
+    const file = this.files.get(fileName);
+    if (file) return new StoredContainer(this.pathOf(fileName), file.content, true);
+    const details = { errno: 'ENOENT' };
+    throw new RepositoryError('REPOSITORY_IO', `open ${this.pathOf(fileName)}: ENOENT`, {
+      details,
+    });
+  }
+
+  async createContainer(fileName: string): Promise<NewContainer> {
+    const name = this.pathOf(fileName);
+    const storage = new StoredContainer(name, Buffer.alloc(0), this.#canReadBack);
+    this.started = storage;
+    return {
+      storage,
+      lockedUntilMs: undefined,
+      publish: async () => this.put(fileName, storage.content),
+      discard: async () => {},
+    };
+  }
+
+  async startLines(fileName: string, lines: readonly string[]): Promise<LineFile> {
+    this.put(fileName, Buffer.from(lines.join('')));
+    return {
+      append: async (line) => {
+        this.put(fileName, Buffer.concat([this.contentOf(fileName), Buffer.from(line)]));
+      },
+      close: async () => {},
+    };
+  }
+
+  async removeLeftovers(): Promise<string[]> {
+    return [];
+  }
+
+  async lock(): Promise<StoreLock> {
+    if (this.#lockedAtMs !== undefined) {
+      throw new RepositoryError('REPOSITORY_LOCKED', `${this.name} is locked`);
+    }
+    this.#lockedAtMs = this.#nowMs++;
+    const release = async (): Promise<void> => {
+      this.#lockedAtMs = undefined;
+    };
+    return { assertHeld: async () => {}, release, [Symbol.asyncDispose]: release };
+  }
+
+  async lockedAtMs(): Promise<number> {
+    return this.#lockedAtMs ?? Number.NEGATIVE_INFINITY;
+  }
+}
+
+export class MemoryStore implements Store {
+  readonly name = 'memory';
+  readonly immutability = undefined;
+  readonly root: MemoryFolder;
+  isClosed = false;
+  readonly #canReadBack: boolean;
+  readonly #folders = new Map<string, MemoryFolder>();
+
+  constructor({ canReadBack = true }: MemoryStoreOptions = {}) {
+    this.#canReadBack = canReadBack;
+    this.root = new MemoryFolder(this.name, canReadBack);
+  }
+
+  async names(): Promise<string[]> {
+    return [...this.root.files.keys(), ...this.#folders.keys()];
+  }
+
+  folder(name: string): MemoryFolder {
+    const known = this.#folders.get(name);
+    if (known) return known;
+    const folder = new MemoryFolder(`${this.name}/${name}`, this.#canReadBack);
+    this.#folders.set(name, folder);
+    return folder;
+  }
+
+  async make(): Promise<void> {}
+
+  async makeFolder(name: string): Promise<void> {
+    this.folder(name);
+  }
+
+  async freeBytes(): Promise<undefined> {
+    return undefined;
+  }
+
+  async keepReserve(): Promise<void> {}
+
+  async freeReserve(): Promise<boolean> {
+    return false;
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+  }
+}
