@@ -72,6 +72,7 @@ export class FaultProxy {
   readonly #server: Server;
   #requests: S3Request[] = [];
   #rule: FaultRule | undefined;
+  #onHeld: (() => void) | undefined;
 
   private constructor(server: Server, endpoint: string, target: string) {
     this.#server = server;
@@ -98,10 +99,16 @@ export class FaultProxy {
     return { ...env, AWS_ENDPOINT_URL_S3: this.endpoint };
   }
 
-  /** Forgets all requests. Requests from now on are numbered from 1 and follow `rule`. */
-  arm(rule?: FaultRule): void {
+  /**
+   * Forgets all requests. Requests from now on are numbered from 1 and follow `rule`.
+   *
+   * @param onHeld - called when a request is held: its body has come and, with `holdAfter`, the
+   *   server has done the work.
+   */
+  arm(rule?: FaultRule, onHeld?: () => void): void {
     this.#requests = [];
     this.#rule = rule;
+    this.#onHeld = onHeld;
   }
 
   /** Requests since the last {@link arm}, in the order in which they came. */
@@ -130,10 +137,10 @@ export class FaultProxy {
     const fault = await chosen;
     if (fault === undefined) return send(response, await this.#forward(request, body));
     if (fault in ERRORS) return send(response, errorAnswer(fault as keyof typeof ERRORS));
-    if (fault === 'holdBefore') return;
+    if (fault === 'holdBefore') return this.#onHeld?.();
     if (fault === 'cutBefore') return cut(response);
     let answer = await this.#forward(request, body);
-    if (fault === 'holdAfter') return;
+    if (fault === 'holdAfter') return this.#onHeld?.();
     if (fault === 'cutAfter') return cut(response);
     if (fault === 'duplicate') answer = await this.#forward(request, body);
     if (fault === 'truncate') return sendHalf(response, answer);
