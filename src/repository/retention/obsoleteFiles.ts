@@ -4,7 +4,7 @@
  * become a stray one:
  *
  * 1. .vbm: the new container is obsolete (only if there is a new one)
- * 2. the new container gets its name
+ * 2. locks of points on which it builds are made as long as its own; it gets its name
  * 3. .vbm: the points are swapped, the old containers are obsolete
  * 4. the old containers are deleted, children before their parents
  * 5. .vbm: nothing is obsolete
@@ -21,6 +21,7 @@ import { holderText, isLeased, keptMessage, type Lease, sweepLeases } from '../l
 import type { ChainMetadata } from '../pointXml.ts';
 import type { RestorePoint } from '../restorePoint.ts';
 import type { VmFolder } from '../vmFolder.ts';
+import { coverChain, extendLocks } from '../pointLocks.ts';
 
 export interface Replacement {
   /** A committed container without its name. It replaces the point with the same id. */
@@ -98,18 +99,20 @@ export async function replacePoints(
   { added, removed }: Replacement,
 ): Promise<Cleared> {
   const known = metadata.obsoleteFiles ?? [];
-  if (added) {
-    await lock.assertHeld();
-    await folder.writeMetadata({ ...metadata, obsoleteFiles: [...known, added.point.fileName] });
-    await added.container.publish();
-  }
   const goneIds = new Set(removed.map((point) => point.pointId));
   const points = metadata.points.flatMap((point) => {
     if (added?.point.pointId === point.pointId) return [added.point];
     return goneIds.has(point.pointId) ? [] : [point];
   });
   const files = removed.map((point) => point.fileName);
-  const swapped = { ...metadata, points, obsoleteFiles: [...known, ...files] };
+  const listed = { ...metadata, points, obsoleteFiles: [...known, ...files] };
+  const swapped = added ? coverChain(listed, added.point) : listed;
+  if (added) {
+    await lock.assertHeld();
+    await folder.writeMetadata({ ...metadata, obsoleteFiles: [...known, added.point.fileName] });
+    await extendLocks(folder.place, metadata, swapped);
+    await added.container.publish();
+  }
   await lock.assertHeld();
   await folder.writeMetadata(swapped);
   const { deleted, ...left } = await deleteFiles(folder, files);
