@@ -21,6 +21,8 @@ import {
   sweepLeases,
 } from '../../repository/lease/leases.ts';
 import { replacePoints } from '../../repository/retention/obsoleteFiles.ts';
+import { extendLocks, raiseLocks } from '../../repository/pointLocks.ts';
+import { lockTimes } from '../../repository/retention/lockTimes.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import {
   type MergeRange,
@@ -41,6 +43,7 @@ import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import type { FolderFailure } from '../shared/folderFailures.ts';
 import { type MergeContext, mergePoints } from './mergeRange.ts';
+import { lockedCandidates, lockMessage } from './pruneLocks.ts';
 import { sizeOfMerge } from './rangeCopy.ts';
 import {
   describePoints,
@@ -50,8 +53,7 @@ import {
 } from './pruneReport.ts';
 import { resolveWorkers } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
-import type { StoreLock } from '../../store/store.ts';
-import type { StoreOptions } from '../../store/store.ts';
+import type { Immutability, StoreLock, StoreOptions } from '../../store/store.ts';
 
 export interface PruneOptions {
   readonly repository: string;
@@ -101,11 +103,11 @@ function isDamage(error: unknown): error is BackupError {
   return error instanceof BackupError && /^(FORMAT|INTEGRITY|CHAIN)_/.test(error.code);
 }
 
-/** Works on all ranges. Throws the first damage at the end, and any other error at once. */
+/** Works on all ranges. @returns the first damage. Throws any other error at once. */
 async function forEachRange(
   ranges: readonly MergeRange[],
   work: (range: MergeRange) => Promise<void>,
-): Promise<void> {
+): Promise<BackupError | undefined> {
   let damage: BackupError | undefined;
   for (const range of ranges) {
     try {
@@ -115,13 +117,14 @@ async function forEachRange(
       damage ??= error;
     }
   }
-  if (damage) throw damage;
+  return damage;
 }
 
 class VmPrune {
   readonly #options: PruneOptions;
   readonly #folder: VmFolder;
   readonly #codecs: BlockCodecs;
+  readonly #immutability: Immutability | undefined;
   readonly #signal: AbortSignal;
   readonly #session: SessionLog;
   readonly #progress: SessionProgress;
@@ -132,10 +135,16 @@ class VmPrune {
   #hasDeleted = false;
   #writtenBytes = 0;
 
-  constructor(options: PruneOptions, folder: VmFolder, codecs: BlockCodecs) {
+  constructor(
+    options: PruneOptions,
+    folder: VmFolder,
+    codecs: BlockCodecs,
+    immutability: Immutability | undefined,
+  ) {
     this.#options = options;
     this.#folder = folder;
     this.#codecs = codecs;
+    this.#immutability = immutability;
     this.#signal = options.signal ?? new AbortController().signal;
     this.#vmName = folder.safeName;
     this.#session = new SessionLog(options, { vmId: folder.vmId });
@@ -179,10 +188,11 @@ class VmPrune {
     const plan = await this.#plan(metadata);
     for (const point of plan.deleted) this.#deletedBytes += point.fileBytes;
     const options = { codecs: this.#codecs, signal: this.#signal };
-    await forEachRange(plan.ranges, async (range) => {
+    const damage = await forEachRange(plan.ranges, async (range) => {
       this.#writtenBytes += await sizeOfMerge(this.#folder.place, range, options);
       for (const point of range.points) this.#deletedBytes += point.fileBytes;
     });
+    if (damage) throw damage;
   }
 
   /** On a full volume lock and .vbm need the reserve. A merge does not get it. */
@@ -210,9 +220,28 @@ class VmPrune {
     const [codecs, session, signal] = [this.#codecs, this.#session, this.#signal];
     const progress = this.#progress;
     const context = { folder, lock, codecs, session, progress, workers, signal };
-    await forEachRange(plan.ranges, async (range) => {
+    const damage = await forEachRange(plan.ranges, async (range) => {
       metadata = await this.#merge(metadata, range, context);
     });
+    await this.#lockKept(metadata, lock);
+    if (damage) throw damage;
+  }
+
+  /** Points that stay are locked as long as a rule is sure to keep them. */
+  async #lockKept(metadata: ChainMetadata, lock: StoreLock): Promise<void> {
+    if (!this.#immutability) return;
+    const { periodMs } = this.#immutability;
+    const policy = this.#options.keep;
+    const now = new Date();
+    const kept = applyRetention(metadata.points, policy, now);
+    const times = lockTimes(metadata.points, { kept, policy, now, periodMs });
+    const longer = raiseLocks(metadata, times);
+    const before = new Set(metadata.points);
+    if (longer.points.every((point) => before.has(point))) return;
+    this.#signal.throwIfAborted();
+    await lock.assertHeld();
+    await extendLocks(this.#folder.place, metadata, longer);
+    await this.#folder.writeMetadata(longer);
   }
 
   async #plan(metadata: ChainMetadata): Promise<PrunePlan> {
@@ -222,16 +251,28 @@ class VmPrune {
     const kept = applyRetention(points, this.#options.keep, now);
     const keptIds = new Set(kept.keys());
     const leases = await this.#leases();
-    const plan = planPrune(points, keptIds, idsOf(leasedPoints(points, leases)));
+    const leased = leasedPoints(points, leases);
+    const wanted = planPrune(points, keptIds, idsOf(leased));
+    const locked = this.#mayBeLocked(points)
+      ? await lockedCandidates(this.#folder.place, wanted, now)
+      : [];
+    const plan = planPrune(points, keptIds, idsOf([...leased, ...locked]));
+    const message = lockMessage(wanted, plan, locked);
+    if (message) this.#session.note(message);
     this.#noteLeases(leases, points, planPrune(points, keptIds));
     this.#vmName = vm.name;
     this.#progress.nameVm(vm);
-    this.#points = describePoints(points, kept, plan, leases);
+    this.#points = describePoints(points, kept, plan, leases, idsOf(locked));
     const present = new Set(await this.#folder.containerNames());
     const isLost = (point: RestorePoint): boolean => !present.has(point.fileName);
     const lost = points.find((point) => !plan.deleted.includes(point) && isLost(point));
     if (lost) throw lostContainer(lost);
     return plan;
+  }
+
+  /** Spares a repository without locks the questions, and the right to ask them. */
+  #mayBeLocked(points: readonly RestorePoint[]): boolean {
+    return this.#immutability !== undefined || points.some(({ lockedUntil }) => lockedUntil);
   }
 
   /** A dry run has no lock, so it takes the own clock and deletes no lease. */
@@ -295,7 +336,10 @@ class VmPrune {
  * it, never deleted. A VM that fails does not stop the others. Its failure is in the report.
  *
  * A point that is being served stays as it is, with the points that it needs. Message REPO-515 or
- * REPO-517 says so.
+ * REPO-517 says so. So does a point whose container is locked against deletion (REPO-550).
+ *
+ * Where the place locks files, the points that stay are locked as long as a rule is sure to keep
+ * them.
  *
  * A prune that is stopped or killed leaves a good copy of every kept point. The next prune or
  * session continues.
@@ -313,7 +357,10 @@ export async function pruneRepository(options: PruneOptions): Promise<PruneRepor
       : await repository.vmFolders();
     const codecs = await createBlockCodecs();
     const vms: PrunedVm[] = [];
-    for (const folder of folders) vms.push(await new VmPrune(options, folder, codecs).prune());
+    const { immutability } = repository.store;
+    for (const folder of folders) {
+      vms.push(await new VmPrune(options, folder, codecs, immutability).prune());
+    }
     const { dryRun = false } = options;
     if (!dryRun) await keepReserve(repository.root);
     return { type: 'prune', repository: repository.root, dryRun, vms };
