@@ -5,13 +5,15 @@ import path from 'node:path';
 import { FileMap } from '../src/container/write/blockMaps.ts';
 import { ContainerReader } from '../src/container/read/containerReader.ts';
 import { ContainerWriter } from '../src/container/write/containerWriter.ts';
-import { openStorage, type Storage } from '../src/container/storage.ts';
+import type { Storage } from '../src/store/storage.ts';
+import { openStorage } from '../src/store/folder/fileStorage.ts';
 import { KIB } from '../src/core/units.ts';
 import { backupImages, restoreImages } from '../src/index.ts';
 import type { Slot } from '../src/flow/slab.ts';
 import { Repository } from '../src/repository/repository.ts';
 import { RestorePointView } from '../src/repository/restorePointView.ts';
 import { hashText, digestFile } from './programs.ts';
+import { DiskFolder } from '../src/store/folder/diskFolder.ts';
 
 const BLOCK_BYTES = 256 * KIB;
 const CHANGED_BLOCKS = 10;
@@ -73,7 +75,7 @@ export async function usePoint(given: {
   if (!point || !disk) throw new Error(`there is no point ${given.point}`);
   let view: RestorePointView | undefined;
   const openSeconds = await timed(async () => {
-    view = await RestorePointView.open(folder.folder, points, point);
+    view = await RestorePointView.open(new DiskFolder(folder.folder), points, point);
   });
   const composeSeconds = await timed(async () => {
     const composed = await view?.disk(disk);
@@ -92,6 +94,7 @@ export async function usePoint(given: {
 /** A storage that drops the bytes of blocks. Only the metadata of the container is written. */
 class HollowStorage implements Storage {
   readonly name: string;
+  readonly canReadBack = true;
   readonly #file: Storage;
   readonly #path: string;
   isHollow = false;

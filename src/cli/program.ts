@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, Help, type Option } from 'commander';
+import { addCopy } from './commands/copyCommand.ts';
 import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
 import { PACKAGE_FOLDER } from './packageFolder.ts';
@@ -89,6 +90,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addVerify(program, done);
   addPrune(program, done);
   addSynthesize(program, done);
+  addCopy(program, done);
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {

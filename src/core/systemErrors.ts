@@ -3,7 +3,7 @@
  * file, so no session takes them for damage.
  */
 import { readFileSync } from 'node:fs';
-import { errnoOf, isOutOfSpace, openFilesHint, RepositoryError } from './errors.ts';
+import { type ErrorCode, errnoOf, isOutOfSpace, openFilesHint, RepositoryError } from './errors.ts';
 import { retry } from './retry.ts';
 
 /** A second try may succeed: the server or the system was only busy, or a handle is old. */
@@ -66,9 +66,25 @@ function textOf(error: unknown): string {
   return words ? `${errno} (${words})` : errno;
 }
 
-/** True for an error of the operating system in its typed form, {@link repositoryFailure}. */
+/** Codes of a place that does not answer, or does not answer us. */
+const UNREACHED = new Set<ErrorCode>([
+  'REPOSITORY_UNREACHABLE',
+  'REPOSITORY_REFUSED',
+  'REPOSITORY_CLOCK',
+]);
+
+/** True for an error of the whole place of a repository, not of one file. */
+export function isUnreached(error: unknown): boolean {
+  return error instanceof RepositoryError && UNREACHED.has(error.code);
+}
+
+/**
+ * True for an error of the operating system in its typed form, {@link repositoryFailure}, and for
+ * the same of object storage.
+ */
 export function isSystemFailure(error: unknown): error is RepositoryError {
-  return error instanceof RepositoryError && error.code === 'REPOSITORY_IO';
+  const isOfFile = error instanceof RepositoryError && error.code === 'REPOSITORY_IO';
+  return isOfFile || isUnreached(error);
 }
 
 /**

@@ -12,11 +12,12 @@ import { exportDisks, type ServedPoint, type ServeOptions } from './nbd/exportPo
 import { PointDisk } from './pointDisk.ts';
 import type { DiskServer, ServeDiskOptions } from './pointTypes.ts';
 import { allEnded, type SharedParts } from './sharedParts.ts';
+import type { StoreFolder } from '../store/store.ts';
 
 /** A restore point and its chain. */
 export interface PointSource {
   /** Folder of the VM. */
-  readonly folder: string;
+  readonly folder: StoreFolder;
   readonly metadata: ChainMetadata;
   readonly point: RestorePoint;
   /** Folder in which a server leases the point. */

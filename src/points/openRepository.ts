@@ -28,13 +28,17 @@ export class OpenRepository {
     const vmFolder = await this.#repository.requireVm(vm);
     const metadata = await vmFolder.requireMetadata();
     const point = selectPoint(metadata, selector);
-    const source = { folder: vmFolder.folder, metadata, point, vmFolder };
+    const source = { folder: vmFolder.place, metadata, point, vmFolder };
     return await OpenPoint.open(source, this.#shared);
   }
 
   /** Closes all points and threads. May be called twice. */
   async close(): Promise<void> {
-    await this.#shared.close();
+    try {
+      await this.#shared.close();
+    } finally {
+      await this.#repository.close();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -57,7 +61,7 @@ export async function openRepository(
   checkCache(options.cacheBytes);
   resolveWorkers(options.workers);
   try {
-    const repository = await Repository.open(folder);
+    const repository = await Repository.open(folder, options.store);
     return new OpenRepository(repository, new SharedParts(options));
   } catch (error) {
     throw toFailure(error);

@@ -1,6 +1,7 @@
 /** Loaders and caches that the points of a repository share. */
 import { UsageError } from '../core/errors.ts';
 import { MIB } from '../core/units.ts';
+import type { StoreOptions } from '../store/store.ts';
 import { BlockCache } from './blockCache.ts';
 import { BlockLoader, closedError } from './blockLoader.ts';
 import { PlaceCache } from './placeCache.ts';
@@ -13,6 +14,8 @@ export interface OpenRepositoryOptions {
   readonly workers?: number | undefined;
   /** Memory for expanded blocks that `read` keeps. @defaultValue 64 MiB */
   readonly cacheBytes?: number | undefined;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
 }
 
 /** A point that is closed with its repository. */

@@ -4,16 +4,9 @@
  * on disk before its step begins. A line that says that a step is over waits for no disk: without
  * it the clean-up only asks the engine once more. The journal holds no secrets.
  */
-import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
-import path from 'node:path';
 import { z } from 'zod';
-import { errnoOf, RepositoryError } from '../core/errors.ts';
-import {
-  guardRepository,
-  PARTIAL_SUFFIX,
-  readText,
-  syncFolder,
-} from '../store/folder/durableFile.ts';
+import { readTextFile, removeFile } from '../store/textFiles.ts';
+import type { LineFile, StoreFolder } from '../store/store.ts';
 import {
   describeProcess,
   type HolderState,
@@ -114,32 +107,39 @@ const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
 const OVER = new Set<JournalEntry['step']>(['transfer-done', 'backup-done', 'snapshot-gone']);
 
 export interface JournalRecord {
-  readonly file: string;
+  readonly fileName: string;
   readonly entries: readonly JournalEntry[];
   /** True when a complete line was not understood. A last line cut by a crash does not count. */
   readonly isDamaged: boolean;
 }
 
 export class Journal {
-  readonly file: string;
-  readonly #handle: FileHandle;
-  readonly #entries: JournalEntry[] = [];
-  #lastWrite: Promise<void> = Promise.resolve();
-  #isSynced = true;
+  readonly #folder: StoreFolder;
+  readonly #fileName: string;
+  readonly #lines: LineFile;
+  readonly #entries: JournalEntry[];
 
-  private constructor(file: string, handle: FileHandle) {
-    this.file = file;
-    this.#handle = handle;
+  private constructor(
+    folder: StoreFolder,
+    fileName: string,
+    lines: LineFile,
+    entries: JournalEntry[],
+  ) {
+    this.#folder = folder;
+    this.#fileName = fileName;
+    this.#lines = lines;
+    this.#entries = entries;
   }
 
   /**
-   * Starts a journal and replaces the old one by a rename, so one of the two always exists. The
-   * caller must have cleaned up after the old journal. `carried` holds its steps that still count.
+   * Starts a journal in place of the old one; one of the two always exists. The caller must have
+   * cleaned up after the old journal. `carried` holds its steps that still count.
    *
    * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`
    */
   static async create(
-    file: string,
+    folder: StoreFolder,
+    fileName: string,
     session: {
       readonly kind: 'backup' | 'restore';
       readonly sessionId: string;
@@ -148,21 +148,10 @@ export class Journal {
     },
     carried: readonly JournalEntry[] = [],
   ): Promise<Journal> {
-    const partial = `${file}${PARTIAL_SUFFIX}`;
-    return await guardRepository(`create ${file}`, async () => {
-      await rm(partial, { force: true });
-      const journal = new Journal(file, await open(partial, 'wx', 0o600));
-      try {
-        await journal.append({ step: 'session', ...session, process: await describeProcess() });
-        for (const entry of carried) await journal.append(entry);
-        await rename(partial, file);
-        await syncFolder(path.dirname(file));
-      } catch (error) {
-        await journal.keep();
-        throw error;
-      }
-      return journal;
-    });
+    const process = await describeProcess();
+    const entries: JournalEntry[] = [{ step: 'session', ...session, process }, ...carried];
+    const lines = await folder.startLines(fileName, entries.map(toLine));
+    return new Journal(folder, fileName, lines, entries);
   }
 
   /** Steps that this object wrote, oldest first. */
@@ -175,49 +164,34 @@ export class Journal {
    * step that is over may still be on its way. Steps keep the order of the calls.
    */
   async append(entry: JournalEntry): Promise<void> {
-    const line = `${JSON.stringify({ at: new Date().toISOString(), ...entry })}\n`;
-    const write = this.#lastWrite.then(async () => {
-      await guardRepository(`write ${this.file}`, async () => {
-        // `write` may write only a part of the line. `writeFile` writes all of it.
-        await this.#handle.writeFile(line);
-        this.#isSynced = !OVER.has(entry.step);
-        if (this.#isSynced) await this.#handle.datasync();
-      });
-    });
-    this.#lastWrite = write.catch(() => {});
+    const write = this.#lines.append(toLine(entry), !OVER.has(entry.step));
     this.#entries.push(entry);
     await write;
   }
 
   /** Deletes the journal. Call it when nothing of the session is left to clean up. */
   async remove(): Promise<void> {
-    await this.#close();
-    await removeJournal(this.file);
+    await this.#lines.close();
+    await removeJournal(this.#folder, this.#fileName);
   }
 
-  /**
-   * Closes the file and keeps it for a later clean-up. Never throws: all lines that the clean-up
-   * needs are on disk.
-   */
+  /** Closes the file and keeps it for a later clean-up. Never throws. */
   async keep(): Promise<void> {
-    if (!this.#isSynced) await this.#handle.datasync().catch(() => {});
-    await this.#close();
+    await this.#lines.close();
   }
+}
 
-  async #close(): Promise<void> {
-    await this.#handle.close().catch(() => {});
-  }
+function toLine(entry: JournalEntry): string {
+  return `${JSON.stringify({ at: new Date().toISOString(), ...entry })}\n`;
 }
 
 export function restoreJournalName(sessionId: string): string {
   return `restore.${sessionId}.ndjson`;
 }
 
-export async function removeJournal(file: string): Promise<void> {
-  await guardRepository(`remove ${file}`, async () => {
-    await rm(file, { force: true });
-    await syncFolder(path.dirname(file));
-  });
+/** @throws {@link RepositoryError} `REPOSITORY_IO` */
+export async function removeJournal(folder: StoreFolder, fileName: string): Promise<void> {
+  await removeFile(folder, fileName);
 }
 
 /** A last line without its newline was cut by a crash. It is ignored: its step had not begun. */
@@ -237,19 +211,17 @@ function parseLine(line: string): JournalEntry | undefined {
   }
 }
 
-async function readJournal(file: string): Promise<JournalRecord | undefined> {
-  try {
-    return { file, ...parseLines(await readText(file, MAX_JOURNAL_BYTES)) };
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    if (error instanceof RepositoryError) throw error;
-    throw new RepositoryError('REPOSITORY_IO', `read ${file}: ${errnoOf(error)}`, { cause: error });
-  }
+async function readJournal(
+  folder: StoreFolder,
+  fileName: string,
+): Promise<JournalRecord | undefined> {
+  const text = await readTextFile(folder, fileName, MAX_JOURNAL_BYTES);
+  return text === undefined ? undefined : { fileName, ...parseLines(text) };
 }
 
 /** The journal of a killed backup session, if there is one. The caller must hold the lock. */
-export async function leftBackupJournal(folder: string): Promise<JournalRecord | undefined> {
-  return await readJournal(path.join(folder, BACKUP_JOURNAL));
+export async function leftBackupJournal(folder: StoreFolder): Promise<JournalRecord | undefined> {
+  return await readJournal(folder, BACKUP_JOURNAL);
 }
 
 export interface RestoreJournals {
@@ -260,12 +232,12 @@ export interface RestoreJournals {
 }
 
 /** Journals of restores, except those whose process runs. */
-export async function restoreJournals(folder: string): Promise<RestoreJournals> {
-  const names = await guardRepository(`read ${folder}`, () => readdir(folder));
+export async function restoreJournals(folder: StoreFolder): Promise<RestoreJournals> {
+  const names = await folder.fileNames();
   const left: JournalRecord[] = [];
   const unproven: JournalRecord[] = [];
   for (const name of names.filter((candidate) => RESTORE_JOURNAL.test(candidate))) {
-    const record = await readJournal(path.join(folder, name));
+    const record = await readJournal(folder, name);
     const state = record && (await stateOfSession(record));
     if (record && state === 'gone') left.push(record);
     else if (record && state !== 'alive') unproven.push(record);

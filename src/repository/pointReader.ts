@@ -1,11 +1,11 @@
 /** Opens one container of a chain and checks it against the chain metadata. */
-import path from 'node:path';
+import path from 'node:path/posix';
 import { IntegrityError, RepositoryError } from '../core/errors.ts';
 import { ContainerReader } from '../container/read/containerReader.ts';
 import type { OpenOptions } from '../container/read/snapshotReader.ts';
 import type { ContainerItem } from '../container/format/items.ts';
 import { textProperty } from '../container/format/properties.ts';
-import { openStorage } from '../container/storage.ts';
+import type { StoreFolder } from '../store/store.ts';
 import type { BlockCodecs } from '../compute/blockCodecs.ts';
 import { maxStoredBytes } from '../compute/storedForm.ts';
 import type { FingerprintMap } from '../flow/fingerprintMap.ts';
@@ -62,11 +62,11 @@ export class PointReader {
    *   integrity codes
    */
   static async open(
-    folder: string,
+    folder: StoreFolder,
     point: RestorePoint,
     options: OpenOptions = {},
   ): Promise<PointReader> {
-    const reader = await openContainer(path.join(folder, point.fileName), options);
+    const reader = await openContainer(folder, point.fileName, options);
     try {
       return await PointReader.check(reader, point);
     } catch (error) {
@@ -109,7 +109,7 @@ export class PointReader {
   /** The item of a disk. @throws {@link IntegrityError} when it is missing or has another size */
   diskItem(disk: DiskPoint): ContainerItem {
     const kind = disk.content === 'full' ? 'file' : 'increment';
-    const place = path.posix.join(this.#folder ?? '', disk.diskId);
+    const place = path.join(this.#folder ?? '', disk.diskId);
     const item = this.items.find(
       (other) =>
         other.kind === kind &&
@@ -135,16 +135,17 @@ export class PointReader {
   }
 }
 
-/** Opens a container file. @throws {@link RepositoryError} `CHAIN_PARENT_MISSING` for no file */
+/** Opens a container. @throws {@link RepositoryError} `CHAIN_PARENT_MISSING` for no file */
 export async function openContainer(
-  file: string,
+  folder: StoreFolder,
+  fileName: string,
   options: OpenOptions = {},
 ): Promise<ContainerReader> {
   try {
-    return await ContainerReader.open(await openStorage(file, 'read'), options);
+    return await ContainerReader.open(await folder.openContainer(fileName), options);
   } catch (error) {
     if (error instanceof RepositoryError && error.details['errno'] === 'ENOENT') {
-      throw new RepositoryError('CHAIN_PARENT_MISSING', `${file} is missing`, {
+      throw new RepositoryError('CHAIN_PARENT_MISSING', `${folder.pathOf(fileName)} is missing`, {
         cause: error,
         hint: 'copy the file back from another place; without it, the restore points that need it cannot be used',
       });

@@ -1,68 +1,61 @@
-/** The repository folder: its marker file, and the folders of its VMs. */
+/** The repository: its marker file, and the folders of its VMs. */
 import { randomUUID } from 'node:crypto';
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { BackupError, errnoOf, RepositoryError, UsageError } from '../core/errors.ts';
+import { BackupError, RepositoryError, UsageError } from '../core/errors.ts';
 import { noPatternHint } from '../core/namePattern.ts';
 import { didYouMean } from '../core/nearestNames.ts';
-import { repositoryFailure, retryPassing } from '../core/systemErrors.ts';
 import { compareNames } from '../core/namePattern.ts';
-import {
-  createDurable,
-  guardRepository,
-  makeFolder,
-  PARTIAL_SUFFIX,
-  readText,
-  syncFolder,
-} from '../store/folder/durableFile.ts';
+import { PARTIAL_SUFFIX } from '../store/folder/durableFile.ts';
+import { isKeyFile, makeSeal, openSeal, openStore } from '../store/openStore.ts';
+import type { Store, StoreOptions } from '../store/store.ts';
+import { readTextFile } from '../store/textFiles.ts';
 import type { VmIdentity } from './restorePoint.ts';
 import { safeFileName } from './names.ts';
-import { keepReserve } from './spaceReserve.ts';
 import { VmFolder } from './vmFolder.ts';
 
 const MARKER_NAME = 'ovirt-cbt.json';
 const MAX_MARKER_BYTES = 64 * 1024;
 const FORMAT = 'ovirt-cbt/1';
+/** Versions that know no seals refuse it. */
+const SEALED_FORMAT = 'ovirt-cbt/2';
 /** Folder in the root of a fresh ext4 volume. */
 const LOST_AND_FOUND = 'lost+found';
 const FOLDER_NAME = /^(.+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/s;
 
-const markerSchema: z.ZodType<{ readonly format: string; readonly id: string }> = z.object({
-  format: z.literal(FORMAT),
+interface Marker {
+  readonly format: typeof FORMAT | typeof SEALED_FORMAT;
+  readonly id: string;
+}
+
+const markerSchema: z.ZodType<Marker> = z.object({
+  format: z.enum([FORMAT, SEALED_FORMAT]),
   id: z.string(),
 });
 
-function notFound(root: string, what: string): RepositoryError {
-  return new RepositoryError('REPOSITORY_NOT_FOUND', `${root}: ${what}`, {
+function notFound(place: string, what: string): RepositoryError {
+  return new RepositoryError('REPOSITORY_NOT_FOUND', `${place}: ${what}`, {
     hint: 'name a folder that "ovirt-cbt backup" made; for the first backup an empty or new folder',
   });
 }
 
-async function listFolder(root: string): Promise<string[] | undefined> {
+/** The marker of the repository, or undefined when there is none. */
+async function readMarker(store: Store): Promise<Marker | undefined> {
   try {
-    return await retryPassing(() => readdir(root));
+    const text = await readTextFile(store.root, MARKER_NAME, MAX_MARKER_BYTES);
+    return text === undefined ? undefined : markerSchema.parse(JSON.parse(text));
   } catch (error) {
-    const errno = errnoOf(error);
-    if (errno === 'ENOENT') return undefined;
-    throw errno === 'ENOTDIR'
-      ? notFound(root, 'is not a folder')
-      : repositoryFailure(`read ${root}`, error);
+    const isOfContent =
+      !(error instanceof BackupError) || error.code === 'REPOSITORY_METADATA_INVALID';
+    if (!isOfContent) throw error;
+    throw notFound(store.name, `${MARKER_NAME} is not the marker of a repository of this version`);
   }
 }
 
-/** Id of the repository, or undefined when there is no marker. */
-async function readMarker(root: string): Promise<string | undefined> {
-  try {
-    const text = await readText(path.join(root, MARKER_NAME), MAX_MARKER_BYTES);
-    return markerSchema.parse(JSON.parse(text)).id;
-  } catch (error) {
-    const errno = errnoOf(error);
-    if (errno === 'ENOENT') return undefined;
-    const isSystems = errno !== undefined && !(error instanceof BackupError);
-    if (isSystems) throw repositoryFailure(`read ${root}`, error);
-    throw notFound(root, `${MARKER_NAME} is not the marker of a repository of this version`);
-  }
+async function noMarker(store: Store): Promise<RepositoryError> {
+  const isThere = (await store.names()) !== undefined;
+  return notFound(store.name, isThere ? 'is not a repository' : 'does not exist');
 }
 
 /** True for a repository and for all inside. @param folder - absolute, without links. */
@@ -78,63 +71,116 @@ export async function isInRepository(folder: string): Promise<boolean> {
 }
 
 export class Repository {
+  /** Path or URL of the repository. */
   readonly root: string;
   /** Random id, made with the repository. The ids of image VMs derive from it. */
   readonly id: string;
+  readonly store: Store;
 
-  private constructor(root: string, id: string) {
-    this.root = root;
+  private constructor(store: Store, id: string) {
+    this.root = store.name;
+    this.store = store;
     this.id = id;
   }
 
   /**
-   * Opens a repository.
+   * Opens a repository. The caller closes it.
    *
-   * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`
+   * @param place - folder, or `s3://bucket/prefix`.
+   * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`, and as {@link
+   *   openStore}
    */
-  static async open(root: string): Promise<Repository> {
-    if (!(await listFolder(root))) throw notFound(root, 'does not exist');
-    const id = await readMarker(root);
-    if (id === undefined) throw notFound(root, 'is not a repository');
-    return new Repository(root, id);
+  static async open(place: string, options: StoreOptions = {}): Promise<Repository> {
+    const base = await openStore(place, options);
+    return await closeOnFailure(base, async () => {
+      const marker = await readMarker(base);
+      if (marker) return await Repository.#ofMarker(base, marker, options);
+      throw await noMarker(base);
+    });
   }
 
   /**
-   * True for a folder that does not exist or is empty, so that it may become a repository.
+   * As {@link open}. A new or empty place becomes a repository; `lost+found` does not count.
+   * Folders get mode 0700. When several processes make it at the same time, one marker wins and all
+   * of them use it.
    *
-   * @throws as {@link Repository.open}
-   */
-  static async isFree(root: string): Promise<boolean> {
-    const entries = (await listFolder(root)) ?? [];
-    // A killed first session may have left the marker under its temporary name.
-    return entries.every((name) => name.endsWith(PARTIAL_SUFFIX) || name === LOST_AND_FOUND);
-  }
-
-  /**
-   * Opens a repository. A new or empty folder becomes one; `lost+found` does not count. Folders get
-   * mode 0700. When several processes make it at the same time, one marker wins and all of them use
-   * it.
-   *
-   * @param isFree - as {@link isFree} said just now. @defaultValue it is asked
+   * @param options - with a key file a new repository is sealed.
+   * @param beforeMake - called before a new one is made. What it throws is thrown, and nothing is
+   *   made then.
    * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`, `REPOSITORY_FULL`
    */
-  static async openOrCreate(root: string, isFree?: boolean): Promise<Repository> {
-    if (isFree ?? (await Repository.isFree(root))) await Repository.#create(root);
-    const repository = await Repository.open(root);
-    await keepReserve(root);
-    return repository;
+  static async openOrCreate(
+    place: string,
+    options: StoreOptions = {},
+    beforeMake: () => void = () => {},
+  ): Promise<Repository> {
+    const base = await openStore(place, options);
+    return await closeOnFailure(base, async () => {
+      const marker = await readMarker(base);
+      const repository = marker
+        ? await Repository.#ofMarker(base, marker, options)
+        : await Repository.#make(base, options, beforeMake);
+      await base.keepReserve();
+      return repository;
+    });
   }
 
-  static async #create(root: string): Promise<void> {
-    await guardRepository(`create ${root}`, () => makeFolder(root));
-    const marker = { format: FORMAT, id: randomUUID() };
-    await createDurable(path.join(root, MARKER_NAME), `${JSON.stringify(marker)}\n`);
+  /**
+   * As {@link open}; undefined for a place that does not exist or is empty, so that it may become a
+   * repository.
+   */
+  static async openIfMade(
+    place: string,
+    options: StoreOptions = {},
+  ): Promise<Repository | undefined> {
+    const base = await openStore(place, options);
+    return await closeOnFailure(base, async () => {
+      const marker = await readMarker(base);
+      if (marker) return await Repository.#ofMarker(base, marker, options);
+      if (!(await isFree(base))) throw await noMarker(base);
+      await base.close();
+      return undefined;
+    });
+  }
+
+  static async #ofMarker(
+    base: Store,
+    { format, id }: Marker,
+    options: StoreOptions,
+  ): Promise<Repository> {
+    return new Repository(await openSeal(base, format === SEALED_FORMAT, options), id);
+  }
+
+  static async #make(
+    base: Store,
+    options: StoreOptions,
+    beforeMake: () => void,
+  ): Promise<Repository> {
+    if (!(await isFree(base))) throw await noMarker(base);
+    beforeMake();
+    await base.make();
+    const store = await makeSeal(base, options);
+    const format = options.keyFile === undefined ? FORMAT : SEALED_FORMAT;
+    const id = randomUUID();
+    const isOurs = await base.root.createFile(MARKER_NAME, `${JSON.stringify({ format, id })}\n`);
+    if (isOurs) return new Repository(store, id);
+    const winner = await readMarker(base);
+    if (winner?.format === format) return new Repository(store, winner.id);
+    throw notFound(base.name, 'another process made it meanwhile, in another way');
+  }
+
+  /** Ends connections. May be called twice. */
+  async close(): Promise<void> {
+    await this.store.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   /** Folders of VMs, by name. */
   async vmFolders(): Promise<VmFolder[]> {
-    const entries = (await listFolder(this.root)) ?? [];
-    const folders = entries.flatMap((entry) => this.#vmFolder(entry) ?? []);
+    const folders = (await this.#names()).flatMap((entry) => this.#vmFolder(entry) ?? []);
     // Not by the names of the folders: there "web01-new_…" is before "web01_…".
     return folders.toSorted(
       (a, b) => compareNames(a.safeName, b.safeName) || compareNames(a.vmId, b.vmId),
@@ -144,16 +190,20 @@ export class Repository {
   /** The folder of the VM with this id. Unlike {@link findVm} it reads no file. */
   async vmById(id: string): Promise<VmFolder | undefined> {
     // Other names are not even parsed: a session over 1000 VMs asks 1000 times.
-    const entries = ((await listFolder(this.root)) ?? []).filter((entry) => entry.endsWith(id));
+    const entries = (await this.#names()).filter((entry) => entry.endsWith(id));
     const folders = entries.flatMap((entry) => this.#vmFolder(entry) ?? []);
     const own = folders.filter(({ vmId }) => vmId === id);
     return own.toSorted((a, b) => compareNames(a.safeName, b.safeName))[0];
   }
 
+  async #names(): Promise<string[]> {
+    return (await this.store.names()) ?? [];
+  }
+
   #vmFolder(entry: string): VmFolder | undefined {
     const match = FOLDER_NAME.exec(entry);
     if (!match) return undefined;
-    return new VmFolder(path.join(this.root, entry), match[1] ?? '', match[2] ?? '');
+    return new VmFolder(this.store.folder(entry), match[1] ?? '', match[2] ?? '');
   }
 
   /**
@@ -194,11 +244,26 @@ export class Repository {
     const known = await this.vmById(vm.id);
     if (known) return known;
     const safeName = safeFileName(vm.name);
-    const folder = path.join(this.root, `${safeName}.${vm.id}`);
-    await guardRepository(`create ${folder}`, async () => {
-      await makeFolder(folder);
-      await syncFolder(this.root);
-    });
-    return new VmFolder(folder, safeName, vm.id);
+    const folder = `${safeName}.${vm.id}`;
+    await this.store.makeFolder(folder);
+    return new VmFolder(this.store.folder(folder), safeName, vm.id);
+  }
+}
+
+/** True for a place that does not exist or is empty, so that it may become a repository. */
+async function isFree(store: Store): Promise<boolean> {
+  const entries = (await store.names()) ?? [];
+  // A killed first session may have left the marker under its temporary name, or keys.
+  return entries.every(
+    (name) => name.endsWith(PARTIAL_SUFFIX) || name === LOST_AND_FOUND || isKeyFile(name),
+  );
+}
+
+async function closeOnFailure<T>(store: Store, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await store.close();
+    throw error;
   }
 }

@@ -14,6 +14,7 @@ import type { FingerprintMap } from '../flow/fingerprintMap.ts';
 import type { ContainerItem } from '../container/format/items.ts';
 import type { BlockReference } from '../container/format/records.ts';
 import { Overlay, type OverlayEntry } from './overlay.ts';
+import type { StoreFolder } from '../store/store.ts';
 import { PointReader } from './pointReader.ts';
 import { chainTo, type DiskPoint, type RestorePoint } from './restorePoint.ts';
 
@@ -255,7 +256,7 @@ export class RestorePointView {
    * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING`, format and integrity codes
    */
   static async open(
-    folder: string,
+    folder: StoreFolder,
     points: readonly RestorePoint[],
     point: RestorePoint,
   ): Promise<RestorePointView> {

@@ -2,37 +2,17 @@
  * The folder of one VM: its containers, its chain metadata (.vbm) and leftovers of killed sessions.
  */
 import { randomBytes } from 'node:crypto';
-import { readdir, rm, stat } from 'node:fs/promises';
-import path from 'node:path';
-import { BackupError, errnoOf, RepositoryError } from '../core/errors.ts';
+import { BackupError, RepositoryError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
-import { isSystemFailure, repositoryFailure } from '../core/systemErrors.ts';
+import { isSystemFailure } from '../core/systemErrors.ts';
 import type { BlockCodecs } from '../compute/blockCodecs.ts';
-import {
-  guardRead,
-  guardRepository,
-  PARTIAL_SUFFIX,
-  publishFile,
-  readText,
-  writeDurable,
-} from '../store/folder/durableFile.ts';
+import type { StoreFolder } from '../store/store.ts';
+import { readTextFile } from '../store/textFiles.ts';
 import { safeFileName } from './names.ts';
 import { openContainer, readSummary } from './pointReader.ts';
 import { type ChainMetadata, decodeVbm, encodeReadableVbm, MAX_VBM_BYTES } from './pointXml.ts';
-import type { RestorePoint, VmIdentity } from './restorePoint.ts';
-
-const CONTAINER_NAME = /\.(vbk|vib)$/;
-
-interface FoundPoint {
-  readonly vm: VmIdentity;
-  readonly point: RestorePoint;
-}
-
-/** A container without a usable restore point, and the reason. */
-interface BadFile {
-  readonly fileName: string;
-  readonly reason: string;
-}
+import { type BadFile, type FoundPoint, orderPoints } from './pointOrder.ts';
+import type { RestorePoint } from './restorePoint.ts';
 
 export interface ScanResult {
   readonly metadata: ChainMetadata;
@@ -46,7 +26,8 @@ function ofAnotherVm(file: string, vmId: string): RepositoryError {
 }
 
 export class VmFolder {
-  readonly folder: string;
+  /** Its files. */
+  readonly place: StoreFolder;
   /**
    * The VM's name when the folder was made, in a form safe for files. The metadata has the real
    * name.
@@ -54,14 +35,23 @@ export class VmFolder {
   readonly safeName: string;
   readonly vmId: string;
 
-  constructor(folder: string, safeName: string, vmId: string) {
-    this.folder = folder;
+  constructor(place: StoreFolder, safeName: string, vmId: string) {
+    this.place = place;
     this.safeName = safeName;
     this.vmId = vmId;
   }
 
+  /** Path or URL of the folder, for messages and reports. */
+  get folder(): string {
+    return this.place.name;
+  }
+
+  get vbmName(): string {
+    return `${this.safeName}.vbm`;
+  }
+
   get vbmPath(): string {
-    return path.join(this.folder, `${this.safeName}.vbm`);
+    return this.place.pathOf(this.vbmName);
   }
 
   /**
@@ -82,13 +72,11 @@ export class VmFolder {
    *   of another VM; `REPOSITORY_IO`
    */
   async readMetadata(): Promise<ChainMetadata | undefined> {
-    try {
-      const metadata = decodeVbm(await readText(this.vbmPath, MAX_VBM_BYTES), this.vbmPath);
+    const text = await readTextFile(this.place, this.vbmName, MAX_VBM_BYTES);
+    if (text !== undefined) {
+      const metadata = decodeVbm(text, this.vbmPath);
       if (metadata.vm.id !== this.vmId) throw ofAnotherVm(this.vbmPath, metadata.vm.id);
       return metadata;
-    } catch (error) {
-      if (error instanceof RepositoryError) throw error;
-      if (errnoOf(error) !== 'ENOENT') throw repositoryFailure(`read ${this.vbmPath}`, error);
     }
     if ((await this.containerNames()).length === 0) return undefined;
     throw new RepositoryError('REPOSITORY_METADATA_INVALID', `${this.vbmPath} is missing`, {
@@ -116,7 +104,7 @@ export class VmFolder {
 
   /** As {@link writeMetadata}. @param text - of {@link encodeMetadata}. */
   async writeEncoded(text: string): Promise<void> {
-    await writeDurable(this.vbmPath, text);
+    await this.place.writeFile(this.vbmName, text);
   }
 
   /** Text of the .vbm. @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` */
@@ -125,8 +113,7 @@ export class VmFolder {
   }
 
   async containerNames(): Promise<string[]> {
-    const names = await guardRead(`read ${this.folder}`, () => readdir(this.folder));
-    return names.filter((name) => CONTAINER_NAME.test(name)).toSorted();
+    return await this.place.containerNames();
   }
 
   /** Name of the VM, time of creation in UTC, four random hexadecimal digits. */
@@ -147,27 +134,13 @@ export class VmFolder {
     return name;
   }
 
-  partialPath(fileName: string): string {
-    return path.join(this.folder, `${fileName}${PARTIAL_SUFFIX}`);
-  }
-
-  /** Gives a committed container its final name. From then on it is a restore point. */
-  async publish(fileName: string): Promise<void> {
-    await publishFile(this.partialPath(fileName), path.join(this.folder, fileName));
-  }
-
   /**
    * Deletes unfinished files of a stopped session. The caller must hold the lock.
    *
    * @returns message REPO-505 for each file.
    */
   async removeLeftovers(): Promise<SessionMessage[]> {
-    const names = await guardRead(`read ${this.folder}`, () => readdir(this.folder));
-    const leftovers = names.filter((name) => name.endsWith(PARTIAL_SUFFIX));
-    for (const name of leftovers) {
-      const file = path.join(this.folder, name);
-      await guardRepository(`remove ${file}`, () => rm(file, { force: true }));
-    }
+    const leftovers = await this.place.removeLeftovers();
     return leftovers.map((file) => sessionMessage('REPO-505', { file }));
   }
 
@@ -237,69 +210,13 @@ export class VmFolder {
   }
 
   async #readContainer(fileName: string, codecs: BlockCodecs): Promise<FoundPoint> {
-    const file = path.join(this.folder, fileName);
-    const reader = await openContainer(file);
+    const reader = await openContainer(this.place, fileName);
     try {
       const { vm, point } = await readSummary(reader, codecs);
-      const { size } = await guardRead(`read ${file}`, () => stat(file));
-      return { vm, point: { ...point, fileName, fileBytes: size } };
+      const fileBytes = await reader.storage.sizeBytes();
+      return { vm, point: { ...point, fileName, fileBytes } };
     } finally {
       await reader.close();
     }
   }
-}
-
-/**
- * Orders the points of this VM: parents first, then by time of creation. A point whose parent is
- * missing is left out. A stopped prune can leave several files with the same point; then the first
- * file whose parent is present counts.
- */
-function orderPoints(
-  vm: VmIdentity,
-  known: readonly RestorePoint[],
-  found: readonly FoundPoint[],
-): { readonly points: RestorePoint[]; readonly badFiles: BadFile[] } {
-  const badFiles: BadFile[] = [];
-  const points = [...known];
-  const sorted = found.toSorted(
-    (a, b) => a.point.createdAt.localeCompare(b.point.createdAt) || a.point.number - b.point.number,
-  );
-  const waiting: RestorePoint[] = [];
-  for (const { vm: owner, point } of sorted) {
-    if (owner.id === vm.id) waiting.push(point);
-    else badFiles.push({ fileName: point.fileName, reason: 'of another VM' });
-  }
-  const isKnown = ({ pointId }: RestorePoint): boolean =>
-    points.some((other) => other.pointId === pointId);
-  while (takeNext(waiting, points, isKnown));
-  for (const point of waiting) {
-    const reason = isKnown(point) ? 'a copy of a known restore point' : 'its parent is missing';
-    badFiles.push({ fileName: point.fileName, reason });
-  }
-  return { points, badFiles };
-}
-
-/**
- * Moves the oldest waiting point whose parent is known into `points`: after its parent, and after
- * older points. The last point counts as the newest, so a file that comes back late must not become
- * the last one.
- *
- * @returns false when no waiting point can be placed.
- */
-function takeNext(
-  waiting: RestorePoint[],
-  points: RestorePoint[],
-  isKnown: (point: RestorePoint) => boolean,
-): boolean {
-  const at = waiting.findIndex(
-    (point) =>
-      !isKnown(point) &&
-      (point.type === 'full' || points.some((other) => other.pointId === point.parentPointId)),
-  );
-  const [point] = at < 0 ? [] : waiting.splice(at, 1);
-  if (!point) return false;
-  let place = points.findIndex((other) => other.pointId === point.parentPointId) + 1;
-  while (place < points.length && (points[place]?.createdAt ?? '') <= point.createdAt) place++;
-  points.splice(place, 0, point);
-  return true;
 }

@@ -132,6 +132,8 @@ export interface StoreFolder {
   lock(): Promise<StoreLock>;
   /** When the lock was taken, by the clock of the file server; -Infinity without a lock. */
   lockedAtMs(): Promise<number>;
+  /** Bytes that can still be written; undefined when there is no limit or it is not known. */
+  freeBytes(): Promise<number | undefined>;
   /** Undefined where files cannot be locked against deletion. */
   readonly locks: FileLocks | undefined;
 }
@@ -156,8 +158,6 @@ export interface Store {
   make(): Promise<void>;
   /** Makes a folder at the top. It is no error when it exists. */
   makeFolder(name: string): Promise<void>;
-  /** Bytes that can still be written; undefined when there is no limit or it is not known. */
-  freeBytes(): Promise<number | undefined>;
   /** Keeps a little space, so that a prune can begin on a full volume. Never throws. */
   keepReserve(): Promise<void>;
   /** Gives that space away. @returns false when there is none. */

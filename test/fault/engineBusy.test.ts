@@ -1,6 +1,5 @@
 /** Rows 8 to 12 of the fault table: VMs and disks that are gone, in the wrong state, or in use. */
 import { randomUUID } from 'node:crypto';
-import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf } from '../../src/core/errors.ts';
 import type { LabVm } from '../../lab/src/index.ts';
@@ -21,6 +20,7 @@ import {
 import { messageCodes, expectCode } from '../helpers/codes.ts';
 import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
+import { DiskFolder } from '../../src/store/folder/diskFolder.ts';
 
 const bench = useLab();
 /** Short waiting times. */
@@ -193,7 +193,7 @@ async function startJournal(folder: string, vm: LabVm): Promise<Journal> {
     vmId: vm.id,
     vmName: vm.name,
   } as const;
-  return await Journal.create(path.join(folder, BACKUP_JOURNAL), session);
+  return await Journal.create(new DiskFolder(folder), BACKUP_JOURNAL, session);
 }
 
 describe.each(BACKUP_KINDS)('row 11: an own %s backup that a crash left', (_kind, spec) => {

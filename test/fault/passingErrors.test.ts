@@ -26,6 +26,7 @@ import {
   vmFolderOf,
 } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
+import { DiskFolder } from '../../src/store/folder/diskFolder.ts';
 
 const temp = useTempFolder();
 const [FIRST, SECOND, THIRD] = ['Aa0', 'Ba0', 'BCx'].map((letters) => blocks(letters)) as [
@@ -166,7 +167,7 @@ describe('the record of verify', () => {
     const before = readFileSync(file, 'utf8');
     failing('open', VERIFY_RECORD, 'EIO');
 
-    const updated = updateVerifyRecord(vmFolderOf(repository), (record) => record);
+    const updated = updateVerifyRecord(new DiskFolder(vmFolderOf(repository)), (record) => record);
 
     await expectCode(updated, 'REPOSITORY_IO');
     expect(readFileSync(file, 'utf8')).toBe(before);
@@ -175,7 +176,7 @@ describe('the record of verify', () => {
   test('full of blocks that the storage did not give starts no new chain', async () => {
     await recordDamage();
     const ofStorage = { code: 'REPOSITORY_IO', message: 'read: EIO', blockId: 0 };
-    await updateVerifyRecord(vmFolderOf(repository), (record) => ({
+    await updateVerifyRecord(new DiskFolder(vmFolderOf(repository)), (record) => ({
       ...record,
       containers: record.containers.map((entry) => ({
         ...entry,
@@ -205,7 +206,7 @@ describe('verify', () => {
     expect(report.failures).toMatchObject([{ code: 'REPOSITORY_IO' }]);
     expect(report.failures[0]?.message).toContain('.vib');
     files.failWhere(() => undefined);
-    const record = await readVerifyRecord(vmFolderOf(repository));
+    const record = await readVerifyRecord(new DiskFolder(vmFolderOf(repository)));
     expect(record.containers.map(({ problems }) => problems)).toEqual([[]]);
     expect(record.run).not.toHaveProperty('finishedAt');
     const { vms } = await listRepository({ repository });

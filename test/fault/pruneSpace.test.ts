@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { RESERVE_NAME } from '../../src/repository/spaceReserve.ts';
+import { RESERVE_NAME } from '../../src/store/folder/spaceReserve.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { blocks, MIB, writeImage } from '../helpers/bytes/images.ts';
 import { noise } from '../helpers/bytes/random.ts';

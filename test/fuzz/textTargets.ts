@@ -6,7 +6,7 @@ import { faultDetail, parseJson } from '../../src/ovirt/engine/engineAnswers.ts'
 import { parseExtents } from '../../src/ovirt/imageio/extentParser.ts';
 import { classifyFault } from '../../src/ovirt/engine/faults.ts';
 import { decode, type Decoder, wire } from '../../src/ovirt/engine/decoders.ts';
-import { ChainLock } from '../../src/repository/chainLock.ts';
+import { ChainLock } from '../../src/store/folder/chainLock.ts';
 import { leftBackupJournal, restoreJournals } from '../../src/repository/journal.ts';
 import { keptMessage, sweepLeases } from '../../src/repository/lease/leases.ts';
 import { decodeSummary, encodeSummary } from '../../src/repository/pointXml.ts';
@@ -18,6 +18,7 @@ import type { Random } from '../helpers/bytes/random.ts';
 import { ANSWERS, EXTENTS, JOURNAL, LEASE, LOCK, OVF } from './samples.ts';
 import { mutateBytes, mutateJson, mutateLines, mutateXml, pick } from './mutate.ts';
 import type { FuzzTarget } from './target.ts';
+import { DiskFolder } from '../../src/store/folder/diskFolder.ts';
 
 const POINT: RestorePoint = {
   pointId: '00000000-0000-4000-8000-000000000001',
@@ -135,8 +136,8 @@ function folderTargets(): FuzzTarget[] {
       seeds: [Buffer.from(JOURNAL.map((entry) => `${JSON.stringify(entry)}\n`).join(''))],
       mutate: mutateLines,
       async take(input) {
-        await leftBackupJournal(put('journal.ndjson', input));
-        await restoreJournals(put(`restore.${POINT.pointId}.ndjson`, input));
+        await leftBackupJournal(new DiskFolder(put('journal.ndjson', input)));
+        await restoreJournals(new DiskFolder(put(`restore.${POINT.pointId}.ndjson`, input)));
       },
       cost: 2,
       close,
@@ -156,7 +157,7 @@ function folderTargets(): FuzzTarget[] {
       seeds: [json(LEASE)],
       mutate: mutateJson,
       async take(input) {
-        const leases = await sweepLeases(put('lease.x.json', input));
+        const leases = await sweepLeases(new DiskFolder(put('lease.x.json', input)));
         for (const { text } of leases.map(keptMessage)) {
           if (/\p{Cc}/u.test(text)) throw new Error('a control character was accepted');
         }

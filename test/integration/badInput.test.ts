@@ -6,7 +6,7 @@ import { chmodSync, cpSync, existsSync, rmSync, truncateSync, writeFileSync } fr
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
-import { ChainLock } from '../../src/repository/chainLock.ts';
+import { ChainLock } from '../../src/store/folder/chainLock.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';
 import {
   backupArgs,

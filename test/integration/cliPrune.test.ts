@@ -1,6 +1,6 @@
 /** `prune` and `synthesize` as their users run them. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { ChainLock } from '../../src/repository/chainLock.ts';
+import { ChainLock } from '../../src/store/folder/chainLock.ts';
 import { EXIT_CODES } from '../../src/core/errors.ts';
 import { expectFailure, runCli } from '../helpers/cli/cli.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';

@@ -12,6 +12,7 @@ import { useLab } from '../helpers/lab/useLab.ts';
 import { backup, expectRestored } from '../helpers/repository/imageSessions.ts';
 import { strayFilesOf, vmFolderOf } from '../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
+import { DiskFolder } from '../../src/store/folder/diskFolder.ts';
 
 const bench = useLab();
 const temp = useTempFolder();
@@ -35,7 +36,7 @@ function copyJournalAt(match: LabMatch): () => Promise<JournalRecord | undefined
       copyFileSync(path.join(folder, name), path.join(copy, 'journal.ndjson'));
     },
   });
-  return () => leftBackupJournal(copy);
+  return () => leftBackupJournal(new DiskFolder(copy));
 }
 
 describe('the names of a VM and its disk', () => {

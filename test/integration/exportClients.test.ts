@@ -224,7 +224,7 @@ describe('containers that vanish or are cut below a served point', () => {
     ['renamed', (file: string) => renameSync(file, `${file}.gone`)],
     ['cut', (file: string) => truncateSync(file, 2 * MIB)],
   ])('are right bytes or EIO with one message: %s', async (_what, harm) => {
-    await start('--cache', '0', '--writable', folder.path('o'));
+    await start('--memory', '0', '--writable', folder.path('o'));
     expect(containersOf(folder.path('repo'))).toHaveLength(1);
     harm(onlyFileOf(folder.path('repo'), '.vbk'));
     const client = await open();

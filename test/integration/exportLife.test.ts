@@ -200,7 +200,7 @@ describe('kinds of points', () => {
     }
     const random = createRandom(5);
     for (const [k, state] of states.entries()) {
-      const args = ['--repo', other, ...place.slice(2), '--point', `${k + 1}`, '--cache', '0'];
+      const args = ['--repo', other, ...place.slice(2), '--point', `${k + 1}`, '--memory', '0'];
       const server = await startExport(args);
       const client = await RawClient.open({ path: folder.path('s') });
       for (let n = 0; n < 12; n++) {

@@ -211,8 +211,8 @@ describe('points', () => {
     ['--point', 'ffffffff-none', 'USAGE_NOT_FOUND'],
     ['--point', 'all', 'USAGE_NOT_FOUND'],
     ['--disk', 'e', 'USAGE_NOT_FOUND'],
-    ['--cache', '-1', 'USAGE_INVALID_OPTION'],
-    ['--cache', 'lots', 'USAGE_INVALID_OPTION'],
+    ['--memory', '-1', 'USAGE_INVALID_OPTION'],
+    ['--memory', 'lots', 'USAGE_INVALID_OPTION'],
     ['--workers', '-1', 'USAGE_INVALID_OPTION'],
   ])('and settings that do not exist are refused: %s %s', async (option, value, code) => {
     const place = ['--repo', folder.path('repo'), '--vm', VM, '--socket', folder.path('s')];

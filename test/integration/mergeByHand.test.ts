@@ -7,7 +7,7 @@ import { createContainerSink, type DiskContent } from '../../src/container/write
 import { createStageStats } from '../../src/core/stats.ts';
 import { createBlockCodecs } from '../../src/compute/blockCodecs.ts';
 import { FingerprintMap } from '../../src/flow/fingerprintMap.ts';
-import { ChainLock } from '../../src/repository/chainLock.ts';
+import { ChainLock } from '../../src/store/folder/chainLock.ts';
 import type { DiskPoint, RestorePoint } from '../../src/repository/restorePoint.ts';
 import { Repository } from '../../src/repository/repository.ts';
 import type { VmFolder } from '../../src/repository/vmFolder.ts';

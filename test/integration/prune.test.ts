@@ -4,7 +4,7 @@
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
-import { ChainLock } from '../../src/repository/chainLock.ts';
+import { ChainLock } from '../../src/store/folder/chainLock.ts';
 import { backupImages } from '../../src/sessions/backup/backupImages.ts';
 import { pruneRepository } from '../../src/sessions/retention/pruneRepository.ts';
 import { rescanRepository } from '../../src/sessions/cleanup/rescanRepository.ts';

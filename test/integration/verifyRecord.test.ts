@@ -28,6 +28,7 @@ import {
 } from '../helpers/repository/repositoryFiles.ts';
 import { messageCodes } from '../helpers/codes.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
+import { DiskFolder } from '../../src/store/folder/diskFolder.ts';
 
 const temp = useTempFolder();
 let repository = '';
@@ -91,7 +92,7 @@ describe('a run of verify', () => {
     await verify();
 
     expect(modeOf(path.join(folder, 'verify.json'))).toBe('600');
-    const { run, containers } = await readVerifyRecord(folder);
+    const { run, containers } = await readVerifyRecord(new DiskFolder(folder));
     expect(run).toMatchObject({ point: 'all', sampleRatio: 1, outcome: 'ok' });
     expect(containers.map((entry) => entry.findingCount)).toEqual([0, 0, 0]);
     expect((await listed()).map((point) => point.verified?.isDamaged)).toEqual([
@@ -261,7 +262,7 @@ test('a rotten item that is no disk is named, and harms its own point alone', as
     [...stored.values()].filter((one) => one.fileName === file).map((one) => one.blockId),
   );
   const summary = [0, 1, 2, 3, 4].find((blockId) => !ofDisks.has(blockId)) ?? 0;
-  const reader = await openContainer(path.join(folder, file));
+  const reader = await openContainer(new DiskFolder(folder), file);
   const { offsetBytes, storedBytes } = await reader.storedExtent(summary);
   await reader.close();
   rot(folder, [{ fileName: file, blockId: summary, offsetBytes, storedBytes }], 1);
@@ -336,7 +337,7 @@ test('a container whose structure is damaged ends its chain, although it can be 
 test('a finding that concerns a point alone does not end its chain', async () => {
   await verify();
   const problems = [{ code: 'INTEGRITY_METADATA_MISMATCH', message: 'another number' }];
-  await updateVerifyRecord(folder, ({ containers, ...rest }) => ({
+  await updateVerifyRecord(new DiskFolder(folder), ({ containers, ...rest }) => ({
     ...rest,
     containers: containers.map((entry) => ({ ...entry, problems })),
   }));
@@ -354,14 +355,14 @@ test.each([
   async (part, isLeft) => {
     await rotShared();
     await verify();
-    await updateVerifyRecord(folder, ({ containers, ...rest }) => ({
+    await updateVerifyRecord(new DiskFolder(folder), ({ containers, ...rest }) => ({
       ...rest,
       containers: containers.map((entry) => ({ ...entry, isTruncated: true })),
     }));
 
     await verify({ sampleRatio: part });
 
-    const { containers } = await readVerifyRecord(folder);
+    const { containers } = await readVerifyRecord(new DiskFolder(folder));
     expect(containers.map((entry) => entry.isTruncated)).toEqual([isLeft, isLeft, isLeft]);
   },
 );

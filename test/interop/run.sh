@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs the product against software of others. dissect.archive and a strict checker read its chains.
 # e2fsck, xfs_repair and qemu-img check its images. QEMU and the real ovirt-imageio serve disks, also
-# those of a guest that writes. Clients of NBD, libguestfs and a guest use its exports. Prints a table
-# of peers and scenarios.
+# those of a guest that writes. Clients of NBD, libguestfs and a guest use its exports. versitygw
+# holds its repositories, and age opens the key of a sealed one. Prints a table of peers and
+# scenarios.
 # A package that cannot be installed is an error. INTEROP_OPTIONAL=1 leaves out its scenarios instead.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -18,7 +19,7 @@ lacking() {
 need=()
 for pair in mkfs.ext4:e2fsprogs qemu-img:qemu-utils python3:python3 xml2-config:libxml2-dev \
   curl-config:libcurl4-openssl-dev qemu-system-x86_64:qemu-system-x86 xfs_repair:xfsprogs busybox:busybox-static cpio:cpio \
-  nbdinfo:libnbd-bin nbdkit:nbdkit fusermount3:fuse3; do
+  nbdinfo:libnbd-bin nbdkit:nbdkit fusermount3:fuse3 age:age; do
   command -v "${pair%%:*}" >/dev/null || need+=("${pair##*:}")
 done
 python3 -c 'import ensurepip' 2>/dev/null || need+=(python3-venv)
@@ -41,6 +42,17 @@ while read -r package; do
   "$venv/bin/pip" install -q --disable-pip-version-check "$package" 2>"$venv/pip.log" ||
     lacking "Python package $package" "$(grep -v '^ *$' "$venv/pip.log" | tail -n 1)"
 done <test/interop/requirements.txt
+command -v go >/dev/null || install_packages golang-go || true
+gateway=github.com/versity/versitygw
+gateway_version=v1.8.0
+has_gateway() {
+  go version -m "$venv/bin/versitygw" 2>/dev/null | grep -qF "$gateway"$'\t'"$gateway_version"
+}
+has_gateway ||
+  GOBIN="$venv/bin" go install "$gateway/cmd/versitygw@$gateway_version" 2>"$venv/go.log" ||
+  lacking "versitygw $gateway_version" "$(tail -n 1 "$venv/go.log")"
+command -v age >/dev/null || lacking age 'Debian package age'
+
 has() { "$venv/bin/python" -c "import $1" 2>/dev/null; }
 npm run --silent build
 
@@ -200,6 +212,7 @@ has dissect.archive && heavy+=(/readers/)
 has ovirt_imageio && has dissect.archive && has_guest && heavy+=(/guest/)
 has_clients && heavy+=(/export/clients /export/writable /export/mountPage)
 has_clients && has_guestfish && heavy+=(/export/files)
+has_gateway && command -v age >/dev/null && heavy+=(/store/)
 [ "${#heavy[@]}" -eq 0 ] || suites "${heavy[@]}"
 if has ovirt_imageio; then row ovirt-imageio 'the lab answers 55 requests as it does' ''; fi
 

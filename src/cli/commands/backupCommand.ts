@@ -14,6 +14,7 @@ import {
   withCommonFlags,
   workersOption,
 } from '../commonFlags.ts';
+import { type StoreFlags, storeOf, withWriteFlags } from '../storeFlags.ts';
 import { CommandContext } from '../context.ts';
 import { parseImage } from '../imageFlag.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
@@ -25,7 +26,7 @@ import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 const MINUTE_MS = 60_000;
 
-interface BackupFlags extends CommonFlags, EngineFlags, VmFlags {
+interface BackupFlags extends CommonFlags, EngineFlags, VmFlags, StoreFlags {
   readonly image?: readonly string[];
   readonly imageFormat?: 'raw';
   readonly name?: string;
@@ -68,6 +69,7 @@ async function backUpImages(
     imageFormat: flags.imageFormat,
     vmName: name,
     repository: flags.repo,
+    store: storeOf(flags),
     mode: flags.mode,
     blockSizeBytes: flags.blockSize,
     workers: flags.workers,
@@ -97,6 +99,7 @@ async function backUpVms(
     engine: await readEngineSettings(flags, process.env, context.signal),
     select: await readVmSelection(flags, context.signal),
     repository: flags.repo,
+    store: storeOf(flags),
     mode: flags.mode,
     disks: flags.disk,
     excludeDisks: flags.excludeDisk,
@@ -124,7 +127,7 @@ function exitCodeOfJob(report: JobReport, exitCode: number): number {
 }
 
 function withSourceFlags(command: Command): Command {
-  return withVmFlags(withEngineFlags(withCommonFlags(command)))
+  return withWriteFlags(withVmFlags(withEngineFlags(withCommonFlags(command))))
     .description('back up VMs of an engine, or raw images: first a full, then increments')
     .option(
       '--image <file...>',
@@ -137,7 +140,9 @@ function withSourceFlags(command: Command): Command {
       ).choices(['raw']),
     )
     .option('--name <name>', 'with --image: name of the VM in the repository')
-    .addOption(repoOption('repository; a new or empty folder becomes one'))
+    .addOption(
+      repoOption('repository: folder or s3://bucket/prefix; a new or empty one becomes one'),
+    )
     .addOption(
       new Option('--mode <mode>', 'kind of restore point')
         .choices(['auto', 'full', 'incremental'])

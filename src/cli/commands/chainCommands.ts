@@ -10,14 +10,15 @@ import {
   withCommonFlags,
   workersOption,
 } from '../commonFlags.ts';
+import { type StoreFlags, storeOf, withWriteFlags } from '../storeFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { LEFT_IN_REPOSITORY } from '../leftTexts.ts';
 import { createProgressLine } from '../output/progress.ts';
-import { formatPrune, formatSynthesize } from '../output/pruneOutput.ts';
+import { formatPrune, formatSynthesize } from '../output/chainOutput.ts';
 
 type Done = (exitCode: number) => void;
 
-interface PruneFlags extends CommonFlags {
+interface PruneFlags extends CommonFlags, StoreFlags {
   readonly repo: string;
   readonly vm?: string;
   readonly keepLast?: number;
@@ -55,6 +56,7 @@ async function prune(flags: PruneFlags, context: CommandContext): Promise<number
   const { pruneRepository } = await import('../../sessions/retention/pruneRepository.ts');
   const report = await pruneRepository({
     repository: flags.repo,
+    store: storeOf(flags),
     vm: flags.vm,
     keep: {
       last: flags.keepLast,
@@ -97,7 +99,7 @@ function withKeepFlags(command: Command): Command {
 
 export function addPrune(program: Command, done: Done): void {
   withKeepFlags(
-    withCommonFlags(program.command('prune'))
+    withWriteFlags(withCommonFlags(program.command('prune')))
       .description('delete or merge restore points that no rule keeps')
       .addOption(repoOption())
       .option('--vm <name>', 'VM name or id (default: every VM)'),
@@ -110,14 +112,14 @@ export function addPrune(program: Command, done: Done): void {
     });
 }
 
-interface SynthesizeFlags extends CommonFlags {
+interface SynthesizeFlags extends CommonFlags, StoreFlags {
   readonly repo: string;
   readonly vm: string;
   readonly workers?: number;
 }
 
 export function addSynthesize(program: Command, done: Done): void {
-  withCommonFlags(program.command('synthesize'))
+  withWriteFlags(withCommonFlags(program.command('synthesize')))
     .description('make the newest restore point a full from its chain, without reading a disk')
     .addOption(repoOption())
     .requiredOption('--vm <name>', 'VM name or id')
@@ -130,6 +132,7 @@ export function addSynthesize(program: Command, done: Done): void {
         const { synthesizeFull } = await import('../../sessions/retention/synthesizeFull.ts');
         const report = await synthesizeFull({
           repository: flags.repo,
+          store: storeOf(flags),
           vm: flags.vm,
           workers: flags.workers,
           ...context.sessionOptions,

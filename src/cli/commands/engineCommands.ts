@@ -10,6 +10,7 @@ import {
   repoOption,
   withCommonFlags,
 } from '../commonFlags.ts';
+import { type StoreFlags, storeOf, withLockFlags, withWriteFlags } from '../storeFlags.ts';
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
 import { onlyVm, readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
@@ -18,7 +19,7 @@ import { formatCleanup, formatPreflight, formatPreflights } from '../output/engi
 
 type Done = (exitCode: number) => void;
 
-interface PreflightFlags extends CommonFlags, EngineFlags, VmFlags {
+interface PreflightFlags extends CommonFlags, EngineFlags, VmFlags, StoreFlags {
   readonly repo: string;
   readonly mode: SessionMode;
   readonly disk?: readonly string[];
@@ -34,6 +35,7 @@ async function preflight(flags: PreflightFlags, context: CommandContext): Promis
   const options = {
     engine: await readEngineSettings(flags, process.env, context.signal),
     repository: flags.repo,
+    store: storeOf(flags),
     mode: flags.mode,
     disks: flags.disk,
     excludeDisks: flags.excludeDisk,
@@ -69,7 +71,7 @@ async function preflightAll(
 }
 
 export function addPreflight(program: Command, done: Done): void {
-  withVmFlags(withEngineFlags(withCommonFlags(program.command('preflight'))))
+  withWriteFlags(withVmFlags(withEngineFlags(withCommonFlags(program.command('preflight')))))
     .description('show how the next session would read each disk of a VM, and why')
     .addOption(repoOption('repository; may be new'))
     .addOption(
@@ -85,13 +87,13 @@ export function addPreflight(program: Command, done: Done): void {
     });
 }
 
-interface CleanupFlags extends CommonFlags, EngineFlags {
+interface CleanupFlags extends CommonFlags, EngineFlags, StoreFlags {
   readonly vm: string;
   readonly repo: string;
 }
 
 export function addCleanup(program: Command, done: Done): void {
-  withEngineFlags(withCommonFlags(program.command('cleanup')))
+  withLockFlags(withEngineFlags(withCommonFlags(program.command('cleanup'))))
     .description('clean up after stopped sessions and restores of a VM')
     .requiredOption('--vm <name>', 'VM by name or id, as in the repository')
     .addOption(repoOption())
@@ -103,6 +105,7 @@ export function addCleanup(program: Command, done: Done): void {
         const report = await cleanupVm({
           engine: await readEngineSettings(flags, process.env, context.signal),
           repository: flags.repo,
+          store: storeOf(flags),
           vm: flags.vm,
           ...context.sessionOptions,
         });

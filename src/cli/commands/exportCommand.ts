@@ -24,7 +24,7 @@ interface ExportFlags extends CommonFlags, SourceFlags {
   readonly disk?: readonly string[];
   readonly socket?: string;
   readonly listen?: string;
-  readonly cache?: number;
+  readonly memory?: number;
   readonly workers?: number;
   readonly writable?: string;
   readonly keep?: boolean;
@@ -40,8 +40,8 @@ export function addExport(program: Command, done: (exitCode: number) => void): v
     .option('--socket <path>', 'Unix socket to make; only its owner may connect')
     .option('--listen <address>', 'or a port of this machine: 127.0.0.1:10809')
     .addOption(
-      new Option('--cache <size>', 'memory for expanded blocks (default: 64MiB)').argParser(
-        parseSize('--cache'),
+      new Option('--memory <size>', 'memory for expanded blocks (default: 64MiB)').argParser(
+        parseSize('--memory'),
       ),
     )
     .addOption(workersOption())
@@ -118,14 +118,14 @@ async function openPoint(
   { onMessage }: CommandContext,
 ): Promise<AsyncDisposable & { readonly point: OpenPoint }> {
   const source = sourceOf(flags, command, true);
-  const options = { workers: flags.workers, cacheBytes: flags.cache };
+  const options = { workers: flags.workers, cacheBytes: flags.memory };
   if (source.files) {
     const { openFiles } = await import('../../points/openFiles.ts');
     const point = await openFiles(source.files, { ...options, vm: flags.vm, onMessage });
     return { point, [Symbol.asyncDispose]: () => point.close() };
   }
   const { openRepository } = await import('../../points/openRepository.ts');
-  const repository = await openRepository(source.repository, options);
+  const repository = await openRepository(source.repository, { ...options, store: source.store });
   try {
     const point = await repository.point(flags.vm ?? '', flags.point);
     return { point, [Symbol.asyncDispose]: () => repository.close() };

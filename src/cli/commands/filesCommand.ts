@@ -6,13 +6,14 @@ import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import { formatBytes } from '../../core/units.ts';
 import type { GuestFiles } from '../../sessions/guest/guestFiles.ts';
 import { collect, type CommonFlags, repoOption, withCommonFlags } from '../commonFlags.ts';
+import { type StoreFlags, storeOf, withStoreFlags } from '../storeFlags.ts';
 import { CommandContext } from '../context.ts';
 import { leftByFiles } from '../leftTexts.ts';
 import type { OutputForm } from '../output/outputForm.ts';
 import { type Column, formatRows } from '../output/table.ts';
 import { countOf, formatLocalTime, printable } from '../output/text.ts';
 
-interface FilesFlags extends CommonFlags {
+interface FilesFlags extends CommonFlags, StoreFlags {
   readonly repo: string;
   readonly vm: string;
   readonly point: string;
@@ -32,7 +33,7 @@ interface Answer {
 }
 
 export function addFiles(program: Command, done: (exitCode: number) => void): void {
-  withCommonFlags(program.command('files'))
+  withStoreFlags(withCommonFlags(program.command('files')))
     .description('list, find or copy files of a guest in a restore point; needs guestfish')
     .addArgument(new Argument('<action>', 'what to do').choices(['ls', 'get', 'find']))
     .argument('[paths...]', 'ls, get: paths in the guest; find: a pattern with * and ?')
@@ -63,6 +64,7 @@ async function readFiles(
   const { value, failures } = await withGuestFiles(
     {
       repository: flags.repo,
+      store: storeOf(flags),
       vm: flags.vm,
       point: flags.point,
       disks: flags.disk,

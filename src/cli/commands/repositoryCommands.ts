@@ -16,6 +16,7 @@ import {
   withCommonFlags,
   workersOption,
 } from '../commonFlags.ts';
+import { type StoreFlags, storeOf, withLockFlags, withStoreFlags } from '../storeFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { formatInspect, formatInspectFiles } from '../output/inspectOutput.ts';
 import { formatList, formatRescan } from '../output/listOutput.ts';
@@ -58,7 +59,7 @@ async function verifySource(
     return await verifyFiles({ files: source.files, ...common });
   }
   const { verifyRepository } = await import('../../sessions/verify/verifyRepository.ts');
-  return await verifyRepository({ repository: source.repository, point, resume, ...common });
+  return await verifyRepository({ ...source, point, resume, ...common });
 }
 
 interface VerifyFlags extends CommonFlags, SourceFlags {
@@ -93,29 +94,36 @@ export function addVerify(program: Command, done: Done): void {
 }
 
 export function addRepositoryCommands(program: Command, done: Done): void {
-  withCommonFlags(program.command('list'))
+  withStoreFlags(withCommonFlags(program.command('list')))
     .description('show VMs, chains and restore points')
     .addOption(repoOption())
     .option('--vm <name>', 'VM name or id, with its disks (default: every VM)')
-    .action(async (flags: CommonFlags & { repo: string; vm?: string }) => {
+    .action(async (flags: CommonFlags & StoreFlags & { repo: string; vm?: string }) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { listRepository } = await import('../../sessions/inspect/listRepository.ts');
-        const report = await listRepository({ repository: flags.repo, vm: flags.vm });
+        const report = await listRepository({
+          repository: flags.repo,
+          store: storeOf(flags),
+          vm: flags.vm,
+        });
         context.print(report, formatList(report, context.form, flags.vm !== undefined));
         throwFirst(report.failures);
         return EXIT_CODES.done;
       });
       done(exitCode);
     });
-  withCommonFlags(program.command('rescan'))
+  withLockFlags(withCommonFlags(program.command('rescan')))
     .description('rebuild chain metadata (.vbm) from the containers')
     .addOption(repoOption())
-    .action(async (flags: CommonFlags & { repo: string }) => {
+    .action(async (flags: CommonFlags & StoreFlags & { repo: string }) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { rescanRepository } = await import('../../sessions/cleanup/rescanRepository.ts');
-        const report = await rescanRepository({ repository: flags.repo });
+        const report = await rescanRepository({
+          repository: flags.repo,
+          store: storeOf(flags),
+        });
         context.print(report, formatRescan(report, context.form));
         const leftOut = report.vms.some((vm) => vm.leftOut.length > 0);
         return leftOut ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;

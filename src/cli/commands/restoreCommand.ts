@@ -11,6 +11,7 @@ import {
   withCommonFlags,
   workersOption,
 } from '../commonFlags.ts';
+import type { StoreOptions } from '../../store/store.ts';
 import { CommandContext } from '../context.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
 import { leftByRestoreImages, leftByRestoreVm } from '../leftTexts.ts';
@@ -53,8 +54,8 @@ async function restoreSource(
     return await restoreFiles({ files: source.files, vm, ...options });
   }
   const { restoreImages } = await import('../../sessions/restore/restoreImages.ts');
-  const { repository } = source;
-  return await restoreImages({ repository, vm: vm ?? '', point, damagedFrom, ...options });
+  const { repository, store } = source;
+  return await restoreImages({ repository, store, vm: vm ?? '', point, damagedFrom, ...options });
 }
 
 async function restoreToImages(
@@ -103,7 +104,7 @@ async function restoreToEngine(
 ): Promise<number> {
   const { asVm, storageDomain, output } = flags;
   refuseSalvage(flags);
-  const { repository, vm } = engineSource(flags, source);
+  const { repository, store, vm } = engineSource(flags, source);
   if (asVm === undefined) throw missing('--as-vm', 'give the name of the new VM');
   if (storageDomain === undefined) {
     throw missing('--storage-domain', 'name the storage domain for the disks');
@@ -116,6 +117,7 @@ async function restoreToEngine(
   const report = await restoreVm({
     engine: await readEngineSettings(flags, process.env, context.signal),
     repository,
+    store,
     vm,
     point: flags.point,
     disks: flags.disk,
@@ -137,8 +139,8 @@ async function restoreToEngine(
 function engineSource(
   { vm = '' }: RestoreFlags,
   source: Source,
-): { readonly repository: string; readonly vm: string } {
-  if (!source.files) return { repository: source.repository, vm };
+): { readonly repository: string; readonly store: StoreOptions; readonly vm: string } {
+  if (!source.files) return { repository: source.repository, store: source.store, vm };
   throw new UsageError('USAGE_INVALID_OPTION', '--to-engine and --file exclude each other', {
     hint: 'restore to image files with --output, and upload them in the portal',
   });

@@ -1,8 +1,10 @@
 /** Options that name what is read: a restore point of a repository, or the files of a chain. */
 import { type Command, Option } from 'commander';
 import { UsageError } from '../../core/errors.ts';
+import type { StoreOptions } from '../../store/store.ts';
+import { type StoreFlags, storeOf, withStoreFlags } from '../storeFlags.ts';
 
-export interface SourceFlags {
+export interface SourceFlags extends StoreFlags {
   readonly repo?: string;
   readonly file?: readonly string[];
   readonly vm?: string;
@@ -12,6 +14,7 @@ export interface SourceFlags {
 /** A restore point of a repository. */
 export interface RepositorySource {
   readonly repository: string;
+  readonly store: StoreOptions;
   readonly files?: undefined;
 }
 
@@ -31,7 +34,7 @@ export function filesOption(): Option {
 
 /** Adds `--repo` and `--file`. One of them has to be given. */
 export function withSource(command: Command): Command {
-  return command
+  return withStoreFlags(command)
     .addOption(new Option('--repo <dir>', 'repository, or --file').env('OVIRT_REPO'))
     .addOption(filesOption());
 }
@@ -72,7 +75,7 @@ export function sourceOf(
     return { files: file };
   }
   const isVmMissing = needsVm && vm === undefined;
-  if (repo !== undefined && !isVmMissing) return { repository: repo };
+  if (repo !== undefined && !isVmMissing) return { repository: repo, store: storeOf(flags) };
   throw missing([
     ...(repo === undefined ? ['--repo <dir> (or OVIRT_REPO) or --file <files...>'] : []),
     ...(isVmMissing ? ['--vm <name>'] : []),

@@ -6,7 +6,7 @@ import { BANK_EXTRA_PAGES, BANK_MAX_PAGES, PAGE_BYTES } from '../format/layout.t
 import { hasKeySet } from '../format/records.ts';
 import type { BankDescriptor } from '../format/snapshotSlots.ts';
 import { OLD_BANK_MAX_PAGES, UNSUPPORTED_HINT } from '../format/versions.ts';
-import type { Storage } from '../storage.ts';
+import type { Storage } from '../../store/storage.ts';
 import type { OpenBank } from './pageReader.ts';
 
 const CRC_CHUNK_BYTES = 1024 * 1024;

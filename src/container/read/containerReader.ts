@@ -32,7 +32,7 @@ import {
 } from '../format/records.ts';
 import { type OpenOptions, type OpenSnapshot, openSnapshot } from './snapshotReader.ts';
 import { UNSUPPORTED_HINT } from '../format/versions.ts';
-import type { Storage } from '../storage.ts';
+import type { Storage } from '../../store/storage.ts';
 import { readBlob, VectorReader } from './vectorReader.ts';
 
 /** Place and form of a stored block, checked against the file. */

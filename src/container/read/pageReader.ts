@@ -6,7 +6,7 @@
 import { FormatError } from '../../core/errors.ts';
 import { bankOf, NO_PAGE, PAGE_BYTES, pageOf } from '../format/layout.ts';
 import type { VectorForm } from '../format/versions.ts';
-import type { Storage } from '../storage.ts';
+import type { Storage } from '../../store/storage.ts';
 
 export interface OpenBank {
   readonly offsetBytes: number;

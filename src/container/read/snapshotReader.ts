@@ -15,7 +15,7 @@ import {
   toldMaxBanks,
 } from '../format/snapshotSlots.ts';
 import { isOldVersion, OLD_BANK_GUESSES, OLD_MAX_BANKS, vectorFormOf } from '../format/versions.ts';
-import type { Storage } from '../storage.ts';
+import type { Storage } from '../../store/storage.ts';
 import { areDisjoint, openBank, PlaceReader } from './bankReader.ts';
 import { type OpenBank, PageReader } from './pageReader.ts';
 

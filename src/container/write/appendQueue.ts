@@ -5,7 +5,7 @@
  */
 import { SyncAhead } from '../../core/fileWrites.ts';
 import { type BusyClock, clockOf, type StageStats } from '../../core/stats.ts';
-import type { Storage } from '../storage.ts';
+import type { Storage } from '../../store/storage.ts';
 
 const MAX_WRITES = 2;
 const MAX_PIECES = 32;

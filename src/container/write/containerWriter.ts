@@ -27,13 +27,15 @@ import { copyBanks, MetadataWriter } from './metadataWriter.ts';
 import type { Property } from '../format/properties.ts';
 import { RESERVED_PAGES, writeSnapshot, type WriterItem } from './snapshotWriter.ts';
 import {
+  type BankDescriptor,
   encodeHeader,
   encodedSlotBytes,
   encodeSlot,
   productionHeader,
+  type SnapshotRoots,
   type SnapshotSlot,
 } from '../format/snapshotSlots.ts';
-import type { Storage } from '../storage.ts';
+import type { Storage } from '../../store/storage.ts';
 
 export interface ContainerWriterOptions {
   /** Block size of every file in the container: 256 KiB, 512 KiB, 1 MiB, 2 MiB, 4 MiB or 8 MiB. */
@@ -245,12 +247,12 @@ export class ContainerWriter {
     await this.#queue.settle();
     await this.#storage.sync();
     const startBytes = roundUp(this.#endBytes, PAGE_BYTES);
-    const maxBanks = maxBanksOf(this.#slotFormat);
-    const metadata = new MetadataWriter(this.#storage, startBytes, maxBanks, RESERVED_PAGES);
-    const roots = await writeSnapshot(metadata, this.#items, this.store, this.blockSizeBytes);
-    const first = await metadata.finish();
-    const second = await copyBanks(this.#storage, first.banks, startBytes, first.endBytes);
+    const first = await this.#writeBanks(startBytes);
+    const second = this.#storage.canReadBack
+      ? await copyBanks(this.#storage, first.banks, startBytes, first.endBytes)
+      : await this.#writeBanks(first.endBytes);
     await this.#storage.sync();
+    const { roots } = first;
     const common = { version: this.#version + 1, endOfFileBytes: second.endBytes, roots };
     const [next, last] = this.#version === 0 ? [0, 1] : [1, 0];
     const bytes = Buffer.alloc(encodedSlotBytes(this.#slotFormat));
@@ -259,6 +261,16 @@ export class ContainerWriter {
     this.#version++;
     this.#endBytes = second.endBytes;
     this.#queue.moveTo(second.endBytes);
+  }
+
+  /** Pages name each other by their place in the banks, so a second call writes the same bytes. */
+  async #writeBanks(
+    startBytes: number,
+  ): Promise<{ banks: BankDescriptor[]; endBytes: number; roots: SnapshotRoots }> {
+    const maxBanks = maxBanksOf(this.#slotFormat);
+    const metadata = new MetadataWriter(this.#storage, startBytes, maxBanks, RESERVED_PAGES);
+    const roots = await writeSnapshot(metadata, this.#items, this.store, this.blockSizeBytes);
+    return { ...(await metadata.finish()), roots };
   }
 
   /**

@@ -19,7 +19,7 @@ import {
   writePageId,
 } from '../format/layout.ts';
 import type { BankDescriptor } from '../format/snapshotSlots.ts';
-import type { Storage } from '../storage.ts';
+import type { Storage } from '../../store/storage.ts';
 import { encodeTablePage, tablePagesFor } from '../format/vectorTables.ts';
 
 const FULL_BANK_BYTES = (BANK_MAX_PAGES + BANK_EXTRA_PAGES) * PAGE_BYTES;

@@ -12,7 +12,6 @@ import {
   UsageError,
 } from '../../core/errors.ts';
 import { blockCountOf, formatBytes, MIB } from '../../core/units.ts';
-import { ChainLock } from '../../repository/chainLock.ts';
 import { exists, makeFolder, removeQuietly, syncFolder } from '../../store/folder/durableFile.ts';
 import { CLUSTER_BYTES, ClusterMap, SECTOR_BYTES } from './clusterMap.ts';
 import { DiskOverlay, type OverlayBase, type OverlayHandles } from './diskOverlay.ts';
@@ -25,6 +24,7 @@ import {
   START_ANEW,
 } from './mapHeader.ts';
 import { type OverlayPlace, overlayPlace } from './overlayPlace.ts';
+import { ChainLock } from '../../store/folder/chainLock.ts';
 
 const DATA_NAME = 'data';
 const MAP_NAME = 'map';

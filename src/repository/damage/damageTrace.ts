@@ -9,6 +9,7 @@ import { isAccessFailure } from '../../core/systemErrors.ts';
 import { blockCountOf } from '../../core/units.ts';
 import { PointReader } from '../pointReader.ts';
 import type { DiskPoint, RestorePoint } from '../restorePoint.ts';
+import type { StoreFolder } from '../../store/store.ts';
 
 /** A damaged stored block. There is one object per block, so that it can be a map key. */
 export interface DamagedRef {
@@ -122,7 +123,7 @@ async function followItems(
  * @throws {@link RepositoryError} `REPOSITORY_IO` when a container cannot be reached
  */
 export async function traceDamage(
-  folder: string,
+  folder: StoreFolder,
   points: readonly RestorePoint[],
   damaged: DamagedIds,
 ): Promise<DamageTrace> {
@@ -138,7 +139,11 @@ export async function traceDamage(
   return trace;
 }
 
-async function followFile(trace: DamageTrace, folder: string, point: RestorePoint): Promise<void> {
+async function followFile(
+  trace: DamageTrace,
+  folder: StoreFolder,
+  point: RestorePoint,
+): Promise<void> {
   const opened = await PointReader.open(folder, point);
   try {
     await trace.follow(opened);

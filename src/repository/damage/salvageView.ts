@@ -19,6 +19,7 @@ import {
   type RestorePointView,
   type ViewBlock,
 } from '../restorePointView.ts';
+import type { StoreFolder } from '../../store/store.ts';
 
 /**
  * True when bytes of a repository are lost: they are wrong or missing, or the device cannot read
@@ -39,7 +40,7 @@ interface Member {
 
 const CUT_TOO = { allowCut: true } as const;
 
-async function openMember(folder: string, point: RestorePoint): Promise<Member> {
+async function openMember(folder: StoreFolder, point: RestorePoint): Promise<Member> {
   try {
     return { point, opened: await PointReader.open(folder, point, CUT_TOO), loss: undefined };
   } catch (error) {
@@ -74,7 +75,7 @@ export class SalvageView {
    *   cannot be reached
    */
   static async open(
-    folder: string,
+    folder: StoreFolder,
     points: readonly RestorePoint[],
     point: RestorePoint,
   ): Promise<SalvageView> {

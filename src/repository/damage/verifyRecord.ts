@@ -3,12 +3,10 @@
  * when the record is lost, damaged or old, another verify makes it again. The file is replaced as a
  * whole, without the lock of the chain.
  */
-import { stat } from 'node:fs/promises';
-import path from 'node:path';
 import { z } from 'zod';
-import { BackupError, errnoOf } from '../../core/errors.ts';
-import { repositoryFailure } from '../../core/systemErrors.ts';
-import { guardRead, readText, writeDurableShared } from '../../store/folder/durableFile.ts';
+import { BackupError } from '../../core/errors.ts';
+import type { FileFacts, StoreFolder } from '../../store/store.ts';
+import { readTextFile } from '../../store/textFiles.ts';
 
 export const VERIFY_RECORD = 'verify.json';
 /**
@@ -139,27 +137,28 @@ const recordSchema: z.ZodType<VerifyRecord> = z.object({
   containers: z.array(containerSchema),
 });
 
-/** No file has the name of the record. */
-const NO_RECORD_ERRNOS = new Set(['ENOENT', 'EISDIR']);
-
 /**
  * The record of a VM folder. It is empty when it is missing or damaged.
  *
  * @throws {@link RepositoryError} `REPOSITORY_IO`. With an empty record in its place, known damage
  *   would be taken for good data, and the next update would lose it.
  */
-export async function readVerifyRecord(folder: string): Promise<VerifyRecord> {
-  const file = path.join(folder, VERIFY_RECORD);
+export async function readVerifyRecord(folder: StoreFolder): Promise<VerifyRecord> {
   try {
-    const parsed = recordSchema.safeParse(JSON.parse(await readText(file, MAX_RECORD_BYTES)));
+    const content = await readTextFile(folder, VERIFY_RECORD, MAX_RECORD_BYTES);
+    if (content === undefined) return EMPTY_RECORD;
+    const parsed = recordSchema.safeParse(JSON.parse(content));
     return parsed.success ? parsed.data : EMPTY_RECORD;
   } catch (error) {
-    const errno = error instanceof BackupError ? undefined : errnoOf(error);
-    if (errno !== undefined && !NO_RECORD_ERRNOS.has(errno)) {
-      throw repositoryFailure(`read ${file}`, error);
-    }
+    if (error instanceof BackupError && !isNoRecord(error)) throw error;
     return EMPTY_RECORD;
   }
+}
+
+/** A file that is no record at all: too large, a folder, or with a broken seal. */
+function isNoRecord({ code, details }: BackupError): boolean {
+  const isDamaged = code === 'REPOSITORY_METADATA_INVALID' || code === 'INTEGRITY_SEAL_BROKEN';
+  return isDamaged || details['errno'] === 'EISDIR';
 }
 
 /**
@@ -169,11 +168,11 @@ export async function readVerifyRecord(folder: string): Promise<VerifyRecord> {
  * @throws {@link RepositoryError} `REPOSITORY_IO`, `REPOSITORY_FULL`
  */
 export async function updateVerifyRecord(
-  folder: string,
+  folder: StoreFolder,
   change: (record: VerifyRecord) => VerifyRecord,
 ): Promise<void> {
   const record = bounded(change(await readVerifyRecord(folder)));
-  await writeDurableShared(path.join(folder, VERIFY_RECORD), `${JSON.stringify(record)}\n`);
+  await folder.writeShared(VERIFY_RECORD, `${JSON.stringify(record)}\n`);
 }
 
 /**
@@ -197,30 +196,26 @@ function bounded(record: VerifyRecord): VerifyRecord {
   return { ...record, containers };
 }
 
-/** Identity of a missing container. */
-const MISSING: FileIdentity = { sizeBytes: 0, modifiedAtMs: 0 };
-
 /** Size and modification time of a container. Both are 0 when it is missing. */
-export async function identifyFile(folder: string, fileName: string): Promise<FileIdentity> {
-  return await guardRead(`read ${fileName}`, async () => {
-    try {
-      const { size, mtimeMs } = await stat(path.join(folder, fileName));
-      return { sizeBytes: size, modifiedAtMs: Math.trunc(mtimeMs) };
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return MISSING;
-      throw error;
-    }
-  });
+export async function identifyFile(folder: StoreFolder, fileName: string): Promise<FileIdentity> {
+  return identityOf((await folder.facts([fileName])).get(fileName));
+}
+
+function identityOf(facts: FileFacts | undefined): FileIdentity {
+  if (!facts) return { sizeBytes: 0, modifiedAtMs: 0 };
+  return { sizeBytes: facts.sizeBytes, modifiedAtMs: Math.trunc(facts.modifiedAtMs) };
 }
 
 /** Entries whose files have not changed since the check, by file name. */
 export async function currentContainers(
-  folder: string,
+  folder: StoreFolder,
   record: VerifyRecord,
 ): Promise<Map<string, VerifiedContainer>> {
   const current = new Map<string, VerifiedContainer>();
+  if (record.containers.length === 0) return current;
+  const facts = await folder.facts(record.containers.map(({ fileName }) => fileName));
   for (const entry of record.containers) {
-    const now = await identifyFile(folder, entry.fileName);
+    const now = identityOf(facts.get(entry.fileName));
     const isSame = now.sizeBytes === entry.sizeBytes && now.modifiedAtMs === entry.modifiedAtMs;
     if (isSame) current.set(entry.fileName, entry);
   }

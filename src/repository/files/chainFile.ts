@@ -7,7 +7,7 @@ import { textProperty } from '../../container/format/properties.ts';
 import { ContainerReader } from '../../container/read/containerReader.ts';
 import { checkLength } from '../../container/format/snapshotSlots.ts';
 import { isSeenVersion } from '../../container/format/versions.ts';
-import { openStorage } from '../../container/storage.ts';
+import { openStorage } from '../../store/folder/fileStorage.ts';
 import { BackupError, errnoOf, RepositoryError, UsageError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { isAccessFailure } from '../../core/systemErrors.ts';

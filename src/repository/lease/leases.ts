@@ -16,13 +16,11 @@
  * Leases lie in the folder of the .vbm itself. A client of a network file system asks its server
  * for a folder again after it changed the folder. So both sides see what the other one wrote.
  */
-import { readdir, stat } from 'node:fs/promises';
-import path from 'node:path';
 import { z } from 'zod';
-import { BackupError, errnoOf } from '../../core/errors.ts';
+import { BackupError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
-import { lockedAtMs } from '../chainLock.ts';
-import { guardRead, readText, removeQuietly } from '../../store/folder/durableFile.ts';
+import type { StoreFolder } from '../../store/store.ts';
+import { readTextFile, removeFileQuietly } from '../../store/textFiles.ts';
 import {
   factSchema,
   type ProcessIdentity,
@@ -105,8 +103,8 @@ export function keptMessage({ file, content, reason }: Lease): SessionMessage {
  *   enough for what is shown.
  * @throws {@link RepositoryError} `REPOSITORY_IO`
  */
-export async function activeLeases(folder: string, nowMs: number): Promise<Lease[]> {
-  const { active } = await judgeLeases(await leaseFiles(folder), () => Promise.resolve(nowMs));
+export async function activeLeases(folder: StoreFolder, nowMs: number): Promise<Lease[]> {
+  const { active } = await judgeLeases(folder, () => Promise.resolve(nowMs));
   return active;
 }
 
@@ -116,16 +114,10 @@ export async function activeLeases(folder: string, nowMs: number): Promise<Lease
  *
  * @throws {@link RepositoryError} `REPOSITORY_IO`
  */
-export async function sweepLeases(folder: string): Promise<Lease[]> {
-  const files = await leaseFiles(folder);
-  const { active, ended } = await judgeLeases(files, () => lockedAtMs(folder));
-  for (const file of ended) await removeQuietly(file);
+export async function sweepLeases(folder: StoreFolder): Promise<Lease[]> {
+  const { active, ended } = await judgeLeases(folder, () => folder.lockedAtMs());
+  for (const fileName of ended) await removeFileQuietly(folder, fileName);
   return active;
-}
-
-async function leaseFiles(folder: string): Promise<string[]> {
-  const names = await guardRead(`read ${folder}`, () => readdir(folder));
-  return names.filter((name) => LEASE_NAME.test(name)).map((name) => path.join(folder, name));
 }
 
 interface Judged {
@@ -133,19 +125,17 @@ interface Judged {
   readonly ended: string[];
 }
 
-async function judgeLeases(
-  files: readonly string[],
-  clock: () => Promise<number>,
-): Promise<Judged> {
+async function judgeLeases(folder: StoreFolder, clock: () => Promise<number>): Promise<Judged> {
   const judged: Judged = { active: [], ended: [] };
-  if (files.length === 0) return judged;
+  const names = (await folder.fileNames()).filter((name) => LEASE_NAME.test(name));
+  if (names.length === 0) return judged;
   const nowMs = await clock();
-  for (const file of files) {
-    const renewedAtMs = await renewalOf(file);
+  // Facts before content: a lease that is renewed in between counts as older than it is.
+  for (const [fileName, { modifiedAtMs }] of await folder.facts(names)) {
+    const lease = await readLease(folder, fileName);
     // The server has ended meanwhile.
-    if (renewedAtMs === undefined) continue;
-    const lease = await readLease(file);
-    if (await hasEnded(lease, nowMs - renewedAtMs)) judged.ended.push(file);
+    if (!lease) continue;
+    if (await hasEnded(lease, nowMs - modifiedAtMs)) judged.ended.push(fileName);
     else judged.active.push(lease);
   }
   return judged;
@@ -158,21 +148,16 @@ async function hasEnded({ content }: Lease, ageMs: number): Promise<boolean> {
   return state !== 'alive' && ageMs > LEASE_MS;
 }
 
-async function renewalOf(file: string): Promise<number | undefined> {
-  return await guardRead(`read ${file}`, async () => {
-    try {
-      return (await stat(file)).mtimeMs;
-    } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return undefined;
-      throw error;
-    }
-  });
-}
-
-/** A file that is not a lease, or that this user may not read, protects everything for a while. */
-async function readLease(file: string): Promise<Lease> {
+/**
+ * A file that is not a lease, or that this user may not read, protects everything for a while.
+ *
+ * @returns undefined when the file is gone.
+ */
+async function readLease(folder: StoreFolder, fileName: string): Promise<Lease | undefined> {
+  const file = folder.pathOf(fileName);
   try {
-    const text = await readText(file, MAX_LEASE_BYTES);
+    const text = await readTextFile(folder, fileName, MAX_LEASE_BYTES);
+    if (text === undefined) return undefined;
     return { file, content: contentSchema.parse(JSON.parse(text)), reason: '' };
   } catch (error) {
     return { file, content: undefined, reason: reasonOf(error) };
@@ -180,6 +165,6 @@ async function readLease(file: string): Promise<Lease> {
 }
 
 function reasonOf(error: unknown): string {
-  if (error instanceof BackupError) return error.code;
-  return errnoOf(error) ?? 'its content is not that of a lease';
+  if (!(error instanceof BackupError)) return 'its content is not that of a lease';
+  return String(error.details['errno'] ?? error.code);
 }

@@ -1,10 +1,8 @@
 /** The lease of a server: taken before it serves, renewed while it serves, deleted at its end. */
 import { randomUUID } from 'node:crypto';
-import { open, rm } from 'node:fs/promises';
-import path from 'node:path';
 import { BackupError, errnoOf, RepositoryError } from '../../core/errors.ts';
 import { type MessageCode, type SessionMessage, sessionMessage } from '../../core/messages.ts';
-import { writeDurableShared } from '../../store/folder/durableFile.ts';
+import { removeFileQuietly } from '../../store/textFiles.ts';
 import { describeProcess } from '../../store/processIdentity.ts';
 import { chainTo, type RestorePoint } from '../restorePoint.ts';
 import type { VmFolder } from '../vmFolder.ts';
@@ -24,7 +22,7 @@ export interface LeaseOptions {
 
 export class PointLease {
   readonly #options: LeaseOptions;
-  readonly #file: string;
+  readonly #fileName: string = leaseName(randomUUID());
   readonly #content: string;
   readonly #told = new Set<MessageCode>();
   #timer: NodeJS.Timeout | undefined;
@@ -33,7 +31,6 @@ export class PointLease {
 
   private constructor(options: LeaseOptions, content: LeaseContent) {
     this.#options = options;
-    this.#file = path.join(options.folder.folder, leaseName(randomUUID()));
     this.#content = `${JSON.stringify(content)}\n`;
   }
 
@@ -52,7 +49,7 @@ export class PointLease {
       await lease.#write();
       lease.#timer = setInterval(() => void lease.renew(), RENEW_EVERY_MS).unref();
     } catch (error) {
-      await rm(lease.#file, { force: true }).catch(() => {});
+      await lease.#delete();
       if (!isWriteRefused(error)) throw error;
       lease.#isOver = true;
       lease.#tell('REPO-518', { reason: reasonOf(error) });
@@ -72,7 +69,11 @@ export class PointLease {
     this.#isOver = true;
     // A renewal under way could make the file again.
     await this.#renewal;
-    await rm(this.#file, { force: true }).catch(() => {});
+    await this.#delete();
+  }
+
+  async #delete(): Promise<void> {
+    await removeFileQuietly(this.#options.folder.place, this.#fileName);
   }
 
   /**
@@ -87,7 +88,8 @@ export class PointLease {
 
   async #renew(): Promise<void> {
     try {
-      if (!(await this.#touch())) await this.#write();
+      const { place } = this.#options.folder;
+      if (!(await place.touch(this.#fileName, this.#content))) await this.#write();
     } catch (error) {
       this.#tell('REPO-519', { reason: reasonOf(error) });
       return;
@@ -95,31 +97,8 @@ export class PointLease {
     await this.#checkFiles();
   }
 
-  /**
-   * Writes the same bytes again: then the file server sets the time, and not the clock of this
-   * host.
-   *
-   * @returns false when the lease is gone.
-   */
-  async #touch(): Promise<boolean> {
-    try {
-      const handle = await open(this.#file, 'r+');
-      try {
-        const bytes = Buffer.from(this.#content);
-        await handle.write(bytes, 0, bytes.length, 0);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      return true;
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw error;
-      return false;
-    }
-  }
-
   async #write(): Promise<void> {
-    await writeDurableShared(this.#file, this.#content);
+    await this.#options.folder.place.writeShared(this.#fileName, this.#content);
   }
 
   async #assertCurrent(): Promise<void> {

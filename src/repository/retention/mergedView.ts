@@ -20,6 +20,7 @@ import {
   placeBlock,
   type ViewBlock,
 } from '../restorePointView.ts';
+import type { StoreFolder } from '../../store/store.ts';
 
 /** One record of the merged disk. */
 export interface MergedRecord {
@@ -61,7 +62,7 @@ export class MergedView {
    *
    * @throws a {@link BackupError}: `CHAIN_PARENT_MISSING`, format and integrity codes
    */
-  static async open(folder: string, range: MergeRange): Promise<MergedView> {
+  static async open(folder: StoreFolder, range: MergeRange): Promise<MergedView> {
     checkRange(range);
     const opened: PointReader[] = [];
     try {

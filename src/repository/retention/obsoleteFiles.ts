@@ -15,20 +15,16 @@
  * Files that a server reads are not deleted. They stay obsolete. Leases are read after the .vbm was
  * written: lease/leases.ts says why that is enough.
  */
-import { rm } from 'node:fs/promises';
-import path from 'node:path';
-import { errnoOf } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
-import type { ChainLock } from '../chainLock.ts';
-import { guardRepository, syncFolder } from '../../store/folder/durableFile.ts';
+import type { NewContainer, StoreLock } from '../../store/store.ts';
 import { holderText, isLeased, keptMessage, type Lease, sweepLeases } from '../lease/leases.ts';
 import type { ChainMetadata } from '../pointXml.ts';
 import type { RestorePoint } from '../restorePoint.ts';
 import type { VmFolder } from '../vmFolder.ts';
 
 export interface Replacement {
-  /** A committed container under its temporary name. It replaces the point with the same id. */
-  readonly added?: RestorePoint | undefined;
+  /** A committed container without its name. It replaces the point with the same id. */
+  readonly added?: { readonly point: RestorePoint; readonly container: NewContainer } | undefined;
   /**
    * Points whose containers are deleted, children before their parents. Includes the replaced
    * point.
@@ -62,23 +58,18 @@ function leftMessages(leases: readonly Lease[], files: readonly string[]): Sessi
 
 /** @param fileNames - files that the .vbm on disk calls obsolete. */
 async function deleteFiles(folder: VmFolder, fileNames: readonly string[]): Promise<Deletion> {
-  const leases = await sweepLeases(folder.folder);
+  const leases = await sweepLeases(folder.place);
   const leasedFiles = fileNames.filter((file) => leases.some((lease) => isLeased(lease, file)));
-  const deleted: string[] = [];
-  const messages = leftMessages(leases, leasedFiles);
-  for (const file of fileNames.filter((name) => !leasedFiles.includes(name))) {
-    try {
-      await rm(path.join(folder.folder, file), { force: true });
-      deleted.push(file);
-    } catch (error) {
-      const reason = errnoOf(error) ?? String(error);
-      messages.push(sessionMessage('REPO-512', { file, reason }));
-    }
-  }
-  // After a power cut a deleted file could come back. A .vbm that no longer names it would then
-  // take it for a lost point.
-  await guardRepository(`sync ${folder.folder}`, () => syncFolder(folder.folder));
-  return { deleted, leasedFiles, messages };
+  const wanted = fileNames.filter((name) => !leasedFiles.includes(name));
+  // A deleted file that came back after a power cut would be taken for a lost point, because the
+  // .vbm no longer names it. So the deletion must last when `remove` returns.
+  const failed = await folder.place.remove(wanted);
+  const failures = failed.map(({ fileName: file, reason }) =>
+    sessionMessage('REPO-512', { file, reason }),
+  );
+  const left = new Set(failed.map(({ fileName }) => fileName));
+  const deleted = wanted.filter((name) => !left.has(name));
+  return { deleted, leasedFiles, messages: [...leftMessages(leases, leasedFiles), ...failures] };
 }
 
 /** Writes the .vbm without the names of deleted files. */
@@ -103,18 +94,18 @@ async function forget(
 export async function replacePoints(
   folder: VmFolder,
   metadata: ChainMetadata,
-  lock: ChainLock,
+  lock: StoreLock,
   { added, removed }: Replacement,
 ): Promise<Cleared> {
   const known = metadata.obsoleteFiles ?? [];
   if (added) {
     await lock.assertHeld();
-    await folder.writeMetadata({ ...metadata, obsoleteFiles: [...known, added.fileName] });
-    await folder.publish(added.fileName);
+    await folder.writeMetadata({ ...metadata, obsoleteFiles: [...known, added.point.fileName] });
+    await added.container.publish();
   }
   const goneIds = new Set(removed.map((point) => point.pointId));
   const points = metadata.points.flatMap((point) => {
-    if (added?.pointId === point.pointId) return [added];
+    if (added?.point.pointId === point.pointId) return [added.point];
     return goneIds.has(point.pointId) ? [] : [point];
   });
   const files = removed.map((point) => point.fileName);

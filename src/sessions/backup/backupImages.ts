@@ -15,7 +15,6 @@ import { openRawImage, type RawImage, type SourceFormat } from '../../devices/ra
 import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { checkCompression, type Compression } from '../../compute/compression.ts';
 import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
-import { ChainLock } from '../../repository/chainLock.ts';
 import { checkVmName } from '../../repository/names.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
@@ -40,6 +39,7 @@ import type { SessionReport } from '../shared/report.ts';
 import { startRepository } from '../shared/startRepository.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface BackupImagesOptions {
   /**
@@ -52,6 +52,8 @@ export interface BackupImagesOptions {
   readonly vmName: string;
   /** Repository folder. A folder that is new or empty becomes a repository. */
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** @defaultValue auto: an increment, or a full when there is no restore point to build on */
   readonly mode?: SessionMode | undefined;
   /** @defaultValue as in the chain; for a full 1 MiB, or 4 MiB above 128 GiB of allocated data */
@@ -109,12 +111,12 @@ class ImageSession {
     const { vmName: name, repository: root, workers, compression, signal } = this.#options;
     const { session, progress } = this.#identity;
     progress.phase('preparing');
-    const repository = await startRepository(root, this.#options);
+    await using repository = await startRepository(root, this.#options);
     const folder =
       (await repository.findVm(name)) ??
       (await repository.createVm({ id: imageVmId(repository.id, name), name }));
     checkImageVm(folder.vmId, name);
-    await using lock = await ChainLock.acquire(folder.folder);
+    await using lock = await folder.place.lock();
     session.log.info({ folder: folder.folder }, 'session started');
     const { lz4 } = this.#codecs;
     if (!lz4.isNative) session.note(sessionMessage('ENV-801', { reason: lz4.reason }));
@@ -122,7 +124,7 @@ class ImageSession {
     progress.nameVm(vm);
     const metadata = await prepareChain(folder, vm, this.#codecs, session.note);
     const plan = await this.#plan(folder, metadata);
-    if (!plan.parent) await checkSpace(repository.root, this.#allocatedBytes(), session.note);
+    if (!plan.parent) await checkSpace(repository.store, this.#allocatedBytes(), session.note);
     const stored = await storePoint(
       {
         identity: this.#identity,

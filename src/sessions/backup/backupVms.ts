@@ -24,6 +24,7 @@ import {
   DEFAULT_CONNECTIONS,
   forEachLimited,
 } from '../shared/pipelineResources.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface BackupVmsOptions {
   readonly engine: EngineSettings;
@@ -33,6 +34,8 @@ export interface BackupVmsOptions {
   readonly select?: VmSelection | undefined;
   /** Repository folder. A folder that is new or empty becomes a repository. */
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** @defaultValue auto */
   readonly mode?: SessionMode | undefined;
   /** Only these disks, by id or alias. @defaultValue all that can be read */
@@ -154,7 +157,7 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
     await using engine = await EngineApi.connect(settingsOf(options), login);
     const vms = await vmsOf(engine, options);
     checkDisks(options, vms);
-    const repository = await startRepository(options.repository, options);
+    await using repository = await startRepository(options.repository, options);
     const sessions: SessionReport[] = [];
     const failures: FailedSession[] = [];
     const { parallelVms = DEFAULT_PARALLEL_VMS } = options;

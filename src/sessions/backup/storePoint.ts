@@ -3,7 +3,6 @@
  * Image and VM sessions differ only in how they read disks.
  */
 import type { Compression } from '../../compute/compression.ts';
-import type { ChainLock } from '../../repository/chainLock.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { RestorePoint, VmIdentity } from '../../repository/restorePoint.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
@@ -17,6 +16,7 @@ import { draftPoint, toDiskPoint } from './draftPoint.ts';
 import { updateDamageRecord } from './parent/damageRecord.ts';
 import type { CheckedParent } from './parent/parentPoint.ts';
 import { PARALLEL_DISKS, type PlannedDisk } from './plannedDisk.ts';
+import type { StoreLock } from '../../store/store.ts';
 
 /** A backup session, for its log, its report and the restore point. */
 export interface SessionIdentity {
@@ -34,7 +34,7 @@ export interface LockedChain {
   readonly repositoryRoot: string;
   readonly folder: VmFolder;
   readonly metadata: ChainMetadata;
-  readonly lock: ChainLock;
+  readonly lock: StoreLock;
 }
 
 export interface StorePointOptions {
@@ -130,7 +130,7 @@ async function report(
 ): Promise<StoredPoint> {
   const { session, sessionId, startedAt, startedAtMs } = identity;
   const points = [...chain.metadata.points, point];
-  const healing = await updateDamageRecord(chain.folder.folder, points, parent, session.log);
+  const healing = await updateDamageRecord(chain.folder.place, points, parent, session.log);
   const facts = {
     sessionId,
     vm,

@@ -5,7 +5,6 @@ import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { EngineSettings } from '../../ovirt/connection.ts';
 import { createWaitTexts } from '../shared/waitText.ts';
 import { EngineApi } from '../../ovirt/engine/engineApi.ts';
-import { ChainLock } from '../../repository/chainLock.ts';
 import {
   type JournalRecord,
   leftBackupJournal,
@@ -24,10 +23,13 @@ import { removeCheckpoints, supersededCheckpoints, unfinishedBackups } from './o
 import { failedPipes } from './pipedCheckpoints.ts';
 import { type CreatedOnEngine, createdOnEngine, removeCreated } from './restoreCleanup.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface CleanupVmOptions {
   readonly engine: EngineSettings;
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** Name or id of the VM, as in the repository. */
   readonly vm: string;
   readonly signal?: AbortSignal | undefined;
@@ -54,7 +56,7 @@ function namesOf({ vmIds, diskIds }: CreatedOnEngine): string[] {
 }
 
 /** Says of a restore that may still run what it made, and how to clean up by hand. */
-function describeUnproven({ file, entries }: JournalRecord): string {
+function describeUnproven(folder: VmFolder, { fileName, entries }: JournalRecord): string {
   const [first] = entries;
   const who =
     first?.step === 'session'
@@ -64,7 +66,7 @@ function describeUnproven({ file, entries }: JournalRecord): string {
   const requested = [...created.vmNames, ...created.diskNames].map((name) => `"${name}"`);
   const made = [...namesOf(created), ...requested].join(', ');
   const remove = made && `remove its objects on the engine (${made}), then `;
-  return `a restore that may still run (${who}); if you are sure that it has ended, ${remove}delete ${file}`;
+  return `a restore that may still run (${who}); if you are sure that it has ended, ${remove}delete ${folder.place.pathOf(fileName)}`;
 }
 
 class Cleanup {
@@ -103,9 +105,9 @@ class Cleanup {
       if (await endOwnBackup(this.#context, backup.id))
         this.cleaned.push(`backup ${backup.id} of ${vm.name}`);
     }
-    const { left, unproven } = await restoreJournals(this.#folder.folder);
+    const { left, unproven } = await restoreJournals(this.#folder.place);
     for (const journal of left) await this.#undoRestore(journal);
-    this.left.push(...unproven.map(describeUnproven));
+    this.left.push(...unproven.map((journal) => describeUnproven(this.#folder, journal)));
     if (foreign.length === 0) await this.#dropCheckpoints();
     return foreign.map((backup) => backup.id);
   }
@@ -115,7 +117,7 @@ class Cleanup {
    * ended.
    */
   async #endBackupSession(): Promise<void> {
-    const journal = await leftBackupJournal(this.#folder.folder);
+    const journal = await leftBackupJournal(this.#folder.place);
     if (!journal) return;
     this.#say('cleaning up after a stopped session');
     const { found, leftSnapshotIds } = await endOpenSteps(this.#context, journal.entries);
@@ -124,8 +126,11 @@ class Cleanup {
     for (const snapshotId of leftSnapshotIds) {
       if (!(await this.#removeSnapshot(snapshotId))) isClean = false;
     }
-    if (journal.isDamaged) this.left.push(`journal ${journal.file}, which is not understood`);
-    else if (isClean) await removeJournal(journal.file);
+    if (journal.isDamaged)
+      this.left.push(
+        `journal ${this.#folder.place.pathOf(journal.fileName)}, which is not understood`,
+      );
+    else if (isClean) await removeJournal(this.#folder.place, journal.fileName);
   }
 
   async #removeSnapshot(snapshotId: string): Promise<boolean> {
@@ -150,7 +155,7 @@ class Cleanup {
     const what = namesOf(created);
     if (await removeCreated(this.#context.engine, created, this.#session)) {
       this.cleaned.push(...what);
-      await removeJournal(journal.file);
+      await removeJournal(this.#folder.place, journal.fileName);
     } else this.left.push(...what);
   }
 
@@ -160,7 +165,7 @@ class Cleanup {
     const checkpoints = await engine.checkpoints(vm.id);
     const unneeded = [
       ...supersededCheckpoints(checkpoints, this.#repositoryId, points),
-      ...(await failedPipes(this.#folder.folder, this.#repositoryId, checkpoints)),
+      ...(await failedPipes(this.#folder.place, this.#repositoryId, checkpoints)),
     ];
     await removeCheckpoints(unneeded, this.#context);
   }
@@ -175,7 +180,7 @@ class Cleanup {
 export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupReport> {
   const signal = options.signal ?? new AbortController().signal;
   try {
-    const repository = await Repository.open(options.repository);
+    await using repository = await Repository.open(options.repository, options.store);
     await using engine = await EngineApi.connect(options.engine, {
       logger: options.logger,
       signal,
@@ -184,7 +189,7 @@ export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupRepor
     const [known] = await engine.findVms(options.vm);
     const folder =
       (known && (await repository.vmById(known.id))) ?? (await repository.requireVm(options.vm));
-    await using _lock = await ChainLock.acquire(folder.folder);
+    await using _lock = await folder.place.lock();
     const metadata = await folder.readMetadata().catch(() => undefined);
     const vm = { id: folder.vmId, name: known?.name ?? metadata?.vm.name ?? folder.safeName };
     const session = new SessionLog(options, { vmName: vm.name });

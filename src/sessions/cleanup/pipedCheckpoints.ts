@@ -2,12 +2,12 @@
  * Checkpoints of pipes: those that were handed out stay until a later call needs them no more. The
  * others are of calls that failed.
  */
-import path from 'node:path';
 import { z } from 'zod';
-import { errnoOf, RepositoryError } from '../../core/errors.ts';
+import { RepositoryError } from '../../core/errors.ts';
 import type { Checkpoint } from '../../ovirt/engine/entities.ts';
-import { guardRead, readText, writeDurable } from '../../store/folder/durableFile.ts';
+import { readTextFile } from '../../store/textFiles.ts';
 import { isOwnDescription } from './ownership.ts';
+import type { StoreFolder } from '../../store/store.ts';
 
 const RECORD_NAME = 'piped.json';
 const MAX_RECORD_BYTES = 16 * 1024 * 1024;
@@ -38,7 +38,7 @@ export function pipeOwner(repositoryId: string): string {
  * @param folder - folder of the VM, which the caller has locked.
  */
 export async function failedPipes(
-  folder: string,
+  folder: StoreFolder,
   repositoryId: string,
   checkpoints: readonly Checkpoint[],
 ): Promise<Checkpoint[]> {
@@ -74,12 +74,13 @@ export function supersededPipes(
  * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` for a damaged record. Without it,
  *   checkpoints that a caller still needs would be removed.
  */
-export async function readHandedOut(folder: string): Promise<readonly HandedOut[]> {
-  const file = path.join(folder, RECORD_NAME);
+export async function readHandedOut(folder: StoreFolder): Promise<readonly HandedOut[]> {
+  const text = await readTextFile(folder, RECORD_NAME, MAX_RECORD_BYTES);
+  if (text === undefined) return [];
   try {
-    return recordSchema.parse(JSON.parse(await readText(file, MAX_RECORD_BYTES)));
+    return recordSchema.parse(JSON.parse(text));
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return [];
+    const file = folder.pathOf(RECORD_NAME);
     if (error instanceof SyntaxError || error instanceof z.ZodError) throw damaged(file, error);
     throw error;
   }
@@ -92,7 +93,9 @@ function damaged(file: string, cause: Error): RepositoryError {
   });
 }
 
-export async function writeHandedOut(folder: string, all: readonly HandedOut[]): Promise<void> {
-  const text = `${JSON.stringify(all)}\n`;
-  await guardRead(`write ${RECORD_NAME}`, () => writeDurable(path.join(folder, RECORD_NAME), text));
+export async function writeHandedOut(
+  folder: StoreFolder,
+  all: readonly HandedOut[],
+): Promise<void> {
+  await folder.writeFile(RECORD_NAME, `${JSON.stringify(all)}\n`);
 }

@@ -1,12 +1,14 @@
 /** Rebuilds chain metadata from the containers alone, when a .vbm is lost or old. */
 import { isAccessFailure } from '../../core/systemErrors.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
-import { ChainLock } from '../../repository/chainLock.ts';
 import { clearObsolete } from '../../repository/retention/obsoleteFiles.ts';
 import { Repository } from '../../repository/repository.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface RescanOptions {
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
 }
 
 export interface RescannedVm {
@@ -30,11 +32,11 @@ export interface RescanReport {
  * @throws a {@link BackupError}: `REPOSITORY_NOT_FOUND`, `REPOSITORY_LOCKED`, `REPOSITORY_IO`
  */
 export async function rescanRepository(options: RescanOptions): Promise<RescanReport> {
-  const repository = await Repository.open(options.repository);
+  await using repository = await Repository.open(options.repository, options.store);
   const codecs = await createBlockCodecs();
   const vms: RescannedVm[] = [];
   for (const folder of await repository.vmFolders()) {
-    await using lock = await ChainLock.acquire(folder.folder);
+    await using lock = await folder.place.lock();
     const known = await folder.readMetadata().catch((error: unknown) => {
       if (isAccessFailure(error)) throw error;
     });

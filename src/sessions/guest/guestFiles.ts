@@ -13,9 +13,12 @@ import { Guestfish } from './guestfish.ts';
 import { bytesOf, quotedList } from './guestfishLanguage.ts';
 import { mountGuest } from './guestMounts.ts';
 import { type GuestEntry, GuestTree } from './guestTree.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface GuestFilesOptions {
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** VM name or id. */
   readonly vm: string;
   /** Number or id of the point, the beginning of its id, or `latest`. */
@@ -67,7 +70,7 @@ export async function withGuestFiles<T>(
   work: (files: GuestFiles) => Promise<T>,
 ): Promise<GuestFilesResult<T>> {
   const { signal, vm } = options;
-  await using repository = await openRepository(options.repository);
+  await using repository = await openRepository(options.repository, { store: options.store });
   const point = await repository.point(vm, options.point);
   throwIfCancelled(signal);
   const folder = await mkdtemp(path.join(tmpdir(), 'ovirt-cbt-files-'));

@@ -5,7 +5,7 @@ import type { ItemKind } from '../../container/format/items.ts';
 import type { Property, PropertyType } from '../../container/format/properties.ts';
 import { type BlockStoreRow, compressionName } from '../../container/format/records.ts';
 import type { SlotReport } from '../../container/read/snapshotReader.ts';
-import { openStorage } from '../../container/storage.ts';
+import { openStorage } from '../../store/folder/fileStorage.ts';
 import { checkStructure } from '../../container/read/structureCheck.ts';
 import { checkLength } from '../../container/format/snapshotSlots.ts';
 import { FormatError, UsageError } from '../../core/errors.ts';

@@ -8,9 +8,13 @@ import { activeLeases, isServed, type Lease } from '../../repository/lease/lease
 import { Repository } from '../../repository/repository.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
 import { currentContainers, readVerifyRecord } from '../../repository/damage/verifyRecord.ts';
+import type { StoreFolder } from '../../store/store.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface ListOptions {
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** VM name or id. @defaultValue every VM */
   readonly vm?: string | undefined;
 }
@@ -44,7 +48,10 @@ export interface ListReport {
   readonly failures: readonly FolderFailure[];
 }
 
-async function withState(folder: string, points: readonly RestorePoint[]): Promise<ListedPoint[]> {
+async function withState(
+  folder: StoreFolder,
+  points: readonly RestorePoint[],
+): Promise<ListedPoint[]> {
   const checked = await currentContainers(folder, await readVerifyRecord(folder));
   const health = healthOfPoints(points, checked);
   const leases = await activeLeases(folder, Date.now());
@@ -66,7 +73,7 @@ function serversOf(point: RestorePoint, leases: readonly Lease[]): PointServer[]
 /** @throws a {@link BackupError}: `REPOSITORY_NOT_FOUND`, `USAGE_NOT_FOUND` */
 export async function listRepository(options: ListOptions): Promise<ListReport> {
   const { vm } = options;
-  const repository = await Repository.open(options.repository);
+  await using repository = await Repository.open(options.repository, options.store);
   const folders = vm ? [await repository.requireVm(vm)] : await repository.vmFolders();
   const vms: ListedVm[] = [];
   const failures = await forEachFolder(folders, async (folder) => {
@@ -75,7 +82,7 @@ export async function listRepository(options: ListOptions): Promise<ListReport> 
       vmName: metadata?.vm.name ?? folder.safeName,
       vmId: folder.vmId,
       folder: folder.folder,
-      points: await withState(folder.folder, metadata?.points ?? []),
+      points: await withState(folder.place, metadata?.points ?? []),
     });
   });
   return { type: 'list', repository: repository.root, vms, failures };

@@ -9,7 +9,6 @@ import { errnoOf, UsageError } from '../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import type { Vm } from '../../ovirt/engine/entities.ts';
-import { ChainLock } from '../../repository/chainLock.ts';
 import {
   BACKUP_JOURNAL,
   Journal,
@@ -28,6 +27,8 @@ import {
   supersededPipes,
   writeHandedOut,
 } from '../cleanup/pipedCheckpoints.ts';
+import type { StoreFolder } from '../../store/store.ts';
+import type { StoreLock } from '../../store/store.ts';
 
 /**
  * Checkpoints that stay on the engine. Calls without `since` would pile them up, and each one slows
@@ -47,14 +48,14 @@ export interface PipeContext {
 export class PipeFolder {
   /** Names the owner in the descriptions of backups. Backups of sessions have another one. */
   readonly ownerId: string;
-  readonly #folder: string;
-  readonly #lock: ChainLock;
+  readonly #folder: StoreFolder;
+  readonly #lock: StoreLock;
   #handedOut: readonly HandedOut[];
 
   private constructor(
     ownerId: string,
-    folder: string,
-    lock: ChainLock,
+    folder: StoreFolder,
+    lock: StoreLock,
     handedOut: readonly HandedOut[],
   ) {
     this.ownerId = ownerId;
@@ -72,8 +73,8 @@ export class PipeFolder {
    */
   static async open(root: string | undefined, vm: Vm): Promise<PipeFolder> {
     const repository = await Repository.openOrCreate(root ?? (await temporaryRoot()));
-    const { folder } = await repository.createVm({ id: vm.id, name: vm.name });
-    const lock = await ChainLock.acquire(folder);
+    const { place: folder } = await repository.createVm({ id: vm.id, name: vm.name });
+    const lock = await folder.lock();
     try {
       return new PipeFolder(pipeOwner(repository.id), folder, lock, await readHandedOut(folder));
     } catch (error) {
@@ -94,12 +95,13 @@ export class PipeFolder {
       const ended = await endOpenSteps(context, left.entries);
       for (const what of ended.found) context.note(sessionMessage('JOB-606', { what }));
       ({ leftSnapshotIds } = ended);
-      if (leftSnapshotIds.length === 0) await removeJournal(left.file);
+      if (leftSnapshotIds.length === 0) await removeJournal(this.#folder, left.fileName);
     }
     const { vm } = context;
     const vmName = boundedText(vm.name, MAX_JOURNAL_NAME_CHARS);
     return await Journal.create(
-      path.join(this.#folder, BACKUP_JOURNAL),
+      this.#folder,
+      BACKUP_JOURNAL,
       { kind: 'backup', sessionId, vmId: vm.id, vmName },
       leftSnapshotIds.map((snapshotId) => ({ step: 'snapshot-left', snapshotId })),
     );

@@ -22,6 +22,8 @@ import { type DiskJob, DiskRestore, type ImageFormat, type RestoredDisk } from '
 import { type MeasuredDisk, measureDisk } from './restoreBlocks.ts';
 import { openDonor, type Salvage, withHint, withSkipHint } from './salvageDisk.ts';
 import { requireDisks, selectDisks, selectPoint } from '../shared/selectPoint.ts';
+import type { StoreFolder } from '../../store/store.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 /** Options of every restore to image files. */
 export interface ImageOutputOptions {
@@ -45,6 +47,8 @@ export interface ImageOutputOptions {
 
 export interface RestoreImagesOptions extends ImageOutputOptions {
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** VM name or id. */
   readonly vm: string;
   /** Number or id of the point, the beginning of its id, or `latest`. @defaultValue latest */
@@ -214,7 +218,7 @@ export class ImageRestore {
 /** Opens the chain of a point. With an option for damage, files that are lost are left out. */
 async function openView(
   { skipDamaged, damagedFrom }: RestoreImagesOptions,
-  folder: string,
+  folder: StoreFolder,
   points: readonly RestorePoint[],
   point: RestorePoint,
 ): Promise<PointView> {
@@ -252,7 +256,7 @@ async function restoreWith(
   progress.phase('preparing');
   if (options.format === 'qcow2') await requireQemuImg();
   try {
-    const repository = await Repository.open(options.repository);
+    await using repository = await Repository.open(options.repository, options.store);
     const folder = await repository.requireVm(options.vm);
     const metadata = await folder.requireMetadata();
     progress.nameVm(metadata.vm);
@@ -261,8 +265,8 @@ async function restoreWith(
     await using donor =
       damagedFrom === undefined
         ? undefined
-        : await openDonor(folder.folder, metadata, damagedFrom, point);
-    await using view = await openView(options, folder.folder, metadata.points, point);
+        : await openDonor(folder.place, metadata, damagedFrom, point);
+    await using view = await openView(options, folder.place, metadata.points, point);
     const restore = new ImageRestore(options, progress);
     const { vm } = metadata;
     return await restoreOpened(restore, { vm, point, view, donor, startedAtMs }, options);

@@ -3,7 +3,6 @@
  * stay as they are.
  */
 import { randomUUID } from 'node:crypto';
-import path from 'node:path';
 import { toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
@@ -23,10 +22,13 @@ import type { MacChoice, RestoredNic } from './restoreNics.ts';
 import { checkNameFree, checkNewVmName, findTarget } from './restoreTarget.ts';
 import type { TargetFormat } from './targetDisk.ts';
 import { type UploadedDisk, VmBuilder } from './vmBuilder.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface RestoreVmOptions {
   readonly engine: EngineSettings;
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** VM name or id in the repository. */
   readonly vm: string;
   /** Number or id of the point, the beginning of its id, or `latest`. @defaultValue latest */
@@ -100,12 +102,12 @@ async function restoreWith(
   const startedAtMs = performance.now();
   const signal = options.signal ?? new AbortController().signal;
   try {
-    const repository = await Repository.open(options.repository);
+    await using repository = await Repository.open(options.repository, options.store);
     const folder = await repository.requireVm(options.vm);
     const metadata = await folder.requireMetadata();
     const point = selectPoint(metadata, options.point ?? 'latest');
     const disks = selectDisks(point, options.disks ?? []);
-    await using view = await RestorePointView.open(folder.folder, metadata.points, point);
+    await using view = await RestorePointView.open(folder.place, metadata.points, point);
     const { onWait } = progress;
     const login = { logger: options.logger, signal, correlationId: sessionId, onWait };
     await using engine = await EngineApi.connect(options.engine, login);
@@ -116,7 +118,7 @@ async function restoreWith(
     await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
     const codecs = await createBlockCodecs();
     const { id: vmId, name: vmName } = metadata.vm;
-    const journal = await Journal.create(path.join(folder.folder, restoreJournalName(sessionId)), {
+    const journal = await Journal.create(folder.place, restoreJournalName(sessionId), {
       kind: 'restore',
       sessionId,
       vmId,

@@ -11,6 +11,7 @@ import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
 import { selectPoint } from '../shared/selectPoint.ts';
 import { passBlocks, restoreBlocks, type RestoreBlocksOptions } from './restoreBlocks.ts';
+import type { StoreFolder } from '../../store/store.ts';
 
 /** What a restore does with damage. */
 export interface Salvage {
@@ -35,7 +36,7 @@ export interface SalvageResult {
  *   blocks
  */
 export async function openDonor(
-  folder: string,
+  folder: StoreFolder,
   metadata: ChainMetadata,
   selector: string,
   wanted: RestorePoint,

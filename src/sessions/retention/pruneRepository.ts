@@ -13,7 +13,6 @@ import {
 import type { Logger } from '../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.ts';
-import { ChainLock } from '../../repository/chainLock.ts';
 import {
   activeLeases,
   keptMessage,
@@ -30,7 +29,7 @@ import {
 } from '../../repository/retention/prunePlan.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
-import { freeReserve, keepReserve } from '../../repository/spaceReserve.ts';
+import { freeReserve, keepReserve } from '../../store/folder/spaceReserve.ts';
 import {
   applyRetention,
   checkPolicy,
@@ -41,7 +40,8 @@ import type { VmFolder } from '../../repository/vmFolder.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import type { FolderFailure } from '../shared/folderFailures.ts';
-import { type MergeContext, mergePoints, sizeOfMerge } from './mergeRange.ts';
+import { type MergeContext, mergePoints } from './mergeRange.ts';
+import { sizeOfMerge } from './rangeCopy.ts';
 import {
   describePoints,
   type PrunedPoint,
@@ -50,9 +50,13 @@ import {
 } from './pruneReport.ts';
 import { resolveWorkers } from '../shared/pipelineResources.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
+import type { StoreLock } from '../../store/store.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface PruneOptions {
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** VM name or id. @defaultValue every VM */
   readonly vm?: string | undefined;
   /** Rules for the points to keep, at least one. The newest point of a VM is always kept. */
@@ -176,7 +180,7 @@ class VmPrune {
     for (const point of plan.deleted) this.#deletedBytes += point.fileBytes;
     const options = { codecs: this.#codecs, signal: this.#signal };
     await forEachRange(plan.ranges, async (range) => {
-      this.#writtenBytes += await sizeOfMerge(this.#folder, range, options);
+      this.#writtenBytes += await sizeOfMerge(this.#folder.place, range, options);
       for (const point of range.points) this.#deletedBytes += point.fileBytes;
     });
   }
@@ -195,7 +199,7 @@ class VmPrune {
 
   async #prune(): Promise<void> {
     const folder = this.#folder;
-    await using lock = await ChainLock.acquire(folder.folder);
+    await using lock = await folder.place.lock();
     const known = await folder.readMetadata();
     if (!known) return;
     let metadata = await prepareChain(folder, known.vm, this.#codecs, this.#session.note);
@@ -232,10 +236,8 @@ class VmPrune {
 
   /** A dry run has no lock, so it takes the own clock and deletes no lease. */
   async #leases(): Promise<Lease[]> {
-    const { folder } = this.#folder;
-    return this.#options.dryRun
-      ? await activeLeases(folder, Date.now())
-      : await sweepLeases(folder);
+    const { place } = this.#folder;
+    return this.#options.dryRun ? await activeLeases(place, Date.now()) : await sweepLeases(place);
   }
 
   /** Names the leases without which more would be done. `wanted` is the plan without leases. */
@@ -257,7 +259,7 @@ class VmPrune {
   async #delete(
     metadata: ChainMetadata,
     removed: readonly RestorePoint[],
-    lock: ChainLock,
+    lock: StoreLock,
   ): Promise<ChainMetadata> {
     this.#signal.throwIfAborted();
     if (removed.length === 0) return metadata;
@@ -305,7 +307,7 @@ export async function pruneRepository(options: PruneOptions): Promise<PruneRepor
   checkPolicy(options.keep);
   resolveWorkers(options.workers);
   try {
-    const repository = await Repository.open(options.repository);
+    await using repository = await Repository.open(options.repository, options.store);
     const folders = options.vm
       ? [await repository.requireVm(options.vm)]
       : await repository.vmFolders();

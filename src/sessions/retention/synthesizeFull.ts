@@ -7,7 +7,6 @@ import { RepositoryError, toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
-import { ChainLock } from '../../repository/chainLock.ts';
 import { isLeased, keptMessage, sweepLeases } from '../../repository/lease/leases.ts';
 import { Repository } from '../../repository/repository.ts';
 import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
@@ -16,9 +15,13 @@ import { prepareChain } from '../shared/prepareChain.ts';
 import { mergePoints } from './mergeRange.ts';
 import { selectPoint } from '../shared/selectPoint.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
+import type { StoreFolder } from '../../store/store.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface SynthesizeOptions {
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** VM name or id. */
   readonly vm: string;
   readonly workers?: number | undefined;
@@ -44,7 +47,7 @@ export interface SynthesizeReport {
 }
 
 /** The full replaces the file of the newest point. The older points keep their files. */
-async function refuseServed(folder: string, newest: RestorePoint): Promise<void> {
+async function refuseServed(folder: StoreFolder, newest: RestorePoint): Promise<void> {
   const lease = (await sweepLeases(folder)).find((one) => isLeased(one, newest.fileName));
   if (!lease) return;
   const { text, resolution } = keptMessage(lease);
@@ -75,16 +78,17 @@ class Synthesis {
     const progress = this.#progress;
     progress.phase('preparing');
     const { signal = new AbortController().signal } = this.#options;
-    const folder = await (await Repository.open(root)).requireVm(name);
+    await using repository = await Repository.open(root, this.#options.store);
+    const folder = await repository.requireVm(name);
     const session = this.#session;
-    await using lock = await ChainLock.acquire(folder.folder);
+    await using lock = await folder.place.lock();
     const { vm } = await folder.requireMetadata();
     progress.nameVm(vm);
     const codecs = await createBlockCodecs();
     const metadata = await prepareChain(folder, vm, codecs, session.note);
     const newest = selectPoint(metadata, 'latest');
     if (newest.type === 'full') return this.#report(vm, newest, undefined);
-    await refuseServed(folder.folder, newest);
+    await refuseServed(folder.place, newest);
     const range = { points: chainTo(metadata.points, newest), parent: undefined };
     const options = { removed: [newest], chainId: newest.pointId };
     const context = { folder, lock, codecs, session, workers, signal, progress };

@@ -1,5 +1,6 @@
 /** Works on all VM folders of a repository. A folder that fails does not stop the others. */
 import { BackupError, type ErrorCode } from '../../core/errors.ts';
+import { isUnreached } from '../../core/systemErrors.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 
 /** A VM folder that could not be read. */
@@ -32,5 +33,6 @@ export async function forEachFolder(
 
 /** Errors that concern the content of one folder, not the whole command. */
 function isOfFolder(error: BackupError): boolean {
+  if (isUnreached(error)) return false;
   return error.code.startsWith('REPOSITORY_') || error.code.startsWith('CHAIN_');
 }

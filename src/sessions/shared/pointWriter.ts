@@ -5,14 +5,13 @@ import { FileMap } from '../../container/write/blockMaps.ts';
 import type { DiskContent } from '../../container/write/containerSink.ts';
 import { ContainerWriter, type FolderHandle } from '../../container/write/containerWriter.ts';
 import type { Property } from '../../container/format/properties.ts';
-import { openStorage, type Storage } from '../../container/storage.ts';
-import type { ChainLock } from '../../repository/chainLock.ts';
-import { removeQuietly } from '../../store/folder/durableFile.ts';
+import type { NewContainer } from '../../store/store.ts';
 import { writeFingerprints } from '../../repository/fingerprintStore.ts';
 import { SUMMARY_NAME } from '../../repository/pointReader.ts';
 import { type ChainMetadata, encodeReadableSummary } from '../../repository/pointXml.ts';
 import { ovfItemName, type RestorePoint, type VmIdentity } from '../../repository/restorePoint.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
+import type { StoreLock } from '../../store/store.ts';
 
 const LOGICAL_SECTOR: Property = { name: 'LogicalSectorSize', type: 'UInt64', value: 512n };
 const CHAIN_FORMAT = 'vbk-chain/1';
@@ -48,38 +47,49 @@ export interface PointContext {
   readonly ovf?: string | undefined;
 }
 
+/** A committed container without its name, and its point. */
+export interface CompletePoint {
+  readonly point: RestorePoint;
+  readonly container: NewContainer;
+}
+
 export class PointWriter {
   readonly writer: ContainerWriter;
-  readonly #storage: Storage;
+  readonly #container: NewContainer;
   readonly #folder: VmFolder;
   readonly #fileName: string;
   #published = false;
 
   private constructor(
     writer: ContainerWriter,
-    storage: Storage,
+    container: NewContainer,
     folder: VmFolder,
     fileName: string,
   ) {
     this.writer = writer;
-    this.#storage = storage;
+    this.#container = container;
     this.#folder = folder;
     this.#fileName = fileName;
   }
 
-  /** Starts the container of a restore point under its temporary name. */
+  /**
+   * Starts the container of a restore point. It gets its name later.
+   *
+   * @param expectedBytes - the most that the container may get, if known.
+   */
   static async create(
     folder: VmFolder,
     fileName: string,
     blockSizeBytes: number,
+    expectedBytes?: number,
   ): Promise<PointWriter> {
-    const storage = await openStorage(folder.partialPath(fileName), 'create');
+    const container = await folder.place.createContainer(fileName, { expectedBytes });
     try {
-      const writer = await ContainerWriter.create(storage, { blockSizeBytes });
-      return new PointWriter(writer, storage, folder, fileName);
+      const writer = await ContainerWriter.create(container.storage, { blockSizeBytes });
+      return new PointWriter(writer, container, folder, fileName);
     } catch (error) {
-      await storage.close().catch(() => {});
-      await removeQuietly(folder.partialPath(fileName));
+      await container.storage.close().catch(() => {});
+      await container.discard();
       throw error;
     }
   }
@@ -95,27 +105,36 @@ export class PointWriter {
     vm: VmIdentity,
     point: RestorePoint,
     contents: readonly DiskContent[],
-    context: PointContext & { readonly metadata: ChainMetadata; readonly lock: ChainLock },
+    context: PointContext & { readonly metadata: ChainMetadata; readonly lock: StoreLock },
   ): Promise<RestorePoint> {
     const { metadata, lock } = context;
-    const published = await this.complete(vm, point, contents, context);
-    const updated = { ...metadata, vm, points: [...metadata.points, published] };
-    // After the container has its name, it is too late to find that nobody can read the .vbm.
-    const text = this.#folder.encodeMetadata(updated);
-    await lock.assertHeld();
-    await this.#folder.publish(this.#fileName);
-    this.#published = true;
-    await this.#folder.writeEncoded(text);
+    const { point: published } = await this.complete(vm, point, contents, context);
+    await this.list({ ...metadata, vm, points: [...metadata.points, published] }, lock);
     return published;
   }
 
-  /** Adds metadata, commits, and closes the container. It keeps its temporary name. */
+  /**
+   * Gives a complete container its name.
+   *
+   * @param metadata - lists its point. It is written after that.
+   * @throws as {@link publish}
+   */
+  async list(metadata: ChainMetadata, lock: StoreLock): Promise<void> {
+    // After the container has its name, it is too late to find that nobody can read the .vbm.
+    const text = this.#folder.encodeMetadata(metadata);
+    await lock.assertHeld();
+    await this.#container.publish();
+    this.#published = true;
+    await this.#folder.writeEncoded(text);
+  }
+
+  /** Adds metadata, commits, and closes the container. It has no name yet. */
   async complete(
     vm: VmIdentity,
     point: RestorePoint,
     contents: readonly DiskContent[],
     { parent, ovf }: PointContext,
-  ): Promise<RestorePoint> {
+  ): Promise<CompletePoint> {
     const top = this.writer.addFolder(
       `${vm.id} (${point.chainId})`,
       chainProperties(point, parent),
@@ -124,17 +143,16 @@ export class PointWriter {
     if (ovf !== undefined) await this.#addText(top, ovfItemName(vm.id), ovf);
     for (const content of contents) await this.#addDisk(top, content);
     await this.writer.commit();
-    await this.#storage.close();
-    return { ...point, fileBytes: this.writer.endBytes };
+    await this.#container.storage.close();
+    return { point: { ...point, fileBytes: this.writer.endBytes }, container: this.#container };
   }
 
   /** Closes and deletes a container that was not published. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#published) return;
     await this.writer.settle().catch(() => {});
-    await this.#storage.close().catch(() => {});
-    // If this fails, the next session deletes the file.
-    await removeQuietly(this.#folder.partialPath(this.#fileName));
+    await this.#container.storage.close().catch(() => {});
+    await this.#container.discard();
   }
 
   async #addText(top: FolderHandle, name: string, xml: string): Promise<void> {

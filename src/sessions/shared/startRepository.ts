@@ -2,6 +2,7 @@
 import { RepositoryError } from '../../core/errors.ts';
 import { sessionMessage } from '../../core/messages.ts';
 import { Repository } from '../../repository/repository.ts';
+import type { StoreOptions } from '../../store/store.ts';
 import type { SessionLogOptions } from './sessionLog.ts';
 
 /** The error of mode `incremental` when there is no restore point. */
@@ -17,11 +18,21 @@ export function nothingToBuildOn(place: string): RepositoryError {
  */
 export async function startRepository(
   root: string,
-  { logger, onMessage, mode }: SessionLogOptions & { readonly mode?: string | undefined },
+  {
+    logger,
+    onMessage,
+    mode,
+    store,
+  }: SessionLogOptions & {
+    readonly mode?: string | undefined;
+    readonly store?: StoreOptions | undefined;
+  },
 ): Promise<Repository> {
-  const isNew = await Repository.isFree(root);
-  if (isNew && mode === 'incremental') throw nothingToBuildOn(root);
-  const repository = await Repository.openOrCreate(root, isNew);
+  let isNew = false;
+  const repository = await Repository.openOrCreate(root, store, () => {
+    if (mode === 'incremental') throw nothingToBuildOn(root);
+    isNew = true;
+  });
   if (isNew) {
     const message = sessionMessage('REPO-530', { repo: root });
     logger?.info({ code: message.code }, message.text);

@@ -5,6 +5,7 @@ import { isAccessFailure } from '../../core/systemErrors.ts';
 import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
 import { PointReader } from '../../repository/pointReader.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
+import type { StoreFolder } from '../../store/store.ts';
 
 export type FingerprintsById = ReadonlyMap<string, FingerprintMap>;
 
@@ -13,7 +14,7 @@ export type FingerprintsById = ReadonlyMap<string, FingerprintMap>;
  * cannot be read are left out.
  */
 export async function readAllFingerprints(
-  folder: string,
+  folder: StoreFolder,
   point: RestorePoint,
   codecs: BlockCodecs,
 ): Promise<FingerprintsById> {

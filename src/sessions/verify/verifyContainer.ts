@@ -30,6 +30,7 @@ import {
 import type { FingerprintsById } from './parentFingerprints.ts';
 import { metadataDifferences } from './containerFacts.ts';
 import type { PipelineResources } from '../shared/pipelineResources.ts';
+import type { StoreFolder } from '../../store/store.ts';
 
 /** Findings of one container. Lists are bounded; counts include everything. */
 export type ContainerCheck = Omit<
@@ -306,7 +307,7 @@ export function unreadable(fileName: string, { code, message: text }: BackupErro
  * @throws {@link CancelledError} and errors that are not {@link BackupError}
  */
 export async function verifyContainer(
-  folder: string,
+  folder: StoreFolder,
   point: RestorePoint,
   context: CheckContext,
 ): Promise<ContainerCheck> {

@@ -26,9 +26,12 @@ import {
 } from './verifyReport.ts';
 import { ALL_VMS, VmCheck } from './verifyVm.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
+import type { StoreOptions } from '../../store/store.ts';
 
 export interface VerifyOptions {
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   /** VM name or id. @defaultValue every VM */
   readonly vm?: string | undefined;
   /** Number or id of the point, the beginning of its id, `latest` or `all`. @defaultValue latest */
@@ -176,7 +179,7 @@ export async function verifyRepository(options: VerifyOptions): Promise<VerifyRe
   checkRatio('sample', options.sampleRatio ?? 1);
   const startedAtMs = performance.now();
   try {
-    const repository = await Repository.open(options.repository);
+    await using repository = await Repository.open(options.repository, options.store);
     const folders = options.vm
       ? [await repository.requireVm(options.vm)]
       : await repository.vmFolders();

@@ -133,8 +133,8 @@ export class VmCheck {
     const { isNamed, point } = options;
     if (!isNamed && !hasPoint(metadata, point)) return undefined;
     const selected = point === 'all' ? metadata.points : [selectPoint(metadata, point)];
-    const record = await readVerifyRecord(folder.folder);
-    const known = await currentContainers(folder.folder, record);
+    const record = await readVerifyRecord(folder.place);
+    const known = await currentContainers(folder.place, record);
     return new VmCheck(folder, metadata, selected, options, record, known);
   }
 
@@ -161,7 +161,7 @@ export class VmCheck {
       this.#resumedFiles.add(fileName);
       return;
     }
-    const { folder } = this.#folder;
+    const { place: folder } = this.#folder;
     this.#options.progress.phase('verifying');
     const identity = await identifyFile(folder, fileName);
     const found = await this.#verify(point, resources, codecs);
@@ -186,7 +186,7 @@ export class VmCheck {
     resources: PipelineResources,
     codecs: BlockCodecs,
   ): ReturnType<typeof verifyContainer> {
-    const { folder } = this.#folder;
+    const { place: folder } = this.#folder;
     const { sampleRatio, progress } = this.#options;
     const { vm, points } = this.#metadata;
     const parentPoint = points.find((other) => other.pointId === point.parentPointId);
@@ -206,7 +206,7 @@ export class VmCheck {
 
   /** Finds the points that need damaged blocks, and records the end of this verify. */
   async finish(): Promise<VmFindings> {
-    const { folder } = this.#folder;
+    const { place: folder } = this.#folder;
     // Other commands may have added or removed points meanwhile.
     const metadata = (await this.#folder.readMetadata()) ?? this.#metadata;
     const { points } = metadata;
@@ -250,7 +250,7 @@ export class VmCheck {
   async #record(change: (record: VerifyRecord) => VerifyRecord): Promise<void> {
     this.#recording = this.#recording.then(async () => {
       try {
-        await updateVerifyRecord(this.#folder.folder, change);
+        await updateVerifyRecord(this.#folder.place, change);
       } catch (error) {
         if (!(error instanceof RepositoryError)) throw error;
         this.#recordFailure = error.message;

@@ -7,6 +7,7 @@ import { type FileHandle, link, mkdir, open, rename, rm, stat } from 'node:fs/pr
 import path from 'node:path';
 import { BackupError, errnoOf, RepositoryError } from '../../core/errors.ts';
 import { repositoryFailure, retryPassing } from '../../core/systemErrors.ts';
+import type { FileContent } from '../store.ts';
 
 /** Ending of files that are being written. The holder of the lock may delete all such files. */
 export const PARTIAL_SUFFIX = '.partial';
@@ -79,10 +80,15 @@ export async function guardRead<T>(what: string, work: () => Promise<T>): Promis
  * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it has more than `maxBytes`
  */
 export async function readText(file: string, maxBytes: number): Promise<string> {
+  return (await readBytes(file, maxBytes)).toString('utf8');
+}
+
+/** As {@link readText}. The buffer belongs to the caller. */
+export async function readBytes(file: string, maxBytes: number): Promise<Buffer> {
   return await retryPassing(() => readOnce(file, maxBytes));
 }
 
-async function readOnce(file: string, maxBytes: number): Promise<string> {
+async function readOnce(file: string, maxBytes: number): Promise<Buffer> {
   const handle = await open(file, 'r');
   try {
     const { size } = await handle.stat();
@@ -91,7 +97,7 @@ async function readOnce(file: string, maxBytes: number): Promise<string> {
     let bytes = Buffer.allocUnsafe(Math.max(size, SMALL_BYTES) + 1);
     for (let totalBytes = 0; ; ) {
       const { bytesRead } = await handle.read(bytes, totalBytes, bytes.length - totalBytes);
-      if (bytesRead === 0) return bytes.toString('utf8', 0, totalBytes);
+      if (bytesRead === 0) return bytes.subarray(0, totalBytes);
       totalBytes += bytesRead;
       if (totalBytes > maxBytes) throw tooLong(file, maxBytes);
       if (totalBytes === bytes.length) bytes = Buffer.concat([bytes], 2 * totalBytes);
@@ -114,11 +120,11 @@ export async function removeQuietly(file: string): Promise<void> {
   await rm(file, { force: true }).catch(() => {});
 }
 
-async function writeSynced(file: string, content: string): Promise<void> {
+async function writeSynced(file: string, content: FileContent): Promise<void> {
   await writeAndClose(await open(file, 'wx', 0o600), content);
 }
 
-async function writeAndClose(handle: FileHandle, content: string): Promise<void> {
+async function writeAndClose(handle: FileHandle, content: FileContent): Promise<void> {
   try {
     await handle.writeFile(content, 'utf8');
     await handle.sync();
@@ -133,7 +139,7 @@ async function writeAndClose(handle: FileHandle, content: string): Promise<void>
  *
  * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
  */
-export async function writeDurable(target: string, content: string): Promise<void> {
+export async function writeDurable(target: string, content: FileContent): Promise<void> {
   const partial = `${target}${PARTIAL_SUFFIX}`;
   await guardRepository(`write ${target}`, async () => {
     await rm(partial, { force: true });
@@ -159,7 +165,11 @@ export function lacksLinks(error: unknown): boolean {
  * @param content - not the content of any other file, so that it proves who made `target`.
  * @returns true when `target` is the new file.
  */
-export async function linkOrCreate(own: string, target: string, content: string): Promise<boolean> {
+export async function linkOrCreate(
+  own: string,
+  target: string,
+  content: FileContent,
+): Promise<boolean> {
   try {
     await link(own, target);
     return true;
@@ -171,14 +181,15 @@ export async function linkOrCreate(own: string, target: string, content: string)
   return await createExclusively(target, content);
 }
 
-async function holds(file: string, content: string): Promise<boolean> {
-  return await readText(file, content.length * 4).then(
-    (text) => text === content,
+async function holds(file: string, content: FileContent): Promise<boolean> {
+  const wanted = Buffer.from(content);
+  return await readBytes(file, wanted.length).then(
+    (bytes) => bytes.equals(wanted),
     () => false,
   );
 }
 
-async function createExclusively(target: string, content: string): Promise<boolean> {
+async function createExclusively(target: string, content: FileContent): Promise<boolean> {
   let handle: FileHandle;
   try {
     handle = await open(target, 'wx', 0o600);
@@ -204,7 +215,7 @@ const SHARED_ATTEMPTS = 3;
  *
  * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
  */
-export async function writeDurableShared(target: string, content: string): Promise<void> {
+export async function writeDurableShared(target: string, content: FileContent): Promise<void> {
   await guardRepository(`write ${target}`, async () => {
     for (let attempt = 1; ; attempt++) {
       const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;
@@ -225,19 +236,22 @@ export async function writeDurableShared(target: string, content: string): Promi
  * Creates the file `target` with `content` (mode 0600) unless it exists. Of several processes the
  * first one wins.
  *
+ * @returns false when there was one.
  * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
  */
-export async function createDurable(target: string, content: string): Promise<void> {
+export async function createDurable(target: string, content: FileContent): Promise<boolean> {
   const partial = `${target}.${randomUUID()}${PARTIAL_SUFFIX}`;
-  await guardRepository(`create ${target}`, async () => {
+  return await guardRepository(`create ${target}`, async () => {
+    let isMade = false;
     try {
       await writeSynced(partial, content);
-      await linkOrCreate(partial, target, content);
+      isMade = await linkOrCreate(partial, target, content);
     } finally {
       // The random name is never used again, so no later writer would delete the file.
       await removeQuietly(partial);
     }
     await syncFolder(path.dirname(target));
+    return isMade;
   });
 }
 

@@ -1,5 +1,5 @@
 /** A container's file in memory, and crashes simulated from its log of writes and barriers. */
-import type { Storage } from '../../../src/container/storage.ts';
+import type { Storage } from '../../../src/store/storage.ts';
 import { FormatError } from '../../../src/core/errors.ts';
 import type { Random } from './random.ts';
 
@@ -9,6 +9,7 @@ export type StorageEvent =
 
 export class MemoryStorage implements Storage {
   readonly name: string;
+  readonly canReadBack = true;
   readonly events: StorageEvent[] = [];
   isClosed = false;
   #bytes: Buffer;

@@ -14,7 +14,7 @@ import {
 import type { ContainerItem } from '../../../src/container/format/items.ts';
 import type { Property } from '../../../src/container/format/properties.ts';
 import { ZERO_BLOCK_ID } from '../../../src/container/format/records.ts';
-import type { Storage } from '../../../src/container/storage.ts';
+import type { Storage } from '../../../src/store/storage.ts';
 import { blockCountOf } from '../../../src/core/units.ts';
 import type { PackedBlock } from '../../../src/flow/records.ts';
 import { type BlockCodecs, createBlockCodecs } from '../../../src/compute/blockCodecs.ts';

@@ -5,6 +5,7 @@ import { decodeVbm } from '../../../src/repository/pointXml.ts';
 import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
 import { RestorePointView } from '../../../src/repository/restorePointView.ts';
 import { createRandom } from '../bytes/random.ts';
+import { DiskFolder } from '../../../src/store/folder/diskFolder.ts';
 
 /** A block of a disk at a restore point, with its stored block. */
 export interface Place {
@@ -35,7 +36,7 @@ export async function composeAll(folder: string): Promise<Composition> {
   const places: Place[] = [];
   const stored = new Map<string, BlockToFetch>();
   for (const point of points) {
-    await using view = await RestorePointView.open(folder, points, point);
+    await using view = await RestorePointView.open(new DiskFolder(folder), points, point);
     const fileNames = new Map(view.members.map(({ reader, point: own }) => [reader, own.fileName]));
     for (const disk of point.disks) {
       const composed = await view.disk(disk);

@@ -19,6 +19,7 @@ import type { OpenVmOptions } from '../../../src/sessions/pipe/openVm.ts';
 import type { RestoreVmOptions } from '../../../src/sessions/restore/restoreVm.ts';
 import type { LabBench } from '../lab/useLab.ts';
 import { vmFoldersOf } from '../repository/repositoryFiles.ts';
+import { DiskFolder } from '../../../src/store/folder/diskFolder.ts';
 
 const SCRIPT = fileURLToPath(new URL('vmProcess.mjs', import.meta.url));
 
@@ -72,7 +73,7 @@ function folderOf(bench: LabBench): string {
 
 /** Steps of the backup journal now. */
 export async function backupSteps(bench: LabBench): Promise<readonly JournalEntry[]> {
-  return (await leftBackupJournal(folderOf(bench)))?.entries ?? [];
+  return (await leftBackupJournal(new DiskFolder(folderOf(bench))))?.entries ?? [];
 }
 
 /** The journal of the restore that runs now. */

@@ -1,6 +1,6 @@
 /** Places of items that are not disks, for damage on purpose. No test framework in here. */
 import { ContainerReader, type StoredExtent } from '../../../src/container/read/containerReader.ts';
-import { openStorage } from '../../../src/container/storage.ts';
+import { openStorage } from '../../../src/store/folder/fileStorage.ts';
 
 /** The stored block with the fingerprint index of disk number `position`. */
 export async function fingerprintExtent(file: string, position: number): Promise<StoredExtent> {

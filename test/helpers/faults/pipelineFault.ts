@@ -9,7 +9,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, onTestFinished } from 'vitest';
 import { ContainerWriter } from '../../../src/container/write/containerWriter.ts';
 import { createContainerSink } from '../../../src/container/write/containerSink.ts';
-import { openStorage, type Storage } from '../../../src/container/storage.ts';
+import type { Storage } from '../../../src/store/storage.ts';
+import { openStorage } from '../../../src/store/folder/fileStorage.ts';
 import { openRawImage } from '../../../src/devices/rawImageDevice.ts';
 import type { BlockDevice } from '../../../src/flow/records.ts';
 import { createStageStats } from '../../../src/core/stats.ts';
@@ -50,6 +51,7 @@ function tappedStorage(storage: Storage, tap: (place: 'write', count: number) =>
   let writes = 0;
   return {
     name: storage.name,
+    canReadBack: storage.canReadBack,
     sizeBytes: () => storage.sizeBytes(),
     read: (target, offsetBytes) => storage.read(target, offsetBytes),
     sync: () => storage.sync(),

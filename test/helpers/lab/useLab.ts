@@ -13,6 +13,7 @@ import {
 import type { EngineSettings } from '../../../src/ovirt/connection.ts';
 import type { OvirtTimings } from '../../../src/ovirt/timings.ts';
 import type { BackupVmsOptions } from '../../../src/sessions/backup/backupVms.ts';
+import type { StoreOptions } from '../../../src/store/store.ts';
 import type { SessionReport } from '../../../src/sessions/shared/report.ts';
 import {
   restoreVm,
@@ -27,8 +28,9 @@ import { PlainLab } from './plainLab.ts';
 
 export interface LabBench {
   readonly lab: Lab;
-  /** Repository folder of the test. */
+  /** Repository of the test: a folder, unless told otherwise. */
   readonly repository: string;
+  readonly store: StoreOptions | undefined;
   /** Messages of all sessions of the test, in order. */
   readonly messages: readonly SessionMessage[];
   settings(timings?: Partial<OvirtTimings>): EngineSettings;
@@ -46,8 +48,14 @@ export interface LabBench {
   allowLeftovers(): void;
 }
 
+/** Where the repository of a test lives, instead of its temporary folder. */
+export interface TestPlace {
+  readonly repository: string;
+  readonly store?: StoreOptions | undefined;
+}
+
 /** Gives each test a lab and a repository. Fails a test that leaves something on the engine. */
-export function useLab(options: LabOptions = {}): LabBench {
+export function useLab(options: LabOptions = {}, placeOf?: () => TestPlace): LabBench {
   const folder = useTempFolder();
   let plain: PlainLab;
   let messages: SessionMessage[] = [];
@@ -75,7 +83,10 @@ export function useLab(options: LabOptions = {}): LabBench {
       return plain.lab;
     },
     get repository() {
-      return folder.path('repository');
+      return placeOf?.().repository ?? folder.path('repository');
+    },
+    get store() {
+      return placeOf?.().store;
     },
     get messages() {
       return messages;
@@ -83,7 +94,7 @@ export function useLab(options: LabOptions = {}): LabBench {
     settings: (timings) => plain.settings(timings),
     async backup(vm, given = {}) {
       const blockSizeBytes = hasPoint ? undefined : BLOCK_BYTES;
-      const wanted = { onMessage, blockSizeBytes, ...given };
+      const wanted = { onMessage, blockSizeBytes, store: bench.store, ...given };
       const report = await plain.backup(vm, bench.repository, wanted);
       hasPoint = true;
       return report;
@@ -92,6 +103,7 @@ export function useLab(options: LabOptions = {}): LabBench {
       return await restoreVm({
         engine: bench.settings(),
         repository: bench.repository,
+        store: bench.store,
         vm: vm.id,
         asVm: `${vm.name}-restored`,
         storageDomain: 'data',
@@ -103,7 +115,7 @@ export function useLab(options: LabOptions = {}): LabBench {
     },
     async expectRestored(vm, expected, point = 'latest') {
       const wanted = Object.entries(expected).map(([alias, view]) => [alias, view.digest()]);
-      const content = await contentOf(bench.repository, vm.id, point);
+      const content = await contentOf(bench.repository, vm.id, point, bench.store);
       expect(content).toEqual(Object.fromEntries(wanted));
     },
     allowLeftovers: () => {

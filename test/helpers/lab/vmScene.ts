@@ -130,7 +130,8 @@ export class VmScene {
 
   /** The chain metadata has the same mode and reason of each disk as the reports. */
   async expectListed(): Promise<void> {
-    const { vms } = await listRepository({ repository: this.#bench.repository, vm: this.vm.id });
+    const { repository, store } = this.#bench;
+    const { vms } = await listRepository({ repository, store, vm: this.vm.id });
     const listed = vms[0]?.points.map(({ disks }) => disks.map(factsOf));
     expect(listed).toEqual(this.reports.map(({ disks }) => disks.map(factsOf)));
   }

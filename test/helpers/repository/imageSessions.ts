@@ -13,6 +13,7 @@ import { listRepository } from '../../../src/sessions/inspect/listRepository.ts'
 import type { SessionReport } from '../../../src/sessions/shared/report.ts';
 import { restoreImages } from '../../../src/sessions/restore/restoreImages.ts';
 import { verifyRepository } from '../../../src/sessions/verify/verifyRepository.ts';
+import type { StoreOptions } from '../../../src/store/store.ts';
 import { BLOCK_BYTES, sha256, sha256OfFile } from '../bytes/images.ts';
 import { makeFastFolder } from '../folders.ts';
 import { containersOf, pointIdsOf, pointsOf, strayFilesOf } from './repositoryFiles.ts';
@@ -57,10 +58,11 @@ export async function contentOf(
   repository: string,
   vm: string,
   point: string,
+  store?: StoreOptions,
 ): Promise<PointContent> {
   const output = makeFastFolder('point');
   try {
-    await restoreImages({ repository, vm, point, output, workers: 0 });
+    await restoreImages({ repository, store, vm, point, output, workers: 0 });
     return digestsIn(output);
   } finally {
     rmSync(output, { recursive: true, force: true });

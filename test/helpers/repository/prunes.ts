@@ -14,6 +14,7 @@ import { writeImage } from '../bytes/images.ts';
 import { backup, expectClean, expectRestored, VM } from './imageSessions.ts';
 import { pointsOf, vmFolderOf } from './repositoryFiles.ts';
 import type { TempFolder } from '../tempFolder.ts';
+import { DiskFolder } from '../../../src/store/folder/diskFolder.ts';
 
 /** Contents of all images at one point, by file name. */
 export type Contents = Readonly<Record<string, Buffer>>;
@@ -60,7 +61,7 @@ export async function prune(
 /** The folder of the only VM. */
 export function vmOf(repository: string): VmFolder {
   const folder = vmFolderOf(repository);
-  return new VmFolder(folder, VM, path.basename(folder).slice(VM.length + 1));
+  return new VmFolder(new DiskFolder(folder), VM, path.basename(folder).slice(VM.length + 1));
 }
 
 /** Prunes all points except those at these positions: each of them is the last of a year. */

@@ -3,7 +3,7 @@ import { deepStrictEqual, equal } from 'node:assert';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { ContainerReader, type StoredExtent } from '../../../src/container/read/containerReader.ts';
-import { openStorage } from '../../../src/container/storage.ts';
+import { openStorage } from '../../../src/store/folder/fileStorage.ts';
 import { decodeVbm } from '../../../src/repository/pointXml.ts';
 import type { RestorePoint } from '../../../src/repository/restorePoint.ts';
 import { listRepository } from '../../../src/sessions/inspect/listRepository.ts';

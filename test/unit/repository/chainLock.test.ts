@@ -3,7 +3,7 @@ import fs, { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { ChainLock, type LockHolder } from '../../../src/repository/chainLock.ts';
+import { ChainLock, type LockHolder } from '../../../src/store/folder/chainLock.ts';
 import { describeProcess, stateHere } from '../../../src/store/processIdentity.ts';
 import { NO_LINK_ERRNOS, withoutLinks } from '../../helpers/faults/noLinks.ts';
 import { modeOf } from '../../helpers/repository/repositoryFiles.ts';

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ContainerReader } from '../../../src/container/read/containerReader.ts';
 import { ContainerWriter } from '../../../src/container/write/containerWriter.ts';
-import { openStorage } from '../../../src/container/storage.ts';
+import { openStorage } from '../../../src/store/folder/fileStorage.ts';
 import { createBlockCodecs } from '../../../src/compute/blockCodecs.ts';
 import { FingerprintMap } from '../../../src/flow/fingerprintMap.ts';
 import { FingerprintIndex, writeFingerprints } from '../../../src/repository/fingerprintStore.ts';

@@ -20,6 +20,7 @@ import {
   restoreJournals,
 } from '../../../src/repository/journal.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
+import { DiskFolder } from '../../../src/store/folder/diskFolder.ts';
 
 const SESSION = {
   kind: 'backup',
@@ -51,20 +52,21 @@ const STEPS: readonly JournalEntry[] = [
 describe('a journal', () => {
   const temp = useTempFolder();
   const file = (): string => temp.path(BACKUP_JOURNAL);
+  const place = (): DiskFolder => new DiskFolder(temp.path());
 
   async function writeAll(steps: readonly JournalEntry[]): Promise<void> {
-    const journal = await Journal.create(file(), SESSION);
+    const journal = await Journal.create(place(), BACKUP_JOURNAL, SESSION);
     for (const step of steps) await journal.append(step);
     await journal.keep();
   }
 
   async function readSteps(): Promise<(string | undefined)[]> {
-    const record = await leftBackupJournal(temp.path());
+    const record = await leftBackupJournal(new DiskFolder(temp.path()));
     return record?.entries.map(({ step }) => step) ?? [];
   }
 
   it('waits for the disk with each step, except one after which nothing is left to do', async () => {
-    const journal = await Journal.create(file(), SESSION);
+    const journal = await Journal.create(place(), BACKUP_JOURNAL, SESSION);
     const some = await open(file());
     const sync = vi.spyOn(Object.getPrototypeOf(some) as FileHandle, 'datasync');
     await some.close();
@@ -86,7 +88,7 @@ describe('a journal', () => {
   it('gives back every step that was written, behind its session', async () => {
     await writeAll(STEPS);
 
-    const record = await leftBackupJournal(temp.path());
+    const record = await leftBackupJournal(new DiskFolder(temp.path()));
 
     const [session, ...steps] = record?.entries ?? [];
     expect(session).toMatchObject({ step: 'session', ...SESSION, process: { pid: process.pid } });
@@ -95,7 +97,7 @@ describe('a journal', () => {
   });
 
   it('holds a step on disk as soon as it is appended', async () => {
-    const journal = await Journal.create(file(), SESSION);
+    const journal = await Journal.create(place(), BACKUP_JOURNAL, SESSION);
 
     await journal.append({ step: 'backup', backupId: 'b1' });
 
@@ -104,7 +106,7 @@ describe('a journal', () => {
   });
 
   it('keeps the order of appends that overlap', async () => {
-    const journal = await Journal.create(file(), SESSION);
+    const journal = await Journal.create(place(), BACKUP_JOURNAL, SESSION);
     const ids = Array.from({ length: 20 }, (_, k) => `t${k}`);
 
     await Promise.all(
@@ -112,7 +114,7 @@ describe('a journal', () => {
     );
 
     await journal.keep();
-    const record = await leftBackupJournal(temp.path());
+    const record = await leftBackupJournal(new DiskFolder(temp.path()));
     expect(record?.entries.slice(1)).toEqual(
       ids.map((transferId) => ({ step: 'transfer-done', transferId })),
     );
@@ -126,7 +128,7 @@ describe('a journal', () => {
     for (let bytes = statSync(file()).size - 2; bytes >= wholeBytes; bytes--) {
       truncateSync(file(), bytes);
       expect(await readSteps()).toEqual(['session', 'backup']);
-      expect((await leftBackupJournal(temp.path()))?.isDamaged).toBe(false);
+      expect((await leftBackupJournal(new DiskFolder(temp.path())))?.isDamaged).toBe(false);
     }
   });
 
@@ -142,7 +144,7 @@ describe('a journal', () => {
     await writeAll([{ step: 'backup', backupId: 'b1' }]);
     appendFileSync(file(), `${line}\n{"step":"backup-done","backupId":"b1"}\n`);
 
-    const record = await leftBackupJournal(temp.path());
+    const record = await leftBackupJournal(new DiskFolder(temp.path()));
 
     expect(record?.entries.map(({ step }) => step)).toEqual(['session', 'backup', 'backup-done']);
     expect(record?.isDamaged).toBe(true);
@@ -151,23 +153,28 @@ describe('a journal', () => {
   it('that is empty has no steps', async () => {
     writeFileSync(file(), '');
 
-    const record = await leftBackupJournal(temp.path());
+    const record = await leftBackupJournal(new DiskFolder(temp.path()));
 
     expect(record).toEqual({ file: file(), entries: [], isDamaged: false });
   });
 
   it('that is not there is none', async () => {
-    expect(await leftBackupJournal(temp.path())).toBeUndefined();
+    expect(await leftBackupJournal(new DiskFolder(temp.path()))).toBeUndefined();
   });
 
   it('replaces the one before, and carries over what is still open', async () => {
     await writeAll([{ step: 'backup', backupId: 'b1' }]);
     const carried: JournalEntry = { step: 'snapshot-left', snapshotId: 's1' };
 
-    const journal = await Journal.create(file(), { ...SESSION, sessionId: 'next' }, [carried]);
+    const journal = await Journal.create(
+      place(),
+      BACKUP_JOURNAL,
+      { ...SESSION, sessionId: 'next' },
+      [carried],
+    );
 
     await journal.keep();
-    const record = await leftBackupJournal(temp.path());
+    const record = await leftBackupJournal(new DiskFolder(temp.path()));
     expect(record?.entries).toEqual([
       expect.objectContaining({ step: 'session', sessionId: 'next' }),
       carried,
@@ -198,10 +205,10 @@ describe('a journal', () => {
   });
 
   it('is gone when it is removed, and removing it again is no error', async () => {
-    const journal = await Journal.create(file(), SESSION);
+    const journal = await Journal.create(place(), BACKUP_JOURNAL, SESSION);
 
     await journal.remove();
-    await removeJournal(file());
+    await removeJournal(place(), BACKUP_JOURNAL);
 
     expect(existsSync(file())).toBe(false);
   });
@@ -212,9 +219,12 @@ describe('journals of restores', () => {
 
   it('of a process that runs are left alone', async () => {
     const name = restoreJournalName(SESSION.sessionId);
-    const journal = await Journal.create(temp.path(name), { ...SESSION, kind: 'restore' });
+    const journal = await Journal.create(new DiskFolder(temp.path()), name, {
+      ...SESSION,
+      kind: 'restore',
+    });
 
-    expect(await restoreJournals(temp.path())).toEqual({ left: [], unproven: [] });
+    expect(await restoreJournals(new DiskFolder(temp.path()))).toEqual({ left: [], unproven: [] });
     await journal.remove();
   });
 
@@ -223,14 +233,17 @@ describe('journals of restores', () => {
     ['that end before their process is named', () => ''],
   ])('%s are found', async (_title, edit) => {
     const file = temp.path(restoreJournalName(SESSION.sessionId));
-    const journal = await Journal.create(file, { ...SESSION, kind: 'restore' });
+    const journal = await Journal.create(new DiskFolder(path.dirname(file)), path.basename(file), {
+      ...SESSION,
+      kind: 'restore',
+    });
     await journal.keep();
     writeFileSync(file, edit(readFileSync(file, 'utf8')));
     writeFileSync(temp.path('restore.notes.txt'), 'mine');
 
-    const { left } = await restoreJournals(temp.path());
+    const { left } = await restoreJournals(new DiskFolder(temp.path()));
 
-    expect(left.map((record) => path.basename(record.file))).toEqual([path.basename(file)]);
+    expect(left.map((record) => record.fileName)).toEqual([path.basename(file)]);
   });
 
   it.each([
@@ -242,11 +255,17 @@ describe('journals of restores', () => {
     ['whose first line is not understood', (text: string) => `x${text}`],
   ])('%s are not taken for left ones', async (_title, edit) => {
     const file = temp.path(restoreJournalName(SESSION.sessionId));
-    const journal = await Journal.create(file, { ...SESSION, kind: 'restore' });
+    const journal = await Journal.create(new DiskFolder(path.dirname(file)), path.basename(file), {
+      ...SESSION,
+      kind: 'restore',
+    });
     await journal.append({ step: 'disk', diskId: 'd1', name: 'a' });
     await journal.keep();
     writeFileSync(file, edit(readFileSync(file, 'utf8')));
 
-    expect(await restoreJournals(temp.path())).toMatchObject({ left: [], unproven: [{ file }] });
+    expect(await restoreJournals(new DiskFolder(temp.path()))).toMatchObject({
+      left: [],
+      unproven: [{ file }],
+    });
   });
 });

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync } f
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { ChainLock } from '../../../src/repository/chainLock.ts';
+import { ChainLock } from '../../../src/store/folder/chainLock.ts';
 import {
   activeLeases,
   isLeased,
@@ -19,6 +19,7 @@ import { FaultyFiles } from '../../helpers/faults/faultyFiles.ts';
 import { increment, restorePoint } from '../../helpers/repository/madeUp.ts';
 import { modeOf } from '../../helpers/repository/repositoryFiles.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
+import { DiskFolder } from '../../../src/store/folder/diskFolder.ts';
 
 const temp = useTempFolder();
 const MINUTE_MS = 60_000;
@@ -28,7 +29,7 @@ const FILES = ['p1.vbk', 'p2.vib'];
 
 let folder: VmFolder;
 beforeEach(async () => {
-  folder = new VmFolder(temp.path(), 'vm', VM_ID);
+  folder = new VmFolder(new DiskFolder(temp.path()), 'vm', VM_ID);
   for (const file of FILES) writeFileSync(temp.path(file), '');
   await folder.writeMetadata({ vm: { id: VM_ID, name: 'vm' }, points: POINTS });
 });
@@ -67,7 +68,7 @@ function deadPid(): number {
 /** Sweeps as the holder of the lock. @returns the leases that count. */
 async function sweep(): Promise<number> {
   await using _lock = await ChainLock.acquire(temp.path());
-  return (await sweepLeases(temp.path())).length;
+  return (await sweepLeases(new DiskFolder(temp.path()))).length;
 }
 
 describe('a lease', () => {
@@ -83,7 +84,9 @@ describe('a lease', () => {
   ])('%s', async (_what, holder, ageMinutes, counts) => {
     const file = await writeLease(holder, ageMinutes * MINUTE_MS);
 
-    expect(await activeLeases(temp.path(), Date.now())).toHaveLength(counts ? 1 : 0);
+    expect(await activeLeases(new DiskFolder(temp.path()), Date.now())).toHaveLength(
+      counts ? 1 : 0,
+    );
     expect(existsSync(file)).toBe(true);
     expect(await sweep()).toBe(counts ? 1 : 0);
     expect(existsSync(file)).toBe(counts);
@@ -109,7 +112,7 @@ describe('a lease', () => {
 
   test('is judged without a lock only by its process', async () => {
     await writeLease({ host: 'nas2' }, 600 * MINUTE_MS);
-    expect(await sweepLeases(temp.path())).toHaveLength(1);
+    expect(await sweepLeases(new DiskFolder(temp.path()))).toHaveLength(1);
   });
 
   test.each([
@@ -123,7 +126,7 @@ describe('a lease', () => {
   ])('with %s protects every file, and ends after 15 minutes', async (_what, text) => {
     writeText(text, 14 * MINUTE_MS);
 
-    const [lease] = await activeLeases(temp.path(), Date.now());
+    const [lease] = await activeLeases(new DiskFolder(temp.path()), Date.now());
 
     expect(lease).toMatchObject({ content: undefined });
     expect(lease?.reason).not.toBe('');
@@ -142,7 +145,7 @@ describe('a lease', () => {
       files.failWhere((name, file) =>
         name === 'open' && file.endsWith('another.json') ? 'EACCES' : undefined,
       );
-      const leases = await activeLeases(temp.path(), Date.now());
+      const leases = await activeLeases(new DiskFolder(temp.path()), Date.now());
       expect(leases.map(({ reason }) => reason).toSorted()).toEqual(['EACCES', 'EISDIR']);
     } finally {
       files.uninstall();
@@ -156,7 +159,7 @@ describe('a lease', () => {
       if (name === 'stat') rmSync(file, { force: true });
     });
     try {
-      expect(await activeLeases(temp.path(), Date.now())).toEqual([]);
+      expect(await activeLeases(new DiskFolder(temp.path()), Date.now())).toEqual([]);
     } finally {
       files.uninstall();
     }

@@ -11,6 +11,7 @@ import {
   type VerifiedContainer,
 } from '../../../src/repository/damage/verifyRecord.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
+import { DiskFolder } from '../../../src/store/folder/diskFolder.ts';
 
 const temp = useTempFolder();
 
@@ -40,18 +41,18 @@ test('a record comes back as it was written', async () => {
   const folder = temp.make('vm');
   const containers = [container(3, 2)];
 
-  await updateVerifyRecord(folder, (record) => ({ ...record, containers }));
+  await updateVerifyRecord(new DiskFolder(folder), (record) => ({ ...record, containers }));
 
-  expect(await readVerifyRecord(folder)).toEqual({ ...EMPTY_RECORD, containers });
+  expect(await readVerifyRecord(new DiskFolder(folder))).toEqual({ ...EMPTY_RECORD, containers });
 });
 
 test('a record that would be too large keeps the first blocks, and says so', async () => {
   const folder = temp.make('vm');
   const containers = [container(9000, 300), container(10, 300)];
 
-  await updateVerifyRecord(folder, (record) => ({ ...record, containers }));
+  await updateVerifyRecord(new DiskFolder(folder), (record) => ({ ...record, containers }));
 
-  const kept = (await readVerifyRecord(folder)).containers;
+  const kept = (await readVerifyRecord(new DiskFolder(folder))).containers;
   expect(kept.map((entry) => entry.damagedBlocks.length)).toEqual([1000, 10]);
   expect(kept.map((entry) => entry.isTruncated)).toEqual([true, false]);
   expect(kept[0]?.damagedBlocks[0]).not.toHaveProperty('neededBy');

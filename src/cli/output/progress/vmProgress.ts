@@ -22,6 +22,7 @@ const PHASE_TEXTS: Readonly<Record<ProgressPhase, string>> = {
   creatingVm: 'creating the VM',
   verifying: 'verifying',
   merging: 'merging',
+  copying: 'copying',
   stopping: 'stopping',
 };
 /** Phases that move bytes of disks, and their texts when all bytes are moved. */

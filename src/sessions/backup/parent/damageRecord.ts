@@ -14,6 +14,7 @@ import type { CheckedParent } from './parentPoint.ts';
 
 import { readChecked } from './damagedPlaces.ts';
 import type { HealingReport } from '../../shared/report.ts';
+import type { StoreFolder } from '../../../store/store.ts';
 
 function damagedCount(parent: CheckedParent): number {
   return [...parent.disks.values()].reduce((sum, disk) => sum + (disk.damaged?.size ?? 0), 0);
@@ -34,7 +35,7 @@ export function healingMessage(parent: CheckedParent): SessionMessage | undefine
  * @returns undefined when no damage is recorded
  */
 export async function updateDamageRecord(
-  folder: string,
+  folder: StoreFolder,
   points: readonly RestorePoint[],
   parent: CheckedParent | undefined,
   log: Logger,

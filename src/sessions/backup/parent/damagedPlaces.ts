@@ -14,11 +14,12 @@ import {
   readVerifyRecord,
   type VerifiedContainer,
 } from '../../../repository/damage/verifyRecord.ts';
+import type { StoreFolder } from '../../../store/store.ts';
 
 type CheckedFiles = ReadonlyMap<string, VerifiedContainer>;
 
 /** The last checks of containers that have not changed since. */
-export async function readChecked(folder: string): Promise<CheckedFiles> {
+export async function readChecked(folder: StoreFolder): Promise<CheckedFiles> {
   return await currentContainers(folder, await readVerifyRecord(folder));
 }
 
@@ -31,7 +32,7 @@ export async function readChecked(folder: string): Promise<CheckedFiles> {
  *   not be read; errors of reading the record and a container's maps
  */
 export async function damagedPlaces(
-  folder: string,
+  folder: StoreFolder,
   view: RestorePointView,
 ): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
   const checked = await readChecked(folder);

@@ -7,6 +7,7 @@ import type { ChainMetadata } from '../../../repository/pointXml.ts';
 import type { DiskPoint } from '../../../repository/restorePoint.ts';
 import { type DiskView, RestorePointView } from '../../../repository/restorePointView.ts';
 import type { CheckedParent } from './parentPoint.ts';
+import type { StoreFolder } from '../../../store/store.ts';
 
 interface Tools {
   readonly codecs: BlockCodecs;
@@ -26,7 +27,7 @@ export class ParentChain {
   }
 
   static async open(
-    folder: string,
+    folder: StoreFolder,
     metadata: ChainMetadata,
     parent: CheckedParent,
     tools: Tools,

@@ -43,7 +43,7 @@ export async function chooseParent(
     const fullReason = newest ? 'full requested' : 'first restore point';
     return { parent: undefined, fullReason };
   }
-  const parent = await tryOpenParent(folder.folder, metadata, newest, codecs);
+  const parent = await tryOpenParent(folder.place, metadata, newest, codecs);
   if (!(parent instanceof BackupError)) {
     const healing = healingMessage(parent);
     if (healing) note(healing);

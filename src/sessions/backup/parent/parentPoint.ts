@@ -10,6 +10,7 @@ import type { ChainMetadata } from '../../../repository/pointXml.ts';
 import type { RestorePoint } from '../../../repository/restorePoint.ts';
 import { RestorePointView } from '../../../repository/restorePointView.ts';
 import { damagedPlaces } from './damagedPlaces.ts';
+import type { StoreFolder } from '../../../store/store.ts';
 
 export interface CheckedParent {
   readonly point: RestorePoint;
@@ -23,7 +24,7 @@ export interface CheckedParent {
  * @throws a {@link BackupError} that names the damage
  */
 export async function openParent(
-  folder: string,
+  folder: StoreFolder,
   metadata: ChainMetadata,
   point: RestorePoint,
   codecs: BlockCodecs,
@@ -47,7 +48,7 @@ export async function openParent(
  *   That says nothing about its bytes, and a new full of everything would not help.
  */
 export async function tryOpenParent(
-  folder: string,
+  folder: StoreFolder,
   metadata: ChainMetadata,
   point: RestorePoint,
   codecs: BlockCodecs,

@@ -190,6 +190,6 @@ export class BackupAttempt {
     const { parent } = this.#task;
     if (!parent || !options.partialReads || options.auditRatio !== undefined) return undefined;
     const tools = { codecs: options.codecs, log: session.log };
-    return await ParentChain.open(folder.folder, metadata, parent, tools);
+    return await ParentChain.open(folder.place, metadata, parent, tools);
   }
 }

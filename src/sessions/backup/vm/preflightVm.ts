@@ -18,10 +18,13 @@ import { SessionLog } from '../../shared/sessionLog.ts';
 import { createWaitTexts } from '../../shared/waitText.ts';
 import { checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
 import { canTrack, type EngineDisk, judgeEmptyPlan, planVm, type VmPlan } from './vmPlan.ts';
+import type { StoreOptions } from '../../../store/store.ts';
 
 export interface PreflightOptions {
   readonly engine: EngineSettings;
   readonly repository: string;
+  /** How the place of the repository is used. */
+  readonly store?: StoreOptions | undefined;
   readonly vm: string;
   readonly mode?: SessionMode | undefined;
   readonly disks?: readonly string[] | undefined;
@@ -89,20 +92,6 @@ function toRow(disk: EngineDisk, plan: VmPlan): PreflightDisk {
     isTrackable,
     advice: adviceFor(disk),
   };
-}
-
-/** A missing repository is no obstacle: the first session makes it. */
-async function openFolder(
-  root: string,
-  vm: Vm,
-  session: SessionLog,
-): Promise<{ readonly id: string; readonly folder: VmFolder | undefined }> {
-  if (await Repository.isFree(root)) {
-    session.note(sessionMessage('REPO-531', { repo: root }));
-    return { id: '', folder: undefined };
-  }
-  const repository = await Repository.open(root);
-  return { id: repository.id, folder: await repository.vmById(vm.id) };
 }
 
 async function noteState(
@@ -177,9 +166,12 @@ export async function preflightOn(
   const vm = await requireVm(engine, options.vm);
   const session = new SessionLog(options, { vmName: vm.name });
   await checkVersion(engine, session.note);
-  const { id: repositoryId, folder } = await openFolder(options.repository, vm, session);
-  const canStart = await noteState(engine, vm, repositoryId, session);
-  if (folder && (await leftBackupJournal(folder.folder))) {
+  // A missing repository is no obstacle: the first session makes it.
+  await using repository = await Repository.openIfMade(options.repository, options.store);
+  if (!repository) session.note(sessionMessage('REPO-531', { repo: options.repository }));
+  const folder = await repository?.vmById(vm.id);
+  const canStart = await noteState(engine, vm, repository?.id ?? '', session);
+  if (folder && (await leftBackupJournal(folder.place))) {
     session.note(sessionMessage('JOB-607', { vm: vm.name }));
   }
   const selection = { only: options.disks ?? [], exclude: options.excludeDisks ?? [] };
@@ -191,9 +183,9 @@ export async function preflightOn(
   for (const message of plan.messages) session.note(message);
   const empty = judgeEmptyPlan(plan, disks, vm.name, metadata?.points.at(-1));
   if (empty && !(empty instanceof UsageError)) session.note(empty);
-  if (!parent && folder) {
+  if (!parent && repository && folder) {
     const needBytes = disks.reduce((sum, disk) => sum + disk.allocatedBytes, 0);
-    await checkSpace(options.repository, needBytes, session.note);
+    await checkSpace(repository.store, needBytes, session.note);
   }
   return {
     type: 'preflight',

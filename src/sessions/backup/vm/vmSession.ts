@@ -5,12 +5,10 @@ import type { BackupVmOptions, VmChain, VmContext, VmTask } from './vmContext.ts
 import type { StoredPoint } from '../storePoint.ts';
 import { isOutdated, taskWithoutCheckpoint } from './replan.ts';
 import { randomUUID } from 'node:crypto';
-import path from 'node:path';
 import { BackupError, UsageError } from '../../../core/errors.ts';
 import { sessionMessage } from '../../../core/messages.ts';
 import { faultKind } from '../../../ovirt/engine/engineErrors.ts';
 import type { Vm } from '../../../ovirt/engine/entities.ts';
-import { ChainLock } from '../../../repository/chainLock.ts';
 import {
   BACKUP_JOURNAL,
   Journal,
@@ -56,7 +54,7 @@ class VmSession {
     const vm = await requireVm(engine, this.#options.vm);
     progress.nameVm(vm);
     const folder = await this.#openFolder(vm);
-    await using lock = await ChainLock.acquire(folder.folder);
+    await using lock = await folder.place.lock();
     const metadata = await prepareChain(folder, { id: vm.id, name: vm.name }, codecs, note);
     const leftSnapshotIds = await this.#recover(vm, folder);
     await removeOwnLeftBackups({ engine, vm, note, signal }, repository.id);
@@ -91,7 +89,7 @@ class VmSession {
 
   /** Cleans up after a session that was killed. @returns snapshots that still exist. */
   async #recover(vm: Vm, folder: VmFolder): Promise<readonly string[]> {
-    const left = await leftBackupJournal(folder.folder);
+    const left = await leftBackupJournal(folder.place);
     if (!left) return [];
     const { engine, session } = this.#context;
     const context = { engine, vm, note: session.note, signal: this.#options.signal };
@@ -100,7 +98,7 @@ class VmSession {
     // This session may fail before it has a journal of its own: these ids must survive that.
     if (leftSnapshotIds.length > 0)
       await (await this.#startJournal(vm, folder, leftSnapshotIds)).keep();
-    else await removeJournal(left.file);
+    else await removeJournal(folder.place, left.fileName);
     return leftSnapshotIds;
   }
 
@@ -136,7 +134,7 @@ class VmSession {
     if (empty) session.note(empty);
     const allocatedBytes = allocatedOf(disks, plan);
     const blockSizeBytes = chooseBlockSize(parent, this.#options.blockSizeBytes, allocatedBytes);
-    if (!parent) await checkSpace(repository.root, allocatedBytes, session.note);
+    if (!parent) await checkSpace(repository.store, allocatedBytes, session.note);
     return { plan, parent, blockSizeBytes, ovf };
   }
 
@@ -148,7 +146,8 @@ class VmSession {
     const { sessionId } = this.#context;
     const vmName = boundedText(vm.name, MAX_JOURNAL_NAME_CHARS);
     return await Journal.create(
-      path.join(folder.folder, BACKUP_JOURNAL),
+      folder.place,
+      BACKUP_JOURNAL,
       { kind: 'backup', sessionId, vmId: vm.id, vmName },
       leftSnapshotIds.map((snapshotId) => ({ step: 'snapshot-left', snapshotId })),
     );

@@ -7,13 +7,9 @@ import { randomUUID } from 'node:crypto';
 import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { RepositoryError } from '../core/errors.ts';
-import {
-  guardRepository,
-  linkOrCreate,
-  readText,
-  removeQuietly,
-} from '../store/folder/durableFile.ts';
+import { RepositoryError } from '../../core/errors.ts';
+import type { StoreLock } from '../store.ts';
+import { guardRepository, linkOrCreate, readText, removeQuietly } from './durableFile.ts';
 import {
   describeProcess,
   factSchema,
@@ -22,7 +18,7 @@ import {
   type ProcessIdentity,
   processSchema,
   stateHere,
-} from '../store/processIdentity.ts';
+} from '../processIdentity.ts';
 
 const LOCK_NAME = 'lock';
 const MAX_LOCK_BYTES = 64 * 1024;
@@ -105,7 +101,7 @@ function claimOn(file: string, holder: LockHolder): string {
   return `${file}.break.${holder.id}`;
 }
 
-export class ChainLock {
+export class ChainLock implements StoreLock {
   readonly #file: string;
   readonly #holder: LockHolder;
   /** Temporary file of this lock that could not be deleted yet. */

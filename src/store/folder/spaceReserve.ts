@@ -5,12 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { open, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import {
-  guardRepository,
-  PARTIAL_SUFFIX,
-  removeQuietly,
-  syncFolder,
-} from '../store/folder/durableFile.ts';
+import { guardRepository, PARTIAL_SUFFIX, removeQuietly, syncFolder } from './durableFile.ts';
 
 export const RESERVE_NAME = 'ovirt-cbt.reserve';
 /** Enough for a lock and a .vbm of about 500 points with one disk. */

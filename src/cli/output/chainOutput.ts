@@ -1,5 +1,6 @@
-/** Output of the commands that change chains: prune, synthesize. */
+/** Output of the commands that change chains: prune, synthesize, copy. */
 import { formatBytes } from '../../core/units.ts';
+import type { CopiedPoint, CopiedVm, CopyReport } from '../../sessions/copy/copyReport.ts';
 import type { PrunedPoint, PrunedVm, PruneReport } from '../../sessions/retention/pruneReport.ts';
 import type { SynthesizeReport } from '../../sessions/retention/synthesizeFull.ts';
 import { FULL_FORM, idIn, isFull, type OutputForm } from './outputForm.ts';
@@ -77,4 +78,41 @@ export function formatSynthesize(report: SynthesizeReport, form: OutputForm = FU
       form,
     ),
   ].join('\n');
+}
+
+function copyColumns(points: readonly CopiedPoint[], form: OutputForm): Column<CopiedPoint>[] {
+  const short = shortIds(points.map((point) => point.pointId));
+  return [
+    ['no.', (point) => String(point.number)],
+    ['type', (point) => point.type],
+    [isFull(form) ? 'restore point' : 'id', (point) => idIn(form, point.pointId, short)],
+    ['file size', (point) => formatBytes(point.fileBytes)],
+    ['read again', (point) => (point.isVerified ? 'good' : '-')],
+    ['file', (point) => point.fileName, { kind: 'extra' }],
+  ];
+}
+
+function formatCopiedVm(vm: CopiedVm, table: string, form: OutputForm): string {
+  const { copied, presentCount, failed } = vm;
+  return [
+    formatLine(`${vm.vmName} (${vm.vmId})`, form),
+    ...(copied.length > 0 ? [table] : []),
+    formatLine(`copied ${copied.length}, there before ${presentCount}`, form),
+    ...failed.map(({ number, message, code, hint }) =>
+      formatLine(`failed: restore point ${number}: ${message} (${code}) ${hint}`, form),
+    ),
+  ].join('\n');
+}
+
+export function formatCopy(report: CopyReport, form: OutputForm = FULL_FORM): string {
+  const { vms, failures } = report;
+  if (vms.length + failures.length === 0) return 'no VM has been backed up there yet';
+  const points = vms.map((vm) => vm.copied);
+  const tables = formatTables(copyColumns(points.flat(), form), points, form);
+  const failed = failures.map(({ folder, message, code, hint }) =>
+    formatLine(`${folder}: ${message} (${code}) ${hint}`, form),
+  );
+  return [...vms.map((vm, index) => formatCopiedVm(vm, tables[index] ?? '', form)), ...failed].join(
+    '\n\n',
+  );
 }

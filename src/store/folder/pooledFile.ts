@@ -4,8 +4,8 @@
  * it again. That is safe, because the files never change and prune never uses a name twice.
  */
 import { type FileHandle, open } from 'node:fs/promises';
-import { RepositoryError } from '../core/errors.ts';
-import { openFileLimit, retryPassing } from '../core/systemErrors.ts';
+import { RepositoryError } from '../../core/errors.ts';
+import { openFileLimit, retryPassing } from '../../core/systemErrors.ts';
 
 /** The rest of the limit is for threads, sockets, images and outputs. */
 const SHARE_OF_LIMIT = 1 / 4;

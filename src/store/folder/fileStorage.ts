@@ -1,32 +1,10 @@
-/**
- * The file under a container: reads and writes at an offset, and the sync that the commit needs.
- * Tests replace it with storages that record or fail.
- */
+/** The file under a container: reads and writes at an offset, and the sync of the commit. */
 import { open, type FileHandle } from 'node:fs/promises';
-import { BulkWriter } from '../core/fileWrites.ts';
-import { BackupError, FormatError, invariant } from '../core/errors.ts';
-import { repositoryFailure } from '../core/systemErrors.ts';
+import { BulkWriter } from '../../core/fileWrites.ts';
+import { BackupError, FormatError, invariant } from '../../core/errors.ts';
+import { repositoryFailure } from '../../core/systemErrors.ts';
+import type { Storage } from '../storage.ts';
 import { PooledFile } from './pooledFile.ts';
-
-/**
- * A file of bytes. Errors of the system are thrown as {@link RepositoryError} `REPOSITORY_IO` or
- * `REPOSITORY_FULL`.
- */
-export interface Storage {
-  /** Name for messages: the path. */
-  readonly name: string;
-  sizeBytes(): Promise<number>;
-  /** Fills `target` from `offsetBytes` on. Throws `FORMAT_TRUNCATED` when the file ends before. */
-  read(target: Uint8Array, offsetBytes: number): Promise<void>;
-  /**
-   * Writes all pieces one after the other, from `offsetBytes` on. The pieces stay the caller's and
-   * must not change until the promise settles.
-   */
-  write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void>;
-  /** Resolves when everything written before the call is on stable storage. */
-  sync(): Promise<void>;
-  close(): Promise<void>;
-}
 
 type StorageMode = 'create' | 'read';
 
@@ -38,6 +16,7 @@ interface OpenFile {
 
 class FileStorage implements Storage {
   readonly name: string;
+  readonly canReadBack = true;
   readonly #file: OpenFile;
   /** Undefined for a file that is only read. */
   readonly #writer: BulkWriter | undefined;

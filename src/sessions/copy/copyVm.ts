@@ -1,0 +1,163 @@
+/** Copies the points of one VM into another repository. */
+import { BackupError } from '../../core/errors.ts';
+import { PointLease } from '../../repository/lease/pointLease.ts';
+import { insertPoint } from '../../repository/pointOrder.ts';
+import type { ChainMetadata } from '../../repository/pointXml.ts';
+import type { Repository } from '../../repository/repository.ts';
+import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
+import type { MergeRange } from '../../repository/retention/prunePlan.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import type { StoreLock } from '../../store/store.ts';
+import { type CopyContext, copyRange, lastOf, mostBytesOf } from '../retention/rangeCopy.ts';
+import { PointWriter } from '../shared/pointWriter.ts';
+import { prepareChain } from '../shared/prepareChain.ts';
+import { selectPoint } from '../shared/selectPoint.ts';
+import type { SessionLog } from '../shared/sessionLog.ts';
+import { verifyCopy } from './verifyCopy.ts';
+import type { CopiedPoint, CopiedVm, FailedPoint } from './copyReport.ts';
+
+export interface VmCopyContext extends Omit<CopyContext, 'phase'> {
+  readonly session: SessionLog;
+  /** Reads each new container again. */
+  readonly verify: boolean;
+}
+
+/** Errors that concern one point. Other errors end the copy of the VM. */
+function isOfPoint(error: unknown): error is BackupError {
+  return error instanceof BackupError && /^(FORMAT|INTEGRITY|CHAIN)_/.test(error.code);
+}
+
+export class VmCopy {
+  readonly #source: VmFolder;
+  readonly #target: Repository;
+  readonly #context: VmCopyContext;
+  readonly #copied: CopiedPoint[] = [];
+  readonly #failed: FailedPoint[] = [];
+  #presentCount = 0;
+
+  constructor(source: VmFolder, target: Repository, context: VmCopyContext) {
+    this.#source = source;
+    this.#target = target;
+    this.#context = context;
+  }
+
+  /**
+   * Copies the points that the target does not hold.
+   *
+   * @param selector - one point: number or id, the beginning of its id, or `latest`. Undefined for
+   *   all points.
+   * @throws a {@link BackupError}; points that were copied before stay
+   */
+  async copy(selector: string | undefined): Promise<CopiedVm> {
+    const { session, codecs, progress } = this.#context;
+    const source = await this.#source.requireMetadata();
+    const { vm, points } = source;
+    const wanted = selector === undefined ? points : [selectPoint(source, selector)];
+    progress.nameVm(vm);
+    const target = await this.#target.createVm(vm);
+    await using lock = await target.place.lock();
+    let metadata = await prepareChain(target, vm, codecs, session.note);
+    for (const { pointId } of wanted) {
+      this.#context.signal.throwIfAborted();
+      if (has(metadata, pointId)) this.#presentCount++;
+      else metadata = await this.#tryPoint(pointId, target, metadata, lock);
+    }
+    return {
+      vmName: vm.name,
+      vmId: vm.id,
+      folder: target.folder,
+      copied: this.#copied,
+      presentCount: this.#presentCount,
+      failed: this.#failed,
+      messages: session.messages,
+    };
+  }
+
+  /** @returns the chain metadata of the target. Damage of one point does not stop the others. */
+  async #tryPoint(
+    pointId: string,
+    target: VmFolder,
+    metadata: ChainMetadata,
+    lock: StoreLock,
+  ): Promise<ChainMetadata> {
+    // A prune may have changed the source meanwhile.
+    const now = await this.#source.requireMetadata();
+    const point = now.points.find((one) => one.pointId === pointId);
+    if (!point) return metadata;
+    try {
+      return await this.#copyPoint(point, now, target, metadata, lock);
+    } catch (error) {
+      if (!isOfPoint(error)) throw error;
+      const { code, message, hint } = error;
+      this.#failed.push({ pointId, number: point.number, code, message, hint });
+      return metadata;
+    }
+  }
+
+  async #copyPoint(
+    point: RestorePoint,
+    source: ChainMetadata,
+    target: VmFolder,
+    metadata: ChainMetadata,
+    lock: StoreLock,
+  ): Promise<ChainMetadata> {
+    const chain = chainTo(source.points, point);
+    const files = chain.map(({ fileName }) => fileName);
+    const onMessage = this.#context.session.note;
+    // Without the lease a prune of the source could delete what is being read.
+    const lease = await PointLease.take({ folder: this.#source, point, files, onMessage });
+    try {
+      const parent = metadata.points.find((one) => one.pointId === point.parentPointId);
+      const range = rangeOf(chain, parent !== undefined);
+      const updated = await this.#writePoint({ range, parent, source }, target, metadata, lock);
+      return updated;
+    } finally {
+      await lease.release();
+    }
+  }
+
+  async #writePoint(
+    from: {
+      readonly range: MergeRange;
+      readonly parent: RestorePoint | undefined;
+      readonly source: ChainMetadata;
+    },
+    target: VmFolder,
+    metadata: ChainMetadata,
+    lock: StoreLock,
+  ): Promise<ChainMetadata> {
+    const { range, parent, source } = from;
+    const { session, verify } = this.#context;
+    const { pointId, createdAt, blockSizeBytes } = lastOf(range);
+    const type = parent ? 'increment' : 'full';
+    const fileName = await target.unusedContainerName(type, new Date(createdAt));
+    session.log.info({ pointId, fileName }, 'copy started');
+    const mostBytes = mostBytesOf(range);
+    await using writer = await PointWriter.create(target, fileName, blockSizeBytes, mostBytes);
+    const { point } = await copyRange(
+      { place: this.#source.place, vm: source.vm, range },
+      writer,
+      { chainId: parent?.chainId ?? pointId, fileName, parent },
+      { ...this.#context, phase: 'copying' },
+    );
+    const points = [...metadata.points];
+    insertPoint(points, point);
+    const updated = { ...metadata, vm: source.vm, points };
+    await writer.list(updated, lock);
+    session.log.info({ pointId, fileBytes: point.fileBytes }, 'copy committed');
+    if (verify) await verifyCopy(target.place, point, parent, source.vm.id, this.#context);
+    const { number, fileBytes } = point;
+    this.#copied.push({ pointId, number, type, fileName, fileBytes, isVerified: verify });
+    return updated;
+  }
+}
+
+function has({ points }: ChainMetadata, pointId: string): boolean {
+  return points.some((point) => point.pointId === pointId);
+}
+
+/** With its parent at the target a point stays an increment. Otherwise it becomes a full. */
+function rangeOf(chain: readonly RestorePoint[], hasParent: boolean): MergeRange {
+  if (!hasParent) return { points: chain, parent: undefined };
+  return { points: chain.slice(-1), parent: chain.at(-2) };
+}

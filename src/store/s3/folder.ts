@@ -1,0 +1,301 @@
+/** One folder of a repository in a bucket. */
+import { RepositoryError } from '../../core/errors.ts';
+import type { Storage } from '../storage.ts';
+import type {
+  FailedRemoval,
+  FileFacts,
+  FileLocks,
+  LineFile,
+  NewContainer,
+  NewContainerOptions,
+  StoreFolder,
+  StoreLock,
+} from '../store.ts';
+import { openObject, type ReadSettings } from './containerRead.ts';
+import { ContainerUpload } from './containerUpload.ts';
+import { ObjectLines } from './lineFile.ts';
+import { type LockTimes, lockTimeMs, ObjectLock } from './lock.ts';
+import { keyOf, type S3Location, urlOf } from './location.ts';
+import type { BucketLocks } from './objectLocks.ts';
+import type { Bucket, ObjectFacts } from './requests/bucket.ts';
+import { removeObjects } from './requests/removal.ts';
+import { Uploads } from './requests/uploads.ts';
+
+const LOCK_NAME = 'lock';
+const CONTAINER_NAME = /\.(?:vbk|vib)$/;
+/** Left by a backup session that was killed. */
+const JOURNAL_NAME = 'journal.ndjson';
+/** Files that others than the holder of the lock make: locks, leases, journals of restores. */
+const SHARED_NAME = /^(?:lock|lease|restore)(?:\.|$)/;
+
+/** What the folders of a repository share. */
+export interface S3Place {
+  readonly location: S3Location;
+  readonly bucket: Bucket;
+  readonly locks: BucketLocks;
+  readonly reads: ReadSettings;
+  readonly lockTimes: LockTimes;
+}
+
+const UNLOCKED: StoreLock = {
+  assertHeld: () => Promise.resolve(),
+  release: () => Promise.resolve(),
+  [Symbol.asyncDispose]: () => Promise.resolve(),
+};
+
+type Listing = Map<string, ObjectFacts>;
+
+export class S3Folder implements StoreFolder {
+  readonly name: string;
+  readonly locks: FileLocks;
+  readonly #place: S3Place;
+  readonly #bucket: Bucket;
+  readonly #uploads: Uploads;
+  /** '' for the root. */
+  readonly #folder: string;
+  readonly #openLines = new Map<string, ObjectLines>();
+  #lock: ObjectLock | undefined;
+  /** Objects of the folder since the lock is held. Own writes are added. */
+  #listing: Promise<Listing> | undefined;
+  /** True when parts of an own upload could not be deleted. */
+  #hasLeftParts = false;
+
+  constructor(place: S3Place, folder: string) {
+    this.#place = place;
+    this.#bucket = place.bucket;
+    this.#folder = folder;
+    this.#uploads = new Uploads(place.bucket);
+    this.name = urlOf(place.location, folder);
+    this.locks = place.locks.filesOf((fileName) => this.#keyOf(fileName));
+  }
+
+  pathOf(fileName: string): string {
+    return urlOf(this.#place.location, this.#folder, fileName);
+  }
+
+  #keyOf(fileName: string): string {
+    return keyOf(this.#place.location, this.#folder, fileName);
+  }
+
+  get #prefix(): string {
+    const prefix = keyOf(this.#place.location, this.#folder);
+    return prefix && `${prefix}/`;
+  }
+
+  async #list(): Promise<Listing> {
+    const { files } = await this.#bucket.list(this.#prefix);
+    return files;
+  }
+
+  /** One list for the time of the lock. Without the lock it is always a new one. */
+  async #heldListing(): Promise<Listing> {
+    if (!this.#lock) return await this.#list();
+    this.#listing ??= this.#list().catch((error: unknown) => {
+      this.#listing = undefined;
+      throw error;
+    });
+    return await this.#listing;
+  }
+
+  /** Keeps the list up to date. */
+  #note(fileName: string, facts: ObjectFacts | undefined): void {
+    this.#listing = this.#listing?.then((files) => {
+      if (facts) files.set(fileName, facts);
+      else files.delete(fileName);
+      return files;
+    });
+  }
+
+  /** Facts of a file that only the holder of the lock makes; `unknown` without the lock. */
+  async #heldFacts(fileName: string): Promise<ObjectFacts | undefined | 'unknown'> {
+    if (!this.#lock || SHARED_NAME.test(fileName)) return 'unknown';
+    return (await this.#heldListing()).get(fileName);
+  }
+
+  async fileNames(): Promise<string[]> {
+    const listing = this.#list();
+    if (this.#lock) this.#listing = listing.catch(() => this.#list());
+    return [...(await listing).keys()];
+  }
+
+  async containerNames(): Promise<string[]> {
+    return [...(await this.#heldListing()).keys()].filter((name) => CONTAINER_NAME.test(name));
+  }
+
+  async facts(fileNames: readonly string[]): Promise<ReadonlyMap<string, FileFacts>> {
+    const isHeld = fileNames.every((name) => !SHARED_NAME.test(name));
+    const files = isHeld ? await this.#heldListing() : await this.#list();
+    const found = new Map<string, FileFacts>();
+    for (const name of fileNames) {
+      const facts = files.get(name);
+      if (facts) {
+        const { sizeBytes, modifiedAtMs } = facts;
+        found.set(name, { sizeBytes, modifiedAtMs });
+      }
+    }
+    return found;
+  }
+
+  async readFile(fileName: string, maxBytes: number): Promise<Buffer | undefined> {
+    if ((await this.#heldFacts(fileName)) === undefined) return undefined;
+    return (await this.#bucket.get(this.#keyOf(fileName), maxBytes))?.bytes;
+  }
+
+  async writeFile(fileName: string, content: string): Promise<void> {
+    const retention = this.#place.locks.retention();
+    await this.#write(fileName, content, { retention });
+  }
+
+  async writeShared(fileName: string, content: string): Promise<void> {
+    await this.#write(fileName, content, {});
+  }
+
+  async #write(
+    fileName: string,
+    content: string,
+    options: Parameters<Bucket['put']>[2],
+  ): Promise<void> {
+    const facts = await this.#bucket.put(this.#keyOf(fileName), Buffer.from(content), options);
+    if (facts !== 'conflict') this.#note(fileName, facts);
+  }
+
+  async createFile(fileName: string, content: string): Promise<boolean> {
+    const key = this.#keyOf(fileName);
+    const body = Buffer.from(content);
+    const { locks } = this.#place;
+    if (!this.#bucket.hasConditions) {
+      if (await this.#bucket.head(key)) return false;
+      await this.writeFile(fileName, content);
+      return true;
+    }
+    const isRoot = this.#folder === '';
+    // The first file of a repository shows what the server can do, before anything else is there.
+    // So it is not locked until the server has proved it.
+    const retention = locks.retention();
+    const options = { onlyIfAbsent: true, ...(isRoot ? {} : { retention }) };
+    const facts = await this.#bucket.put(key, body, options);
+    if (facts === 'conflict') return false;
+    if (isRoot) await this.#proveConditions(key, body);
+    if (isRoot && retention) await this.writeFile(fileName, content);
+    this.#note(fileName, facts);
+    return true;
+  }
+
+  /**
+   * Writes a new object once more, which the server must refuse. Locks need a server that does.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_UNSUPPORTED`. Nothing is left then.
+   */
+  async #proveConditions(key: string, body: Buffer): Promise<void> {
+    const other = Buffer.concat([body, Buffer.from('\n')]);
+    const again = await this.#bucket.put(key, other, { onlyIfAbsent: true });
+    if (again === 'conflict') return;
+    await removeObjects(this.#bucket, [key]);
+    throw new RepositoryError(
+      'REPOSITORY_UNSUPPORTED',
+      `${this.name}: the server has no conditional writes, so it cannot lock the repository`,
+      {
+        hint: 'use another server, or --no-lock when only one session at a time works on this repository',
+      },
+    );
+  }
+
+  async touch(fileName: string, content: string): Promise<boolean> {
+    const key = this.#keyOf(fileName);
+    const found = await this.#bucket.head(key);
+    if (!found) return false;
+    const condition = this.#bucket.hasConditions ? { ifMatch: found.etag } : {};
+    const facts = await this.#bucket.put(key, Buffer.from(content), condition);
+    return facts !== 'conflict';
+  }
+
+  async remove(fileNames: readonly string[]): Promise<FailedRemoval[]> {
+    if (fileNames.length === 0) return [];
+    for (const name of fileNames) {
+      await this.#openLines.get(name)?.drop();
+      this.#openLines.delete(name);
+    }
+    const failures = await removeObjects(
+      this.#bucket,
+      fileNames.map((name) => this.#keyOf(name)),
+    );
+    const failed: FailedRemoval[] = [];
+    for (const fileName of fileNames) {
+      const reason = failures.get(this.#keyOf(fileName));
+      if (reason === undefined) this.#note(fileName, undefined);
+      else failed.push({ fileName, reason });
+    }
+    return failed;
+  }
+
+  async openContainer(fileName: string): Promise<Storage> {
+    const facts = await this.#heldFacts(fileName);
+    const key = this.#keyOf(fileName);
+    const known = facts === 'unknown' ? undefined : facts;
+    return await openObject(this.#bucket, key, this.#place.reads, known);
+  }
+
+  createContainer(fileName: string, options: NewContainerOptions = {}): Promise<NewContainer> {
+    const upload = new ContainerUpload(
+      { bucket: this.#bucket, uploads: this.#uploads },
+      {
+        key: this.#keyOf(fileName),
+        expectedBytes: options.expectedBytes,
+        retention: this.#place.locks.retention(),
+        onPublished: (facts) => this.#note(fileName, facts),
+        onLeft: () => {
+          this.#hasLeftParts = true;
+        },
+      },
+    );
+    return Promise.resolve(upload);
+  }
+
+  async startLines(fileName: string, lines: readonly string[]): Promise<LineFile> {
+    const isNew = (await this.#heldFacts(fileName)) === undefined;
+    await this.#write(fileName, lines.join(''), { isNew });
+    const file = new ObjectLines(lines, (content) => this.#write(fileName, content, {}));
+    this.#openLines.set(fileName, file);
+    return file;
+  }
+
+  /**
+   * Ends uploads that a session left. Such a session left its lock or its journal too, unless it
+   * worked without a lock. So after a session that ended well, no list of uploads is asked for.
+   */
+  async removeLeftovers(): Promise<string[]> {
+    const isSure = this.#lock && !this.#lock.isTakenOver && !this.#hasLeftParts;
+    if (isSure && !(await this.#heldListing()).has(JOURNAL_NAME)) return [];
+    const claims = [...(await this.#heldListing()).keys()].filter((name) =>
+      name.startsWith(`${LOCK_NAME}.break.`),
+    );
+    const left = (await this.#uploads.list(this.#prefix)).filter(
+      ({ key }) => !key.slice(this.#prefix.length).includes('/'),
+    );
+    for (const upload of left) await this.#uploads.abort(upload);
+    this.#hasLeftParts = false;
+    await this.remove(claims);
+    return [...left.map(({ key }) => key.slice(this.#prefix.length)), ...claims];
+  }
+
+  async lock(): Promise<StoreLock> {
+    if (!this.#bucket.hasConditions) return UNLOCKED;
+    const { lockTimes } = this.#place;
+    const key = this.#keyOf(LOCK_NAME);
+    this.#lock = await ObjectLock.acquire(this.#bucket, key, () => this.#unlock(), lockTimes);
+    this.#listing = undefined;
+    return this.#lock;
+  }
+
+  /** Parts that could not be deleted are tried once more. */
+  async #unlock(): Promise<void> {
+    if (this.#hasLeftParts) await this.removeLeftovers().catch(() => {});
+    this.#lock = undefined;
+    this.#listing = undefined;
+  }
+
+  async lockedAtMs(): Promise<number> {
+    if (!this.#bucket.hasConditions) return -Infinity;
+    return this.#lock?.takenAtMs ?? (await lockTimeMs(this.#bucket, this.#keyOf(LOCK_NAME)));
+  }
+}

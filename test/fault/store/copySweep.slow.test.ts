@@ -1,0 +1,62 @@
+/**
+ * Every request of a copy into S3 fails once, or all from there on do. What is there is whole, and
+ * the next copy completes it.
+ */
+import { expect, test } from 'vitest';
+import { copyPoints } from '../../../src/index.ts';
+import { blocks } from '../../helpers/bytes/images.ts';
+import { IS_LONG_FORM } from '../../helpers/longForm.ts';
+import { ImageChain } from '../../helpers/s3/imageChain.ts';
+import { REQUEST_FAULTS, RequestSweep } from '../../helpers/s3/requestSweep.ts';
+import { useS3 } from '../../helpers/s3/useS3.ts';
+import { useTempFolder } from '../../helpers/tempFolder.ts';
+
+const LIMIT_MS = 3_600_000;
+const temp = useTempFolder();
+const s3 = useS3();
+
+test(
+  'a copy loses nothing, whichever request fails',
+  async () => {
+    const source = new ImageChain({ repository: temp.path('repo') }, temp.path());
+    for (const letters of ['Aa0', 'Ba0', 'BCx']) await source.session(blocks(letters));
+    const from = source.place.repository;
+    const copy = async (chain: ImageChain): Promise<unknown> =>
+      await copyPoints({ from, to: chain.place.repository });
+    const sweep = new RequestSweep(s3, source.at({ repository: s3.repository }), {
+      title: 'a copy',
+      build: async () => {},
+      run: copy,
+      check: async (chain, failure) => {
+        const there = failure ? await pointsThere(chain) : chain.knownIds;
+        if (there.length > 0) await chain.check(there);
+        await copy(chain);
+        await chain.check();
+      },
+    });
+
+    const figures = await sweep.run((nth) =>
+      IS_LONG_FORM ? REQUEST_FAULTS : REQUEST_FAULTS.filter((_, k) => k === nth % 5),
+    );
+
+    const { requests, tries, failedAtPassing, failedAtLasting, problems } = figures;
+    console.log(
+      `a copy: ${requests} requests, ${tries} faults tried, ${failedAtLasting} ended with a typed error, ${problems.length} lost`,
+    );
+    for (const text of [...problems, ...failedAtPassing]) console.log(text);
+    expect(problems).toEqual([]);
+    expect(failedAtPassing).toEqual([]);
+    expect(failedAtLasting).toBeGreaterThan(0);
+  },
+  LIMIT_MS,
+);
+
+/** None when the copy failed before it made the repository. */
+async function pointsThere(chain: ImageChain): Promise<string[]> {
+  try {
+    return await chain.pointIds();
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'REPOSITORY_NOT_FOUND' });
+    return [];
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * Every request of a session and of a prune fails once, or all from there on do. No point is lost,
+ * none is half there, and the next session works. `npm run sweep` tries every fault at every
+ * request. The suite tries one fault at each request, in turn.
+ */
+import { deepStrictEqual } from 'node:assert';
+import { writeFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { blocks } from '../../helpers/bytes/images.ts';
+import { noise } from '../../helpers/bytes/random.ts';
+import { IS_LONG_FORM } from '../../helpers/longForm.ts';
+import { ImageChain } from '../../helpers/s3/imageChain.ts';
+import {
+  REQUEST_FAULTS,
+  type RequestFault,
+  type RequestScenario,
+  RequestSweep,
+} from '../../helpers/s3/requestSweep.ts';
+import { useS3 } from '../../helpers/s3/useS3.ts';
+import { useTempFolder } from '../../helpers/tempFolder.ts';
+
+const LIMIT_MS = 3_600_000;
+const [FIRST, SECOND, THIRD, NEXT] = ['Aa0', 'Ba0', 'BCx', '0Dx'].map((letters) =>
+  blocks(letters),
+) as [Buffer, Buffer, Buffer, Buffer];
+/** Several parts of an upload. */
+const LARGE = noise(7, 20 * 1024 * 1024);
+
+const temp = useTempFolder();
+const s3 = useS3();
+
+function sessionOf(title: string, before: readonly Buffer[], image: Buffer): RequestScenario {
+  return {
+    title,
+    build: async (chain) => {
+      for (const earlier of before) await chain.session(earlier);
+    },
+    run: async (chain) => await chain.session(image),
+    check: async (chain) => {
+      await chain.check();
+      await chain.session(NEXT);
+      await chain.check();
+    },
+  };
+}
+
+const SCENARIOS: readonly RequestScenario[] = [
+  sessionOf('a full', [], FIRST),
+  sessionOf('an increment', [FIRST, SECOND], THIRD),
+  sessionOf('an increment of several parts', [FIRST], LARGE),
+  {
+    title: 'a prune',
+    build: async (chain) => {
+      for (const image of [FIRST, SECOND, THIRD]) await chain.session(image);
+    },
+    run: async (chain) => await chain.prune(2),
+    check: async (chain, failure) => {
+      const kept = chain.knownIds.slice(1);
+      if (!failure) deepStrictEqual(await chain.pointIds(), kept);
+      await chain.check(kept);
+      const { pointId } = await chain.session(NEXT);
+      await chain.check([...kept, pointId]);
+      await chain.prune(2);
+      deepStrictEqual(await chain.pointIds(), [...kept.slice(1), pointId]);
+      await chain.check([...kept.slice(1), pointId]);
+    },
+  },
+];
+
+/** All faults, or one of them at each request. */
+function faultsAt(nth: number): readonly RequestFault[] {
+  return IS_LONG_FORM
+    ? REQUEST_FAULTS
+    : REQUEST_FAULTS.slice(nth % REQUEST_FAULTS.length).slice(0, 1);
+}
+
+describe.each(['open', 'sealed'])('in an %s repository', (kind) => {
+  test.each(SCENARIOS)(
+    '$title loses nothing, whichever request fails',
+    async (scenario) => {
+      const keyFile = temp.path('key');
+      writeFileSync(keyFile, 'a passphrase of the test\n', { mode: 0o600 });
+      const store = kind === 'sealed' ? { keyFile } : undefined;
+      const base = new ImageChain({ repository: s3.repository, store }, temp.path());
+
+      const figures = await new RequestSweep(s3, base, scenario).run(faultsAt);
+
+      const { requests, tries, failedAtPassing, failedAtLasting, problems } = figures;
+      console.log(
+        `${scenario.title}, ${kind}: ${requests} requests, ${tries} faults tried, ${failedAtLasting} ended with a typed error, ${problems.length} lost`,
+      );
+      console.table(figures.kinds);
+      for (const text of [...problems, ...failedAtPassing]) console.log(text);
+      expect(problems).toEqual([]);
+      expect(failedAtPassing).toEqual([]);
+      expect(tries).toBeGreaterThanOrEqual(requests / 2);
+      expect(failedAtLasting).toBeGreaterThan(0);
+    },
+    LIMIT_MS,
+  );
+});

@@ -1,0 +1,55 @@
+/** Points copied between a folder and S3, open and sealed: each restores to the byte there. */
+import { writeFileSync } from 'node:fs';
+import { beforeEach, expect, it } from 'vitest';
+import { copyPoints } from '../../../src/index.ts';
+import { blocks } from '../../helpers/bytes/images.ts';
+import { runCli } from '../../helpers/cli/cli.ts';
+import { VM } from '../../helpers/repository/imageSessions.ts';
+import { ImageChain } from '../../helpers/s3/imageChain.ts';
+import { useS3 } from '../../helpers/s3/useS3.ts';
+import { useTempFolder } from '../../helpers/tempFolder.ts';
+
+const temp = useTempFolder();
+const s3 = useS3();
+let chain: ImageChain;
+beforeEach(async () => {
+  writeFileSync(temp.path('key'), 'a passphrase of the test\n', { mode: 0o600 });
+  chain = new ImageChain({ repository: temp.path('repo') }, temp.path());
+  for (const letters of ['Aa0', 'Ba0', 'BCx']) await chain.session(blocks(letters));
+});
+
+it('copies a chain from a folder into a sealed repository in S3, and back', async () => {
+  const sealed = chain.at({ repository: s3.repository, store: { keyFile: temp.path('key') } });
+  const back = chain.at({ repository: temp.path('back') });
+
+  const from = chain.place.repository;
+  await copyPoints({ from, to: s3.repository, toStore: sealed.place.store, verify: true });
+  const { repository: to } = back.place;
+  await copyPoints({ from: s3.repository, fromStore: sealed.place.store, to, verify: true });
+
+  await sealed.check();
+  await back.check();
+  expect(await back.pointIds()).toEqual(chain.knownIds);
+  await s3.expectNoStrays();
+});
+
+it('copies what is missing, by the command', async () => {
+  const { repository } = chain.place;
+  const args = ['copy', '--from', repository, '--to', s3.repository, '--vm', VM, '--missing'];
+  const first = await runCli(args);
+  expect(first.exitCode, first.stderr).toBe(0);
+  const there = chain.at({ repository: s3.repository });
+  await there.check();
+  await chain.session(blocks('0Dx'));
+  s3.proxy.arm();
+
+  const second = await runCli(args);
+
+  expect(second.exitCode, second.stderr).toBe(0);
+  await chain.at({ repository: s3.repository }).check();
+  const stored = s3.proxy.requests.filter(
+    ({ kind, key }) => kind === 'PutObject' && /\.(vbk|vib)$/.test(key),
+  );
+  expect(stored).toHaveLength(1);
+  await s3.expectNoStrays();
+});
