@@ -9,7 +9,7 @@ import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
 import { PACKAGE_FOLDER } from './packageFolder.ts';
 import { refuseRepeats } from './repeatedOptions.ts';
-import { type CommonFlags, withCommonFlags } from './commonFlags.ts';
+import { type CommonFlags, withCommonFlags } from './flags/commonFlags.ts';
 import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';

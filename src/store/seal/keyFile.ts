@@ -12,7 +12,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
-import { isPrivateFile } from '../../core/privateFile.ts';
+import { isPrivateFile } from '../privateFile.ts';
 import { KEY_BYTES } from './keys.ts';
 import { KEY_ID_BYTES } from './sealFormat.ts';
 
