@@ -2,10 +2,10 @@
 import { Argument, type Command } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import type { KeysReport } from '../../sessions/keys/repositoryKeys.ts';
-import { collect, type CommonFlags, repoOption, withCommonFlags } from '../commonFlags.ts';
+import { collect, type CommonFlags, repoOption, withCommonFlags } from '../flags/commonFlags.ts';
 import { CommandContext } from '../context.ts';
-import { formatKeys } from '../output/keyOutput.ts';
-import { type StoreFlags, storeOf, withLockFlags } from '../storeFlags.ts';
+import { formatKeys } from '../output/listOutput.ts';
+import { type StoreFlags, storeOf, withLockFlags } from '../flags/storeFlags.ts';
 
 const ACTIONS = ['list', 'add', 'remove', 'rotate'] as const;
 type Action = (typeof ACTIONS)[number];
