@@ -83,6 +83,7 @@ const ALLOWED: Arrows = {
   'sessions/verify': BELOW_SESSIONS,
   'sessions/files': [...BELOW_SESSIONS, 'sessions/inspect', 'sessions/restore', 'sessions/verify'],
   'sessions/retention': BELOW_SESSIONS,
+  'sessions/keys': ['core', 'repository', 'store', 'store/seal'],
   'sessions/copy': [...BELOW_SESSIONS, 'sessions/retention', 'sessions/verify'],
   'sessions/restore': [...BELOW_SESSIONS, 'sessions/cleanup'],
   'sessions/cleanup': BELOW_SESSIONS,

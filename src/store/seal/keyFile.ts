@@ -1,6 +1,6 @@
 /**
- * The file that opens a sealed repository: a passphrase, or a recovery key. A recovery key holds the
- * keys of the repository themselves, as text:
+ * The file that opens a sealed repository: a passphrase, or a recovery key. A recovery key holds
+ * the keys of the repository themselves, as text:
  *
  * ```
  * ovirt-cbt recovery key 1
