@@ -107,7 +107,12 @@ export class Bucket {
     return await this.connection.send<ReadObject | undefined>(
       `read ${url}`,
       async (client) => {
-        const command = new this.connection.sdk.GetObjectCommand({ Bucket: this.name, Key: key });
+        const command = new this.connection.sdk.GetObjectCommand({
+          Bucket: this.name,
+          Key: key,
+          // The SDK compares the checksum that the object was written with.
+          ChecksumMode: 'ENABLED',
+        });
         const answer = await client.send(command);
         this.versions.see(answer.VersionId);
         const sizeBytes = answer.ContentLength ?? Infinity;
