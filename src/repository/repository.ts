@@ -8,7 +8,7 @@ import { noPatternHint } from '../core/namePattern.ts';
 import { didYouMean } from '../core/nearestNames.ts';
 import { compareNames } from '../core/namePattern.ts';
 import { PARTIAL_SUFFIX } from '../store/folder/durableFile.ts';
-import { openStore } from '../store/openStore.ts';
+import { isKeyFile, makeSeal, openSeal, openStore } from '../store/openStore.ts';
 import type { Store, StoreOptions } from '../store/store.ts';
 import { readTextFile } from '../store/textFiles.ts';
 import type { VmIdentity } from './restorePoint.ts';
@@ -18,12 +18,19 @@ import { VmFolder } from './vmFolder.ts';
 const MARKER_NAME = 'ovirt-cbt.json';
 const MAX_MARKER_BYTES = 64 * 1024;
 const FORMAT = 'ovirt-cbt/1';
+/** Versions that know no seals refuse it. */
+const SEALED_FORMAT = 'ovirt-cbt/2';
 /** Folder in the root of a fresh ext4 volume. */
 const LOST_AND_FOUND = 'lost+found';
 const FOLDER_NAME = /^(.+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/s;
 
-const markerSchema: z.ZodType<{ readonly format: string; readonly id: string }> = z.object({
-  format: z.literal(FORMAT),
+interface Marker {
+  readonly format: typeof FORMAT | typeof SEALED_FORMAT;
+  readonly id: string;
+}
+
+const markerSchema: z.ZodType<Marker> = z.object({
+  format: z.enum([FORMAT, SEALED_FORMAT]),
   id: z.string(),
 });
 
@@ -33,17 +40,22 @@ function notFound(place: string, what: string): RepositoryError {
   });
 }
 
-/** Id of the repository, or undefined when there is no marker. */
-async function readMarker(store: Store): Promise<string | undefined> {
+/** The marker of the repository, or undefined when there is none. */
+async function readMarker(store: Store): Promise<Marker | undefined> {
   try {
     const text = await readTextFile(store.root, MARKER_NAME, MAX_MARKER_BYTES);
-    return text === undefined ? undefined : markerSchema.parse(JSON.parse(text)).id;
+    return text === undefined ? undefined : markerSchema.parse(JSON.parse(text));
   } catch (error) {
     const isOfContent =
       !(error instanceof BackupError) || error.code === 'REPOSITORY_METADATA_INVALID';
     if (!isOfContent) throw error;
     throw notFound(store.name, `${MARKER_NAME} is not the marker of a repository of this version`);
   }
+}
+
+async function noMarker(store: Store): Promise<RepositoryError> {
+  const isThere = (await store.names()) !== undefined;
+  return notFound(store.name, isThere ? 'is not a repository' : 'does not exist');
 }
 
 /** True for a repository and for all inside. @param folder - absolute, without links. */
@@ -79,8 +91,12 @@ export class Repository {
    *   openStore}
    */
   static async open(place: string, options: StoreOptions = {}): Promise<Repository> {
-    const store = await openStore(place, options);
-    return await closeOnFailure(store, () => Repository.#open(store));
+    const base = await openStore(place, options);
+    return await closeOnFailure(base, async () => {
+      const marker = await readMarker(base);
+      if (marker) return await Repository.#ofMarker(base, marker, options);
+      throw await noMarker(base);
+    });
   }
 
   /**
@@ -88,6 +104,7 @@ export class Repository {
    * Folders get mode 0700. When several processes make it at the same time, one marker wins and all
    * of them use it.
    *
+   * @param options - with a key file a new repository is sealed.
    * @param beforeMake - called before a new one is made. What it throws is thrown, and nothing is
    *   made then.
    * @throws {@link RepositoryError} `REPOSITORY_NOT_FOUND`, `REPOSITORY_IO`, `REPOSITORY_FULL`
@@ -97,16 +114,13 @@ export class Repository {
     options: StoreOptions = {},
     beforeMake: () => void = () => {},
   ): Promise<Repository> {
-    const store = await openStore(place, options);
-    return await closeOnFailure(store, async () => {
-      const id = await readMarker(store);
-      if (id === undefined && (await isFree(store))) {
-        beforeMake();
-        await Repository.#create(store);
-      }
-      const repository =
-        id === undefined ? await Repository.#open(store) : new Repository(store, id);
-      await store.keepReserve();
+    const base = await openStore(place, options);
+    return await closeOnFailure(base, async () => {
+      const marker = await readMarker(base);
+      const repository = marker
+        ? await Repository.#ofMarker(base, marker, options)
+        : await Repository.#make(base, options, beforeMake);
+      await base.keepReserve();
       return repository;
     });
   }
@@ -119,27 +133,40 @@ export class Repository {
     place: string,
     options: StoreOptions = {},
   ): Promise<Repository | undefined> {
-    const store = await openStore(place, options);
-    return await closeOnFailure(store, async () => {
-      const id = await readMarker(store);
-      if (id !== undefined) return new Repository(store, id);
-      if (!(await isFree(store))) return await Repository.#open(store);
-      await store.close();
+    const base = await openStore(place, options);
+    return await closeOnFailure(base, async () => {
+      const marker = await readMarker(base);
+      if (marker) return await Repository.#ofMarker(base, marker, options);
+      if (!(await isFree(base))) throw await noMarker(base);
+      await base.close();
       return undefined;
     });
   }
 
-  static async #open(store: Store): Promise<Repository> {
-    const id = await readMarker(store);
-    if (id !== undefined) return new Repository(store, id);
-    const isThere = (await store.names()) !== undefined;
-    throw notFound(store.name, isThere ? 'is not a repository' : 'does not exist');
+  static async #ofMarker(
+    base: Store,
+    { format, id }: Marker,
+    options: StoreOptions,
+  ): Promise<Repository> {
+    return new Repository(await openSeal(base, format === SEALED_FORMAT, options), id);
   }
 
-  static async #create(store: Store): Promise<void> {
-    await store.make();
-    const marker = { format: FORMAT, id: randomUUID() };
-    await store.root.createFile(MARKER_NAME, `${JSON.stringify(marker)}\n`);
+  static async #make(
+    base: Store,
+    options: StoreOptions,
+    beforeMake: () => void,
+  ): Promise<Repository> {
+    if (!(await isFree(base))) throw await noMarker(base);
+    beforeMake();
+    await base.make();
+    const store = await makeSeal(base, options);
+    const format = options.keyFile === undefined ? FORMAT : SEALED_FORMAT;
+    const id = randomUUID();
+    const isOurs = await base.root.createFile(MARKER_NAME, `${JSON.stringify({ format, id })}\n`);
+    if (isOurs) return new Repository(store, id);
+    const winner = await readMarker(base);
+    if (winner?.format === format) return new Repository(store, winner.id);
+    throw notFound(base.name, 'another process made it meanwhile, in another way');
   }
 
   /** Ends connections. May be called twice. */
@@ -226,8 +253,10 @@ export class Repository {
 /** True for a place that does not exist or is empty, so that it may become a repository. */
 async function isFree(store: Store): Promise<boolean> {
   const entries = (await store.names()) ?? [];
-  // A killed first session may have left the marker under its temporary name.
-  return entries.every((name) => name.endsWith(PARTIAL_SUFFIX) || name === LOST_AND_FOUND);
+  // A killed first session may have left the marker under its temporary name, or keys.
+  return entries.every(
+    (name) => name.endsWith(PARTIAL_SUFFIX) || name === LOST_AND_FOUND || isKeyFile(name),
+  );
 }
 
 async function closeOnFailure<T>(store: Store, work: () => Promise<T>): Promise<T> {

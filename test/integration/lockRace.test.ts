@@ -12,7 +12,7 @@ const PROCESSES = 4;
  * input.
  */
 const SCRIPT = `
-  import { ChainLock } from './dist/repository/chainLock.js';
+  import { ChainLock } from './dist/store/folder/chainLock.js';
   const [folder] = process.argv.slice(-1);
   process.stdin.once('data', async () => {
     const outcome = await ChainLock.acquire(folder).then(() => 'won', (error) => error.code);

@@ -117,6 +117,11 @@ export class S3Folder implements StoreFolder {
     return (await this.#heldListing()).get(fileName);
   }
 
+  /** A bucket has no limit of its own. */
+  freeBytes(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   async fileNames(): Promise<string[]> {
     const listing = this.#list();
     if (this.#lock) this.#listing = listing.catch(() => this.#list());

@@ -32,10 +32,18 @@ async function readRing(base: Store): Promise<RingFile | undefined> {
   return bytes && decodeRing(bytes.toString('utf8'), base.root.pathOf(RING_FILE));
 }
 
-/** @throws as {@link openKeyRing} */
-export async function loadRing(base: Store, secret: KeySecret): Promise<OpenRing> {
+/**
+ * @param isSealed - whether the marker of the repository says so.
+ * @throws as {@link openKeyRing}
+ */
+export async function loadRing(
+  base: Store,
+  secret: KeySecret,
+  isSealed = false,
+): Promise<OpenRing> {
   const ring = await readRing(base);
   if (ring) return await openRing(ring, secret, base.root.pathOf(RING_FILE));
+  if (isSealed) throw ringLost(base);
   throw new UsageError('USAGE_INVALID_OPTION', `repository ${base.name} is not sealed`, {
     hint: 'leave the key file out; to seal it, copy it into a new repository with a key file',
   });
@@ -63,16 +71,13 @@ export async function storeRing(base: Store, ring: OpenRing, before: OpenRing): 
 /**
  * Makes a repository sealed, before its first file is written.
  *
- * @param secret - a passphrase.
+ * @param keyFile - path of a file with a passphrase.
  * @param cost - N of scrypt. Tests make it small.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a recovery key
  * @throws {@link RepositoryError} `REPOSITORY_LOCKED` when another process was faster
  */
-export async function createKeyRing(
-  base: Store,
-  secret: KeySecret,
-  cost?: number,
-): Promise<KeyRing> {
+export async function createKeyRing(base: Store, keyFile: string, cost?: number): Promise<KeyRing> {
+  const secret = await readKeyFile(keyFile);
   if (secret.kind === 'recovery') {
     throw new UsageError('USAGE_INVALID_OPTION', 'a new repository is sealed with a passphrase', {
       hint: 'the key file is a recovery key of another repository',
@@ -89,7 +94,7 @@ export async function createKeyRing(
  * Opens the keys of a repository. Nothing is written.
  *
  * @param keyFile - path of a file with a passphrase or a recovery key.
- * @returns undefined when the repository is not sealed and no key file is given
+ * @param isSealed - whether the marker of the repository says so.
  * @throws {@link RepositoryError} `REPOSITORY_KEY_MISSING`, `REPOSITORY_KEY_WRONG`,
  *   `REPOSITORY_METADATA_INVALID`
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a bad key file, or one that is not needed
@@ -98,17 +103,19 @@ export async function createKeyRing(
 export async function openKeyRing(
   base: Store,
   keyFile: string | undefined,
-): Promise<KeyRing | undefined> {
+  isSealed: boolean,
+): Promise<KeyRing> {
   if (keyFile !== undefined) {
-    return new KeyRing((await loadRing(base, await readKeyFile(keyFile))).keys);
+    return new KeyRing((await loadRing(base, await readKeyFile(keyFile), isSealed)).keys);
   }
-  if (!(await readRing(base))) return undefined;
   throw new RepositoryError('REPOSITORY_KEY_MISSING', `repository ${base.name} is sealed`, {
     hint: 'name the file of its passphrase or a recovery key with --key-file or OVIRT_CBT_KEY_FILE',
   });
 }
 
-/** True for a repository that has a key ring. */
-export async function isSealed(base: Store): Promise<boolean> {
-  return (await readRing(base)) !== undefined;
+function ringLost(base: Store): RepositoryError {
+  const file = base.root.pathOf(RING_FILE);
+  return new RepositoryError('REPOSITORY_KEY_WRONG', `${file} is missing; it holds the keys`, {
+    hint: 'copy the file back from another place; without it nobody can open this repository',
+  });
 }

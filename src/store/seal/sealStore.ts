@@ -18,7 +18,6 @@ export function sealStore(base: Store, keys: KeyRing): Store {
     folder: (name) => new SealedFolder(base.folder(name), name, keys),
     make: () => base.make(),
     makeFolder: (name) => base.makeFolder(name),
-    freeBytes: () => base.freeBytes(),
     keepReserve: () => base.keepReserve(),
     freeReserve: () => base.freeReserve(),
     close: async () => {

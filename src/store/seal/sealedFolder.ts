@@ -151,6 +151,10 @@ export class SealedFolder implements StoreFolder {
     return await this.#base.lockedAtMs();
   }
 
+  async freeBytes(): Promise<number | undefined> {
+    return await this.#base.freeBytes();
+  }
+
   async #startContainer(container: NewContainer, fileName: string): Promise<Storage> {
     try {
       return await SealedWriter.create(container.storage, this.#keys, this.#placeOf(fileName));

@@ -111,6 +111,10 @@ export class MemoryFolder implements StoreFolder {
     return file.content;
   }
 
+  async freeBytes(): Promise<undefined> {
+    return undefined;
+  }
+
   async fileNames(): Promise<string[]> {
     return [...this.files.keys()];
   }
@@ -240,10 +244,6 @@ export class MemoryStore implements Store {
 
   async makeFolder(name: string): Promise<void> {
     this.folder(name);
-  }
-
-  async freeBytes(): Promise<undefined> {
-    return undefined;
   }
 
   async keepReserve(): Promise<void> {}
