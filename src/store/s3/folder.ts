@@ -304,10 +304,6 @@ export class S3Folder implements StoreFolder {
     this.#listing = undefined;
   }
 
-  freeBytes(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
-
   async lockedAtMs(): Promise<number> {
     if (!this.#bucket.hasConditions) return -Infinity;
     return this.#lock?.takenAtMs ?? (await lockTimeMs(this.#bucket, this.#keyOf(LOCK_NAME)));
