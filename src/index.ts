@@ -58,6 +58,9 @@ export {
   rescanRepository,
   type RescanReport,
 } from './sessions/cleanup/rescanRepository.ts';
+export { type CopyOptions, copyPoints } from './sessions/copy/copyPoints.ts';
+export type { CopiedPoint, CopiedVm, CopyReport, FailedPoint } from './sessions/copy/copyReport.ts';
+export type { Immutability, StoreOptions } from './store/store.ts';
 export type { ImageFormat, RestoredDisk } from './sessions/restore/restoreDisk.ts';
 export type { DiskHole } from './repository/damage/salvageBlocks.ts';
 export {

@@ -4,17 +4,11 @@
  */
 import { RepositoryError, UsageError } from '../core/errors.ts';
 import { DiskStore } from './folder/diskStore.ts';
+import { isS3Location, parseS3Location } from './s3/location.ts';
 import type { Store, StoreOptions } from './store.ts';
 
 /** Names of the files at the root that hold keys begin with it. */
 const KEY_FILES = /^ovirt-cbt\.keys?\./;
-const S3_SCHEME = 's3:';
-
-/** True for a place in a bucket. */
-export function isBucket(place: string): boolean {
-  return place.startsWith(S3_SCHEME);
-}
-
 /**
  * Opens the place of a repository, without its seal. The caller closes it.
  *
@@ -23,11 +17,11 @@ export function isBucket(place: string): boolean {
  *   `REPOSITORY_UNSUPPORTED` and what the place throws
  */
 export async function openStore(place: string, options: StoreOptions): Promise<Store> {
-  if (!isBucket(place)) {
+  if (!isS3Location(place)) {
     refuseBucketOptions(place, options);
     return new DiskStore(place);
   }
-  const { openS3Store, parseS3Location } = await import('./s3/s3Store.ts');
+  const { openS3Store } = await import('./s3/s3Store.ts');
   return await openS3Store(parseS3Location(place), options);
 }
 

@@ -28,6 +28,8 @@ import {
 import { openStorage } from './fileStorage.ts';
 import { DiskLineFile } from './lineFile.ts';
 
+/** ENOTDIR: the folder itself is a file. */
+const NO_FILE_ERRNOS = new Set(['ENOENT', 'ENOTDIR']);
 const CONTAINER_NAME = /\.(vbk|vib)$/;
 
 export class DiskFolder implements StoreFolder {
@@ -75,7 +77,7 @@ export class DiskFolder implements StoreFolder {
       return await readBytes(file, maxBytes);
     } catch (error) {
       if (error instanceof BackupError) throw error;
-      if (errnoOf(error) === 'ENOENT') return undefined;
+      if (NO_FILE_ERRNOS.has(errnoOf(error) ?? '')) return undefined;
       throw repositoryFailure(`read ${file}`, error);
     }
   }

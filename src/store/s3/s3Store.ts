@@ -87,10 +87,6 @@ export class S3Store implements Store {
 
   async makeFolder(): Promise<void> {}
 
-  freeBytes(): Promise<undefined> {
-    return Promise.resolve(undefined);
-  }
-
   async keepReserve(): Promise<void> {}
 
   freeReserve(): Promise<boolean> {

@@ -31,19 +31,19 @@ const base64 = z
 const time = z.iso.datetime();
 const slotId = z.string().regex(/^[0-9a-f]{8}$/);
 /** A forged cost must not take all memory: 2^18 takes 256 MiB. */
-const kdfSchema = z.strictObject({
-  name: z.literal('scrypt'),
-  N: z.union(Array.from({ length: 9 }, (_, k) => z.literal(2 ** (k + 10)))),
-  r: z.literal(SCRYPT_BLOCK),
-  p: z.literal(SCRYPT_PARALLEL),
-  salt: base64,
-});
-const slotSchema = z.discriminatedUnion('type', [
+const SCRYPT_COSTS = Array.from({ length: 9 }, (_, k) => 2 ** (k + 10));
+const slotSchema: z.ZodType<KeySlot> = z.discriminatedUnion('type', [
   z.strictObject({
     id: slotId,
     type: z.literal('passphrase'),
     createdAt: time,
-    kdf: kdfSchema,
+    kdf: z.strictObject({
+      name: z.literal('scrypt'),
+      N: z.literal(SCRYPT_COSTS),
+      r: z.literal(SCRYPT_BLOCK),
+      p: z.literal(SCRYPT_PARALLEL),
+      salt: base64,
+    }),
     nonce: base64,
     wrapped: base64,
   }),
@@ -57,16 +57,22 @@ const slotSchema = z.discriminatedUnion('type', [
       .regex(/^age1[0-9a-z]+$/),
   }),
 ]);
-const keySchema = z.strictObject({ id: z.string().regex(/^[0-9a-f]{24}$/), createdAt: time });
 const contentSchema = z.strictObject({
   format: z.literal(FORMAT),
-  keys: z.array(keySchema).min(1).max(MAX_KEYS),
+  keys: z
+    .array(z.strictObject({ id: z.string().regex(/^[0-9a-f]{24}$/), createdAt: time }))
+    .min(1)
+    .max(MAX_KEYS),
   slots: z.array(slotSchema).min(1).max(MAX_SLOTS),
 });
 const fileSchema = contentSchema.extend({ mac: base64 });
 
 /** The file as it was read. Only what {@link openRing} returns can be trusted. */
-export type RingFile = z.infer<typeof fileSchema>;
+export interface RingFile {
+  readonly keys: readonly { readonly id: string; readonly createdAt: string }[];
+  readonly slots: readonly KeySlot[];
+  readonly mac: string;
+}
 
 /** A key ring that was opened. */
 export interface OpenRing {
@@ -100,7 +106,7 @@ function macOf({ keys, slots }: Pick<RingFile, 'keys' | 'slots'>, newest: Reposi
 export function encodeRing({ keys, slots }: OpenRing): string {
   const newest = keys.at(-1);
   invariant(newest, 'a key ring without keys');
-  const content = { keys: keys.map(({ id, createdAt }) => ({ id, createdAt })), slots: [...slots] };
+  const content = { keys: keys.map(({ id, createdAt }) => ({ id, createdAt })), slots };
   const mac = macOf(content, newest).toString('base64');
   return `${JSON.stringify({ format: FORMAT, ...content, mac }, null, 2)}\n`;
 }

@@ -140,10 +140,6 @@ export class MemoryFolder implements StoreFolder {
     return file.content;
   }
 
-  async freeBytes(): Promise<undefined> {
-    return undefined;
-  }
-
   async fileNames(): Promise<string[]> {
     return [...this.files.keys()];
   }
@@ -228,6 +224,10 @@ export class MemoryFolder implements StoreFolder {
       },
       close: async () => {},
     };
+  }
+
+  async freeBytes(): Promise<undefined> {
+    return undefined;
   }
 
   async removeLeftovers(): Promise<string[]> {
