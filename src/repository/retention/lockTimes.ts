@@ -5,7 +5,7 @@
  * A counted rule is sure of a point only when the period of the point has passed. Until then a
  * newer point of the same period takes its place.
  */
-import { timeAfter } from '../../core/calendarSpan.ts';
+import { type CalendarSpan, timeAfter } from '../../core/calendarSpan.ts';
 import { lockedUntilMs } from '../pointLocks.ts';
 import type { RestorePoint } from '../restorePoint.ts';
 import { isOfFuture, type KeepReason, periodOf, type RetentionPolicy } from './retention.ts';
@@ -13,17 +13,18 @@ import { isOfFuture, type KeepReason, periodOf, type RetentionPolicy } from './r
 /** No rule locks a point for longer: a count such as 9999 says that it is never deleted. */
 const MOST_YEARS = 100;
 const NO_SPAN = { years: 0, months: 0, days: 0, hours: 0 };
-const PERIOD_SPANS = {
-  daily: { ...NO_SPAN, days: 1 },
-  weekly: { ...NO_SPAN, days: 7 },
-  monthly: { ...NO_SPAN, months: 1 },
-  yearly: { ...NO_SPAN, years: 1 },
-} as const;
+const PERIOD_RULES = ['daily', 'weekly', 'monthly', 'yearly'] as const;
 
-type PeriodRule = keyof typeof PERIOD_SPANS;
+type PeriodRule = (typeof PERIOD_RULES)[number];
 
 function isPeriodRule(reason: KeepReason): reason is PeriodRule {
-  return Object.hasOwn(PERIOD_SPANS, reason);
+  return PERIOD_RULES.some((rule) => rule === reason);
+}
+
+function spanOf(rule: PeriodRule, count: number): CalendarSpan {
+  if (rule === 'daily') return { ...NO_SPAN, days: count };
+  if (rule === 'weekly') return { ...NO_SPAN, days: 7 * count };
+  return rule === 'monthly' ? { ...NO_SPAN, months: count } : { ...NO_SPAN, years: count };
 }
 
 interface LockRules {
@@ -44,7 +45,7 @@ class LockTimes {
     this.#rules = rules;
     for (const { pointId, createdAt } of points) {
       if (Date.parse(createdAt) > rules.now.getTime()) continue;
-      for (const rule of Object.keys(PERIOD_SPANS) as PeriodRule[]) {
+      for (const rule of PERIOD_RULES) {
         this.#newest.set(`${rule}/${periodOf(rule, createdAt)}`, pointId);
       }
     }
@@ -61,8 +62,12 @@ class LockTimes {
       Math.min(createdAt.getTime(), now.getTime()) + periodMs,
       ...reasons.map((reason) => this.#untilMs(point, reason)),
     );
+    // A time that is later than dates can be is not a number.
     const mostMs = timeAfter(now, { ...NO_SPAN, years: MOST_YEARS });
-    return Math.max(lockedUntilMs(point), Math.min(wantedMs, mostMs));
+    return Math.max(
+      lockedUntilMs(point),
+      Number.isNaN(wantedMs) ? mostMs : Math.min(wantedMs, mostMs),
+    );
   }
 
   #untilMs(point: RestorePoint, reason: KeepReason): number {
@@ -73,16 +78,7 @@ class LockTimes {
     const period = periodOf(reason, point.createdAt);
     const isOver = period !== periodOf(reason, now.toISOString());
     if (!isOver || this.#newest.get(`${reason}/${period}`) !== point.pointId) return -Infinity;
-    const span = PERIOD_SPANS[reason];
-    const count = policy[reason] ?? 0;
-    const untilMs = timeAfter(createdAt, {
-      ...NO_SPAN,
-      days: span.days * count,
-      months: span.months * count,
-      years: span.years * count,
-    });
-    // Not a number when it is later than dates can be.
-    return Number.isNaN(untilMs) ? Infinity : untilMs;
+    return timeAfter(createdAt, spanOf(reason, policy[reason] ?? 0));
   }
 }
 

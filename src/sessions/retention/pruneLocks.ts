@@ -1,9 +1,13 @@
 /** What locks against deletion mean for a prune: points that must stay, and longer locks. */
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
-import { lockedUntilMs, readLocks } from '../../repository/pointLocks.ts';
+import { extendLocks, lockedUntilMs, raiseLocks, readLocks } from '../../repository/pointLocks.ts';
+import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { PrunePlan } from '../../repository/retention/prunePlan.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
-import type { StoreFolder } from '../../store/store.ts';
+import { lockTimes } from '../../repository/retention/lockTimes.ts';
+import { applyRetention, type RetentionPolicy } from '../../repository/retention/retention.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import type { Immutability, StoreFolder, StoreLock } from '../../store/store.ts';
 
 /**
  * Points whose containers a plan would delete or replace, and that are locked, with their real
@@ -41,4 +45,27 @@ export function lockMessage(
   if (n === 0) return undefined;
   const date = new Date(Math.max(...locked.map(lockedUntilMs))).toISOString();
   return sessionMessage('REPO-550', { n, date });
+}
+
+/**
+ * Locks the points that a policy keeps as long as a rule is sure to keep them, and records that.
+ *
+ * @throws {@link RepositoryError} what the place throws
+ */
+export async function lockKept(
+  folder: VmFolder,
+  metadata: ChainMetadata,
+  lock: StoreLock,
+  rules: { readonly policy: RetentionPolicy; readonly immutability: Immutability },
+): Promise<void> {
+  const { policy, immutability } = rules;
+  const { periodMs } = immutability;
+  const { points } = metadata;
+  const now = new Date();
+  const kept = applyRetention(points, policy, now);
+  const longer = raiseLocks(metadata, lockTimes(points, { kept, policy, now, periodMs }));
+  if (longer.points.every((point, k) => point === points[k])) return;
+  await lock.assertHeld();
+  await extendLocks(folder.place, metadata, longer);
+  await folder.writeMetadata(longer);
 }
