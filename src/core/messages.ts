@@ -299,7 +299,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'No restore point needs file {file} any more, but it was not deleted ({reason}). Its space is not free yet.',
     resolution:
-      'Check the permissions of the repository, and whether files of the chain are missing. The next session or prune tries again.',
+      'Check the permissions of the repository, and whether files of the chain are missing. A LOCKED file can be deleted when its lock has ended. The next session or prune tries again.',
   },
   'REPO-514': {
     level: 'warn',
@@ -403,9 +403,9 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'REPO-551': {
     level: 'error',
-    text: 'Restore point {rp} of {vm} is not locked as long as it was: {file} is locked {found}, and the chain metadata says until {wanted}.',
+    text: 'Restore point {rp} of {vm} can be deleted too early. {file} is {found}. According to the chain metadata it is locked until {wanted}.',
     resolution:
-      'Find out who changed the lock. Anybody with the right to do so can delete the file now. Copy the repository to another place.',
+      'Find out who ended the lock or replaced the file. The next session locks the points again on which its own one builds.',
   },
   'REPO-552': {
     level: 'info',

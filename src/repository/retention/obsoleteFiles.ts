@@ -16,7 +16,7 @@
  * written: lease/leases.ts says why that is enough.
  */
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
-import type { NewContainer, StoreLock } from '../../store/store.ts';
+import type { FailedRemoval, NewContainer, StoreLock } from '../../store/store.ts';
 import { holderText, isLeased, keptMessage, type Lease, sweepLeases } from '../lease/leases.ts';
 import type { ChainMetadata } from '../pointXml.ts';
 import type { RestorePoint } from '../restorePoint.ts';
@@ -43,7 +43,12 @@ export interface Cleared {
 interface Deletion {
   readonly deleted: readonly string[];
   readonly leasedFiles: readonly string[];
+  readonly failed: readonly FailedRemoval[];
   readonly messages: readonly SessionMessage[];
+}
+
+function failedMessage({ fileName: file, reason }: FailedRemoval): SessionMessage {
+  return sessionMessage('REPO-512', { file, reason });
 }
 
 function leftMessages(leases: readonly Lease[], files: readonly string[]): SessionMessage[] {
@@ -65,12 +70,9 @@ async function deleteFiles(folder: VmFolder, fileNames: readonly string[]): Prom
   // A deleted file that came back after a power cut would be taken for a lost point, because the
   // .vbm no longer names it. So the deletion must last when `remove` returns.
   const failed = await folder.place.remove(wanted);
-  const failures = failed.map(({ fileName: file, reason }) =>
-    sessionMessage('REPO-512', { file, reason }),
-  );
   const left = new Set(failed.map(({ fileName }) => fileName));
   const deleted = wanted.filter((name) => !left.has(name));
-  return { deleted, leasedFiles, messages: [...leftMessages(leases, leasedFiles), ...failures] };
+  return { deleted, leasedFiles, failed, messages: leftMessages(leases, leasedFiles) };
 }
 
 /** Writes the .vbm without the names of deleted files. */
@@ -115,8 +117,12 @@ export async function replacePoints(
   }
   await lock.assertHeld();
   await folder.writeMetadata(swapped);
-  const { deleted, ...left } = await deleteFiles(folder, files);
-  return { metadata: await forget(folder, swapped, deleted), ...left };
+  const { deleted, leasedFiles, failed, messages } = await deleteFiles(folder, files);
+  return {
+    metadata: await forget(folder, swapped, deleted),
+    leasedFiles,
+    messages: [...messages, ...failed.map(failedMessage)],
+  };
 }
 
 /**
@@ -137,17 +143,19 @@ export async function clearObsolete(folder: VmFolder, metadata: ChainMetadata): 
     return { metadata, leasedFiles: [], messages };
   }
   const listed = new Set(points.map((point) => point.fileName));
-  const { deleted, leasedFiles, messages } = await deleteFiles(
+  const { deleted, leasedFiles, failed, messages } = await deleteFiles(
     folder,
     obsoleteFiles.filter((file) => !listed.has(file)),
   );
   const removed = deleted
     .filter((file) => present.has(file))
     .map((file) => sessionMessage('REPO-511', { file }));
+  // The session that gave a locked file up has said so.
+  const others = failed.filter(({ reason }) => reason !== 'LOCKED');
   const gone = [...deleted, ...obsoleteFiles.filter((file) => listed.has(file))];
   return {
     metadata: await forget(folder, metadata, gone),
     leasedFiles,
-    messages: [...removed, ...messages],
+    messages: [...removed, ...messages, ...others.map(failedMessage)],
   };
 }
