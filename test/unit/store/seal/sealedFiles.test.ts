@@ -32,6 +32,10 @@ async function expectRefused(pair: SealedPair, bytes: Uint8Array, name = NAME): 
   expect((error as BackupError).code).toMatch(/^(?:INTEGRITY_SEAL_BROKEN|FORMAT_\w+)$/);
 }
 
+async function textOf({ sealed }: SealedPair): Promise<string | undefined> {
+  return (await sealed.readFile(NAME, MAX_BYTES))?.toString();
+}
+
 describe('a small sealed file', () => {
   it.each([0, 1, 4095, 4096, 4097, 69_632, 69_633, 300_000])(
     'of %d B is read back',
@@ -140,10 +144,6 @@ describe('a sealed file of lines', () => {
     await file.append(LINES[2] ?? '', false);
     await file.close();
     return pair;
-  }
-
-  async function textOf({ sealed }: SealedPair): Promise<string | undefined> {
-    return (await sealed.readFile(NAME, MAX_BYTES))?.toString();
   }
 
   it('is read back', async () => {
