@@ -160,6 +160,14 @@ describe('a sealed file of lines', () => {
     expect(await textOf(pair)).toBe('');
   });
 
+  it('without a line is refused under another name', async () => {
+    const pair = sealedPair();
+    await pair.sealed.startLines(NAME, []);
+
+    expect(await textOf(pair)).toBe('');
+    await expectRefused(pair, pair.base.contentOf(NAME), 'other.ndjson');
+  });
+
   it('leaves a last line out that a crash cut', async () => {
     const pair = await lines();
     pair.base.put(NAME, pair.base.contentOf(NAME).subarray(0, -5));
