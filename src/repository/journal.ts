@@ -171,8 +171,9 @@ export class Journal {
 
   /** Deletes the journal. Call it when nothing of the session is left to clean up. */
   async remove(): Promise<void> {
-    await this.#lines.close();
+    // In this order a line that is on its way is not written for nothing.
     await removeJournal(this.#folder, this.#fileName);
+    await this.#lines.close();
   }
 
   /** Closes the file and keeps it for a later clean-up. Never throws. */

@@ -170,13 +170,15 @@ class ObjectStorage implements Storage {
       const sizeBytes = Math.min(WINDOW_BYTES, this.#facts.sizeBytes - startBytes);
       if (sizeBytes <= 0) return;
       const isNeeded = !this.#memory.find(this, Math.max(offsetBytes, startBytes));
-      if (isNeeded) this.#load(startBytes, sizeBytes);
+      if (isNeeded) void this.#load(startBytes, sizeBytes);
     }
   }
 
   #load(startBytes: number, sizeBytes: number): Promise<Buffer> {
     const read = readRange(this.#source, startBytes, sizeBytes, this.#facts.etag);
     const bytes = read.then((answer) => answer.bytes);
+    // Without a reader nobody else takes the error.
+    bytes.catch(() => {});
     this.#keep(startBytes, sizeBytes, bytes);
     return bytes;
   }

@@ -174,15 +174,15 @@ class UploadStorage implements Storage {
   }
 
   async #sendRest(): Promise<void> {
-    if (this.#lastPart !== this.#first && !this.#flightsAreDone()) {
-      for (const part of [...this.#waiting.values()]) await this.#send(part);
+    if (this.#lastPart !== this.#first && !this.#isAllSent()) {
+      for (const part of this.#waiting.values()) await this.#send(part);
       await this.#send(this.#first);
     }
     await Promise.all(this.#flights);
     if (this.#failure) throw this.#failure;
   }
 
-  #flightsAreDone(): boolean {
+  #isAllSent(): boolean {
     return this.#sent.some(({ number }) => number === 1);
   }
 

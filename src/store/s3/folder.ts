@@ -3,6 +3,7 @@ import { RepositoryError } from '../../core/errors.ts';
 import type { Storage } from '../storage.ts';
 import type {
   FailedRemoval,
+  FileContent,
   FileFacts,
   FileLocks,
   LineFile,
@@ -44,6 +45,10 @@ const UNLOCKED: StoreLock = {
 };
 
 type Listing = Map<string, ObjectFacts>;
+
+function bytesOf(content: FileContent): Buffer {
+  return typeof content === 'string' ? Buffer.from(content) : Buffer.from(content);
+}
 
 export class S3Folder implements StoreFolder {
   readonly name: string;
@@ -146,27 +151,27 @@ export class S3Folder implements StoreFolder {
     return (await this.#bucket.get(this.#keyOf(fileName), maxBytes))?.bytes;
   }
 
-  async writeFile(fileName: string, content: string): Promise<void> {
+  async writeFile(fileName: string, content: FileContent): Promise<void> {
     const retention = this.#place.locks.retention();
     await this.#write(fileName, content, { retention });
   }
 
-  async writeShared(fileName: string, content: string): Promise<void> {
+  async writeShared(fileName: string, content: FileContent): Promise<void> {
     await this.#write(fileName, content, {});
   }
 
   async #write(
     fileName: string,
-    content: string,
+    content: FileContent,
     options: Parameters<Bucket['put']>[2],
   ): Promise<void> {
-    const facts = await this.#bucket.put(this.#keyOf(fileName), Buffer.from(content), options);
+    const facts = await this.#bucket.put(this.#keyOf(fileName), bytesOf(content), options);
     if (facts !== 'conflict') this.#note(fileName, facts);
   }
 
-  async createFile(fileName: string, content: string): Promise<boolean> {
+  async createFile(fileName: string, content: FileContent): Promise<boolean> {
     const key = this.#keyOf(fileName);
-    const body = Buffer.from(content);
+    const body = bytesOf(content);
     const { locks } = this.#place;
     if (!this.#bucket.hasConditions) {
       if (await this.#bucket.head(key)) return false;
@@ -205,12 +210,12 @@ export class S3Folder implements StoreFolder {
     );
   }
 
-  async touch(fileName: string, content: string): Promise<boolean> {
+  async touch(fileName: string, content: FileContent): Promise<boolean> {
     const key = this.#keyOf(fileName);
     const found = await this.#bucket.head(key);
     if (!found) return false;
     const condition = this.#bucket.hasConditions ? { ifMatch: found.etag } : {};
-    const facts = await this.#bucket.put(key, Buffer.from(content), condition);
+    const facts = await this.#bucket.put(key, bytesOf(content), condition);
     return facts !== 'conflict';
   }
 
@@ -256,10 +261,13 @@ export class S3Folder implements StoreFolder {
     return Promise.resolve(upload);
   }
 
+  /** The first urgent line writes the object. Until then an older object stays, so none is lost. */
   async startLines(fileName: string, lines: readonly string[]): Promise<LineFile> {
-    const isNew = (await this.#heldFacts(fileName)) === undefined;
-    await this.#write(fileName, lines.join(''), { isNew });
-    const file = new ObjectLines(lines, (content) => this.#write(fileName, content, {}));
+    let isNew = (await this.#heldFacts(fileName)) === undefined;
+    const file = new ObjectLines(lines, async (content) => {
+      await this.#write(fileName, content, { isNew });
+      isNew = false;
+    });
     this.#openLines.set(fileName, file);
     return file;
   }

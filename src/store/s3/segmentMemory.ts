@@ -63,7 +63,7 @@ export class SegmentMemory {
 
   /** The file is closed. */
   dropOwner(owner: object): void {
-    for (const segment of [...this.#segments]) {
+    for (const segment of this.#segments) {
       if (segment.owner === owner) this.#drop(segment);
     }
   }

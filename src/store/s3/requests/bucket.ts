@@ -56,7 +56,7 @@ function parseContentRange(text: string | undefined): number[] | undefined {
 }
 
 /** The answer ended early or does not fit the request. The request is sent again. */
-class BodyCut extends Error {
+export class BodyCut extends Error {
   readonly code = 'BodyCut';
 }
 
@@ -107,7 +107,12 @@ export class Bucket {
     return await this.connection.send<ReadObject | undefined>(
       `read ${url}`,
       async (client) => {
-        const command = new this.connection.sdk.GetObjectCommand({ Bucket: this.name, Key: key });
+        const command = new this.connection.sdk.GetObjectCommand({
+          Bucket: this.name,
+          Key: key,
+          // The SDK compares the checksum that the object was written with.
+          ChecksumMode: 'ENABLED',
+        });
         const answer = await client.send(command);
         this.versions.see(answer.VersionId);
         const sizeBytes = answer.ContentLength ?? Infinity;
@@ -180,10 +185,10 @@ export class Bucket {
   }
 
   /**
-   * Writes an object. After a lost answer, a conditional write finds its own object. Then the
-   * content tells that it is ours.
+   * Writes an object. A conditional write whose answer was lost finds its own object when it is
+   * sent again, by us or on its way. So the same content counts as ours.
    *
-   * @returns `conflict` when the condition did not hold.
+   * @returns `conflict` when the condition did not hold, and another content is there.
    */
   async put(
     key: string,
@@ -194,11 +199,9 @@ export class Bucket {
     const onlyIfAbsent = this.hasConditions && options.onlyIfAbsent === true;
     const ifMatch = this.hasConditions ? options.ifMatch : undefined;
     const hasCondition = onlyIfAbsent || ifMatch !== undefined;
-    let tries = 0;
     const result = await this.connection.send<ObjectFacts | 'conflict' | 'unchecked'>(
       `write ${this.urlOf(key)}`,
       async (client, attempt) => {
-        tries = attempt;
         const answer = await client.send(
           new this.connection.sdk.PutObjectCommand({
             Bucket: this.name,
@@ -226,7 +229,7 @@ export class Bucket {
       this.#hasCrc = false;
       return await this.put(key, body, options);
     }
-    if (result !== 'conflict' || tries === 1) return result;
+    if (result !== 'conflict') return result;
     const found = await this.get(key, body.length);
     return found?.bytes.equals(body) ? found.facts : 'conflict';
   }

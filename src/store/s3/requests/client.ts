@@ -154,9 +154,10 @@ export class S3Connection {
     return { ...this.#requests };
   }
 
-  /** Time by the clock of the server, as the last answer told it; whole seconds. */
+  /** Time by the clock of the server, as the last answer told it to the second. */
   serverNowMs(): number {
-    return this.#clockOffsetMs === undefined ? Date.now() : performance.now() + this.#clockOffsetMs;
+    const offsetMs = this.#clockOffsetMs ?? performance.timeOrigin;
+    return Math.round(performance.now() + offsetMs);
   }
 
   #readClock(date: string | undefined): void {

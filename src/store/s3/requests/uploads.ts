@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { RepositoryError } from '../../../core/errors.ts';
 import {
+  BodyCut,
   type Bucket,
   crcText,
   type ObjectFacts,
@@ -42,11 +43,14 @@ export class Uploads {
     this.#bucket = bucket;
   }
 
+  /** Starts an upload. The caller is the only one that writes this object. */
   async start(key: string, retention: Retention | undefined): Promise<UploadId> {
     const { connection, name } = this.#bucket;
+    let tries = 0;
     const uploadId = await connection.send<string | undefined>(
       `write ${this.#bucket.urlOf(key)}`,
-      async (client) => {
+      async (client, attempt) => {
+        tries = attempt;
         const answer = await client.send(
           new connection.sdk.CreateMultipartUploadCommand({
             Bucket: name,
@@ -56,13 +60,24 @@ export class Uploads {
             ...retentionFields(retention),
           }),
         );
-        return answer.UploadId ?? '';
+        if (!answer.UploadId) throw new BodyCut();
+        return answer.UploadId;
       },
       (error) => (this.#bucket.hasCrc && isUnsupported(error) ? { result: undefined } : undefined),
     );
-    if (uploadId !== undefined) return { key, uploadId };
-    this.#bucket.dropCrc();
-    return await this.start(key, retention);
+    if (uploadId === undefined) {
+      this.#bucket.dropCrc();
+      return await this.start(key, retention);
+    }
+    if (tries > 1) await this.#abortOthers(key, uploadId);
+    return { key, uploadId };
+  }
+
+  /** A start whose answer was lost leaves an upload. */
+  async #abortOthers(key: string, uploadId: string): Promise<void> {
+    for (const upload of await this.list(key)) {
+      if (upload.key === key && upload.uploadId !== uploadId) await this.abort(upload);
+    }
   }
 
   /** Sends a part. The body must not change until the promise settles. */
