@@ -29,8 +29,11 @@ export interface LockTimes {
 }
 
 export const LOCK_TIMES: LockTimes = { renewEveryMs: 60_000, leaseMs: 5 * 60_000 };
-/** The holder counts a lock as lost this much earlier than others. Its work must end in it. */
-const MARGIN_MS = 30_000;
+/**
+ * The holder counts a lock as lost after this share of its lease. The rest covers the seconds to
+ * which the server rounds, and the request that publishes.
+ */
+const HELD_SHARE = 0.9;
 
 /** Ids of locks that this process released. Their objects may still exist, but do not count. */
 const givenUp = new Set<string>();
@@ -209,7 +212,7 @@ export class ObjectLock implements StoreLock {
 
   /** True when others may think that the lock ran out. */
   #isOld(): boolean {
-    return performance.now() - this.#renewedAtMs > this.#holder.leaseMs - MARGIN_MS;
+    return performance.now() - this.#renewedAtMs > HELD_SHARE * this.#holder.leaseMs;
   }
 
   #renewLater(renewEveryMs: number): void {
@@ -241,10 +244,12 @@ export class ObjectLock implements StoreLock {
   async assertHeld(): Promise<void> {
     await this.#renewal;
     const found = await readLock(this.#bucket, this.#key);
-    if (!found || found.holder?.id !== this.#holder.id)
+    if (found?.holder?.id !== this.#holder.id) {
+      this.#isLost = true;
       throw await lockedError(this.#bucket, this.#key);
+    }
     // A machine that slept does not count that time. The clock of the server does.
-    const isOver = ageMs(this.#bucket, found) > this.#holder.leaseMs - MARGIN_MS;
+    const isOver = ageMs(this.#bucket, found) > HELD_SHARE * this.#holder.leaseMs;
     if (this.#isLost || this.#isOld() || isOver) {
       throw new RepositoryError(
         'REPOSITORY_LOCKED',

@@ -230,8 +230,8 @@ export class Bucket {
       return await this.put(key, body, options);
     }
     if (result !== 'conflict') return result;
-    const found = await this.get(key, body.length);
-    return found?.bytes.equals(body) ? found.facts : 'conflict';
+    const found = await this.getRange(key, 0, body.length + 1);
+    return typeof found === 'object' && found.bytes.equals(body) ? found.facts : 'conflict';
   }
 
   /** A server that does not know CRC-32C checks bodies by MD5. */
