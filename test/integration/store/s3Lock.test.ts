@@ -179,13 +179,13 @@ describe('the lock', () => {
   });
 });
 
-describe('leftovers', () => {
-  async function startUpload(): Promise<void> {
-    const container = await (await openFolder()).createContainer('left.vbk');
-    await container.storage.write([new Uint8Array(9 * MIB)], 8 * MIB);
-    await expect.poll(() => uploadsOf(s3.server.client, s3.bucket)).toHaveLength(1);
-  }
+async function startUpload(): Promise<void> {
+  const container = await (await openFolder()).createContainer('left.vbk');
+  await container.storage.write([new Uint8Array(9 * MIB)], 8 * MIB);
+  await expect.poll(() => uploadsOf(s3.server.client, s3.bucket)).toHaveLength(1);
+}
 
+describe('leftovers', () => {
   it('of a session that was killed are removed', async () => {
     await startUpload();
     await putLock(ENDED);

@@ -6,7 +6,7 @@ import { crc32c } from '../../../core/crc32.ts';
 import { RepositoryError } from '../../../core/errors.ts';
 import type { FileFacts } from '../../store.ts';
 import type { S3Connection } from './client.ts';
-import { isUnsupported, nameOf, statusOf } from './failures.ts';
+import { isMissing, isUnsupported, statusOf } from './failures.ts';
 import { VersionNotes } from './versionNotes.ts';
 
 export interface ObjectFacts extends FileFacts {
@@ -77,10 +77,6 @@ async function readBody(answer: GetObjectCommandOutput, lengthBytes: number): Pr
   }
   if (atBytes !== lengthBytes) throw new BodyCut();
   return bytes;
-}
-
-function isMissing(error: unknown): boolean {
-  return statusOf(error) === 404 && nameOf(error) !== 'NoSuchBucket';
 }
 
 export class Bucket {

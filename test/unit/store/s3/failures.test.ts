@@ -2,7 +2,12 @@
 import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
 import { exitCodeOf } from '../../../../src/core/errors.ts';
-import { isLocked, mayPass, s3Failure } from '../../../../src/store/s3/requests/failures.ts';
+import {
+  isLocked,
+  isMissing,
+  mayPass,
+  s3Failure,
+} from '../../../../src/store/s3/requests/failures.ts';
 
 interface ServerError {
   readonly name: string;
@@ -22,6 +27,7 @@ it.each<[ServerError, string, string]>([
   [{ name: 'AccessDenied', status: 403 }, 'REPOSITORY_REFUSED', 'access denied'],
   [{ name: 'InvalidAccessKeyId', status: 403 }, 'REPOSITORY_REFUSED', 'credentials are wrong'],
   [{ name: 'SignatureDoesNotMatch', status: 403 }, 'REPOSITORY_REFUSED', 'credentials are wrong'],
+  [{ name: 'XAdminUserNotFound', status: 404 }, 'REPOSITORY_REFUSED', 'credentials are wrong'],
   [{ name: 'ExpiredToken', status: 400 }, 'REPOSITORY_REFUSED', 'have run out'],
   [{ name: 'CredentialsProviderError' }, 'REPOSITORY_REFUSED', 'no credentials for S3 were found'],
   [{ name: 'Error', message: 'Region is missing' }, 'REPOSITORY_REFUSED', 'no region is set'],
@@ -76,6 +82,13 @@ it.each<[ServerError, boolean]>([
   [{ name: 'TypeError' }, false],
 ])('%j may pass: %s', (raw, wanted) => {
   expect(mayPass(errorOf(raw))).toBe(wanted);
+});
+
+it('tells a missing object from other errors with status 404', () => {
+  const names = ['NoSuchKey', 'NotFound', 'NoSuchBucket', 'XAdminUserNotFound'];
+  const found = names.filter((name) => isMissing(errorOf({ name, status: 404 })));
+
+  expect(found).toEqual(['NoSuchKey', 'NotFound']);
 });
 
 it('tells object lock from missing permission', () => {

@@ -1,5 +1,5 @@
 /** Sizes of parts, and the bytes of one part. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GIB, MIB, TIB } from '../../../../src/core/units.ts';
 import { MAX_PARTS, Part, PartPlan } from '../../../../src/store/s3/parts.ts';
