@@ -12,7 +12,7 @@ import {
 import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
-import { type CommonFlags, LOG_LEVELS } from './commonFlags.ts';
+import { type CommonFlags, LOG_LEVELS } from './flags/commonFlags.ts';
 import { withCommandHelp } from './helpHint.ts';
 import { LogFile } from './output/logFile.ts';
 import {

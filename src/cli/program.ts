@@ -9,10 +9,11 @@ import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
 import { PACKAGE_FOLDER } from './packageFolder.ts';
 import { refuseRepeats } from './repeatedOptions.ts';
-import { type CommonFlags, withCommonFlags } from './commonFlags.ts';
+import { type CommonFlags, withCommonFlags } from './flags/commonFlags.ts';
 import { CommandContext } from './context.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';
+import { addKeyCommand } from './commands/keyCommand.ts';
 import { addExport } from './commands/exportCommand.ts';
 import { addFiles } from './commands/filesCommand.ts';
 import { addRestore } from './commands/restoreCommand.ts';
@@ -91,6 +92,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addPrune(program, done);
   addSynthesize(program, done);
   addCopy(program, done);
+  addKeyCommand(program, done);
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {

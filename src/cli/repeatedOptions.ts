@@ -1,7 +1,7 @@
 /** Options that take one value are given once. */
 import type { Command, Option } from 'commander';
 import { UsageError } from '../core/errors.ts';
-import { collect } from './commonFlags.ts';
+import { collect } from './flags/commonFlags.ts';
 
 function takesOneValue(option: Option): boolean {
   return (option.required || option.optional) && !option.variadic && option.parseArg !== collect;

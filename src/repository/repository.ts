@@ -58,6 +58,25 @@ async function noMarker(store: Store): Promise<RepositoryError> {
   return notFound(store.name, isThere ? 'is not a repository' : 'does not exist');
 }
 
+/**
+ * Opens the place of a sealed repository without its seal, for work on its keys. The caller closes
+ * it.
+ *
+ * @throws {@link RepositoryError} as {@link Repository.open}; {@link UsageError}
+ *   `USAGE_INVALID_OPTION` when the repository is not sealed
+ */
+export async function openSealedPlace(place: string, options: StoreOptions): Promise<Store> {
+  const base = await openStore(place, options);
+  return await closeOnFailure(base, async () => {
+    const marker = await readMarker(base);
+    if (!marker) throw await noMarker(base);
+    if (marker.format === SEALED_FORMAT) return base;
+    throw new UsageError('USAGE_INVALID_OPTION', `repository ${base.name} is not sealed`, {
+      hint: 'it has no keys; to seal it, copy it into a new repository with a key file',
+    });
+  });
+}
+
 /** True for a repository and for all inside. @param folder - absolute, without links. */
 export async function isInRepository(folder: string): Promise<boolean> {
   const marker = path.join(folder, MARKER_NAME);

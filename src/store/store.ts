@@ -115,7 +115,8 @@ export interface StoreFolder {
   /**
    * Opens a container for reading.
    *
-   * @throws {@link RepositoryError} `REPOSITORY_IO` with `details.errno` `ENOENT` when it is missing
+   * @throws {@link RepositoryError} `REPOSITORY_IO`, with `details.errno` `ENOENT` when it is
+   *   missing
    */
   openContainer(fileName: string): Promise<Storage>;
   /** Starts a container. `fileName` must be unused. The caller must hold the lock. */

@@ -17,7 +17,7 @@ const SRC = path.resolve(import.meta.dirname, '../../src');
 
 const DATA_PATH = ['core', 'compute', 'compute/codecs', 'compute/kernels', 'flow'];
 const STORE = ['store', 'store/folder'];
-const CONTAINER = ['container', 'container/format', 'container/read', 'container/write'];
+const CONTAINER = ['container/format', 'container/read', 'container/write'];
 const REPOSITORY = [
   'repository',
   'repository/damage',
@@ -53,10 +53,9 @@ const ALLOWED: Arrows = {
   'store/s3': ['core', 'store', 'store/s3/requests'],
   'store/s3/requests': ['core', 'store'],
   'store/seal': ['core', 'store'],
-  container: [...DATA_PATH, ...STORE],
-  'container/format': [...DATA_PATH, ...STORE, 'container'],
-  'container/read': [...DATA_PATH, ...STORE, 'container', 'container/format'],
-  'container/write': [...DATA_PATH, ...STORE, 'container', 'container/format', 'container/read'],
+  'container/format': [...DATA_PATH, ...STORE],
+  'container/read': [...DATA_PATH, ...STORE, 'container/format'],
+  'container/write': [...DATA_PATH, ...STORE, 'container/format', 'container/read'],
   repository: [...DATA_PATH, ...STORE, ...CONTAINER],
   'repository/damage': [...DATA_PATH, ...STORE, ...CONTAINER, 'repository'],
   'repository/files': [...DATA_PATH, ...STORE, ...CONTAINER, 'repository'],
@@ -84,6 +83,7 @@ const ALLOWED: Arrows = {
   'sessions/verify': BELOW_SESSIONS,
   'sessions/files': [...BELOW_SESSIONS, 'sessions/inspect', 'sessions/restore', 'sessions/verify'],
   'sessions/retention': BELOW_SESSIONS,
+  'sessions/keys': ['core', 'repository', 'store', 'store/seal'],
   'sessions/copy': [...BELOW_SESSIONS, 'sessions/retention', 'sessions/verify'],
   'sessions/restore': [...BELOW_SESSIONS, 'sessions/cleanup'],
   'sessions/cleanup': BELOW_SESSIONS,
@@ -97,16 +97,19 @@ const ALLOWED: Arrows = {
   ],
   'cli/output': ['core', 'cli/output/progress', 'sessions/*'],
   'cli/output/progress': ['core', 'points', 'cli/output', 'sessions/*'],
+  'cli/flags': ['core', 'cli', 'ovirt', 'store', 'sessions/*'],
   'cli/commands': [
     'core',
+    'store',
     'points',
     'cli',
+    'cli/flags',
     'cli/output',
     'cli/output/progress',
     'ovirt',
     'sessions/*',
   ],
-  cli: ['core', 'cli/commands', 'cli/output', 'ovirt', 'sessions/*'],
+  cli: ['core', 'cli/commands', 'cli/flags', 'cli/output', 'ovirt', 'sessions/*'],
 };
 
 const FILES: readonly string[] = filesBelow(SRC).filter((file) => file.includes('/'));

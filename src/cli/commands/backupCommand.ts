@@ -13,15 +13,21 @@ import {
   repoOption,
   withCommonFlags,
   workersOption,
-} from '../commonFlags.ts';
-import { type StoreFlags, storeOf, withWriteFlags } from '../storeFlags.ts';
+} from '../flags/commonFlags.ts';
+import { type StoreFlags, storeOf, withWriteFlags } from '../flags/storeFlags.ts';
 import { CommandContext } from '../context.ts';
-import { parseImage } from '../imageFlag.ts';
-import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { parseImage } from '../flags/imageFlag.ts';
+import { type EngineFlags, readEngineSettings, withEngineFlags } from '../flags/engineFlags.ts';
 import { leftByBackup, LEFT_IN_REPOSITORY } from '../leftTexts.ts';
 import { formatJob } from '../output/jobOutput.ts';
 import { formatSession } from '../output/sessionOutput.ts';
-import { onlyVm, readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
+import {
+  onlyVm,
+  readVmSelection,
+  selectsVms,
+  type VmFlags,
+  withVmFlags,
+} from '../flags/vmFlags.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
 
 const MINUTE_MS = 60_000;

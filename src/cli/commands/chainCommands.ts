@@ -9,8 +9,8 @@ import {
   repoOption,
   withCommonFlags,
   workersOption,
-} from '../commonFlags.ts';
-import { type StoreFlags, storeOf, withWriteFlags } from '../storeFlags.ts';
+} from '../flags/commonFlags.ts';
+import { type StoreFlags, storeOf, withWriteFlags } from '../flags/storeFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { LEFT_IN_REPOSITORY } from '../leftTexts.ts';
 import { createProgressLine } from '../output/progress.ts';

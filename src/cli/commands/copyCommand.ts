@@ -2,12 +2,17 @@
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, IntegrityError, UsageError } from '../../core/errors.ts';
 import type { CopyReport } from '../../sessions/copy/copyReport.ts';
-import { type CommonFlags, parseSize, withCommonFlags, workersOption } from '../commonFlags.ts';
+import {
+  type CommonFlags,
+  parseSize,
+  withCommonFlags,
+  workersOption,
+} from '../flags/commonFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { LEFT_IN_REPOSITORY } from '../leftTexts.ts';
 import { formatCopy } from '../output/chainOutput.ts';
 import { createProgressLine } from '../output/progress.ts';
-import { type StoreFlags, storeOf, withWriteFlags } from '../storeFlags.ts';
+import { type StoreFlags, storeOf, withWriteFlags } from '../flags/storeFlags.ts';
 
 interface CopyFlags extends CommonFlags, StoreFlags {
   readonly from: string;

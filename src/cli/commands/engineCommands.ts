@@ -9,11 +9,17 @@ import {
   parseCount,
   repoOption,
   withCommonFlags,
-} from '../commonFlags.ts';
-import { type StoreFlags, storeOf, withLockFlags, withWriteFlags } from '../storeFlags.ts';
+} from '../flags/commonFlags.ts';
+import { type StoreFlags, storeOf, withLockFlags, withWriteFlags } from '../flags/storeFlags.ts';
 import { CommandContext } from '../context.ts';
-import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
-import { onlyVm, readVmSelection, selectsVms, type VmFlags, withVmFlags } from '../vmFlags.ts';
+import { type EngineFlags, readEngineSettings, withEngineFlags } from '../flags/engineFlags.ts';
+import {
+  onlyVm,
+  readVmSelection,
+  selectsVms,
+  type VmFlags,
+  withVmFlags,
+} from '../flags/vmFlags.ts';
 import { printable } from '../output/text.ts';
 import { formatCleanup, formatPreflight, formatPreflights } from '../output/engineOutput.ts';
 

@@ -10,7 +10,7 @@ import {
   parseSize,
   withCommonFlags,
   workersOption,
-} from '../commonFlags.ts';
+} from '../flags/commonFlags.ts';
 import { CommandContext } from '../context.ts';
 import {
   countsText,
@@ -18,7 +18,7 @@ import {
   showCounts,
   startLines,
 } from '../output/progress/exportCounts.ts';
-import { type SourceFlags, sourceOf, withSource } from './sourceFlags.ts';
+import { type SourceFlags, sourceOf, withSource } from '../flags/sourceFlags.ts';
 
 interface ExportFlags extends CommonFlags, SourceFlags {
   readonly disk?: readonly string[];

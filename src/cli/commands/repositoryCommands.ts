@@ -15,8 +15,8 @@ import {
   repoOption,
   withCommonFlags,
   workersOption,
-} from '../commonFlags.ts';
-import { type StoreFlags, storeOf, withLockFlags, withStoreFlags } from '../storeFlags.ts';
+} from '../flags/commonFlags.ts';
+import { type StoreFlags, storeOf, withLockFlags, withStoreFlags } from '../flags/storeFlags.ts';
 import { CommandContext, throwFirst } from '../context.ts';
 import { formatInspect, formatInspectFiles } from '../output/inspectOutput.ts';
 import { formatList, formatRescan } from '../output/listOutput.ts';
@@ -28,7 +28,7 @@ import {
   type SourceFlags,
   sourceOf,
   withSource,
-} from './sourceFlags.ts';
+} from '../flags/sourceFlags.ts';
 
 type Done = (exitCode: number) => void;
 

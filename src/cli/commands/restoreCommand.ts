@@ -10,14 +10,14 @@ import {
   parseCount,
   withCommonFlags,
   workersOption,
-} from '../commonFlags.ts';
+} from '../flags/commonFlags.ts';
 import type { StoreOptions } from '../../store/store.ts';
 import { CommandContext } from '../context.ts';
-import { type EngineFlags, readEngineSettings, withEngineFlags } from '../engineFlags.ts';
+import { type EngineFlags, readEngineSettings, withEngineFlags } from '../flags/engineFlags.ts';
 import { leftByRestoreImages, leftByRestoreVm } from '../leftTexts.ts';
 import { formatRestore, formatRestoreVm } from '../output/restoreOutput.ts';
 import { createProgressLine, type ProgressLine } from '../output/progress.ts';
-import { refuseWithFiles, type SourceFlags, sourceOf, withSource } from './sourceFlags.ts';
+import { refuseWithFiles, type SourceFlags, sourceOf, withSource } from '../flags/sourceFlags.ts';
 
 type Source = ReturnType<typeof sourceOf>;
 

@@ -1,7 +1,8 @@
-/** Output of the commands for a repository: list, rescan. */
+/** Output of the commands for a repository: list, rescan, key. */
 import { formatBytes } from '../../core/units.ts';
 import type { RescanReport } from '../../sessions/cleanup/rescanRepository.ts';
 import type { ListedPoint, ListedVm, ListReport } from '../../sessions/inspect/listRepository.ts';
+import type { KeySlotReport, KeysReport } from '../../sessions/keys/repositoryKeys.ts';
 import { FULL_FORM, idIn, isFull, type OutputForm, type Style } from './outputForm.ts';
 import { type Column, formatLine, formatTables } from './table.ts';
 import { countOf, formatLocalTime, shortIds } from './text.ts';
@@ -119,4 +120,39 @@ export function formatRescan(report: RescanReport, form: OutputForm = FULL_FORM)
       ),
     ])
     .join('\n');
+}
+
+type ListedKey = KeysReport['keys'][number] & { readonly isNewest: boolean };
+
+function keyColumns(isLong: boolean): Column<ListedKey>[] {
+  return [
+    ['key', (key) => key.id],
+    ['created', (key) => formatLocalTime(key.createdAt, isLong)],
+    ['note', (key) => (key.isNewest ? 'seals new files' : '')],
+  ];
+}
+
+function recoveryOf({ recoveryFile, isRecoveryFileMissing }: KeySlotReport): string {
+  if (recoveryFile === undefined) return '';
+  return isRecoveryFileMissing ? `${recoveryFile} is missing` : recoveryFile;
+}
+
+function slotColumns(isLong: boolean): Column<KeySlotReport>[] {
+  return [
+    ['slot', (slot) => slot.id],
+    ['type', (slot) => slot.type],
+    ['created', (slot) => formatLocalTime(slot.createdAt, isLong)],
+    ['recipient', (slot) => slot.recipient ?? '', { kind: 'name' }],
+    ['recovery file', recoveryOf, { kind: 'note' }],
+  ];
+}
+
+export function formatKeys({ keys, slots }: KeysReport, form: OutputForm = FULL_FORM): string {
+  const isLong = isFull(form);
+  const listed = keys.map((key, k) => ({ ...key, isNewest: k === keys.length - 1 }));
+  const tables = [
+    ...formatTables(keyColumns(isLong), [listed], form),
+    ...formatTables(slotColumns(isLong), [slots], form),
+  ];
+  return tables.join('\n\n');
 }

@@ -16,7 +16,7 @@
  * written: lease/leases.ts says why that is enough.
  */
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
-import type { NewContainer, StoreLock } from '../../store/store.ts';
+import type { StoreLock } from '../../store/store.ts';
 import { holderText, isLeased, keptMessage, type Lease, sweepLeases } from '../lease/leases.ts';
 import type { ChainMetadata } from '../pointXml.ts';
 import type { RestorePoint } from '../restorePoint.ts';
@@ -24,7 +24,9 @@ import type { VmFolder } from '../vmFolder.ts';
 
 export interface Replacement {
   /** A committed container without its name. It replaces the point with the same id. */
-  readonly added?: { readonly point: RestorePoint; readonly container: NewContainer } | undefined;
+  readonly added?:
+    | { readonly point: RestorePoint; readonly publish: () => Promise<void> }
+    | undefined;
   /**
    * Points whose containers are deleted, children before their parents. Includes the replaced
    * point.
@@ -101,7 +103,7 @@ export async function replacePoints(
   if (added) {
     await lock.assertHeld();
     await folder.writeMetadata({ ...metadata, obsoleteFiles: [...known, added.point.fileName] });
-    await added.container.publish();
+    await added.publish();
   }
   const goneIds = new Set(removed.map((point) => point.pointId));
   const points = metadata.points.flatMap((point) => {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { toFailure, UsageError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
-import { createRateLimit } from '../../core/rateLimit.ts';
+import { createRateLimit } from '../shared/rateLimit.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { StoreOptions } from '../../store/store.ts';
@@ -99,8 +99,8 @@ function sameRepository(place: string): UsageError {
  * and each is checked. A point whose parent is not at the target is copied as a full.
  *
  * A copy that is stopped or killed leaves the points that were complete. The next copy continues
- * with the first one that is missing. A damaged point, or a VM that fails, does not stop the others.
- * Both are in the report.
+ * with the first one that is missing. A damaged point, or a VM that fails, does not stop the
+ * others. Both are in the report.
  *
  * @throws a {@link BackupError}: `USAGE_INVALID_OPTION`, `USAGE_NOT_FOUND`, `REPOSITORY_NOT_FOUND`,
  *   `CANCELLED`

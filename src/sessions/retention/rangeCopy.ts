@@ -205,8 +205,8 @@ function progressOf(disk: DiskPoint, size: MergeSize): ProgressDisk {
 /**
  * Copies a range into the container of `target`, and commits it. It gets its name by the caller.
  *
- * The last point keeps id, time, checkpoint, configuration and fingerprints. Memory: the metadata of
- * the range, and the slab.
+ * The last point keeps id, time, checkpoint, configuration and fingerprints. Memory: the metadata
+ * of the range, and the slab.
  *
  * @param place - folder of the range.
  * @throws a {@link BackupError}: damage by its code, `REPOSITORY_FULL`, `REPOSITORY_IO`,

@@ -50,7 +50,8 @@ export interface PointContext {
 /** A committed container without its name, and its point. */
 export interface CompletePoint {
   readonly point: RestorePoint;
-  readonly container: NewContainer;
+  /** Gives the container its name. */
+  readonly publish: () => Promise<void>;
 }
 
 export class PointWriter {
@@ -123,10 +124,14 @@ export class PointWriter {
     // After the container has its name, it is too late to find that nobody can read the .vbm.
     const text = this.#folder.encodeMetadata(metadata);
     await lock.assertHeld();
-    await this.#container.publish();
-    this.#published = true;
+    await this.#publish();
     await this.#folder.writeEncoded(text);
   }
+
+  readonly #publish = async (): Promise<void> => {
+    await this.#container.publish();
+    this.#published = true;
+  };
 
   /** Adds metadata, commits, and closes the container. It has no name yet. */
   async complete(
@@ -144,7 +149,7 @@ export class PointWriter {
     for (const content of contents) await this.#addDisk(top, content);
     await this.writer.commit();
     await this.#container.storage.close();
-    return { point: { ...point, fileBytes: this.writer.endBytes }, container: this.#container };
+    return { point: { ...point, fileBytes: this.writer.endBytes }, publish: this.#publish };
   }
 
   /** Closes and deletes a container that was not published. */

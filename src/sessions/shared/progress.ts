@@ -8,8 +8,9 @@ import { createWaitTexts } from './waitText.ts';
 /**
  * What a session does now. Backup: preparing, freezing, reading, finalizing, committing. Restore:
  * preparing, writing or uploading, converting, creatingVm. Verify: preparing, verifying. Merges of
- * prune and synthesize: preparing, merging, committing. Copy: preparing, copying, committing. `stopping` comes when a session that failed
- * or was cancelled still removes something from the engine.
+ * prune and synthesize: preparing, merging, committing. Copy: preparing, copying, committing.
+ * `stopping` comes when a session that failed or was cancelled still removes something from the
+ * engine.
  */
 export type ProgressPhase =
   | 'preparing'

@@ -261,10 +261,13 @@ export class S3Folder implements StoreFolder {
     return Promise.resolve(upload);
   }
 
+  /** The first urgent line writes the object. Until then an older object stays, so none is lost. */
   async startLines(fileName: string, lines: readonly string[]): Promise<LineFile> {
-    const isNew = (await this.#heldFacts(fileName)) === undefined;
-    await this.#write(fileName, lines.join(''), { isNew });
-    const file = new ObjectLines(lines, (content) => this.#write(fileName, content, {}));
+    let isNew = (await this.#heldFacts(fileName)) === undefined;
+    const file = new ObjectLines(lines, async (content) => {
+      await this.#write(fileName, content, { isNew });
+      isNew = false;
+    });
     this.#openLines.set(fileName, file);
     return file;
   }

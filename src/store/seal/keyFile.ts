@@ -1,6 +1,6 @@
 /**
- * The file that opens a sealed repository: a passphrase, or a recovery key. A recovery key holds the
- * keys of the repository themselves, as text:
+ * The file that opens a sealed repository: a passphrase, or a recovery key. A recovery key holds
+ * the keys of the repository themselves, as text:
  *
  * ```
  * ovirt-cbt recovery key 1
@@ -12,7 +12,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
-import { isPrivateFile } from '../../core/privateFile.ts';
+import { isPrivateFile } from '../privateFile.ts';
 import { KEY_BYTES } from './keys.ts';
 import { KEY_ID_BYTES } from './sealFormat.ts';
 

@@ -105,9 +105,18 @@ export async function openKeyRing(
   keyFile: string | undefined,
   isSealed: boolean,
 ): Promise<KeyRing> {
-  if (keyFile !== undefined) {
-    return new KeyRing((await loadRing(base, await readKeyFile(keyFile), isSealed)).keys);
-  }
+  const secret = await readKeySecret(base, keyFile);
+  return new KeyRing((await loadRing(base, secret, isSealed)).keys);
+}
+
+/**
+ * What the key file of a sealed repository holds.
+ *
+ * @throws {@link RepositoryError} `REPOSITORY_KEY_MISSING`
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION`
+ */
+export async function readKeySecret(base: Store, keyFile: string | undefined): Promise<KeySecret> {
+  if (keyFile !== undefined) return await readKeyFile(keyFile);
   throw new RepositoryError('REPOSITORY_KEY_MISSING', `repository ${base.name} is sealed`, {
     hint: 'name the file of its passphrase or a recovery key with --key-file or OVIRT_CBT_KEY_FILE',
   });

@@ -1,10 +1,10 @@
 /**
  * A sealed container that is written. Bytes are sealed chunk by chunk, in the order of the calls.
  *
- * A chunk waits in memory until each of its bytes is written. The last chunk of the file waits too,
- * because it is sealed as the last one. Over a file system, `sync` writes what waits, so a chunk can
- * be written several times. Over object storage each chunk is written once: a full one in the order
- * of the calls, all others at `close`, the first chunks of the file first.
+ * A chunk waits in memory until each of its bytes is written. The last chunk of the file waits
+ * too, because it is sealed as the last one. Over a file system, `sync` writes what waits, so a
+ * chunk can be written several times. Over object storage each chunk is written once: a full one in
+ * the order of the calls, all others at `close`, the first chunks of the file first.
  */
 import { FormatError } from '../../core/errors.ts';
 import type { Storage } from '../storage.ts';

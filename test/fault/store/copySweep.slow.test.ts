@@ -3,7 +3,8 @@
  * the next copy completes it.
  */
 import { expect, test } from 'vitest';
-import { copyPoints } from '../../../src/index.ts';
+import { type ErrorCode, RepositoryError } from '../../../src/core/errors.ts';
+import { copyPoints } from '../../../src/sessions/copy/copyPoints.ts';
 import { blocks } from '../../helpers/bytes/images.ts';
 import { IS_LONG_FORM } from '../../helpers/longForm.ts';
 import { ImageChain } from '../../helpers/s3/imageChain.ts';
@@ -21,8 +22,11 @@ test(
     const source = new ImageChain({ repository: temp.path('repo') }, temp.path());
     for (const letters of ['Aa0', 'Ba0', 'BCx']) await source.session(blocks(letters));
     const from = source.place.repository;
-    const copy = async (chain: ImageChain): Promise<unknown> =>
-      await copyPoints({ from, to: chain.place.repository });
+    const copy = async (chain: ImageChain): Promise<void> => {
+      const { failures } = await copyPoints({ from, to: chain.place.repository, workers: 0 });
+      const [failure] = failures;
+      if (failure) throw new RepositoryError(failure.code as ErrorCode, failure.message);
+    };
     const sweep = new RequestSweep(s3, source.at({ repository: s3.repository }), {
       title: 'a copy',
       build: async () => {},

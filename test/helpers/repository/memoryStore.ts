@@ -111,10 +111,6 @@ export class MemoryFolder implements StoreFolder {
     return file.content;
   }
 
-  async freeBytes(): Promise<undefined> {
-    return undefined;
-  }
-
   async fileNames(): Promise<string[]> {
     return [...this.files.keys()];
   }
@@ -193,6 +189,10 @@ export class MemoryFolder implements StoreFolder {
       },
       close: async () => {},
     };
+  }
+
+  async freeBytes(): Promise<undefined> {
+    return undefined;
   }
 
   async removeLeftovers(): Promise<string[]> {

@@ -1,7 +1,7 @@
 /** Points copied between a folder and S3, open and sealed: each restores to the byte there. */
 import { writeFileSync } from 'node:fs';
 import { beforeEach, expect, it } from 'vitest';
-import { copyPoints } from '../../../src/index.ts';
+import { copyPoints } from '../../../src/sessions/copy/copyPoints.ts';
 import { blocks } from '../../helpers/bytes/images.ts';
 import { runCli } from '../../helpers/cli/cli.ts';
 import { VM } from '../../helpers/repository/imageSessions.ts';
@@ -22,10 +22,23 @@ it('copies a chain from a folder into a sealed repository in S3, and back', asyn
   const sealed = chain.at({ repository: s3.repository, store: { keyFile: temp.path('key') } });
   const back = chain.at({ repository: temp.path('back') });
 
-  const from = chain.place.repository;
-  await copyPoints({ from, to: s3.repository, toStore: sealed.place.store, verify: true });
+  const common = { verify: true, workers: 0 };
+  const { repository: from } = chain.place;
   const { repository: to } = back.place;
-  await copyPoints({ from: s3.repository, fromStore: sealed.place.store, to, verify: true });
+  const there = await copyPoints({
+    ...common,
+    from,
+    to: s3.repository,
+    toStore: sealed.place.store,
+  });
+  const here = await copyPoints({
+    ...common,
+    from: s3.repository,
+    fromStore: sealed.place.store,
+    to,
+  });
+
+  expect([there.failures, here.failures]).toEqual([[], []]);
 
   await sealed.check();
   await back.check();
@@ -36,6 +49,7 @@ it('copies a chain from a folder into a sealed repository in S3, and back', asyn
 it('copies what is missing, by the command', async () => {
   const { repository } = chain.place;
   const args = ['copy', '--from', repository, '--to', s3.repository, '--vm', VM, '--missing'];
+  args.push('--workers', '0');
   const first = await runCli(args);
   expect(first.exitCode, first.stderr).toBe(0);
   const there = chain.at({ repository: s3.repository });

@@ -6,7 +6,6 @@ import { pruneRepository } from '../../../src/sessions/retention/pruneRepository
 import { verifyRepository } from '../../../src/sessions/verify/verifyRepository.ts';
 import { BLOCK_BYTES, MIB } from '../../helpers/bytes/images.ts';
 import { noise } from '../../helpers/bytes/random.ts';
-import { messageCodes } from '../../helpers/codes.ts';
 import { type TestPlace, useLab } from '../../helpers/lab/useLab.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../../helpers/lab/vmScene.ts';
 import { objectOf } from '../../helpers/s3/client.ts';
@@ -90,10 +89,13 @@ describe.each(['open', 'sealed'] as const)('an %s repository in S3', (kind) => {
     const opened = new Set(ofContainers.map(({ key }) => key));
     console.log(`${kind}: ${requests.length} requests, ${opened.size} containers opened`);
     console.table(s3.proxy.counts());
+    const seen = requests
+      .map(({ kind: one, key }) => `${one} ${key.replace(/.*\//, '')}`)
+      .join('\n');
     expect(stored).toMatchObject([{ mode: 'incremental', changedBytes: 0 }]);
     expect(fileBytes).toBeGreaterThan(0);
     expect(ofContainers.length).toBeLessThanOrEqual(REQUESTS_PER_CONTAINER * opened.size);
-    expect(requests.length).toBeLessThanOrEqual(
+    expect(requests.length, seen).toBeLessThanOrEqual(
       SESSION_REQUESTS + REQUESTS_PER_CONTAINER * opened.size,
     );
   });
@@ -149,7 +151,7 @@ describe('a sealed repository in S3', () => {
     const given = name === undefined ? undefined : { keyFile: writeKey(name) };
     s3.proxy.arm();
 
-    await expect(bench.backup(vm, { store: given })).rejects.toThrow(code);
+    await expect(bench.backup(vm, { store: given })).rejects.toMatchObject({ code });
     await expect(listRepository({ repository: s3.repository, store: given })).rejects.toMatchObject(
       { code },
     );
@@ -165,7 +167,7 @@ describe('a key for a repository that is not sealed', () => {
 
   it('is refused, and nothing is written', async () => {
     const vm = bench.lab.addVm({ name: 'web01', disks: [{ name: 'sys', sizeBytes: MIB }] });
-    const report = await bench.backup(vm);
+    await bench.backup(vm);
     const before = await s3.keys();
     const store = { keyFile: writeKey('key') };
 
@@ -173,6 +175,5 @@ describe('a key for a repository that is not sealed', () => {
 
     await expect(listed).rejects.toMatchObject({ code: 'USAGE_INVALID_OPTION' });
     expect(await s3.keys()).toEqual(before);
-    expect(messageCodes(report)).toEqual(['REPO-530']);
   });
 });

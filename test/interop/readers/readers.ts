@@ -50,7 +50,10 @@ export interface CheckedChain {
  * Paths of the sessions' containers, in the order of the sessions. File names cannot give this
  * order: two sessions may begin in the same second.
  */
-export function containersOf(repository: string, reports: readonly SessionReport[]): string[] {
+export function containersOf(
+  repository: string,
+  reports: readonly Pick<SessionReport, 'fileName'>[],
+): string[] {
   const files = readdirSync(repository, { recursive: true }).map(String);
   return reports.map(({ fileName }) => {
     const file = files.find((one) => path.basename(one) === fileName);

@@ -3,8 +3,8 @@
  */
 import { chmodSync, writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { type EngineFlags, readEngineSettings } from '../../../src/cli/engineFlags.ts';
-import { isPrivateFile } from '../../../src/core/privateFile.ts';
+import { type EngineFlags, readEngineSettings } from '../../../src/cli/flags/engineFlags.ts';
+import { isPrivateFile } from '../../../src/store/privateFile.ts';
 import { expectCode } from '../../helpers/codes.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
 

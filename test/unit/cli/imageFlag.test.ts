@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseImage } from '../../../src/cli/imageFlag.ts';
+import { parseImage } from '../../../src/cli/flags/imageFlag.ts';
 
 describe('the value of --image', () => {
   test.each([

@@ -1,7 +1,7 @@
 /** Texts for a second Ctrl-C: what may be left, with a command that can be pasted into a shell. */
 import { describe, expect, it } from 'vitest';
 import { leftByBackup, leftByRestoreVm, leftByStream } from '../../../src/cli/leftTexts.ts';
-import { onlyVm } from '../../../src/cli/vmFlags.ts';
+import { onlyVm } from '../../../src/cli/flags/vmFlags.ts';
 
 describe('the text of a second Ctrl-C', () => {
   it('names the VM, or tells that each VM has a cleanup of its own', () => {

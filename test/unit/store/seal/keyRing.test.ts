@@ -12,7 +12,6 @@ import {
 } from '../../../../src/store/seal/keyFile.ts';
 import {
   createKeyRing,
-  isSealed,
   loadRing,
   openKeyRing,
   recipientsOf,
@@ -28,6 +27,7 @@ import {
   rotateRing,
 } from '../../../../src/store/seal/ringFile.ts';
 import { sealStore } from '../../../../src/store/seal/sealStore.ts';
+import type { Store } from '../../../../src/store/store.ts';
 import { expectCode, expectCodeSync } from '../../../helpers/codes.ts';
 import { MemoryStore } from '../../../helpers/repository/memoryStore.ts';
 import { useTempFolder } from '../../../helpers/tempFolder.ts';
@@ -43,7 +43,7 @@ function secretOf(passphrase: string): KeySecret {
 
 async function sealedStore(): Promise<MemoryStore> {
   const store = new MemoryStore();
-  await createKeyRing(store, secretOf(PHRASE), COST);
+  await createKeyRing(store, keyFile(PHRASE), COST);
   return store;
 }
 
@@ -86,7 +86,6 @@ describe('the key ring of a repository', () => {
 
     expect((await loadRing(store, secretOf(PHRASE))).keys).toHaveLength(1);
     await expectCode(loadRing(store, secretOf(OTHER)), 'REPOSITORY_KEY_WRONG');
-    expect(await isSealed(store)).toBe(true);
     expect(store.root.contentOf(RING_FILE).includes(PHRASE)).toBe(false);
   });
 
@@ -94,19 +93,17 @@ describe('the key ring of a repository', () => {
     const store = await sealedStore();
     const plain = new MemoryStore();
 
-    await expectCode(openKeyRing(store, undefined), 'REPOSITORY_KEY_MISSING');
-    await expectCode(openKeyRing(plain, keyFile(PHRASE)), 'USAGE_INVALID_OPTION');
-    expect(await openKeyRing(plain, undefined)).toBeUndefined();
-    expect(await isSealed(plain)).toBe(false);
+    await expectCode(openKeyRing(store, undefined, true), 'REPOSITORY_KEY_MISSING');
+    await expectCode(openKeyRing(plain, keyFile(PHRASE), false), 'USAGE_INVALID_OPTION');
+    await expectCode(openKeyRing(plain, keyFile(PHRASE), true), 'REPOSITORY_KEY_WRONG');
     expect(await plain.root.fileNames()).toEqual([]);
   });
 
   it('opens files that were sealed before, with a key file', async () => {
     const store = new MemoryStore();
-    const first = sealStore(store, await createKeyRing(store, secretOf(PHRASE), COST));
+    const first = sealStore(store, await createKeyRing(store, keyFile(PHRASE), COST));
     await first.folder('vm').writeFile('a', 'content');
-    const keys = await openKeyRing(store, keyFile(`${PHRASE}\n`));
-    if (!keys) throw new Error('no keys');
+    const keys = await openKeyRing(store, keyFile(`${PHRASE}\n`), true);
     const again = sealStore(store, keys);
 
     expect((await again.folder('vm').readFile('a', 100))?.toString()).toBe('content');
@@ -119,13 +116,16 @@ describe('the key ring of a repository', () => {
   it('is made once', async () => {
     const store = await sealedStore();
 
-    await expectCode(createKeyRing(store, secretOf(PHRASE), COST), 'REPOSITORY_LOCKED');
+    await expectCode(createKeyRing(store, keyFile(PHRASE), COST), 'REPOSITORY_LOCKED');
   });
 
   it('is not made with a recovery key', async () => {
-    const recovery: KeySecret = { kind: 'recovery', keys: [] };
+    const { keys } = await loadRing(await sealedStore(), secretOf(PHRASE));
+    const store = new MemoryStore();
 
-    await expectCode(createKeyRing(new MemoryStore(), recovery), 'USAGE_INVALID_OPTION');
+    const creating = createKeyRing(store, keyFile(encodeRecoveryKey(keys)));
+    await expectCode(creating, 'USAGE_INVALID_OPTION');
+    expect(await store.root.fileNames()).toEqual([]);
   });
 
   it('is refused when any field was changed without the keys', async () => {
@@ -174,7 +174,7 @@ describe('the key ring of a repository', () => {
 
   it('takes the real cost of scrypt by default', async () => {
     const store = new MemoryStore();
-    await createKeyRing(store, secretOf(PHRASE));
+    await createKeyRing(store, keyFile(PHRASE));
 
     expect(store.root.contentOf(RING_FILE).toString()).toContain('"N": 131072');
     expect((await loadRing(store, secretOf(PHRASE))).keys).toHaveLength(1);
@@ -201,11 +201,8 @@ describe('changes of the key ring', () => {
 
   it('rotate: new files take a new key, old files are still read', async () => {
     const store = await sealedStore();
-    const seal = async (): Promise<ReturnType<typeof sealStore>> => {
-      const keys = await openKeyRing(store, keyFile(PHRASE));
-      if (!keys) throw new Error('no keys');
-      return sealStore(store, keys);
-    };
+    const seal = async (): Promise<Store> =>
+      sealStore(store, await openKeyRing(store, keyFile(PHRASE), true));
     await (await seal()).folder('vm').writeFile('old', 'one');
     const ring = await change(store, (open) => rotateRing(open, [PHRASE], COST));
     const after = await seal();
@@ -287,8 +284,8 @@ describe('changes of the key ring', () => {
     const text = execFileSync('age', ['-d', '-i', identityFile], { input });
 
     expect(text.toString()).toBe(encodeRecoveryKey(ring.keys));
-    const keys = await openKeyRing(store, keyFile(text.toString()));
-    expect(keys?.newest.id).toBe(idsOf(ring)[0]);
+    const keys = await openKeyRing(store, keyFile(text.toString()), true);
+    expect(keys.newest.id).toBe(idsOf(ring)[0]);
   });
 });
 

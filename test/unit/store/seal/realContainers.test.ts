@@ -1,13 +1,12 @@
 /** Containers of the product, written and read through a sealed store. */
-import { open } from 'node:fs/promises';
+import { statSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { PRODUCTION_SLOT_FORMAT, slotOffsetOf } from '../../../../src/container/format/layout.ts';
 import { ContainerReader } from '../../../../src/container/read/containerReader.ts';
 import { ContainerWriter } from '../../../../src/container/write/containerWriter.ts';
-import { openStorage } from '../../../../src/container/storage.ts';
 import { KeyRing, newRepositoryKey } from '../../../../src/store/seal/keys.ts';
-import { SealedReader } from '../../../../src/store/seal/sealedReader.ts';
-import { SealedWriter } from '../../../../src/store/seal/sealedWriter.ts';
+import { sealStore } from '../../../../src/store/seal/sealStore.ts';
+import { DiskStore } from '../../../../src/store/folder/diskStore.ts';
 import { chunkAt, sealedStartOf } from '../../../../src/store/seal/sealFormat.ts';
 import type { Storage } from '../../../../src/store/storage.ts';
 import { MemoryStorage } from '../../../helpers/bytes/memoryStorage.ts';
@@ -20,6 +19,7 @@ import {
   FOLDER,
 } from '../../../helpers/bytes/smallContainers.ts';
 import {
+  FOLDER_NAME,
   putContainer,
   type SealedPair,
   sealedPair,
@@ -46,7 +46,7 @@ async function write(storage: Storage, versions = 1): Promise<void> {
 }
 
 async function plainContents(versions: number): Promise<string[]> {
-  const storage = Object.assign(new MemoryStorage(), { canReadBack: true });
+  const storage = new MemoryStorage();
   await write(storage, versions);
   return await contentsOf(storage);
 }
@@ -64,23 +64,18 @@ describe('a container of the product', () => {
     expect(pair.base.contentOf(NAME).includes('disk')).toBe(false);
   });
 
-  it('reads back equal over files, written past the page cache where it can be', async () => {
+  it('reads back equal from a folder, and its file has no hole', async () => {
+    const store = new DiskStore(temp.path('repository'));
+    await store.make();
+    await store.makeFolder(FOLDER_NAME);
     const keys = new KeyRing([newRepositoryKey()]);
-    const place = { file: NAME, folder: 'web', fileName: NAME };
-    const file = temp.path(NAME);
-    const below = Object.assign(await openStorage(file, 'create'), { canReadBack: true });
-    const writer = await SealedWriter.create(below, keys, place);
-    await write(writer);
-    await writer.close();
-    const again = Object.assign(await openStorage(file, 'read'), { canReadBack: true });
-    const reader = await SealedReader.open(again, keys, place);
+    const sealed = sealStore(store, keys).folder(FOLDER_NAME);
+    await putContainer(sealed, NAME, (storage) => write(storage));
+    const { size, blocks } = statSync(sealed.pathOf(NAME));
 
-    expect(await contentsOf(reader)).toEqual(await plainContents(1));
-    await reader.close();
-    const handle = await open(file);
-    const { size, blocks } = await handle.stat();
-    await handle.close();
-    expect(blocks * 512, 'no hole in the file').toBeGreaterThanOrEqual(size);
+    expect(await contentsOf(await sealed.openContainer(NAME))).toEqual(await plainContents(1));
+    expect(await sealed.containerNames()).toEqual([NAME]);
+    expect(blocks * 512).toBeGreaterThanOrEqual(size);
   });
 
   it.each([0, 1])('is read although snapshot slot %d is torn', async (slot) => {

@@ -1,7 +1,7 @@
 /** The value of `--image`. */
 import { existsSync } from 'node:fs';
-import { UsageError } from '../core/errors.ts';
-import type { ImageSource } from '../sessions/backup/imagePlan.ts';
+import { UsageError } from '../../core/errors.ts';
+import type { ImageSource } from '../../sessions/backup/imagePlan.ts';
 
 /**
  * Parses `NAME=FILE` or `FILE`. A text that names a file is that file, so file names with `=` work.

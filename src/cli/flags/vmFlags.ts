@@ -1,9 +1,9 @@
 /** Options that select VMs of an engine. */
 import type { Command } from 'commander';
-import { isPattern } from '../core/namePattern.ts';
-import type { VmSelection } from '../sessions/backup/vm/vmSelection.ts';
+import { isPattern } from '../../core/namePattern.ts';
+import type { VmSelection } from '../../sessions/backup/vm/vmSelection.ts';
 import { collect } from './commonFlags.ts';
-import { readTextFile } from './textFile.ts';
+import { readTextFile } from '../textFile.ts';
 
 const MAX_LIST_BYTES = 16 * 1024 * 1024;
 

@@ -1,8 +1,8 @@
 /** Options for the place of a repository: its key, its cache, its lock, its immutability. */
 import { type Command, Option } from 'commander';
-import { parseSpan, timeBefore } from '../core/calendarSpan.ts';
-import { UsageError } from '../core/errors.ts';
-import type { Immutability, StoreOptions } from '../store/store.ts';
+import { parseSpan, timeBefore } from '../../core/calendarSpan.ts';
+import { UsageError } from '../../core/errors.ts';
+import type { Immutability, StoreOptions } from '../../store/store.ts';
 
 export interface StoreFlags {
   readonly keyFile?: string;

@@ -5,10 +5,10 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { UsageError } from '../core/errors.ts';
-import { isPrivateFile } from '../core/privateFile.ts';
-import type { EngineSettings } from '../ovirt/connection.ts';
-import { readTextFile, STDIN } from './textFile.ts';
+import { UsageError } from '../../core/errors.ts';
+import { isPrivateFile } from '../../store/privateFile.ts';
+import type { EngineSettings } from '../../ovirt/connection.ts';
+import { readTextFile, STDIN } from '../textFile.ts';
 
 export interface EngineFlags {
   readonly url?: string | undefined;

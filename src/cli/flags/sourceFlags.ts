@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { UsageError } from '../../core/errors.ts';
 import type { StoreOptions } from '../../store/store.ts';
-import { type StoreFlags, storeOf, withStoreFlags } from '../storeFlags.ts';
+import { type StoreFlags, storeOf, withStoreFlags } from './storeFlags.ts';
 
 export interface SourceFlags extends StoreFlags {
   readonly repo?: string;

@@ -1,7 +1,7 @@
 /** Options that several commands have, and the parsers of their values. */
 import { type Command, Option } from 'commander';
-import { UsageError } from '../core/errors.ts';
-import { parseBytes } from '../core/units.ts';
+import { UsageError } from '../../core/errors.ts';
+import { parseBytes } from '../../core/units.ts';
 
 export interface CommonFlags {
   readonly json?: boolean | undefined;
