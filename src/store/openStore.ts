@@ -2,7 +2,7 @@
  * Finds the implementation for the place of a repository. Code for buckets and for sealing is
  * loaded only where it is needed.
  */
-import { RepositoryError, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import { DiskStore } from './folder/diskStore.ts';
 import { isS3Location, parseS3Location } from './s3/location.ts';
 import type { Store, StoreOptions } from './store.ts';

@@ -21,6 +21,7 @@ const NAMES = [
   'lease',
   'lock',
   'marker',
+  'seal',
   'imageio',
   'nbd',
 ] as const;

@@ -16,7 +16,7 @@
  * written: lease/leases.ts says why that is enough.
  */
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
-import type { FailedRemoval, NewContainer, StoreLock } from '../../store/store.ts';
+import type { FailedRemoval, StoreLock } from '../../store/store.ts';
 import { holderText, isLeased, keptMessage, type Lease, sweepLeases } from '../lease/leases.ts';
 import type { ChainMetadata } from '../pointXml.ts';
 import type { RestorePoint } from '../restorePoint.ts';
@@ -25,7 +25,9 @@ import { coverChain, extendLocks } from '../pointLocks.ts';
 
 export interface Replacement {
   /** A committed container without its name. It replaces the point with the same id. */
-  readonly added?: { readonly point: RestorePoint; readonly container: NewContainer } | undefined;
+  readonly added?:
+    | { readonly point: RestorePoint; readonly publish: () => Promise<void> }
+    | undefined;
   /**
    * Points whose containers are deleted, children before their parents. Includes the replaced
    * point.
@@ -113,7 +115,7 @@ export async function replacePoints(
     await lock.assertHeld();
     await folder.writeMetadata({ ...metadata, obsoleteFiles: [...known, added.point.fileName] });
     await extendLocks(folder.place, metadata, swapped);
-    await added.container.publish();
+    await added.publish();
   }
   await lock.assertHeld();
   await folder.writeMetadata(swapped);

@@ -132,6 +132,7 @@ class ImageSession {
         vm: metadata.vm,
         parent: plan.parent,
         blockSizeBytes: plan.blockSizeBytes,
+        allocatedBytes: this.#allocatedBytes(),
         workers,
         compression,
         readsImages: true,

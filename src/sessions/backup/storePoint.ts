@@ -44,6 +44,8 @@ export interface StorePointOptions {
   readonly vm: VmIdentity;
   readonly parent: CheckedParent | undefined;
   readonly blockSizeBytes: number;
+  /** Bytes that the disks may give at most: what is allocated on them. */
+  readonly allocatedBytes: number;
   readonly workers: number | undefined;
   readonly compression: Compression | undefined;
   /** True for local files. Threads read them. */
@@ -87,13 +89,18 @@ export async function storePoint(
   options: StorePointOptions,
   readDisks: (target: PointWriter, resources: PipelineResources) => Promise<ReadDisks>,
 ): Promise<StoredPoint> {
-  const { identity, chain, parent, blockSizeBytes, readsImages } = options;
+  const { identity, chain, parent, blockSizeBytes, allocatedBytes, readsImages } = options;
   const { folder } = chain;
   const place = { folder, points: chain.metadata.points, parent: parent?.point };
   const draft = await draftPoint(place, identity.startedAt, blockSizeBytes);
   await using resources = await PipelineResources.create(options);
   if (readsImages) resources.start();
-  await using target = await PointWriter.create(folder, draft.fileName, blockSizeBytes);
+  await using target = await PointWriter.create(
+    folder,
+    draft.fileName,
+    blockSizeBytes,
+    allocatedBytes,
+  );
   const read = await readDisks(target, resources);
   identity.progress.phase('committing');
   const commitFromMs = performance.now();

@@ -50,15 +50,17 @@ export class PipeFolder {
   readonly ownerId: string;
   readonly #folder: StoreFolder;
   readonly #lock: StoreLock;
+  readonly #repository: Repository;
   #handedOut: readonly HandedOut[];
 
   private constructor(
-    ownerId: string,
+    repository: Repository,
     folder: StoreFolder,
     lock: StoreLock,
     handedOut: readonly HandedOut[],
   ) {
-    this.ownerId = ownerId;
+    this.ownerId = pipeOwner(repository.id);
+    this.#repository = repository;
     this.#folder = folder;
     this.#lock = lock;
     this.#handedOut = handedOut;
@@ -73,12 +75,21 @@ export class PipeFolder {
    */
   static async open(root: string | undefined, vm: Vm): Promise<PipeFolder> {
     const repository = await Repository.openOrCreate(root ?? (await temporaryRoot()));
-    const { place: folder } = await repository.createVm({ id: vm.id, name: vm.name });
+    try {
+      const { place } = await repository.createVm({ id: vm.id, name: vm.name });
+      return await PipeFolder.#locked(repository, place);
+    } catch (error) {
+      await repository.close();
+      throw error;
+    }
+  }
+
+  static async #locked(repository: Repository, folder: StoreFolder): Promise<PipeFolder> {
     const lock = await folder.lock();
     try {
-      return new PipeFolder(pipeOwner(repository.id), folder, lock, await readHandedOut(folder));
+      return new PipeFolder(repository, folder, lock, await readHandedOut(folder));
     } catch (error) {
-      await lock[Symbol.asyncDispose]();
+      await lock.release();
       throw error;
     }
   }
@@ -131,7 +142,8 @@ export class PipeFolder {
   }
 
   async close(): Promise<void> {
-    await this.#lock[Symbol.asyncDispose]();
+    await this.#lock.release();
+    await this.#repository.close();
   }
 }
 

@@ -51,7 +51,8 @@ export interface PointContext {
 /** A committed container without its name, and its point. */
 export interface CompletePoint {
   readonly point: RestorePoint;
-  readonly container: NewContainer;
+  /** Gives the container its name. */
+  readonly publish: () => Promise<void>;
 }
 
 export class PointWriter {
@@ -129,11 +130,15 @@ export class PointWriter {
     const text = this.#folder.encodeMetadata(covered);
     await lock.assertHeld();
     await extendLocks(this.#folder.place, metadata, covered);
-    await this.#container.publish();
-    this.#published = true;
+    await this.#publish();
     await this.#folder.writeEncoded(text);
     return covered;
   }
+
+  readonly #publish = async (): Promise<void> => {
+    await this.#container.publish();
+    this.#published = true;
+  };
 
   /** Adds metadata, commits, and closes the container. It has no name yet. */
   async complete(
@@ -155,7 +160,7 @@ export class PointWriter {
     const locked = withLock(point, this.#container.lockedUntilMs);
     return {
       point: { ...locked, fileBytes: this.writer.endBytes },
-      container: this.#container,
+      publish: this.#publish,
     };
   }
 

@@ -15,7 +15,8 @@ import type {
 import { openObject, type ReadSettings } from './containerRead.ts';
 import { ContainerUpload } from './containerUpload.ts';
 import { ObjectLines } from './lineFile.ts';
-import { type LockTimes, lockTimeMs, ObjectLock } from './lock.ts';
+import { type LockTimes, ObjectLock } from './lock.ts';
+import { lockTimeMs } from './lockHolder.ts';
 import { keyOf, type S3Location, urlOf } from './location.ts';
 import type { BucketLocks } from './objectLocks.ts';
 import type { Bucket, ObjectFacts } from './requests/bucket.ts';
@@ -261,10 +262,13 @@ export class S3Folder implements StoreFolder {
     return Promise.resolve(upload);
   }
 
+  /** The first urgent line writes the object. Until then an older object stays, so none is lost. */
   async startLines(fileName: string, lines: readonly string[]): Promise<LineFile> {
-    const isNew = (await this.#heldFacts(fileName)) === undefined;
-    await this.#write(fileName, lines.join(''), { isNew });
-    const file = new ObjectLines(lines, (content) => this.#write(fileName, content, {}));
+    let isNew = (await this.#heldFacts(fileName)) === undefined;
+    const file = new ObjectLines(lines, async (content) => {
+      await this.#write(fileName, content, { isNew });
+      isNew = false;
+    });
     this.#openLines.set(fileName, file);
     return file;
   }

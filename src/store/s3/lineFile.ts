@@ -13,17 +13,16 @@ interface Waiter {
 export class ObjectLines implements LineFile {
   readonly #write: (content: string) => Promise<void>;
   readonly #lines: string[];
-  #writtenLines: number;
+  #writtenLines = 0;
   #waiters: Waiter[] = [];
   #writing: Promise<void> | undefined;
 
   /**
-   * @param lines - lines that are written already.
+   * @param lines - the first lines. They are written with the first urgent one, or by close().
    * @param write - replaces the object.
    */
   constructor(lines: readonly string[], write: (content: string) => Promise<void>) {
     this.#lines = [...lines];
-    this.#writtenLines = lines.length;
     this.#write = write;
   }
 

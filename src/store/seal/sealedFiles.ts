@@ -40,15 +40,28 @@ function openWhole(keys: KeyRing, place: FilePlace, sealed: Buffer): Buffer {
   return Buffer.concat(parts);
 }
 
-/** First line of a file of lines. Line n is sealed as its chunk n. */
-export function headerLine(header: Buffer): string {
-  return `${header.toString('base64')}\n`;
+/**
+ * First line of a file of lines: the header, and an empty chunk 0. That proves the name of a file
+ * without further lines.
+ */
+export function headerLine(cipher: ChunkCipher, header: Buffer): string {
+  return `${Buffer.concat([header, ...cipher.seal([], 0, false)]).toString('base64')}\n`;
 }
 
-/** @param line - ends with a newline, which is not sealed. */
+/**
+ * @param line - ends with a newline, which is not sealed.
+ * @param lineNumber - counted from 1. It is sealed as the chunk of this number.
+ */
 export function sealLine(cipher: ChunkCipher, line: string, lineNumber: number): string {
   const plain = Buffer.from(line.replace(/\n$/, ''));
   return `${Buffer.concat(cipher.seal([plain], lineNumber, false)).toString('base64')}\n`;
+}
+
+/** Base64 that only one text gives. Otherwise other texts would stand for the same line. */
+function strictBase64(text: string, { file }: FilePlace, lineNumber: number): Buffer {
+  const bytes = Buffer.from(text, 'base64');
+  if (bytes.toString('base64') === text) return bytes;
+  throw sealBroken(file, 'is no base64', lineNumber);
 }
 
 /**
@@ -57,14 +70,12 @@ export function sealLine(cipher: ChunkCipher, line: string, lineNumber: number):
  */
 function openLines(keys: KeyRing, place: FilePlace, sealed: Buffer): Buffer {
   const [head = '', ...lines] = sealed.toString('latin1').split('\n').slice(0, -1);
-  const header = Buffer.from(head, 'base64');
-  if (header.toString('base64') !== head) throw sealBroken(place.file, 'is not sealed');
-  const cipher = keys.openFile(LINES_MAGIC, header, place);
-  const plain = lines.map((line, lineNumber) => {
-    const bytes = Buffer.from(line, 'base64');
-    // Otherwise other texts would stand for the same line.
-    if (bytes.toString('base64') !== line) throw sealBroken(place.file, 'is no base64', lineNumber);
-    return Buffer.concat([cipher.open(bytes, lineNumber, false), Buffer.from('\n')]);
+  const start = strictBase64(head, place, 0);
+  const cipher = keys.openFile(LINES_MAGIC, start.subarray(0, HEADER_BYTES), place);
+  cipher.open(start.subarray(HEADER_BYTES), 0, false);
+  const plain = lines.map((line, index) => {
+    const bytes = strictBase64(line, place, index + 1);
+    return Buffer.concat([cipher.open(bytes, index + 1, false), Buffer.from('\n')]);
   });
   return Buffer.concat(plain);
 }

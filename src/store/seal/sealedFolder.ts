@@ -134,9 +134,9 @@ export class SealedFolder implements StoreFolder {
 
   async startLines(fileName: string, lines: readonly string[]): Promise<LineFile> {
     const { cipher, header } = this.#keys.startFile(LINES_MAGIC, this.#placeOf(fileName));
-    const sealed = lines.map((line, lineNumber) => sealLine(cipher, line, lineNumber));
-    const base = await this.#base.startLines(fileName, [headerLine(header), ...sealed]);
-    return new SealedLines(base, cipher, lines.length);
+    const sealed = lines.map((line, index) => sealLine(cipher, line, index + 1));
+    const base = await this.#base.startLines(fileName, [headerLine(cipher, header), ...sealed]);
+    return new SealedLines(base, cipher, lines.length + 1);
   }
 
   async removeLeftovers(): Promise<string[]> {

@@ -93,7 +93,7 @@ describe('a journal', () => {
     const [session, ...steps] = record?.entries ?? [];
     expect(session).toMatchObject({ step: 'session', ...SESSION, process: { pid: process.pid } });
     expect(steps).toEqual(STEPS);
-    expect(record).toMatchObject({ file: file(), isDamaged: false });
+    expect(record).toMatchObject({ fileName: BACKUP_JOURNAL, isDamaged: false });
   });
 
   it('holds a step on disk as soon as it is appended', async () => {
@@ -155,7 +155,7 @@ describe('a journal', () => {
 
     const record = await leftBackupJournal(new DiskFolder(temp.path()));
 
-    expect(record).toEqual({ file: file(), entries: [], isDamaged: false });
+    expect(record).toEqual({ fileName: BACKUP_JOURNAL, entries: [], isDamaged: false });
   });
 
   it('that is not there is none', async () => {
@@ -265,7 +265,7 @@ describe('journals of restores', () => {
 
     expect(await restoreJournals(new DiskFolder(temp.path()))).toMatchObject({
       left: [],
-      unproven: [{ file }],
+      unproven: [{ fileName: path.basename(file) }],
     });
   });
 });

@@ -51,7 +51,7 @@ export class BackupAttempt {
   async run(): Promise<StoredPoint> {
     const { options } = this.#context;
     const { metadata, vm } = this.#chain;
-    const { parent, blockSizeBytes, ovf } = this.#task;
+    const { parent, blockSizeBytes, allocatedBytes, ovf } = this.#task;
     return await storePoint(
       {
         identity: this.#context,
@@ -59,6 +59,7 @@ export class BackupAttempt {
         vm: { id: metadata.vm.id, name: vm.name },
         parent,
         blockSizeBytes,
+        allocatedBytes,
         workers: options.workers,
         compression: options.compression,
         readsImages: false,

@@ -55,6 +55,8 @@ export interface VmTask {
   readonly plan: VmPlan;
   readonly parent: CheckedParent | undefined;
   readonly blockSizeBytes: number;
+  /** Of all planned disks. */
+  readonly allocatedBytes: number;
   /** The VM's configuration; undefined when the engine does not give it. */
   readonly ovf: string | undefined;
 }

@@ -135,7 +135,7 @@ class VmSession {
     const allocatedBytes = allocatedOf(disks, plan);
     const blockSizeBytes = chooseBlockSize(parent, this.#options.blockSizeBytes, allocatedBytes);
     if (!parent) await checkSpace(repository.store, allocatedBytes, session.note);
-    return { plan, parent, blockSizeBytes, ovf };
+    return { plan, parent, blockSizeBytes, allocatedBytes, ovf };
   }
 
   async #startJournal(

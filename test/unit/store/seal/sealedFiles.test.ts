@@ -32,6 +32,10 @@ async function expectRefused(pair: SealedPair, bytes: Uint8Array, name = NAME): 
   expect((error as BackupError).code).toMatch(/^(?:INTEGRITY_SEAL_BROKEN|FORMAT_\w+)$/);
 }
 
+async function textOf({ sealed }: SealedPair): Promise<string | undefined> {
+  return (await sealed.readFile(NAME, MAX_BYTES))?.toString();
+}
+
 describe('a small sealed file', () => {
   it.each([0, 1, 4095, 4096, 4097, 69_632, 69_633, 300_000])(
     'of %d B is read back',
@@ -142,10 +146,6 @@ describe('a sealed file of lines', () => {
     return pair;
   }
 
-  async function textOf({ sealed }: SealedPair): Promise<string | undefined> {
-    return (await sealed.readFile(NAME, MAX_BYTES))?.toString();
-  }
-
   it('is read back', async () => {
     const pair = await lines();
 
@@ -158,6 +158,14 @@ describe('a sealed file of lines', () => {
     await pair.sealed.startLines(NAME, []);
 
     expect(await textOf(pair)).toBe('');
+  });
+
+  it('without a line is refused under another name', async () => {
+    const pair = sealedPair();
+    await pair.sealed.startLines(NAME, []);
+
+    expect(await textOf(pair)).toBe('');
+    await expectRefused(pair, pair.base.contentOf(NAME), 'other.ndjson');
   });
 
   it('leaves a last line out that a crash cut', async () => {
