@@ -113,22 +113,22 @@ export class BucketLocks {
     };
   }
 
+  /**
+   * Without the right to read retentions the server leaves them out, and an object counts as not
+   * locked.
+   */
   async #read(key: string): Promise<Retention | undefined> {
     const { connection, name } = this.#bucket;
     return await connection.send<Retention | undefined>(
       `read the lock of ${this.#bucket.urlOf(key)}`,
       async (client) => {
-        const { Retention: found } = await client.send(
-          new connection.sdk.GetObjectRetentionCommand({ Bucket: name, Key: key }),
+        // A server of the tests does not know GetObjectRetention.
+        const { ObjectLockMode: mode, ObjectLockRetainUntilDate: until } = await client.send(
+          new connection.sdk.HeadObjectCommand({ Bucket: name, Key: key }),
         );
-        const untilMs = found?.RetainUntilDate?.getTime();
-        if (!found?.Mode || untilMs === undefined) return undefined;
-        return { mode: found.Mode, untilMs };
+        return mode && until && { mode, untilMs: until.getTime() };
       },
-      (error) => {
-        const isNone = /^NoSuch(?:ObjectLockConfiguration|Key)$/.test(nameOf(error));
-        return isNone ? { result: undefined } : undefined;
-      },
+      (error) => (statusOf(error) === 404 ? { result: undefined } : undefined),
     );
   }
 

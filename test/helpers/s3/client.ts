@@ -68,10 +68,12 @@ export async function objectOf(client: S3, Bucket: string, Key: string): Promise
   return Buffer.from((await Body?.transformToByteArray()) ?? []);
 }
 
-/** End of the lock of an object, in milliseconds since 1970. @throws when it has no lock */
+/** End of the lock of an object, in milliseconds since 1970; not a number without a lock. */
 export async function lockEndOf(client: S3, Bucket: string, Key: string): Promise<number> {
-  const { Retention } = await client.send(new s3.GetObjectRetentionCommand({ Bucket, Key }));
-  return Retention?.RetainUntilDate?.getTime() ?? Number.NaN;
+  const { ObjectLockRetainUntilDate } = await client.send(
+    new s3.HeadObjectCommand({ Bucket, Key }),
+  );
+  return ObjectLockRetainUntilDate?.getTime() ?? Number.NaN;
 }
 
 /** Writes an object anew, with the same content and without a lock. */
