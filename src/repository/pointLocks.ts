@@ -5,7 +5,7 @@
  * A lock is always made longer before the .vbm says so. So the record is never too long.
  */
 import { RepositoryError } from '../core/errors.ts';
-import type { StoreFolder } from '../store/store.ts';
+import type { FailedRemoval, StoreFolder } from '../store/store.ts';
 import type { ChainMetadata } from './pointXml.ts';
 import { chainTo, type RestorePoint } from './restorePoint.ts';
 
@@ -84,4 +84,23 @@ export async function readLocks(
 ): Promise<RestorePoint[]> {
   const until = await locks?.lockedUntil(points.map(({ fileName }) => fileName));
   return points.map((point) => withLock(point, until?.get(point.fileName)));
+}
+
+/**
+ * Removals with reason `LOCKED` where a lock is the cause. Some servers only say that the access
+ * was denied.
+ *
+ * @throws {@link RepositoryError} what the place throws
+ */
+export async function withLockReasons(
+  { locks }: StoreFolder,
+  failed: readonly FailedRemoval[],
+): Promise<FailedRemoval[]> {
+  const names = failed.filter(({ reason }) => reason !== 'LOCKED').map(({ fileName }) => fileName);
+  const until = names.length > 0 ? await locks?.lockedUntil(names) : undefined;
+  const isLocked = (fileName: string): boolean => (until?.get(fileName) ?? 0) > Date.now();
+  return failed.map(({ fileName, reason }) => ({
+    fileName,
+    reason: isLocked(fileName) ? 'LOCKED' : reason,
+  }));
 }

@@ -21,7 +21,7 @@ import { holderText, isLeased, keptMessage, type Lease, sweepLeases } from '../l
 import type { ChainMetadata } from '../pointXml.ts';
 import type { RestorePoint } from '../restorePoint.ts';
 import type { VmFolder } from '../vmFolder.ts';
-import { coverChain, extendLocks } from '../pointLocks.ts';
+import { coverChain, extendLocks, withLockReasons } from '../pointLocks.ts';
 
 export interface Replacement {
   /** A committed container without its name. It replaces the point with the same id. */
@@ -71,7 +71,7 @@ async function deleteFiles(folder: VmFolder, fileNames: readonly string[]): Prom
   const wanted = fileNames.filter((name) => !leasedFiles.includes(name));
   // A deleted file that came back after a power cut would be taken for a lost point, because the
   // .vbm no longer names it. So the deletion must last when `remove` returns.
-  const failed = await folder.place.remove(wanted);
+  const failed = await withLockReasons(folder.place, await folder.place.remove(wanted));
   const left = new Set(failed.map(({ fileName }) => fileName));
   const deleted = wanted.filter((name) => !left.has(name));
   return { deleted, leasedFiles, failed, messages: leftMessages(leases, leasedFiles) };
