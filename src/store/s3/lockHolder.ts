@@ -13,7 +13,7 @@ import type { Bucket, ObjectFacts } from './requests/bucket.ts';
 const MAX_LOCK_BYTES = 64 * 1024;
 
 /** Ids of locks that this process released. Their objects may still exist, but do not count. */
-export const givenUp = new Set<string>();
+export const givenUp: Set<string> = new Set();
 
 export interface LockHolder extends ProcessIdentity {
   readonly id: string;
