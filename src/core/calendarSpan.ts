@@ -36,12 +36,21 @@ export function parseSpan(text: string, optionName: string): CalendarSpan {
  * no such day, the time moves on into the next month: one month before 31 March is 3 March (or 2
  * March).
  */
-export function timeBefore(date: Date, { years, months, days, hours }: CalendarSpan): number {
-  const moved = new Date(date);
-  moved.setUTCFullYear(
-    date.getUTCFullYear() - years,
-    date.getUTCMonth() - months,
-    date.getUTCDate() - days,
+export function timeBefore(date: Date, span: CalendarSpan): number {
+  return moved(date, span, -1);
+}
+
+/** Time `span` after `date`. As {@link timeBefore}. */
+export function timeAfter(date: Date, span: CalendarSpan): number {
+  return moved(date, span, 1);
+}
+
+function moved(date: Date, { years, months, days, hours }: CalendarSpan, sign: 1 | -1): number {
+  const result = new Date(date);
+  result.setUTCFullYear(
+    date.getUTCFullYear() + sign * years,
+    date.getUTCMonth() + sign * months,
+    date.getUTCDate() + sign * days,
   );
-  return moved.getTime() - hours * HOUR_MS;
+  return result.getTime() + sign * hours * HOUR_MS;
 }

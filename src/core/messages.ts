@@ -82,6 +82,9 @@ export const MESSAGE_CODES = [
   'REPO-541',
   'REPO-542',
   'REPO-543',
+  'REPO-550',
+  'REPO-551',
+  'REPO-552',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -296,7 +299,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'No restore point needs file {file} any more, but it was not deleted ({reason}). Its space is not free yet.',
     resolution:
-      'Check the permissions of the repository, and whether files of the chain are missing. The next session or prune tries again.',
+      'Check the permissions of the repository, and whether files of the chain are missing. A LOCKED file can be deleted when its lock has ended. The next session or prune tries again.',
   },
   'REPO-514': {
     level: 'warn',
@@ -392,6 +395,23 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: '{item} of {file} cannot be read. Names and ids in it are unknown.',
     resolution: 'Check that the files were given oldest first, and run "ovirt-cbt verify --file".',
+  },
+  'REPO-550': {
+    level: 'info',
+    text: 'Restore points that no rule keeps, but that stay because they or points that need them are locked against deletion: {n}. The last of these locks ends at {date}.',
+    resolution: 'None. A prune after that time deletes or merges them.',
+  },
+  'REPO-551': {
+    level: 'error',
+    text: 'Restore point {rp} of {vm} can be deleted too early. {file} is {found}. According to the chain metadata it is locked until {wanted}.',
+    resolution:
+      'Find out who ended the lock or replaced the file. The next session locks the points again on which its own one builds.',
+  },
+  'REPO-552': {
+    level: 'info',
+    text: 'The next restore point of {vm} will be locked against deletion for {span} ({mode} mode), and so will the points on which it builds: {n}.',
+    resolution:
+      'Make a new full from time to time: a chain that only grows stays locked as a whole.',
   },
   'SNP-201': {
     level: 'warn',

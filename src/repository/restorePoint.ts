@@ -53,6 +53,11 @@ export interface RestorePoint {
   readonly blockSizeBytes: number;
   /** Size of the container. 0 inside the container itself, because it is not known yet. */
   readonly fileBytes: number;
+  /**
+   * Time until which nobody may delete the container: ISO 8601, UTC. Absent without a lock, and
+   * inside the container itself.
+   */
+  readonly lockedUntil?: string | undefined;
   readonly disks: readonly DiskPoint[];
 }
 
@@ -107,6 +112,7 @@ const pointSchema: z.ZodType<RestorePoint> = z.object({
   checkpointId: z.string().max(100),
   blockSizeBytes: count.min(512).max(MAX_BLOCK_BYTES),
   fileBytes: count,
+  lockedUntil: z.iso.datetime().optional(),
   disks: z.array(diskSchema).max(MAX_DISKS),
 });
 

@@ -13,6 +13,7 @@ import { openContainer, readSummary } from './pointReader.ts';
 import { type ChainMetadata, decodeVbm, encodeReadableVbm, MAX_VBM_BYTES } from './pointXml.ts';
 import { type BadFile, type FoundPoint, orderPoints } from './pointOrder.ts';
 import type { RestorePoint } from './restorePoint.ts';
+import { readLocks } from './pointLocks.ts';
 
 export interface ScanResult {
   readonly metadata: ChainMetadata;
@@ -206,7 +207,17 @@ export class VmFolder {
         badFiles.push({ fileName, reason: error.code });
       }
     }
-    return { found, badFiles };
+    return { found: await this.#withLocks(found), badFiles };
+  }
+
+  /** Locks are not recorded inside containers. Without the right to read them, none are known. */
+  async #withLocks(found: readonly FoundPoint[]): Promise<FoundPoint[]> {
+    const points = found.map(({ point }) => point);
+    const locked = await readLocks(this.place, points).catch((error: unknown) => {
+      if (error instanceof RepositoryError && error.code === 'REPOSITORY_REFUSED') return points;
+      throw error;
+    });
+    return found.map(({ vm, point }, k) => ({ vm, point: locked[k] ?? point }));
   }
 
   async #readContainer(fileName: string, codecs: BlockCodecs): Promise<FoundPoint> {

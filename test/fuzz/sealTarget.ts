@@ -30,7 +30,7 @@ export const SEALED: Readonly<Record<string, Buffer>> = {
 };
 
 export function fuzzFolder(): { base: MemoryFolder; sealed: SealedFolder } {
-  const base = new MemoryFolder('fuzz', true);
+  const base = new MemoryFolder('fuzz');
   return { base, sealed: new SealedFolder(base, FOLDER, fuzzKeys()) };
 }
 

@@ -87,7 +87,7 @@ export function addVerify(program: Command, done: Done): void {
         context.print(report, formatVerify(report, context.form));
         if (report.outcome === 'damaged') throw damageFound(describeDamage(report));
         throwFirst(report.failures);
-        return EXIT_CODES.done;
+        return context.exitCode(false);
       });
       done(exitCode);
     });

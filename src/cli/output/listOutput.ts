@@ -46,6 +46,9 @@ function pointColumns(points: readonly ListedPoint[], form: OutputForm): Column<
   const isLong = isFull(form);
   const idOf = ({ pointId }: ListedPoint): string => idIn(form, pointId, short);
   const served: Column<ListedPoint> = ['served by', serversOf, { kind: 'note' }];
+  const lockEnd = ({ lockedUntil }: ListedPoint): string =>
+    lockedUntil === undefined ? '-' : formatLocalTime(lockedUntil, isLong);
+  const locked: Column<ListedPoint> = ['locked until', lockEnd];
   const date: Column<ListedPoint> = ['checked on', checkedOn, { kind: 'extra' }];
   return [
     ['no.', (point) => String(point.number)],
@@ -55,6 +58,7 @@ function pointColumns(points: readonly ListedPoint[], form: OutputForm): Column<
     ['file size', (point) => formatBytes(point.fileBytes)],
     ['verified', (point) => formatHealth(point.verified, isLong), { style: healthStyle }],
     ...(isLong ? [] : [date]),
+    ...(points.some(({ lockedUntil }) => lockedUntil) ? [locked] : []),
     ...(points.some(({ servedBy }) => servedBy) ? [served] : []),
     ['file', (point) => point.fileName, { kind: 'full' }],
   ];

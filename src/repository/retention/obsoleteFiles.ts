@@ -4,7 +4,7 @@
  * become a stray one:
  *
  * 1. .vbm: the new container is obsolete (only if there is a new one)
- * 2. the new container gets its name
+ * 2. locks of points on which it builds are made as long as its own; it gets its name
  * 3. .vbm: the points are swapped, the old containers are obsolete
  * 4. the old containers are deleted, children before their parents
  * 5. .vbm: nothing is obsolete
@@ -16,11 +16,12 @@
  * written: lease/leases.ts says why that is enough.
  */
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
-import type { StoreLock } from '../../store/store.ts';
+import type { FailedRemoval, StoreLock } from '../../store/store.ts';
 import { holderText, isLeased, keptMessage, type Lease, sweepLeases } from '../lease/leases.ts';
 import type { ChainMetadata } from '../pointXml.ts';
 import type { RestorePoint } from '../restorePoint.ts';
 import type { VmFolder } from '../vmFolder.ts';
+import { coverChain, extendLocks } from '../pointLocks.ts';
 
 export interface Replacement {
   /** A committed container without its name. It replaces the point with the same id. */
@@ -44,7 +45,12 @@ export interface Cleared {
 interface Deletion {
   readonly deleted: readonly string[];
   readonly leasedFiles: readonly string[];
+  readonly failed: readonly FailedRemoval[];
   readonly messages: readonly SessionMessage[];
+}
+
+function failedMessage({ fileName: file, reason }: FailedRemoval): SessionMessage {
+  return sessionMessage('REPO-512', { file, reason });
 }
 
 function leftMessages(leases: readonly Lease[], files: readonly string[]): SessionMessage[] {
@@ -66,12 +72,9 @@ async function deleteFiles(folder: VmFolder, fileNames: readonly string[]): Prom
   // A deleted file that came back after a power cut would be taken for a lost point, because the
   // .vbm no longer names it. So the deletion must last when `remove` returns.
   const failed = await folder.place.remove(wanted);
-  const failures = failed.map(({ fileName: file, reason }) =>
-    sessionMessage('REPO-512', { file, reason }),
-  );
   const left = new Set(failed.map(({ fileName }) => fileName));
   const deleted = wanted.filter((name) => !left.has(name));
-  return { deleted, leasedFiles, messages: [...leftMessages(leases, leasedFiles), ...failures] };
+  return { deleted, leasedFiles, failed, messages: leftMessages(leases, leasedFiles) };
 }
 
 /** Writes the .vbm without the names of deleted files. */
@@ -100,22 +103,28 @@ export async function replacePoints(
   { added, removed }: Replacement,
 ): Promise<Cleared> {
   const known = metadata.obsoleteFiles ?? [];
-  if (added) {
-    await lock.assertHeld();
-    await folder.writeMetadata({ ...metadata, obsoleteFiles: [...known, added.point.fileName] });
-    await added.publish();
-  }
   const goneIds = new Set(removed.map((point) => point.pointId));
   const points = metadata.points.flatMap((point) => {
     if (added?.point.pointId === point.pointId) return [added.point];
     return goneIds.has(point.pointId) ? [] : [point];
   });
   const files = removed.map((point) => point.fileName);
-  const swapped = { ...metadata, points, obsoleteFiles: [...known, ...files] };
+  const listed = { ...metadata, points, obsoleteFiles: [...known, ...files] };
+  const swapped = added ? coverChain(listed, added.point) : listed;
+  if (added) {
+    await lock.assertHeld();
+    await folder.writeMetadata({ ...metadata, obsoleteFiles: [...known, added.point.fileName] });
+    await extendLocks(folder.place, metadata, swapped);
+    await added.publish();
+  }
   await lock.assertHeld();
   await folder.writeMetadata(swapped);
-  const { deleted, ...left } = await deleteFiles(folder, files);
-  return { metadata: await forget(folder, swapped, deleted), ...left };
+  const { deleted, leasedFiles, failed, messages } = await deleteFiles(folder, files);
+  return {
+    metadata: await forget(folder, swapped, deleted),
+    leasedFiles,
+    messages: [...messages, ...failed.map(failedMessage)],
+  };
 }
 
 /**
@@ -136,17 +145,19 @@ export async function clearObsolete(folder: VmFolder, metadata: ChainMetadata): 
     return { metadata, leasedFiles: [], messages };
   }
   const listed = new Set(points.map((point) => point.fileName));
-  const { deleted, leasedFiles, messages } = await deleteFiles(
+  const { deleted, leasedFiles, failed, messages } = await deleteFiles(
     folder,
     obsoleteFiles.filter((file) => !listed.has(file)),
   );
   const removed = deleted
     .filter((file) => present.has(file))
     .map((file) => sessionMessage('REPO-511', { file }));
+  // The session that gave a locked file up has said so.
+  const others = failed.filter(({ reason }) => reason !== 'LOCKED');
   const gone = [...deleted, ...obsoleteFiles.filter((file) => listed.has(file))];
   return {
     metadata: await forget(folder, metadata, gone),
     leasedFiles,
-    messages: [...removed, ...messages],
+    messages: [...removed, ...messages, ...others.map(failedMessage)],
   };
 }

@@ -75,6 +75,14 @@ const PERIOD_OF: Readonly<
   yearly: (createdAt) => createdAt.slice(0, 4),
 };
 
+/** Name of the period of a rule in which a point was made. */
+export function periodOf(
+  rule: 'daily' | 'weekly' | 'monthly' | 'yearly',
+  createdAt: string,
+): string {
+  return PERIOD_OF[rule](createdAt, 0);
+}
+
 /** Start of the time that `within` keeps. Keeps everything when all points are in the future. */
 function withinFrom(points: readonly RestorePoint[], span: CalendarSpan, now: Date): number {
   const times = points

@@ -142,8 +142,7 @@ export class VmCopy {
     );
     const points = [...metadata.points];
     insertPoint(points, point);
-    const updated = { ...metadata, vm: source.vm, points };
-    await writer.list(updated, lock);
+    const updated = await writer.list({ ...metadata, vm: source.vm, points }, lock);
     session.log.info({ pointId, fileBytes: point.fileBytes }, 'copy committed');
     if (verify) await verifyCopy(target.place, point, parent, source.vm.id, this.#context);
     const { number, fileBytes } = point;

@@ -15,10 +15,10 @@ export interface PrunedPoint {
   readonly fileBytes: number;
   readonly action: 'keep' | 'delete' | 'merge';
   /**
-   * Rules that keep the point. `served`: an export serves it. `needed`: a served point, or two or
-   * more kept points, build on it.
+   * Rules that keep the point. `served`: an export serves it. `locked`: nobody may delete its file
+   * yet. `needed`: a served or locked point, or two or more kept points, build on it.
    */
-  readonly keptBecause: readonly (KeepReason | 'served' | 'needed')[];
+  readonly keptBecause: readonly (KeepReason | 'served' | 'locked' | 'needed')[];
   /** Id of the point that gets its blocks. Empty unless `action` is `merge`. */
   readonly mergedInto: string;
 }
@@ -47,12 +47,18 @@ export interface PruneReport {
   readonly vms: readonly PrunedVm[];
 }
 
-/** Lists the points of a VM with their actions. `kept` holds the reasons by point id. */
+/**
+ * Lists the points of a VM with their actions.
+ *
+ * @param kept - the reasons by point id.
+ * @param lockedIds - points that stay because of their locks.
+ */
 export function describePoints(
   points: readonly RestorePoint[],
   kept: ReadonlyMap<string, readonly KeepReason[]>,
   plan: PrunePlan,
   leases: readonly Lease[],
+  lockedIds: ReadonlySet<string>,
 ): PrunedPoint[] {
   const targetOf = new Map<string, string>();
   for (const range of plan.ranges) {
@@ -62,6 +68,7 @@ export function describePoints(
   const reasonsOf = (point: RestorePoint): PrunedPoint['keptBecause'] => {
     const rules = kept.get(point.pointId) ?? [];
     if (leases.some((lease) => isServed(point, lease))) return [...rules, 'served'];
+    if (lockedIds.has(point.pointId)) return [...rules, 'locked'];
     return plan.neededIds.has(point.pointId) ? ['needed'] : rules;
   };
   return points.map((point) => {

@@ -9,6 +9,7 @@ import type { NewContainer } from '../../store/store.ts';
 import { writeFingerprints } from '../../repository/fingerprintStore.ts';
 import { SUMMARY_NAME } from '../../repository/pointReader.ts';
 import { type ChainMetadata, encodeReadableSummary } from '../../repository/pointXml.ts';
+import { coverChain, extendLocks, withLock } from '../../repository/pointLocks.ts';
 import { ovfItemName, type RestorePoint, type VmIdentity } from '../../repository/restorePoint.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { StoreLock } from '../../store/store.ts';
@@ -115,17 +116,23 @@ export class PointWriter {
   }
 
   /**
-   * Gives a complete container its name.
+   * Gives a complete container its name. Before that, the points on which it builds are locked as
+   * long as it is.
    *
    * @param metadata - lists its point. It is written after that.
+   * @returns the metadata as it was written, with the new locks.
    * @throws as {@link publish}
    */
-  async list(metadata: ChainMetadata, lock: StoreLock): Promise<void> {
+  async list(metadata: ChainMetadata, lock: StoreLock): Promise<ChainMetadata> {
+    const point = metadata.points.find(({ fileName }) => fileName === this.#fileName);
+    const covered = point ? coverChain(metadata, point) : metadata;
     // After the container has its name, it is too late to find that nobody can read the .vbm.
-    const text = this.#folder.encodeMetadata(metadata);
+    const text = this.#folder.encodeMetadata(covered);
     await lock.assertHeld();
+    await extendLocks(this.#folder.place, metadata, covered);
     await this.#publish();
     await this.#folder.writeEncoded(text);
+    return covered;
   }
 
   readonly #publish = async (): Promise<void> => {
@@ -144,12 +151,17 @@ export class PointWriter {
       `${vm.id} (${point.chainId})`,
       chainProperties(point, parent),
     );
-    await this.#addText(top, SUMMARY_NAME, encodeReadableSummary(vm, point, this.#fileName));
+    const summary = encodeReadableSummary(vm, withLock(point, undefined), this.#fileName);
+    await this.#addText(top, SUMMARY_NAME, summary);
     if (ovf !== undefined) await this.#addText(top, ovfItemName(vm.id), ovf);
     for (const content of contents) await this.#addDisk(top, content);
     await this.writer.commit();
     await this.#container.storage.close();
-    return { point: { ...point, fileBytes: this.writer.endBytes }, publish: this.#publish };
+    const locked = withLock(point, this.#container.lockedUntilMs);
+    return {
+      point: { ...locked, fileBytes: this.writer.endBytes },
+      publish: this.#publish,
+    };
   }
 
   /** Closes and deletes a container that was not published. */

@@ -4,8 +4,8 @@ import type { BlockCodecs } from '../../compute/blockCodecs.ts';
 import { type PointReader, readSummary } from '../../repository/pointReader.ts';
 import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
 
-/** Fields that are not compared: they are known only after the container is written and named. */
-const OF_THE_FILE: ReadonlySet<string> = new Set(['fileName', 'fileBytes']);
+/** Fields that are not compared: they are known only after the container is written. */
+const OF_THE_FILE: ReadonlySet<string> = new Set(['fileName', 'fileBytes', 'lockedUntil']);
 
 function text(value: unknown): string {
   return value === undefined || value === '' ? 'nothing' : JSON.stringify(value);

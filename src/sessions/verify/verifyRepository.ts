@@ -5,10 +5,12 @@
 import { randomUUID } from 'node:crypto';
 import { toFailure } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
+import type { SessionMessage } from '../../core/messages.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { Repository } from '../../repository/repository.ts';
 import { type FolderFailure, forEachFolder } from '../shared/folderFailures.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
+import { SessionLog } from '../shared/sessionLog.ts';
 import { noSuchPoint } from '../shared/selectPoint.ts';
 import {
   checkRatio,
@@ -24,7 +26,8 @@ import {
   type VerifiedPoint,
   type VmReport,
 } from './verifyReport.ts';
-import { ALL_VMS, VmCheck } from './verifyVm.ts';
+import { checkLocks } from './checkLocks.ts';
+import { ALL_VMS, VmCheck, type VmFindings } from './verifyVm.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { StoreOptions } from '../../store/store.ts';
 
@@ -49,6 +52,7 @@ export interface VerifyOptions {
   readonly workers?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
+  readonly onMessage?: ((message: SessionMessage) => void) | undefined;
   readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
 }
 
@@ -77,6 +81,8 @@ export interface VerifyReport {
    * their result is recorded nowhere.
    */
   readonly isRecorded?: boolean | undefined;
+  /** Locks that end too early (REPO-551). Absent when files were verified. */
+  readonly messages?: readonly SessionMessage[] | undefined;
 }
 
 /**
@@ -88,12 +94,14 @@ const MAX_PARALLEL_CONTAINERS = 4;
 class RepositoryCheck {
   readonly failures: FolderFailure[] = [];
   readonly reports: VmReport[] = [];
+  readonly session: SessionLog;
   readonly #options: VerifyOptions;
   readonly #checks = new Map<VmFolder, VmCheck>();
   readonly #progress = new Map<VmFolder, SessionProgress>();
 
   constructor(options: VerifyOptions) {
     this.#options = options;
+    this.session = new SessionLog(options, {});
   }
 
   async checkFolders(folders: readonly VmFolder[]): Promise<void> {
@@ -114,8 +122,17 @@ class RepositoryCheck {
     await this.#checkAll();
     await this.#eachFolder([...this.#checks.keys()], async (folder) => {
       const findings = await this.#checks.get(folder)?.finish();
-      if (findings) this.reports.push(reportVm(findings));
+      if (!findings) return;
+      this.reports.push(reportVm(findings));
+      await this.#checkLocks(folder, findings);
     });
+  }
+
+  async #checkLocks({ place }: VmFolder, { metadata, containers }: VmFindings): Promise<void> {
+    const checked = new Set(containers.map(({ fileName }) => fileName));
+    const points = metadata.points.filter(({ fileName }) => checked.has(fileName));
+    const messages = await checkLocks(place, metadata.vm.name, points, new Date());
+    for (const message of messages) this.session.note(message);
   }
 
   async #eachFolder(
@@ -168,7 +185,8 @@ class RepositoryCheck {
  * Verifies restore points: structure, the facts in containers against the chain metadata, stored
  * blocks (bounds, CRC-32C, MD5, fingerprint) and the links of the chain. Damage is reported, not
  * thrown. It is also recorded in the folder of its VM: `list` shows it, and the next session heals
- * what it can.
+ * what it can. A container whose lock against deletion ends before the recorded time is told by
+ * message REPO-551.
  *
  * Takes no lock, because containers never change. When points are added or removed meanwhile, the
  * report uses the chain metadata at the end.
@@ -215,5 +233,6 @@ function toReport(check: RepositoryCheck, repository: string, startedAtMs: numbe
     unlistedFiles: reports.flatMap((report) => report.unlistedFiles),
     failures,
     isRecorded: reports.every((report) => report.recordFailure === ''),
+    messages: check.session.messages,
   };
 }

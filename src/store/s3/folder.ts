@@ -15,7 +15,8 @@ import type {
 import { openObject, type ReadSettings } from './containerRead.ts';
 import { ContainerUpload } from './containerUpload.ts';
 import { ObjectLines } from './lineFile.ts';
-import { type LockTimes, lockTimeMs, ObjectLock } from './lock.ts';
+import { type LockTimes, ObjectLock } from './lock.ts';
+import { lockTimeMs } from './lockHolder.ts';
 import { keyOf, type S3Location, urlOf } from './location.ts';
 import type { BucketLocks } from './objectLocks.ts';
 import type { Bucket, ObjectFacts } from './requests/bucket.ts';

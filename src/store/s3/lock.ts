@@ -5,21 +5,21 @@
  * itself, so both never work at once.
  */
 import { randomUUID } from 'node:crypto';
-import { z } from 'zod';
 import { RepositoryError } from '../../core/errors.ts';
-import {
-  describeProcess,
-  factSchema,
-  isProvablyGone,
-  type ProcessIdentity,
-  processSchema,
-  stateHere,
-} from '../processIdentity.ts';
+import { describeProcess } from '../processIdentity.ts';
 import type { StoreLock } from '../store.ts';
+import {
+  ageMs,
+  contentOf,
+  givenUp,
+  isStale,
+  lockedError,
+  type LockHolder,
+  readLock,
+} from './lockHolder.ts';
 import type { Bucket, ObjectFacts } from './requests/bucket.ts';
 import { removeObjects } from './requests/removal.ts';
 
-const MAX_LOCK_BYTES = 64 * 1024;
 /** Claims on claims of processes that ended while they took a lock over. */
 const MAX_CLAIMS = 5;
 
@@ -29,77 +29,11 @@ export interface LockTimes {
 }
 
 export const LOCK_TIMES: LockTimes = { renewEveryMs: 60_000, leaseMs: 5 * 60_000 };
-/** The holder counts a lock as lost this much earlier than others. Its work must end in it. */
-const MARGIN_MS = 30_000;
-
-/** Ids of locks that this process released. Their objects may still exist, but do not count. */
-const givenUp = new Set<string>();
-
-interface LockHolder extends ProcessIdentity {
-  readonly id: string;
-  /** Time by the clock of the holder, for messages. */
-  readonly since: string;
-  readonly leaseMs: number;
-  /** Time by the clock of the server. A lock that was never renewed lacks it. */
-  readonly takenAtMs?: number | undefined;
-}
-
-const holderSchema: z.ZodType<LockHolder> = z.intersection(
-  processSchema,
-  z.object({
-    // The id becomes part of a key.
-    id: z.string().regex(/^[\w-]{1,64}$/),
-    since: factSchema(64),
-    leaseMs: z
-      .number()
-      .int()
-      .positive()
-      .max(24 * 3_600_000),
-    takenAtMs: z.number().optional(),
-  }),
-);
-
-interface FoundLock {
-  readonly facts: ObjectFacts;
-  /** Undefined when the object is not readable as a lock. */
-  readonly holder: LockHolder | undefined;
-}
-
-async function readLock(bucket: Bucket, key: string): Promise<FoundLock | undefined> {
-  const found = await bucket.get(key, MAX_LOCK_BYTES);
-  if (!found) return undefined;
-  return { facts: found.facts, holder: parseHolder(found.bytes.toString('utf8')) };
-}
-
-function parseHolder(text: string): LockHolder | undefined {
-  try {
-    return holderSchema.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
-}
-
-function contentOf(holder: LockHolder): Buffer {
-  return Buffer.from(JSON.stringify(holder));
-}
-
-/** Time for which a lock was not renewed, by the clock of the server. */
-function ageMs(bucket: Bucket, { facts }: FoundLock): number {
-  return bucket.connection.serverNowMs() - facts.modifiedAtMs;
-}
-
-async function isStale(bucket: Bucket, found: FoundLock): Promise<boolean> {
-  const { holder } = found;
-  if (!holder) return false;
-  if (givenUp.has(holder.id) || ageMs(bucket, found) > holder.leaseMs) return true;
-  return await isProvablyGone(holder);
-}
-
-/** When a lock was taken, by the clock of the server; -Infinity without a lock. */
-export async function lockTimeMs(bucket: Bucket, key: string): Promise<number> {
-  const found = await readLock(bucket, key);
-  return found ? (found.holder?.takenAtMs ?? found.facts.modifiedAtMs) : -Infinity;
-}
+/**
+ * The holder counts a lock as lost after this share of its lease. The rest covers the seconds to
+ * which the server rounds, and the request that publishes.
+ */
+const HELD_SHARE = 0.9;
 
 async function create(
   bucket: Bucket,
@@ -146,7 +80,7 @@ export class ObjectLock implements StoreLock {
   readonly takenAtMs: number;
   readonly #bucket: Bucket;
   readonly #key: string;
-  readonly #holder: LockHolder;
+  #holder: LockHolder;
   readonly #onRelease: () => Promise<void>;
   #etag: string;
   #renewedAtMs: number;
@@ -209,7 +143,7 @@ export class ObjectLock implements StoreLock {
 
   /** True when others may think that the lock ran out. */
   #isOld(): boolean {
-    return performance.now() - this.#renewedAtMs > this.#holder.leaseMs - MARGIN_MS;
+    return performance.now() - this.#renewedAtMs > HELD_SHARE * this.#holder.leaseMs;
   }
 
   #renewLater(renewEveryMs: number): void {
@@ -227,6 +161,8 @@ export class ObjectLock implements StoreLock {
       return;
     }
     const startedAtMs = performance.now();
+    const { renewals = 0 } = this.#holder;
+    this.#holder = { ...this.#holder, renewals: renewals + 1 };
     try {
       const facts = await this.#bucket.put(this.#key, contentOf(this.#holder), {
         ifMatch: this.#etag,
@@ -241,10 +177,12 @@ export class ObjectLock implements StoreLock {
   async assertHeld(): Promise<void> {
     await this.#renewal;
     const found = await readLock(this.#bucket, this.#key);
-    if (!found || found.holder?.id !== this.#holder.id)
+    if (found?.holder?.id !== this.#holder.id) {
+      this.#isLost = true;
       throw await lockedError(this.#bucket, this.#key);
+    }
     // A machine that slept does not count that time. The clock of the server does.
-    const isOver = ageMs(this.#bucket, found) > this.#holder.leaseMs - MARGIN_MS;
+    const isOver = ageMs(this.#bucket, found) > HELD_SHARE * this.#holder.leaseMs;
     if (this.#isLost || this.#isOld() || isOver) {
       throw new RepositoryError(
         'REPOSITORY_LOCKED',
@@ -278,33 +216,4 @@ export class ObjectLock implements StoreLock {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release();
   }
-}
-
-/** The error for a lock that another session holds. */
-async function lockedError(bucket: Bucket, key: string): Promise<RepositoryError> {
-  const found = await readLock(bucket, key);
-  const holder = found?.holder;
-  const url = bucket.urlOf(key);
-  const who = holder
-    ? `pid ${holder.pid} on host ${holder.host} since ${holder.since}`
-    : 'an unknown holder';
-  return new RepositoryError(
-    'REPOSITORY_LOCKED',
-    `${url.slice(0, url.lastIndexOf('/'))} is locked by ${who}`,
-    {
-      hint: await hintOf(bucket, url, found),
-      details: { pid: holder?.pid, host: holder?.host, since: holder?.since, file: url },
-    },
-  );
-}
-
-async function hintOf(bucket: Bucket, url: string, found: FoundLock | undefined): Promise<string> {
-  if (!found) return 'the lock was released at this moment; run the command again';
-  const { holder } = found;
-  if (!holder) {
-    return `the object ${url} is no lock that can be read; if you are sure that no session works on this VM, delete it and run the command again`;
-  }
-  if ((await stateHere(holder)) === 'alive') return 'wait until that process has ended';
-  const leftMs = Math.max(0, holder.leaseMs - ageMs(bucket, found));
-  return `wait until that process has ended; if it was killed, its lock runs out in ${Math.ceil(leftMs / 60_000)} minutes at most`;
 }

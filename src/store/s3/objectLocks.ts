@@ -77,7 +77,7 @@ export class BucketLocks {
       },
       (error) => {
         // Servers without Object Lock do not know the request.
-        const isAbsent = statusOf(error) === 404 && nameOf(error) !== 'NoSuchBucket';
+        const isAbsent = nameOf(error) === 'ObjectLockConfigurationNotFoundError';
         const isUnknown = statusOf(error) === 501 || statusOf(error) === 400;
         return isAbsent || isUnknown
           ? { result: { isEnabled: false, hasDefault: false } }

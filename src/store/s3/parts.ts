@@ -7,8 +7,11 @@ const MIN_PART_BYTES = 8 * MIB;
 const MAX_PART_BYTES = 5 * GIB;
 export const MAX_PARTS = 10_000;
 /** Parts that the expected bytes may take. The rest is for containers that outgrow them. */
-const EXPECTED_PARTS = 9_000;
-/** Parts from these numbers on are larger, so that the rest of the 10,000 parts is enough. */
+const EXPECTED_PARTS = 7_999;
+/**
+ * Parts from these numbers on are larger, so that the rest of the 10,000 parts holds 2.5 times the
+ * bytes of those before. Larger parts need more memory.
+ */
 const GROWTH: readonly { readonly fromPart: number; readonly factor: number }[] = [
   { fromPart: 9_000, factor: 16 },
   { fromPart: 8_000, factor: 4 },

@@ -5,6 +5,8 @@ import type {
   FailedRemoval,
   FileContent,
   FileFacts,
+  FileLocks,
+  Immutability,
   LineFile,
   NewContainer,
   Store,
@@ -78,22 +80,49 @@ interface StoredFile {
 export interface MemoryStoreOptions {
   /** False for a store that behaves as object storage does. @defaultValue true */
   readonly canReadBack?: boolean;
+  /** Locks new containers. With it, files can be locked at all. */
+  readonly immutability?: Immutability;
+}
+
+/** Locks of a folder, as a server keeps them. Tests change them. */
+export class MemoryLocks implements FileLocks {
+  readonly untilMs = new Map<string, number>();
+  /** Calls of {@link extend}: its files and time, in order. */
+  readonly extended: { readonly fileNames: readonly string[]; readonly untilMs: number }[] = [];
+
+  async lockedUntil(fileNames: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    return new Map([...this.untilMs].filter(([fileName]) => fileNames.includes(fileName)));
+  }
+
+  async extend(fileNames: readonly string[], untilMs: number): Promise<void> {
+    this.extended.push({ fileNames, untilMs });
+    for (const fileName of fileNames) {
+      this.untilMs.set(fileName, Math.max(untilMs, this.untilMs.get(fileName) ?? 0));
+    }
+  }
+
+  isLocked(fileName: string): boolean {
+    return (this.untilMs.get(fileName) ?? 0) > Date.now();
+  }
 }
 
 export class MemoryFolder implements StoreFolder {
   readonly name: string;
-  readonly locks = undefined;
+  readonly locks: MemoryLocks | undefined;
   /** Files by name, containers too. Tests change them. */
   readonly files = new Map<string, StoredFile>();
   /** The last container that was started. */
   started: StoredContainer | undefined;
   readonly #canReadBack: boolean;
+  readonly #immutability: Immutability | undefined;
   #lockedAtMs: number | undefined;
   #nowMs = Date.UTC(2026, 0, 1);
 
-  constructor(name: string, canReadBack: boolean) {
+  constructor(name: string, { canReadBack = true, immutability }: MemoryStoreOptions = {}) {
     this.name = name;
+    this.locks = immutability && new MemoryLocks();
     this.#canReadBack = canReadBack;
+    this.#immutability = immutability;
   }
 
   pathOf(fileName: string): string {
@@ -156,8 +185,9 @@ export class MemoryFolder implements StoreFolder {
   }
 
   async remove(fileNames: readonly string[]): Promise<FailedRemoval[]> {
-    for (const fileName of fileNames) this.files.delete(fileName);
-    return [];
+    const locked = fileNames.filter((fileName) => this.locks?.isLocked(fileName));
+    for (const fileName of fileNames) if (!locked.includes(fileName)) this.files.delete(fileName);
+    return locked.map((fileName) => ({ fileName, reason: 'LOCKED' }));
   }
 
   async openContainer(fileName: string): Promise<Storage> {
@@ -173,10 +203,15 @@ export class MemoryFolder implements StoreFolder {
     const name = this.pathOf(fileName);
     const storage = new StoredContainer(name, Buffer.alloc(0), this.#canReadBack);
     this.started = storage;
+    const { periodMs } = this.#immutability ?? {};
+    const lockedUntilMs = periodMs === undefined ? undefined : Date.now() + periodMs;
     return {
       storage,
-      lockedUntilMs: undefined,
-      publish: async () => this.put(fileName, storage.content),
+      lockedUntilMs,
+      publish: async () => {
+        this.put(fileName, storage.content);
+        if (lockedUntilMs !== undefined) this.locks?.untilMs.set(fileName, lockedUntilMs);
+      },
       discard: async () => {},
     };
   }
@@ -217,15 +252,16 @@ export class MemoryFolder implements StoreFolder {
 
 export class MemoryStore implements Store {
   readonly name = 'memory';
-  readonly immutability = undefined;
+  readonly immutability: Immutability | undefined;
   readonly root: MemoryFolder;
   isClosed = false;
-  readonly #canReadBack: boolean;
+  readonly #options: MemoryStoreOptions;
   readonly #folders = new Map<string, MemoryFolder>();
 
-  constructor({ canReadBack = true }: MemoryStoreOptions = {}) {
-    this.#canReadBack = canReadBack;
-    this.root = new MemoryFolder(this.name, canReadBack);
+  constructor(options: MemoryStoreOptions = {}) {
+    this.#options = options;
+    this.immutability = options.immutability;
+    this.root = new MemoryFolder(this.name, options);
   }
 
   async names(): Promise<string[]> {
@@ -235,7 +271,7 @@ export class MemoryStore implements Store {
   folder(name: string): MemoryFolder {
     const known = this.#folders.get(name);
     if (known) return known;
-    const folder = new MemoryFolder(`${this.name}/${name}`, this.#canReadBack);
+    const folder = new MemoryFolder(`${this.name}/${name}`, this.#options);
     this.#folders.set(name, folder);
     return folder;
   }

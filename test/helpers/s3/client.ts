@@ -67,3 +67,15 @@ export async function objectOf(client: S3, Bucket: string, Key: string): Promise
   const { Body } = await client.send(new s3.GetObjectCommand({ Bucket, Key }));
   return Buffer.from((await Body?.transformToByteArray()) ?? []);
 }
+
+/** End of the lock of an object, in milliseconds since 1970. @throws when it has no lock */
+export async function lockEndOf(client: S3, Bucket: string, Key: string): Promise<number> {
+  const { Retention } = await client.send(new s3.GetObjectRetentionCommand({ Bucket, Key }));
+  return Retention?.RetainUntilDate?.getTime() ?? Number.NaN;
+}
+
+/** Writes an object anew, with the same content and without a lock. */
+export async function replaceObject(client: S3, Bucket: string, Key: string): Promise<void> {
+  const Body = await objectOf(client, Bucket, Key);
+  await client.send(new s3.PutObjectCommand({ Bucket, Key, Body }));
+}

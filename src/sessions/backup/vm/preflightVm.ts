@@ -2,6 +2,7 @@
 import { toFailure, UsageError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
+import { formatDuration } from '../../../core/units.ts';
 import type { EngineSettings } from '../../../ovirt/connection.ts';
 import { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Vm } from '../../../ovirt/engine/entities.ts';
@@ -9,6 +10,7 @@ import { createBlockCodecs } from '../../../compute/blockCodecs.ts';
 import { leftBackupJournal } from '../../../repository/journal.ts';
 import type { ChainMetadata } from '../../../repository/pointXml.ts';
 import { Repository } from '../../../repository/repository.ts';
+import { chainTo, type RestorePoint } from '../../../repository/restorePoint.ts';
 import type { VmFolder } from '../../../repository/vmFolder.ts';
 import { checkSpace } from '../../shared/freeSpace.ts';
 import { nothingToBuildOn } from '../../shared/startRepository.ts';
@@ -133,6 +135,26 @@ async function findParent(
   return await chooseParent(folder, metadata, { mode, codecs, note: session.note });
 }
 
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+function spanText(periodMs: number): string {
+  const days = periodMs / DAY_MS;
+  if (!Number.isInteger(days)) return formatDuration(periodMs);
+  return days === 1 ? '1 day' : `${days} days`;
+}
+
+/** @param chain - points on which the next one would build. */
+function noteLocks(
+  vm: string,
+  chain: readonly RestorePoint[],
+  { store }: PreflightOptions,
+  { note }: SessionLog,
+): void {
+  if (!store?.immutable) return;
+  const { periodMs, mode } = store.immutable;
+  note(sessionMessage('REPO-552', { vm, span: spanText(periodMs), mode, n: chain.length }));
+}
+
 /**
  * Plans the next session of a VM without starting it.
  *
@@ -181,6 +203,12 @@ export async function preflightOn(
   const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');
   const plan = planVm(disks, vm.name, parent?.point, { base, fullReason });
   for (const message of plan.messages) session.note(message);
+  noteLocks(
+    vm.name,
+    parent && metadata ? chainTo(metadata.points, parent.point) : [],
+    options,
+    session,
+  );
   const empty = judgeEmptyPlan(plan, disks, vm.name, metadata?.points.at(-1));
   if (empty && !(empty instanceof UsageError)) session.note(empty);
   if (!parent && repository && folder) {

@@ -6,7 +6,7 @@ import { crc32c } from '../../../core/crc32.ts';
 import { RepositoryError } from '../../../core/errors.ts';
 import type { FileFacts } from '../../store.ts';
 import type { S3Connection } from './client.ts';
-import { isUnsupported, nameOf, statusOf } from './failures.ts';
+import { isMissing, isUnsupported, statusOf } from './failures.ts';
 import { VersionNotes } from './versionNotes.ts';
 
 export interface ObjectFacts extends FileFacts {
@@ -77,10 +77,6 @@ async function readBody(answer: GetObjectCommandOutput, lengthBytes: number): Pr
   }
   if (atBytes !== lengthBytes) throw new BodyCut();
   return bytes;
-}
-
-function isMissing(error: unknown): boolean {
-  return statusOf(error) === 404 && nameOf(error) !== 'NoSuchBucket';
 }
 
 export class Bucket {
@@ -230,8 +226,8 @@ export class Bucket {
       return await this.put(key, body, options);
     }
     if (result !== 'conflict') return result;
-    const found = await this.get(key, body.length);
-    return found?.bytes.equals(body) ? found.facts : 'conflict';
+    const found = await this.getRange(key, 0, body.length + 1);
+    return typeof found === 'object' && found.bytes.equals(body) ? found.facts : 'conflict';
   }
 
   /** A server that does not know CRC-32C checks bodies by MD5. */

@@ -15,7 +15,7 @@ type Headers = Readonly<Record<string, string | undefined>>;
 export type S3Requests = Readonly<Record<string, number>>;
 
 export interface RetryTimes {
-  /** A failure later than this after the first try began is final. */
+  /** A failure later than this after the first try began is final, after enough tries. */
   readonly windowMs: number;
   /** Bound of the first pause. Each further bound is twice as long. */
   readonly firstDelayMs: number;
@@ -23,6 +23,8 @@ export interface RetryTimes {
 }
 
 const RETRY_TIMES: RetryTimes = { windowMs: 60_000, firstDelayMs: 200, maxDelayMs: 10_000 };
+/** A large part may take longer than the window. It is sent again, too. */
+const MIN_TRIES = 4;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A connection without any byte for this long is cut. */
 const IDLE_TIMEOUT_MS = 30_000;
@@ -193,7 +195,8 @@ export class S3Connection {
           await this.#renewCredentials(what);
           continue;
         }
-        const isOver = performance.now() - startedAtMs > this.#times.windowMs;
+        const isLate = performance.now() - startedAtMs > this.#times.windowMs;
+        const isOver = isLate && attempt >= MIN_TRIES;
         if (isOver || !mayPass(error)) throw this.failure(what, error);
       }
       await delay(Math.random() * boundMs);

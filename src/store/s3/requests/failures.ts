@@ -27,6 +27,11 @@ const CLOCK_NAME = /^(?:RequestTimeTooSkewed|RequestExpired|RequestInTheFuture)$
 const EXPIRED_NAME = /^(?:ExpiredToken\w*|TokenRefreshRequired)$/;
 const REGION_NAME =
   /^(?:PermanentRedirect|TemporaryRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint\w*)$/;
+/** An answer to HEAD has no body, so the SDK names it by its status. */
+const MISSING_NAME = /^(?:NoSuchKey|NoSuchVersion|NoSuchObject|NotFound)$/;
+/** The last one is of MinIO and versitygw. */
+const CREDENTIAL_NAME =
+  /^(?:InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|InvalidClientTokenId|XAdminUserNotFound)$/;
 const FULL_NAME =
   /^(?:QuotaExceeded\w*|\w*StorageFull|InsufficientStorage\w*|ServiceQuotaExceeded\w*)$/;
 
@@ -59,6 +64,11 @@ export function nameOf(error: unknown): string {
 
 export function statusOf(error: unknown): number {
   return factsOf(error).status;
+}
+
+/** True when there is no such object. Other errors have status 404 too, such as an unknown key. */
+export function isMissing(error: unknown): boolean {
+  return statusOf(error) === 404 && MISSING_NAME.test(nameOf(error));
 }
 
 /** True when the credentials ran out. They are fetched again once. */
@@ -166,9 +176,7 @@ function credentialFailure(what: string, facts: Facts, reason: string): BackupEr
       details,
     });
   }
-  if (
-    /^(?:InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|InvalidClientTokenId)$/.test(name)
-  ) {
+  if (CREDENTIAL_NAME.test(name)) {
     return failure('REPOSITORY_REFUSED', `${what}: the credentials are wrong (${reason})`, {
       hint: 'check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_PROFILE',
       details,

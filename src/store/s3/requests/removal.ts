@@ -4,7 +4,7 @@
  */
 import type { ObjectIdentifier } from '@aws-sdk/client-s3';
 import type { Bucket } from './bucket.ts';
-import { isLocked, isLockRefusal, nameOf, statusOf } from './failures.ts';
+import { isLocked, isLockRefusal, isMissing, nameOf, statusOf } from './failures.ts';
 
 /** Most objects of one request. */
 const MAX_OBJECTS = 1000;
@@ -115,8 +115,7 @@ async function removeOne(bucket: Bucket, target: Target): Promise<string | undef
       return undefined;
     },
     (error) => {
-      if (nameOf(error) === 'NoSuchBucket') return undefined;
-      if (statusOf(error) === 404) return { result: undefined };
+      if (isMissing(error)) return { result: undefined };
       if (isLocked(error)) return { result: 'LOCKED' };
       return statusOf(error) === 403 ? { result: nameOf(error) } : undefined;
     },

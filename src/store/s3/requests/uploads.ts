@@ -9,7 +9,7 @@ import {
   type Retention,
   retentionFields,
 } from './bucket.ts';
-import { isUnsupported, nameOf, statusOf } from './failures.ts';
+import { isMissing, isUnsupported, nameOf, statusOf } from './failures.ts';
 
 export interface UploadId {
   readonly key: string;
@@ -24,7 +24,7 @@ export interface SentPart {
 }
 
 function isGone(error: unknown): boolean {
-  return nameOf(error) === 'NoSuchUpload' || statusOf(error) === 404;
+  return nameOf(error) === 'NoSuchUpload' || isMissing(error);
 }
 
 /** ETag that S3 gives an object of these parts; undefined where its parts are encrypted. */
