@@ -9,9 +9,11 @@ import { pruneRepository } from '../../../src/sessions/retention/pruneRepository
 import type { VmPruneOptions } from '../../../src/sessions/retention/pruneVm.ts';
 import { synthesizeFull } from '../../../src/sessions/retention/synthesizeFull.ts';
 import { verifyRepository } from '../../../src/sessions/verify/verifyRepository.ts';
-import { blocks } from '../../helpers/bytes/images.ts';
+import { preflightVm } from '../../../src/sessions/backup/vm/preflightVm.ts';
+import { blocks, BLOCK_BYTES } from '../../helpers/bytes/images.ts';
 import { runCli } from '../../helpers/cli/cli.ts';
-import { messageCodes } from '../../helpers/codes.ts';
+import { expectCode, messageCodes } from '../../helpers/codes.ts';
+import { useLab } from '../../helpers/lab/useLab.ts';
 import { VM } from '../../helpers/repository/imageSessions.ts';
 import { lockEndOf, replaceObject } from '../../helpers/s3/client.ts';
 import { ImageChain } from '../../helpers/s3/imageChain.ts';
@@ -50,6 +52,12 @@ async function realLocks(): Promise<number[]> {
 
 async function recordedLocks(): Promise<number[]> {
   return (await points()).map(({ lockedUntil = '' }) => Date.parse(lockedUntil));
+}
+
+/** Recorded locks of a repository, oldest point first. */
+async function locksAt(repository: string): Promise<(string | undefined)[]> {
+  const { vms } = await listRepository({ repository });
+  return vms.flatMap((vm) => vm.points.map(({ lockedUntil }) => lockedUntil));
 }
 
 async function prune(
@@ -166,10 +174,6 @@ describe('a chain of three points that are locked for a day', () => {
 
     await locked.check();
     await open.check();
-    const locksAt = async (repository: string): Promise<(string | undefined)[]> => {
-      const { vms } = await listRepository({ repository });
-      return vms.flatMap((vm) => vm.points.map(({ lockedUntil }) => lockedUntil));
-    };
     const there = await locksAt(locked.place.repository);
     expect(there).toEqual([there[2], there[2], there[2]]);
     expect(Date.parse(there[2] ?? '')).toBeGreaterThan(Date.now());
@@ -192,4 +196,31 @@ it('lets a prune merge and delete points when their locks have ended', async () 
   expect(others).toEqual([]);
   expect(Date.parse(merged?.lockedUntil ?? '')).toBeGreaterThan(end);
   await s3.expectNoStrays();
+});
+
+describe('preflight', () => {
+  const place = () => ({ repository: s3.repository, store: chainFor(30 * DAY_MS).place.store });
+  const bench = useLab({}, place);
+
+  it('tells for how long a point and its chain would be locked', async () => {
+    const disks = [{ name: 'sys', sizeBytes: BLOCK_BYTES }];
+    const vm = bench.lab.addVm({ name: 'web01', compatibility: [4, 7], disks });
+    await bench.backup(vm);
+
+    const report = await preflightVm({ ...place(), engine: bench.settings(), vm: vm.id });
+
+    expect(report.messages).toMatchObject([
+      { code: 'REPO-552', text: expect.stringMatching(/30 days \(governance mode\).*: 1\.$/) },
+    ]);
+  });
+
+  it('refuses a bucket without Object Lock', async () => {
+    const vm = bench.lab.addVm({ name: 'web01', disks: [] });
+    await s3.server.createBucket('open');
+    const there = { ...place(), repository: 's3://open/site' };
+
+    const work = preflightVm({ ...there, engine: bench.settings(), vm: vm.id });
+
+    await expectCode(work, 'REPOSITORY_UNSUPPORTED');
+  });
 });

@@ -58,6 +58,19 @@ test('a point covers those on which it builds, and no others', () => {
   ]);
 });
 
+/** Publishes a point without disks. @returns the metadata with it. */
+async function add(
+  folder: VmFolder,
+  metadata: ChainMetadata,
+  point: RestorePoint,
+): Promise<ChainMetadata> {
+  await using lock = await folder.place.lock();
+  await using writer = await PointWriter.create(folder, point.fileName, point.blockSizeBytes);
+  const parent = metadata.points.at(-1);
+  await writer.publish(VM, { ...point, disks: [] }, [], { metadata, parent, lock });
+  return await folder.requireMetadata();
+}
+
 describe('a folder whose files are locked', () => {
   const immutability = { periodMs: DAY_MS, mode: 'governance' } as const;
 
@@ -65,19 +78,6 @@ describe('a folder whose files are locked', () => {
     const place = new MemoryStore({ canReadBack: false, immutability }).folder('vm');
     if (!place.locks) return expect.unreachable('the folder has no locks');
     return { place, locks: place.locks, folder: new VmFolder(place, 'vm', VM.id) };
-  }
-
-  /** Publishes a point without disks. @returns the metadata with it. */
-  async function add(
-    folder: VmFolder,
-    metadata: ChainMetadata,
-    point: RestorePoint,
-  ): Promise<ChainMetadata> {
-    await using lock = await folder.place.lock();
-    await using writer = await PointWriter.create(folder, point.fileName, point.blockSizeBytes);
-    const parent = metadata.points.at(-1);
-    await writer.publish(VM, { ...point, disks: [] }, [], { metadata, parent, lock });
-    return await folder.requireMetadata();
   }
 
   test('locks the chain before a point is published, and records it', async () => {
