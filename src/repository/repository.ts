@@ -53,6 +53,18 @@ async function readMarker(store: Store): Promise<Marker | undefined> {
   }
 }
 
+/**
+ * Locks marker and keys as long as new points. Without the keys a sealed repository is lost, and
+ * they are not written again.
+ */
+async function lockRoot(store: Store): Promise<void> {
+  const { root, immutability } = store;
+  if (!immutability || !root.locks) return;
+  const files = (await store.names()) ?? [];
+  const kept = files.filter((name) => name === MARKER_NAME || isKeyFile(name));
+  await root.locks.extend(kept, Date.now() + immutability.periodMs);
+}
+
 async function noMarker(store: Store): Promise<RepositoryError> {
   const isThere = (await store.names()) !== undefined;
   return notFound(store.name, isThere ? 'is not a repository' : 'does not exist');
@@ -140,6 +152,7 @@ export class Repository {
         ? await Repository.#ofMarker(base, marker, options)
         : await Repository.#make(base, options, beforeMake);
       await base.keepReserve();
+      await lockRoot(base);
       return repository;
     });
   }
