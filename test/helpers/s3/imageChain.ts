@@ -4,7 +4,7 @@
  */
 import { deepStrictEqual, ok } from 'node:assert';
 import path from 'node:path';
-import { type ErrorCode, RepositoryError } from '../../../src/core/errors.ts';
+import { BackupError, type ErrorCode, RepositoryError } from '../../../src/core/errors.ts';
 import { backupImages } from '../../../src/sessions/backup/backupImages.ts';
 import { listRepository } from '../../../src/sessions/inspect/listRepository.ts';
 import { pruneRepository } from '../../../src/sessions/retention/pruneRepository.ts';
@@ -70,10 +70,15 @@ export class ImageChain {
     if (failure) throw new RepositoryError(failure.code as ErrorCode, failure.message);
   }
 
-  /** Ids of the points that the repository lists, oldest first. */
+  /** Ids of the points that the repository lists, oldest first; none without a repository. */
   async pointIds(): Promise<string[]> {
-    const { vms } = await listRepository(this.place);
-    return vms.flatMap(({ points }) => points.map(({ pointId }) => pointId));
+    try {
+      const { vms } = await listRepository(this.place);
+      return vms.flatMap(({ points }) => points.map(({ pointId }) => pointId));
+    } catch (error) {
+      if (error instanceof BackupError && error.code === 'REPOSITORY_NOT_FOUND') return [];
+      throw error;
+    }
   }
 
   /**
@@ -83,6 +88,8 @@ export class ImageChain {
   async check(wanted: readonly string[] = this.knownIds): Promise<void> {
     const { repository, store } = this.place;
     const listed = await this.pointIds();
+    // A first session that failed may have made no repository.
+    if (wanted.length === 0 && listed.length === 0) return;
     for (const id of wanted) ok(listed.includes(id), `point ${id} is there`);
     for (const id of listed) {
       const { image = '' } = await contentOf(repository, VM, id, store);
