@@ -280,16 +280,12 @@ export class S3Folder implements StoreFolder {
   async removeLeftovers(): Promise<string[]> {
     const isSure = this.#lock && !this.#lock.isTakenOver && !this.#hasLeftParts;
     if (isSure && !(await this.#heldListing()).has(JOURNAL_NAME)) return [];
-    const claims = [...(await this.#heldListing()).keys()].filter((name) =>
-      name.startsWith(`${LOCK_NAME}.break.`),
-    );
     const left = (await this.#uploads.list(this.#prefix)).filter(
       ({ key }) => !key.slice(this.#prefix.length).includes('/'),
     );
     for (const upload of left) await this.#uploads.abort(upload);
     this.#hasLeftParts = false;
-    await this.remove(claims);
-    return [...left.map(({ key }) => key.slice(this.#prefix.length)), ...claims];
+    return left.map(({ key }) => key.slice(this.#prefix.length));
   }
 
   async lock(): Promise<StoreLock> {

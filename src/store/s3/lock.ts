@@ -20,9 +20,6 @@ import {
 import type { Bucket, ObjectFacts } from './requests/bucket.ts';
 import { removeObjects } from './requests/removal.ts';
 
-/** Claims on claims of processes that ended while they took a lock over. */
-const MAX_CLAIMS = 5;
-
 export interface LockTimes {
   readonly renewEveryMs: number;
   readonly leaseMs: number;
@@ -45,32 +42,19 @@ async function create(
 }
 
 /**
- * Takes over the lock of a holder that is gone. A process must first get the claim on that holder.
- * Then it replaces the lock, unless it changed meanwhile.
+ * Takes over the lock of a holder that is gone: replaces it, unless it changed meanwhile. So of
+ * several processes one wins, and one that is killed here leaves nothing.
  */
 async function takeOver(
   bucket: Bucket,
   key: string,
   self: LockHolder,
-  claims = 0,
 ): Promise<ObjectFacts | undefined> {
   const found = await readLock(bucket, key);
   if (!found) return await create(bucket, key, self);
-  if (!found.holder || claims >= MAX_CLAIMS || !(await isStale(bucket, found))) return undefined;
-  const claim = `${key}.break.${found.holder.id}`;
-  const isClaimed =
-    (await create(bucket, claim, self)) ?? (await takeOver(bucket, claim, self, claims + 1));
-  if (!isClaimed) return undefined;
-  try {
-    // Some servers ignore the condition of the write, so the lock is read again before it.
-    const now = await readLock(bucket, key);
-    if (!now) return await create(bucket, key, self);
-    if (now.facts.etag !== found.facts.etag) return undefined;
-    const facts = await bucket.put(key, contentOf(self), { ifMatch: found.facts.etag });
-    return facts === 'conflict' ? undefined : facts;
-  } finally {
-    await removeObjects(bucket, [claim]).catch(() => {});
-  }
+  if (!found.holder || !(await isStale(bucket, found))) return undefined;
+  const facts = await bucket.put(key, contentOf(self), { ifMatch: found.facts.etag });
+  return facts === 'conflict' ? undefined : facts;
 }
 
 export class ObjectLock implements StoreLock {

@@ -102,25 +102,6 @@ describe('the lock', () => {
     expect(await s3.keys()).toEqual([]);
   });
 
-  it('whose claim was left by a process that has ended is taken over too', async () => {
-    await putLock(ENDED);
-    const claim = JSON.stringify({
-      id: 'claimer',
-      since: 'x',
-      leaseMs: 300_000,
-      ...(await describeProcess()),
-      ...ENDED,
-    });
-    const Key = `${LOCK_KEY}.break.other-id`;
-    await s3.server.client.putObject({ Bucket: s3.bucket, Key, Body: claim });
-
-    const lock = await (await openFolder()).lock();
-
-    await lock.assertHeld();
-    await lock.release();
-    expect(await s3.keys()).toEqual([]);
-  });
-
   it('that another session took is not ours, and stays', async () => {
     const lock = await (await openFolder()).lock();
     await putLock({});
