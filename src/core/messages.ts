@@ -398,8 +398,8 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   },
   'REPO-550': {
     level: 'info',
-    text: 'Restore points that no rule keeps, but that stay because they or points that need them are locked against deletion: {n}. The last of these locks ends at {date}.',
-    resolution: 'None. A prune after that time deletes or merges them.',
+    text: 'Restore points of {vm} that no rule keeps, but that stay because they or points that need them are locked against deletion: {n}. The last of these locks ends at {date}.',
+    resolution: 'Nothing to do: a prune after that time deletes or merges them.',
   },
   'REPO-551': {
     level: 'error',

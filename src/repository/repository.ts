@@ -84,7 +84,7 @@ export async function openSealedPlace(place: string, options: StoreOptions): Pro
     if (!marker) throw await noMarker(base);
     if (marker.format === SEALED_FORMAT) return base;
     throw new UsageError('USAGE_INVALID_OPTION', `repository ${base.name} is not sealed`, {
-      hint: 'it has no keys; to seal it, copy it into a new repository with a key file',
+      hint: 'it has no keys; to seal it, copy it into a new repository with --to-key-file',
     });
   });
 }

@@ -9,6 +9,9 @@ import type { Store, StoreOptions } from './store.ts';
 
 /** Names of the files at the root that hold keys begin with it. */
 const KEY_FILES = /^ovirt-cbt\.keys?\./;
+const MAX_LOCK_MS = 36_525 * 86_400_000;
+const URL_LIKE = /^(?:s3:|[a-z][a-z\d+.-]*:\/\/)/i;
+
 /**
  * Opens the place of a repository, without its seal. The caller closes it.
  *
@@ -18,11 +21,35 @@ const KEY_FILES = /^ovirt-cbt\.keys?\./;
  */
 export async function openStore(place: string, options: StoreOptions): Promise<Store> {
   if (!isS3Location(place)) {
+    refuseUrl(place);
     refuseBucketOptions(place, options);
     return new DiskStore(place);
   }
+  checkPeriod(options);
   const { openS3Store } = await import('./s3/s3Store.ts');
   return await openS3Store(parseS3Location(place), options);
+}
+
+/** A mistyped location must not become a folder here, far from the place that was meant. */
+function refuseUrl(place: string): void {
+  const start = URL_LIKE.exec(place)?.[0];
+  if (start === undefined) return;
+  // The rest may hold a password, so it is not shown.
+  throw new UsageError('USAGE_INVALID_OPTION', `a repository cannot begin with "${start}"`, {
+    hint: 'write s3://BUCKET/PATH for a bucket, or the path of a folder; ./ in front makes any name a folder',
+  });
+}
+
+/** A lock cannot be taken back, so a slip must not make it endless. */
+function checkPeriod({ immutable }: StoreOptions): void {
+  if (immutable === undefined) return;
+  const { periodMs } = immutable;
+  if (Number.isSafeInteger(periodMs) && periodMs > 0 && periodMs <= MAX_LOCK_MS) return;
+  throw new UsageError(
+    'USAGE_INVALID_OPTION',
+    '--immutable: the span of a lock is not between 1 ms and 100 years',
+    { hint: 'give a shorter span such as 30d; nobody can end a lock before its time' },
+  );
 }
 
 /** A cache may be set for all commands by a variable, so it is not refused. */

@@ -10,17 +10,19 @@ import { countOf, formatLocalTime, shortIds } from './text.ts';
 type ListedDisk = ListedPoint['disks'][number] & { readonly pointNumber: number };
 
 const CHANGED = 'changed while read';
+/** Of a local time that begins with year, month and day. */
+const DATE_COLUMNS = 10;
 
 function formatHealth(health: ListedPoint['verified'], isLong: boolean): string {
   if (!health) return '-';
   const { verifiedAt, sampleRatio, isDamaged } = health;
   const part = sampleRatio < 1 ? ` (${formatPercent(sampleRatio)})` : '';
   const result = isDamaged ? 'damaged' : `ok${part}`;
-  return isLong ? `${formatLocalTime(verifiedAt).slice(0, 10)}: ${result}` : result;
+  return isLong ? `${formatLocalTime(verifiedAt).slice(0, DATE_COLUMNS)}: ${result}` : result;
 }
 
 function checkedOn({ verified }: ListedPoint): string {
-  return verified ? formatLocalTime(verified.verifiedAt).slice(0, 10) : '';
+  return verified ? formatLocalTime(verified.verifiedAt).slice(0, DATE_COLUMNS) : '';
 }
 
 function healthStyle({ verified }: ListedPoint): Style | undefined {
@@ -46,8 +48,9 @@ function pointColumns(points: readonly ListedPoint[], form: OutputForm): Column<
   const isLong = isFull(form);
   const idOf = ({ pointId }: ListedPoint): string => idIn(form, pointId, short);
   const served: Column<ListedPoint> = ['served by', serversOf, { kind: 'note' }];
+  const lockColumns = isLong ? undefined : DATE_COLUMNS;
   const lockEnd = ({ lockedUntil }: ListedPoint): string =>
-    lockedUntil === undefined ? '-' : formatLocalTime(lockedUntil, isLong);
+    lockedUntil === undefined ? '-' : formatLocalTime(lockedUntil, isLong).slice(0, lockColumns);
   const locked: Column<ListedPoint> = ['locked until', lockEnd];
   const date: Column<ListedPoint> = ['checked on', checkedOn, { kind: 'extra' }];
   return [
@@ -55,7 +58,7 @@ function pointColumns(points: readonly ListedPoint[], form: OutputForm): Column<
     ['type', (point) => `${point.type}${hasChanged(point) ? '*' : ''}`],
     ['created', (point) => formatLocalTime(point.createdAt, isLong)],
     [isLong ? 'restore point' : 'id', idOf],
-    ['file size', (point) => formatBytes(point.fileBytes)],
+    ['file size', (point) => formatBytes(point.fileBytes), { kind: 'extra' }],
     ['verified', (point) => formatHealth(point.verified, isLong), { style: healthStyle }],
     ...(isLong ? [] : [date]),
     ...(points.some(({ lockedUntil }) => lockedUntil) ? [locked] : []),

@@ -96,7 +96,7 @@ export function decodeHeader(page: Buffer, name: string): ReadHeader {
     digestType === DIGEST_TYPE;
   if (!isContainer) {
     throw new FormatError('FORMAT_BAD_MAGIC', `${name}: is not a VBK or VIB container`, {
-      hint: 'name a .vbk or .vib file; if this file was one, its first page is damaged',
+      hint: 'name a .vbk or .vib file; one of a sealed repository is read by its repository only (--repo, --key-file); of any other the first page is damaged',
     });
   }
   const slotFormat = page.readUInt32LE(AT_SLOT_FORMAT);

@@ -37,6 +37,7 @@ function countGone({ deleted, ranges }: PrunePlan): number {
  * @param wanted - the plan without locks.
  */
 export function lockMessage(
+  vm: string,
   wanted: PrunePlan,
   plan: PrunePlan,
   locked: readonly RestorePoint[],
@@ -44,7 +45,7 @@ export function lockMessage(
   const n = countGone(wanted) - countGone(plan);
   if (n === 0) return undefined;
   const date = new Date(Math.max(...locked.map(lockedUntilMs))).toISOString();
-  return sessionMessage('REPO-550', { n, date });
+  return sessionMessage('REPO-550', { vm, n, date });
 }
 
 /**

@@ -225,7 +225,7 @@ export class VmPrune {
       ? await lockedCandidates(this.#folder.place, wanted, now)
       : [];
     const plan = planPrune(points, keptIds, idsOf([...leased, ...locked]));
-    const message = lockMessage(wanted, plan, locked);
+    const message = lockMessage(vm.name, wanted, plan, locked);
     if (message) this.#session.note(message);
     this.#noteLeases(leases, points, planPrune(points, keptIds));
     this.#vmName = vm.name;

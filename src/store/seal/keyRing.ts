@@ -45,7 +45,7 @@ export async function loadRing(
   if (ring) return await openRing(ring, secret, base.root.pathOf(RING_FILE));
   if (isSealed) throw ringLost(base);
   throw new UsageError('USAGE_INVALID_OPTION', `repository ${base.name} is not sealed`, {
-    hint: 'leave the key file out; to seal it, copy it into a new repository with a key file',
+    hint: 'leave --key-file out, also as OVIRT_CBT_KEY_FILE; to seal it, copy it into a new repository with --to-key-file',
   });
 }
 

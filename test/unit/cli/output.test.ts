@@ -85,6 +85,20 @@ describe('the other reports', () => {
     expect(formatList({ type: 'list', repository: 'r', vms: [], failures: [] })).toMatch(/no VM/);
   });
 
+  test('list with locks fits into 80 columns', () => {
+    const points = [restorePoint({ lockedUntil: '2026-12-24T12:00:00.000Z' })];
+    const vms = [{ vmName: 'web', vmId: 'i1', folder: 'f', points }];
+    const form = { ...FULL_FORM, columns: 80 };
+
+    const lines = formatList({ type: 'list', repository: 'r', vms, failures: [] }, form).split(
+      '\n',
+    );
+
+    expect(lines[1]).toMatch(/locked until$/);
+    expect(lines[2]).toMatch(/2026-12-24$/);
+    expect(lines.filter((line) => line.length > 80)).toEqual([]);
+  });
+
   test('list marks a disk that changed while it was read', () => {
     const points = [restorePoint({ disks: [diskPoint({ changedWhileRead: true })] })];
     const vms = [{ vmName: 'web', vmId: 'i1', folder: 'f', points }];

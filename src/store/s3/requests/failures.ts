@@ -166,7 +166,7 @@ function credentialFailure(what: string, facts: Facts, reason: string): BackupEr
   }
   if (status === 0 && /Region is missing/.test(facts.message)) {
     return failure('REPOSITORY_REFUSED', `${what}: no region is set`, {
-      hint: 'set AWS_REGION to the region of the bucket',
+      hint: 'set AWS_REGION to the region of the bucket; for a server that is not Amazon, set AWS_ENDPOINT_URL_S3',
       details,
     });
   }
@@ -213,7 +213,7 @@ function serverFailure(
   }
   if (TLS_NAME.test(name)) {
     return failure('REPOSITORY_UNREACHABLE', `${what}: no trusted connection (${reason})`, {
-      hint: `check the certificate of ${endpoint}; AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS names a CA`,
+      hint: `check the certificate of ${endpoint}; AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS names a CA; a server without TLS needs http://`,
       details,
     });
   }

@@ -1,5 +1,6 @@
 /** Locations in a bucket. */
 import { describe, expect, it } from 'vitest';
+import { openStore } from '../../../../src/store/openStore.ts';
 import { isS3Location, keyOf, parseS3Location, urlOf } from '../../../../src/store/s3/location.ts';
 
 describe('parseS3Location', () => {
@@ -49,6 +50,31 @@ it('tells a bucket from a folder', () => {
     false,
     false,
   ]);
+});
+
+it.each(['s3:/backups/x', 'S3:backups', 'http://KEYID:secret@host/backups', 'file:///backups'])(
+  'makes no folder of the mistyped location %s',
+  async (place) => {
+    await expect(openStore(place, {})).rejects.toMatchObject({
+      code: 'USAGE_INVALID_OPTION',
+      message: expect.not.stringContaining('secret') as string,
+    });
+  },
+);
+
+it.each([0, -1, 0.5, Number.NaN, 36_526 * 86_400_000])(
+  'refuses a lock of %s ms',
+  async (periodMs) => {
+    const options = { immutable: { periodMs, mode: 'governance' } } as const;
+    await expect(openStore('s3://backups', options)).rejects.toMatchObject({
+      code: 'USAGE_INVALID_OPTION',
+    });
+  },
+);
+
+it('takes a folder with such a name behind ./', async () => {
+  const store = await openStore('./s3:/backups', {});
+  await store.close();
 });
 
 it('joins names to keys and URLs', () => {
