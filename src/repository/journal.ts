@@ -172,8 +172,11 @@ export class Journal {
   /** Deletes the journal. Call it when nothing of the session is left to clean up. */
   async remove(): Promise<void> {
     // In this order a line that is on its way is not written for nothing.
-    await removeJournal(this.#folder, this.#fileName);
-    await this.#lines.close();
+    try {
+      await removeJournal(this.#folder, this.#fileName);
+    } finally {
+      await this.#lines.close();
+    }
   }
 
   /** Closes the file and keeps it for a later clean-up. Never throws. */

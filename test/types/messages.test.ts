@@ -66,7 +66,7 @@ beforeAll(() => {
 
 /** The messages about a program. Lines that only explain a message begin with blanks. */
 function messagesOf(name: keyof typeof PROGRAMS): string[] {
-  const parts = output.split(/^(?=\w+\.ts\()/m);
+  const parts = output.split(/^(?=\S+\.ts\()/m);
   const own = parts.filter((part) => part.startsWith(`${name}.ts(`));
   return own.flatMap((part) =>
     part
@@ -82,6 +82,10 @@ function errorsOf(name: keyof typeof PROGRAMS): string[] {
 }
 
 describe('a program of a user', () => {
+  it('finds no error in the published types', () => {
+    expect(output).not.toMatch(/\.d\.ts\(/);
+  });
+
   it('gets one error at the stage that does not fit', () => {
     const stage = 'Stage<ComparedRecord, SinkBlock>';
     const wrong = 'WrongStage<{ takes: ComparedRecord; given: WantedBlock | ZeroRun; }>';

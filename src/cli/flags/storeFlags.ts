@@ -9,7 +9,7 @@ export interface StoreFlags {
   readonly cache?: string;
   /** False with `--no-lock`. */
   readonly lock?: boolean;
-  readonly immutable?: number;
+  readonly immutable?: string;
   readonly immutableMode?: Immutability['mode'];
 }
 
@@ -44,11 +44,7 @@ export function withLockFlags(command: Command): Command {
 /** Adds the options of a command that writes containers. */
 export function withWriteFlags(command: Command): Command {
   return withLockFlags(command)
-    .addOption(
-      new Option('--immutable <span>', 'with s3://: lock new points for so long, e.g. 30d')
-        .argParser(parsePeriod)
-        .env('OVIRT_CBT_IMMUTABLE'),
-    )
+    .option('--immutable <span>', 'with s3://: lock new points for so long, e.g. 30d')
     .addOption(
       new Option('--immutable-mode <mode>', 'compliance: nobody can end the lock')
         .choices(['compliance', 'governance'])
@@ -56,7 +52,7 @@ export function withWriteFlags(command: Command): Command {
     );
 }
 
-/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for an empty name of a file */
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for an empty name or a bad span */
 export function storeOf(flags: StoreFlags): StoreOptions {
   const { keyFile, cache, lock, immutable, immutableMode = 'compliance' } = flags;
   for (const [option, value] of Object.entries({ '--key-file': keyFile, '--cache': cache })) {
@@ -67,6 +63,9 @@ export function storeOf(flags: StoreFlags): StoreOptions {
     keyFile,
     cache,
     noLock: lock === false,
-    immutable: immutable === undefined ? undefined : { periodMs: immutable, mode: immutableMode },
+    immutable:
+      immutable === undefined
+        ? undefined
+        : { periodMs: parsePeriod(immutable), mode: immutableMode },
   };
 }

@@ -30,7 +30,11 @@ export interface BlockReaderOptions {
   readonly retryDelayMs?: number | undefined;
 }
 
-/** {@link BlockDevice.readHashed} of a device that has it. */
+/**
+ * {@link BlockDevice.readHashed} of a device that has it.
+ *
+ * @internal
+ */
 export type ReadHashed = NonNullable<BlockDevice['readHashed']>;
 
 /** The record of a block that was read and is all zero. */
@@ -60,7 +64,11 @@ function isRetryable(error: unknown): boolean {
   return error instanceof BackupError && error.retryable;
 }
 
-/** Reads blocks of one disk into raw slots, for every stage that does so. */
+/**
+ * Reads blocks of one disk into raw slots, for every stage that does so.
+ *
+ * @internal
+ */
 export class BlockReads {
   readonly #options: BlockReaderOptions;
   readonly #clock: BusyClock;
