@@ -113,7 +113,7 @@ async function comparePeer(bench: Bench, rig: StoreRig, peer: StorePeer): Promis
   const title = `full to S3, sealed, against ${peer.name}`;
   const ours = rig.served(fullOf(bench, place));
   await bench.compareRounds({ ...work, comparisons: [{ title, ours, peer: theirs.backup }] });
-  theirs.prepare();
+  await theirs.prepare();
   makeFull(bench, { ...place, images: [image] });
   const back: Comparison = {
     title: `restore from S3, sealed, against ${peer.name}`,

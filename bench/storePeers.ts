@@ -21,7 +21,9 @@ interface PeerCommands {
   readonly env: Readonly<Record<string, string>>;
   /** Name of all objects begins with it, followed by `/`. */
   readonly prefix: string;
-  /** Files of the program on this machine: settings and caches. */
+  /** Folder of the program on this machine that may hold parts of a backup. */
+  readonly cache: string;
+  /** Its other files on this machine. */
   readonly local: readonly string[];
   readonly init: readonly string[];
   readonly backup: readonly string[];
@@ -40,7 +42,8 @@ async function resticCommands(rig: StoreRig, image: string): Promise<PeerCommand
   return {
     env: { ...rig.env, AWS_DEFAULT_REGION: rig.server.env.AWS_REGION, RESTIC_CACHE_DIR: cache },
     prefix,
-    local: [cache],
+    cache,
+    local: [],
     init: [...restic, 'init'],
     backup: [...restic, 'backup', '--compression', 'auto', image],
     restore: (output) => [...restic, 'restore', 'latest', '--target', output],
@@ -66,7 +69,8 @@ function kopiaCommands(rig: StoreRig, image: string): Promise<PeerCommands> {
       KOPIA_CHECK_FOR_UPDATES: 'false',
     },
     prefix,
-    local: [settings, cache],
+    cache,
+    local: [settings],
     init: ['kopia', 'repository', 'create', 's3', ...server, ...place],
     backup: ['kopia', 'snapshot', 'create', '--no-progress', image],
     restore: (output) => ['sh', '-c', KOPIA_RESTORE, 'sh', output],
@@ -93,7 +97,7 @@ export interface PeerCases {
   readonly backup: BenchCase;
   readonly restore: BenchCase;
   /** Makes the backup that {@link restore} reads. */
-  readonly prepare: () => void;
+  readonly prepare: () => Promise<void>;
 }
 
 /** A backup of the image into a new repository, and the restore of the image. */
@@ -102,11 +106,11 @@ export async function peerCases(
   { name, commands }: StorePeer,
   image: string,
 ): Promise<PeerCases> {
-  const { env, prefix, local, init, backup, restore, restored } = await commands(rig, image);
+  const { env, prefix, cache, local, init, backup, restore, restored } = await commands(rig, image);
   const output = path.join(rig.folder, `${name}-restored`);
   const program = (command: readonly string[]): Program => ({ command, env });
   async function reset(): Promise<void> {
-    await removeAll(...local);
+    await removeAll(cache, ...local);
     await rig.empty(prefix);
     runPlain(program(init));
   }
@@ -137,9 +141,13 @@ export async function peerCases(
         ...program(restore(output)),
         checksum: () => 'restored',
         prove: proveOutput,
-        reset: () => removeAll(output),
+        // Who restores after a loss has no cache.
+        reset: () => removeAll(output, cache),
       }),
     ),
-    prepare: () => runPlain(program(backup)),
+    prepare: async () => {
+      runPlain(program(backup));
+      await removeAll(cache);
+    },
   };
 }
