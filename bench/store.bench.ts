@@ -62,7 +62,7 @@ async function compareFulls(bench: Bench, rig: StoreRig): Promise<void> {
     return bench.isQuick ? { name: one.name, run: () => one.run(), reset: place.reset } : one;
   });
   const comparisons = comparisonsOf('full', cases);
-  const rounds = bench.pairsOf(7, 3);
+  const rounds = bench.pairsOf(7, 2);
   const pairs = await bench.compareRounds({ comparisons, rounds, readBytes, dataBytes });
   showRatios(bench, 'Fulls, ours by the other', pairs);
 }
@@ -76,7 +76,7 @@ async function compareRestores(bench: Bench, rig: StoreRig): Promise<void> {
   const comparisons = comparisonsOf('restore', cases).filter(
     ({ ours }) => !(bench.isQuick && ours === cases.sealedFolder),
   );
-  const rounds = bench.pairsOf(5, 3);
+  const rounds = bench.pairsOf(5, 2);
   const pairs = await bench.compareRounds({ comparisons, rounds, readBytes, dataBytes });
   showRatios(bench, 'Restores, ours by the other', pairs);
   await countRequests(bench, rig, [places.s3, places.sealedS3]);
