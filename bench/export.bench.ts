@@ -144,7 +144,7 @@ async function run(bench: Bench): Promise<void> {
     await bench.compare({
       title: 'nbdcopy from the export to null against restore to a file',
       ours: exportCase(bench, repo),
-      peer: restoreCase(bench, repo),
+      peer: restoreCase(bench, { repo }),
       readBytes: bench.imageBytes,
       dataBytes: bench.imageDataBytes,
       pairs: bench.pairsOf(7, 3),

@@ -49,7 +49,7 @@ async function compareWarm(bench: Bench): Promise<void> {
   const ours: BenchCase = {
     name: 'ovirt-cbt full, warm process',
     run: () => child.run('imageSession', { image, repository, workers }),
-    prove: () => proveRepository(bench, repository),
+    prove: () => proveRepository(bench, { repo: repository }),
     reset: () => removeAll(repository),
   };
   const peer = lz4Case(bench, false);

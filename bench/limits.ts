@@ -21,6 +21,13 @@ const IMAGEIO = {
   optionalTopic: 'imageio',
 };
 
+const STORE = { optionalTopic: 'store' };
+const S3_FULL = { ...STORE, title: 'full, S3 against folder' };
+const SEALED_FULL = { ...STORE, title: 'full, sealed against open, folder' };
+const SEALED_S3_FULL = { ...STORE, title: 'full, sealed against open, S3' };
+const S3_RESTORE = { ...STORE, title: 'restore, S3 against folder' };
+const SEALED_RESTORE = { ...STORE, title: 'restore, sealed against open, S3' };
+
 export const LIMITS: readonly Limit[] = [
   {
     title: STREAMS,
@@ -80,5 +87,55 @@ export const LIMITS: readonly Limit[] = [
     ...IMAGEIO,
     cpuAtMost: 3.7,
     why: 'a full over TLS takes much more CPU time; look at the threads (npm run bench -- --only imageio)',
+  },
+  {
+    ...S3_FULL,
+    atLeast: 0.25,
+    why: 'uploads have become much slower; look at parts in flight and at their checksums',
+  },
+  {
+    ...S3_FULL,
+    cpuAtMost: 2.1,
+    why: 'uploads take much more CPU time; look at copies of parts and at their checksums',
+  },
+  {
+    ...SEALED_FULL,
+    atLeast: 0.45,
+    why: 'sealing has become much slower; profile the main thread, it seals there',
+  },
+  {
+    ...SEALED_FULL,
+    cpuAtMost: 2.1,
+    why: 'sealing takes much more CPU time; look at chunks, buffers and the collector',
+  },
+  {
+    ...SEALED_S3_FULL,
+    atLeast: 0.45,
+    why: 'sealed uploads have become much slower; profile the main thread, it seals there',
+  },
+  {
+    ...SEALED_S3_FULL,
+    cpuAtMost: 1.9,
+    why: 'sealed uploads take much more CPU time; look at chunks, buffers and the collector',
+  },
+  {
+    ...S3_RESTORE,
+    atLeast: 0.2,
+    why: 'reads from S3 have become much slower; look at the windows that are read ahead',
+  },
+  {
+    ...S3_RESTORE,
+    cpuAtMost: 2.5,
+    why: 'reads from S3 take much more CPU time; look at copies of windows',
+  },
+  {
+    ...SEALED_RESTORE,
+    atLeast: 0.25,
+    why: 'opening of chunks has become much slower; profile the main thread, it opens them',
+  },
+  {
+    ...SEALED_RESTORE,
+    cpuAtMost: 2.3,
+    why: 'opening of chunks takes much more CPU time; look at buffers and the collector',
   },
 ];

@@ -19,6 +19,16 @@ const NAME = 'bench';
 
 type Place = Pick<Setting, 'folder' | 'workers'>;
 
+/** A repository that is no plain folder. */
+export interface Repository {
+  /** Folder, or `s3://bucket/prefix`. */
+  readonly repo: string;
+  /** Opens a sealed repository. */
+  readonly keyFile?: string | undefined;
+  /** Variables that reach the server. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+}
+
 function cli(...args: readonly string[]): readonly string[] {
   return [process.execPath, '--import', PROBE, CLI, ...args];
 }
@@ -34,67 +44,80 @@ function sessionChecksum(stdout: string): string {
   return hashText(JSON.stringify(report.disks.map((d) => [d.changedBytes, d.storedBytes])));
 }
 
-function backup(setting: Place, images: readonly string[], repo: string): Program {
-  const source = images.flatMap((image) => ['--image', image]);
-  const args = ['--name', NAME, '--repo', repo, '--workers', String(setting.workers), '--json'];
-  return { command: cli('backup', ...source, ...args) };
+function session(
+  command: string,
+  { workers }: Place,
+  { repo, keyFile, env }: Repository,
+  ...args: readonly string[]
+): Program {
+  const key = keyFile === undefined ? [] : ['--key-file', keyFile];
+  const place = ['--repo', repo, ...key, '--workers', String(workers), '--json'];
+  return { command: cli(command, ...args, ...place), env };
 }
 
-function restore(setting: Place, repo: string, output: string): Program {
-  const args = ['--repo', repo, '--vm', NAME, '--output', output];
-  return { command: cli('restore', ...args, '--workers', String(setting.workers), '--json') };
+function backup(setting: Place, images: readonly string[], repository: Repository): Program {
+  const source = images.flatMap((image) => ['--image', image]);
+  return session('backup', setting, repository, ...source, '--name', NAME);
+}
+
+function restore(setting: Place, repository: Repository, output: string): Program {
+  return session('restore', setting, repository, '--vm', NAME, '--output', output);
 }
 
 /** Digest of the restored images of a repository, one after the other, in order of their names. */
-export async function proveRepository(setting: Place, repo: string): Promise<string> {
-  const output = `${repo}.proof`;
-  runPlain(restore(setting, repo, output));
+export async function proveRepository(setting: Place, repository: Repository): Promise<string> {
+  const output = path.join(setting.folder, 'proof');
+  runPlain(restore(setting, repository, output));
   const images = readdirSync(output).toSorted();
   const digest = await digestFiles(images.map((name) => path.join(output, name)));
   await removeAll(output);
   return digest;
 }
 
-export interface BackupSpec {
+export interface BackupSpec extends Repository {
   readonly name: string;
   readonly images: readonly string[];
-  readonly repo: string;
 }
 
-/** A full. Each execution gets a new repository. */
-export function fullCase(setting: Place, { name, images, repo }: BackupSpec): BenchCase {
-  return programCase({
-    name,
-    folder: setting.folder,
-    ...backup(setting, images, repo),
-    checksum: sessionChecksum,
-    prove: () => proveRepository(setting, repo),
-    reset: () => removeAll(repo),
-  });
+/**
+ * A full. Each execution gets a new repository.
+ *
+ * @param reset - removes the repository; by default its folder
+ */
+export function fullCase(
+  setting: Place,
+  spec: BackupSpec,
+  reset = (): Promise<void> => removeAll(spec.repo),
+): BenchCase {
+  return { ...compareCase(setting, spec), reset };
 }
 
 /** Makes the full that the sessions of {@link compareCase} compare with. */
-export function makeFull(setting: Place, { images, repo }: Omit<BackupSpec, 'name'>): void {
-  runPlain(backup(setting, images, repo));
+export function makeFull(setting: Place, spec: Omit<BackupSpec, 'name'>): void {
+  runPlain(backup(setting, spec.images, spec));
 }
 
 /** A session that finds nothing changed. Each execution adds a point to the same chain. */
-export function compareCase(setting: Place, { name, images, repo }: BackupSpec): BenchCase {
+export function compareCase(setting: Place, spec: BackupSpec): BenchCase {
   return programCase({
-    name,
+    name: spec.name,
     folder: setting.folder,
-    ...backup(setting, images, repo),
+    ...backup(setting, spec.images, spec),
     checksum: sessionChecksum,
-    prove: () => proveRepository(setting, repo),
+    prove: () => proveRepository(setting, spec),
   });
 }
 
-export function restoreCase(setting: Place, repo: string): BenchCase {
+export function restoreCase(
+  setting: Place,
+  repository: Repository,
+  name = 'ovirt-cbt restore',
+): BenchCase {
   const output = path.join(setting.folder, 'restored');
   return programCase({
-    name: 'ovirt-cbt restore',
+    name,
     folder: setting.folder,
-    ...restore(setting, repo, output),
+    ...restore(setting, repository, output),
     checksum: () => 'restored',
     prove: () => digestFile(path.join(output, readdirSync(output)[0] ?? '')),
     reset: () => removeAll(output),

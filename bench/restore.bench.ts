@@ -35,7 +35,7 @@ async function run(bench: Bench): Promise<void> {
   const [repo, packed] = [path.join(folder, 'restore'), path.join(folder, 'restore.lz4')];
   makeFull(bench, { images: [image], repo });
   execFileSync('lz4', ['-q', '-f', '-1', image, packed]);
-  const ours = restoreCase(bench, repo);
+  const ours = restoreCase(bench, { repo });
   for (const isSynced of bench.isQuick ? [false] : [false, true]) {
     const pairs = bench.pairsOf(isSynced ? 5 : 7, 3);
     const peer = unlz4Case(bench, packed, isSynced);

@@ -20,7 +20,7 @@ import { exports } from './export.bench.ts';
 import { full } from './full.bench.ts';
 import { imageio } from './imageio.bench.ts';
 import { collectVersions, describeMachine } from './machine.ts';
-import { measurePairs } from './measure.ts';
+import { measurePairs, measureRounds } from './measure.ts';
 import { mixes } from './mixes.bench.ts';
 import { digestFile } from './programs.ts';
 import { keepLastRun, PAIR_HEADER, pairRow, type TopicRun, writeResults } from './report.ts';
@@ -29,7 +29,8 @@ import { scale } from './scale.bench.ts';
 import { sinks } from './sinks.bench.ts';
 import { sizes } from './sizes.bench.ts';
 import { stages } from './stages.bench.ts';
-import type { Bench, Setting, Table, Topic, TopicResult } from './suite.ts';
+import { store } from './store.bench.ts';
+import type { Bench, PairResult, Setting, Table, Topic, TopicResult } from './suite.ts';
 
 const TOPICS: readonly Topic[] = [
   stages,
@@ -43,6 +44,7 @@ const TOPICS: readonly Topic[] = [
   disks,
   sinks,
   imageio,
+  store,
   scale,
 ];
 const DATA_BYTES = 1800 * MIB;
@@ -108,6 +110,11 @@ function readOptions(): Options {
   };
 }
 
+function showPair(pair: PairResult): void {
+  say(PAIR_HEADER.map((title, k) => `  ${title}: ${pairRow(pair)[k]}`).join('\n'));
+  say('');
+}
+
 function createBench(setting: Setting, result: TopicResult): Bench {
   return {
     ...setting,
@@ -115,9 +122,14 @@ function createBench(setting: Setting, result: TopicResult): Bench {
     compare: async (spec) => {
       const pair = await measurePairs(spec);
       result.pairs.push(pair);
-      say(PAIR_HEADER.map((title, k) => `  ${title}: ${pairRow(pair)[k]}`).join('\n'));
-      say('');
+      showPair(pair);
       return pair;
+    },
+    compareRounds: async (spec) => {
+      const pairs = await measureRounds(spec);
+      result.pairs.push(...pairs);
+      for (const pair of pairs) showPair(pair);
+      return pairs;
     },
     table: (table: Table) => {
       result.tables.push(table);

@@ -39,6 +39,22 @@ export interface PairSpec {
   readonly pairs: number;
 }
 
+/** Two of the cases of a {@link RoundSpec}. */
+export interface Comparison {
+  readonly title: string;
+  readonly ours: BenchCase;
+  readonly peer: BenchCase;
+}
+
+/** Several cases that are compared with each other, so that each of them runs once a round. */
+export interface RoundSpec {
+  readonly comparisons: readonly Comparison[];
+  readonly readBytes: number;
+  readonly dataBytes: number;
+  /** 0 for a smoke test: the warm-up round gives the numbers. */
+  readonly rounds: number;
+}
+
 /** Medians over the executions of one case. */
 export interface CaseResult {
   readonly name: string;
@@ -110,6 +126,8 @@ export interface Bench extends Setting {
   pairsOf(full: number, quick: number): number;
   /** Measures a pair and shows its row. */
   compare(spec: PairSpec): Promise<PairResult>;
+  /** Measures rounds and shows a row for each comparison. */
+  compareRounds(spec: RoundSpec): Promise<readonly PairResult[]>;
   table(table: Table): void;
   plot(plot: Plot): void;
   leaveOut(reason: string): void;

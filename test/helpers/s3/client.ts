@@ -6,6 +6,9 @@ import type { BucketOptions, S3Env } from './servers.ts';
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
 const s3 = await import('@aws-sdk/client-s3');
 
+/** S3 takes so many keys in one request. */
+const MAX_DELETED = 1000;
+
 /** A client with the credentials of a server. The caller destroys it. */
 export function s3Client(env: S3Env, options: S3ClientConfig = {}): S3 {
   return new s3.S3({
@@ -53,6 +56,15 @@ export async function keysOf(client: S3, Bucket: string, Prefix = ''): Promise<s
     ContinuationToken = answer.NextContinuationToken;
   } while (ContinuationToken !== undefined);
   return keys.toSorted();
+}
+
+/** Deletes objects, without their older versions. */
+export async function emptyPrefix(client: S3, Bucket: string, Prefix: string): Promise<void> {
+  const keys = await keysOf(client, Bucket, Prefix);
+  for (let at = 0; at < keys.length; at += MAX_DELETED) {
+    const Objects = keys.slice(at, at + MAX_DELETED).map((Key) => ({ Key }));
+    await client.send(new s3.DeleteObjectsCommand({ Bucket, Delete: { Objects } }));
+  }
 }
 
 /** Keys of uploads that were neither completed nor aborted. */

@@ -67,8 +67,11 @@ export class ServerProcess {
 
   /** Returns when the program has ended and its folder is deleted. */
   async close(): Promise<void> {
+    // Nothing else may keep this process alive until then.
+    const alive = setInterval(() => {}, POLL_MS);
     this.#child.stdin?.end();
     await this.#closed;
+    clearInterval(alive);
   }
 
   /** The process of the tests may end before its servers. */

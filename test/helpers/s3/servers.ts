@@ -116,9 +116,14 @@ async function isUp(url: string): Promise<true | undefined> {
   }
 }
 
+/** Path of versitygw. @throws an Error when it is not installed */
+export function versitygwProgram(): string {
+  return programOf('versitygw', 'VERSITYGW', VERSITYGW_IS_MISSING);
+}
+
 /** Starts versitygw on a new folder. @throws an Error when it is not installed */
 export async function startVersitygw(): Promise<S3Server> {
-  const program = programOf('versitygw', 'VERSITYGW', VERSITYGW_IS_MISSING);
+  const program = versitygwProgram();
   const port = await freePort();
   const folder = makeFolder('versitygw');
   const [objects, versions] = [path.join(folder, 'objects'), path.join(folder, 'versions')];

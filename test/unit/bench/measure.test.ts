@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { measurePairs } from '../../../bench/measure.ts';
+import { measurePairs, measureRounds } from '../../../bench/measure.ts';
 import type { BenchCase, PairSpec } from '../../../bench/suite.ts';
 
 /** A case that takes made-up CPU times. */
@@ -99,5 +99,60 @@ describe('measurePairs', () => {
     });
     await measurePairs(spec(a, scripted('b', [1, 1], []), 1));
     expect(calls).toEqual(['a', 'proof', 'reset', 'a', 'reset']);
+  });
+});
+
+describe('measureRounds', () => {
+  it('runs each case once a round, however many comparisons have it', async () => {
+    const calls: string[] = [];
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => scripted(name, [1, 1, 1, 1], calls));
+    await measureRounds({
+      comparisons: [
+        { title: 'b against a', ours: b!, peer: a! },
+        { title: 'c against a', ours: c!, peer: a! },
+      ],
+      rounds: 3,
+      readBytes: 1,
+      dataBytes: 1,
+    });
+    const rounds = [0, 3, 6, 9].map((at) =>
+      calls
+        .slice(at, at + 3)
+        .toSorted()
+        .join(''),
+    );
+    expect([calls.length, rounds]).toEqual([12, ['abc', 'abc', 'abc', 'abc']]);
+  });
+
+  it('gives a result for each comparison, from executions of the same round', async () => {
+    const a = scripted('a', [1, 2, 4, 8], []);
+    const b = scripted('b', [1, 1, 4, 16], []);
+    const c = scripted('c', [1, 4, 12, 16], []);
+    const results = await measureRounds({
+      comparisons: [
+        { title: 'first', ours: a, peer: b },
+        { title: 'second', ours: a, peer: c },
+      ],
+      rounds: 3,
+      readBytes: 1,
+      dataBytes: 1,
+    });
+    expect(results.map(({ title, speedRatio }) => [title, speedRatio])).toEqual([
+      ['first', 1],
+      ['second', 2],
+    ]);
+  });
+
+  it('gives no numbers when one of the cases does not give back the same bytes', async () => {
+    const [a, b, c] = ['one', 'one', 'other'].map((digest, k) =>
+      scripted(`case ${k}`, [1, 1], [], proving(digest)),
+    );
+    const comparisons = [
+      { title: 'first', ours: a!, peer: b! },
+      { title: 'second', ours: c!, peer: a! },
+    ];
+    await expect(
+      measureRounds({ comparisons, rounds: 1, readBytes: 1, dataBytes: 1 }),
+    ).rejects.toThrow('second: case 2 and case 0 do not give back the same bytes');
   });
 });
