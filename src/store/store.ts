@@ -146,6 +146,13 @@ export interface Immutability {
   readonly mode: 'compliance' | 'governance';
 }
 
+/** Files that were brought back. Names are paths below the top. */
+export interface Undeleted {
+  readonly files: readonly string[];
+  /** Files that stay hidden, because what hides them could not be deleted. */
+  readonly failed: readonly FailedRemoval[];
+}
+
 export interface Store {
   /** Path or URL, for messages and reports. Without secrets. */
   readonly name: string;
@@ -164,6 +171,11 @@ export interface Store {
   /** Gives that space away. @returns false when there is none. */
   freeReserve(): Promise<boolean>;
   readonly immutability: Immutability | undefined;
+  /**
+   * Brings back containers, chain metadata, keys and the marker that somebody deleted, and
+   * containers that somebody replaced. Undefined where a place keeps no old versions.
+   */
+  readonly undelete?: (() => Promise<Undeleted>) | undefined;
   /** Ends connections and removes keys from memory. May be called twice. */
   close(): Promise<void>;
 }

@@ -116,16 +116,19 @@ export function addRepositoryCommands(program: Command, done: Done): void {
   withLockFlags(withCommonFlags(program.command('rescan')))
     .description('rebuild chain metadata (.vbm) from the containers')
     .addOption(repoOption())
-    .action(async (flags: CommonFlags & StoreFlags & { repo: string }) => {
+    .option('--undelete', 'with s3://: first bring back what somebody deleted or replaced')
+    .action(async (flags: CommonFlags & StoreFlags & { repo: string; undelete?: boolean }) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
         const { rescanRepository } = await import('../../sessions/cleanup/rescanRepository.ts');
         const report = await rescanRepository({
           repository: flags.repo,
           store: storeOf(flags),
+          undelete: flags.undelete,
         });
         context.print(report, formatRescan(report, context.form));
-        const leftOut = report.vms.some((vm) => vm.leftOut.length > 0);
+        const isHidden = (report.undeleted?.failed.length ?? 0) > 0;
+        const leftOut = isHidden || report.vms.some((vm) => vm.leftOut.length > 0);
         return leftOut ? EXIT_CODES.doneWithProblems : EXIT_CODES.done;
       });
       done(exitCode);

@@ -119,14 +119,18 @@ export function formatList(
 }
 
 export function formatRescan(report: RescanReport, form: OutputForm = FULL_FORM): string {
-  return report.vms
-    .flatMap((vm) => [
-      formatLine(`${vm.vmName} (${vm.vmId}): ${countOf(vm.pointCount, 'restore point')}`, form),
-      ...vm.leftOut.map((file) =>
-        formatLine(`  left out: ${file.fileName} (${file.reason})`, form, 4),
-      ),
-    ])
-    .join('\n');
+  const { files = [], failed = [] } = report.undeleted ?? {};
+  const back = files.map((file) => formatLine(`brought back: ${file}`, form, 4));
+  const hidden = failed.map(({ fileName, reason }) =>
+    formatLine(`still hidden: ${fileName} (${reason})`, form, 4),
+  );
+  const vms = report.vms.flatMap((vm) => [
+    formatLine(`${vm.vmName} (${vm.vmId}): ${countOf(vm.pointCount, 'restore point')}`, form),
+    ...vm.leftOut.map((file) =>
+      formatLine(`  left out: ${file.fileName} (${file.reason})`, form, 4),
+    ),
+  ]);
+  return [...back, ...hidden, ...vms].join('\n');
 }
 
 type ListedKey = KeysReport['keys'][number] & { readonly isNewest: boolean };

@@ -1,5 +1,5 @@
 /** A repository in a bucket. */
-import type { Immutability, Store, StoreFolder, StoreOptions } from '../store.ts';
+import type { Immutability, Store, StoreFolder, StoreOptions, Undeleted } from '../store.ts';
 import { type S3Place, S3Folder } from './folder.ts';
 import { LOCK_TIMES, type LockTimes } from './lock.ts';
 import { keyOf, type S3Location, urlOf } from './location.ts';
@@ -8,6 +8,7 @@ import { BucketLocks } from './objectLocks.ts';
 import { Bucket } from './requests/bucket.ts';
 import { connectS3, type RetryTimes, type S3Requests } from './requests/client.ts';
 import { SegmentMemory } from './segmentMemory.ts';
+import { undelete } from './undelete.ts';
 
 /** Times that tests shorten. */
 export interface S3Times {
@@ -92,6 +93,11 @@ export class S3Store implements Store {
   freeReserve(): Promise<boolean> {
     return Promise.resolve(false);
   }
+
+  readonly undelete = async (): Promise<Undeleted> => {
+    const prefix = keyOf(this.#place.location);
+    return await undelete(this.#place.bucket, prefix && `${prefix}/`);
+  };
 
   async close(): Promise<void> {
     await this.#place.reads.cache?.trim();

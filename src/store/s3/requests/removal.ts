@@ -12,7 +12,7 @@ const MAX_OBJECTS = 1000;
 /** Reasons by key, for objects that still exist. `LOCKED` stands for object lock. */
 type Failures = Map<string, string>;
 
-interface Target {
+export interface Target {
   readonly key: string;
   readonly versionId?: string | undefined;
 }
@@ -84,6 +84,18 @@ async function versionsOf(bucket: Bucket, key: string): Promise<Target[]> {
     marker = hasNext ? { KeyMarker, VersionIdMarker } : undefined;
   }
   return found;
+}
+
+/**
+ * Deletes single versions of objects, or markers.
+ *
+ * @returns reasons by key, for those that still exist.
+ */
+export async function removeVersions(
+  bucket: Bucket,
+  targets: readonly Target[],
+): Promise<ReadonlyMap<string, string>> {
+  return await removeTargets(bucket, targets);
 }
 
 async function removeTargets(bucket: Bucket, targets: readonly Target[]): Promise<Failures> {
