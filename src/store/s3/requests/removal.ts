@@ -3,7 +3,7 @@
  * nothing is left to pay for. Only deleting the newest one would show an older one again.
  */
 import type { ObjectIdentifier } from '@aws-sdk/client-s3';
-import type { Bucket } from './bucket.ts';
+import { type Bucket, requireList } from './bucket.ts';
 import { isLocked, isLockRefusal, isMissing, nameOf, statusOf } from './failures.ts';
 
 /** Most objects of one request. */
@@ -63,10 +63,13 @@ async function versionsOf(bucket: Bucket, key: string): Promise<Target[]> {
     const from: { KeyMarker?: string; VersionIdMarker?: string } = marker;
     const page = await connection.send(
       `list versions of ${bucket.urlOf(key)}`,
-      async (client) =>
-        client.send(
+      async (client) => {
+        const answer = await client.send(
           new connection.sdk.ListObjectVersionsCommand({ Bucket: name, Prefix: key, ...from }),
-        ),
+        );
+        requireList(answer, answer.NextKeyMarker !== undefined);
+        return answer;
+      },
       (error) => (statusOf(error) === 403 ? { result: undefined } : undefined),
     );
     if (!page) return [{ key }];
