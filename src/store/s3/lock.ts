@@ -18,7 +18,7 @@ import {
   readLock,
 } from './lockHolder.ts';
 import type { Bucket, ObjectFacts } from './requests/bucket.ts';
-import { removeObjects } from './requests/removal.ts';
+import { removeObjects, removeRemains } from './requests/removal.ts';
 
 /** Claims on claims of processes that ended while they took a lock over. */
 const MAX_CLAIMS = 5;
@@ -55,7 +55,12 @@ async function takeOver(
   claims = 0,
 ): Promise<ObjectFacts | undefined> {
   const found = await readLock(bucket, key);
-  if (!found) return await create(bucket, key, self);
+  if (!found) {
+    // A lock that an administrator deleted may still count there for a write with a condition.
+    const facts = await create(bucket, key, self);
+    if (facts || !(await removeRemains(bucket, key))) return facts;
+    return await create(bucket, key, self);
+  }
   if (!found.holder || claims >= MAX_CLAIMS || !(await isStale(bucket, found))) return undefined;
   const claim = `${key}.break.${found.holder.id}`;
   const isClaimed =

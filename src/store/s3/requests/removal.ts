@@ -56,8 +56,37 @@ async function targetsOf(
  * versions it is the object itself: then the server only hides it.
  */
 async function versionsOf(bucket: Bucket, key: string): Promise<Target[]> {
+  const listed = await listVersions(bucket, key);
+  if (!listed) return [{ key }];
+  return listed.isDeleted ? [] : [...listed.versions, ...listed.marks];
+}
+
+/**
+ * Deletes what a deleted object left. Some servers count it as there when a write has a condition.
+ *
+ * @returns false when the object is not deleted, or its versions cannot be listed.
+ */
+export async function removeRemains(bucket: Bucket, key: string): Promise<boolean> {
+  const listed = await listVersions(bucket, key);
+  if (!listed?.isDeleted) return false;
+  const { size } = await removeTargets(bucket, listed.versions);
+  // Without its marks an older version would be there again.
+  return size === 0 && (await removeTargets(bucket, listed.marks)).size === 0;
+}
+
+interface Versions {
+  /** The newest first. */
+  readonly versions: Target[];
+  /** Delete markers. */
+  readonly marks: Target[];
+  readonly isDeleted: boolean;
+}
+
+/** Undefined without the right to list versions. */
+async function listVersions(bucket: Bucket, key: string): Promise<Versions | undefined> {
   const { connection, name } = bucket;
-  const found: Target[] = [];
+  const [versions, marks]: [Target[], Target[]] = [[], []];
+  let isDeleted = false;
   let marker: { KeyMarker?: string; VersionIdMarker?: string } | undefined = {};
   while (marker) {
     const from: { KeyMarker?: string; VersionIdMarker?: string } = marker;
@@ -72,21 +101,21 @@ async function versionsOf(bucket: Bucket, key: string): Promise<Target[]> {
       },
       (error) => (statusOf(error) === 403 ? { result: undefined } : undefined),
     );
-    if (!page) return [{ key }];
-    const isDeleted = page.DeleteMarkers?.some((one) => one.Key === key && one.IsLatest) === true;
-    if (isDeleted) return [];
-    for (const { Key, VersionId: versionId } of [
-      ...(page.Versions ?? []),
-      ...(page.DeleteMarkers ?? []),
-    ]) {
-      if (Key === key) found.push({ key, versionId });
+    if (!page) return undefined;
+    for (const { Key, VersionId: versionId } of page.Versions ?? []) {
+      if (Key === key) versions.push({ key, versionId });
+    }
+    for (const { Key, VersionId: versionId, IsLatest: isLatest } of page.DeleteMarkers ?? []) {
+      if (Key !== key) continue;
+      marks.push({ key, versionId });
+      isDeleted ||= isLatest === true;
     }
     const { NextKeyMarker: KeyMarker, NextVersionIdMarker: VersionIdMarker } = page;
     // Versions of one key come together, and longer keys come after them.
     const hasNext = page.IsTruncated === true && KeyMarker === key && VersionIdMarker;
     marker = hasNext ? { KeyMarker, VersionIdMarker } : undefined;
   }
-  return found;
+  return { versions, marks, isDeleted };
 }
 
 async function removeTargets(bucket: Bucket, targets: readonly Target[]): Promise<Failures> {
