@@ -8,7 +8,11 @@ import type { S3Connection } from '../../../../src/store/s3/requests/client.ts';
 function bucketOf(...pages: readonly Partial<ListObjectsV2CommandOutput>[]): Bucket {
   const left = [...pages];
   const connection = {
-    sdk: { ListObjectsV2Command: class {} },
+    sdk: {
+      ListObjectsV2Command: class {
+        readonly input = {};
+      },
+    },
     send: async (_what: string, work: (client: object) => Promise<unknown>) =>
       await work({ send: () => Promise.resolve(left.shift()) }),
   };
