@@ -2,7 +2,7 @@
  * Finds the implementation for the place of a repository. Code for buckets and for sealing is
  * loaded only where it is needed.
  */
-import { UsageError } from '../core/errors.ts';
+import { RepositoryError, UsageError } from '../core/errors.ts';
 import { DiskStore } from './folder/diskStore.ts';
 import { isS3Location, parseS3Location } from './s3/location.ts';
 import type { Store, StoreOptions } from './store.ts';
@@ -80,9 +80,16 @@ export async function openSeal(
   return sealStore(base, keys);
 }
 
-/** Makes keys for a new repository. Without a key file it is not sealed. */
+/**
+ * Makes keys for a new repository. Without a key file it is not sealed.
+ *
+ * @throws as {@link openSeal}; `REPOSITORY_KEY_MISSING` too where a session began to seal it
+ */
 export async function makeSeal(base: Store, { keyFile }: StoreOptions): Promise<Store> {
-  if (keyFile === undefined) return base;
+  if (keyFile === undefined) {
+    if ((await base.root.fileNames()).some(isKeyFile)) throw sealBegun(base);
+    return base;
+  }
   const { createKeyRing, openKeyRing, RING_FILE } = await import('./seal/keyRing.ts');
   const { sealStore } = await import('./seal/sealStore.ts');
   // A first session that was stopped may have left a ring. Its passphrase still counts.
@@ -91,6 +98,12 @@ export async function makeSeal(base: Store, { keyFile }: StoreOptions): Promise<
     ? await openKeyRing(base, keyFile, true)
     : await createKeyRing(base, keyFile);
   return sealStore(base, keys);
+}
+
+function sealBegun({ name }: Store): RepositoryError {
+  return new RepositoryError('REPOSITORY_KEY_MISSING', `${name}: a session began to seal it`, {
+    hint: 'give its key file (--key-file); or delete its files ovirt-cbt.key*, nothing is sealed yet',
+  });
 }
 
 /** True for files of keys. A place that has only these is no repository yet. */

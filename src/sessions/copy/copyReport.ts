@@ -15,7 +15,7 @@ export interface CopiedPoint {
   readonly isVerified: boolean;
 }
 
-/** A point that was not copied, because it is damaged. */
+/** A point that was not copied, because it or its copy is damaged. */
 export interface FailedPoint {
   readonly pointId: string;
   readonly number: number;

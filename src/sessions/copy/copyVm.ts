@@ -5,6 +5,7 @@ import { insertPoint } from '../../repository/pointOrder.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
+import { replacePoints } from '../../repository/retention/obsoleteFiles.ts';
 import type { MergeRange } from '../../repository/retention/prunePlan.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { StoreLock } from '../../store/store.ts';
@@ -87,11 +88,16 @@ export class VmCopy {
     try {
       return await this.#copyPoint(point, now, target, metadata, lock);
     } catch (error) {
-      if (!isOfPoint(error)) throw error;
-      const { code, message, hint } = error;
-      this.#failed.push({ pointId, number: point.number, code, message, hint });
+      this.#noteFailure(point, error);
       return metadata;
     }
+  }
+
+  /** Throws errors that do not concern the point alone. */
+  #noteFailure({ pointId, number }: RestorePoint, error: unknown): void {
+    if (!isOfPoint(error)) throw error;
+    const { code, message, hint } = error;
+    this.#failed.push({ pointId, number, code, message, hint });
   }
 
   async #copyPoint(
@@ -144,7 +150,15 @@ export class VmCopy {
     insertPoint(points, point);
     const updated = await writer.list({ ...metadata, vm: source.vm, points }, lock);
     session.log.info({ pointId, fileBytes: point.fileBytes }, 'copy committed');
-    if (verify) await verifyCopy(target.place, point, parent, source.vm.id, this.#context);
+    try {
+      if (verify) await verifyCopy(target.place, point, parent, source.vm.id, this.#context);
+    } catch (error) {
+      this.#noteFailure(point, error);
+      // Otherwise the next copy would count it as present, and increments would build on it.
+      const cleared = await replacePoints(target, updated, lock, { removed: [point] });
+      for (const message of cleared.messages) session.note(message);
+      return cleared.metadata;
+    }
     const { number, fileBytes } = point;
     this.#copied.push({ pointId, number, type, fileName, fileBytes, isVerified: verify });
     return updated;

@@ -40,6 +40,6 @@ export async function verifyCopy(
   if (found.findingCount === 0) return;
   const first = found.problems[0]?.message ?? found.damagedBlocks[0]?.message ?? '';
   throw new IntegrityError('INTEGRITY_DAMAGE_FOUND', `${place.pathOf(fileName)}: ${first}`, {
-    hint: 'the copy is damaged: check the storage of the target, delete this file there, run "ovirt-cbt rescan", and copy again',
+    hint: 'the copy was deleted again: check the storage of the target, and copy again',
   });
 }

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Bytes that may pass at once after a pause, as time. Short, so that a line is not flooded. */
 const BURST_MS = 250;
+/** Timers take no longer time. */
+const MAX_SLEEP_MS = 2 ** 31 - 1;
 
 /**
  * A gate for bytes. Callers share its rate, and pass in the order of their calls.
@@ -22,7 +24,8 @@ export function createRateLimit(
     const nowMs = performance.now();
     const startMs = Math.max(paidAtMs, nowMs - BURST_MS);
     paidAtMs = startMs + (bytes / bytesPerSecond) * 1000;
-    const waitMs = startMs - nowMs;
-    if (waitMs > 0) await sleep(waitMs, undefined, { signal });
+    for (let waitMs = startMs - nowMs; waitMs > 0; waitMs = startMs - performance.now()) {
+      await sleep(Math.min(waitMs, MAX_SLEEP_MS), undefined, { signal });
+    }
   };
 }

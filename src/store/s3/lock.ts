@@ -18,7 +18,7 @@ import {
   readLock,
 } from './lockHolder.ts';
 import type { Bucket, ObjectFacts } from './requests/bucket.ts';
-import { removeObjects } from './requests/removal.ts';
+import { removeObjects, removeRemains } from './requests/removal.ts';
 
 export interface LockTimes {
   readonly renewEveryMs: number;
@@ -51,7 +51,12 @@ async function takeOver(
   self: LockHolder,
 ): Promise<ObjectFacts | undefined> {
   const found = await readLock(bucket, key);
-  if (!found) return await create(bucket, key, self);
+  if (!found) {
+    // A lock that an administrator deleted may still count there for a write with a condition.
+    const made = await create(bucket, key, self);
+    if (made || !(await removeRemains(bucket, key))) return made;
+    return await create(bucket, key, self);
+  }
   if (!found.holder || !(await isStale(bucket, found))) return undefined;
   const facts = await bucket.put(key, contentOf(self), { ifMatch: found.facts.etag });
   return facts === 'conflict' ? undefined : facts;

@@ -9,6 +9,7 @@
  *
  * with one line a key, oldest first.
  */
+import { isUtf8 } from 'node:buffer';
 import { type FileHandle, open } from 'node:fs/promises';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
@@ -56,7 +57,8 @@ function unusable(what: string, hint: string): UsageError {
 
 /** @throws {@link UsageError} `USAGE_INVALID_OPTION` */
 export function decodeKeyFile(bytes: Buffer, file: string): KeySecret {
-  if (bytes.includes(0)) {
+  // Bytes that are no text would all become the same letter, and other files would open the seal.
+  if (bytes.includes(0) || !isUtf8(bytes)) {
     const hint = 'write a passphrase, for example by: openssl rand -base64 32';
     throw unusable(`key file ${file} is not UTF-8 text`, hint);
   }

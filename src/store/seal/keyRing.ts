@@ -106,7 +106,9 @@ export async function openKeyRing(
   isSealed: boolean,
 ): Promise<KeyRing> {
   const secret = await readKeySecret(base, keyFile);
-  return new KeyRing((await loadRing(base, secret, isSealed)).keys);
+  const { keys } = await loadRing(base, secret, isSealed);
+  if (!isSealed) throw markerDiffers(base);
+  return new KeyRing(keys);
 }
 
 /**
@@ -119,6 +121,14 @@ export async function readKeySecret(base: Store, keyFile: string | undefined): P
   if (keyFile !== undefined) return await readKeyFile(keyFile);
   throw new RepositoryError('REPOSITORY_KEY_MISSING', `repository ${base.name} is sealed`, {
     hint: 'name the file of its passphrase or a recovery key with --key-file or OVIRT_CBT_KEY_FILE',
+  });
+}
+
+/** Sealed files among open ones would need the key for some VMs and refuse it for others. */
+function markerDiffers(base: Store): RepositoryError {
+  const what = `repository ${base.name} has keys, but its marker says that it is not sealed`;
+  return new RepositoryError('REPOSITORY_METADATA_INVALID', what, {
+    hint: 'restore ovirt-cbt.json from a copy; if it never was sealed, leave the key file out',
   });
 }
 

@@ -1,10 +1,12 @@
 /** Points copied between a folder and S3, open and sealed: each restores to the byte there. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { beforeEach, expect, it } from 'vitest';
 import { copyPoints } from '../../../src/sessions/copy/copyPoints.ts';
 import { blocks } from '../../helpers/bytes/images.ts';
 import { runCli } from '../../helpers/cli/cli.ts';
 import { VM } from '../../helpers/repository/imageSessions.ts';
+import { containersOf, vmFolderOf } from '../../helpers/repository/repositoryFiles.ts';
 import { ImageChain } from '../../helpers/s3/imageChain.ts';
 import { useS3 } from '../../helpers/s3/useS3.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
@@ -67,3 +69,39 @@ it('copies what is missing, by the command', async () => {
   expect(stored).toHaveLength(1);
   await s3.expectNoStrays();
 });
+
+it('deletes a copy that is damaged at the target, and builds nothing on it', async () => {
+  const { repository: from } = chain.place;
+  const copy = chain.at({ repository: temp.path('copy') });
+  const { repository: to } = copy.place;
+  let isDamaged = false;
+  const options = { from, to, verify: true, workers: 0 };
+  const report = await copyPoints({
+    ...options,
+    onProgress: (event) => {
+      if (isDamaged || event.type !== 'phase' || event.phase !== 'verifying') return;
+      isDamaged = true;
+      damageContainer(to);
+    },
+  });
+
+  const [first = '', ...later] = chain.knownIds;
+  expect(report.vms[0]?.failed).toMatchObject([{ pointId: first, code: 'INTEGRITY_DAMAGE_FOUND' }]);
+  await copy.check(later);
+  expect(await copy.pointIds()).toEqual(later);
+
+  const again = await copyPoints(options);
+
+  expect(again.vms[0]).toMatchObject({ presentCount: 2, copied: [{ pointId: first }], failed: [] });
+  await copy.check();
+});
+
+/** Changes a byte of the first block of the only container of a repository. */
+function damageContainer(repository: string): void {
+  const [name = ''] = containersOf(repository);
+  const file = path.join(vmFolderOf(repository), name);
+  const bytes = readFileSync(file);
+  const at = 1_052_672 + 100;
+  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  writeFileSync(file, bytes);
+}

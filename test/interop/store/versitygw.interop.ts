@@ -4,6 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { pruneRepository } from '../../../src/sessions/retention/pruneRepository.ts';
 import { verifyRepository } from '../../../src/sessions/verify/verifyRepository.ts';
@@ -68,6 +69,20 @@ describe.each(['open', 'sealed'] as const)('an %s repository', (kind) => {
     expect(damage).toEqual([]);
     await s3.expectNoStrays();
     addRow(PEER, `${kind}: full, increments, prune, verify, restore of a VM`, true, 'all bytes');
+  });
+
+  it('works on after its lock was deleted by hand, which leaves a delete marker', async () => {
+    const chain = new ImageChain(place(), temp.path());
+    await chain.session(blocks('Aa0'));
+    const [file = ''] = (await s3.keys()).filter((key) => key.endsWith('.vbm'));
+    const lock = { Bucket: s3.bucket, Key: `backups/site/${path.posix.dirname(file)}/lock` };
+    await s3.server.client.putObject({ ...lock, Body: '{}' });
+    await s3.server.client.deleteObject(lock);
+
+    await chain.session(blocks('Ba0'));
+
+    await chain.check();
+    await s3.expectNoStrays();
   });
 
   it('stores a container in parts whose checksums the server checks', async () => {

@@ -60,6 +60,18 @@ export class BodyCut extends Error {
   readonly code = 'BodyCut';
 }
 
+/**
+ * An answer that is no list reads as an empty one. Then files would count as deleted.
+ *
+ * @param hasNext - whether the answer tells how to go on.
+ */
+export function requireList(
+  { IsTruncated: isTruncated }: { readonly IsTruncated?: boolean | undefined },
+  hasNext: boolean,
+): void {
+  if (isTruncated === undefined || (isTruncated && !hasNext)) throw new BodyCut();
+}
+
 function factsOf(answer: GetObjectCommandOutput, sizeBytes: number): ObjectFacts {
   const modifiedAtMs = answer.LastModified?.getTime() ?? NaN;
   if (!answer.ETag || !Number.isFinite(modifiedAtMs)) throw new BodyCut();
@@ -250,16 +262,17 @@ export class Bucket {
     const listed: ListedObjects = { files: new Map(), folders: [] };
     let token: string | undefined;
     do {
-      const page = await this.connection.send(`list ${this.urlOf(prefix)}`, async (client) =>
-        client.send(
-          new this.connection.sdk.ListObjectsV2Command({
-            Bucket: this.name,
-            Prefix: prefix,
-            Delimiter: '/',
-            ...(token === undefined ? {} : { ContinuationToken: token }),
-          }),
-        ),
-      );
+      const from: { ContinuationToken?: string } =
+        token === undefined ? {} : { ContinuationToken: token };
+      const page = await this.connection.send(`list ${this.urlOf(prefix)}`, async (client) => {
+        const { ListObjectsV2Command } = this.connection.sdk;
+        const answer = await client.send(
+          new ListObjectsV2Command({ Bucket: this.name, Prefix: prefix, Delimiter: '/', ...from }),
+        );
+        const next = answer.NextContinuationToken;
+        requireList(answer, next !== undefined && next !== token);
+        return answer;
+      });
       for (const { Key = '', Size = 0, LastModified, ETag = '' } of page.Contents ?? []) {
         const name = key(Key, prefix);
         if (!name) continue;

@@ -3,7 +3,7 @@
  * nothing is left to pay for. Only deleting the newest one would show an older one again.
  */
 import type { ObjectIdentifier } from '@aws-sdk/client-s3';
-import type { Bucket } from './bucket.ts';
+import { type Bucket, requireList } from './bucket.ts';
 import { isLocked, isLockRefusal, isMissing, nameOf, statusOf } from './failures.ts';
 
 /** Most objects of one request. */
@@ -56,34 +56,66 @@ async function targetsOf(
  * versions it is the object itself: then the server only hides it.
  */
 async function versionsOf(bucket: Bucket, key: string): Promise<Target[]> {
+  const listed = await listVersions(bucket, key);
+  if (!listed) return [{ key }];
+  return listed.isDeleted ? [] : [...listed.versions, ...listed.marks];
+}
+
+/**
+ * Deletes what a deleted object left. Some servers count it as there when a write has a condition.
+ *
+ * @returns false when the object is not deleted, or its versions cannot be listed.
+ */
+export async function removeRemains(bucket: Bucket, key: string): Promise<boolean> {
+  const listed = await listVersions(bucket, key);
+  if (!listed?.isDeleted) return false;
+  const { size } = await removeTargets(bucket, listed.versions);
+  // Without its marks an older version would be there again.
+  return size === 0 && (await removeTargets(bucket, listed.marks)).size === 0;
+}
+
+interface Versions {
+  /** The newest first. */
+  readonly versions: Target[];
+  /** Delete markers. */
+  readonly marks: Target[];
+  readonly isDeleted: boolean;
+}
+
+/** Undefined without the right to list versions. */
+async function listVersions(bucket: Bucket, key: string): Promise<Versions | undefined> {
   const { connection, name } = bucket;
-  const found: Target[] = [];
+  const [versions, marks]: [Target[], Target[]] = [[], []];
+  let isDeleted = false;
   let marker: { KeyMarker?: string; VersionIdMarker?: string } | undefined = {};
   while (marker) {
     const from: { KeyMarker?: string; VersionIdMarker?: string } = marker;
     const page = await connection.send(
       `list versions of ${bucket.urlOf(key)}`,
-      async (client) =>
-        client.send(
+      async (client) => {
+        const answer = await client.send(
           new connection.sdk.ListObjectVersionsCommand({ Bucket: name, Prefix: key, ...from }),
-        ),
+        );
+        requireList(answer, answer.NextKeyMarker !== undefined);
+        return answer;
+      },
       (error) => (statusOf(error) === 403 ? { result: undefined } : undefined),
     );
-    if (!page) return [{ key }];
-    const isDeleted = page.DeleteMarkers?.some((one) => one.Key === key && one.IsLatest) === true;
-    if (isDeleted) return [];
-    for (const { Key, VersionId: versionId } of [
-      ...(page.Versions ?? []),
-      ...(page.DeleteMarkers ?? []),
-    ]) {
-      if (Key === key) found.push({ key, versionId });
+    if (!page) return undefined;
+    for (const { Key, VersionId: versionId } of page.Versions ?? []) {
+      if (Key === key) versions.push({ key, versionId });
+    }
+    for (const { Key, VersionId: versionId, IsLatest: isLatest } of page.DeleteMarkers ?? []) {
+      if (Key !== key) continue;
+      marks.push({ key, versionId });
+      isDeleted ||= isLatest === true;
     }
     const { NextKeyMarker: KeyMarker, NextVersionIdMarker: VersionIdMarker } = page;
     // Versions of one key come together, and longer keys come after them.
     const hasNext = page.IsTruncated === true && KeyMarker === key && VersionIdMarker;
     marker = hasNext ? { KeyMarker, VersionIdMarker } : undefined;
   }
-  return found;
+  return { versions, marks, isDeleted };
 }
 
 /**

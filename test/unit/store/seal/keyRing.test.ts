@@ -26,6 +26,7 @@ import {
   removeSlot,
   rotateRing,
 } from '../../../../src/store/seal/ringFile.ts';
+import { makeSeal } from '../../../../src/store/openStore.ts';
 import { sealStore } from '../../../../src/store/seal/sealStore.ts';
 import type { Store } from '../../../../src/store/store.ts';
 import { expectCode, expectCodeSync } from '../../../helpers/codes.ts';
@@ -97,6 +98,20 @@ describe('the key ring of a repository', () => {
     await expectCode(openKeyRing(plain, keyFile(PHRASE), false), 'USAGE_INVALID_OPTION');
     await expectCode(openKeyRing(plain, keyFile(PHRASE), true), 'REPOSITORY_KEY_WRONG');
     expect(await plain.root.fileNames()).toEqual([]);
+  });
+
+  it('is not used where the marker says that the repository is not sealed', async () => {
+    const store = await sealedStore();
+
+    await expectCode(openKeyRing(store, keyFile(PHRASE), false), 'REPOSITORY_METADATA_INVALID');
+    await expectCode(openKeyRing(store, keyFile(OTHER), false), 'REPOSITORY_KEY_WRONG');
+  });
+
+  it('keeps a new repository from being made without its key', async () => {
+    const store = await sealedStore();
+
+    await expectCode(makeSeal(store, {}), 'REPOSITORY_KEY_MISSING');
+    expect(await makeSeal(new MemoryStore(), {})).toBeInstanceOf(MemoryStore);
   });
 
   it('opens files that were sealed before, with a key file', async () => {
@@ -308,6 +323,12 @@ describe('a key file', () => {
     ['a recovery key of a later form', 'ovirt-cbt recovery key 12\n'],
   ])('is refused when it is %s', async (_, text) => {
     await expectCode(readKeyFile(keyFile(text)), 'USAGE_INVALID_OPTION');
+  });
+
+  it('is refused when it is not UTF-8, because its bytes would not count', async () => {
+    const bytes = Buffer.from('fffefdfcf1f2f3f4f5', 'hex');
+    expect(() => decodeKeyFile(bytes, 'key')).toThrow('is not UTF-8 text');
+    expect(() => decodeKeyFile(Buffer.from('p\xe4ssphrase', 'latin1'), 'key')).toThrow('UTF-8');
   });
 
   it('is refused when others can read it, or when it is missing', async () => {
