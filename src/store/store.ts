@@ -187,6 +187,13 @@ export interface StoreOptions {
   readonly cache?: string | undefined;
   /** Locks new containers in a bucket against deletion. */
   readonly immutable?: Immutability | undefined;
+  /**
+   * Stops waits for a server that does not answer. Requests that clean up afterwards have a few
+   * seconds each.
+   */
+  readonly signal?: AbortSignal | undefined;
+  /** Gets a text when requests are repeated, because a server does not answer. */
+  readonly onWait?: ((text: string) => void) | undefined;
   /** Works without a lock where the server has no conditional writes. @defaultValue false */
   readonly noLock?: boolean | undefined;
 }

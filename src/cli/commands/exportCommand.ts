@@ -115,7 +115,7 @@ function writableOf({
 async function openPoint(
   flags: ExportFlags,
   command: Command,
-  { onMessage }: CommandContext,
+  { onMessage, signal, onStatus }: CommandContext,
 ): Promise<AsyncDisposable & { readonly point: OpenPoint }> {
   const source = sourceOf(flags, command, true);
   const options = { workers: flags.workers, cacheBytes: flags.memory };
@@ -125,7 +125,10 @@ async function openPoint(
     return { point, [Symbol.asyncDispose]: () => point.close() };
   }
   const { openRepository } = await import('../../points/openRepository.ts');
-  const repository = await openRepository(source.repository, { ...options, store: source.store });
+  const repository = await openRepository(source.repository, {
+    ...options,
+    store: { ...source.store, signal, onWait: onStatus },
+  });
   try {
     const point = await repository.point(flags.vm ?? '', flags.point);
     return { point, [Symbol.asyncDispose]: () => repository.close() };

@@ -64,7 +64,7 @@ async function readFiles(
   const { value, failures } = await withGuestFiles(
     {
       repository: flags.repo,
-      store: storeOf(flags),
+      store: storeOf(flags, context),
       vm: flags.vm,
       point: flags.point,
       disks: flags.disk,

@@ -39,10 +39,10 @@ function checkUsage(action: Action, { newKeyFile, recipient, slot }: KeyFlags): 
   });
 }
 
-async function work(action: Action, flags: KeyFlags): Promise<KeysReport> {
+async function work(action: Action, flags: KeyFlags, context: CommandContext): Promise<KeysReport> {
   checkUsage(action, flags);
   const { newKeyFile, recipient: recipients, slot = '' } = flags;
-  const common = { repository: flags.repo, store: storeOf(flags) };
+  const common = { repository: flags.repo, store: storeOf(flags, context) };
   const keys = await import('../../sessions/keys/repositoryKeys.ts');
   switch (action) {
     case 'list':
@@ -67,7 +67,7 @@ export function addKeyCommand(program: Command, done: (exitCode: number) => void
     .action(async (action: Action, flags: KeyFlags) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
-        const report = await work(action, flags);
+        const report = await work(action, flags, context);
         context.print(report, formatKeys(report, context.form));
         return EXIT_CODES.done;
       });

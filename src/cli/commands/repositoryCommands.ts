@@ -104,7 +104,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
         const { listRepository } = await import('../../sessions/inspect/listRepository.ts');
         const report = await listRepository({
           repository: flags.repo,
-          store: storeOf(flags),
+          store: storeOf(flags, context),
           vm: flags.vm,
         });
         context.print(report, formatList(report, context.form, flags.vm !== undefined));
@@ -123,7 +123,7 @@ export function addRepositoryCommands(program: Command, done: Done): void {
         const { rescanRepository } = await import('../../sessions/cleanup/rescanRepository.ts');
         const report = await rescanRepository({
           repository: flags.repo,
-          store: storeOf(flags),
+          store: storeOf(flags, context),
           undelete: flags.undelete,
         });
         context.print(report, formatRescan(report, context.form));

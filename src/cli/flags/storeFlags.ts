@@ -1,5 +1,6 @@
 /** Options for the place of a repository: its key, its cache, its lock, its immutability. */
 import { type Command, Option } from 'commander';
+import type { CommandContext } from '../context.ts';
 import { parseSpan, timeBefore } from '../../core/calendarSpan.ts';
 import { UsageError } from '../../core/errors.ts';
 import type { Immutability, StoreOptions } from '../../store/store.ts';
@@ -53,7 +54,7 @@ export function withWriteFlags(command: Command): Command {
 }
 
 /** @throws {@link UsageError} `USAGE_INVALID_OPTION` for an empty name or a bad span */
-export function storeOf(flags: StoreFlags): StoreOptions {
+export function storeOf(flags: StoreFlags, context?: CommandContext): StoreOptions {
   const { keyFile, cache, lock, immutable, immutableMode = 'compliance' } = flags;
   for (const [option, value] of Object.entries({ '--key-file': keyFile, '--cache': cache })) {
     if (value !== '') continue;
@@ -63,6 +64,8 @@ export function storeOf(flags: StoreFlags): StoreOptions {
     keyFile,
     cache,
     noLock: lock === false,
+    signal: context?.signal,
+    onWait: context?.onStatus,
     immutable:
       immutable === undefined
         ? undefined

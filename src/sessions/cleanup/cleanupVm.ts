@@ -24,6 +24,7 @@ import { failedPipes } from './pipedCheckpoints.ts';
 import { type CreatedOnEngine, createdOnEngine, removeCreated } from './restoreCleanup.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 import type { StoreOptions } from '../../store/store.ts';
+import { placeOptions } from '../shared/startRepository.ts';
 
 export interface CleanupVmOptions {
   readonly engine: EngineSettings;
@@ -180,7 +181,7 @@ class Cleanup {
 export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupReport> {
   const signal = options.signal ?? new AbortController().signal;
   try {
-    await using repository = await Repository.open(options.repository, options.store);
+    await using repository = await Repository.open(options.repository, placeOptions(options));
     await using engine = await EngineApi.connect(options.engine, {
       logger: options.logger,
       signal,

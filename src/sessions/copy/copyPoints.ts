@@ -6,12 +6,14 @@ import type { SessionMessage } from '../../core/messages.ts';
 import { createRateLimit } from '../shared/rateLimit.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { Repository } from '../../repository/repository.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import { selectPoint } from '../shared/selectPoint.ts';
 import type { StoreOptions } from '../../store/store.ts';
 import { forEachFolder } from '../shared/folderFailures.ts';
 import { resolveWorkers } from '../shared/pipelineResources.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
-import { startRepository } from '../shared/startRepository.ts';
+import { placeOptions, startRepository } from '../shared/startRepository.ts';
 import type { CopiedVm, CopyReport } from './copyReport.ts';
 import { VmCopy } from './copyVm.ts';
 
@@ -65,10 +67,14 @@ class RepositoryCopy {
 
   async run(): Promise<CopyReport> {
     const startedAtMs = performance.now();
-    const { from, to, fromStore, toStore, vm } = this.#options;
-    await using source = await Repository.open(from, fromStore);
-    // Before the target is made: a mistyped VM must not leave an empty repository.
+    const { from, to, fromStore, toStore, vm, point } = this.#options;
+    await using source = await Repository.open(
+      from,
+      placeOptions({ ...this.#options, store: fromStore }),
+    );
+    // Before the target is made: a mistyped VM or point must not leave an empty repository.
     const folders = vm ? [await source.requireVm(vm)] : await source.vmFolders();
+    if (point !== undefined) await requirePoint(folders, point);
     await using target = await startRepository(to, { ...this.#options, store: toStore });
     if (source.root === target.root) throw sameRepository(to);
     const codecs = await createBlockCodecs();
@@ -77,7 +83,7 @@ class RepositoryCopy {
       const facts = { sessionId: randomUUID(), vmName: folder.safeName };
       const session = new SessionLog(this.#options, facts);
       const progress = new SessionProgress(this.#options, session.log, facts);
-      const { workers, verify = false, point } = this.#options;
+      const { workers, verify = false } = this.#options;
       const context = { codecs, workers, signal: this.#signal, progress, session, verify };
       const copy = new VmCopy(folder, target, { ...context, pace: this.#pace });
       progress.phase('preparing');
@@ -86,6 +92,11 @@ class RepositoryCopy {
     const durationSeconds = (performance.now() - startedAtMs) / 1000;
     return { type: 'copy', from: source.root, to: target.root, durationSeconds, vms, failures };
   }
+}
+
+/** @throws {@link UsageError} `USAGE_NOT_FOUND` */
+async function requirePoint(folders: readonly VmFolder[], point: string): Promise<void> {
+  for (const folder of folders) selectPoint(await folder.requireMetadata(), point);
 }
 
 function sameRepository(place: string): UsageError {

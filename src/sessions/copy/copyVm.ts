@@ -146,6 +146,7 @@ export class VmCopy {
       { chainId: parent?.chainId ?? pointId, fileName, parent },
       { ...this.#context, phase: 'copying' },
     );
+    this.#context.signal.throwIfAborted();
     const points = [...metadata.points];
     insertPoint(points, point);
     const updated = await writer.list({ ...metadata, vm: source.vm, points }, lock);

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { type BackupError, toFailure, toOutputError } from '../../core/errors.ts';
+import { type BackupError, toFailure, toOutputError, UsageError } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
@@ -24,6 +24,7 @@ import { openDonor, type Salvage, withHint, withSkipHint } from './salvageDisk.t
 import { requireDisks, selectDisks, selectPoint } from '../shared/selectPoint.ts';
 import type { StoreFolder } from '../../store/store.ts';
 import type { StoreOptions } from '../../store/store.ts';
+import { placeOptions } from '../shared/startRepository.ts';
 
 /** Options of every restore to image files. */
 export interface ImageOutputOptions {
@@ -132,6 +133,13 @@ async function tryMeasure(view: PointView, disk: DiskPoint): Promise<MeasuredDis
   }
 }
 
+/** A URL would become folders of this machine. */
+function notAFolder(output: string): UsageError {
+  return new UsageError('USAGE_INVALID_OPTION', `${output} is no folder`, {
+    hint: 'images are restored to a folder of this machine',
+  });
+}
+
 /** The restore of one opened point. */
 export class ImageRestore {
   readonly #options: ImageOutputOptions;
@@ -145,6 +153,7 @@ export class ImageRestore {
 
   async restore(point: RestorePoint, view: PointView, donor?: SalvageView): Promise<Outcome> {
     const { format = 'raw', output, workers, signal, skipDamaged = false } = this.#options;
+    if (/^\w+:\//.test(output)) throw notAFolder(output);
     await makeFolder(output).catch((error: unknown) => {
       throw toOutputError(output, error);
     });
@@ -256,7 +265,7 @@ async function restoreWith(
   progress.phase('preparing');
   if (options.format === 'qcow2') await requireQemuImg();
   try {
-    await using repository = await Repository.open(options.repository, options.store);
+    await using repository = await Repository.open(options.repository, placeOptions(options));
     const folder = await repository.requireVm(options.vm);
     const metadata = await folder.requireMetadata();
     progress.nameVm(metadata.vm);

@@ -23,6 +23,7 @@ import { checkNameFree, checkNewVmName, findTarget } from './restoreTarget.ts';
 import type { TargetFormat } from './targetDisk.ts';
 import { type UploadedDisk, VmBuilder } from './vmBuilder.ts';
 import type { StoreOptions } from '../../store/store.ts';
+import { placeOptions } from '../shared/startRepository.ts';
 
 export interface RestoreVmOptions {
   readonly engine: EngineSettings;
@@ -102,7 +103,7 @@ async function restoreWith(
   const startedAtMs = performance.now();
   const signal = options.signal ?? new AbortController().signal;
   try {
-    await using repository = await Repository.open(options.repository, options.store);
+    await using repository = await Repository.open(options.repository, placeOptions(options));
     const folder = await repository.requireVm(options.vm);
     const metadata = await folder.requireMetadata();
     const point = selectPoint(metadata, options.point ?? 'latest');

@@ -10,6 +10,7 @@ import type { StoreOptions } from '../../store/store.ts';
 import { resolveWorkers } from '../shared/pipelineResources.ts';
 import type { PrunedVm, PruneReport } from './pruneReport.ts';
 import { VmPrune, type VmPruneOptions } from './pruneVm.ts';
+import { placeOptions } from '../shared/startRepository.ts';
 
 export interface PruneOptions extends VmPruneOptions {
   readonly repository: string;
@@ -39,7 +40,7 @@ export async function pruneRepository(options: PruneOptions): Promise<PruneRepor
   checkPolicy(options.keep);
   resolveWorkers(options.workers);
   try {
-    await using repository = await Repository.open(options.repository, options.store);
+    await using repository = await Repository.open(options.repository, placeOptions(options));
     const folders = options.vm
       ? [await repository.requireVm(options.vm)]
       : await repository.vmFolders();

@@ -17,6 +17,7 @@ import { selectPoint } from '../shared/selectPoint.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
 import type { StoreFolder } from '../../store/store.ts';
 import type { StoreOptions } from '../../store/store.ts';
+import { placeOptions } from '../shared/startRepository.ts';
 
 export interface SynthesizeOptions {
   readonly repository: string;
@@ -78,7 +79,7 @@ class Synthesis {
     const progress = this.#progress;
     progress.phase('preparing');
     const { signal = new AbortController().signal } = this.#options;
-    await using repository = await Repository.open(root, this.#options.store);
+    await using repository = await Repository.open(root, placeOptions(this.#options));
     const folder = await repository.requireVm(name);
     const session = this.#session;
     await using lock = await folder.place.lock();

@@ -12,24 +12,29 @@ export function nothingToBuildOn(place: string): RepositoryError {
   });
 }
 
+/** Options of a session that concern the place of its repository. */
+export interface PlaceOptions {
+  readonly store?: StoreOptions | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onStatus?: ((text: string) => void) | undefined;
+}
+
+/** The signal of a session stops waits for its repository, and its texts tell of them. */
+export function placeOptions({ store = {}, signal, onStatus }: PlaceOptions): StoreOptions {
+  return { ...store, signal: store.signal ?? signal, onWait: store.onWait ?? onStatus };
+}
+
 /**
  * @throws as {@link Repository.openOrCreate}; {@link RepositoryError} `CHAIN_PARENT_MISSING` for
  *   mode `incremental` in a new folder, which then stays as it is
  */
 export async function startRepository(
   root: string,
-  {
-    logger,
-    onMessage,
-    mode,
-    store,
-  }: SessionLogOptions & {
-    readonly mode?: string | undefined;
-    readonly store?: StoreOptions | undefined;
-  },
+  options: SessionLogOptions & PlaceOptions & { readonly mode?: string | undefined },
 ): Promise<Repository> {
+  const { logger, onMessage, mode } = options;
   let isNew = false;
-  const repository = await Repository.openOrCreate(root, store, () => {
+  const repository = await Repository.openOrCreate(root, placeOptions(options), () => {
     if (mode === 'incremental') throw nothingToBuildOn(root);
     isNew = true;
   });

@@ -30,6 +30,7 @@ import { checkLocks } from './checkLocks.ts';
 import { ALL_VMS, VmCheck, type VmFindings } from './verifyVm.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { StoreOptions } from '../../store/store.ts';
+import { placeOptions } from '../shared/startRepository.ts';
 
 export interface VerifyOptions {
   readonly repository: string;
@@ -197,7 +198,7 @@ export async function verifyRepository(options: VerifyOptions): Promise<VerifyRe
   checkRatio('sample', options.sampleRatio ?? 1);
   const startedAtMs = performance.now();
   try {
-    await using repository = await Repository.open(options.repository, options.store);
+    await using repository = await Repository.open(options.repository, placeOptions(options));
     const folders = options.vm
       ? [await repository.requireVm(options.vm)]
       : await repository.vmFolders();

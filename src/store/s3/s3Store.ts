@@ -29,7 +29,7 @@ export async function openS3Store(
   options: StoreOptions = {},
   times: S3Times = {},
 ): Promise<S3Store> {
-  const connection = await connectS3(times.retry);
+  const connection = await connectS3(times.retry, options);
   const bucket = new Bucket(location.bucket, connection, options.noLock !== true);
   const locks = new BucketLocks(bucket, options.immutable);
   const cache = options.cache === undefined ? undefined : new MetadataCache(options.cache);

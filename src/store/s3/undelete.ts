@@ -10,7 +10,6 @@ import { removeVersions, type Target } from './requests/removal.ts';
 export interface ObjectVersion {
   readonly key: string;
   readonly versionId: string;
-  readonly modifiedAtMs: number;
   readonly isMarker: boolean;
   readonly isLatest: boolean;
 }
@@ -20,7 +19,12 @@ const CONTAINER_KEY = /\.(vbk|vib)$/;
 /** Files that are replaced in normal work. Only markers are taken from them. */
 const REPLACED_KEY = /(\.vbm|\/ovirt-cbt\.(json|keys\.json|key\.[^/]+\.age))$/;
 
-/** Versions and markers that hide files of a repository. Pure. */
+/**
+ * Versions and markers that hide files of a repository. Pure.
+ *
+ * @param versions - of one key the newest first, as S3 lists them. Their times do not count: some
+ *   servers give the time at which a version was replaced.
+ */
 export function hidingVersions(versions: readonly ObjectVersion[]): Target[] {
   const byKey = new Map<string, ObjectVersion[]>();
   for (const version of versions) {
@@ -32,7 +36,7 @@ export function hidingVersions(versions: readonly ObjectVersion[]): Target[] {
 function hidingOne(versions: readonly ObjectVersion[]): readonly Target[] {
   const [{ key } = { key: '' }] = versions;
   const contents = versions.filter(({ isMarker }) => !isMarker);
-  const [first] = contents.toSorted((a, b) => a.modifiedAtMs - b.modifiedAtMs);
+  const first = contents.at(-1);
   if (!first) return [];
   if (CONTAINER_KEY.test(key)) {
     return first.isLatest ? [] : versions.filter((version) => version !== first);
@@ -56,13 +60,9 @@ async function versionsBelow(bucket: Bucket, prefix: string): Promise<ObjectVers
     );
     const markers = (page.DeleteMarkers ?? []).map((one) => ({ ...one, isMarker: true }));
     const contents = (page.Versions ?? []).map((one) => ({ ...one, isMarker: false }));
-    for (const { Key = '', VersionId, LastModified, IsLatest, isMarker } of [
-      ...contents,
-      ...markers,
-    ]) {
+    for (const { Key = '', VersionId, IsLatest, isMarker } of [...contents, ...markers]) {
       if (VersionId === undefined) continue;
-      const modifiedAtMs = LastModified?.getTime() ?? 0;
-      found.push({ key: Key, versionId: VersionId, modifiedAtMs, isMarker, isLatest: !!IsLatest });
+      found.push({ key: Key, versionId: VersionId, isMarker, isLatest: IsLatest === true });
     }
     const { NextKeyMarker: KeyMarker, NextVersionIdMarker: VersionIdMarker } = page;
     from =

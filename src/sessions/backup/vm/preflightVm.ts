@@ -13,7 +13,7 @@ import { Repository } from '../../../repository/repository.ts';
 import { chainTo, type RestorePoint } from '../../../repository/restorePoint.ts';
 import type { VmFolder } from '../../../repository/vmFolder.ts';
 import { checkSpace } from '../../shared/freeSpace.ts';
-import { nothingToBuildOn } from '../../shared/startRepository.ts';
+import { nothingToBuildOn, placeOptions } from '../../shared/startRepository.ts';
 import { chooseParent, type ParentChoice, type SessionMode } from '../parent/parentChoice.ts';
 import { unfinishedBackups } from '../../cleanup/ownership.ts';
 import { SessionLog } from '../../shared/sessionLog.ts';
@@ -189,7 +189,7 @@ export async function preflightOn(
   const session = new SessionLog(options, { vmName: vm.name });
   await checkVersion(engine, session.note);
   // A missing repository is no obstacle: the first session makes it.
-  await using repository = await Repository.openIfMade(options.repository, options.store);
+  await using repository = await Repository.openIfMade(options.repository, placeOptions(options));
   if (!repository) session.note(sessionMessage('REPO-531', { repo: options.repository }));
   const folder = await repository?.vmById(vm.id);
   const canStart = await noteState(engine, vm, repository?.id ?? '', session);

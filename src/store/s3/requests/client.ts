@@ -6,7 +6,9 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { type BackupError, UsageError } from '../../../core/errors.ts';
-import { isExpired, mayPass, s3Failure } from './failures.ts';
+import type { StoreOptions } from '../../store.ts';
+import { isExpired, mayPass, nameOf, s3Failure } from './failures.ts';
+import { CLEANUP_MS, GRACE_MS, type Sender, TryLimit } from './tryLimit.ts';
 
 export type Sdk = typeof import('@aws-sdk/client-s3');
 type Headers = Readonly<Record<string, string | undefined>>;
@@ -76,8 +78,14 @@ async function trustedAuthorities(env: NodeJS.ProcessEnv): Promise<{ ca?: string
   }
 }
 
+/** How a caller stops requests, and hears that they are repeated. */
+export type Waits = Pick<StoreOptions, 'signal' | 'onWait'>;
+
 /** @throws {@link UsageError} `TOOL_MISSING`, `USAGE_INVALID_OPTION` */
-export async function connectS3(times: RetryTimes = RETRY_TIMES): Promise<S3Connection> {
+export async function connectS3(
+  times: RetryTimes = RETRY_TIMES,
+  waits: Waits = {},
+): Promise<S3Connection> {
   const endpoint = endpointOf(process.env);
   const agent = { keepAlive: true, maxSockets: MAX_SOCKETS };
   const ca = await trustedAuthorities(process.env);
@@ -107,7 +115,8 @@ export async function connectS3(times: RetryTimes = RETRY_TIMES): Promise<S3Conn
     client = make(ANY_REGION);
   }
   const patient = make(hasRegion || !endpoint ? undefined : ANY_REGION, PATIENT_TIMEOUT_MS);
-  return new S3Connection(sdk, { client, patient }, endpoint?.origin ?? 'Amazon S3', times);
+  const where = endpoint?.origin ?? 'Amazon S3';
+  return new S3Connection(sdk, { client, patient }, where, times, waits);
 }
 
 /** Sends requests. Repeats them while their error may pass. */
@@ -117,8 +126,13 @@ export class S3Connection {
   readonly endpoint: string;
   readonly #client: S3Client;
   /** For requests that take the server long. */
-  readonly patient: S3Client;
+  readonly #patient: S3Client;
   readonly #times: RetryTimes;
+  readonly #waits: Waits;
+  /** Why the last try failed; '' after an answer. */
+  #waitsFor = '';
+  /** Of the tries under way. */
+  readonly #limits = new Set<TryLimit>();
   readonly #requests: Record<string, number> = {};
   /** Clock of the server minus monotonic clock of this process. */
   #clockOffsetMs: number | undefined;
@@ -128,14 +142,17 @@ export class S3Connection {
     clients: { readonly client: S3Client; readonly patient: S3Client },
     endpoint: string,
     times: RetryTimes,
+    waits: Waits = {},
   ) {
     this.sdk = sdk;
     this.endpoint = endpoint;
     this.#client = clients.client;
-    this.patient = clients.patient;
+    this.#patient = clients.patient;
     this.#times = times;
+    this.#waits = waits;
+    waits.signal?.addEventListener('abort', this.#onStop, { once: true });
     this.#watch(this.#client);
-    this.#watch(this.patient);
+    this.#watch(this.#patient);
   }
 
   #watch(client: S3Client): void {
@@ -177,7 +194,7 @@ export class S3Connection {
    */
   async send<T>(
     what: string,
-    work: (client: S3Client, attempt: number) => Promise<T>,
+    work: (client: Sender, attempt: number, patient: Sender) => Promise<T>,
     handle: (error: unknown, attempt: number) => { readonly result: T } | undefined = () =>
       undefined,
   ): Promise<T> {
@@ -186,7 +203,9 @@ export class S3Connection {
     let areCredentialsNew = false;
     for (let attempt = 1; ; attempt++) {
       try {
-        return await work(this.#client, attempt);
+        const result = await this.#try(work, attempt);
+        this.#waitsFor = '';
+        return result;
       } catch (error) {
         const handled = handle(error, attempt);
         if (handled) return handled.result;
@@ -195,13 +214,52 @@ export class S3Connection {
           await this.#renewCredentials(what);
           continue;
         }
+        if (!mayPass(error)) throw this.failure(what, error);
+        const { signal } = this.#waits;
+        if (signal?.aborted) throw signal.reason;
         const isLate = performance.now() - startedAtMs > this.#times.windowMs;
-        const isOver = isLate && attempt >= MIN_TRIES;
-        if (isOver || !mayPass(error)) throw this.failure(what, error);
+        if (isLate && attempt >= MIN_TRIES) throw this.failure(what, error);
+        this.#tellWait(nameOf(error));
       }
-      await delay(Math.random() * boundMs);
+      await this.#pause(Math.random() * boundMs);
       boundMs = Math.min(boundMs * 2, this.#times.maxDelayMs);
     }
+  }
+
+  async #try<T>(
+    work: (client: Sender, attempt: number, patient: Sender) => Promise<T>,
+    attempt: number,
+  ): Promise<T> {
+    const { signal } = this.#waits;
+    if (!signal) return await work(this.#client, attempt, this.#patient);
+    const limit = new TryLimit();
+    this.#limits.add(limit);
+    if (signal.aborted) limit.endIn(CLEANUP_MS);
+    try {
+      const [client, patient] = [limit.over(this.#client), limit.over(this.#patient)];
+      return await work(client, attempt, patient);
+    } finally {
+      limit.end();
+      this.#limits.delete(limit);
+    }
+  }
+
+  readonly #onStop = (): void => {
+    for (const limit of this.#limits) limit.endIn(GRACE_MS);
+  };
+
+  /** Once for each reason. */
+  #tellWait(reason: string): void {
+    if (this.#waitsFor === reason) return;
+    this.#waitsFor = reason;
+    this.#waits.onWait?.(`${this.endpoint} does not answer (${reason})`);
+  }
+
+  /** A stop ends the pause. The next try is the last one then. */
+  async #pause(ms: number): Promise<void> {
+    const { signal } = this.#waits;
+    const isStopped = signal?.aborted === true;
+    await delay(ms, undefined, isStopped ? {} : { signal }).catch(() => {});
   }
 
   failure(what: string, error: unknown): BackupError {
@@ -211,14 +269,15 @@ export class S3Connection {
   async #renewCredentials(what: string): Promise<void> {
     try {
       await this.#client.config.credentials({ forceRefresh: true });
-      await this.patient.config.credentials({ forceRefresh: true });
+      await this.#patient.config.credentials({ forceRefresh: true });
     } catch (error) {
       throw this.failure(what, error);
     }
   }
 
   close(): void {
+    this.#waits.signal?.removeEventListener('abort', this.#onStop);
     this.#client.destroy();
-    this.patient.destroy();
+    this.#patient.destroy();
   }
 }

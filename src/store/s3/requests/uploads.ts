@@ -121,8 +121,8 @@ export class Uploads {
     const url = this.#bucket.urlOf(upload.key);
     const result = await connection.send<ObjectFacts | 'gone' | 'conflict' | 'unconditional'>(
       `complete ${url}`,
-      async () => {
-        const answer = await connection.patient.send(
+      async (_client, _attempt, patient) => {
+        const answer = await patient.send(
           new connection.sdk.CompleteMultipartUploadCommand({
             Bucket: name,
             Key: upload.key,

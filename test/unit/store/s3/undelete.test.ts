@@ -5,7 +5,6 @@ function versionsOf(key: string, kinds: string): ObjectVersion[] {
   return Array.from(kinds).map((kind, k) => ({
     key,
     versionId: `${kind}${k}`,
-    modifiedAtMs: k,
     isMarker: kind === 'm',
     isLatest: k === kinds.length - 1,
   }));
