@@ -30,6 +30,11 @@ export function isOwnDescription(description: string, repositoryId: string): boo
   return description.startsWith(`${PRODUCT} ${repositoryId} `);
 }
 
+/** True for a description of another repository. A copy has points of the one it was made from. */
+function isOfOtherRepository(description: string, repositoryId: string): boolean {
+  return description.startsWith(`${PRODUCT} `) && !isOwnDescription(description, repositoryId);
+}
+
 export interface UnfinishedBackups {
   readonly own: readonly Backup[];
   readonly foreign: readonly Backup[];
@@ -64,10 +69,10 @@ export function supersededCheckpoints(
 ): Checkpoint[] {
   const base = points.at(-1)?.checkpointId;
   const recorded = new Set(points.map((point) => point.checkpointId));
-  return checkpoints.filter(
-    ({ id, description }) =>
-      id !== base && (recorded.has(id) || isOwnDescription(description, repositoryId)),
-  );
+  return checkpoints.filter(({ id, description }) => {
+    if (id === base || isOfOtherRepository(description, repositoryId)) return false;
+    return recorded.has(id) || isOwnDescription(description, repositoryId);
+  });
 }
 
 /**

@@ -48,6 +48,13 @@ describe('supersededCheckpoints', () => {
     expect(superseded([checkpoint('c1', OURS)])).toEqual(['c1']);
   });
 
+  test('are not those of the repository of which this one is a copy', () => {
+    const original = backupDescription('repo-2', 's1');
+    const all = [checkpoint('c1', original), checkpoint('c2', original), checkpoint('c3', OURS)];
+
+    expect(superseded(all, 'c1', 'c2', 'c3')).toEqual([]);
+  });
+
   test('keep the order in which the engine names them', () => {
     const all = ['c3', 'c1', 'c2'].map((id) => checkpoint(id, OURS));
 
