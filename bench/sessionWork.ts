@@ -17,6 +17,8 @@ export interface SessionArgument {
   readonly repository: string;
   readonly workers: number;
   readonly connections?: number | undefined;
+  /** Of a sealed repository. */
+  readonly keyFile?: string | undefined;
 }
 
 export interface SessionAnswer {
@@ -48,10 +50,11 @@ class ReadingWatch {
 }
 
 export async function session(given: SessionArgument): Promise<SessionAnswer> {
-  const { engine, vm, repository, workers, connections } = given;
+  const { engine, vm, repository, workers, connections, keyFile } = given;
   const watch = new ReadingWatch(process.env['BENCH_THREADS']);
   const onProgress = (event: ProgressEvent): void => watch.onProgress(event);
-  const options = { engine, vms: [vm], repository, workers, connections, onProgress };
+  const store = { keyFile };
+  const options = { engine, vms: [vm], repository, store, workers, connections, onProgress };
   const job = await backupVms(options);
   const [report] = job.sessions;
   const disk = report?.disks[0];

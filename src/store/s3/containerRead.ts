@@ -16,9 +16,9 @@ const HEAD_BYTES = 1536 * KIB;
 const TAIL_BYTES = 4 * MIB;
 /** So much before that read comes too: the fingerprint index lies before the metadata. */
 const TAIL_LEAD_BYTES = 512 * KIB;
-const WINDOW_BYTES = 8 * MIB;
+const WINDOW_BYTES = 4 * MIB;
 /** Windows that are read ahead of a read. */
-const WINDOWS_AHEAD = 2;
+const WINDOWS_AHEAD = 3;
 /** Reads count as in order when they begin this near to the end of those before. */
 const NEAR_BEFORE_BYTES = 8 * MIB;
 const NEAR_AFTER_BYTES = MIB;

@@ -11,7 +11,7 @@ import { Part, PartPlan } from './parts.ts';
 import type { Bucket, ObjectFacts, Retention } from './requests/bucket.ts';
 import { nameTaken, type SentPart, type UploadId, type Uploads } from './requests/uploads.ts';
 
-const MAX_FLIGHT_BYTES = 64 * MIB;
+const MAX_FLIGHT_BYTES = 32 * MIB;
 /** Parts in flight that are allowed at any size. */
 const MIN_FLIGHTS = 2;
 /**

@@ -1,8 +1,8 @@
 /** Parts of objects in memory, for all open files of a store together. The oldest ones leave. */
 import { MIB } from '../../core/units.ts';
 
-const MAX_BYTES = 64 * MIB;
-const MAX_BYTES_PER_FILE = 32 * MIB;
+const MAX_BYTES = 32 * MIB;
+const MAX_BYTES_PER_FILE = 24 * MIB;
 
 export interface Segment {
   /** The open file. */
