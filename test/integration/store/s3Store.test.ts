@@ -174,7 +174,7 @@ describe('a container', () => {
     await publish(folder, 'a.vbk', large);
     s3.proxy.arm();
     expect((await read(folder, 'a.vbk', 256 * 1024)).equals(large)).toBe(true);
-    expect(s3.proxy.counts()).toEqual({ GetObject: 4 });
+    expect(s3.proxy.counts()).toEqual({ GetObject: 6 });
 
     s3.proxy.arm();
     const storage = await folder.openContainer('a.vbk');

@@ -78,9 +78,9 @@ describe('an upload', () => {
     await storage.sync();
     await storage.close();
 
-    expect(fake.peakInFlight).toBe(8);
+    expect(fake.peakInFlight).toBe(4);
     // In flight, part 1, one part that is filled, one spare.
-    expect(peakBytes).toBeLessThanOrEqual(64 * MIB + 3 * PART_BYTES);
+    expect(peakBytes).toBeLessThanOrEqual(32 * MIB + 3 * PART_BYTES);
     expect(fake.sentBytes).toBe(12 * piece.length);
   });
 
