@@ -16,7 +16,7 @@ import type { BlockLoader } from './blockLoader.ts';
 import type { DiskBlock, PlacedBlock } from './diskBlocks.ts';
 import type { PlaceCache } from './placeCache.ts';
 
-/** What a disk takes its blocks from. The caches are shared with other disks. */
+/** The source of a disk's blocks. Other disks share the caches. */
 export interface BlockParts {
   readonly view: RestorePointView;
   readonly loader: BlockLoader;

@@ -63,7 +63,7 @@ export interface ServedCounts {
   readonly failures: number;
 }
 
-/** What clients wrote to a disk. */
+/** The bytes that clients wrote to a disk. */
 export interface ServedOverlay {
   readonly exportName: string;
   /** Folder of this overlay alone. */

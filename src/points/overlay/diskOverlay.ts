@@ -1,5 +1,5 @@
 /**
- * What clients wrote to a disk of a restore point. The point itself is never written to.
+ * The bytes that clients wrote to a disk of a restore point. Nothing writes to the point itself.
  *
  * Data come before the map that names them, at every flush. So a server that is killed, or a power
  * cut, loses at most what was not flushed: a cluster that the map does not name is that of the

@@ -13,7 +13,7 @@ const AT = { version: 8, crc: 12, clusterBytes: 16, sizeBytes: 20, pointId: 32, 
 /** Most bytes of an id, without its length before it. */
 const MAX_ID_BYTES = 1022;
 
-/** What an overlay belongs to. */
+/** The disk that an overlay belongs to. */
 export interface OverlayIdentity {
   readonly pointId: string;
   readonly diskId: string;

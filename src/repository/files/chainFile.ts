@@ -17,7 +17,7 @@ import { isDiskItem, nameOfItem } from './diskItems.ts';
 import type { Links } from './fileOrder.ts';
 import { type ForeignSummary, readForeignSummary } from './foreignSummary.ts';
 
-/** What a file holds of one VM. */
+/** The content of a file that belongs to one VM. */
 export interface FileVm {
   /** Path of its folder in the container; empty for items outside of folders. */
   readonly folder: string;

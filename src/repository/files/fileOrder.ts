@@ -1,6 +1,6 @@
 /**
- * Whether files of a chain were given oldest first, as far as the ids in them tell. File names say
- * nothing: merges rename files. Pure.
+ * Checks that files of a chain were given oldest first, as far as the ids in them tell. File names
+ * say nothing: merges rename files. Pure.
  */
 import { RepositoryError, UsageError } from '../../core/errors.ts';
 import type { IdLink } from './foreignSummary.ts';

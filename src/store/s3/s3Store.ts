@@ -100,7 +100,10 @@ export class S3Store implements Store {
   };
 
   async close(): Promise<void> {
-    await this.#place.reads.cache?.trim();
-    this.#place.bucket.connection.close();
+    try {
+      await this.#place.reads.cache?.trim();
+    } finally {
+      this.#place.bucket.connection.close();
+    }
   }
 }
