@@ -9,7 +9,7 @@ export type StorageEvent =
 
 export class MemoryStorage implements Storage {
   readonly name: string;
-  readonly canReadBack = true;
+  readonly canReadBack: boolean = true;
   readonly events: StorageEvent[] = [];
   isClosed = false;
   #bytes: Buffer;

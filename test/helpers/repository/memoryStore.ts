@@ -1,5 +1,5 @@
 /** A store in memory, over a filesystem-like place or one like object storage. */
-import { FormatError, RepositoryError } from '../../../src/core/errors.ts';
+import { RepositoryError } from '../../../src/core/errors.ts';
 import type { Storage } from '../../../src/store/storage.ts';
 import type {
   FailedRemoval,
@@ -13,6 +13,7 @@ import type {
   StoreFolder,
   StoreLock,
 } from '../../../src/store/store.ts';
+import { MemoryStorage } from '../bytes/memoryStorage.ts';
 
 /** One write of a container, as the store got it. */
 export interface StoredWrite {
@@ -21,54 +22,21 @@ export interface StoredWrite {
 }
 
 /** The bytes of one container. */
-export class StoredContainer implements Storage {
-  readonly name: string;
-  readonly canReadBack: boolean;
-  readonly writes: StoredWrite[] = [];
-  syncs = 0;
-  isClosed = false;
-  #bytes: Buffer;
-  #sizeBytes: number;
+export class StoredContainer extends MemoryStorage {
+  override readonly canReadBack: boolean;
 
   constructor(name: string, content: Buffer, canReadBack: boolean) {
-    this.name = name;
+    super(content, name);
     this.canReadBack = canReadBack;
-    this.#bytes = Buffer.from(content);
-    this.#sizeBytes = content.length;
   }
 
-  get content(): Buffer {
-    return this.#bytes.subarray(0, this.#sizeBytes);
+  /** In the order of the calls. */
+  get writes(): StoredWrite[] {
+    return this.events.filter((event) => event.kind === 'write');
   }
 
-  async sizeBytes(): Promise<number> {
-    return this.#sizeBytes;
-  }
-
-  async read(target: Uint8Array, offsetBytes: number): Promise<void> {
-    if (offsetBytes + target.length > this.#sizeBytes) {
-      throw new FormatError('FORMAT_TRUNCATED', `${this.name}: ends inside a read`);
-    }
-    target.set(this.#bytes.subarray(offsetBytes, offsetBytes + target.length));
-  }
-
-  async write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void> {
-    const bytes = Buffer.concat(pieces);
-    this.writes.push({ offsetBytes, bytes });
-    const endBytes = offsetBytes + bytes.length;
-    if (endBytes > this.#bytes.length) {
-      this.#bytes = Buffer.concat([this.content], Math.max(endBytes, 2 * this.#bytes.length));
-    }
-    this.#sizeBytes = Math.max(this.#sizeBytes, endBytes);
-    bytes.copy(this.#bytes, offsetBytes);
-  }
-
-  async sync(): Promise<void> {
-    this.syncs++;
-  }
-
-  async close(): Promise<void> {
-    this.isClosed = true;
+  get syncs(): number {
+    return this.events.filter((event) => event.kind === 'sync').length;
   }
 }
 
