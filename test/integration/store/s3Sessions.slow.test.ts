@@ -1,6 +1,11 @@
 /** Sessions of a VM whose repository is in S3, as it is and sealed: bytes, requests, clean-up. */
 import { writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { generateIdentity, identityToRecipient } from 'age-encryption';
+import { openSealedPlace } from '../../../src/repository/repository.ts';
+import { addKey } from '../../../src/sessions/keys/repositoryKeys.ts';
+import { readKeyFile } from '../../../src/store/seal/keyFile.ts';
+import { loadRing } from '../../../src/store/seal/keyRing.ts';
 import { listRepository } from '../../../src/sessions/inspect/listRepository.ts';
 import { pruneRepository } from '../../../src/sessions/retention/pruneRepository.ts';
 import { verifyRepository } from '../../../src/sessions/verify/verifyRepository.ts';
@@ -118,6 +123,16 @@ describe.each(['open', 'sealed'] as const)('an %s repository in S3', (kind) => {
   });
 });
 
+async function repositoryKey(keyFile: string): Promise<Buffer> {
+  const base = await openSealedPlace(s3.repository, {});
+  try {
+    const { keys } = await loadRing(base, await readKeyFile(keyFile), true);
+    return keys[0]?.bytes ?? Buffer.alloc(0);
+  } finally {
+    await base.close();
+  }
+}
+
 describe('a sealed repository in S3', () => {
   const bench = useLab({}, () => ({
     repository: s3.repository,
@@ -125,19 +140,33 @@ describe('a sealed repository in S3', () => {
   }));
   beforeEach(() => void writeKey('key'));
 
-  it('shows no name of a VM and no block in its objects', async () => {
+  it('shows no name of a disk, no block and no key in its objects', async () => {
     const vm = bench.lab.addVm({ name: 'web01', disks: [{ name: 'accounts', sizeBytes: MIB }] });
     const secret = noise(5, BLOCK_BYTES);
     vm.disk('accounts').write(0, secret);
     await bench.backup(vm);
+    const place = { repository: s3.repository, store: { keyFile: temp.path('key') } };
+    const recipient = await identityToRecipient(await generateIdentity());
+    await addKey({ ...place, recipients: [recipient] });
+    const key = await repositoryKey(place.store.keyFile);
+    const canaries: readonly (readonly [string, string | Buffer])[] = [
+      ['name of a disk', 'accounts'],
+      ['block', secret.subarray(4096, 4160)],
+      ['passphrase', 'the passphrase of key'],
+      ['key', key],
+      ['key in base64', key.toString('base64').replace(/=+$/, '')],
+      ['key in hex', key.toString('hex')],
+    ];
 
-    const keys = await s3.keys();
-    expect(keys.filter((key) => CONTAINER.test(key))).toHaveLength(1);
-    for (const key of keys) {
+    const names = await s3.keys();
+    expect(names.filter((name) => CONTAINER.test(name))).toHaveLength(1);
+    expect(names.filter((name) => name.endsWith('.age'))).toHaveLength(1);
+    for (const name of names) {
       const prefix = s3.repository.slice(`s3://${s3.bucket}/`.length);
-      const content = await objectOf(s3.server.client, s3.bucket, `${prefix}/${key}`);
-      expect.soft(content.includes('accounts'), key).toBe(false);
-      expect.soft(content.includes(secret.subarray(4096, 4160)), key).toBe(false);
+      const content = await objectOf(s3.server.client, s3.bucket, `${prefix}/${name}`);
+      for (const [what, canary] of canaries) {
+        expect.soft(content.includes(canary), `${what} in ${name}`).toBe(false);
+      }
     }
   });
 
