@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { emptyPrefix } from '../test/helpers/s3/client.ts';
 import { type S3Server, startVersitygw, versitygwProgram } from '../test/helpers/s3/servers.ts';
+import { generateKeyFile } from '../src/store/seal/keyFile.ts';
 import { readStat } from './cpuWatch.ts';
 import type { Repository } from './product.ts';
 import { removeAll } from './programs.ts';
@@ -49,8 +50,8 @@ export class StoreRig {
   /** @param folder - is made, and takes the repositories in folders. The caller deletes it. */
   static async start(folder: string): Promise<StoreRig> {
     await mkdir(folder);
-    const keyFile = path.join(folder, 'passphrase');
-    await writeFile(keyFile, 'a passphrase of the benchmark\n', { mode: 0o600 });
+    const keyFile = path.join(folder, 'key');
+    await writeFile(keyFile, generateKeyFile(), { mode: 0o600 });
     const server = await startVersitygw();
     await server.createBucket(BUCKET);
     return new StoreRig(folder, server, keyFile, pidOfServer());

@@ -1,17 +1,17 @@
-/** `key`: who opens a sealed repository, and with which key new files are sealed. */
+/** `key`: key files, who opens a sealed repository, and with which key new files are sealed. */
 import { Argument, type Command } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import type { KeysReport } from '../../sessions/keys/repositoryKeys.ts';
 import { collect, type CommonFlags, repoOption, withCommonFlags } from '../flags/commonFlags.ts';
 import { CommandContext } from '../context.ts';
-import { formatKeys } from '../output/listOutput.ts';
+import { formatKeys, formatNewKeyFile } from '../output/listOutput.ts';
 import { type StoreFlags, storeOf, withLockFlags } from '../flags/storeFlags.ts';
 
-const ACTIONS = ['list', 'add', 'remove', 'rotate'] as const;
+const ACTIONS = ['new', 'list', 'add', 'remove', 'rotate'] as const;
 type Action = (typeof ACTIONS)[number];
 
 interface KeyFlags extends CommonFlags, StoreFlags {
-  readonly repo: string;
+  readonly repo?: string;
   readonly newKeyFile?: string;
   readonly recipient?: readonly string[];
   readonly slot?: string;
@@ -39,10 +39,19 @@ function checkUsage(action: Action, { newKeyFile, recipient, slot }: KeyFlags): 
   });
 }
 
-async function work(action: Action, flags: KeyFlags, context: CommandContext): Promise<KeysReport> {
+async function change(
+  action: Exclude<Action, 'new'>,
+  flags: KeyFlags,
+  context: CommandContext,
+): Promise<KeysReport> {
   checkUsage(action, flags);
-  const { newKeyFile, recipient: recipients, slot = '' } = flags;
-  const common = { repository: flags.repo, store: storeOf(flags, context) };
+  const { newKeyFile, recipient: recipients, slot = '', repo } = flags;
+  if (repo === undefined) {
+    throw new UsageError('USAGE_INVALID_OPTION', `key ${action}: no --repo was given`, {
+      hint: 'name the repository by --repo or OVIRT_REPO',
+    });
+  }
+  const common = { repository: repo, store: storeOf(flags, context) };
   const keys = await import('../../sessions/keys/repositoryKeys.ts');
   switch (action) {
     case 'list':
@@ -56,19 +65,51 @@ async function work(action: Action, flags: KeyFlags, context: CommandContext): P
   }
 }
 
+async function makeKeyFile(
+  file: string | undefined,
+  flags: KeyFlags,
+  context: CommandContext,
+): Promise<void> {
+  checkUsage('new', flags);
+  if (file === undefined) {
+    throw new UsageError('USAGE_INVALID_OPTION', 'key new: no file was given', {
+      hint: 'name the file to make: ovirt-cbt key new FILE',
+    });
+  }
+  const { newKeyFile } = await import('../../sessions/keys/newKeyFile.ts');
+  const report = await newKeyFile(file);
+  context.print(report, formatNewKeyFile(report));
+}
+
+async function work(
+  action: Action,
+  file: string | undefined,
+  flags: KeyFlags,
+  context: CommandContext,
+): Promise<void> {
+  if (action === 'new') return await makeKeyFile(file, flags, context);
+  if (file !== undefined) {
+    throw new UsageError('USAGE_INVALID_OPTION', `key ${action} takes no file`, {
+      hint: 'name the key file by --key-file',
+    });
+  }
+  const report = await change(action, flags, context);
+  context.print(report, formatKeys(report, context.form));
+}
+
 export function addKeyCommand(program: Command, done: (exitCode: number) => void): void {
   withLockFlags(withCommonFlags(program.command('key')))
-    .description('show and change the keys of a sealed repository')
+    .description('make a key file; show and change the keys of a sealed repository')
     .addArgument(new Argument('<action>', 'what to do').choices(ACTIONS))
-    .addOption(repoOption())
-    .option('--new-key-file <file>', 'add: one more passphrase; rotate: passphrase of another slot')
+    .argument('[file]', 'new: key file to make')
+    .addOption(repoOption('repository; not for new').makeOptionMandatory(false))
+    .option('--new-key-file <file>', 'add: one more key file; rotate: key file of another slot')
     .option('--recipient <age1…>', 'add: public key of age, may be repeated', collect)
-    .option('--slot <id>', 'remove: passphrase or recipient, as key list shows it')
-    .action(async (action: Action, flags: KeyFlags) => {
+    .option('--slot <id>', 'remove: key file or recipient, as key list shows it')
+    .action(async (action: Action, file: string | undefined, flags: KeyFlags) => {
       const context = new CommandContext(flags);
       const exitCode = await context.execute(async () => {
-        const report = await work(action, flags, context);
-        context.print(report, formatKeys(report, context.form));
+        await work(action, file, flags, context);
         return EXIT_CODES.done;
       });
       done(exitCode);

@@ -1,7 +1,7 @@
 /** Keys of a sealed repository: who opens it, and with which key new files are sealed. */
 import { UsageError } from '../../core/errors.ts';
 import { openSealedPlace } from '../../repository/repository.ts';
-import { readKeyFile } from '../../store/seal/keyFile.ts';
+import { readKeyFile, type SlotSecret } from '../../store/seal/keyFile.ts';
 import {
   loadRing,
   readKeySecret,
@@ -10,8 +10,8 @@ import {
   storeRing,
 } from '../../store/seal/keyRing.ts';
 import {
-  addPassphrase,
   addRecipient,
+  addSecret,
   type OpenRing,
   removeSlot,
   rotateRing,
@@ -20,12 +20,12 @@ import type { Store, StoreOptions } from '../../store/store.ts';
 
 export interface KeysOptions {
   readonly repository: string;
-  /** Its key file opens the repository: a passphrase, or a recovery key. */
+  /** Its key file opens the repository: a generated key, a passphrase, or a recovery key. */
   readonly store: StoreOptions;
 }
 
 export interface AddKeyOptions extends KeysOptions {
-  /** File with one more passphrase. */
+  /** One more key file: a generated key or a passphrase. */
   readonly newKeyFile?: string | undefined;
   /** Public keys of age: `age1…`. */
   readonly recipients?: readonly string[] | undefined;
@@ -37,14 +37,14 @@ export interface RemoveKeyOptions extends KeysOptions {
 }
 
 export interface RotateKeyOptions extends KeysOptions {
-  /** File with the passphrase of another slot. */
+  /** Key file of another slot. */
   readonly newKeyFile?: string | undefined;
 }
 
 /** One way to open the repository. */
 export interface KeySlotReport {
   readonly id: string;
-  readonly type: 'passphrase' | 'recipient';
+  readonly type: 'passphrase' | 'generated' | 'recipient';
   /** ISO 8601, UTC. */
   readonly createdAt: string;
   /** Of a recipient. */
@@ -68,7 +68,7 @@ async function reportOf(base: Store, ring: OpenRing): Promise<KeysReport> {
   const present = await base.root.facts(files);
   const slots = ring.slots.map((slot): KeySlotReport => {
     const { id, type, createdAt } = slot;
-    if (type === 'passphrase') return { id, type, createdAt };
+    if (type !== 'recipient') return { id, type, createdAt };
     const recoveryFile = recoveryFileOf(ring, slot);
     const isRecoveryFileMissing = !present.has(recoveryFile);
     const { recipient } = slot;
@@ -81,19 +81,18 @@ async function reportOf(base: Store, ring: OpenRing): Promise<KeysReport> {
 /**
  * Changes the ring under the lock of the root, so that two changes do not undo each other.
  *
- * @param change - gets the passphrase too that opened the ring; undefined for a recovery key.
+ * @param change - gets the secret too that opened the ring; undefined for a recovery key.
  */
 async function changeRing(
   { repository, store }: KeysOptions,
-  change: (ring: OpenRing, passphrase: string | undefined) => Promise<OpenRing>,
+  change: (ring: OpenRing, secret: SlotSecret | undefined) => Promise<OpenRing>,
 ): Promise<KeysReport> {
   const base = await openSealedPlace(repository, store);
   try {
     const secret = await readKeySecret(base, store.keyFile);
     await using lock = await base.root.lock();
     const before = await loadRing(base, secret, true);
-    const passphrase = secret.kind === 'passphrase' ? secret.passphrase : undefined;
-    const ring = await change(before, passphrase);
+    const ring = await change(before, secret.kind === 'recovery' ? undefined : secret);
     await lock.assertHeld();
     await storeRing(base, ring, before);
     return await reportOf(base, ring);
@@ -102,11 +101,11 @@ async function changeRing(
   }
 }
 
-async function readPassphrase(file: string): Promise<string> {
+async function readSecret(file: string): Promise<SlotSecret> {
   const secret = await readKeyFile(file);
-  if (secret.kind === 'passphrase') return secret.passphrase;
+  if (secret.kind !== 'recovery') return secret;
   throw new UsageError('USAGE_INVALID_OPTION', `${file} holds a recovery key`, {
-    hint: 'name a file with a passphrase; for a recovery key of somebody, give --recipient',
+    hint: 'name a generated key or a passphrase; for a recovery key of somebody, give --recipient',
   });
 }
 
@@ -121,7 +120,7 @@ export async function listKeys({ repository, store }: KeysOptions): Promise<Keys
   }
 }
 
-/** Adds a passphrase, recipients, or both. All of them open all keys. */
+/** Adds a key file, recipients, or both. All of them open all keys. */
 export async function addKey(options: AddKeyOptions): Promise<KeysReport> {
   const { newKeyFile, recipients = [] } = options;
   if (newKeyFile === undefined && recipients.length === 0) {
@@ -129,9 +128,9 @@ export async function addKey(options: AddKeyOptions): Promise<KeysReport> {
       hint: 'give --new-key-file FILE or --recipient age1…',
     });
   }
-  const passphrase = newKeyFile === undefined ? undefined : await readPassphrase(newKeyFile);
+  const secret = newKeyFile === undefined ? undefined : await readSecret(newKeyFile);
   return await changeRing(options, async (ring) => {
-    let changed = passphrase === undefined ? ring : await addPassphrase(ring, passphrase);
+    let changed = secret === undefined ? ring : await addSecret(ring, secret);
     for (const recipient of recipients) changed = await addRecipient(changed, recipient);
     return changed;
   });
@@ -147,13 +146,13 @@ export async function removeKey(options: RemoveKeyOptions): Promise<KeysReport> 
 }
 
 /**
- * Makes a key for files that are written from now on. Older files keep theirs. Each slot of a
- * passphrase needs its passphrase: that of the key file, or that of `newKeyFile`.
+ * Makes a key for files that are written from now on. Older files keep theirs. Each slot of a key
+ * file needs it: as the key file that opens the repository, or as `newKeyFile`.
  */
 export async function rotateKey(options: RotateKeyOptions): Promise<KeysReport> {
   const { newKeyFile } = options;
-  const other = newKeyFile === undefined ? [] : [await readPassphrase(newKeyFile)];
-  return await changeRing(options, async (ring, passphrase) =>
-    rotateRing(ring, passphrase === undefined ? other : [passphrase, ...other]),
+  const other = newKeyFile === undefined ? [] : [await readSecret(newKeyFile)];
+  return await changeRing(options, async (ring, secret) =>
+    rotateRing(ring, secret === undefined ? other : [secret, ...other]),
   );
 }

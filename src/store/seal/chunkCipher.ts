@@ -3,7 +3,7 @@
  * nonce, also for a chunk that is written again. Authenticated with each chunk: the header of the
  * file, the number of the chunk, and whether it is the last one.
  *
- * @see NIST SP 800-38D; 8.2.2 and 8.3: at most 2^32 random nonces with one key, here 256 TiB a file
+ * @see NIST SP 800-38D; 8.2.2 and 8.3: at most 2^32 random nonces with one key, here 1 PiB a file
  */
 import { createCipheriv, createDecipheriv, randomFillSync } from 'node:crypto';
 import { HEADER_BYTES, NONCE_BYTES, SEAL_BYTES, sealBroken, TAG_BYTES } from './sealFormat.ts';
@@ -39,6 +39,12 @@ export class ChunkCipher {
     this.#file = file;
     this.#key = key;
     header.copy(this.#bound);
+  }
+
+  /** What the constructor was given, for the cipher of another thread. The key is secret. */
+  secrets(): { readonly file: string; readonly key: Uint8Array; readonly header: Uint8Array } {
+    const header = this.#bound.subarray(0, HEADER_BYTES);
+    return { file: this.#file, key: new Uint8Array(this.#key), header: new Uint8Array(header) };
   }
 
   /**

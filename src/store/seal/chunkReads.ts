@@ -4,7 +4,7 @@ import type { ChunkCipher } from './chunkCipher.ts';
 import { sealedStartOf } from './sealFormat.ts';
 
 /** Chunks of one read or write: 1 MiB. */
-export const BATCH_CHUNKS = 16;
+export const BATCH_CHUNKS = 4;
 
 export interface SealedPart {
   readonly storage: Storage;

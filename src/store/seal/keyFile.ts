@@ -1,6 +1,8 @@
 /**
- * The file that opens a sealed repository: a passphrase, or a recovery key. A recovery key holds
- * the keys of the repository themselves, as text:
+ * The file that opens a sealed repository: a generated key, a passphrase, or a recovery key.
+ *
+ * A generated key is one line, `ovirt-cbt-key-1:` and 32 random bytes in base64url. A recovery key
+ * holds the keys of the repository themselves, as text:
  *
  * ```
  * ovirt-cbt recovery key 1
@@ -10,6 +12,7 @@
  * with one line a key, oldest first.
  */
 import { isUtf8 } from 'node:buffer';
+import { randomBytes } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
@@ -19,6 +22,8 @@ import { KEY_ID_BYTES } from './sealFormat.ts';
 
 const MAX_FILE_BYTES = 64 * 1024;
 const MIN_PASSPHRASE_CHARACTERS = 8;
+const GENERATED_FAMILY = 'ovirt-cbt-key-';
+const GENERATED_TITLE = `${GENERATED_FAMILY}1:`;
 const RECOVERY_TITLE = 'ovirt-cbt recovery key 1';
 
 /** Id and bytes of a repository key. */
@@ -28,9 +33,28 @@ export interface BareKey {
   readonly bytes: Buffer;
 }
 
-export type KeySecret =
+/** What a slot of the key ring is closed with. */
+export type SlotSecret =
   | { readonly kind: 'passphrase'; readonly passphrase: string }
+  | { readonly kind: 'generated'; readonly bytes: Buffer };
+
+export type KeySecret =
+  | SlotSecret
   | { readonly kind: 'recovery'; readonly keys: readonly BareKey[] };
+
+/** Text of a new key file. It is secret. */
+export function generateKeyFile(): string {
+  return `${GENERATED_TITLE}${randomBytes(KEY_BYTES).toString('base64url')}\n`;
+}
+
+function decodeGenerated(line: string): Buffer | undefined {
+  if (!line.startsWith(GENERATED_TITLE)) return undefined;
+  const text = line.slice(GENERATED_TITLE.length);
+  const bytes = Buffer.from(text, 'base64url');
+  // Decoding skips what is no base64url. Only a text that comes back is whole.
+  const isWhole = bytes.length === KEY_BYTES && bytes.toString('base64url') === text;
+  return isWhole ? bytes : undefined;
+}
 
 export function encodeRecoveryKey(keys: readonly BareKey[]): string {
   const lines = keys.map(({ id, bytes }) => `${id} ${bytes.toString('base64')}`);
@@ -59,7 +83,7 @@ function unusable(what: string, hint: string): UsageError {
 export function decodeKeyFile(bytes: Buffer, file: string): KeySecret {
   // Bytes that are no text would all become the same letter, and other files would open the seal.
   if (bytes.includes(0) || !isUtf8(bytes)) {
-    const hint = 'write a passphrase, for example by: openssl rand -base64 32';
+    const hint = 'make a key file by: ovirt-cbt key new FILE';
     throw unusable(`key file ${file} is not UTF-8 text`, hint);
   }
   const text = bytes.toString('utf8').replace(/^\uFEFF/, '');
@@ -72,13 +96,20 @@ export function decodeKeyFile(bytes: Buffer, file: string): KeySecret {
     );
   }
   const passphrase = text.replace(/\r?\n$/, '');
+  if (passphrase.startsWith(GENERATED_FAMILY)) {
+    const key = decodeGenerated(passphrase);
+    if (key) return { kind: 'generated', bytes: key };
+    const hint =
+      'it is damaged, or of a later version of the product; copy it again from a safe place';
+    throw unusable(`the generated key in key file ${file} is not understood`, hint);
+  }
   if (/[\r\n]/.test(passphrase)) {
     throw unusable(`key file ${file} has several lines`, 'a passphrase is one line');
   }
   if (passphrase.length < MIN_PASSPHRASE_CHARACTERS) {
     throw unusable(
       `the passphrase in key file ${file} has fewer than ${MIN_PASSPHRASE_CHARACTERS} characters`,
-      'take a long one, for example by: openssl rand -base64 32',
+      'take a long one, or make a key file by: ovirt-cbt key new FILE',
     );
   }
   return { kind: 'passphrase', passphrase };

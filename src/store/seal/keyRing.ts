@@ -71,7 +71,7 @@ export async function storeRing(base: Store, ring: OpenRing, before: OpenRing): 
 /**
  * Makes a repository sealed, before its first file is written.
  *
- * @param keyFile - path of a file with a passphrase.
+ * @param keyFile - path of a file with a generated key or a passphrase.
  * @param cost - N of scrypt. Tests make it small.
  * @throws {@link UsageError} `USAGE_INVALID_OPTION` for a recovery key
  * @throws {@link RepositoryError} `REPOSITORY_LOCKED` when another process was faster
@@ -79,11 +79,11 @@ export async function storeRing(base: Store, ring: OpenRing, before: OpenRing): 
 export async function createKeyRing(base: Store, keyFile: string, cost?: number): Promise<KeyRing> {
   const secret = await readKeyFile(keyFile);
   if (secret.kind === 'recovery') {
-    throw new UsageError('USAGE_INVALID_OPTION', 'a new repository is sealed with a passphrase', {
-      hint: 'the key file is a recovery key of another repository',
+    throw new UsageError('USAGE_INVALID_OPTION', 'a recovery key seals no new repository', {
+      hint: 'make a key file by: ovirt-cbt key new FILE',
     });
   }
-  const ring = await newRing(secret.passphrase, cost);
+  const ring = await newRing(secret, cost);
   if (await base.root.createFile(RING_FILE, encodeRing(ring))) return new KeyRing(ring.keys);
   throw new RepositoryError('REPOSITORY_LOCKED', `${base.name}: another process is sealing it`, {
     hint: 'run the command again',
@@ -93,7 +93,7 @@ export async function createKeyRing(base: Store, keyFile: string, cost?: number)
 /**
  * Opens the keys of a repository. Nothing is written.
  *
- * @param keyFile - path of a file with a passphrase or a recovery key.
+ * @param keyFile - path of a file with a generated key, a passphrase or a recovery key.
  * @param isSealed - whether the marker of the repository says so.
  * @throws {@link RepositoryError} `REPOSITORY_KEY_MISSING`, `REPOSITORY_KEY_WRONG`,
  *   `REPOSITORY_METADATA_INVALID`
@@ -120,7 +120,7 @@ export async function openKeyRing(
 export async function readKeySecret(base: Store, keyFile: string | undefined): Promise<KeySecret> {
   if (keyFile !== undefined) return await readKeyFile(keyFile);
   throw new RepositoryError('REPOSITORY_KEY_MISSING', `repository ${base.name} is sealed`, {
-    hint: 'name the file of its passphrase or a recovery key with --key-file or OVIRT_CBT_KEY_FILE',
+    hint: 'name its key file or a recovery key with --key-file or OVIRT_CBT_KEY_FILE',
   });
 }
 

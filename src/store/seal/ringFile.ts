@@ -7,16 +7,16 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
 import { IntegrityError, invariant, RepositoryError, UsageError } from '../../core/errors.ts';
-import type { KeySecret } from './keyFile.ts';
+import type { KeySecret, SlotSecret } from './keyFile.ts';
 import { deriveKey, newRepositoryKey, type RepositoryKey } from './keys.ts';
 import {
   type KeySlot,
-  makePassphraseSlot,
   makeRecipientSlot,
-  openPassphraseSlot,
-  type PassphraseSlot,
+  makeSecretSlot,
+  openSecretSlot,
   SCRYPT_BLOCK,
   SCRYPT_PARALLEL,
+  type SecretSlot,
 } from './keySlots.ts';
 
 const FORMAT = 'ovirt-cbt keys 1';
@@ -44,6 +44,14 @@ const slotSchema: z.ZodType<KeySlot> = z.discriminatedUnion('type', [
       p: z.literal(SCRYPT_PARALLEL),
       salt: base64,
     }),
+    nonce: base64,
+    wrapped: base64,
+  }),
+  z.strictObject({
+    id: slotId,
+    type: z.literal('generated'),
+    createdAt: time,
+    kdf: z.strictObject({ name: z.literal('hkdf-sha256'), salt: base64 }),
     nonce: base64,
     wrapped: base64,
   }),
@@ -115,15 +123,15 @@ function wrongKey(file: string, what: string, hint: string): RepositoryError {
   return new RepositoryError('REPOSITORY_KEY_WRONG', `${file}: ${what}`, { hint });
 }
 
-/** Keys by a passphrase, from the first slot that it opens. */
+/** Keys by a key file, from the first slot that it opens. */
 async function bareKeysOf(
   ring: RingFile,
   secret: KeySecret,
 ): Promise<readonly { id: string; bytes: Buffer }[] | undefined> {
   if (secret.kind === 'recovery') return secret.keys;
   for (const slot of ring.slots) {
-    if (slot.type !== 'passphrase') continue;
-    const keys = await openPassphraseSlot(slot, secret.passphrase);
+    if (slot.type === 'recipient') continue;
+    const keys = await openSecretSlot(slot, secret);
     if (keys) return keys;
   }
   return undefined;
@@ -137,8 +145,8 @@ async function bareKeysOf(
 export async function openRing(ring: RingFile, secret: KeySecret, file: string): Promise<OpenRing> {
   const bare = await bareKeysOf(ring, secret);
   if (!bare) {
-    const hint = 'name the file of a passphrase that "ovirt-cbt key add" stored, or a recovery key';
-    throw wrongKey(file, 'the passphrase does not open it', hint);
+    const hint = 'name a key file that "ovirt-cbt key add" stored, or a recovery key';
+    throw wrongKey(file, 'the key file does not open it', hint);
   }
   const isSame =
     bare.length === ring.keys.length && bare.every(({ id }, k) => id === ring.keys[k]?.id);
@@ -165,9 +173,9 @@ export async function openRing(ring: RingFile, secret: KeySecret, file: string):
 }
 
 /** The ring of a new repository. @param cost - N of scrypt */
-export async function newRing(passphrase: string, cost?: number): Promise<OpenRing> {
+export async function newRing(secret: SlotSecret, cost?: number): Promise<OpenRing> {
   const keys = [newRepositoryKey()];
-  return { keys, slots: [await makePassphraseSlot(keys, passphrase, undefined, cost)] };
+  return { keys, slots: [await makeSecretSlot(keys, secret, undefined, cost)] };
 }
 
 function checkRoom({ slots }: OpenRing): void {
@@ -177,13 +185,13 @@ function checkRoom({ slots }: OpenRing): void {
   });
 }
 
-export async function addPassphrase(
+export async function addSecret(
   ring: OpenRing,
-  passphrase: string,
+  secret: SlotSecret,
   cost?: number,
 ): Promise<OpenRing> {
   checkRoom(ring);
-  const slot = await makePassphraseSlot(ring.keys, passphrase, undefined, cost);
+  const slot = await makeSecretSlot(ring.keys, secret, undefined, cost);
   return { ...ring, slots: [...ring.slots, slot] };
 }
 
@@ -215,33 +223,30 @@ export function removeSlot(ring: OpenRing, id: string): OpenRing {
 }
 
 /**
- * Adds a key for new files. All slots get it. A slot of a passphrase needs its passphrase for that.
+ * Adds a key for new files. All slots get it. A slot of a key file needs that file for it.
  *
- * @param passphrases - those that are known.
- * @throws {@link UsageError} `USAGE_INVALID_OPTION` when the passphrase of a slot is not among them
+ * @param secrets - those that are known.
+ * @throws {@link UsageError} `USAGE_INVALID_OPTION` when the secret of a slot is not among them
  */
 export async function rotateRing(
   ring: OpenRing,
-  passphrases: readonly string[],
+  secrets: readonly SlotSecret[],
   cost?: number,
 ): Promise<OpenRing> {
   const keys = [...ring.keys, newRepositoryKey()];
   const slots: KeySlot[] = [];
   for (const slot of ring.slots) {
     if (slot.type === 'recipient') slots.push(slot);
-    else {
-      const passphrase = await passphraseOf(slot, passphrases);
-      slots.push(await makePassphraseSlot(keys, passphrase, slot, cost));
-    }
+    else slots.push(await makeSecretSlot(keys, await secretOf(slot, secrets), slot, cost));
   }
   return { keys, slots };
 }
 
-async function passphraseOf(slot: PassphraseSlot, passphrases: readonly string[]): Promise<string> {
-  for (const passphrase of passphrases) {
-    if (await openPassphraseSlot(slot, passphrase)) return passphrase;
+async function secretOf(slot: SecretSlot, secrets: readonly SlotSecret[]): Promise<SlotSecret> {
+  for (const secret of secrets) {
+    if (await openSecretSlot(slot, secret)) return secret;
   }
-  throw new UsageError('USAGE_INVALID_OPTION', `the passphrase of slot ${slot.id} is not given`, {
-    hint: 'give its file too (--new-key-file), or remove the slot first and add it again later',
+  throw new UsageError('USAGE_INVALID_OPTION', `the key file of slot ${slot.id} is not given`, {
+    hint: 'give it too (--new-key-file), or remove the slot first and add it again later',
   });
 }

@@ -2,8 +2,8 @@
  * The form of a sealed file: a header, then chunks. Numbers only, no I/O and no keys.
  *
  * A sealed chunk is nonce (12 bytes), ciphertext, tag (16 bytes). Plain chunk 0 has 4096 bytes, all
- * others have 65,536. So the header of a container and each of its two snapshot slots begin a chunk
- * of their own, and a torn write of one slot leaves the other one whole.
+ * others have 262,144. So the header of a container and each of its two snapshot slots begin a
+ * chunk of their own, and a torn write of one slot leaves the other one whole.
  */
 import { FormatError, IntegrityError } from '../../core/errors.ts';
 
@@ -13,7 +13,7 @@ export const TAG_BYTES = 16;
 export const SEAL_BYTES: number = NONCE_BYTES + TAG_BYTES;
 
 export const FIRST_CHUNK_BYTES = 4096;
-export const CHUNK_BYTES = 65_536;
+export const CHUNK_BYTES = 262_144;
 
 export const HEADER_BYTES = 64;
 export const SALT_BYTES = 32;
@@ -21,7 +21,7 @@ export const KEY_ID_BYTES = 12;
 /** First bytes of a file of chunks, and of the header line of a file of lines. */
 export const CHUNKS_MAGIC = 'OCBTSEAL';
 export const LINES_MAGIC = 'OCBTLINE';
-const VERSION = 1;
+const VERSION = 2;
 const AT_VERSION = 8;
 const AT_CHUNK_BYTES = 12;
 const AT_FIRST_CHUNK_BYTES = 16;
@@ -59,7 +59,7 @@ export function encodeHeader(magic: Magic, { keyId, salt }: SealHeader): Buffer 
 /**
  * @param bytes - at least the header.
  * @throws {@link IntegrityError} `INTEGRITY_SEAL_BROKEN` for a file that is not sealed
- * @throws {@link FormatError} `FORMAT_UNSUPPORTED` for a later version
+ * @throws {@link FormatError} `FORMAT_UNSUPPORTED` for another version
  */
 export function decodeHeader(magic: Magic, bytes: Buffer, file: string): SealHeader {
   if (bytes.length < HEADER_BYTES || bytes.toString('latin1', 0, AT_VERSION) !== magic) {
@@ -68,7 +68,7 @@ export function decodeHeader(magic: Magic, bytes: Buffer, file: string): SealHea
   const version = bytes.readUInt32LE(AT_VERSION);
   if (version !== VERSION) {
     throw new FormatError('FORMAT_UNSUPPORTED', `${file}: sealed form ${version} is not known`, {
-      hint: 'use a later version of the product',
+      hint: 'use the version of the product that made it',
     });
   }
   const isKnown =

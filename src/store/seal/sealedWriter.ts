@@ -11,36 +11,11 @@ import type { Storage } from '../storage.ts';
 import type { ChunkCipher } from './chunkCipher.ts';
 import { BATCH_CHUNKS, copyInto, readChunks } from './chunkReads.ts';
 import type { FilePlace, KeyRing } from './keys.ts';
-import { OpenChunk } from './openChunk.ts';
+import { ChunkMemory, OpenChunk } from './openChunk.ts';
 import { chunkAt, CHUNKS_MAGIC, lastChunkOf, plainBytesOf, plainStartOf } from './sealFormat.ts';
 import { PutBatch, SealedPuts } from './sealedPuts.ts';
-
-/** Takes bytes off a list of pieces. */
-class PieceCursor {
-  readonly #pieces: readonly Uint8Array[];
-  #index = 0;
-  #at = 0;
-
-  constructor(pieces: readonly Uint8Array[]) {
-    this.#pieces = pieces;
-  }
-
-  take(bytes: number): Uint8Array[] {
-    const parts: Uint8Array[] = [];
-    for (let left = bytes; left > 0; ) {
-      const piece = this.#pieces[this.#index];
-      if (!piece) break;
-      const part = piece.subarray(this.#at, this.#at + left);
-      if (part.length > 0) parts.push(part);
-      left -= part.length;
-      this.#at += part.length;
-      if (this.#at < piece.length) continue;
-      this.#index++;
-      this.#at = 0;
-    }
-    return parts;
-  }
-}
+import { PieceCursor } from './stream/pieceCursor.ts';
+import { SealStream, type StreamOptions } from './stream/sealStream.ts';
 
 export class SealedWriter implements Storage {
   readonly name: string;
@@ -48,8 +23,10 @@ export class SealedWriter implements Storage {
   readonly #storage: Storage;
   readonly #cipher: ChunkCipher;
   readonly #puts: SealedPuts;
+  readonly #stream: SealStream;
   /** Chunks that wait. The last chunk of the file is always one of them. */
   readonly #open = new Map<number, OpenChunk>();
+  readonly #memory = new ChunkMemory();
   /** Chunks before the last one of which no byte was written. */
   readonly #gaps = new Set<number>();
   #sizeBytes = 0;
@@ -57,19 +34,25 @@ export class SealedWriter implements Storage {
   #turn: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  private constructor(storage: Storage, cipher: ChunkCipher) {
+  private constructor(storage: Storage, cipher: ChunkCipher, options?: StreamOptions) {
     this.name = storage.name;
     this.canReadBack = storage.canReadBack;
     this.#storage = storage;
     this.#cipher = cipher;
     this.#puts = new SealedPuts(storage);
+    this.#stream = new SealStream(storage, cipher, options);
   }
 
   /** @param storage - empty. It becomes the writer's, who closes it. */
-  static async create(storage: Storage, keys: KeyRing, place: FilePlace): Promise<SealedWriter> {
+  static async create(
+    storage: Storage,
+    keys: KeyRing,
+    place: FilePlace,
+    options?: StreamOptions,
+  ): Promise<SealedWriter> {
     const { cipher, header } = keys.startFile(CHUNKS_MAGIC, place);
     await storage.write([header], 0);
-    return new SealedWriter(storage, cipher);
+    return new SealedWriter(storage, cipher, options);
   }
 
   async sizeBytes(): Promise<number> {
@@ -100,11 +83,16 @@ export class SealedWriter implements Storage {
   /** Resolves when the storage below has the full chunks, and the bytes of others are copied. */
   async write(pieces: readonly Uint8Array[], offsetBytes: number): Promise<void> {
     const batch = new PutBatch(this.#puts);
+    let settled: Promise<void> | undefined;
     await this.#inTurn(async () => {
       await this.#take(pieces, offsetBytes, batch);
       await batch.flush();
+      await this.#stream.send();
+      settled = this.#stream.settle();
+      settled.catch(() => {});
     });
     await batch.settle();
+    await settled;
   }
 
   async sync(): Promise<void> {
@@ -121,8 +109,9 @@ export class SealedWriter implements Storage {
     this.#isClosed = true;
     try {
       await this.#turn;
-      if (!this.#puts.failure) await this.#finish();
+      if (!this.#puts.failure && !this.#stream.failure) await this.#finish();
     } finally {
+      await this.#stream.close().catch(() => {});
       await this.#puts.settle().catch(() => {});
       await this.#storage.close();
     }
@@ -174,7 +163,7 @@ export class SealedWriter implements Storage {
     if (!isLast && bytes === plainBytesOf(chunk)) {
       this.#gaps.delete(chunk);
       this.#open.delete(chunk);
-      await batch.add(chunk, this.#cipher.seal(parts, chunk, false));
+      await this.#seal(chunk, parts, batch);
       return;
     }
     const open = await this.#openChunk(chunk);
@@ -184,17 +173,39 @@ export class SealedWriter implements Storage {
 
   async #sealOpen(chunk: number, open: OpenChunk, batch: PutBatch): Promise<void> {
     this.#open.delete(chunk);
-    await batch.add(chunk, this.#cipher.seal([open.bytes], chunk, false));
+    await this.#seal(chunk, [open.bytes], batch, () => this.#memory.give(open.bytes));
+  }
+
+  /** Seals a chunk that is full and not the last one. */
+  async #seal(
+    chunk: number,
+    parts: readonly Uint8Array[],
+    batch: PutBatch,
+    onSealed?: () => void,
+  ): Promise<void> {
+    if (this.#stream.takes(chunk)) {
+      await batch.flush();
+      await this.#puts.settle(chunk, chunk + 1);
+      await this.#stream.add(chunk, parts, onSealed);
+      return;
+    }
+    await this.#stream.end();
+    const sealed = this.#cipher.seal(parts, chunk, false);
+    onSealed?.();
+    await batch.add(chunk, sealed);
   }
 
   /** Writes those of the chunks that the file does not hold yet. */
   async #flush(): Promise<void> {
     const last = lastChunkOf(this.#sizeBytes);
     const batch = new PutBatch(this.#puts);
+    await this.#stream.send();
+    await this.#stream.drain();
     for (const chunk of [...this.#open.keys()].toSorted((a, b) => a - b)) {
       const open = this.#open.get(chunk);
       if (!open?.isDirty) continue;
       open.isDirty = false;
+      if (this.#stream.holds(chunk, chunk + 1)) await this.#stream.end();
       const isLast = chunk === last;
       const lengthBytes = isLast ? this.#sizeBytes - plainStartOf(chunk) : open.bytes.length;
       const part = open.bytes.subarray(0, lengthBytes);
@@ -209,16 +220,17 @@ export class SealedWriter implements Storage {
     const known = this.#open.get(chunk);
     if (known) return known;
     if (this.#gaps.has(chunk)) return this.#openEmpty(chunk);
-    let open = new OpenChunk(chunk);
-    await this.#load(chunk, chunk + 1, (_, plain) => {
-      open = new OpenChunk(chunk, plain);
+    let plain: Buffer = Buffer.alloc(0);
+    await this.#load(chunk, chunk + 1, (_, loaded) => {
+      plain = loaded;
     });
+    const open = new OpenChunk(plain, true);
     this.#open.set(chunk, open);
     return open;
   }
 
   #openEmpty(chunk: number): OpenChunk {
-    const open = new OpenChunk(chunk);
+    const open = new OpenChunk(this.#memory.take(chunk), false);
     this.#gaps.delete(chunk);
     this.#open.set(chunk, open);
     return open;
@@ -235,6 +247,7 @@ export class SealedWriter implements Storage {
     use: (chunk: number, plain: Buffer) => void,
   ): Promise<void> {
     await this.#puts.settle(first, end);
+    if (this.#stream.holds(first, end)) await this.#stream.drain();
     const [storage, cipher] = [this.#storage, this.#cipher];
     await readChunks({ storage, cipher, lastChunk: -1, endBytes: 0 }, first, end, use);
   }

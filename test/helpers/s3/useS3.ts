@@ -1,6 +1,8 @@
 /** Repositories in S3 for tests: one server for a file, one bucket for each test. */
 import { randomUUID } from 'node:crypto';
+import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
+import { isReport } from '../repository/repositoryFiles.ts';
 import { keysOf, uploadsOf } from './client.ts';
 import { FaultProxy } from './faultProxy.ts';
 import { type BucketOptions, type S3Env, type S3Server, startMoto } from './servers.ts';
@@ -18,13 +20,17 @@ export interface S3Bench {
   repositoryAt(prefix: string): string;
   /** Keys of all objects of the repository, sorted, without its prefix. */
   keys(): Promise<string[]>;
-  /** Expects containers, chain metadata and the marker, and no unfinished upload. */
+  /** Expects containers, chain metadata, reports and the marker, and no unfinished upload. */
   expectNoStrays(): Promise<void>;
 }
 
 const PREFIX = 'backups/site';
 /** Files that stay when no session runs. */
 const LASTING = /\.(vbk|vib|vbm|age)$|(^|\/)(ovirt-cbt(\.keys)?\.json|verify\.json)$/;
+
+function isLasting(key: string): boolean {
+  return LASTING.test(key) || isReport(path.posix.basename(key));
+}
 
 export interface S3BenchOptions {
   readonly start?: () => Promise<S3Server>;
@@ -91,7 +97,7 @@ export function useS3({ start = startMoto, bucket: options = {} }: S3BenchOption
       return keys.map((key) => key.slice(PREFIX.length + 1));
     },
     expectNoStrays: async () => {
-      expect((await bench.keys()).filter((key) => !LASTING.test(key))).toEqual([]);
+      expect((await bench.keys()).filter((key) => !isLasting(key))).toEqual([]);
       expect(await uploadsOf(server.client, bucket)).toEqual([]);
     },
   };

@@ -7,8 +7,10 @@ import {
   decodeKeyFile,
   decodeRecoveryKey,
   encodeRecoveryKey,
+  generateKeyFile,
   type KeySecret,
   readKeyFile,
+  type SlotSecret,
 } from '../../../../src/store/seal/keyFile.ts';
 import {
   createKeyRing,
@@ -20,8 +22,8 @@ import {
   storeRing,
 } from '../../../../src/store/seal/keyRing.ts';
 import {
-  addPassphrase,
   addRecipient,
+  addSecret,
   type OpenRing,
   removeSlot,
   rotateRing,
@@ -38,7 +40,7 @@ const PHRASE = 'correct horse battery';
 const OTHER = 'another passphrase';
 const temp = useTempFolder();
 
-function secretOf(passphrase: string): KeySecret {
+function secretOf(passphrase: string): SlotSecret {
   return { kind: 'passphrase', passphrase };
 }
 
@@ -145,7 +147,7 @@ describe('the key ring of a repository', () => {
 
   it('is refused when any field was changed without the keys', async () => {
     const store = await sealedStore();
-    await change(store, (ring) => addPassphrase(ring, OTHER, COST));
+    await change(store, (ring) => addSecret(ring, secretOf(OTHER), COST));
     const good = JSON.parse(store.root.contentOf(RING_FILE).toString()) as {
       keys: object[];
       slots: { recipient?: string }[];
@@ -196,10 +198,64 @@ describe('the key ring of a repository', () => {
   });
 });
 
+describe('a generated key', () => {
+  const text = generateKeyFile();
+  const generated = decodeKeyFile(Buffer.from(text), 'key');
+
+  it('opens the ring without scrypt, and no passphrase does', async () => {
+    const store = new MemoryStore();
+    await createKeyRing(store, keyFile(text));
+    const ring = await loadRing(store, generated);
+
+    expect(ring.slots).toMatchObject([{ type: 'generated', kdf: { name: 'hkdf-sha256' } }]);
+    expect(store.root.contentOf(RING_FILE).includes(text.slice(16, 40))).toBe(false);
+    await expectCode(loadRing(store, secretOf(PHRASE)), 'REPOSITORY_KEY_WRONG');
+    const other = decodeKeyFile(Buffer.from(generateKeyFile()), 'key');
+    await expectCode(loadRing(store, other), 'REPOSITORY_KEY_WRONG');
+  });
+
+  it('and a passphrase open the same ring, also after a rotation with both', async () => {
+    if (generated.kind !== 'generated') throw new Error('no generated key');
+    const store = await sealedStore();
+    await change(store, (open) => addSecret(open, generated));
+    const secrets = [secretOf(PHRASE), generated];
+    const rotated = await change(store, (open) => rotateRing(open, secrets, COST));
+
+    expect(rotated.slots.map(({ type }) => type)).toEqual(['passphrase', 'generated']);
+    expect(idsOf(await loadRing(store, generated))).toEqual(idsOf(rotated));
+    expect(idsOf(await loadRing(store, secretOf(PHRASE)))).toEqual(idsOf(rotated));
+    await expectCode(rotateRing(rotated, [generated], COST), 'USAGE_INVALID_OPTION');
+  });
+
+  it('differs each time, and is read with or without the end of its line', () => {
+    expect(generateKeyFile()).not.toBe(text);
+    for (const form of [text, text.trimEnd(), text.replace('\n', '\r\n')]) {
+      expect(decodeKeyFile(Buffer.from(form), 'key')).toEqual(generated);
+    }
+  });
+
+  it.each([
+    ['too short', text.slice(0, 40)],
+    ['too long', `${text.trimEnd()}A\n`],
+    ['of another form', text.replace('-1:', '-2:')],
+    ['with a letter that base64url lacks', text.replace(/.\n$/, '+\n')],
+    ['with bits after its end', text.replace(/.\n$/, 'B\n')],
+    ['with a space', text.replace(/\n$/, ' \n')],
+    ['empty', 'ovirt-cbt-key-1:\n'],
+    ['without a number', 'ovirt-cbt-key-and more of it'],
+  ])('that is %s is refused, and not shown', (_, bad) => {
+    const error = expectCodeSync(
+      () => decodeKeyFile(Buffer.from(bad), 'FILE'),
+      'USAGE_INVALID_OPTION',
+    );
+    expect(String(error)).not.toContain(bad.trim());
+  });
+});
+
 describe('changes of the key ring', () => {
   it('add and remove a passphrase', async () => {
     const store = await sealedStore();
-    const ring = await change(store, (open) => addPassphrase(open, OTHER, COST));
+    const ring = await change(store, (open) => addSecret(open, secretOf(OTHER), COST));
     expect(idsOf(await loadRing(store, secretOf(OTHER)))).toEqual(idsOf(ring));
     await change(store, (open) => removeSlot(open, open.slots[0]?.id ?? ''), secretOf(OTHER));
 
@@ -219,7 +275,7 @@ describe('changes of the key ring', () => {
     const seal = async (): Promise<Store> =>
       sealStore(store, await openKeyRing(store, keyFile(PHRASE), true));
     await (await seal()).folder('vm').writeFile('old', 'one');
-    const ring = await change(store, (open) => rotateRing(open, [PHRASE], COST));
+    const ring = await change(store, (open) => rotateRing(open, [secretOf(PHRASE)], COST));
     const after = await seal();
     await after.folder('vm').writeFile('new', 'two');
     const keyIdOf = (name: string): string =>
@@ -232,9 +288,11 @@ describe('changes of the key ring', () => {
 
   it('rotate needs the passphrase of each slot', async () => {
     const store = await sealedStore();
-    const ring = await change(store, (open) => addPassphrase(open, OTHER, COST));
-    await expectCode(rotateRing(ring, [PHRASE], COST), 'USAGE_INVALID_OPTION');
-    const rotated = await change(store, (open) => rotateRing(open, [PHRASE, OTHER], COST));
+    const ring = await change(store, (open) => addSecret(open, secretOf(OTHER), COST));
+    await expectCode(rotateRing(ring, [secretOf(PHRASE)], COST), 'USAGE_INVALID_OPTION');
+    const rotated = await change(store, (open) =>
+      rotateRing(open, [secretOf(PHRASE), secretOf(OTHER)], COST),
+    );
 
     expect(idsOf(await loadRing(store, secretOf(PHRASE)))).toEqual(idsOf(rotated));
     expect(idsOf(await loadRing(store, secretOf(OTHER)))).toEqual(idsOf(rotated));
@@ -253,7 +311,7 @@ describe('changes of the key ring', () => {
     const recovered = decodeKeyFile(Buffer.from(text), 'recovery');
     expect(idsOf(await loadRing(store, recovered))).toEqual(idsOf(ring));
 
-    const rotated = await change(store, (open) => rotateRing(open, [PHRASE], COST));
+    const rotated = await change(store, (open) => rotateRing(open, [secretOf(PHRASE)], COST));
     const names = await store.root.fileNames();
     expect(names).not.toContain(first);
     const second = await decrypt(store.root.contentOf(recoveryFileOf(rotated, slot)), identity);

@@ -98,8 +98,8 @@ describe('a container of the product', () => {
 
     expect(chunks).toEqual([
       [0, 1],
-      [8, 9],
-      [16, 17],
+      [2, 3],
+      [4, 5],
     ]);
   });
 });
