@@ -92,7 +92,7 @@ export async function makeSeal(base: Store, { keyFile }: StoreOptions): Promise<
   }
   const { createKeyRing, openKeyRing, RING_FILE } = await import('./seal/keyRing.ts');
   const { sealStore } = await import('./seal/sealStore.ts');
-  // A first session that was stopped may have left a ring. Its passphrase still counts.
+  // A first session that was stopped may have left a ring. Its key file still counts.
   const isThere = (await base.root.facts([RING_FILE])).size > 0;
   const keys = isThere
     ? await openKeyRing(base, keyFile, true)

@@ -181,7 +181,7 @@ export interface Store {
 }
 
 export interface StoreOptions {
-  /** File with the passphrase or a recovery key of a sealed repository. */
+  /** File with a generated key, a passphrase or a recovery key of a sealed repository. */
   readonly keyFile?: string | undefined;
   /** Folder for copies of metadata of containers in a bucket. It may be deleted at any time. */
   readonly cache?: string | undefined;

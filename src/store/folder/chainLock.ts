@@ -28,7 +28,7 @@ const MAX_LOCK_BYTES = 64 * 1024;
  */
 const LOCK_ATTEMPT = /^lock\.(?:[\w-]+\.)*[\w-]+$/;
 
-/** Ids of locks that this process released. Their files may still exist, but no longer count. */
+/** Ids of locks that this process could not remove. Their files no longer count. */
 const givenUp = new Set<string>();
 
 export interface LockHolder extends ProcessIdentity {
@@ -155,12 +155,12 @@ export class ChainLock implements StoreLock {
    */
   async release(): Promise<void> {
     const { id } = this.#holder;
-    givenUp.add(id);
     if (this.#left) await removeQuietly(this.#left);
     const holder = await readHolder(this.#file);
-    if (!holder) return;
-    const isRemoved = holder.id !== id || (await isDone(rm(this.#file, { force: true })));
-    if (isRemoved) givenUp.delete(id);
+    if (holder && holder.id !== id) return;
+    const isRemoved = holder && (await isDone(rm(this.#file, { force: true })));
+    // Not before: another task would take the lock over, and this one would remove the new lock.
+    if (!isRemoved) givenUp.add(id);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

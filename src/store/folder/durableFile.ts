@@ -8,6 +8,7 @@ import path from 'node:path';
 import { BackupError, errnoOf, RepositoryError } from '../../core/errors.ts';
 import { repositoryFailure, retryPassing } from '../../core/systemErrors.ts';
 import type { FileContent } from '../store.ts';
+import { openRegular } from './regularFile.ts';
 
 /** Ending of files that are being written. The holder of the lock may delete all such files. */
 export const PARTIAL_SUFFIX = '.partial';
@@ -77,7 +78,8 @@ export async function guardRead<T>(what: string, work: () => Promise<T>): Promis
  * Reads a whole text file. Errors of the operating system pass unchanged, after retries where they
  * may pass.
  *
- * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it has more than `maxBytes`
+ * @throws {@link RepositoryError} `REPOSITORY_METADATA_INVALID` when it has more than `maxBytes`,
+ *   or is no regular file
  */
 export async function readText(file: string, maxBytes: number): Promise<string> {
   return (await readBytes(file, maxBytes)).toString('utf8');
@@ -89,7 +91,7 @@ export async function readBytes(file: string, maxBytes: number): Promise<Buffer>
 }
 
 async function readOnce(file: string, maxBytes: number): Promise<Buffer> {
-  const handle = await open(file, 'r');
+  const handle = await openRegular(file);
   try {
     const { size } = await handle.stat();
     if (size > maxBytes) throw tooLong(file, maxBytes);

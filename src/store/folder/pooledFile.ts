@@ -3,9 +3,10 @@
  * are open at the same time. The least recently used idle file is closed, and its next read opens
  * it again. That is safe, because the files never change and prune never uses a name twice.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { RepositoryError } from '../../core/errors.ts';
 import { openFileLimit, retryPassing } from '../../core/systemErrors.ts';
+import { openRegular } from './regularFile.ts';
 
 /** The rest of the limit is for threads, sockets, images and outputs. */
 const SHARE_OF_LIMIT = 1 / 4;
@@ -89,7 +90,7 @@ export class PooledFile {
 
   #take(): OpenFile {
     if (this.#isClosed) throw new RepositoryError('REPOSITORY_IO', `${this.#path}: was closed`);
-    this.#open ??= { handle: open(this.#path, 'r'), users: 0 };
+    this.#open ??= { handle: openRegular(this.#path), users: 0 };
     this.#open.users++;
     openFiles.delete(this);
     openFiles.add(this);

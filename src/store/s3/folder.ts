@@ -27,8 +27,8 @@ const LOCK_NAME = 'lock';
 const CONTAINER_NAME = /\.(?:vbk|vib)$/;
 /** Left by a backup session that was killed. */
 const JOURNAL_NAME = 'journal.ndjson';
-/** Files that others than the holder of the lock make: locks, leases, journals of restores. */
-const SHARED_NAME = /^(?:lock|lease|restore)(?:\.|$)/;
+/** Files that others than the holder of the lock make: also journals of restores, and reports. */
+const SHARED_NAME = /^(?:(?:lock|lease|restore)(?:\.|$)|session-)/;
 
 /** What the folders of a repository share. */
 export interface S3Place {
@@ -96,20 +96,26 @@ export class S3Folder implements StoreFolder {
   /** One list for the time of the lock. Without the lock it is always a new one. */
   async #heldListing(): Promise<Listing> {
     if (!this.#lock) return await this.#list();
-    this.#listing ??= this.#list().catch((error: unknown) => {
-      this.#listing = undefined;
-      throw error;
+    if (!this.#listing) this.#hold(this.#list());
+    return await (this.#listing ?? this.#list());
+  }
+
+  /** Keeps a list. After its failure the next reader lists anew. */
+  #hold(listing: Promise<Listing>): void {
+    this.#listing = listing;
+    listing.catch(() => {
+      if (this.#listing === listing) this.#listing = undefined;
     });
-    return await this.#listing;
   }
 
   /** Keeps the list up to date. */
   #note(fileName: string, facts: ObjectFacts | undefined): void {
-    this.#listing = this.#listing?.then((files) => {
+    const noted = this.#listing?.then((files) => {
       if (facts) files.set(fileName, facts);
       else files.delete(fileName);
       return files;
     });
+    if (noted) this.#hold(noted);
   }
 
   /** Facts of a file that only the holder of the lock makes; `unknown` without the lock. */
@@ -125,7 +131,7 @@ export class S3Folder implements StoreFolder {
 
   async fileNames(): Promise<string[]> {
     const listing = this.#list();
-    if (this.#lock) this.#listing = listing.catch(() => this.#list());
+    if (this.#lock) this.#hold(listing);
     return [...(await listing).keys()];
   }
 

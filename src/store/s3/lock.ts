@@ -74,6 +74,7 @@ export class ObjectLock implements StoreLock {
   #etag: string;
   #renewedAtMs: number;
   #isLost = false;
+  #isReleased = false;
   #timer: NodeJS.Timeout | undefined;
   #renewal: Promise<void> = Promise.resolve();
 
@@ -182,24 +183,27 @@ export class ObjectLock implements StoreLock {
   }
 
   async release(): Promise<void> {
-    if (givenUp.has(this.#holder.id)) return;
-    givenUp.add(this.#holder.id);
+    if (this.#isReleased) return;
+    this.#isReleased = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     await this.#renewal;
     await this.#onRelease();
-    await this.#remove().catch(() => {});
+    const isRemoved = await this.#remove().catch(() => false);
+    // Not before: a session of this process could take the lock over, and lose it by our removal.
+    if (!isRemoved) givenUp.add(this.#holder.id);
   }
 
-  async #remove(): Promise<void> {
+  /** @returns false when the object may still be there. */
+  async #remove(): Promise<boolean> {
     const isSure =
       !this.#isLost && performance.now() - this.#renewedAtMs < this.#holder.leaseMs / 2;
     if (!isSure) {
       const found = await readLock(this.#bucket, this.#key);
-      if (found?.holder?.id !== this.#holder.id) return;
+      if (found?.holder?.id !== this.#holder.id) return true;
     }
     const failures = await removeObjects(this.#bucket, [this.#key]);
-    if (failures.size === 0) givenUp.delete(this.#holder.id);
+    return failures.size === 0;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

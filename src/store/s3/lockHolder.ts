@@ -12,7 +12,7 @@ import type { Bucket, ObjectFacts } from './requests/bucket.ts';
 
 const MAX_LOCK_BYTES = 64 * 1024;
 
-/** Ids of locks that this process released. Their objects may still exist, but do not count. */
+/** Ids of locks that this process gave up and could not remove. Their objects do not count. */
 export const givenUp: Set<string> = new Set();
 
 export interface LockHolder extends ProcessIdentity {

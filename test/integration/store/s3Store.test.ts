@@ -309,4 +309,18 @@ describe('errors', () => {
       vi.unstubAllEnvs();
     }
   });
+
+  // A list that nobody waits for any more would end the process.
+  it('of a list fail its caller alone, and the next list is a new one', async () => {
+    const folder = (await open()).folder('vm');
+    await folder.createFile('a.json', '{}');
+    await using _lock = await folder.lock();
+    s3.proxy.arm(({ kind }) => (kind === 'ListObjectsV2' ? 'expiredToken' : undefined));
+    await expect(folder.fileNames()).rejects.toMatchObject({ code: 'REPOSITORY_REFUSED' });
+    await folder.createFile('b.json', '{}');
+
+    s3.proxy.arm();
+
+    expect(await folder.fileNames()).toEqual(expect.arrayContaining(['a.json', 'b.json']));
+  });
 });

@@ -1,5 +1,5 @@
 /** A sealed repository on the command line: backup, restore, keys, and what a stranger sees. */
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { generateIdentity, identityToRecipient, armor, Decrypter } from 'age-encryption';
 import { describe, expect, it } from 'vitest';
@@ -124,6 +124,56 @@ describe('a sealed repository', () => {
     const refused = await runCli(['list', '--repo', scene.repository, '--key-file', scene.key]);
     expectFailure(refused, 'REPOSITORY_KEY_WRONG', EXIT_CODES.authRefused);
     expect((await restored(scene, other, 'out2')).equals(image)).toBe(true);
+  });
+
+  it('is made with a generated key; a passphrase is added; both restore', async () => {
+    const [repository, image] = [temp.path('repository'), temp.path('disk.raw')];
+    const key = temp.path('new.key');
+    const made = await runCli(['key', 'new', key, '--json']);
+    expect(made.exitCode, made.stderr).toBe(EXIT_CODES.done);
+    expect(JSON.parse(made.stdout)).toEqual({ type: 'keyFile', file: key });
+    const text = readFileSync(key, 'utf8');
+    expect(text).toMatch(/^ovirt-cbt-key-1:[\w-]{43}\n$/);
+    expect(statSync(key).mode & 0o777).toBe(0o600);
+    const again = await runCli(['key', 'new', key]);
+    expectFailure(again, 'USAGE_OUTPUT_EXISTS', EXIT_CODES.usage);
+    expect(readFileSync(key, 'utf8')).toBe(text);
+
+    writeFileSync(image, CONTENT);
+    const backup = await runCli(backupArgs(repository, image, '--key-file', key, '--workers', '0'));
+    expect(backup.exitCode, backup.stderr).toBe(EXIT_CODES.done);
+    const scene = { repository, image, key };
+    const phrase = keyFile('phrase', 'a passphrase in a safe');
+    const added = await keys(scene, 'add', '--new-key-file', phrase);
+    expect(added.slots.map(({ type }) => type)).toEqual(['generated', 'passphrase']);
+    expect((await keys(scene, 'rotate', '--new-key-file', phrase)).keys).toHaveLength(2);
+    expect((await restored(scene, key, 'out1')).equals(CONTENT)).toBe(true);
+    expect((await restored(scene, phrase, 'out2')).equals(CONTENT)).toBe(true);
+    const secret = text.slice('ovirt-cbt-key-1:'.length).trim();
+    const shown = [made, again, backup].map(({ stdout, stderr }) => stdout + stderr).join('');
+    expect(shown).not.toContain(secret);
+    for (const bytes of filesBelow(repository).values()) {
+      expect(bytes.includes(secret)).toBe(false);
+    }
+
+    const other = temp.path('other.key');
+    await runCli(['key', 'new', other]);
+    const refused = await runCli(['list', '--repo', repository, '--key-file', other]);
+    expectFailure(refused, 'REPOSITORY_KEY_WRONG', EXIT_CODES.authRefused);
+    const cut = await runCli(['list', '--repo', repository], {
+      OVIRT_CBT_KEY_FILE: keyFile('cut', text.slice(0, 30)),
+    });
+    expectFailure(cut, 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
+  });
+
+  it.each([
+    [['key', 'new']],
+    [['key', 'new', 'none/key']],
+    [['key', 'new', 'key', '--slot', '12345678']],
+    [['key', 'list']],
+    [['key', 'list', 'key', '--repo', 'none']],
+  ])('refuses %j', async (args) => {
+    expectFailure(await runCli(args), 'USAGE_INVALID_OPTION', EXIT_CODES.usage);
   });
 
   it('lists its keys as a table', async () => {

@@ -3,6 +3,7 @@ import fs, { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
+import type { RepositoryError } from '../../../src/core/errors.ts';
 import { ChainLock, type LockHolder } from '../../../src/store/folder/chainLock.ts';
 import { describeProcess, stateHere } from '../../../src/store/processIdentity.ts';
 import { NO_LINK_ERRNOS, withoutLinks } from '../../helpers/faults/noLinks.ts';
@@ -63,6 +64,27 @@ async function expectRefused(hint: RegExp): Promise<void> {
 }
 
 describe('a lock', () => {
+  test('is not taken over by a session of this process while it is released', async () => {
+    const lock = await ChainLock.acquire(temp.path());
+    const { rm } = fs.promises;
+    let answer = '';
+    fs.promises.rm = async (...args) => {
+      fs.promises.rm = rm;
+      syncBuiltinESMExports();
+      answer = await ChainLock.acquire(temp.path()).then(
+        () => 'taken',
+        (error: RepositoryError) => error.code,
+      );
+      await rm(...args);
+    };
+    syncBuiltinESMExports();
+
+    await lock.release();
+
+    expect(answer).toBe(LOCKED.code);
+    await (await ChainLock.acquire(temp.path())).release();
+  });
+
   test('says who holds it, where and since when', async () => {
     await using _lock = await ChainLock.acquire(temp.path());
 
@@ -86,6 +108,26 @@ describe('a lock', () => {
 
     await expect(second).rejects.toMatchObject({ ...LOCKED, details: { pid: process.pid } });
     expect(readdirSync(temp.path())).toEqual(['lock']);
+  });
+
+  test('is held by one task of a process at a time', async () => {
+    let [holders, most, taken] = [0, 0, 0];
+    const work = async (): Promise<void> => {
+      while (taken < 60) {
+        const lock = await ChainLock.acquire(temp.path()).catch(() => undefined);
+        if (!lock) continue;
+        most = Math.max(most, ++holders);
+        taken++;
+        await new Promise(setImmediate);
+        await lock.assertHeld();
+        holders--;
+        await lock.release();
+      }
+    };
+
+    await Promise.all(Array.from({ length: 6 }, work));
+
+    expect(most).toBe(1);
   });
 
   test.each([
