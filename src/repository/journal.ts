@@ -1,8 +1,8 @@
 /**
  * Journal of a session: its steps on an engine, each written before the step begins. After a
  * session is killed, its journal says what must be cleaned up. One JSON object per line. A line is
- * on disk before its step begins. A line that says that a step is over waits for no disk: without
- * it the clean-up only asks the engine once more. The journal holds no secrets.
+ * on disk before its step begins. A line that the clean-up can do without waits for no disk: then
+ * the clean-up asks the engine once more. The journal holds no secrets.
  */
 import { z } from 'zod';
 import { readTextFile, removeFile } from '../store/textFiles.ts';
@@ -103,8 +103,16 @@ const entrySchema: z.ZodType<JournalEntry> = z.discriminatedUnion('step', [
   z.object({ step: z.literal('refused'), name: z.string().max(255) }),
 ]);
 
-/** Steps after which nothing is left to clean up. */
-const OVER = new Set<JournalEntry['step']>(['transfer-done', 'backup-done', 'snapshot-gone']);
+/**
+ * Steps whose lines wait for no disk. After some of them nothing is left to clean up. What
+ * `backup-ready` tells, the engine tells too, while its backup is open.
+ */
+const UNHURRIED = new Set<JournalEntry['step']>([
+  'backup-ready',
+  'transfer-done',
+  'backup-done',
+  'snapshot-gone',
+]);
 
 export interface JournalRecord {
   readonly fileName: string;
@@ -164,7 +172,7 @@ export class Journal {
    * step that is over may still be on its way. Steps keep the order of the calls.
    */
   async append(entry: JournalEntry): Promise<void> {
-    const write = this.#lines.append(toLine(entry), !OVER.has(entry.step));
+    const write = this.#lines.append(toLine(entry), !UNHURRIED.has(entry.step));
     this.#entries.push(entry);
     await write;
   }

@@ -5,7 +5,7 @@
 import { XMLBuilder, XMLParser } from 'fast-xml-parser';
 import { z } from 'zod';
 import { BackupError, RepositoryError } from '../core/errors.ts';
-import { isSafeXml, type XmlLimits } from '../core/xmlShape.ts';
+import { isSafeXml, type XmlLimits } from './xmlShape.ts';
 import { boundedText } from './names.ts';
 import {
   checkMetadata,

@@ -3,7 +3,7 @@
  * VMs it holds. Everything is optional, because programs and versions differ.
  */
 import { XMLParser } from 'fast-xml-parser';
-import { isSafeXml, type XmlLimits } from '../../core/xmlShape.ts';
+import { isSafeXml, type XmlLimits } from '../xmlShape.ts';
 
 /** Id of something in a file, and of what it builds on in the file before. Empty: not told. */
 export interface IdLink {

@@ -103,7 +103,7 @@ class Cleanup {
     const { own, foreign } = await unfinishedBackups(engine, vm.id, this.#repositoryId);
     for (const backup of own) {
       this.#say(`ending backup ${backup.id}`);
-      if (await endOwnBackup(this.#context, backup.id))
+      if ((await endOwnBackup(this.#context, backup.id)).wasOpen)
         this.cleaned.push(`backup ${backup.id} of ${vm.name}`);
     }
     const { left, unproven } = await restoreJournals(this.#folder.place);

@@ -94,14 +94,16 @@ export async function endOpenSteps(
     const backup = await findBackup(engine, vm.id, description);
     if (backup) backupIds.push(backup.id);
   }
+  const snapshotIds = new Set(open.snapshotIds);
   for (const backupId of backupIds) {
-    const wasOpen = await endOwnBackup(context, backupId, open.otherTransferIds);
+    const { wasOpen, snapshotId } = await endOwnBackup(context, backupId, open.otherTransferIds);
     if (wasOpen) found.push(`backup ${backupId} of ${vm.name}`);
+    if (wasOpen && snapshotId) snapshotIds.add(snapshotId);
   }
   const leftSnapshotIds: string[] = [];
   // Only after a backup that was just ended the engine may need time to remove its snapshot.
   const waitMs = found.length > 0 ? engine.timings.snapshotGoneMs : 0;
-  for (const snapshotId of open.snapshotIds) {
+  for (const snapshotId of snapshotIds) {
     const isGone = await checkSnapshot(context, snapshotId, waitMs);
     if (!isGone) leftSnapshotIds.push(snapshotId);
   }
@@ -113,23 +115,23 @@ export async function endOpenSteps(
  *
  * @param otherTransferIds - transfers of the VM's disks that belong to others. They are not
  *   touched.
- * @returns true when the backup was still open.
+ * @returns whether the backup was still open, and its snapshot.
  */
 export async function endOwnBackup(
   context: CleanupContext,
   backupId: string,
   otherTransferIds: readonly string[] = [],
-): Promise<boolean> {
+): Promise<{ readonly wasOpen: boolean; readonly snapshotId?: string | undefined }> {
   const { engine, vm, note, signal } = context;
   const before = await engine.backup(vm.id, backupId, signal);
-  if (!before) return false;
+  if (!before) return { wasOpen: false };
   const attachments = await engine.attachments(vm.id);
   const diskIds = new Set(attachments.map((one) => one.id));
   const spared = new Set(otherTransferIds);
   const onOpenTransfer = (): Promise<void> => cancelDownloads(engine, diskIds, spared, signal);
   const options = { engine, vmId: vm.id, vmName: vm.name, note, onOpenTransfer };
   const end = await endBackup(options, backupId, signal);
-  return before.phase !== end;
+  return { wasOpen: before.phase !== end, snapshotId: before.snapshotId };
 }
 
 /**

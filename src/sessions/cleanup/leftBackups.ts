@@ -20,7 +20,7 @@ export async function removeOwnLeftBackups(
   const { engine, vm, note } = context;
   const { own } = await unfinishedBackups(engine, vm.id, ownerId);
   for (const backup of own) {
-    if (await endOwnBackup(context, backup.id)) {
+    if ((await endOwnBackup(context, backup.id)).wasOpen) {
       note(sessionMessage('JOB-606', { what: `backup ${backup.id} of ${vm.name}` }));
     }
   }
