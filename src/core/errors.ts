@@ -20,6 +20,7 @@ export const ERROR_CODES = [
   'USAGE_CODEC_MISSING',
   'USAGE_FILE_ORDER',
   'USAGE_WRONG_STATE',
+  'USAGE_JOB_FILE',
   'ENGINE_AUTH_REFUSED',
   'ENGINE_FORBIDDEN',
   'ENGINE_UNREACHABLE',
@@ -76,6 +77,9 @@ export const ERROR_CODES = [
   'INTEGRITY_DECODE_FAILED',
   'INTEGRITY_SEAL_BROKEN',
   'INTEGRITY_DAMAGE_FOUND',
+  'HOOK_FAILED',
+  'JOB_RUNNING',
+  'DAEMON_RUNNING',
   'CANCELLED',
   'INTERNAL_INVARIANT',
   'WORKER_CRASHED',
@@ -104,6 +108,8 @@ const FAMILY_HINTS: readonly (readonly [string, string])[] = [
   ['CHAIN_', 'run "ovirt-cbt list" and "ovirt-cbt verify"'],
   ['OUTPUT_', 'check the output folder and its permissions'],
   ['FORMAT_', 'run "ovirt-cbt inspect" on the file; restore the file from a copy if there is one'],
+  ['JOB_', 'wait until the other run of the job has ended'],
+  ['DAEMON_', 'stop the other daemon of this job file first'],
   ['INTEGRITY_', 'run "ovirt-cbt verify"; restore the file from a copy if there is one'],
   ['CANCELLED', 'run the command again; nothing was lost'],
 ];
@@ -203,6 +209,8 @@ export const EXIT_CODES = {
 const EXIT_BY_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
   REPOSITORY_NOT_FOUND: EXIT_CODES.repositoryNotFound,
   REPOSITORY_LOCKED: EXIT_CODES.repositoryLocked,
+  JOB_RUNNING: EXIT_CODES.repositoryLocked,
+  DAEMON_RUNNING: EXIT_CODES.repositoryLocked,
   REPOSITORY_REFUSED: EXIT_CODES.authRefused,
   REPOSITORY_KEY_MISSING: EXIT_CODES.authRefused,
   REPOSITORY_KEY_WRONG: EXIT_CODES.authRefused,
@@ -216,10 +224,15 @@ const EXIT_BY_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
   TRANSFER_TLS_UNTRUSTED: EXIT_CODES.unreachable,
 };
 
+/** The exit code that stands for one code of an error; undefined for those of its class. */
+export function codeExit(code: string): number | undefined {
+  return EXIT_BY_CODE[code as ErrorCode];
+}
+
 /** Exit code for an error that ended a command; 70 for anything that is no {@link BackupError}. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof BackupError)) return EXIT_CODES.internal;
-  const own = EXIT_BY_CODE[error.code];
+  const own = codeExit(error.code);
   if (own !== undefined) return own;
   if (error instanceof UsageError) return EXIT_CODES.usage;
   if (error instanceof CancelledError) return EXIT_CODES.interrupted;

@@ -52,9 +52,34 @@ export const MESSAGE_CODES = [
   'JOB-607',
   'JOB-608',
   'JOB-610',
+  'JOB-620',
+  'JOB-621',
+  'JOB-622',
+  'JOB-623',
+  'JOB-624',
+  'JOB-625',
+  'JOB-626',
+  'JOB-627',
+  'JOB-628',
+  'JOB-629',
+  'JOB-630',
+  'JOB-631',
+  'JOB-632',
+  'JOB-633',
+  'JOB-634',
+  'JOB-635',
+  'JOB-636',
+  'JOB-637',
+  'JOB-638',
+  'JOB-639',
+  'JOB-640',
   'NIC-701',
   'NIC-702',
   'NIC-703',
+  'NTF-901',
+  'NTF-902',
+  'NTF-903',
+  'NTF-904',
   'REPO-501',
   'REPO-502',
   'REPO-503',
@@ -85,6 +110,9 @@ export const MESSAGE_CODES = [
   'REPO-550',
   'REPO-551',
   'REPO-552',
+  'REPO-560',
+  'REPO-561',
+  'REPO-562',
   'SNP-201',
   'SNP-202',
   'SNP-203',
@@ -193,7 +221,7 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'warn',
     text: 'Disk {alias} ({id}) of {vm} is left out: {cause}, which the backup API cannot read.',
     resolution:
-      'Exclude the disk with --exclude-disk to stop this message, or back the disk up from inside the guest.',
+      'To stop this message, exclude the disk with --exclude-disk or "excludeDisks" of the job. Or back it up from inside the guest.',
   },
   'JOB-602': {
     level: 'error',
@@ -236,6 +264,119 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'Excluded VM {pattern} does not exist on the engine.',
     resolution: 'Correct the name if a letter is wrong. Remove it if the VM is gone.',
   },
+  'JOB-620': {
+    level: 'warn',
+    text: 'Job {job} selects no longer: {vms}. Earlier runs have backed them up.',
+    resolution:
+      'Nothing, when they were removed on purpose: their restore points stay. Otherwise look at their names and tags, and at the selection of the job.',
+  },
+  'JOB-621': {
+    level: 'warn',
+    text: 'The window of job {job} has ended. Not started: {n} ({vms}).',
+    resolution:
+      'Start the job earlier, end its window later, or run more sessions at once (limits.parallelVms).',
+  },
+  'JOB-622': {
+    level: 'info',
+    text: 'VMs that failed are tried again ({n} of {max} times): {vms}.',
+    resolution: 'None.',
+  },
+  'JOB-623': {
+    level: 'warn',
+    text: 'VMs that failed are not tried again, because the window of job {job} ends: {vms}.',
+    resolution: 'End the window later, or run the job again with --only for these VMs.',
+  },
+  'JOB-624': {
+    level: 'error',
+    text: 'Job {job} starts no more VMs: {reason} ({code}).',
+    resolution: 'Correct the cause, then run the job again with --only for the VMs that are left.',
+  },
+  'JOB-625': {
+    level: 'error',
+    text: 'Step "{step}" of job {job} failed: {reason} ({code}).',
+    resolution: '{hint}',
+  },
+  'JOB-626': {
+    level: 'info',
+    text: 'New in job {job}: {vms}.',
+    resolution: 'None.',
+  },
+  'JOB-627': {
+    level: 'warn',
+    text: 'The report of the run of job {job} is not in the history of the repository ({reason}).',
+    resolution: 'Check the place of the repository. Restore points are not concerned.',
+  },
+  'JOB-628': {
+    level: 'warn',
+    text: 'The state of job {job} could not be written ({reason}).',
+    resolution:
+      'Check the space and the permissions of the state folder. The run is not concerned.',
+  },
+  'JOB-629': {
+    level: 'warn',
+    text: 'The metrics could not be written to {file} ({reason}).',
+    resolution: 'Check that the folder exists, and that this user can write to it.',
+  },
+  'JOB-630': {
+    level: 'warn',
+    text: 'The state of job {job} is damaged ({reason}). It was moved to {file}, and the job starts with a new one.',
+    resolution:
+      'Nothing to do for backups: the past is in the repository. Times that were missed before are not told any more.',
+  },
+  'JOB-631': {
+    level: 'warn',
+    text: 'Job {job} missed {count} of its times, the newest at {slot}: {cause}.',
+    resolution:
+      'Run the job now with "ovirt-cbt run {job}" if you cannot wait until its next time, {next}.',
+  },
+  'JOB-632': {
+    level: 'warn',
+    text: 'Job {job} starts late, {late} after {slot}: {cause}.',
+    resolution:
+      'Nothing to do once. If it comes again, find out what stops the daemon or the machine.',
+  },
+  'JOB-633': {
+    level: 'info',
+    text: 'Job {job} continues its run {run} of {slot}, which was stopped; {count} of its VMs are done.',
+    resolution: 'None.',
+  },
+  'JOB-634': {
+    level: 'error',
+    text: 'Run {run} of job {job} was stopped and is not continued: {cause}. {count} of its VMs have a restore point.',
+    resolution: 'Find out why the daemon stopped. The next run backs up all VMs.',
+  },
+  'JOB-635': {
+    level: 'error',
+    text: 'The job file was not loaded again, and the jobs stay as they were: {reason}.',
+    resolution: 'Correct the file, check it with "ovirt-cbt check-config", and send SIGHUP again.',
+  },
+  'JOB-636': {
+    level: 'info',
+    text: 'The job file was loaded again. Number of jobs: {count}.',
+    resolution: 'None.',
+  },
+  'JOB-637': {
+    level: 'error',
+    text: 'The state of job {job} could not be read or written: {reason}. The job runs nevertheless.',
+    resolution:
+      'Correct the cause. If the daemon restarts before, a time of the schedule may run twice.',
+  },
+  'JOB-638': {
+    level: 'error',
+    text: 'Job {job} failed: {reason} ({code})',
+    resolution: '{hint}',
+  },
+  'JOB-639': {
+    level: 'warn',
+    text: 'The clock of this machine was put back by {span}.',
+    resolution:
+      'Nothing to do if the clock is right now. Times of a schedule that have run do not run again.',
+  },
+  'JOB-640': {
+    level: 'info',
+    text: 'The plan of job {job} failed: {reason} ({code}). It is tried again ({n} of {max} times).',
+    resolution: 'None.',
+  },
   'NIC-701': {
     level: 'warn',
     text: '{vm} ({id}), which was backed up, still exists on this engine. The restored VM has new MAC addresses: {macs}.',
@@ -253,6 +394,26 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'Network card {name} of the restored VM does not have its saved MAC address {saved} ({reason}). It has {mac}.',
     resolution:
       'Find the VM that has the address, or a MAC pool that allows it. Then set it in the network settings of the VM.',
+  },
+  'NTF-901': {
+    level: 'warn',
+    text: '{receiver} was not told about job {job} by mail over {target}: {reason}.',
+    resolution: '{hint} Then run "ovirt-cbt notify-test {job}".',
+  },
+  'NTF-902': {
+    level: 'warn',
+    text: '{receiver} was not told about job {job} by the webhook at {target}: {reason}.',
+    resolution: '{hint} Then run "ovirt-cbt notify-test {job}".',
+  },
+  'NTF-903': {
+    level: 'warn',
+    text: '{receiver} was not told about job {job} by the command {target}: {reason}.',
+    resolution: '{hint} Then run "ovirt-cbt notify-test {job}".',
+  },
+  'NTF-904': {
+    level: 'warn',
+    text: 'The mail about job {job} did not reach all addresses of {receiver}. The server {target} refused these: {addresses}.',
+    resolution: 'Correct or remove these addresses in the job file.',
   },
   'REPO-501': {
     level: 'error',
@@ -369,12 +530,12 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
   'REPO-530': {
     level: 'info',
     text: 'New repository started in {repo}.',
-    resolution: 'If you have a repository already, check --repo.',
+    resolution: 'If you have a repository already, check --repo or the job file.',
   },
   'REPO-531': {
     level: 'info',
     text: 'There is no repository in {repo} yet. The first session starts one.',
-    resolution: 'If you have a repository already, check --repo.',
+    resolution: 'If you have a repository already, check --repo or the job file.',
   },
   'REPO-540': {
     level: 'warn',
@@ -412,6 +573,22 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'The next restore point of {vm} will be locked against deletion for {span} ({mode} mode), and so will the points on which it builds: {n}.',
     resolution:
       'Make a new full from time to time: a chain that only grows stays locked as a whole.',
+  },
+  'REPO-560': {
+    level: 'warn',
+    text: 'The report of this session of {vm} could not be kept in the repository ({reason}).',
+    resolution:
+      'Look for the reason at the place of the repository. Restore points are not concerned.',
+  },
+  'REPO-561': {
+    level: 'info',
+    text: 'This user may not write to the repository ({reason}), so the history of {vm} does not tell of this session.',
+    resolution: 'None.',
+  },
+  'REPO-562': {
+    level: 'warn',
+    text: '{file} cannot be read as a report: {reason}. It is left out.',
+    resolution: 'Delete the file, or bring it back from a copy. Restore points are not concerned.',
   },
   'SNP-201': {
     level: 'warn',
@@ -485,6 +662,10 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
       'Check the restored VM before you use it. The log of ovirt-imageio tells the reason.',
   },
 };
+
+export function messageLevel(code: MessageCode): MessageLevel {
+  return TEMPLATES[code].level;
+}
 
 /** Fills the template of `code`. A field without a value stays visible in braces. */
 export function sessionMessage(code: MessageCode, fields: Fields = {}): SessionMessage {

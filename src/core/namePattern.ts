@@ -1,4 +1,7 @@
-/** Names of VMs: their order, and patterns (`*` stands for any letters, `?` for one letter). */
+/**
+ * Names of VMs: their order, patterns (`*` stands for any letters, `?` for one letter), and what of
+ * them may be shown.
+ */
 
 /** Compares by code units, so a name stands before those that it begins: web01, web01-new. */
 export function compareNames(a: string, b: string): number {
@@ -46,4 +49,15 @@ function fitsAt(part: string, name: string, start: number, end: number): boolean
     if (part[k] !== '?' && part[k] !== name[start + k]) return false;
   }
   return true;
+}
+
+/**
+ * Control characters and marks that turn the direction of text. In names from files they must not
+ * reach a terminal, a mail or a page.
+ */
+const UNSAFE = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
+
+/** Replaces what must not reach a reader by `?`. */
+export function printable(text: string): string {
+  return text.replaceAll(UNSAFE, '?');
 }

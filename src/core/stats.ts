@@ -23,6 +23,9 @@ export interface StageStats {
   waitDownstreamMs: number;
 }
 
+/** The stage of a session that waited for the limit of its rate. */
+export const LIMIT_STAGE = 'limit of the rate';
+
 /** Makes the counters of one stage, all 0. */
 export function createStageStats(): StageStats {
   return { blocks: 0, bytes: 0, busyMs: 0, workMs: 0, waitSlotMs: 0, waitDownstreamMs: 0 };

@@ -75,7 +75,12 @@ const UNREACHED = new Set<ErrorCode>([
 
 /** True for an error of the whole place of a repository, not of one file. */
 export function isUnreached(error: unknown): boolean {
-  return error instanceof RepositoryError && UNREACHED.has(error.code);
+  return error instanceof RepositoryError && isUnreachedCode(error.code);
+}
+
+/** As {@link isUnreached}, for the code of an error. */
+export function isUnreachedCode(code: ErrorCode): boolean {
+  return UNREACHED.has(code);
 }
 
 /**

@@ -12,7 +12,7 @@ import { BLOCK_BYTES } from '../helpers/bytes/images.ts';
 import { expectCode } from '../helpers/codes.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 import { longOr } from '../helpers/longForm.ts';
-import { vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
+import { isReport, vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
 
 const bench = useLab();
@@ -54,7 +54,7 @@ async function cancelEverywhere(
 /** Files in the only VM folder that do not belong to its chain. */
 function strayFiles(): string[] {
   const [folder = ''] = vmFoldersOf(bench.repository);
-  return readdirSync(folder).filter((name) => !/\.(vbk|vib|vbm)$/.test(name));
+  return readdirSync(folder).filter((name) => !/\.(vbk|vib|vbm)$/.test(name) && !isReport(name));
 }
 
 const CUT: LabAction = { cutAfterBytes: 0 };

@@ -12,7 +12,7 @@ import { LAB_TIMINGS } from '../helpers/lab/plainLab.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
 import { inTurn } from '../helpers/longForm.ts';
 import { createRandom } from '../helpers/bytes/random.ts';
-import { vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
+import { isReport, vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
 import { killAt, type KillResult, type VmWork } from '../helpers/faults/killedVmWork.ts';
 import { messageCodes } from '../helpers/codes.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../helpers/lab/vmScene.ts';
@@ -98,7 +98,7 @@ async function pointCount(scene: VmScene): Promise<number> {
 /** Names in the only VM folder that do not belong to its chain. */
 function strayFiles(): string[] {
   const [folder = ''] = vmFoldersOf(bench.repository);
-  return readdirSync(folder).filter((name) => !/\.(vbk|vib|vbm)$/.test(name));
+  return readdirSync(folder).filter((name) => !/\.(vbk|vib|vbm)$/.test(name) && !isReport(name));
 }
 
 /** The session after a kill: it succeeds, and nothing of the killed one is left. */

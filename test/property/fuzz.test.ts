@@ -21,6 +21,7 @@ const NAMES = [
   'lease',
   'lock',
   'marker',
+  'report',
   'seal',
   'imageio',
   'nbd',

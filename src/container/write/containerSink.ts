@@ -9,6 +9,7 @@ import type { DiskTask, PackedBlock, SinkBlock } from '../../flow/records.ts';
 import type { FingerprintMap } from '../../flow/fingerprintMap.ts';
 import type { Sink } from '../../flow/connect.ts';
 import { FileMap, PatchList } from './blockMaps.ts';
+import { BlockTally } from './blockTally.ts';
 import type { ContainerWriter } from './containerWriter.ts';
 
 /**
@@ -22,6 +23,8 @@ export interface DiskContent {
   /** Fingerprints of the whole disk at this point. */
   readonly fingerprints: FingerprintMap;
   readonly counts: DiskCounts;
+  /** Where on the disk the blocks lie. */
+  readonly tally: BlockTally;
 }
 
 export interface DiskCounts {
@@ -72,6 +75,7 @@ export class ContainerSink extends Writable {
         changedBytes: 0,
         storedBytes: 0,
       },
+      tally: new BlockTally(options.task),
     };
   }
 
@@ -96,7 +100,7 @@ export class ContainerSink extends Writable {
   }
 
   #take(block: SinkBlock): void {
-    const { blocks, fingerprints, counts } = this.content;
+    const { blocks, fingerprints, counts, tally } = this.content;
     switch (block.kind) {
       case 'packed':
         this.#store(block);
@@ -105,6 +109,7 @@ export class ContainerSink extends Writable {
         blocks.setZero(block.index, block.blockCount);
         fingerprints.clear(block.index, block.index + block.blockCount);
         counts.zeroBytes += block.lengthBytes;
+        tally.addZeros(block.index, block.blockCount);
         return;
       case 'unchanged':
         counts.unchangedBytes += block.lengthBytes;
@@ -115,7 +120,7 @@ export class ContainerSink extends Writable {
   }
 
   #store(block: PackedBlock): void {
-    const { blocks, fingerprints, counts } = this.content;
+    const { blocks, fingerprints, counts, tally } = this.content;
     const startedAtMs = this.#clock.start();
     const onWritten = (): void => this.#clock.stop(startedAtMs);
     const { blockId, isNew } = this.#writer.append(block, onWritten);
@@ -124,6 +129,7 @@ export class ContainerSink extends Writable {
     blocks.set(block.index, blockId);
     fingerprints.set(block.index, block.fingerprint);
     counts.changedBytes += block.lengthBytes;
+    tally.addData(block.index, block.lengthBytes);
     if (isNew) {
       counts.newBlocks++;
       counts.storedBytes += block.storedBytes;

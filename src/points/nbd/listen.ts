@@ -1,15 +1,15 @@
 /** Addresses of a server: checks, the start to listen, and what clients are told. */
 import { lstat, stat } from 'node:fs/promises';
-import { isIPv4, type Server } from 'node:net';
+import type { Server } from 'node:net';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
+import { isLoopback } from '../../core/loopback.ts';
 import type { ServeAddress } from '../pointTypes.ts';
 
 /** Longest path of a Unix socket on Linux, without the zero byte. */
 const MAX_SOCKET_PATH_BYTES = 107;
-const LOOPBACK: readonly string[] = ['::1', 'localhost'];
 /** Addresses that mean every address of the machine. */
 const EVERY: readonly string[] = ['0.0.0.0', '::'];
 
@@ -85,10 +85,6 @@ function bind(server: Server, address: ServeAddress): void {
   } finally {
     process.umask(mask);
   }
-}
-
-function isLoopback(host: string): boolean {
-  return LOOPBACK.includes(host) || (isIPv4(host) && host.startsWith('127.'));
 }
 
 /** Node says "permission denied" for a socket in a folder that does not exist. */

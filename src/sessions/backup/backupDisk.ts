@@ -21,6 +21,8 @@ export interface DiskInput extends DiskChainInput {
   readonly writer: ContainerWriter;
   /** Bytes read so far, for a device that reads parts of blocks. */
   readonly readBytes?: (() => number) | undefined;
+  /** Time so far in which reads only waited for a limit of the rate. */
+  readonly limitMs?: (() => number) | undefined;
   /** Time that the extents took before the pipeline began. */
   readonly extentsMs?: number | undefined;
 }
@@ -116,8 +118,9 @@ function reportDisk(
     duplicateBlocks,
     storedBytes,
     reductionRatio: storedBytes > 0 ? changedBytes / storedBytes : 0,
-    seconds: stageSeconds(stages),
+    seconds: stageSeconds(stages, input.limitMs?.()),
     wallSeconds,
     readBytesPerSecond: wallSeconds > 0 ? readBytes / wallSeconds : 0,
+    blockMap: content.tally.toMap(),
   };
 }

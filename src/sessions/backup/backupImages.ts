@@ -16,6 +16,8 @@ import { type BlockCodecs, createBlockCodecs } from '../../compute/blockCodecs.t
 import { checkCompression, type Compression } from '../../compute/compression.ts';
 import { requireNativeLz4 } from '../../compute/lz4Binding.ts';
 import { checkVmName } from '../../repository/names.ts';
+import type { Repository } from '../../repository/repository.ts';
+import { keepReportOf } from '../history/keepReport.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import { backupDisk } from './backupDisk.ts';
@@ -108,14 +110,20 @@ class ImageSession {
   }
 
   async #run(): Promise<SessionReport> {
-    const { vmName: name, repository: root, workers, compression, signal } = this.#options;
-    const { session, progress } = this.#identity;
-    progress.phase('preparing');
+    const { vmName: name, repository: root, signal } = this.#options;
+    this.#identity.progress.phase('preparing');
     await using repository = await startRepository(root, this.#options);
     const folder =
       (await repository.findVm(name)) ??
       (await repository.createVm({ id: imageVmId(repository.id, name), name }));
     checkImageVm(folder.vmId, name);
+    const kept = { ...this.#identity, type: 'backup', vmName: name, signal } as const;
+    return await keepReportOf(folder, kept, () => this.#backup(repository, folder));
+  }
+
+  async #backup(repository: Repository, folder: VmFolder): Promise<SessionReport> {
+    const { vmName: name, workers, compression, signal } = this.#options;
+    const { session, progress } = this.#identity;
     await using lock = await folder.place.lock();
     session.log.info({ folder: folder.folder }, 'session started');
     const { lz4 } = this.#codecs;

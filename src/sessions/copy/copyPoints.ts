@@ -1,9 +1,9 @@
 /** Copies restore points from one repository to another: the off-site copy. */
-import { randomUUID } from 'node:crypto';
 import { toFailure, UsageError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
-import { createRateLimit } from '../shared/rateLimit.ts';
+import { startSession } from '../history/keepReport.ts';
+import { checkRate, createRateLimit } from '../shared/rateLimit.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
@@ -47,51 +47,44 @@ function checkOptions({ point, vm, bytesPerSecond, workers }: CopyOptions): void
       hint: 'name the VM of the restore point, too',
     });
   }
-  if (bytesPerSecond !== undefined && !(bytesPerSecond > 0)) {
-    const text = `a limit of ${bytesPerSecond} bytes per second lets nothing pass`;
-    throw new UsageError('USAGE_INVALID_OPTION', text, { hint: 'give more than 0' });
-  }
+  checkRate(bytesPerSecond);
 }
 
-class RepositoryCopy {
-  readonly #options: CopyOptions;
-  readonly #signal: AbortSignal;
-  readonly #pace: ((bytes: number) => Promise<void>) | undefined;
+async function copyRepository(options: CopyOptions): Promise<CopyReport> {
+  const { from, fromStore, vm, point } = options;
+  await using source = await Repository.open(from, placeOptions({ ...options, store: fromStore }));
+  // Before the target is made: a mistyped VM or point must not leave an empty repository.
+  const folders = vm ? [await source.requireVm(vm)] : await source.vmFolders();
+  if (point !== undefined) await requirePoint(folders, point);
+  return await copyFolders(source, folders, options);
+}
 
-  constructor(options: CopyOptions) {
-    this.#options = options;
-    this.#signal = options.signal ?? new AbortController().signal;
-    const { bytesPerSecond } = options;
-    if (bytesPerSecond !== undefined) this.#pace = createRateLimit(bytesPerSecond, this.#signal);
-  }
-
-  async run(): Promise<CopyReport> {
-    const startedAtMs = performance.now();
-    const { from, to, fromStore, toStore, vm, point } = this.#options;
-    await using source = await Repository.open(
-      from,
-      placeOptions({ ...this.#options, store: fromStore }),
-    );
-    // Before the target is made: a mistyped VM or point must not leave an empty repository.
-    const folders = vm ? [await source.requireVm(vm)] : await source.vmFolders();
-    if (point !== undefined) await requirePoint(folders, point);
-    await using target = await startRepository(to, { ...this.#options, store: toStore });
-    if (source.root === target.root) throw sameRepository(to);
-    const codecs = await createBlockCodecs();
-    const vms: CopiedVm[] = [];
-    const failures = await forEachFolder(folders, async (folder) => {
-      const facts = { sessionId: randomUUID(), vmName: folder.safeName };
-      const session = new SessionLog(this.#options, facts);
-      const progress = new SessionProgress(this.#options, session.log, facts);
-      const { workers, verify = false } = this.#options;
-      const context = { codecs, workers, signal: this.#signal, progress, session, verify };
-      const copy = new VmCopy(folder, target, { ...context, pace: this.#pace });
-      progress.phase('preparing');
-      vms.push(await progress.session(() => copy.copy(point)));
-    });
-    const durationSeconds = (performance.now() - startedAtMs) / 1000;
-    return { type: 'copy', from: source.root, to: target.root, durationSeconds, vms, failures };
-  }
+/** {@link copyPoints} of some VMs of a repository that the caller has opened. */
+export async function copyFolders(
+  source: Repository,
+  folders: readonly VmFolder[],
+  options: Omit<CopyOptions, 'from' | 'fromStore' | 'vm'>,
+): Promise<CopyReport> {
+  const startedAtMs = performance.now();
+  const { to, toStore, point, workers, verify = false, bytesPerSecond } = options;
+  const signal = options.signal ?? new AbortController().signal;
+  const pace = bytesPerSecond === undefined ? undefined : createRateLimit(bytesPerSecond, signal);
+  await using target = await startRepository(to, { ...options, store: toStore });
+  if (source.root === target.root) throw sameRepository(to);
+  const codecs = await createBlockCodecs();
+  const vms: CopiedVm[] = [];
+  const failures = await forEachFolder(folders, async (folder) => {
+    const started = startSession('copy');
+    const facts = { sessionId: started.sessionId, vmName: folder.safeName };
+    const session = new SessionLog(options, facts);
+    const progress = new SessionProgress(options, session.log, facts);
+    const context = { codecs, workers, signal, started, progress, session, verify, pace };
+    const copy = new VmCopy(folder, target, context);
+    progress.phase('preparing');
+    vms.push(await progress.session(() => copy.copy(point)));
+  });
+  const durationSeconds = (performance.now() - startedAtMs) / 1000;
+  return { type: 'copy', from: source.root, to: target.root, durationSeconds, vms, failures };
 }
 
 /** @throws {@link UsageError} `USAGE_NOT_FOUND` */
@@ -119,7 +112,7 @@ function sameRepository(place: string): UsageError {
 export async function copyPoints(options: CopyOptions): Promise<CopyReport> {
   checkOptions(options);
   try {
-    return await new RepositoryCopy(options).run();
+    return await copyRepository(options);
   } catch (error) {
     throw toFailure(error, options.signal);
   }

@@ -4,11 +4,12 @@ import { PointLease } from '../../repository/lease/pointLease.ts';
 import { insertPoint } from '../../repository/pointOrder.ts';
 import type { ChainMetadata } from '../../repository/pointXml.ts';
 import type { Repository } from '../../repository/repository.ts';
-import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
+import { chainTo, type RestorePoint, type VmIdentity } from '../../repository/restorePoint.ts';
 import { replacePoints } from '../../repository/retention/obsoleteFiles.ts';
 import type { MergeRange } from '../../repository/retention/prunePlan.ts';
 import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { StoreLock } from '../../store/store.ts';
+import { keepReportOf, type StartedSession } from '../history/keepReport.ts';
 import { type CopyContext, copyRange, lastOf, mostBytesOf } from '../retention/rangeCopy.ts';
 import { PointWriter } from '../shared/pointWriter.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
@@ -19,6 +20,7 @@ import type { CopiedPoint, CopiedVm, FailedPoint } from './copyReport.ts';
 
 export interface VmCopyContext extends Omit<CopyContext, 'phase'> {
   readonly session: SessionLog;
+  readonly started: StartedSession;
   /** Reads each new container again. */
   readonly verify: boolean;
 }
@@ -50,12 +52,23 @@ export class VmCopy {
    * @throws a {@link BackupError}; points that were copied before stay
    */
   async copy(selector: string | undefined): Promise<CopiedVm> {
-    const { session, codecs, progress } = this.#context;
+    const { session, progress, started, signal } = this.#context;
     const source = await this.#source.requireMetadata();
     const { vm, points } = source;
     const wanted = selector === undefined ? points : [selectPoint(source, selector)];
     progress.nameVm(vm);
     const target = await this.#target.createVm(vm);
+    const kept = { ...started, session, vmName: vm.name, signal };
+    const work = (): Promise<CopiedVm> => this.#copyTo(target, vm, wanted);
+    return await keepReportOf(target, kept, work, ({ failed }) => failed[0]);
+  }
+
+  async #copyTo(
+    target: VmFolder,
+    vm: VmIdentity,
+    wanted: readonly RestorePoint[],
+  ): Promise<CopiedVm> {
+    const { session, codecs } = this.#context;
     await using lock = await target.place.lock();
     let metadata = await prepareChain(target, vm, codecs, session.note);
     for (const { pointId } of wanted) {

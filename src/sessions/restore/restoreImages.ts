@@ -1,7 +1,4 @@
 /** Restores the disks of a restore point to image files: raw and sparse, or qcow2 by qemu-img. */
-import { randomUUID } from 'node:crypto';
-import { stat } from 'node:fs/promises';
-import path from 'node:path';
 import { type BackupError, toFailure, toOutputError, UsageError } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
 import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
@@ -10,16 +7,21 @@ import { formatBytes } from '../../core/units.ts';
 import type { DiskHole } from '../../repository/damage/salvageBlocks.ts';
 import { isLostBytes, SalvageView } from '../../repository/damage/salvageView.ts';
 import { makeFolder } from '../../store/folder/durableFile.ts';
-import { diskFileNames } from '../../repository/names.ts';
 import { Repository } from '../../repository/repository.ts';
-import type { DiskPoint, RestorePoint } from '../../repository/restorePoint.ts';
+import type { DiskPoint, RestorePoint, VmIdentity } from '../../repository/restorePoint.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import {
+  keepFailure,
+  keepReport,
+  type StartedSession,
+  startSession,
+} from '../history/keepReport.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
 import { progressDisk, type ProgressEvent, SessionProgress } from '../shared/progress.ts';
-import { holesFileName, outputExists } from '../shared/imageFiles.ts';
+import { planTargets, type PointView } from './imageTargets.ts';
 import { requireQemuImg } from './qemuImg.ts';
 import { PipelineResources } from '../shared/pipelineResources.ts';
 import { type DiskJob, DiskRestore, type ImageFormat, type RestoredDisk } from './restoreDisk.ts';
-import { type MeasuredDisk, measureDisk } from './restoreBlocks.ts';
 import { openDonor, type Salvage, withHint, withSkipHint } from './salvageDisk.ts';
 import { requireDisks, selectDisks, selectPoint } from '../shared/selectPoint.ts';
 import type { StoreFolder } from '../../store/store.ts';
@@ -84,54 +86,10 @@ export interface RestoreReport {
   readonly messages: readonly SessionMessage[];
 }
 
+/** All holes are in the report and beside the image. A kept report has the first ones. */
+const MAX_KEPT_HOLES = 1000;
+
 type Outcome = Pick<RestoreReport, 'disks' | 'holes' | 'failedDisks' | 'messages'>;
-type PointView = RestorePointView | SalvageView;
-
-async function exists(file: string): Promise<boolean> {
-  return await stat(file).then(
-    () => true,
-    () => false,
-  );
-}
-
-/**
- * Names the image files. Aliases come from the repository, so a name must not lead out of the
- * folder.
- */
-async function planTargets(
-  disks: readonly DiskPoint[],
-  view: PointView,
-  { output, format, skipDamaged }: ImageOutputOptions,
-): Promise<DiskJob[]> {
-  const targets = diskFileNames(disks).map((stem) =>
-    path.join(output, format === 'qcow2' ? `${stem}.qcow2` : stem),
-  );
-  const lists = skipDamaged ? targets.map((target) => holesFileName(target)) : [];
-  for (const file of [...targets, ...lists]) if (await exists(file)) throw outputExists(file);
-  const taken = lists.find((file) => targets.includes(file));
-  if (taken !== undefined) {
-    throw outputExists(taken, 'restore this disk alone, with --disk, to another folder');
-  }
-  const jobs: DiskJob[] = [];
-  for (const [k, disk] of disks.entries()) {
-    jobs.push({ disk, target: targets[k] ?? '', measured: await tryMeasure(view, disk) });
-  }
-  return jobs;
-}
-
-/**
- * The sum is for the progress only, so damage gives none here. The restore of that disk tells it.
- * The map of a chain that is salvaged may be incomplete.
- */
-async function tryMeasure(view: PointView, disk: DiskPoint): Promise<MeasuredDisk | undefined> {
-  if (view instanceof SalvageView) return undefined;
-  try {
-    return await measureDisk(view, disk);
-  } catch (error) {
-    if (isLostBytes(error)) return undefined;
-    throw error;
-  }
-}
 
 /** A URL would become folders of this machine. */
 function notAFolder(output: string): UsageError {
@@ -144,11 +102,15 @@ function notAFolder(output: string): UsageError {
 export class ImageRestore {
   readonly #options: ImageOutputOptions;
   readonly #progress: SessionProgress;
-  readonly #messages: SessionMessage[] = [];
+  readonly messages: SessionMessage[] = [];
 
   constructor(options: ImageOutputOptions, progress: SessionProgress) {
     this.#options = options;
     this.#progress = progress;
+  }
+
+  nameVm(vm: VmIdentity): void {
+    this.#progress.nameVm(vm);
   }
 
   async restore(point: RestorePoint, view: PointView, donor?: SalvageView): Promise<Outcome> {
@@ -197,12 +159,12 @@ export class ImageRestore {
     const [first] = failures;
     if (first && disks.length === 0) throw first.error;
     const failedDisks = failures.map(({ disk }) => disk);
-    return { disks, holes, failedDisks, messages: this.#messages };
+    return { disks, holes, failedDisks, messages: this.messages };
   }
 
   /** Reports a message. Those told before the restore are in its result too. */
   readonly tell = (message: SessionMessage): void => {
-    this.#messages.push(message);
+    this.messages.push(message);
     this.#options.onMessage?.(message);
   };
 
@@ -252,36 +214,65 @@ async function openView(
  * @throws a {@link BackupError}; see docs/errors.md
  */
 export async function restoreImages(options: RestoreImagesOptions): Promise<RestoreReport> {
-  const session = { sessionId: randomUUID(), vmName: options.vm };
+  const started = startSession('restore');
+  const session = { sessionId: started.sessionId, vmName: options.vm };
   const progress = new SessionProgress(options, options.logger ?? silentLogger, session);
-  return await progress.session(() => restoreWith(options, progress));
+  return await progress.session(() => restoreWith(options, started, progress));
 }
 
 async function restoreWith(
   options: RestoreImagesOptions,
+  started: StartedSession,
   progress: SessionProgress,
 ): Promise<RestoreReport> {
-  const startedAtMs = performance.now();
   progress.phase('preparing');
   if (options.format === 'qcow2') await requireQemuImg();
   try {
     await using repository = await Repository.open(options.repository, placeOptions(options));
     const folder = await repository.requireVm(options.vm);
-    const metadata = await folder.requireMetadata();
-    progress.nameVm(metadata.vm);
-    const point = requireDisks(selectPoint(metadata, options.point ?? 'latest'));
-    const { damagedFrom } = options;
-    await using donor =
-      damagedFrom === undefined
-        ? undefined
-        : await openDonor(folder.place, metadata, damagedFrom, point);
-    await using view = await openView(options, folder.place, metadata.points, point);
-    const restore = new ImageRestore(options, progress);
-    const { vm } = metadata;
-    return await restoreOpened(restore, { vm, point, view, donor, startedAtMs }, options);
+    return await restoreAndKeep(folder, new ImageRestore(options, progress), options, started);
   } catch (error) {
     throw toFailure(error, options.signal);
   }
+}
+
+async function restoreAndKeep(
+  folder: VmFolder,
+  restore: ImageRestore,
+  options: RestoreImagesOptions,
+  started: StartedSession,
+): Promise<RestoreReport> {
+  const { logger: log = silentLogger, signal } = options;
+  const session = { log, messages: restore.messages, note: restore.tell };
+  const kept = { ...started, session, signal };
+  try {
+    const report = await restoreFrom(folder, restore, options, started.startedAtMs);
+    const short = { ...report, holes: report.holes.slice(0, MAX_KEPT_HOLES) };
+    await keepReport(folder, kept, short);
+    return report;
+  } catch (error) {
+    await keepFailure(folder, kept, toFailure(error, signal));
+    throw error;
+  }
+}
+
+async function restoreFrom(
+  folder: VmFolder,
+  restore: ImageRestore,
+  options: RestoreImagesOptions,
+  startedAtMs: number,
+): Promise<RestoreReport> {
+  const metadata = await folder.requireMetadata();
+  const { vm, points } = metadata;
+  restore.nameVm(vm);
+  const point = requireDisks(selectPoint(metadata, options.point ?? 'latest'));
+  const { damagedFrom } = options;
+  await using donor =
+    damagedFrom === undefined
+      ? undefined
+      : await openDonor(folder.place, metadata, damagedFrom, point);
+  await using view = await openView(options, folder.place, points, point);
+  return await restoreOpened(restore, { vm, point, view, donor, startedAtMs }, options);
 }
 
 /** What is restored. */

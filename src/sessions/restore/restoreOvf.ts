@@ -6,7 +6,7 @@
  * @see ovirt-engine ImportVmFromConfigurationCommand
  */
 import { XMLBuilder, XMLParser } from 'fast-xml-parser';
-import { isSafeXml, type XmlLimits } from '../../core/xmlShape.ts';
+import { isSafeXml, type XmlLimits } from '../../repository/xmlShape.ts';
 
 /** A configuration has about 50 KiB. Scripts and icons are texts in it, so it can be larger. */
 const LIMITS: XmlLimits = { maxChars: 16 * 1024 * 1024, maxTagChars: 1024 * 1024 };

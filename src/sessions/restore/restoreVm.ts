@@ -2,7 +2,6 @@
  * Restores a point to a new VM of an engine: disks, uploads, configuration. Other VMs and disks
  * stay as they are.
  */
-import { randomUUID } from 'node:crypto';
 import { toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
@@ -12,6 +11,8 @@ import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { Journal, restoreJournalName } from '../../repository/journal.ts';
 import { Repository } from '../../repository/repository.ts';
 import { RestorePointView } from '../../repository/restorePointView.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import { keepReportOf, type StartedSession, startSession } from '../history/keepReport.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { createdOnEngine, removeCreated } from '../cleanup/restoreCleanup.ts';
 import { checkConnections, PipelineResources } from '../shared/pipelineResources.ts';
@@ -87,75 +88,80 @@ export interface RestoreVmReport {
 export async function restoreVm(options: RestoreVmOptions): Promise<RestoreVmReport> {
   checkNewVmName(options.asVm);
   checkConnections(options.connections);
-  const facts = { sessionId: randomUUID(), vmName: options.asVm };
+  const started = startSession('restore');
+  const facts = { sessionId: started.sessionId, vmName: options.asVm };
   const session = new SessionLog(options, facts);
   const progress = new SessionProgress(options, session.log, facts);
-  return await progress.session(() => restoreWith(options, facts.sessionId, session, progress));
+  return await progress.session(async () => {
+    progress.phase('preparing');
+    try {
+      await using repository = await Repository.open(options.repository, placeOptions(options));
+      const folder = await repository.requireVm(options.vm);
+      const kept = { ...started, session, signal: options.signal };
+      const work = () => restoreFrom(folder, options, kept, session, progress);
+      return await keepReportOf(folder, kept, work);
+    } catch (error) {
+      throw toFailure(error, options.signal);
+    }
+  });
 }
 
-async function restoreWith(
+async function restoreFrom(
+  folder: VmFolder,
   options: RestoreVmOptions,
-  sessionId: string,
+  { sessionId, startedAtMs }: StartedSession,
   session: SessionLog,
   progress: SessionProgress,
 ): Promise<RestoreVmReport> {
-  progress.phase('preparing');
-  const startedAtMs = performance.now();
   const signal = options.signal ?? new AbortController().signal;
+  const metadata = await folder.requireMetadata();
+  const point = selectPoint(metadata, options.point ?? 'latest');
+  const disks = selectDisks(point, options.disks ?? []);
+  await using view = await RestorePointView.open(folder.place, metadata.points, point);
+  const { onWait } = progress;
+  const login = { logger: options.logger, signal, correlationId: sessionId, onWait };
+  await using engine = await EngineApi.connect(options.engine, login);
+  await checkNameFree(engine, options.asVm);
+  const target = await findTarget(engine, options);
+  const { blockSizeBytes } = point;
+  const { workers } = options;
+  await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
+  const codecs = await createBlockCodecs();
+  const { id: vmId, name: vmName } = metadata.vm;
+  const journal = await Journal.create(folder.place, restoreJournalName(sessionId), {
+    kind: 'restore',
+    sessionId,
+    vmId,
+    vmName: options.asVm,
+  });
+  const builder = new VmBuilder(
+    { sessionId, engine, target, view, resources, codecs, session, progress, journal, signal },
+    options,
+  );
+  let isClean = true;
   try {
-    await using repository = await Repository.open(options.repository, placeOptions(options));
-    const folder = await repository.requireVm(options.vm);
-    const metadata = await folder.requireMetadata();
-    const point = selectPoint(metadata, options.point ?? 'latest');
-    const disks = selectDisks(point, options.disks ?? []);
-    await using view = await RestorePointView.open(folder.place, metadata.points, point);
-    const { onWait } = progress;
-    const login = { logger: options.logger, signal, correlationId: sessionId, onWait };
-    await using engine = await EngineApi.connect(options.engine, login);
-    await checkNameFree(engine, options.asVm);
-    const target = await findTarget(engine, options);
-    const { blockSizeBytes } = point;
-    const { workers } = options;
-    await using resources = await PipelineResources.create({ blockSizeBytes, workers, signal });
-    const codecs = await createBlockCodecs();
-    const { id: vmId, name: vmName } = metadata.vm;
-    const journal = await Journal.create(folder.place, restoreJournalName(sessionId), {
-      kind: 'restore',
-      sessionId,
-      vmId,
-      vmName: options.asVm,
-    });
-    const builder = new VmBuilder(
-      { sessionId, engine, target, view, resources, codecs, session, progress, journal, signal },
-      options,
-    );
-    let isClean = true;
-    try {
-      const built = await builder.build(vmId, disks);
-      const durationSeconds = (performance.now() - startedAtMs) / 1000;
-      session.log.info({ pointId: point.pointId, newVmId: built.newVmId }, 'restored');
-      const text = `VM ${options.asVm} restored from restore point ${point.number} of ${vmName}`;
-      await postSessionEvent(engine, built.newVmId, 'normal', text);
-      return {
-        type: 'restore-vm',
-        vmName,
-        pointId: point.pointId,
-        pointNumber: point.number,
-        newVmName: options.asVm,
-        ...built,
-        durationSeconds,
-        messages: session.messages,
-      };
-    } catch (error) {
-      progress.phase('stopping');
-      options.onStatus?.('stopping: removing what was made on the engine');
-      await builder.settle();
-      isClean = await removeCreated(engine, createdOnEngine(journal.entries), session);
-      throw error;
-    } finally {
-      await (isClean ? journal.remove() : journal.keep());
-    }
+    const built = await builder.build(vmId, disks);
+    const durationSeconds = (performance.now() - startedAtMs) / 1000;
+    session.log.info({ pointId: point.pointId, newVmId: built.newVmId }, 'restored');
+    const text = `VM ${options.asVm} restored from restore point ${point.number} of ${vmName}`;
+    await postSessionEvent(engine, built.newVmId, 'normal', text);
+    return {
+      type: 'restore-vm',
+      vmName,
+      pointId: point.pointId,
+      pointNumber: point.number,
+      newVmName: options.asVm,
+      ...built,
+      durationSeconds,
+      messages: session.messages,
+    };
   } catch (error) {
-    throw toFailure(error, options.signal);
+    progress.phase('stopping');
+    options.onStatus?.('stopping: removing what was made on the engine');
+    await builder.settle();
+    isClean = await removeCreated(engine, createdOnEngine(journal.entries), session);
+    throw error;
+  } finally {
+    await (isClean ? journal.remove() : journal.keep());
   }
 }

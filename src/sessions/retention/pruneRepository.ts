@@ -6,6 +6,7 @@ import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { toFailure } from '../../core/errors.ts';
 import { Repository } from '../../repository/repository.ts';
 import { checkPolicy } from '../../repository/retention/retention.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { StoreOptions } from '../../store/store.ts';
 import { resolveWorkers } from '../shared/pipelineResources.ts';
 import type { PrunedVm, PruneReport } from './pruneReport.ts';
@@ -44,16 +45,25 @@ export async function pruneRepository(options: PruneOptions): Promise<PruneRepor
     const folders = options.vm
       ? [await repository.requireVm(options.vm)]
       : await repository.vmFolders();
-    const codecs = await createBlockCodecs();
-    const vms: PrunedVm[] = [];
-    const { store } = repository;
-    for (const folder of folders) {
-      vms.push(await new VmPrune(options, folder, codecs, store).prune());
-    }
-    const { dryRun = false } = options;
-    if (!dryRun) await store.keepReserve();
-    return { type: 'prune', repository: repository.root, dryRun, vms };
+    return await pruneFolders(repository, folders, options);
   } catch (error) {
     throw toFailure(error, options.signal);
   }
+}
+
+/** {@link pruneRepository} for some VMs of a repository that the caller has opened. */
+export async function pruneFolders(
+  repository: Repository,
+  folders: readonly VmFolder[],
+  options: VmPruneOptions,
+): Promise<PruneReport> {
+  const codecs = await createBlockCodecs();
+  const vms: PrunedVm[] = [];
+  const { store } = repository;
+  for (const folder of folders) {
+    vms.push(await new VmPrune(options, folder, codecs, store).prune());
+  }
+  const { dryRun = false } = options;
+  if (!dryRun) await store.keepReserve();
+  return { type: 'prune', repository: repository.root, dryRun, vms };
 }

@@ -1,5 +1,4 @@
 /** The prune of one VM: deletes and merges restore points that a policy does not keep. */
-import { randomUUID } from 'node:crypto';
 import {
   BackupError,
   FormatError,
@@ -34,6 +33,13 @@ import type { VmFolder } from '../../repository/vmFolder.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import type { FolderFailure } from '../shared/folderFailures.ts';
+import {
+  keepFailure,
+  keepReport,
+  type KeptSession,
+  removeStaleReports,
+  startSession,
+} from '../history/keepReport.ts';
 import { type MergeContext, mergePoints } from './mergeRange.ts';
 import { lockedCandidates, lockKept, lockMessage } from './pruneLocks.ts';
 import { sizeOfMerge } from './rangeCopy.ts';
@@ -110,6 +116,7 @@ export class VmPrune {
   readonly #signal: AbortSignal;
   readonly #session: SessionLog;
   readonly #progress: SessionProgress;
+  readonly #kept: KeptSession;
   #vmName: string;
   #points: PrunedPoint[] = [];
   #deletedBytes = 0;
@@ -125,14 +132,16 @@ export class VmPrune {
     this.#signal = options.signal ?? new AbortController().signal;
     this.#vmName = folder.safeName;
     this.#session = new SessionLog(options, { vmId: folder.vmId });
-    const facts = { sessionId: randomUUID(), vmName: folder.safeName };
+    const started = startSession('prune');
+    this.#kept = { ...started, session: this.#session, signal: this.#signal };
+    const facts = { sessionId: started.sessionId, vmName: folder.safeName };
     this.#progress = new SessionProgress(options, this.#session.log, facts);
   }
 
   /** @throws a {@link BackupError} that is not of this VM alone; others are in the result */
   async prune(): Promise<PrunedVm> {
     const failure = await this.#tryPrune();
-    return {
+    const report = {
       vmName: this.#vmName,
       vmId: this.#folder.vmId,
       folder: this.#folder.folder,
@@ -142,6 +151,10 @@ export class VmPrune {
       failure,
       messages: this.#session.messages,
     };
+    const isNothing = this.#points.length === 0 && !failure;
+    if (isNothing || this.#options.dryRun) return report;
+    await keepReport(this.#folder, this.#kept, report, failure);
+    return report;
   }
 
   async #tryPrune(): Promise<FolderFailure | undefined> {
@@ -154,7 +167,10 @@ export class VmPrune {
       return undefined;
     } catch (error) {
       const cause = toFailure(error, this.#signal);
-      if (!isOfVm(cause)) throw cause;
+      if (!isOfVm(cause)) {
+        if (!this.#options.dryRun) await keepFailure(this.#folder, this.#kept, cause);
+        throw cause;
+      }
       const { code, message, hint } = cause;
       return { folder: this.#folder.folder, code, message, hint };
     }
@@ -202,6 +218,7 @@ export class VmPrune {
       metadata = await this.#merge(metadata, range, context);
     });
     await this.#lockKept(metadata, lock);
+    await removeStaleReports(folder, metadata.points, session.log);
     if (damage) throw damage;
   }
 

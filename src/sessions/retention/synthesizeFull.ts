@@ -2,7 +2,6 @@
  * Synthetic full: makes the newest restore point of a VM a full, from its chain, without reading a
  * disk.
  */
-import { randomUUID } from 'node:crypto';
 import { RepositoryError, toFailure } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
@@ -10,6 +9,8 @@ import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { isLeased, keptMessage, sweepLeases } from '../../repository/lease/leases.ts';
 import { Repository } from '../../repository/repository.ts';
 import { chainTo, type RestorePoint } from '../../repository/restorePoint.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
+import { keepReportOf, startSession } from '../history/keepReport.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import { mergePoints } from './mergeRange.ts';
@@ -62,10 +63,11 @@ class Synthesis {
   readonly #options: SynthesizeOptions;
   readonly #session: SessionLog;
   readonly #progress: SessionProgress;
+  readonly #started = startSession('synthesize');
 
   constructor(options: SynthesizeOptions) {
     this.#options = options;
-    const facts = { sessionId: randomUUID(), vmName: options.vm };
+    const facts = { sessionId: this.#started.sessionId, vmName: options.vm };
     this.#session = new SessionLog(options, facts);
     this.#progress = new SessionProgress(options, this.#session.log, facts);
   }
@@ -75,13 +77,17 @@ class Synthesis {
   }
 
   async #synthesize(): Promise<SynthesizeReport> {
-    const { repository: root, vm: name, workers } = this.#options;
-    const progress = this.#progress;
-    progress.phase('preparing');
-    const { signal = new AbortController().signal } = this.#options;
+    const { repository: root, vm: name, signal } = this.#options;
+    this.#progress.phase('preparing');
     await using repository = await Repository.open(root, placeOptions(this.#options));
     const folder = await repository.requireVm(name);
-    const session = this.#session;
+    const kept = { ...this.#started, session: this.#session, signal };
+    return await keepReportOf(folder, kept, () => this.#synthesizeIn(folder));
+  }
+
+  async #synthesizeIn(folder: VmFolder): Promise<SynthesizeReport> {
+    const { workers, signal = new AbortController().signal } = this.#options;
+    const [session, progress] = [this.#session, this.#progress];
     await using lock = await folder.place.lock();
     const { vm } = await folder.requireMetadata();
     progress.nameVm(vm);

@@ -2,7 +2,8 @@
  * Reports of sessions. Tables, --json and the library use the same shape. Names carry the units.
  */
 import type { SessionMessage } from '../../core/messages.ts';
-import { createStageStats, type StageStats } from '../../core/stats.ts';
+import { createStageStats, LIMIT_STAGE, type StageStats } from '../../core/stats.ts';
+import type { BlockMap } from '../../container/write/blockTally.ts';
 import type { DiskMode } from '../../flow/records.ts';
 import type { RestorePoint, VmIdentity } from '../../repository/restorePoint.ts';
 
@@ -23,6 +24,8 @@ export interface StageSeconds {
   readonly compress: number;
   readonly write: number;
   readonly wait: number;
+  /** Reads waited for the limit of the rate, and none was under way. Absent without a limit. */
+  readonly limit?: number | undefined;
 }
 
 export interface DiskReport {
@@ -49,6 +52,8 @@ export interface DiskReport {
   readonly readBytesPerSecond: number;
   /** Only for a disk whose change map was audited. */
   readonly audit?: AuditReport | undefined;
+  /** Where on the disk the changes lie. Absent in reports of older versions. */
+  readonly blockMap?: BlockMap | undefined;
 }
 
 /**
@@ -106,7 +111,7 @@ export interface SessionReport {
   /** Seconds outside the pipelines of the disks: opening, checking the parent, metadata, commit. */
   readonly overheadSeconds: number;
   readonly commitSeconds: number;
-  /** The busiest stage, and its share of the pipelines' wall time, 0 to 1. */
+  /** Busiest stage, or limit of the rate. Its share of the pipelines' wall time is 0 to 1. */
   readonly bottleneck: { readonly stage: string; readonly busyRatio: number };
   readonly disks: readonly DiskReport[];
   readonly messages: readonly SessionMessage[];
@@ -114,6 +119,8 @@ export interface SessionReport {
   readonly engine?: EngineReport | undefined;
   /** Only when damage of the chain is recorded. */
   readonly healing?: HealingReport | undefined;
+  /** Time until which nobody may delete the container, ISO 8601. Absent without a lock. */
+  readonly lockedUntil?: string | undefined;
 }
 
 export function createDiskStages(): DiskStages {
@@ -128,21 +135,23 @@ export function createDiskStages(): DiskStages {
 
 const MS = 1000;
 
-export function stageSeconds(stages: DiskStages): StageSeconds {
+/** @param limitMs - part of the time of reads, in which they only waited for the limit. */
+export function stageSeconds(stages: DiskStages, limitMs?: number): StageSeconds {
   return {
     extents: stages.extents.busyMs / MS,
-    read: stages.read.busyMs / MS,
+    read: Math.max(0, stages.read.busyMs - (limitMs ?? 0)) / MS,
     hash: stages.hash.busyMs / MS,
     compress: stages.compress.busyMs / MS,
     write: stages.write.busyMs / MS,
     wait: stages.read.waitSlotMs / MS,
+    ...(limitMs === undefined ? {} : { limit: limitMs / MS }),
   };
 }
 
 /**
- * Finds the busiest of source, CPU and repository over the wall time of the pipelines. Source and
- * repository work for several disks at the same time. So their busy time is divided by the number
- * of parallel disks.
+ * Finds the busiest of source, limit of the rate, CPU and repository over the wall time of the
+ * pipelines. All but the CPU work for several disks at the same time. So their busy time is divided
+ * by the number of parallel disks.
  */
 export function findBottleneck(
   disks: readonly DiskReport[],
@@ -154,6 +163,7 @@ export function findBottleneck(
     disks.reduce((total, disk) => total + pick(disk.seconds), 0);
   const busy = {
     'source (extents, read)': sum((s) => s.extents + s.read) / lanes,
+    [LIMIT_STAGE]: sum((s) => s.limit ?? 0) / lanes,
     'cpu (hash, compress)': sum((s) => s.hash + s.compress),
     'repository (write)': sum((s) => s.write) / lanes,
   };
@@ -203,5 +213,6 @@ export function reportSession(
     messages,
     ...(engine ? { engine } : {}),
     ...(healing ? { healing } : {}),
+    ...(point.lockedUntil === undefined ? {} : { lockedUntil: point.lockedUntil }),
   };
 }

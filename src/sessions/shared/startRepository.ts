@@ -24,17 +24,24 @@ export function placeOptions({ store = {}, signal, onStatus }: PlaceOptions): St
   return { ...store, signal: store.signal ?? signal, onWait: store.onWait ?? onStatus };
 }
 
+interface StartOptions {
+  readonly mode?: string | undefined;
+  /** Called before a new repository is made. What it throws is thrown, and nothing is made then. */
+  readonly beforeMake?: (() => void) | undefined;
+}
+
 /**
  * @throws as {@link Repository.openOrCreate}; {@link RepositoryError} `CHAIN_PARENT_MISSING` for
  *   mode `incremental` in a new folder, which then stays as it is
  */
 export async function startRepository(
   root: string,
-  options: SessionLogOptions & PlaceOptions & { readonly mode?: string | undefined },
+  options: SessionLogOptions & PlaceOptions & StartOptions,
 ): Promise<Repository> {
-  const { logger, onMessage, mode } = options;
+  const { logger, onMessage, mode, beforeMake } = options;
   let isNew = false;
   const repository = await Repository.openOrCreate(root, placeOptions(options), () => {
+    beforeMake?.();
     if (mode === 'incremental') throw nothingToBuildOn(root);
     isNew = true;
   });

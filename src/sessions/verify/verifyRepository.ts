@@ -2,12 +2,18 @@
  * Verifies a repository: all containers that the selected restore points need, a few at the same
  * time.
  */
-import { randomUUID } from 'node:crypto';
 import { toFailure } from '../../core/errors.ts';
 import { type Logger, silentLogger } from '../../core/log.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import { createBlockCodecs } from '../../compute/blockCodecs.ts';
 import { Repository } from '../../repository/repository.ts';
+import {
+  keepFailure,
+  keepReport,
+  type KeptSession,
+  type ReportedFailure,
+  startSession,
+} from '../history/keepReport.ts';
 import { type FolderFailure, forEachFolder } from '../shared/folderFailures.ts';
 import { type ProgressEvent, SessionProgress } from '../shared/progress.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
@@ -32,12 +38,15 @@ import type { VmFolder } from '../../repository/vmFolder.ts';
 import type { StoreOptions } from '../../store/store.ts';
 import { placeOptions } from '../shared/startRepository.ts';
 
-export interface VerifyOptions {
+export interface VerifyOptions extends VmVerifyOptions {
   readonly repository: string;
   /** How the place of the repository is used. */
   readonly store?: StoreOptions | undefined;
   /** VM name or id. @defaultValue every VM */
   readonly vm?: string | undefined;
+}
+
+export interface VmVerifyOptions {
   /** Number or id of the point, the beginning of its id, `latest` or `all`. @defaultValue latest */
   readonly point?: string | undefined;
   /**
@@ -55,6 +64,11 @@ export interface VerifyOptions {
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
   readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
+}
+
+interface FoldersVerifyOptions extends VmVerifyOptions {
+  /** The user named the VM: a point that it does not have is an error. @defaultValue false */
+  readonly isNamed?: boolean | undefined;
 }
 
 export interface VerifyReport {
@@ -82,9 +96,15 @@ export interface VerifyReport {
    * their result is recorded nowhere.
    */
   readonly isRecorded?: boolean | undefined;
-  /** Locks that end too early (REPO-551). Absent when files were verified. */
+  /**
+   * Locks that end too early (REPO-551), and reports that were not kept. Absent when files were
+   * verified.
+   */
   readonly messages?: readonly SessionMessage[] | undefined;
 }
+
+/** Findings in a report that is kept. */
+const MAX_KEPT_DAMAGE = 100;
 
 /**
  * Containers that are read at the same time. Their metadata is checked on this thread; with one
@@ -96,11 +116,14 @@ class RepositoryCheck {
   readonly failures: FolderFailure[] = [];
   readonly reports: VmReport[] = [];
   readonly session: SessionLog;
-  readonly #options: VerifyOptions;
+  readonly #options: FoldersVerifyOptions;
   readonly #checks = new Map<VmFolder, VmCheck>();
   readonly #progress = new Map<VmFolder, SessionProgress>();
+  readonly #kept = new Map<VmFolder, KeptSession>();
+  /** Folders of which a container was read, or is being read. */
+  readonly #begun = new Set<VmFolder>();
 
-  constructor(options: VerifyOptions) {
+  constructor(options: FoldersVerifyOptions) {
     this.#options = options;
     this.session = new SessionLog(options, {});
   }
@@ -110,9 +133,15 @@ class RepositoryCheck {
       await this.#checkFolders(folders);
     } catch (error) {
       for (const progress of this.#progress.values()) progress.end(progress.resultOf(error));
+      const failure = toFailure(error, this.#options.signal);
+      for (const folder of this.#begun) await this.#keepFailure(folder, failure);
       throw error;
     }
     const failed = new Set(this.failures.map(({ folder }) => folder));
+    for (const failure of this.failures) {
+      const folder = folders.find((one) => one.folder === failure.folder);
+      if (folder) await this.#keepFailure(folder, failure);
+    }
     for (const [{ folder }, progress] of this.#progress) {
       progress.end(failed.has(folder) ? 'failed' : 'done');
     }
@@ -124,9 +153,25 @@ class RepositoryCheck {
     await this.#eachFolder([...this.#checks.keys()], async (folder) => {
       const findings = await this.#checks.get(folder)?.finish();
       if (!findings) return;
-      this.reports.push(reportVm(findings));
+      const report = reportVm(findings);
+      this.reports.push(report);
       await this.#checkLocks(folder, findings);
+      await this.#keep(folder, findings, report);
     });
+  }
+
+  async #keep(folder: VmFolder, { metadata }: VmFindings, report: VmReport): Promise<void> {
+    const kept = this.#kept.get(folder);
+    if (!kept) return;
+    const { vm } = metadata;
+    const isDamaged = report.points.some((point) => point.isSelected && point.isDamaged);
+    const facts = { type: 'verify', vmName: vm.name, vmId: vm.id, ...shortReport(report) };
+    await keepReport(folder, kept, facts, isDamaged ? damageOf(report) : undefined);
+  }
+
+  async #keepFailure(folder: VmFolder, failure: ReportedFailure): Promise<void> {
+    const kept = this.#kept.get(folder);
+    if (kept) await keepFailure(folder, kept, failure);
   }
 
   async #checkLocks({ place }: VmFolder, { metadata, containers }: VmFindings): Promise<void> {
@@ -144,13 +189,14 @@ class RepositoryCheck {
   }
 
   async #plan(folder: VmFolder): Promise<void> {
-    const { vm, point = 'latest', sampleRatio = 1, resume = false } = this.#options;
+    const { isNamed = false, point = 'latest', sampleRatio = 1, resume = false } = this.#options;
     const { logger: log = silentLogger } = this.#options;
-    const facts = { sessionId: randomUUID(), vmName: folder.safeName };
+    const started = startSession('verify');
+    const facts = { sessionId: started.sessionId, vmName: folder.safeName };
     const progress = new SessionProgress(this.#options, log, facts);
     this.#progress.set(folder, progress);
+    this.#kept.set(folder, { ...started, session: this.session, signal: this.#options.signal });
     progress.phase('preparing');
-    const isNamed = vm !== undefined;
     const options = { isNamed, point, sampleRatio, resume, log, progress };
     const check = await VmCheck.plan(folder, options);
     if (check) this.#checks.set(folder, check);
@@ -172,6 +218,7 @@ class RepositoryCheck {
     try {
       await forEachLimited(jobs, parallel, async ({ folder, check, point }) => {
         resources.signal.throwIfAborted();
+        this.#begun.add(folder);
         const work = (): Promise<void> => check.check(point, resources, codecs);
         await this.#eachFolder([folder], work);
       });
@@ -196,15 +243,13 @@ class RepositoryCheck {
  */
 export async function verifyRepository(options: VerifyOptions): Promise<VerifyReport> {
   checkRatio('sample', options.sampleRatio ?? 1);
-  const startedAtMs = performance.now();
   try {
     await using repository = await Repository.open(options.repository, placeOptions(options));
+    const isNamed = options.vm !== undefined;
     const folders = options.vm
       ? [await repository.requireVm(options.vm)]
       : await repository.vmFolders();
-    const check = new RepositoryCheck(options);
-    await check.checkFolders(folders);
-    const report = toReport(check, repository.root, startedAtMs);
+    const report = await verifyFolders(repository, folders, { ...options, isNamed });
     const { vm, point = 'latest' } = options;
     const isEmpty = report.files.length === 0 && report.failures.length === 0;
     if (!vm && isEmpty && !ALL_VMS.has(point)) {
@@ -216,6 +261,34 @@ export async function verifyRepository(options: VerifyOptions): Promise<VerifyRe
   } catch (error) {
     throw toFailure(error, options.signal);
   }
+}
+
+/** {@link verifyRepository} for some VMs of a repository that the caller has opened. */
+export async function verifyFolders(
+  repository: Repository,
+  folders: readonly VmFolder[],
+  options: FoldersVerifyOptions,
+): Promise<VerifyReport> {
+  const startedAtMs = performance.now();
+  const check = new RepositoryCheck(options);
+  await check.checkFolders(folders);
+  return toReport(check, repository.root, startedAtMs);
+}
+
+/** A report for the history. Lists of damage may be long, and the record of verify has them. */
+function shortReport(report: VmReport): Omit<VmReport, 'damage'> & { damage: object[] } {
+  const damage = report.damage
+    .slice(0, MAX_KEPT_DAMAGE)
+    .map(({ fileName, pointId, code, message }) => ({ fileName, pointId, code, message }));
+  return { ...report, damage };
+}
+
+function damageOf({ damageCount }: VmReport): ReportedFailure {
+  return {
+    code: 'INTEGRITY_DAMAGE_FOUND',
+    message: `a verified restore point is damaged, findings: ${damageCount}`,
+    hint: 'run "ovirt-cbt verify --vm NAME" again: it names the blocks and the points',
+  };
 }
 
 function toReport(check: RepositoryCheck, repository: string, startedAtMs: number): VerifyReport {

@@ -27,13 +27,30 @@ export function vmFolderOf(repository: string): string {
   return folder ?? '';
 }
 
-/** Names in the folder of the only VM, sorted. */
+/** Names in the folder of the only VM, sorted. Without reports: each session adds one. */
 export function filesOf(repository: string, suffix = ''): string[] {
   const folder = vmFoldersOf(repository)[0];
   if (!folder) return [];
   return readdirSync(folder)
-    .filter((name) => name.endsWith(suffix))
+    .filter((name) => name.endsWith(suffix) && !isReport(name))
     .toSorted();
+}
+
+/** Names of the reports in the folder of the only VM, oldest first. */
+export function reportsOf(repository: string): string[] {
+  const folder = vmFoldersOf(repository)[0];
+  return folder ? readdirSync(folder).filter(isReport).toSorted() : [];
+}
+
+/** True for the report of a session. */
+export function isReport(name: string): boolean {
+  return /^session-\d{8}T\d{9}Z-[a-z]+(-failed)?-[\da-f]{8}\.json$/.test(name);
+}
+
+/** True for a report that a killed session had begun to write. The next backup deletes it. */
+export function isBegunReport(name: string): boolean {
+  const whole = name.replace(/\.[\da-f-]{36}\.partial$/, '');
+  return whole !== name && isReport(whole);
 }
 
 /** Path of the only file with this ending in the folder of the only VM. */
@@ -74,15 +91,20 @@ export function strayFilesOf(repository: string): string[] {
     .filter(
       (entry) =>
         entry.isFile() &&
+        !isReport(entry.name) &&
         !/\.(vbk|vib|vbm)$|^ovirt-cbt\.(json|reserve)|^verify\.json$/.test(entry.name),
     )
     .map(({ name }) => name);
 }
 
-/** Everything below a folder, a line each: path and SHA-256 of a file, or path of a folder. */
+/**
+ * Everything below a folder but reports of sessions, whole or begun, a line each: path and SHA-256
+ * of a file, or path of a folder.
+ */
 export function fileTree(root: string): string[] {
   if (!statSync(root, { throwIfNoEntry: false })) return [];
   return readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .filter((name) => !isReport(path.basename(name)) && !isBegunReport(path.basename(name)))
     .toSorted()
     .map((name) => {
       const full = path.join(root, name);

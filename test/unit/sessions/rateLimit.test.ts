@@ -16,3 +16,17 @@ it('keeps a wait that is longer than a timer can be', async () => {
   expect(warned).not.toHaveBeenCalled();
   warned.mockRestore();
 });
+
+it('lets many callers wait with one signal, and each may stop its own wait', async () => {
+  const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  const session = new AbortController();
+  const pass = createRateLimit(1, new AbortController().signal);
+  await pass(1024);
+  const waits = Array.from({ length: 20 }, () => pass(1, session.signal));
+  session.abort(new Error('stopped by the test'));
+  const ended = await Promise.allSettled(waits);
+
+  expect(new Set(ended.map(({ status }) => status))).toEqual(new Set(['rejected']));
+  expect(warned).not.toHaveBeenCalled();
+  warned.mockRestore();
+});

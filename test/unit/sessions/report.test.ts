@@ -7,6 +7,7 @@ describe('findBottleneck', () => {
     [{ extents: 1, read: 2, hash: 2, write: 2 }, 'source (extents, read)', 0.3],
     [{ read: 2, hash: 2, compress: 3, write: 2 }, 'cpu (hash, compress)', 0.5],
     [{ read: 2, compress: 3, write: 4 }, 'repository (write)', 0.4],
+    [{ read: 2, limit: 7, write: 4 }, 'limit of the rate', 0.7],
   ])('names of %j the busiest part', (seconds, stage, busyRatio) => {
     expect(findBottleneck([diskReport(seconds)], 10, 1)).toEqual({ stage, busyRatio });
   });

@@ -174,6 +174,7 @@ export class BackupAttempt {
       blockSizeBytes,
       blockRetryMs: engine.timings.blockRetryMs,
       auditRatio: options.auditRatio,
+      pace: options.pace,
       progress,
       signal: resources.signal,
     };

@@ -18,7 +18,7 @@ import { chooseParent, type ParentChoice, type SessionMode } from '../parent/par
 import { unfinishedBackups } from '../../cleanup/ownership.ts';
 import { SessionLog } from '../../shared/sessionLog.ts';
 import { createWaitTexts } from '../../shared/waitText.ts';
-import { checkVersion, readBase, readDisks, requireVm } from './vmInventory.ts';
+import { checkVersion, diskSelection, readBase, readDisks, requireVm } from './vmInventory.ts';
 import { canTrack, type EngineDisk, judgeEmptyPlan, planVm, type VmPlan } from './vmPlan.ts';
 import type { StoreOptions } from '../../../store/store.ts';
 
@@ -31,6 +31,8 @@ export interface PreflightOptions {
   readonly mode?: SessionMode | undefined;
   readonly disks?: readonly string[] | undefined;
   readonly excludeDisks?: readonly string[] | undefined;
+  /** Ids, aliases or patterns of disks that are left out. One that fits no disk is no error. */
+  readonly excludeDiskPatterns?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;
@@ -65,7 +67,8 @@ export interface PreflightReport {
 }
 
 const UNTIL_THEN = 'until then, later sessions read it whole';
-const ADVICE_LEFT_OUT = 'exclude it with --exclude-disk, or back it up from inside the guest';
+const ADVICE_LEFT_OUT =
+  'exclude it with --exclude-disk or "excludeDisks" of the job, or back it up from inside the guest';
 const ADVICE_RAW = `convert it to QCOW2, then switch on incremental backup; ${UNTIL_THEN}`;
 const ADVICE_TRACKING = `switch on incremental backup; ${UNTIL_THEN}`;
 const ADVICE_OLD = `upgrade it to qcow2 version 3; ${UNTIL_THEN}`;
@@ -196,8 +199,7 @@ export async function preflightOn(
   if (folder && (await leftBackupJournal(folder.place))) {
     session.note(sessionMessage('JOB-607', { vm: vm.name }));
   }
-  const selection = { only: options.disks ?? [], exclude: options.excludeDisks ?? [] };
-  const disks = await readDisks(engine, vm, selection);
+  const disks = await readDisks(engine, vm, diskSelection(options));
   const metadata = await folder?.readMetadata();
   const { parent, fullReason } = await findParent(folder, metadata, options, session);
   const base = await readBase(engine, vm.id, parent?.point.checkpointId ?? '');

@@ -1,6 +1,6 @@
 /** Preflight of several VMs: one login, a report for each. */
 import { toFailure } from '../../../core/errors.ts';
-import { type FailedSession, failedSession } from '../backupVms.ts';
+import { type FailedSession, failedSession } from '../vmRunner.ts';
 import {
   loginForPreflight,
   type PreflightOptions,

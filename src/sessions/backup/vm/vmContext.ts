@@ -7,6 +7,7 @@ import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Vm } from '../../../ovirt/engine/entities.ts';
 import type { Journal } from '../../../repository/journal.ts';
 import type { Repository } from '../../../repository/repository.ts';
+import type { Pace } from '../../shared/rateLimit.ts';
 import type { ProgressEvent } from '../../shared/progress.ts';
 import type { CheckedParent } from '../parent/parentPoint.ts';
 import type { SessionMode } from '../parent/parentChoice.ts';
@@ -31,6 +32,8 @@ export interface BackupVmOptions {
   readonly partialReads: boolean;
   /** Share of the unchanged blocks that an audit reads, above 0 and at most 1. */
   readonly auditRatio?: number | undefined;
+  /** Limits the bytes that all sessions of a job read. */
+  readonly pace?: Pace | undefined;
   readonly signal: AbortSignal;
   readonly logger?: Logger | undefined;
   readonly onMessage?: ((message: SessionMessage) => void) | undefined;

@@ -9,6 +9,7 @@ import { ExtentList } from '../../../ovirt/imageio/extentList.ts';
 import type { DiskTransfer } from '../../../ovirt/lifecycle/transfer.ts';
 import type { PipelineResources } from '../../shared/pipelineResources.ts';
 import type { PointWriter } from '../../shared/pointWriter.ts';
+import type { Pace } from '../../shared/rateLimit.ts';
 import type { SessionProgress } from '../../shared/progress.ts';
 import type { AuditReport } from '../../shared/report.ts';
 import type { SessionLog } from '../../shared/sessionLog.ts';
@@ -33,6 +34,8 @@ export interface VmDisksContext {
   readonly blockSizeBytes: number;
   readonly blockRetryMs: number;
   readonly auditRatio: number | undefined;
+  /** Limits the bytes that all sessions of a job read. */
+  readonly pace: Pace | undefined;
   readonly progress: SessionProgress;
   /** Ends the reads of all disks. */
   readonly signal: AbortSignal;
@@ -146,13 +149,15 @@ function wholeBlockInput(
   transfer: DiskTransfer,
   context: VmDisksContext,
 ): DiskInput {
-  const { blockSizeBytes, parent, target, resources } = context;
+  const { blockSizeBytes, parent, target, resources, pace } = context;
   const threadsFor = resources.rangeThreadsFor.bind(resources);
   const { diskId, alias, sizeBytes: virtualSizeBytes, mode, reason, content } = planned;
+  const device = createTransferDevice({ transfer, virtualSizeBytes, extents, threadsFor, pace });
   return {
     task: { diskId, alias, virtualSizeBytes, blockSizeBytes, mode },
     reason,
-    device: createTransferDevice({ transfer, virtualSizeBytes, extents, threadsFor }),
+    device,
+    limitMs: pace && (() => device.limitMs),
     parent: planned.parentDisk && parent?.disks.get(diskId),
     isIncrement: content === 'increment',
     writer: target.writer,

@@ -1,7 +1,7 @@
 /** Facts that a session asks of the engine: the VM, its state, its disks, its base checkpoint. */
 import { EngineError, UsageError } from '../../../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../../../core/messages.ts';
-import { noPatternHint } from '../../../core/namePattern.ts';
+import { noPatternHint, patternMatcher } from '../../../core/namePattern.ts';
 import { didYouMean } from '../../../core/nearestNames.ts';
 import type { EngineApi } from '../../../ovirt/engine/engineApi.ts';
 import type { Disk, DiskAttachment, Vm } from '../../../ovirt/engine/entities.ts';
@@ -36,7 +36,7 @@ export async function checkVersion(engine: EngineApi, note: Note): Promise<void>
 }
 
 /** Names of the engine that a mistyped one may have meant, as the start of a hint. */
-async function nearVms(engine: EngineApi, name: string): Promise<string> {
+export async function nearVms(engine: EngineApi, name: string): Promise<string> {
   // The list only serves the hint. Its errors must not hide that the VM is not known.
   const vms = await listVms(engine).catch(() => []);
   return didYouMean(
@@ -133,6 +133,18 @@ export interface DiskSelection {
   /** Ids or aliases. An empty list means all disks. */
   readonly only: readonly string[];
   readonly exclude: readonly string[];
+  /** Ids, aliases or patterns of disks to leave out, where there are some. */
+  readonly excludePatterns?: readonly string[] | undefined;
+}
+
+/** The selection that options of sessions make. */
+export function diskSelection(options: {
+  readonly disks?: readonly string[] | undefined;
+  readonly excludeDisks?: readonly string[] | undefined;
+  readonly excludeDiskPatterns?: readonly string[] | undefined;
+}): DiskSelection {
+  const { disks: only = [], excludeDisks: exclude = [], excludeDiskPatterns } = options;
+  return { only, exclude, excludePatterns: excludeDiskPatterns };
 }
 
 /** An attached disk. `disk` is undefined when the engine does not show it. */
@@ -166,12 +178,20 @@ export async function readDisks(
   const idsOf = (names: readonly string[]): Set<string> =>
     new Set(names.map((name) => findDisk(attached, name, vm.name).diskId));
   const [only, excluded] = [idsOf(selection.only), idsOf(selection.exclude)];
+  const unwanted = (selection.excludePatterns ?? []).map(diskFits);
+  const isUnwanted = (one: AttachedDisk): boolean => unwanted.some((fits) => fits(one));
   return await Promise.all(
     attached.map(async (one) => {
       const isLeftOut = only.size > 0 && !only.has(one.diskId);
-      return await describe(engine, one, isLeftOut || excluded.has(one.diskId));
+      const isExcluded = excluded.has(one.diskId) || isUnwanted(one);
+      return await describe(engine, one, isLeftOut || isExcluded);
     }),
   );
+}
+
+function diskFits(entry: string): (disk: AttachedDisk) => boolean {
+  const matches = patternMatcher(entry);
+  return ({ diskId, alias }) => diskId === entry.toLowerCase() || matches(alias);
 }
 
 async function describe(

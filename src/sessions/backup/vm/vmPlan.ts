@@ -242,7 +242,9 @@ export function judgeEmptyPlan(
     return new UsageError(
       'USAGE_INVALID_OPTION',
       `the options exclude every disk of ${vmName} that can be backed up`,
-      { hint: 'select at least one disk, or leave --disk and --exclude-disk out' },
+      {
+        hint: 'select at least one disk: change --disk, --exclude-disk, or "excludeDisks" of the job',
+      },
     );
   }
   const wasStored = (diskId: string): boolean =>

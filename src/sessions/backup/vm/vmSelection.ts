@@ -129,6 +129,25 @@ function needsList({ names = [], all, search, exclude = [] }: VmSelection): bool
   return all === true || search !== undefined || exclude.length > 0 || names.some(isPattern);
 }
 
+/** A selection, with the VMs of the engine that it names. */
+export interface IdentifiedVms extends SelectedVms {
+  /** By the entries of `vms`; without those that the engine does not know. */
+  readonly known: ReadonlyMap<string, Vm>;
+}
+
+/** @throws {@link UsageError} `USAGE_INVALID_OPTION` for a selection of nothing */
+function checkSelection({ names = [], all, search }: VmSelection): void {
+  if (names.length > 0 || all === true || search !== undefined) return;
+  throw new UsageError('USAGE_INVALID_OPTION', 'no VM selected', {
+    hint: 'use --vm, --all, --search or --vm-file',
+  });
+}
+
+async function askVms(engine: EngineApi, { search }: VmSelection): Promise<KnownVms> {
+  const found = search === undefined ? [] : await searchVms(engine, search);
+  return { all: await listVms(engine), found };
+}
+
 /**
  * Asks the engine for its VMs, where the selection needs it, and applies the selection.
  *
@@ -136,15 +155,28 @@ function needsList({ names = [], all, search, exclude = [] }: VmSelection): bool
  *   engine refuses, and for a selection of nothing
  */
 export async function selectVms(engine: EngineApi, selection: VmSelection): Promise<SelectedVms> {
-  const { names = [], all, search } = selection;
-  if (names.length === 0 && !all && search === undefined) {
-    throw new UsageError('USAGE_INVALID_OPTION', 'no VM selected', {
-      hint: 'use --vm, --all, --search or --vm-file',
-    });
-  }
+  checkSelection(selection);
+  const { names = [] } = selection;
   if (!needsList(selection)) return { vms: [...new Set(names)], unusedExclusions: [] };
-  const found = search === undefined ? [] : await searchVms(engine, search);
-  return chooseVms(selection, { all: await listVms(engine), found });
+  return chooseVms(selection, await askVms(engine, selection));
+}
+
+/** {@link selectVms} with the ids of the VMs, for which it always asks. */
+export async function identifyVms(
+  engine: EngineApi,
+  selection: VmSelection,
+): Promise<IdentifiedVms> {
+  checkSelection(selection);
+  const listed = await askVms(engine, selection);
+  const selected = chooseVms(selection, listed);
+  const byName = new Map(listed.all.map((vm) => [vm.name, vm]));
+  const byId = new Map(listed.all.map((vm) => [vm.id, vm]));
+  const known = new Map<string, Vm>();
+  for (const label of selected.vms) {
+    const vm = byId.get(label) ?? byName.get(label);
+    if (vm) known.set(label, vm);
+  }
+  return { ...selected, known };
 }
 
 /** Tells the exclusions that fit no VM. They may be mistyped, or their VM is gone. */

@@ -18,6 +18,7 @@ import {
 import { boundedText } from '../../../repository/names.ts';
 import { MAX_JOURNAL_NAME_CHARS } from '../../../repository/restorePoint.ts';
 import type { VmFolder } from '../../../repository/vmFolder.ts';
+import { keepReportOf } from '../../history/keepReport.ts';
 import { checkSpace } from '../../shared/freeSpace.ts';
 import { chooseBlockSize, chooseParent } from '../parent/parentChoice.ts';
 import { prepareChain } from '../../shared/prepareChain.ts';
@@ -48,12 +49,20 @@ class VmSession {
     const { engine, session, progress } = this.#context;
     const { note } = session;
     progress.phase('preparing');
-    const { repository, signal, codecs } = this.#options;
+    const { signal, codecs } = this.#options;
     if (!codecs.lz4.isNative) note(sessionMessage('ENV-801', { reason: codecs.lz4.reason }));
     await checkVersion(engine, note);
     const vm = await requireVm(engine, this.#options.vm);
     progress.nameVm(vm);
     const folder = await this.#openFolder(vm);
+    const kept = { ...this.#context, type: 'backup', vmName: vm.name, signal } as const;
+    return await keepReportOf(folder, kept, () => this.#backup(vm, folder));
+  }
+
+  async #backup(vm: Vm, folder: VmFolder): Promise<SessionReport> {
+    const { engine, session } = this.#context;
+    const { note } = session;
+    const { repository, signal, codecs } = this.#options;
     await using lock = await folder.place.lock();
     const metadata = await prepareChain(folder, { id: vm.id, name: vm.name }, codecs, note);
     const leftSnapshotIds = await this.#recover(vm, folder);
