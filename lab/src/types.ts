@@ -67,6 +67,8 @@ export interface LabVmSpec {
   readonly origin?: string | undefined;
   /** The VM previews a snapshot, so the engine refuses backups. */
   readonly previewsSnapshot?: boolean | undefined;
+  /** Searches find the VM by them: `tag=gold`. */
+  readonly tags?: readonly string[] | undefined;
   readonly disks: readonly LabDiskSpec[];
   readonly nics?: readonly string[] | undefined;
 }

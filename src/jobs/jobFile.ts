@@ -3,6 +3,7 @@
  * them. All paths are absolute.
  */
 import type { Compression } from '../compute/compression.ts';
+import type { MessageCode } from '../core/messages.ts';
 import type { RetentionPolicy } from '../repository/retention/retention.ts';
 import type { SessionMode } from '../sessions/backup/parent/parentChoice.ts';
 import type { VmSelection } from '../sessions/backup/vm/vmSelection.ts';
@@ -106,6 +107,8 @@ export interface JobConfig {
   readonly repository: RepositoryConfig;
   /** Tags are in `search`. */
   readonly vms: VmSelection;
+  /** Names, ids or patterns of disks that are left out. A VM need not have such a disk. */
+  readonly excludeDisks: readonly string[];
   /** Cron pattern of five fields; undefined for a job that only `run` starts. */
   readonly schedule: string | undefined;
   /** Name of a time zone of the IANA database; undefined for that of the machine. */
@@ -122,6 +125,8 @@ export interface JobConfig {
   readonly copyTo: RepositoryConfig | undefined;
   readonly hooks: { readonly before: readonly HookConfig[]; readonly after: readonly HookConfig[] };
   readonly notify: readonly NotifyConfig[];
+  /** Codes of messages of level `warn` that are known and need nobody: they count as notes. */
+  readonly accept: readonly MessageCode[];
   /** Warnings make a run fail with exit code 3. */
   readonly strict: boolean;
 }

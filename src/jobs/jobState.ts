@@ -37,11 +37,20 @@ export interface OpenRun {
   readonly doneVms: readonly string[];
 }
 
+/** The schedule that a daemon watches. Times before `since` are none of its. */
+export interface WatchedSchedule {
+  /** Cron pattern and time zone. A schedule that was changed is watched from then on. */
+  readonly schedule: string;
+  readonly since: string;
+}
+
 export interface JobState {
   readonly format: 'ovirt-cbt-state/1';
   readonly jobName: string;
   /** Newest time of the schedule that was started or told as missed. */
   readonly lastSlot?: string | undefined;
+  /** Absent until a daemon has seen the job. */
+  readonly watched?: WatchedSchedule | undefined;
   readonly openRun?: OpenRun | undefined;
   readonly lastRun?: LastRun | undefined;
   /** End of the last run without failure. */

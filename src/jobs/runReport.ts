@@ -1,6 +1,6 @@
 /** Report of a run of a job. The repository keeps it, and mails, pages and metrics show it. */
 import type { SessionMessage } from '../core/messages.ts';
-import type { FailedSession } from '../sessions/backup/backupVms.ts';
+import type { FailedSession } from '../sessions/backup/vmRunner.ts';
 import type { CopyReport } from '../sessions/copy/copyReport.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
 import type { PruneReport } from '../sessions/retention/pruneReport.ts';
@@ -56,6 +56,8 @@ export interface RunReport {
   readonly repository: string;
   /** `schedule`: the daemon started it. */
   readonly trigger: 'command' | 'schedule';
+  /** Some VMs of the job were named by hand (`--only`). It says nothing about the whole job. */
+  readonly isPartial?: boolean | undefined;
   /** Time of the schedule that this run is for, ISO 8601; absent for other runs. */
   readonly slot?: string | undefined;
   readonly startedAt: string;

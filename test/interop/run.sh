@@ -2,8 +2,8 @@
 # Runs the product against software of others. dissect.archive and a strict checker read its chains.
 # e2fsck, xfs_repair and qemu-img check its images. QEMU and the real ovirt-imageio serve disks, also
 # those of a guest that writes. Clients of NBD, libguestfs and a guest use its exports. versitygw
-# holds its repositories, and age opens the key of a sealed one. Prints a table of peers and
-# scenarios.
+# holds its repositories, and age opens the key of a sealed one. aiosmtpd takes its mails. Prints a
+# table of peers and scenarios.
 # A package that cannot be installed is an error. INTEROP_OPTIONAL=1 leaves out its scenarios instead.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -213,6 +213,7 @@ has ovirt_imageio && has dissect.archive && has_guest && heavy+=(/guest/)
 has_clients && heavy+=(/export/clients /export/writable /export/mountPage)
 has_clients && has_guestfish && heavy+=(/export/files)
 has_gateway && command -v age >/dev/null && heavy+=(/store/)
+has aiosmtpd && heavy+=(/mail/)
 [ "${#heavy[@]}" -eq 0 ] || suites "${heavy[@]}"
 if has ovirt_imageio; then row ovirt-imageio 'the lab answers 55 requests as it does' ''; fi
 

@@ -108,6 +108,7 @@ export function addLabVm(engine: Engine, spec: LabVmSpec): VmRow {
     ...placeOf(engine, spec.compatibility ?? [4, 7]),
     origin: spec.origin ?? 'ovirt',
     previewsSnapshot: spec.previewsSnapshot ?? false,
+    tags: spec.tags ?? [],
     memoryBytes: GIB,
     sockets: 1,
     cores: 2,

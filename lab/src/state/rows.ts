@@ -95,6 +95,7 @@ export interface VmRow {
   readonly clusterId: string;
   readonly origin: string;
   readonly previewsSnapshot: boolean;
+  readonly tags: readonly string[];
   readonly memoryBytes: number;
   readonly sockets: number;
   readonly cores: number;

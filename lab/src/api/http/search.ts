@@ -1,14 +1,17 @@
 /**
- * The search of list calls: `field=value` conditions joined by `and`, with wildcards, `sortby` and
- * `page`.
+ * The search of list calls: `field=value` conditions joined by `and` and `or`, with wildcards,
+ * `sortby` and `page`. `and` binds stronger, as the engine's SQL has it.
  * Source: oVirt contract: case is ignored by default. `max` limits the rows, and `page N` counts
  * pages of `max` rows.
  */
 import { EngineFault } from '../../state/refusals.ts';
 import type { EngineCall } from './router.ts';
 
-/** Values of a row by the names of its search fields. An unknown field is answered with 400. */
-export type SearchFields = Readonly<Record<string, string | undefined>>;
+/**
+ * Values of a row by the names of its search fields; a field may have several. An unknown field is
+ * answered with 400.
+ */
+export type SearchFields = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 interface Condition {
   readonly field: string;
@@ -17,7 +20,8 @@ interface Condition {
 }
 
 interface Query {
-  readonly conditions: readonly Condition[];
+  /** One of the lists must be met, with all of its conditions. */
+  readonly alternatives: readonly (readonly Condition[])[];
   readonly page: number;
 }
 
@@ -55,16 +59,19 @@ function parseQuery(search: string, isCaseSensitive: boolean): Query {
     .replace(/\bsortby\s+\w+(\s+(asc|desc))?\s*$/i, '')
     .replace(/^\s*\w+\s*:/, '')
     .trim();
-  const parts = text === '' ? [] : text.split(/\s+and\s+/i);
+  const parts = text === '' ? [] : text.split(/\s+or\s+/i);
   return {
-    conditions: parts.map((part) => parseCondition(part, isCaseSensitive)),
+    alternatives: parts.map((part) =>
+      part.split(/\s+and\s+/i).map((condition) => parseCondition(condition, isCaseSensitive)),
+    ),
     page: Number(page?.[1] ?? 1),
   };
 }
 
 function isMet(condition: Condition, fields: SearchFields): boolean {
   if (!(condition.field in fields)) throw badSearch(`unknown field ${condition.field}`);
-  return condition.pattern.test(fields[condition.field] ?? '') !== condition.isNegated;
+  const values = [fields[condition.field] ?? ''].flat();
+  return values.some((value) => condition.pattern.test(value)) !== condition.isNegated;
 }
 
 function maxOf(call: EngineCall): number {
@@ -85,7 +92,9 @@ export function searchRows<Row>(
   const query = parseQuery(call.query.get('search') ?? '', call.flag('case_sensitive', false));
   const found = [...rows].filter((row) => {
     const fields = fieldsOf(row);
-    return query.conditions.every((condition) => isMet(condition, fields));
+    const { alternatives } = query;
+    const isAny = alternatives.map((all) => all.every((condition) => isMet(condition, fields)));
+    return alternatives.length === 0 || isAny.includes(true);
   });
   const first = Number.isFinite(max) ? (query.page - 1) * max : 0;
   return found.slice(first, first + max);

@@ -40,6 +40,7 @@ function getVms(call: EngineCall): WireReply {
     name: vm.name,
     status: vm.status,
     description: vm.description,
+    tag: vm.tags,
     cluster: engine.clusters.find(({ id }) => id === vm.clusterId)?.name,
   }));
   const views = rows.map((vm) => vmView(engine, vm, call.wantsAllContent));
@@ -79,6 +80,7 @@ function createRow(call: EngineCall, body: VmBody, name: string, ovf?: OvfConten
     clusterId: clusterOf(engine, body).id,
     origin: 'ovirt',
     previewsSnapshot: false,
+    tags: [],
     memoryBytes: body.memory ?? ovf?.memoryBytes ?? DEFAULT_MEMORY_BYTES,
     sockets: body.cpu?.topology?.sockets ?? ovf?.sockets ?? 1,
     cores: body.cpu?.topology?.cores ?? ovf?.cores ?? 1,
