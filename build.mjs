@@ -21,6 +21,7 @@ const INPUTS = [
   'tsconfig.json',
   'lab/tsconfig.json',
   'bundle.mjs',
+  'manPage.mjs',
   'undiciParts.cjs',
   'build.mjs',
 ];
@@ -32,7 +33,9 @@ if (!wanted.includes('--if-stale') || isStale()) {
   build('lab', () => {});
   if (!wanted.includes('lab')) {
     build('.', (folder) => {
-      execFileSync(process.execPath, ['bundle.mjs', folder], { stdio: 'inherit' });
+      for (const script of ['bundle.mjs', 'manPage.mjs']) {
+        execFileSync(process.execPath, [script, folder], { stdio: 'inherit' });
+      }
       chmodSync(path.join(folder, 'cli/launch.cjs'), 0o755);
     });
   }

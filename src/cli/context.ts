@@ -12,7 +12,7 @@ import {
 import { type Logger, REDACTED_PATHS, silentLogger } from '../core/log.ts';
 import type { SessionMessage } from '../core/messages.ts';
 import type { FolderFailure } from '../sessions/shared/folderFailures.ts';
-import { type CommonFlags, LOG_LEVELS } from './flags/commonFlags.ts';
+import type { CommonFlags } from './flags/commonFlags.ts';
 import { withCommandHelp } from './helpHint.ts';
 import { LogFile } from './output/logFile.ts';
 import {
@@ -59,6 +59,8 @@ export class CommandContext {
   stopText = 'stopping: waiting for open reads and writes';
   /** Printed when a second signal ends the process: what may be left, and what cleans it up. */
   leftText = '';
+  /** What SIGHUP does instead of stopping the command. */
+  onHangUp: (() => void) | undefined;
   readonly #flags: CommonFlags;
   readonly #abort = new AbortController();
   #logFile: LogFile | undefined;
@@ -174,12 +176,14 @@ export class CommandContext {
    * Ctrl-C or SIGTERM ends the process at once.
    */
   #onSignal(name: StopSignal): void {
+    if (name === 'SIGHUP' && this.onHangUp) return this.onHangUp();
     if (name !== 'SIGHUP') this.#stopRequests++;
     if (this.#stopRequests > 1) this.#stopAtOnce();
     if (this.signal.aborted) return;
     this.#signalExit = SIGNAL_EXITS[name];
     resultOutput.limitWait();
-    this.note('stopping', `${this.stopText}; press Ctrl-C again to stop at once`);
+    const more = process.stderr.isTTY ? '; press Ctrl-C again to stop at once' : '';
+    this.note('stopping', `${this.stopText}${more}`);
     this.#abort.abort(new CancelledError('CANCELLED', `stopped by ${name}`));
   }
 
@@ -199,11 +203,6 @@ export class CommandContext {
 
   #openLog(): DestinationStream | undefined {
     const { logLevel, logFile } = this.#flags;
-    if (logLevel !== undefined && !LOG_LEVELS.includes(logLevel)) {
-      throw new UsageError('USAGE_INVALID_OPTION', `--log-level ${logLevel} does not exist`, {
-        hint: `use one of ${LOG_LEVELS.join(', ')}`,
-      });
-    }
     if (!logFile) return logLevel ? messageOutput : undefined;
     try {
       this.#logFile = new LogFile(logFile, (cause) => this.#noteLogFailure(cause));
@@ -230,6 +229,13 @@ export function throwFirst(failures: readonly FolderFailure[]): void {
   if (failure) throw new RepositoryError(failure.code, failure.message, { hint: failure.hint });
 }
 
+/** Only an error of a job file has lines of its own, one a problem. They follow the hint. */
+function titleAndLines({ code, message }: BackupError): readonly [string, string] {
+  if (code !== 'USAGE_JOB_FILE') return [message, ''];
+  const [title = '', ...lines] = message.split('\n');
+  return [title, lines.map((line) => `\n  ${printable(line)}`).join('')];
+}
+
 /**
  * Prints an error on stderr. Stacks are only printed for bugs of this product and with `withStack`.
  */
@@ -246,6 +252,7 @@ export function printError(
     return;
   }
   const stack = withStack || code === 'INTERNAL_INVARIANT' ? `\n${error.stack}` : '';
-  const line = formatError(printable(`${message} (${code})`), `${printable(hint)}${stack}`);
+  const [title, details] = titleAndLines(error);
+  const line = formatError(printable(`${title} (${code})`), `${printable(hint)}${details}${stack}`);
   messageOutput.write(`${formatStderrLine(line, 'error')}\n`);
 }

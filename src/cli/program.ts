@@ -4,38 +4,31 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, Help, type Option } from 'commander';
+import { addCheckConfig } from './commands/jobs/checkConfigCommand.ts';
+import { addNotifyTest } from './commands/jobs/notifyTestCommand.ts';
+import { addTimers } from './commands/jobs/timersCommand.ts';
 import { addCopy } from './commands/copyCommand.ts';
+import { addCompletion } from './commands/completionCommand.ts';
 import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
 import { PACKAGE_FOLDER } from './packageFolder.ts';
 import { refuseRepeats } from './repeatedOptions.ts';
 import { type CommonFlags, withCommonFlags } from './flags/commonFlags.ts';
 import { CommandContext } from './context.ts';
+import { EXIT_CODE_LINES } from './exitCodeLines.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';
 import { addKeyCommand } from './commands/keyCommand.ts';
+import { addHistory } from './commands/jobs/historyCommand.ts';
+import { addReport } from './commands/jobs/reportCommand.ts';
 import { addExport } from './commands/exportCommand.ts';
 import { addFiles } from './commands/filesCommand.ts';
 import { addRestore } from './commands/restoreCommand.ts';
+import { addDaemon } from './commands/jobs/daemonCommand.ts';
+import { addRun } from './commands/jobs/runCommand.ts';
 import { addStream } from './commands/streamCommand.ts';
 import { resultOutput } from './output/standardOutputs.ts';
 import { fold } from './output/text.ts';
-
-const EXIT_CODE_LINES = [
-  '0 done',
-  '1 failed',
-  '2 wrong usage',
-  '3 done, but with an error in the session log, or with a warning under --strict, or some VMs failed',
-  '10 repository not found',
-  '11 repository locked',
-  '12 the engine refuses the login or lacks rights',
-  '13 verify found damage',
-  '14 engine or host cannot be reached or is not trusted',
-  '70 internal error',
-  '129 stopped by SIGHUP (the terminal is gone)',
-  '130 stopped by Ctrl-C',
-  '143 stopped by SIGTERM',
-];
 
 /** Width of the help, as that of its other parts. */
 const DEFAULT_HELP_COLUMNS = 80;
@@ -93,6 +86,14 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addSynthesize(program, done);
   addCopy(program, done);
   addKeyCommand(program, done);
+  addCompletion(program, done);
+  addRun(program, done);
+  addCheckConfig(program, done);
+  addTimers(program, done);
+  addNotifyTest(program, done);
+  addHistory(program, done);
+  addReport(program, done);
+  addDaemon(program, done);
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {

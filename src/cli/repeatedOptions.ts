@@ -3,8 +3,12 @@ import type { Command, Option } from 'commander';
 import { UsageError } from '../core/errors.ts';
 import { collect } from './flags/commonFlags.ts';
 
+export function mayRepeat(option: Option): boolean {
+  return option.variadic || option.parseArg === collect;
+}
+
 function takesOneValue(option: Option): boolean {
-  return (option.required || option.optional) && !option.variadic && option.parseArg !== collect;
+  return (option.required || option.optional) && !mayRepeat(option);
 }
 
 /**

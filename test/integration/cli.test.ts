@@ -106,7 +106,7 @@ describe('the command line', () => {
     const full = await runCli(inlineBackup());
     expect(full.exitCode).toBe(0);
     expect(full.stderr).toBe(
-      `info: REPO-530 New repository started in ${repository}. If you have a repository already, check --repo.\n`,
+      `info: REPO-530 New repository started in ${repository}. If you have a repository already, check --repo or the job file.\n`,
     );
     expect(full.stdout).toMatch(/restore point 1 \(full\)/);
     writeImage(image, blocks('AxC0'));

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { EXIT_CODES, UsageError } from '../../core/errors.ts';
 import type { BackupImagesOptions } from '../../sessions/backup/backupImages.ts';
+import type { SessionMessage } from '../../core/messages.ts';
 import type { JobReport } from '../../sessions/backup/backupVms.ts';
 import type { SessionMode } from '../../sessions/backup/parent/parentChoice.ts';
 import {
@@ -16,6 +17,7 @@ import {
 } from '../flags/commonFlags.ts';
 import { type StoreFlags, storeOf, withWriteFlags } from '../flags/storeFlags.ts';
 import { CommandContext } from '../context.ts';
+import { type BackupPage, type BackupResult, withPage } from './backupPage.ts';
 import { parseImage } from '../flags/imageFlag.ts';
 import { type EngineFlags, readEngineSettings, withEngineFlags } from '../flags/engineFlags.ts';
 import { leftByBackup, LEFT_IN_REPOSITORY } from '../leftTexts.ts';
@@ -49,7 +51,16 @@ interface BackupFlags extends CommonFlags, EngineFlags, VmFlags, StoreFlags {
   readonly requireConsistency?: boolean;
   readonly partialReads?: boolean;
   readonly audit?: number;
+  readonly limitRate?: number;
   readonly strict?: boolean;
+  readonly report?: string;
+}
+
+/** What both kinds of backup get, besides their options. */
+interface Surroundings {
+  readonly context: CommandContext;
+  readonly line: ProgressLine;
+  readonly onMessage: (message: SessionMessage) => void;
 }
 
 function misuse(message: string, hint: string): UsageError {
@@ -58,15 +69,17 @@ function misuse(message: string, hint: string): UsageError {
 
 async function backUpImages(
   flags: BackupFlags,
-  context: CommandContext,
-  line: ProgressLine,
-): Promise<number> {
+  { context, line, onMessage }: Surroundings,
+): Promise<BackupResult> {
   const { image: images = [], name } = flags;
   if (selectsVms(flags)) {
     throw misuse('VMs and --image exclude each other', 'use one command for each');
   }
   if (name === undefined) {
     throw misuse('--name is missing', 'an image needs the name of its VM: --name NAME');
+  }
+  if (flags.limitRate !== undefined) {
+    throw misuse('--limit-rate does not limit reads of images', 'leave it out');
   }
   context.leftText = LEFT_IN_REPOSITORY;
   const { backupImages } = await import('../../sessions/backup/backupImages.ts');
@@ -82,17 +95,17 @@ async function backUpImages(
     compression: flags.compression,
     strict: flags.strict,
     ...context.sessionOptions,
+    onMessage,
     onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatSession(report, context.form));
-  return context.exitCode(flags.strict ?? false);
+  return { report, exitCode: context.exitCode(flags.strict ?? false) };
 }
 
 async function backUpVms(
   flags: BackupFlags,
-  context: CommandContext,
-  line: ProgressLine,
-): Promise<number> {
+  { context, line, onMessage }: Surroundings,
+): Promise<BackupResult> {
   if (!selectsVms(flags)) {
     throw misuse(
       'nothing to back up',
@@ -118,12 +131,20 @@ async function backUpVms(
     requireConsistency: flags.requireConsistency,
     partialReads: flags.partialReads,
     auditRatio: flags.audit,
+    bytesPerSecond: flags.limitRate,
     strict: flags.strict,
     ...context.sessionOptions,
+    onMessage,
     onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatJob(report, context.form));
-  return exitCodeOfJob(report, context.exitCode(flags.strict ?? false));
+  return { report, exitCode: exitCodeOfJob(report, context.exitCode(flags.strict ?? false)) };
+}
+
+function pageOf(flags: BackupFlags): BackupPage | undefined {
+  if (flags.report === undefined) return undefined;
+  const vmName = flags.name ?? onlyVm(flags) ?? 'Backup';
+  return { file: flags.report, repository: flags.repo, store: storeOf(flags), vmName };
 }
 
 /** Exit code 3 when some VMs failed, 1 when all failed. */
@@ -197,11 +218,22 @@ export function addBackup(program: Command, done: (exitCode: number) => void): v
       'with --vm: read and compare this part of the blocks that the engine calls unchanged',
       parsePercent('--audit'),
     )
+    .option(
+      '--limit-rate <size>',
+      'with --vm: bytes a second at most that all sessions read from the hosts, e.g. 200MiB',
+      parseSize('--limit-rate'),
+    )
     .option('--strict', 'warnings give exit code 3; a missing native codec is an error')
+    .option('--report <file>', 'write a page about the backup into this file (HTML)')
     .action(async (flags: BackupFlags) => {
       const context = new CommandContext(flags);
       const line = createProgressLine('backup', context.isJson);
       const work = flags.image ? backUpImages : backUpVms;
-      done(await context.execute(() => work(flags, context, line).finally(() => line.stop())));
+      const exitCode = await context.execute(() =>
+        withPage(pageOf(flags), context, (onMessage) =>
+          work(flags, { context, line, onMessage }).finally(() => line.stop()),
+        ),
+      );
+      done(exitCode);
     });
 }

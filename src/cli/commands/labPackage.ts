@@ -12,7 +12,7 @@ export async function loadLab(): Promise<LabPackage> {
     if (errnoOf(error) !== 'ERR_MODULE_NOT_FOUND') throw error;
     throw new UsageError('TOOL_MISSING', 'the package ovirt-cbt-lab is not installed', {
       cause: error,
-      hint: 'run "npm install ovirt-cbt-lab", then this command again',
+      hint: 'make its file in a clone with "npm pack -w lab", then run "npm install FILE"',
     });
   }
 }

@@ -10,14 +10,14 @@ export interface CommonFlags {
   readonly logFile?: string | undefined;
 }
 
-export const LOG_LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error'];
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'];
 
 /** Adds the options that every command has. */
 export function withCommonFlags(command: Command): Command {
   return command
     .option('--json', 'print one JSON document on stdout')
     .option('--wide', 'print all columns, whatever the width of the terminal')
-    .option('--log-level <level>', `write a log of JSON lines: ${LOG_LEVELS.join(', ')}`)
+    .addOption(new Option('--log-level <level>', 'write a log of JSON lines').choices(LOG_LEVELS))
     .option('--log-file <file>', 'write the log there instead of stderr (level info by default)');
 }
 

@@ -2,13 +2,16 @@
  * Connection settings: from flags, then from environment variables, then from a file. Arguments
  * never hold secrets, because other users can see them.
  */
-import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
 import { UsageError } from '../../core/errors.ts';
-import { isPrivateFile } from '../../store/privateFile.ts';
 import type { EngineSettings } from '../../ovirt/connection.ts';
-import { readTextFile, STDIN } from '../textFile.ts';
+import {
+  MAX_SETTINGS_BYTES,
+  readCaFile,
+  readSecretFile,
+  readUserFile,
+} from '../../store/userFile.ts';
 
 export interface EngineFlags {
   readonly url?: string | undefined;
@@ -17,8 +20,6 @@ export interface EngineFlags {
   readonly caFile?: string | undefined;
   readonly config?: string | undefined;
 }
-
-const MAX_SECRET_BYTES = 64 * 1024;
 
 export const ENVIRONMENT_HELP = `
 Connection settings are flags, environment variables or a file, in this order:
@@ -55,7 +56,7 @@ async function readConfig(
   signal: AbortSignal | undefined,
 ): Promise<z.infer<typeof configSchema>> {
   if (file === undefined) return {};
-  const text = await readTextFile(file, 'configuration file', MAX_SECRET_BYTES, signal);
+  const text = await readUserFile(file, 'configuration file', MAX_SETTINGS_BYTES, signal);
   try {
     return configSchema.parse(JSON.parse(text));
   } catch {
@@ -64,24 +65,6 @@ async function readConfig(
       'write JSON with "url", "username", "passwordFile" and "caFile"; the password is in a separate file',
     );
   }
-}
-
-async function readPassword(file: string, signal: AbortSignal | undefined): Promise<string> {
-  const text = await readTextFile(file, 'password file', MAX_SECRET_BYTES, signal);
-  const info = file === STDIN ? undefined : await stat(file);
-  // A pipe, for example from `<(command)` in a shell, belongs to this process alone.
-  if (info?.isFile() && !isPrivateFile(info, process.getuid?.())) {
-    throw unusable(
-      `password file ${file} can be read or changed by other users`,
-      `run: chmod 600 ${file}; a secret mounted into a container needs mode 0400, 0440 or 0444 and the owner root or this user (Kubernetes: defaultMode: 0440)`,
-    );
-  }
-  return text.replace(/\r?\n$/, '');
-}
-
-async function readCa(file: string, signal: AbortSignal | undefined): Promise<string> {
-  const hint = 'name only the CA certificate of the engine, not the bundle of the system';
-  return await readTextFile(file, 'CA file', MAX_SECRET_BYTES, signal, hint);
 }
 
 /** Tells all missing settings at once, so that nobody has to find them one by one. */
@@ -127,7 +110,9 @@ export async function readEngineSettings(
   };
   checkComplete(given, caFile !== undefined);
   const password =
-    passwordFile === undefined ? (OVIRT_PASSWORD ?? '') : await readPassword(passwordFile, signal);
-  const caPem = caFile === undefined ? undefined : await readCa(caFile, signal);
+    passwordFile === undefined
+      ? (OVIRT_PASSWORD ?? '')
+      : await readSecretFile(passwordFile, 'password file', signal);
+  const caPem = caFile === undefined ? undefined : await readCaFile(caFile, 'the engine', signal);
   return { url, username, password, caPem };
 }

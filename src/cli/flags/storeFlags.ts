@@ -23,7 +23,7 @@ function parsePeriod(text: string): number {
 export function withStoreFlags(command: Command): Command {
   return command
     .addOption(
-      new Option('--key-file <file>', 'passphrase or recovery key of a sealed repository').env(
+      new Option('--key-file <file>', 'key file or recovery key of a sealed repository').env(
         'OVIRT_CBT_KEY_FILE',
       ),
     )

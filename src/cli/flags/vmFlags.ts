@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { isPattern } from '../../core/namePattern.ts';
 import type { VmSelection } from '../../sessions/backup/vm/vmSelection.ts';
 import { collect } from './commonFlags.ts';
-import { readTextFile } from '../textFile.ts';
+import { readUserFile } from '../../store/userFile.ts';
 
 const MAX_LIST_BYTES = 16 * 1024 * 1024;
 
@@ -56,6 +56,6 @@ export function parseVmList(text: string): string[] {
 export async function readVmSelection(flags: VmFlags, signal: AbortSignal): Promise<VmSelection> {
   const { vm = [], all, search, excludeVm: exclude, vmFile } = flags;
   const text =
-    vmFile === undefined ? '' : await readTextFile(vmFile, 'list of VMs', MAX_LIST_BYTES, signal);
+    vmFile === undefined ? '' : await readUserFile(vmFile, 'list of VMs', MAX_LIST_BYTES, signal);
   return { names: [...vm, ...parseVmList(text)], all, search, exclude };
 }

@@ -1,4 +1,5 @@
 /** Messages and errors as lines of stderr: for people, or as JSON objects. */
+import { fstatSync } from 'node:fs';
 import type { SessionMessage } from '../../core/messages.ts';
 import { columnsOf, hasColours, paint, type Style } from './outputForm.ts';
 import { fold, formatLocalTime, printable } from './text.ts';
@@ -38,9 +39,41 @@ export function formatError(
   return `error: ${text}${stream.isTTY ? '\n  ' : ' '}hint: ${hint}`;
 }
 
+/** Priorities of syslog. */
+const PRIORITIES: Readonly<Record<LineLevel, number>> = { error: 3, warn: 4, info: 6 };
+const STDERR = 2;
+
+let known: boolean | undefined;
+
+/**
+ * True when `place`, the value of JOURNAL_STREAM, is this file. Programs that a unit starts inherit
+ * the variable, also those whose stderr goes elsewhere.
+ */
+export function isJournalStream(place: string | undefined, fd: number): boolean {
+  if (!place) return false;
+  try {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return place === `${dev}:${ino}`;
+  } catch {
+    return false;
+  }
+}
+
+/** True when stderr of this process goes to the journal. */
+function isJournal(): boolean {
+  known ??= isJournalStream(process.env['JOURNAL_STREAM'], STDERR);
+  return known;
+}
+
+/** Each line is an entry of the journal, so each gets the priority. */
+export function withPriority(text: string, level: LineLevel): string {
+  return text.replaceAll(/^/gm, `<${PRIORITIES[level]}>`);
+}
+
 /**
  * A line for stderr. Without a terminal it begins with the local time, because it may be read in a
- * log later. A terminal gets the level in its colour, and the text folded to its width.
+ * log later. A terminal gets the level in its colour, and the text folded to its width. The journal
+ * of systemd knows the time itself, and gets the level as its priority.
  *
  * @param text - it begins with `warn: ` or `error: ` when `level` is given.
  */
@@ -49,6 +82,7 @@ export function formatStderrLine(
   level: LineLevel = 'info',
   stream: Stream = process.stderr,
 ): string {
+  if (!stream.isTTY && isJournal()) return withPriority(text, level);
   const shown = stream.isTTY ? folded(text, stream) : text;
   const time = stream.isTTY ? '' : `${formatLocalTime(new Date().toISOString())} `;
   const label = `${level}:`;

@@ -2,6 +2,7 @@
 import { formatBytes } from '../../core/units.ts';
 import type { RescanReport } from '../../sessions/cleanup/rescanRepository.ts';
 import type { ListedPoint, ListedVm, ListReport } from '../../sessions/inspect/listRepository.ts';
+import type { KeyFileReport } from '../../sessions/keys/newKeyFile.ts';
 import type { KeySlotReport, KeysReport } from '../../sessions/keys/repositoryKeys.ts';
 import { FULL_FORM, idIn, isFull, type OutputForm, type Style } from './outputForm.ts';
 import { type Column, formatLine, formatTables } from './table.ts';
@@ -166,4 +167,11 @@ export function formatKeys({ keys, slots }: KeysReport, form: OutputForm = FULL_
     ...formatTables(slotColumns(isLong), [slots], form),
   ];
   return tables.join('\n\n');
+}
+
+export function formatNewKeyFile({ file }: KeyFileReport): string {
+  return [
+    `Key file ${file} was made.`,
+    'Keep a copy in a safe place. Without it, the backups that it seals are lost.',
+  ].join('\n');
 }

@@ -1,4 +1,5 @@
 /** Tables of backup sessions: disks, seconds of each stage, and facts of the session. */
+import { LIMIT_STAGE } from '../../core/stats.ts';
 import { formatBytes } from '../../core/units.ts';
 import type { DiskReport, SessionReport } from '../../sessions/shared/report.ts';
 import { FULL_FORM, idIn, isFull, type OutputForm } from './outputForm.ts';
@@ -35,6 +36,13 @@ const STAGE_COLUMNS: readonly Column<DiskReport>[] = [
   ['wait', (disk) => disk.seconds.wait.toFixed(2)],
   ['wall', (disk) => disk.wallSeconds.toFixed(2)],
 ];
+const LIMIT_COLUMN: Column<DiskReport> = ['limit', (disk) => (disk.seconds.limit ?? 0).toFixed(2)];
+
+/** Only sessions with a limit of the rate have its column. */
+function stageColumns(disks: readonly DiskReport[]): readonly Column<DiskReport>[] {
+  const isLimited = disks.some(({ seconds }) => seconds.limit !== undefined);
+  return isLimited ? [...STAGE_COLUMNS, LIMIT_COLUMN] : STAGE_COLUMNS;
+}
 
 type Fact = readonly [label: string, text: string];
 
@@ -49,7 +57,7 @@ export function formatSessions(
 ): string[] {
   const disks = reports.map((report) => report.disks);
   const tables = formatTables(DISK_COLUMNS, disks, form);
-  const stages = isFull(form) ? formatTables(STAGE_COLUMNS, disks, form) : [];
+  const stages = isFull(form) ? formatTables(stageColumns(disks.flat()), disks, form) : [];
   return reports.map((report, index) => {
     const parts = [tables[index] ?? '', ...stages.slice(index, index + 1)];
     return formatReport(report, parts, form);
@@ -142,7 +150,9 @@ function describeBottleneck(report: SessionReport): string {
     return `none: ${share(overheadSeconds)} passed without reading data, for ${parts}`;
   }
   const { stage, busyRatio } = bottleneck;
-  if (busyRatio >= MAIN_SHARE) return `${stage}, busy ${Math.round(busyRatio * 100)} %`;
+  const percent = Math.round(busyRatio * 100);
+  const how = stage === LIMIT_STAGE ? 'waited for' : 'busy';
+  if (busyRatio >= MAIN_SHARE) return `${stage}, ${how} ${percent} %`;
   return 'none: no stage was busy for half of the time';
 }
 

@@ -59,7 +59,7 @@ function measure<T>([title, cell, options = {}]: Column<T>, rows: readonly T[]):
     cells,
     styles: rows.map((row) => style?.(row)),
     width: Math.max(widthOf(title), ...cells.map(widthOf)),
-    isNumeric: !isText && hasDigits && cells.every((text) => /^(?:\d|-?$)/.test(text)),
+    isNumeric: !isText && hasDigits && cells.every((text) => /^(?:\d[^:]*$|\d+:\d|-?$)/.test(text)),
     isEmpty: cells.length > 0 && cells.every((text) => text === ''),
     isVoid: cells.every((text) => VOID.test(text)),
   };

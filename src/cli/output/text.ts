@@ -1,11 +1,8 @@
 /** Texts for people: width on a terminal, cutting, folding, counts and local times. */
 import { eastAsianWidth } from 'get-east-asian-width';
 
-/**
- * Control characters and marks that turn the direction of text. In names from files they must not
- * reach a terminal.
- */
-const UNSAFE = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
+export { printable } from '../../core/namePattern.ts';
+
 const PLAIN = /^[ -~]*$/;
 const INVISIBLE = /^[\p{Mn}\p{Me}\p{Cf}]+$/u;
 /** Voicing marks of narrow Japanese letters. They have a column of their own. */
@@ -20,11 +17,6 @@ let segmenter: Intl.Segmenter | undefined;
 function* charactersOf(text: string): Generator<string> {
   segmenter ??= new Intl.Segmenter(undefined, { granularity: 'grapheme' });
   for (const { segment } of segmenter.segment(text)) yield segment;
-}
-
-/** Replaces what must not reach a terminal by `?`. */
-export function printable(text: string): string {
-  return text.replaceAll(UNSAFE, '?');
 }
 
 function characterWidth(character: string): number {

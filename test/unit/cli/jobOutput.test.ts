@@ -120,6 +120,11 @@ describe('the bottleneck', () => {
       { bottleneck: busy, durationSeconds: 10, overheadSeconds: 9 },
       /none: 9\.0 s of 10\.0 s passed without reading data, for checks and the commit/,
     ],
+    [
+      'the limit of the rate',
+      { bottleneck: { stage: 'limit of the rate', busyRatio: 0.9 }, overheadSeconds: 1 },
+      /limit of the rate, waited for 90 %/,
+    ],
     ['nothing', { bottleneck: idle }, /none: no stage was busy for half of the time/],
   ])('is %s', (_title, facts, expected) => {
     const [line] = /^bottleneck .*$/m.exec(formatSession(sessionReport(facts))) ?? [];
