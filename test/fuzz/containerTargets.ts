@@ -30,6 +30,7 @@ import { blocks, writeImage } from '../helpers/bytes/images.ts';
 import { foreignChain } from '../helpers/bytes/foreignChains.ts';
 import { MemoryStorage } from '../helpers/bytes/memoryStorage.ts';
 import { backup } from '../helpers/repository/imageSessions.ts';
+import { isReport } from '../helpers/repository/repositoryFiles.ts';
 import { noise, prose } from '../helpers/bytes/random.ts';
 import { fileOf, incrementOf, writeContainer } from '../helpers/bytes/smallContainers.ts';
 import { mutateXml } from './mutate.ts';
@@ -133,13 +134,13 @@ export async function containerTarget(): Promise<FuzzTarget> {
   return { name: 'container', seeds, mutate: mutateContainer, take: takeContainer, cost: 2 };
 }
 
-/** The file with the results of verify. Verify may write it. */
+/** The file with the results of verify. Verify may write it, and reports of sessions. */
 const VERIFY_RECORD = 'verify.json';
 
 /** All files below a folder, except those that a command may write. */
 function treeOf(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter(({ name }) => name !== VERIFY_RECORD)
+    .filter(({ name }) => name !== VERIFY_RECORD && !isReport(name))
     .map((entry) => {
       const file = path.join(entry.parentPath, entry.name);
       return entry.isDirectory() ? file : `${file} ${lstatSync(file).size}`;
@@ -200,7 +201,10 @@ class ChainScene {
       rmSync(output, { recursive: true, force: true });
     }
     const after = treeOf(this.folder);
-    if (after.join('\n') !== before.join('\n')) throw new Error('something else was written');
+    const changed = [...after, ...before].filter(
+      (line) => !before.includes(line) || !after.includes(line),
+    );
+    if (changed.length > 0) throw new Error(`something else was written: ${changed.join(', ')}`);
     await tolerate(() => rescanRepository({ repository }));
   }
 }

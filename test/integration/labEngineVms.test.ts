@@ -18,8 +18,8 @@ beforeAll(() => {
       { name: 'web1_off', sizeBytes: 4 * MIB, active: false },
     ],
   });
-  fixture.lab.addVm({ name: 'web2', status: 'down', disks: [] });
-  fixture.lab.addVm({ name: 'db1', compatibility: [4, 6], disks: [] });
+  fixture.lab.addVm({ name: 'web2', status: 'down', tags: ['gold'], disks: [] });
+  fixture.lab.addVm({ name: 'db1', compatibility: [4, 6], tags: ['silver', 'gold'], disks: [] });
   fixture.lab.addVm({ name: 'older', compatibility: [4, 4], disks: [] });
 });
 
@@ -44,6 +44,9 @@ describe('the list of VMs', () => {
     ['name="db1"', ['db1']],
     ['web', ['web1', 'web2']],
     ['name=nobody', []],
+    ['tag=gold', ['web2', 'db1']],
+    ['tag!=gold', ['web1', 'older']],
+    ['name=web* and status=down or tag=silver or name=older', ['web2', 'db1', 'older']],
   ])('is searched by %s', async (search, names) => {
     expect(await namesOf(`/vms?search=${encodeURIComponent(search)}`, 'vm')).toEqual(names);
   });

@@ -20,6 +20,7 @@ import { EngineClient } from '../lab/engineClient.ts';
 import { expectCode } from '../codes.ts';
 import { BLOCK_BYTES, KIB, MIB } from '../bytes/images.ts';
 import type { LabBench } from '../lab/useLab.ts';
+import { isReport } from '../repository/repositoryFiles.ts';
 import { noise } from '../bytes/random.ts';
 
 /** Requests for bytes of an image. */
@@ -102,11 +103,15 @@ const KINDS: readonly (readonly [RegExp, string])[] = [
   [/\.vib$/, 'increment'],
 ];
 
-/** Kinds of the files of the repository, sorted. A file of no known kind is shown by its name. */
+/**
+ * Kinds of the files of the repository but reports, sorted. A file of no known kind is shown by its
+ * name.
+ */
 export function fileKindsOf(bench: LabBench): string[] {
   if (!existsSync(bench.repository)) return [];
   return readdirSync(bench.repository, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && !/^ovirt-cbt\.(json|reserve)$/.test(entry.name))
+    .filter(({ name }) => !isReport(name))
     .map(({ name }) => KINDS.find(([pattern]) => pattern.test(name))?.[1] ?? name)
     .toSorted();
 }
