@@ -128,6 +128,7 @@ export class SealedFolder implements StoreFolder {
       storage,
       lockedUntilMs,
       publish: () => container.publish(),
+      withdraw: () => container.withdraw(),
       discard: () => container.discard(),
     };
   }

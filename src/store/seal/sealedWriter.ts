@@ -5,6 +5,8 @@
  * too, because it is sealed as the last one. Over a file system, `sync` writes what waits, so a
  * chunk can be written several times. Over object storage each chunk is written once: a full one in
  * the order of the calls, all others at `close`, the first chunks of the file first.
+ *
+ * After a failure the file may lack chunks. So each later call fails too, and so does `close`.
  */
 import { FormatError } from '../../core/errors.ts';
 import type { Storage } from '../storage.ts';
@@ -32,6 +34,8 @@ export class SealedWriter implements Storage {
   #sizeBytes = 0;
   /** Calls seal one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
+  /** First error of a call that seals. */
+  #failure: Error | undefined;
   #isClosed = false;
 
   private constructor(storage: Storage, cipher: ChunkCipher, options?: StreamOptions) {
@@ -60,6 +64,7 @@ export class SealedWriter implements Storage {
   }
 
   async read(target: Uint8Array, offsetBytes: number): Promise<void> {
+    this.#throwIfFailed();
     const endBytes = offsetBytes + target.length;
     if (endBytes > this.#sizeBytes) {
       throw new FormatError('FORMAT_TRUNCATED', `${this.name}: ends at ${this.#sizeBytes} B`);
@@ -100,16 +105,23 @@ export class SealedWriter implements Storage {
       await this.#inTurn(() => this.#flush());
       await this.#puts.settle();
     }
+    this.#throwIfFailed();
     await this.#storage.sync();
   }
 
-  /** Seals what is left, so that the file is whole. After a failed write it only closes. */
+  /**
+   * Seals what is left, so that the file is whole.
+   *
+   * @throws the first failure of the writer, also when a call has thrown it. The storage below is
+   *   closed then too.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
       await this.#turn;
-      if (!this.#puts.failure && !this.#stream.failure) await this.#finish();
+      this.#throwIfFailed();
+      await this.#finish();
     } finally {
       await this.#stream.close().catch(() => {});
       await this.#puts.settle().catch(() => {});
@@ -121,10 +133,9 @@ export class SealedWriter implements Storage {
     if (this.#sizeBytes === 0) this.#openEmpty(0).isDirty = true;
     for (const gap of this.#gaps) this.#openEmpty(gap).isDirty = true;
     const isChanged = [...this.#open.values()].some(({ isDirty }) => isDirty);
-    if (!isChanged) return;
-    await this.#flush();
+    if (isChanged) await this.#flush();
     await this.#puts.settle();
-    if (this.canReadBack) await this.#storage.sync();
+    if (isChanged && this.canReadBack) await this.#storage.sync();
   }
 
   async #take(pieces: readonly Uint8Array[], offsetBytes: number, batch: PutBatch): Promise<void> {
@@ -253,8 +264,19 @@ export class SealedWriter implements Storage {
   }
 
   async #inTurn(work: () => Promise<void>): Promise<void> {
-    const run = this.#turn.then(work);
-    this.#turn = run.catch(() => {});
+    const run = this.#turn.then(async () => {
+      this.#throwIfFailed();
+      await work();
+    });
+    this.#turn = run.catch((error: unknown) => {
+      this.#failure ??= error as Error;
+    });
     await run;
+  }
+
+  /** The thread that seals and the writes below may fail between two calls. */
+  #throwIfFailed(): void {
+    const failure = this.#failure ?? this.#puts.failure ?? this.#stream.failure;
+    if (failure) throw failure;
   }
 }

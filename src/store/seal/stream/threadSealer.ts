@@ -1,7 +1,7 @@
 /** The thread that seals, as the thread of the session sees it. */
 import type { Worker } from 'node:worker_threads';
 import { InternalError } from '../../../core/errors.ts';
-import { startThread } from '../../../core/threads.ts';
+import { startThread } from '../../../core/installation.ts';
 import type { SealAnswer, SealJob, SealSetup } from './sealJob.ts';
 
 const LIMITS = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 } as const;

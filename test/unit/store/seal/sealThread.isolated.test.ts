@@ -55,17 +55,41 @@ test('it ends when the container is closed', async () => {
   expect(threads.running.size).toBe(0);
 });
 
-test('one that dies fails the writes after it, and the container is closed but not whole', async () => {
-  await writer.write([LARGE], 0);
+async function endThreads(): Promise<void> {
   for (const thread of threads.running) await thread.terminate();
+}
+
+test('one that dies fails the calls after it, and the close of a container that is not whole', async () => {
+  await writer.write([LARGE], 0);
+  await endThreads();
 
   await expectCode(writer.write([LARGE], LARGE.length), 'WORKER_CRASHED');
   await expectCode(writer.sync(), 'WORKER_CRASHED');
   const { length } = below.content;
-  await writer.close();
+  await expectCode(writer.close(), 'WORKER_CRASHED');
 
   expect(below.isClosed).toBe(true);
   expect(below.content).toHaveLength(length);
+});
+
+test('one that dies before the close fails the close', async () => {
+  await writer.write([LARGE], 0);
+  await endThreads();
+
+  await expectCode(writer.close(), 'WORKER_CRASHED');
+  expect(below.isClosed).toBe(true);
+});
+
+test('one that dies when it has nothing to do fails the next call and the close', async () => {
+  await writer.write([LARGE], 0);
+  // The run of chunks ends with it.
+  await writer.write([LARGE.subarray(0, CHUNK_BYTES)], 0);
+  await endThreads();
+
+  await expectCode(writer.write([LARGE.subarray(0, 9)], LARGE.length), 'WORKER_CRASHED');
+  await expectCode(writer.read(Buffer.alloc(9), 0), 'WORKER_CRASHED');
+  await expectCode(writer.close(), 'WORKER_CRASHED');
+  expect(below.isClosed).toBe(true);
 });
 
 test('one that dies at work fails the write that waits for it', async () => {
@@ -74,6 +98,19 @@ test('one that dies at work fails the write that waits for it', async () => {
   for (const thread of threads.running) void thread.terminate();
 
   await writing;
-  await writer.close();
+  await expectCode(writer.close(), 'WORKER_CRASHED');
+  expect(below.isClosed).toBe(true);
+});
+
+test('a write that cannot read a chunk back fails the close too', async () => {
+  await writer.write([LARGE], 0);
+  const read = below.read.bind(below);
+  below.read = async () => {
+    throw new Error('a broken cable');
+  };
+  await expect(writer.write([LARGE.subarray(0, 9)], 0)).rejects.toThrow('a broken cable');
+  below.read = read;
+
+  await expect(writer.close()).rejects.toThrow('a broken cable');
   expect(below.isClosed).toBe(true);
 });

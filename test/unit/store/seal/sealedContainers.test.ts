@@ -309,7 +309,7 @@ describe('a new sealed container', () => {
 
     await expect(container.storage.write([LARGE], 0)).rejects.toBe(full);
     await expect(container.storage.write([LARGE], LARGE.length)).rejects.toBe(full);
-    await container.storage.close();
+    await expect(container.storage.close()).rejects.toBe(full);
     expect(below.isClosed).toBe(true);
   });
 
