@@ -28,6 +28,11 @@ export interface ChainMetadata {
    * .vbm.
    */
   readonly obsoleteFiles?: readonly string[] | undefined;
+  /**
+   * Token of the last session that took the lock of another one over, in a bucket. It makes the
+   * content a new one, see store/s3/lock.ts. Only in the .vbm.
+   */
+  readonly lockToken?: number | undefined;
 }
 
 const FORMAT = 1;
@@ -140,6 +145,10 @@ const rootSchema = z.object({
   Vm: z.unknown(),
   Point: z.array(z.unknown()).default([]),
   Obsolete: z.array(z.unknown()).default([]),
+  '@LockToken': z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .optional(),
 });
 /** Files with these names are deleted, so a name must not lead out of the folder. */
 const obsoleteSchema = z.object({ fileName: fileNameSchema });
@@ -149,10 +158,12 @@ function decode(text: string, rootName: string, what: string): ChainMetadata {
   const obsoleteFiles = root.Obsolete.map(
     (node) => checkMetadata(obsoleteSchema, fromAttributes(node), what).fileName,
   );
+  const { '@LockToken': token } = root;
   return {
     vm: checkMetadata(vmSchema, fromAttributes(root.Vm), what),
     points: root.Point.map((node) => pointFrom(node, what)),
     ...(obsoleteFiles.length > 0 && { obsoleteFiles }),
+    ...(token !== undefined && { lockToken: Number(token) }),
   };
 }
 
@@ -168,7 +179,9 @@ function encode(rootName: string, metadata: ChainMetadata, attributes: Attribute
 }
 
 export function encodeVbm(metadata: ChainMetadata): string {
-  return encode('BackupMeta', metadata, toAttributes({ format: FORMAT, product: PRODUCT }));
+  const { lockToken } = metadata;
+  const attributes = toAttributes({ format: FORMAT, product: PRODUCT, lockToken });
+  return encode('BackupMeta', metadata, attributes);
 }
 
 /**

@@ -4,9 +4,9 @@
 import { randomBytes } from 'node:crypto';
 import { BackupError, RepositoryError } from '../core/errors.ts';
 import { type SessionMessage, sessionMessage } from '../core/messages.ts';
-import { isSystemFailure } from '../core/systemErrors.ts';
+import { isAccessFailure, isSystemFailure } from '../core/systemErrors.ts';
 import type { BlockCodecs } from '../compute/blockCodecs.ts';
-import type { StoreFolder } from '../store/store.ts';
+import type { StoreFolder, StoreLock } from '../store/store.ts';
 import { readTextFile } from '../store/textFiles.ts';
 import { safeFileName } from './names.ts';
 import { openContainer, readSummary } from './pointReader.ts';
@@ -25,6 +25,8 @@ function ofAnotherVm(file: string, vmId: string): RepositoryError {
     hint: 'run "ovirt-cbt rescan" to rebuild it from the containers in its folder',
   });
 }
+
+const MARK_ATTEMPTS = 3;
 
 export class VmFolder {
   /** Its files. */
@@ -64,6 +66,49 @@ export class VmFolder {
     // The VM may have been renamed on its engine since the folder was made.
     const metadata = await this.readMetadata().catch(() => undefined);
     return metadata ? metadata.vm.name === nameOrId : safeFileName(nameOrId) === this.safeName;
+  }
+
+  /**
+   * Takes the lock of the chain.
+   *
+   * @throws {@link RepositoryError} `REPOSITORY_LOCKED`, `REPOSITORY_IO`
+   */
+  async lock(): Promise<StoreLock> {
+    const lock = await this.place.lock();
+    try {
+      if (lock.mustMark) await this.#mark(lock.token);
+      return lock;
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Writes the token of a lock that was taken over into the chain metadata. From then on the holder
+   * before cannot replace them. It may do so once more right before.
+   */
+  async #mark(lockToken: number): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const metadata = await this.#readableMetadata();
+        if (metadata) await this.writeMetadata({ ...metadata, lockToken });
+        return;
+      } catch (error) {
+        const isChanged = error instanceof RepositoryError && error.code === 'REPOSITORY_LOCKED';
+        if (!isChanged || attempt === MARK_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** Undefined for metadata that a rescan must rebuild. */
+  async #readableMetadata(): Promise<ChainMetadata | undefined> {
+    try {
+      return await this.readMetadata();
+    } catch (error) {
+      if (error instanceof BackupError && isAccessFailure(error)) throw error;
+      return undefined;
+    }
   }
 
   /**

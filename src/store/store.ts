@@ -23,14 +23,34 @@ export interface FailedRemoval {
   readonly reason: string;
 }
 
-/** The lock of a folder, held by this process. */
+/**
+ * The lock of a folder, held by this process. It has a lease that its holder renews. A holder that
+ * does not renew it, because it was paused, loses it to the next process that wants it.
+ *
+ * Writes of the folder that holds the lock are fenced: after another process took the lock, they
+ * fail with `REPOSITORY_LOCKED` and change nothing. Each place says how.
+ */
 export interface StoreLock extends AsyncDisposable {
+  /** Fencing token. A process that takes a lock over has a larger one than the holder before. */
+  readonly token: number;
+  /**
+   * True when the place fences chain metadata by its content. Then a process that took the lock
+   * over must write the metadata with its token before it relies on it.
+   */
+  readonly mustMark: boolean;
+  /** Aborted, with the error as reason, when the holder notices that it lost the lock. */
+  readonly lost: AbortSignal;
   /**
    * Checks that nobody took the lock over. Call it right before a restore point is published.
    *
    * @throws {@link RepositoryError} `REPOSITORY_LOCKED`
    */
   assertHeld(): Promise<void>;
+  /**
+   * As {@link assertHeld}, for clean-up. Where that would take a request, a renewal of a moment ago
+   * is enough. Never throws.
+   */
+  isHeld(): Promise<boolean>;
   /** Never throws, because the result of the session must not change any more. */
   release(): Promise<void>;
 }
@@ -43,6 +63,11 @@ export interface NewContainer {
   readonly lockedUntilMs: number | undefined;
   /** Gives the finished container its name. From then on it is there, whole, after a crash too. */
   publish(): Promise<void>;
+  /**
+   * Deletes a container that got its name after another process took the lock over, where a place
+   * cannot refuse that. Does nothing elsewhere. Chain metadata must not name it. Never throws.
+   */
+  withdraw(): Promise<void>;
   /** Deletes what was written. Never throws: the next session deletes what is left. */
   discard(): Promise<void>;
 }

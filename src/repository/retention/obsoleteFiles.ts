@@ -26,7 +26,12 @@ import { coverChain, extendLocks, withLockReasons } from '../pointLocks.ts';
 export interface Replacement {
   /** A committed container without its name. It replaces the point with the same id. */
   readonly added?:
-    | { readonly point: RestorePoint; readonly publish: () => Promise<void> }
+    | {
+        readonly point: RestorePoint;
+        readonly publish: () => Promise<void>;
+        /** For an error after that: the container may have come too late. */
+        readonly takeBack: (error: unknown) => Promise<void>;
+      }
     | undefined;
   /**
    * Points whose containers are deleted, children before their parents. Includes the replaced
@@ -117,8 +122,13 @@ export async function replacePoints(
     await extendLocks(folder.place, metadata, swapped);
     await added.publish();
   }
-  await lock.assertHeld();
-  await folder.writeMetadata(swapped);
+  try {
+    await lock.assertHeld();
+    await folder.writeMetadata(swapped);
+  } catch (error) {
+    await added?.takeBack(error);
+    throw error;
+  }
   const { deleted, leasedFiles, failed, messages } = await deleteFiles(folder, files);
   return {
     metadata: await forget(folder, swapped, deleted),

@@ -1,8 +1,17 @@
-/** One folder of a file system, as a place for the files of a VM. */
+/**
+ * One folder of a file system, as a place for the files of a VM.
+ *
+ * While it holds the lock, all its changes are fenced, see {@link ChainLock}. A deletion has no
+ * temporary file. It checks the lock right before, so only a holder that is paused between these
+ * two calls can delete later. That is safe: the chain metadata gave the file up before, so the next
+ * session deletes it, too, and no name of a container is used again. A journal that is deleted so
+ * late names things on the engine that `ownership` finds by their descriptions.
+ */
 import { open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import path from 'node:path';
 import { BackupError, errnoOf } from '../../core/errors.ts';
 import { repositoryFailure } from '../../core/systemErrors.ts';
+import { isShared } from '../lockLease.ts';
 import type { Storage } from '../storage.ts';
 import type {
   FailedRemoval,
@@ -15,6 +24,7 @@ import type {
 import { ChainLock, lockedAtMs } from './chainLock.ts';
 import {
   createDurable,
+  type Fence,
   guardRead,
   guardRepository,
   PARTIAL_SUFFIX,
@@ -31,10 +41,15 @@ import { DiskLineFile } from './lineFile.ts';
 /** ENOTDIR: the folder itself is a file. */
 const NO_FILE_ERRNOS = new Set(['ENOENT', 'ENOTDIR']);
 const CONTAINER_NAME = /\.(vbk|vib)$/;
+/** Temporary files of writers without the lock end with a UUID. They are no business of a fence. */
+const SHARED_PARTIAL = /\.[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\.partial$/;
 
 export class DiskFolder implements StoreFolder {
   readonly name: string;
   readonly locks = undefined;
+  #lock: ChainLock | undefined;
+  /** Temporary files of others that were deleted with the lock. */
+  #removedPartials: string[] = [];
 
   constructor(folder: string) {
     this.name = folder;
@@ -83,7 +98,7 @@ export class DiskFolder implements StoreFolder {
   }
 
   async writeFile(fileName: string, content: FileContent): Promise<void> {
-    await writeDurable(this.pathOf(fileName), content);
+    await writeDurable(this.pathOf(fileName), content, this.#fence);
   }
 
   async writeShared(fileName: string, content: FileContent): Promise<void> {
@@ -122,6 +137,7 @@ export class DiskFolder implements StoreFolder {
   async remove(fileNames: readonly string[]): Promise<FailedRemoval[]> {
     const failed: FailedRemoval[] = [];
     for (const fileName of fileNames) {
+      if (!isShared(fileName)) await this.#fence?.check();
       try {
         await rm(this.pathOf(fileName), { force: true });
       } catch (error) {
@@ -140,29 +156,55 @@ export class DiskFolder implements StoreFolder {
   async createContainer(fileName: string): Promise<NewContainer> {
     const target = this.pathOf(fileName);
     const partial = `${target}${PARTIAL_SUFFIX}`;
+    const fence = this.#fence;
     return {
       storage: await openStorage(partial, 'create'),
       lockedUntilMs: undefined,
-      publish: () => publishFile(partial, target),
+      publish: () => publishFile(partial, target, fence),
+      withdraw: () => Promise.resolve(),
       discard: () => removeQuietly(partial),
     };
   }
 
   async startLines(fileName: string, lines: readonly string[]): Promise<LineFile> {
-    return await DiskLineFile.start(this.pathOf(fileName), lines);
+    const fence = isShared(fileName) ? undefined : this.#fence;
+    return await DiskLineFile.start(this.pathOf(fileName), lines, fence);
   }
 
   async removeLeftovers(): Promise<string[]> {
-    const leftovers = (await this.fileNames()).filter((name) => name.endsWith(PARTIAL_SUFFIX));
-    for (const name of leftovers) {
-      const file = this.pathOf(name);
-      await guardRepository(`remove ${file}`, () => rm(file, { force: true }));
-    }
-    return leftovers;
+    const known = this.#removedPartials.splice(0);
+    return [...known, ...(await this.#removePartials(() => true))];
   }
 
+  async #removePartials(isWanted: (name: string) => boolean): Promise<string[]> {
+    const names = (await this.fileNames()).filter((name) => name.endsWith(PARTIAL_SUFFIX));
+    const wanted = names.filter(isWanted);
+    for (const name of wanted) {
+      const file = this.pathOf(name);
+      await this.#fence?.check();
+      await guardRepository(`remove ${file}`, () => rm(file, { force: true }));
+    }
+    return wanted;
+  }
+
+  /** The temporary files of others go first: their holders may only be paused. */
   async lock(): Promise<ChainLock> {
-    return await ChainLock.acquire(this.name);
+    const lock = await ChainLock.acquire(this.name);
+    try {
+      this.#lock = lock;
+      this.#removedPartials = await this.#removePartials((name) => !SHARED_PARTIAL.test(name));
+      return lock;
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  /** Undefined without the lock. */
+  get #fence(): Fence | undefined {
+    const lock = this.#lock;
+    if (!lock || lock.isReleased) return undefined;
+    return { tag: String(lock.token), check: () => lock.assertHeld() };
   }
 
   async lockedAtMs(): Promise<number> {

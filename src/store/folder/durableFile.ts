@@ -135,18 +135,55 @@ async function writeAndClose(handle: FileHandle, content: FileContent): Promise<
   }
 }
 
+/** What proves that a process may still change the files of a folder. */
+export interface Fence {
+  /** Part of the names of temporary files. No other holder of the lock has the same. */
+  readonly tag: string;
+  /** @throws {@link RepositoryError} `REPOSITORY_LOCKED` when another process has the lock */
+  check(): Promise<void>;
+}
+
+/** Temporary name of a file. With a fence no other holder of the lock writes to it. */
+export function partialOf(target: string, fence: Fence | undefined): string {
+  return fence ? `${target}.${fence.tag}${PARTIAL_SUFFIX}` : `${target}${PARTIAL_SUFFIX}`;
+}
+
+/**
+ * Gives a finished file its name, if the lock is still held. A process that takes the lock over
+ * between the check and the rename deletes `partial`. So the rename fails, or it came first.
+ */
+export async function renameFenced(
+  partial: string,
+  target: string,
+  fence: Fence | undefined,
+): Promise<void> {
+  try {
+    await fence?.check();
+    await rename(partial, target);
+  } catch (error) {
+    // Its name is never used again, so no later writer would delete the file.
+    if (fence) await removeQuietly(partial);
+    if (errnoOf(error) === 'ENOENT') await fence?.check();
+    throw error;
+  }
+}
+
 /**
  * Replaces the file `target` with `content` (mode 0600). After a crash it has the old or the new
  * content.
  *
- * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
+ * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`, and what the fence throws
  */
-export async function writeDurable(target: string, content: FileContent): Promise<void> {
-  const partial = `${target}${PARTIAL_SUFFIX}`;
+export async function writeDurable(
+  target: string,
+  content: FileContent,
+  fence?: Fence,
+): Promise<void> {
+  const partial = partialOf(target, fence);
   await guardRepository(`write ${target}`, async () => {
     await rm(partial, { force: true });
     await writeSynced(partial, content);
-    await rename(partial, target);
+    await renameFenced(partial, target, fence);
     await syncFolder(path.dirname(target));
   });
 }
@@ -262,9 +299,9 @@ export async function createDurable(target: string, content: FileContent): Promi
  *
  * @throws {@link RepositoryError} `REPOSITORY_FULL`, `REPOSITORY_IO`
  */
-export async function publishFile(partial: string, target: string): Promise<void> {
+export async function publishFile(partial: string, target: string, fence?: Fence): Promise<void> {
   await guardRepository(`publish ${target}`, async () => {
-    await rename(partial, target);
+    await renameFenced(partial, target, fence);
     await syncFolder(path.dirname(target));
   });
 }

@@ -31,6 +31,8 @@ export interface UploadOptions {
   readonly expectedBytes: number | undefined;
   readonly retention: Retention | undefined;
   readonly onPublished: (facts: ObjectFacts) => void;
+  /** Deletes the object again, if it was written after another process took the lock over. */
+  readonly withdraw: (facts: ObjectFacts) => Promise<void>;
   /** Called when parts stay on the server, because they could not be deleted. */
   readonly onLeft: () => void;
 }
@@ -69,6 +71,11 @@ class UploadStorage implements Storage {
     const buffers = [this.#first, ...this.#waiting.values()].map(({ sizeBytes }) => sizeBytes);
     const spares = this.#spares.map(({ length }) => length);
     return [...buffers, ...spares].reduce((sum, bytes) => sum + bytes, this.#flightBytes);
+  }
+
+  /** True when the object is made of parts. */
+  get hasParts(): boolean {
+    return this.#upload !== undefined;
   }
 
   sizeBytes(): Promise<number> {
@@ -216,6 +223,7 @@ export class ContainerUpload implements NewContainer {
   readonly storage: UploadStorage;
   readonly lockedUntilMs: number | undefined;
   readonly #options: UploadOptions;
+  #published: ObjectFacts | undefined;
 
   constructor(requests: UploadRequests, options: UploadOptions) {
     this.#options = options;
@@ -224,7 +232,14 @@ export class ContainerUpload implements NewContainer {
   }
 
   async publish(): Promise<void> {
-    this.#options.onPublished(await this.storage.finish());
+    this.#published = await this.storage.finish();
+    this.#options.onPublished(this.#published);
+  }
+
+  /** An upload in parts ends with the lock. An object of one request may come late. */
+  async withdraw(): Promise<void> {
+    if (!this.#published || this.storage.hasParts) return;
+    await this.#options.withdraw(this.#published).catch(() => {});
   }
 
   async discard(): Promise<void> {

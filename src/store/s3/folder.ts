@@ -1,5 +1,6 @@
 /** One folder of a repository in a bucket. */
 import { RepositoryError } from '../../core/errors.ts';
+import { isShared, type LockTimes } from '../lockLease.ts';
 import type { Storage } from '../storage.ts';
 import type {
   FailedRemoval,
@@ -15,20 +16,18 @@ import type {
 import { openObject, type ReadSettings } from './containerRead.ts';
 import { ContainerUpload } from './containerUpload.ts';
 import { ObjectLines } from './lineFile.ts';
-import { type LockTimes, ObjectLock } from './lock.ts';
+import { ObjectLock } from './lock.ts';
 import { lockTimeMs } from './lockHolder.ts';
 import { keyOf, type S3Location, urlOf } from './location.ts';
 import type { BucketLocks } from './objectLocks.ts';
-import type { Bucket, ObjectFacts } from './requests/bucket.ts';
-import { removeObjects } from './requests/removal.ts';
+import type { Bucket, ObjectFacts, Retention } from './requests/bucket.ts';
+import { removeObjects, removeRemains } from './requests/removal.ts';
 import { Uploads } from './requests/uploads.ts';
 
 const LOCK_NAME = 'lock';
 const CONTAINER_NAME = /\.(?:vbk|vib)$/;
 /** Left by a backup session that was killed. */
 const JOURNAL_NAME = 'journal.ndjson';
-/** Files that others than the holder of the lock make: also journals of restores, and reports. */
-const SHARED_NAME = /^(?:(?:lock|lease|restore)(?:\.|$)|session-)/;
 
 /** What the folders of a repository share. */
 export interface S3Place {
@@ -40,10 +39,22 @@ export interface S3Place {
 }
 
 const UNLOCKED: StoreLock = {
+  token: 0,
+  mustMark: false,
+  lost: new AbortController().signal,
   assertHeld: () => Promise.resolve(),
+  isHeld: () => Promise.resolve(true),
   release: () => Promise.resolve(),
   [Symbol.asyncDispose]: () => Promise.resolve(),
 };
+
+/**
+ * A container of another process that is so much newer than the lock is of a holder that was
+ * paused. Times of a server are rounded to seconds.
+ */
+const LATE_AFTER_MS = 2000;
+/** Its own process deletes it, unless the times are too near to tell. */
+const WITHDRAWN_AFTER_MS = 2 * LATE_AFTER_MS;
 
 type Listing = Map<string, ObjectFacts>;
 
@@ -63,6 +74,9 @@ export class S3Folder implements StoreFolder {
   #lock: ObjectLock | undefined;
   /** Objects of the folder since the lock is held. Own writes are added. */
   #listing: Promise<Listing> | undefined;
+  readonly #published = new Set<string>();
+  /** Uploads of others that were ended with the lock. */
+  #endedUploads: string[] | undefined;
   /** True when parts of an own upload could not be deleted. */
   #hasLeftParts = false;
 
@@ -90,7 +104,15 @@ export class S3Folder implements StoreFolder {
 
   async #list(): Promise<Listing> {
     const { files } = await this.#bucket.list(this.#prefix);
+    for (const [name, { modifiedAtMs }] of files) {
+      const isOwn = !CONTAINER_NAME.test(name) || this.#published.has(name);
+      if (!isOwn && modifiedAtMs > this.#lateAfterMs) files.delete(name);
+    }
     return files;
+  }
+
+  get #lateAfterMs(): number {
+    return this.#lock ? this.#lock.takenAtMs + LATE_AFTER_MS : Infinity;
   }
 
   /** One list for the time of the lock. Without the lock it is always a new one. */
@@ -120,7 +142,7 @@ export class S3Folder implements StoreFolder {
 
   /** Facts of a file that only the holder of the lock makes; `unknown` without the lock. */
   async #heldFacts(fileName: string): Promise<ObjectFacts | undefined | 'unknown'> {
-    if (!this.#lock || SHARED_NAME.test(fileName)) return 'unknown';
+    if (!this.#lock || isShared(fileName)) return 'unknown';
     return (await this.#heldListing()).get(fileName);
   }
 
@@ -140,7 +162,7 @@ export class S3Folder implements StoreFolder {
   }
 
   async facts(fileNames: readonly string[]): Promise<ReadonlyMap<string, FileFacts>> {
-    const isHeld = fileNames.every((name) => !SHARED_NAME.test(name));
+    const isHeld = fileNames.every((name) => !isShared(name));
     const files = isHeld ? await this.#heldListing() : await this.#list();
     const found = new Map<string, FileFacts>();
     for (const name of fileNames) {
@@ -154,13 +176,43 @@ export class S3Folder implements StoreFolder {
   }
 
   async readFile(fileName: string, maxBytes: number): Promise<Buffer | undefined> {
-    if ((await this.#heldFacts(fileName)) === undefined) return undefined;
-    return (await this.#bucket.get(this.#keyOf(fileName), maxBytes))?.bytes;
+    const known = await this.#heldFacts(fileName);
+    if (known === undefined) return undefined;
+    const found = await this.#bucket.get(this.#keyOf(fileName), maxBytes);
+    // The next write replaces what was read here, and nothing else.
+    if (known !== 'unknown') this.#note(fileName, found?.facts);
+    return found?.bytes;
   }
 
   async writeFile(fileName: string, content: FileContent): Promise<void> {
     const retention = this.#place.locks.retention();
-    await this.#write(fileName, content, { retention });
+    if (await this.#replace(fileName, content, retention)) return;
+    await this.#lock?.assertHeld();
+    throw new RepositoryError(
+      'REPOSITORY_LOCKED',
+      `${this.pathOf(fileName)} was changed by another session`,
+      { hint: 'nothing was changed here since then; run the command again' },
+    );
+  }
+
+  /**
+   * Writes a file that only the holder of the lock writes.
+   *
+   * @returns false when it is not as this process knows it.
+   */
+  async #replace(
+    fileName: string,
+    content: FileContent,
+    retention: Retention | undefined,
+  ): Promise<boolean> {
+    const known = await this.#heldFacts(fileName);
+    if (known === 'unknown') return await this.#write(fileName, content, { retention });
+    if (known) return await this.#write(fileName, content, { retention, ifMatch: known.etag });
+    const options = { retention, onlyIfAbsent: true };
+    if (await this.#write(fileName, content, options)) return true;
+    // A deleted file may still count there for a write with a condition.
+    const areGone = await removeRemains(this.#bucket, this.#keyOf(fileName));
+    return areGone && (await this.#write(fileName, content, options));
   }
 
   async writeShared(fileName: string, content: FileContent): Promise<void> {
@@ -171,9 +223,11 @@ export class S3Folder implements StoreFolder {
     fileName: string,
     content: FileContent,
     options: Parameters<Bucket['put']>[2],
-  ): Promise<void> {
+  ): Promise<boolean> {
     const facts = await this.#bucket.put(this.#keyOf(fileName), bytesOf(content), options);
-    if (facts !== 'conflict') this.#note(fileName, facts);
+    if (facts === 'conflict') return false;
+    this.#note(fileName, facts);
+    return true;
   }
 
   async createFile(fileName: string, content: FileContent): Promise<boolean> {
@@ -228,6 +282,7 @@ export class S3Folder implements StoreFolder {
 
   async remove(fileNames: readonly string[]): Promise<FailedRemoval[]> {
     if (fileNames.length === 0) return [];
+    if (!fileNames.every(isShared)) await this.#lock?.assertFresh();
     for (const name of fileNames) {
       await this.#openLines.get(name)?.drop();
       this.#openLines.delete(name);
@@ -259,7 +314,11 @@ export class S3Folder implements StoreFolder {
         key: this.#keyOf(fileName),
         expectedBytes: options.expectedBytes,
         retention: this.#place.locks.retention(),
-        onPublished: (facts) => this.#note(fileName, facts),
+        onPublished: (facts) => {
+          this.#published.add(fileName);
+          this.#note(fileName, facts);
+        },
+        withdraw: (facts) => this.#withdraw(fileName, facts),
         onLeft: () => {
           this.#hasLeftParts = true;
         },
@@ -268,15 +327,34 @@ export class S3Folder implements StoreFolder {
     return Promise.resolve(upload);
   }
 
+  /**
+   * The holder of the lock may be adding containers of a stopped session just now. It ignores those
+   * that are newer than its lock, so only these are deleted.
+   */
+  async #withdraw(fileName: string, { modifiedAtMs }: ObjectFacts): Promise<void> {
+    const lockMs = await lockTimeMs(this.#bucket, this.#keyOf(LOCK_NAME));
+    if (modifiedAtMs > lockMs + WITHDRAWN_AFTER_MS) {
+      await removeObjects(this.#bucket, [this.#keyOf(fileName)]);
+    }
+  }
+
   /** The first urgent line writes the object. Until then an older object stays, so none is lost. */
   async startLines(fileName: string, lines: readonly string[]): Promise<LineFile> {
     let isNew = (await this.#heldFacts(fileName)) === undefined;
     const file = new ObjectLines(lines, async (content) => {
-      await this.#write(fileName, content, { isNew });
+      await this.#writeLines(fileName, content, isNew);
       isNew = false;
     });
     this.#openLines.set(fileName, file);
     return file;
+  }
+
+  /** A paused holder may have deleted the file of the holder after it, which writes it again. */
+  async #writeLines(fileName: string, content: string, isNew: boolean): Promise<void> {
+    if (!this.#lock) await this.#write(fileName, content, { isNew });
+    if (!this.#lock || (await this.#replace(fileName, content, undefined))) return;
+    await this.#lock.assertHeld();
+    await this.#write(fileName, content, {});
   }
 
   /**
@@ -284,8 +362,15 @@ export class S3Folder implements StoreFolder {
    * worked without a lock. So after a session that ended well, no list of uploads is asked for.
    */
   async removeLeftovers(): Promise<string[]> {
+    const known = this.#endedUploads;
+    this.#endedUploads = undefined;
+    if (known) return known;
     const isSure = this.#lock && !this.#lock.isTakenOver && !this.#hasLeftParts;
     if (isSure && !(await this.#heldListing()).has(JOURNAL_NAME)) return [];
+    return await this.#endUploads();
+  }
+
+  async #endUploads(): Promise<string[]> {
     const left = (await this.#uploads.list(this.#prefix)).filter(
       ({ key }) => !key.slice(this.#prefix.length).includes('/'),
     );
@@ -294,18 +379,26 @@ export class S3Folder implements StoreFolder {
     return left.map(({ key }) => key.slice(this.#prefix.length));
   }
 
+  /** The uploads of others end first: their holder may only be paused. */
   async lock(): Promise<StoreLock> {
     if (!this.#bucket.hasConditions) return UNLOCKED;
     const { lockTimes } = this.#place;
     const key = this.#keyOf(LOCK_NAME);
-    this.#lock = await ObjectLock.acquire(this.#bucket, key, () => this.#unlock(), lockTimes);
+    const lock = await ObjectLock.acquire(this.#bucket, key, () => this.#unlock(), lockTimes);
+    this.#lock = lock;
     this.#listing = undefined;
-    return this.#lock;
+    try {
+      this.#endedUploads = lock.isTakenOver ? await this.#endUploads() : undefined;
+      return lock;
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
   }
 
   /** Parts that could not be deleted are tried once more. */
   async #unlock(): Promise<void> {
-    if (this.#hasLeftParts) await this.removeLeftovers().catch(() => {});
+    if (this.#hasLeftParts) await this.#endUploads().catch(() => {});
     this.#lock = undefined;
     this.#listing = undefined;
   }

@@ -1,6 +1,7 @@
 /** What the lock of a folder in a bucket says: its holder, and whether the lock still counts. */
 import { z } from 'zod';
 import { RepositoryError } from '../../core/errors.ts';
+import { leaseHint, MAX_LEASE_MS } from '../lockLease.ts';
 import {
   factSchema,
   isProvablyGone,
@@ -20,6 +21,8 @@ export interface LockHolder extends ProcessIdentity {
   /** Time by the clock of the holder, for messages. */
   readonly since: string;
   readonly leaseMs: number;
+  /** Larger than that of the holder before. Locks of older versions lack it. */
+  readonly token?: number | undefined;
   /** Time by the clock of the server. A lock that was never renewed lacks it. */
   readonly takenAtMs?: number | undefined;
   /** Makes the content, and with it the ETag, another one each time. */
@@ -32,11 +35,8 @@ const holderSchema: z.ZodType<LockHolder> = z.intersection(
     // The id becomes part of a key.
     id: z.string().regex(/^[\w-]{1,64}$/),
     since: factSchema(64),
-    leaseMs: z
-      .number()
-      .int()
-      .positive()
-      .max(24 * 3_600_000),
+    leaseMs: z.number().int().positive().max(MAX_LEASE_MS),
+    token: z.number().int().nonnegative().optional(),
     takenAtMs: z.number().optional(),
     renewals: z.number().int().optional(),
   }),
@@ -109,6 +109,5 @@ async function hintOf(bucket: Bucket, url: string, found: FoundLock | undefined)
     return `the object ${url} is no lock that can be read; if you are sure that no session works on this VM, delete it and run the command again`;
   }
   if ((await stateHere(holder)) === 'alive') return 'wait until that process has ended';
-  const leftMs = Math.max(0, holder.leaseMs - ageMs(bucket, found));
-  return `wait until that process has ended; if it was killed, its lock runs out in ${Math.ceil(leftMs / 60_000)} minutes at most`;
+  return leaseHint(holder, holder.leaseMs - ageMs(bucket, found));
 }

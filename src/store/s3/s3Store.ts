@@ -1,7 +1,7 @@
 /** A repository in a bucket. */
+import { LOCK_TIMES, type LockTimes } from '../lockLease.ts';
 import type { Immutability, Store, StoreFolder, StoreOptions, Undeleted } from '../store.ts';
 import { type S3Place, S3Folder } from './folder.ts';
-import { LOCK_TIMES, type LockTimes } from './lock.ts';
 import { keyOf, type S3Location, urlOf } from './location.ts';
 import { MetadataCache } from './metadataCache.ts';
 import { BucketLocks } from './objectLocks.ts';

@@ -180,6 +180,7 @@ export class MemoryFolder implements StoreFolder {
         this.put(fileName, storage.content);
         if (lockedUntilMs !== undefined) this.locks?.untilMs.set(fileName, lockedUntilMs);
       },
+      withdraw: async () => {},
       discard: async () => {},
     };
   }
@@ -210,7 +211,15 @@ export class MemoryFolder implements StoreFolder {
     const release = async (): Promise<void> => {
       this.#lockedAtMs = undefined;
     };
-    return { assertHeld: async () => {}, release, [Symbol.asyncDispose]: release };
+    return {
+      token: this.#lockedAtMs,
+      mustMark: false,
+      lost: new AbortController().signal,
+      assertHeld: async () => {},
+      isHeld: async () => true,
+      release,
+      [Symbol.asyncDispose]: release,
+    };
   }
 
   async lockedAtMs(): Promise<number> {

@@ -47,6 +47,11 @@ export function isReport(name: string): boolean {
   return /^session-\d{8}T\d{9}Z-[a-z]+(-failed)?-[\da-f]{8}\.json$/.test(name);
 }
 
+/** True for the report of a run. */
+export function isRunReport(name: string): boolean {
+  return /^[\w.-]+-\d{8}T\d{9}Z-[\da-f]{8}\.json$/.test(name) && !isReport(name);
+}
+
 /** True for a report that a killed session had begun to write. The next backup deletes it. */
 export function isBegunReport(name: string): boolean {
   const whole = name.replace(/\.[\da-f-]{36}\.partial$/, '');
@@ -92,6 +97,7 @@ export function strayFilesOf(repository: string): string[] {
       (entry) =>
         entry.isFile() &&
         !isReport(entry.name) &&
+        !isRunReport(entry.name) &&
         !/\.(vbk|vib|vbm)$|^ovirt-cbt\.(json|reserve)|^verify\.json$/.test(entry.name),
     )
     .map(({ name }) => name);

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
-import { isReport } from '../repository/repositoryFiles.ts';
+import { isReport, isRunReport } from '../repository/repositoryFiles.ts';
 import { keysOf, uploadsOf } from './client.ts';
 import { FaultProxy } from './faultProxy.ts';
 import { type BucketOptions, type S3Env, type S3Server, startMoto } from './servers.ts';
@@ -29,7 +29,8 @@ const PREFIX = 'backups/site';
 const LASTING = /\.(vbk|vib|vbm|age)$|(^|\/)(ovirt-cbt(\.keys)?\.json|verify\.json)$/;
 
 function isLasting(key: string): boolean {
-  return LASTING.test(key) || isReport(path.posix.basename(key));
+  const name = path.posix.basename(key);
+  return LASTING.test(key) || isReport(name) || isRunReport(name);
 }
 
 export interface S3BenchOptions {

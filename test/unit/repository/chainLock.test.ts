@@ -1,10 +1,18 @@
 import { spawnSync } from 'node:child_process';
-import fs, { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import fs, {
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { hostname } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import type { RepositoryError } from '../../../src/core/errors.ts';
 import { ChainLock, type LockHolder } from '../../../src/store/folder/chainLock.ts';
+import { DiskFolder } from '../../../src/store/folder/diskFolder.ts';
 import { describeProcess, stateHere } from '../../../src/store/processIdentity.ts';
 import { NO_LINK_ERRNOS, withoutLinks } from '../../helpers/faults/noLinks.ts';
 import { modeOf } from '../../helpers/repository/repositoryFiles.ts';
@@ -12,6 +20,8 @@ import { useTempFolder } from '../../helpers/tempFolder.ts';
 
 const temp = useTempFolder();
 const LOCKED = { code: 'REPOSITORY_LOCKED' };
+/** As locks of earlier versions, and of overlays. */
+const FOR_LIFE = { leaseMs: undefined, token: undefined };
 
 function readLock(): LockHolder {
   return JSON.parse(readFileSync(temp.path('lock'), 'utf8')) as LockHolder;
@@ -194,10 +204,14 @@ describe('a lock', () => {
   );
 
   test.each([
-    ['of another container', { pidNamespace: 'pid:[1]' }, /another container/],
-    ['of another machine', { bootId: 'x', machineId: 'y' }, /another machine, or before/],
-    ['of another host', { host: 'elsewhere' }, /another host/],
-    ['without a known start time', { processStart: '' }, /cannot tell/],
+    ['of another container', { ...FOR_LIFE, pidNamespace: 'pid:[1]' }, /another container/],
+    [
+      'of another machine',
+      { ...FOR_LIFE, bootId: 'x', machineId: 'y' },
+      /another machine, or before/,
+    ],
+    ['of another host', { ...FOR_LIFE, host: 'elsewhere' }, /another host/],
+    ['without a known start time', { ...FOR_LIFE, processStart: '' }, /cannot tell/],
   ])('%s is kept, and the hint says how to take it away', async (_name, facts, reason) => {
     await writeLock({ pid: deadPid(), ...facts });
 
@@ -206,7 +220,7 @@ describe('a lock', () => {
   });
 
   test('of an old version is taken over only when no process has its pid', async () => {
-    const old = { machineId: undefined, pidNamespace: undefined };
+    const old = { ...FOR_LIFE, machineId: undefined, pidNamespace: undefined };
     await writeLock({ ...old, processStart: '1' });
     await expectRefused(/cannot tell whether that process still runs/);
 
@@ -217,7 +231,7 @@ describe('a lock', () => {
   test('with the claim of a session that cannot be seen names the claim', async () => {
     const holder = await writeLock({ pid: deadPid() });
     const claim = `lock.break.${holder.id}`;
-    const breaker = { ...holder, id: 'of-a-breaker', pidNamespace: 'pid:[1]' };
+    const breaker = { ...holder, ...FOR_LIFE, id: 'of-a-breaker', pidNamespace: 'pid:[1]' };
     writeFileSync(temp.path(claim), JSON.stringify(breaker));
 
     await expectRefused(new RegExp(`another container.* delete \\S+/${claim} and run`));
@@ -243,6 +257,151 @@ describe('a lock', () => {
     await lock.release();
 
     await expect(lock.assertHeld()).rejects.toMatchObject(LOCKED);
+  });
+});
+
+/** As if the lock had not been renewed for `ms`, by the clock of the file server. */
+function ageLock(ms: number): void {
+  const then = new Date(statSync(temp.path('lock')).mtimeMs - ms);
+  utimesSync(temp.path('lock'), then, then);
+}
+
+describe('the lease', () => {
+  const ELSEWHERE = { host: 'elsewhere', bootId: 'x', processStart: '1', leaseMs: 60_000 };
+
+  test.each([
+    ['of another host', ELSEWHERE],
+    ['of another container', { ...ELSEWHERE, host: hostname(), pidNamespace: 'pid:[1]' }],
+    ['of a process that is paused', {}],
+  ])('%s protects until it has ended', async (_name, facts) => {
+    await writeLock(facts);
+    ageLock(50_000);
+    await expect(ChainLock.acquire(temp.path())).rejects.toMatchObject(LOCKED);
+
+    ageLock(11_000);
+    await expectTakenOver();
+  });
+
+  test('that is left is told with host and pid', async () => {
+    await writeLock({ ...ELSEWHERE, pid: 4711 });
+    ageLock(20_000);
+
+    await expectRefused(/another process on elsewhere \(pid 4711\) .* its lease ends in 40 s/);
+  });
+
+  test('is missing in locks of earlier versions, which stay', async () => {
+    await writeLock({ ...ELSEWHERE, ...FOR_LIFE });
+    ageLock(10 * 24 * 3_600_000);
+
+    await expectRefused(/delete \S+\/lock and run the command again$/);
+  });
+
+  test('is missing in a lock for life', async () => {
+    await using _lock = await ChainLock.acquireForLife(temp.path());
+    ageLock(10 * 24 * 3_600_000);
+
+    await expect(ChainLock.acquire(temp.path())).rejects.toMatchObject(LOCKED);
+  });
+
+  test('is renewed by its holder', async () => {
+    await using lock = await ChainLock.acquire(temp.path(), { renewEveryMs: 10, leaseMs: 60_000 });
+    ageLock(50_000);
+    const agedMs = statSync(temp.path('lock')).mtimeMs;
+
+    await expect.poll(() => statSync(temp.path('lock')).mtimeMs).toBeGreaterThan(agedMs + 40_000);
+    await lock.assertHeld();
+  });
+
+  test('that another process took is noticed by the renewal, which leaves the new lock', async () => {
+    await using lock = await ChainLock.acquire(temp.path(), { renewEveryMs: 10, leaseMs: 60_000 });
+    const other = JSON.stringify({ ...readLock(), id: 'of-another-session' });
+    rmSync(temp.path('lock'));
+    writeFileSync(temp.path('lock'), other);
+
+    await expect.poll(() => lock.lost.aborted).toBe(true);
+
+    expect(lock.lost.reason).toMatchObject(LOCKED);
+    expect(await lock.isHeld()).toBe(false);
+    expect(readFileSync(temp.path('lock'), 'utf8')).toBe(other);
+  });
+
+  test('comes with a token that grows, also when the clock was put back', async () => {
+    const tokens: number[] = [];
+    for (let k = 0; k < 3; k++) {
+      const lock = await ChainLock.acquire(temp.path());
+      tokens.push(lock.token);
+      await lock.release();
+    }
+    const future = (tokens.at(-1) ?? 0) + 1_000_000;
+    await writeLock({ pid: deadPid(), token: future });
+    await using taken = await ChainLock.acquire(temp.path());
+
+    expect(tokens).toEqual(tokens.toSorted((a, b) => a - b));
+    expect(taken.token).toBe(future + 1);
+    expect(readLock().token).toBe(future + 1);
+  });
+});
+
+/** Another process takes the lock of a paused holder over, as {@link ChainLock} does. */
+async function takeFrom(): Promise<DiskFolder> {
+  ageLock(61_000);
+  const other = new DiskFolder(temp.path());
+  await other.lock();
+  return other;
+}
+
+describe('a holder whose lock was taken over', () => {
+  test('cannot replace, publish, delete or begin anything', async () => {
+    const folder = new DiskFolder(temp.path());
+    await folder.lock();
+    await folder.writeFile('vm.vbm', 'old');
+    const container = await folder.createContainer('x.vbk');
+    await container.storage.close();
+    const lines = await folder.startLines('journal.ndjson', ['a\n']);
+    const other = await takeFrom();
+    await other.writeFile('vm.vbm', 'new');
+
+    await expect(folder.writeFile('vm.vbm', 'late')).rejects.toMatchObject(LOCKED);
+    await expect(container.publish()).rejects.toMatchObject(LOCKED);
+    await expect(folder.remove(['vm.vbm'])).rejects.toMatchObject(LOCKED);
+    await expect(folder.startLines('journal.ndjson', [])).rejects.toMatchObject(LOCKED);
+    await expect(lines.append('b\n', true)).rejects.toMatchObject(LOCKED);
+    await expect(folder.removeLeftovers()).resolves.toEqual([]);
+    await lines.close();
+
+    expect(readFileSync(temp.path('vm.vbm'), 'utf8')).toBe('new');
+    expect(readdirSync(temp.path()).toSorted()).toEqual(['journal.ndjson', 'lock', 'vm.vbm']);
+    expect(await other.removeLeftovers()).toEqual(['x.vbk.partial']);
+  });
+
+  test.each([
+    ['the chain metadata', (folder: DiskFolder) => folder.writeFile('vm.vbm', 'late')],
+    ['a journal', (folder: DiskFolder) => folder.startLines('journal.ndjson', ['late\n'])],
+    [
+      'a container',
+      async (folder: DiskFolder) => {
+        const container = await folder.createContainer('x.vbk');
+        await container.storage.close();
+        await container.publish();
+      },
+    ],
+  ])('between its check and the rename does not replace %s', async (_name, change) => {
+    const folder = new DiskFolder(temp.path());
+    await folder.lock();
+    await folder.writeFile('vm.vbm', 'old');
+    const { rename } = fs.promises;
+    fs.promises.rename = async (from, to) => {
+      fs.promises.rename = rename;
+      syncBuiltinESMExports();
+      await (await takeFrom()).writeFile('vm.vbm', 'new');
+      await rename(from, to);
+    };
+    syncBuiltinESMExports();
+
+    await expect(change(folder)).rejects.toMatchObject(LOCKED);
+
+    expect(readFileSync(temp.path('vm.vbm'), 'utf8')).toBe('new');
+    expect(readdirSync(temp.path()).toSorted()).toEqual(['lock', 'vm.vbm']);
   });
 });
 
@@ -309,6 +468,19 @@ describe.each(NO_LINK_ERRNOS)('where links fail with %s', (errno) => {
       }
     });
   });
+});
+
+test('a process that was paused before it had the lock tries again', async () => {
+  const { link } = fs.promises;
+  fs.promises.link = async (from, to) => {
+    fs.promises.link = link;
+    syncBuiltinESMExports();
+    rmSync(from);
+    await link(from, to);
+  };
+  syncBuiltinESMExports();
+
+  await expectTakenOver();
 });
 
 test('a lock whose link was made, but reported as failed, is ours', async () => {

@@ -17,6 +17,7 @@ it.each([
     expectedBytes,
     retention: undefined,
     onPublished: () => {},
+    withdraw: async () => {},
     onLeft: () => {},
   });
   let peakBytes = 0;

@@ -14,6 +14,7 @@ function start(fake: FakeUploads): ContainerUpload {
     expectedBytes: undefined,
     retention: undefined,
     onPublished: () => {},
+    withdraw: async () => {},
     onLeft: () => {},
   });
 }
