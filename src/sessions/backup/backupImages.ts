@@ -124,7 +124,7 @@ class ImageSession {
   async #backup(repository: Repository, folder: VmFolder): Promise<SessionReport> {
     const { vmName: name, workers, compression, signal } = this.#options;
     const { session, progress } = this.#identity;
-    await using lock = await folder.place.lock();
+    await using lock = await folder.lock();
     session.log.info({ folder: folder.folder }, 'session started');
     const { lz4 } = this.#codecs;
     if (!lz4.isNative) session.note(sessionMessage('ENV-801', { reason: lz4.reason }));

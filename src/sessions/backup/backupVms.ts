@@ -93,7 +93,7 @@ export async function backupVms(options: BackupVmsOptions): Promise<JobReport> {
     const { parallelVms = DEFAULT_PARALLEL_VMS } = options;
     await forEachLimited(vms, parallelVms, async (vm) => {
       try {
-        sessions.push(await runner.backup(vm, { signal }));
+        sessions.push(await runner.backup({ label: vm, vmId: '' }, { signal, attempt: 1 }));
       } catch (error) {
         const failure = toFailure(error, signal);
         // Sessions that have committed must be reported.

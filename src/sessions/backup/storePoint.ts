@@ -11,6 +11,7 @@ import { PointWriter } from '../shared/pointWriter.ts';
 import type { SessionProgress } from '../shared/progress.ts';
 import { type EngineReport, reportSession, type SessionReport } from '../shared/report.ts';
 import type { SessionLog } from '../shared/sessionLog.ts';
+import { whileHeld } from '../../store/lockLease.ts';
 import type { DiskResult } from './backupDisk.ts';
 import { draftPoint, toDiskPoint } from './draftPoint.ts';
 import { updateDamageRecord } from './parent/damageRecord.ts';
@@ -86,6 +87,16 @@ export interface StoredPoint {
  * @throws what `readDisks`, the pipeline and the repository throw
  */
 export async function storePoint(
+  options: StorePointOptions,
+  readDisks: (target: PointWriter, resources: PipelineResources) => Promise<ReadDisks>,
+): Promise<StoredPoint> {
+  const { chain, signal } = options;
+  return await whileHeld(chain.lock, signal, (both) =>
+    storeHeld({ ...options, signal: both }, readDisks),
+  );
+}
+
+async function storeHeld(
   options: StorePointOptions,
   readDisks: (target: PointWriter, resources: PipelineResources) => Promise<ReadDisks>,
 ): Promise<StoredPoint> {

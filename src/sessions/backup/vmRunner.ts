@@ -71,15 +71,28 @@ export interface VmSessionOptions {
   readonly onStatus?: ((text: string) => void) | undefined;
 }
 
+/** A VM whose session is to run. */
+export interface RunnableVm {
+  /** How the engine finds the VM: its name, or its id where the name is not unique. */
+  readonly label: string;
+  /** Empty when the engine does not know the VM. */
+  readonly vmId: string;
+}
+
+export interface RunnerCall {
+  readonly signal: AbortSignal;
+  /** Counts the sessions of this VM in this run, from 1. */
+  readonly attempt: number;
+}
+
 /** Something that backs up one VM at a time, wherever the work is done. */
 export interface VmRunner {
   /**
    * Runs one session. Sessions of different VMs may run at once.
    *
-   * @param vm - name or id.
    * @throws a {@link BackupError}; the restore points before it stay as they were
    */
-  backup(vm: string, options: { readonly signal: AbortSignal }): Promise<SessionReport>;
+  backup(vm: RunnableVm, call: RunnerCall): Promise<SessionReport>;
 }
 
 /** What all sessions share. It stays the caller's, who closes it after the last session. */
@@ -153,7 +166,9 @@ export function createVmRunner(parts: VmRunnerParts, options: VmSessionOptions):
     requireConsistency: options.requireConsistency ?? false,
     partialReads: options.partialReads ?? false,
   };
-  return { backup: async (vm, own) => await backupVm({ ...common, vm, signal: own.signal }) };
+  return {
+    backup: async ({ label }, own) => await backupVm({ ...common, vm: label, signal: own.signal }),
+  };
 }
 
 /** A VM whose session failed, for a report. */

@@ -23,7 +23,7 @@ import { removeCheckpoints, supersededCheckpoints, unfinishedBackups } from './o
 import { failedPipes } from './pipedCheckpoints.ts';
 import { type CreatedOnEngine, createdOnEngine, removeCreated } from './restoreCleanup.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
-import type { StoreOptions } from '../../store/store.ts';
+import type { StoreLock, StoreOptions } from '../../store/store.ts';
 import { placeOptions } from '../shared/startRepository.ts';
 
 export interface CleanupVmOptions {
@@ -76,6 +76,7 @@ class Cleanup {
   readonly #context: CleanupContext;
   readonly #folder: VmFolder;
   readonly #repositoryId: string;
+  readonly #lock: StoreLock;
   readonly #session: SessionLog;
   readonly #say: (text: string) => void;
 
@@ -84,6 +85,7 @@ class Cleanup {
     folder: VmFolder,
     options: {
       readonly repositoryId: string;
+      readonly lock: StoreLock;
       readonly session: SessionLog;
       readonly say: (text: string) => void;
     },
@@ -91,6 +93,7 @@ class Cleanup {
     this.#context = context;
     this.#folder = folder;
     this.#repositoryId = options.repositoryId;
+    this.#lock = options.lock;
     this.#session = options.session;
     this.#say = options.say;
   }
@@ -102,6 +105,7 @@ class Cleanup {
     const { engine, vm } = this.#context;
     const { own, foreign } = await unfinishedBackups(engine, vm.id, this.#repositoryId);
     for (const backup of own) {
+      await this.#lock.assertHeld();
       this.#say(`ending backup ${backup.id}`);
       if ((await endOwnBackup(this.#context, backup.id)).wasOpen)
         this.cleaned.push(`backup ${backup.id} of ${vm.name}`);
@@ -168,6 +172,7 @@ class Cleanup {
       ...supersededCheckpoints(checkpoints, this.#repositoryId, points),
       ...(await failedPipes(this.#folder.place, this.#repositoryId, checkpoints)),
     ];
+    await this.#lock.assertHeld();
     await removeCheckpoints(unneeded, this.#context);
   }
 }
@@ -190,13 +195,18 @@ export async function cleanupVm(options: CleanupVmOptions): Promise<CleanupRepor
     const [known] = await engine.findVms(options.vm);
     const folder =
       (known && (await repository.vmById(known.id))) ?? (await repository.requireVm(options.vm));
-    await using _lock = await folder.place.lock();
+    await using lock = await folder.lock();
     const metadata = await folder.readMetadata().catch(() => undefined);
     const vm = { id: folder.vmId, name: known?.name ?? metadata?.vm.name ?? folder.safeName };
     const session = new SessionLog(options, { vmName: vm.name });
     const context = { engine, vm, note: session.note, signal };
     const say = options.onStatus ?? (() => {});
-    const cleanup = new Cleanup(context, folder, { repositoryId: repository.id, session, say });
+    const cleanup = new Cleanup(context, folder, {
+      repositoryId: repository.id,
+      lock,
+      session,
+      say,
+    });
     const foreignBackupIds = await cleanup.cleanUp();
     for (const backup of foreignBackupIds) {
       session.note(sessionMessage('SNP-203', { vm: vm.name, backup }));

@@ -4,6 +4,7 @@ import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
 import { faultKind } from '../../ovirt/engine/engineErrors.ts';
 import type { Vm } from '../../ovirt/engine/entities.ts';
+import type { StoreLock } from '../../store/store.ts';
 import { type CleanupContext, endOwnBackup } from './engineCleanup.ts';
 import { unfinishedBackups } from './ownership.ts';
 
@@ -12,14 +13,18 @@ import { unfinishedBackups } from './ownership.ts';
  * copy.
  *
  * @param ownerId - id in the description of our backups.
+ * @param lock - of the VM's folder. Without it a backup may be that of another session.
+ * @throws {@link RepositoryError} `REPOSITORY_LOCKED`
  */
 export async function removeOwnLeftBackups(
   context: CleanupContext,
   ownerId: string,
+  lock: Pick<StoreLock, 'assertHeld'>,
 ): Promise<void> {
   const { engine, vm, note } = context;
   const { own } = await unfinishedBackups(engine, vm.id, ownerId);
   for (const backup of own) {
+    await lock.assertHeld();
     if ((await endOwnBackup(context, backup.id)).wasOpen) {
       note(sessionMessage('JOB-606', { what: `backup ${backup.id} of ${vm.name}` }));
     }

@@ -61,7 +61,7 @@ export async function rescanRepository(options: RescanOptions): Promise<RescanRe
   const codecs = await createBlockCodecs();
   const vms: RescannedVm[] = [];
   for (const folder of await repository.vmFolders()) {
-    await using lock = await folder.place.lock();
+    await using lock = await folder.lock();
     const known = await folder.readMetadata().catch((error: unknown) => {
       if (isAccessFailure(error)) throw error;
     });
@@ -71,7 +71,9 @@ export async function rescanRepository(options: RescanOptions): Promise<RescanRe
     // Without a readable container only the old metadata has the VM's name.
     const vm = metadata.points.length > 0 ? metadata.vm : (known?.vm ?? metadata.vm);
     await lock.assertHeld();
-    await folder.writeMetadata({ vm, points: metadata.points, obsoleteFiles: leasedFiles });
+    const { points } = metadata;
+    const lockToken = known?.lockToken;
+    await folder.writeMetadata({ vm, points, obsoleteFiles: leasedFiles, lockToken });
     vms.push({
       vmName: vm.name,
       vmId: vm.id,

@@ -15,6 +15,7 @@ import { PointWriter } from '../shared/pointWriter.ts';
 import { prepareChain } from '../shared/prepareChain.ts';
 import { selectPoint } from '../shared/selectPoint.ts';
 import type { SessionLog } from '../shared/sessionLog.ts';
+import { whileHeld } from '../../store/lockLease.ts';
 import { verifyCopy } from './verifyCopy.ts';
 import type { CopiedPoint, CopiedVm, FailedPoint } from './copyReport.ts';
 
@@ -69,7 +70,7 @@ export class VmCopy {
     wanted: readonly RestorePoint[],
   ): Promise<CopiedVm> {
     const { session, codecs } = this.#context;
-    await using lock = await target.place.lock();
+    await using lock = await target.lock();
     let metadata = await prepareChain(target, vm, codecs, session.note);
     for (const { pointId } of wanted) {
       this.#context.signal.throwIfAborted();
@@ -146,20 +147,19 @@ export class VmCopy {
     lock: StoreLock,
   ): Promise<ChainMetadata> {
     const { range, parent, source } = from;
-    const { session, verify } = this.#context;
+    const { session, verify, signal } = this.#context;
     const { pointId, createdAt, blockSizeBytes } = lastOf(range);
     const type = parent ? 'increment' : 'full';
     const fileName = await target.unusedContainerName(type, new Date(createdAt));
     session.log.info({ pointId, fileName }, 'copy started');
     const mostBytes = mostBytesOf(range);
     await using writer = await PointWriter.create(target, fileName, blockSizeBytes, mostBytes);
-    const { point } = await copyRange(
-      { place: this.#source.place, vm: source.vm, range },
-      writer,
-      { chainId: parent?.chainId ?? pointId, fileName, parent },
-      { ...this.#context, phase: 'copying' },
+    const place = { place: this.#source.place, vm: source.vm, range };
+    const facts = { chainId: parent?.chainId ?? pointId, fileName, parent };
+    const { point } = await whileHeld(lock, signal, (both) =>
+      copyRange(place, writer, facts, { ...this.#context, signal: both, phase: 'copying' }),
     );
-    this.#context.signal.throwIfAborted();
+    signal.throwIfAborted();
     const points = [...metadata.points];
     insertPoint(points, point);
     const updated = await writer.list({ ...metadata, vm: source.vm, points }, lock);

@@ -48,6 +48,12 @@ export interface ReportedFailure {
   readonly hint: string;
 }
 
+/** The fields of a record that tell what came of the session. */
+interface Outcome {
+  readonly outcome: 'ok' | 'failed';
+  readonly [field: string]: unknown;
+}
+
 /** What all reports of sessions have. */
 interface Report {
   readonly vmName: string;
@@ -87,15 +93,21 @@ export async function keepReport(
 ): Promise<void> {
   if (failure && isUnreachedCode(failure.code)) return;
   const { session } = kept;
-  const { messages } = session;
-  const facts = failure
-    ? { outcome: 'failed', ...failure, messages, report }
-    : { outcome: 'ok', report };
   try {
-    await write(folder, kept, report.vmName, facts);
+    await write(folder, kept, report.vmName, factsOf(report, session.messages, failure));
   } catch (error) {
     session.note(notKept(report.vmName, error));
   }
+}
+
+function factsOf(
+  report: Report,
+  messages: readonly SessionMessage[],
+  failure: ReportedFailure | undefined,
+): Outcome {
+  if (!failure) return { outcome: 'ok', report };
+  const { code, message, hint } = failure;
+  return { outcome: 'failed', code, message, hint, messages, report };
 }
 
 /**
@@ -112,7 +124,7 @@ export async function keepFailure(
   const isStop = STEP_TYPES.has(kept.type) && code === 'CANCELLED';
   if (isTypo || isStop || isUnreachedCode(code)) return;
   const { log, messages } = kept.session;
-  const facts = { outcome: 'failed', code, message, hint, messages };
+  const facts = { outcome: 'failed', code, message, hint, messages } as const;
   try {
     await write(folder, kept, kept.vmName ?? folder.safeName, facts);
   } catch (cause) {
@@ -124,7 +136,7 @@ async function write(
   folder: VmFolder,
   kept: KeptSession,
   vmName: string,
-  facts: { readonly outcome: string },
+  facts: Outcome,
 ): Promise<void> {
   const { type, sessionId, startedAt, startedAtMs } = kept;
   const record = {

@@ -7,6 +7,7 @@ import { healthOfPoints, type PointHealth } from '../../repository/damage/pointH
 import { activeLeases, isServed, type Lease } from '../../repository/lease/leases.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { RestorePoint } from '../../repository/restorePoint.ts';
+import type { VmFolder } from '../../repository/vmFolder.ts';
 import { currentContainers, readVerifyRecord } from '../../repository/damage/verifyRecord.ts';
 import type { StoreFolder } from '../../store/store.ts';
 import type { StoreOptions } from '../../store/store.ts';
@@ -70,6 +71,17 @@ function serversOf(point: RestorePoint, leases: readonly Lease[]): PointServer[]
   });
 }
 
+/** One VM. @throws {@link RepositoryError} as `VmFolder.readMetadata` */
+export async function listFolder(folder: VmFolder): Promise<ListedVm> {
+  const metadata = await folder.readMetadata();
+  return {
+    vmName: metadata?.vm.name ?? folder.safeName,
+    vmId: folder.vmId,
+    folder: folder.folder,
+    points: await withState(folder.place, metadata?.points ?? []),
+  };
+}
+
 /** @throws a {@link BackupError}: `REPOSITORY_NOT_FOUND`, `USAGE_NOT_FOUND` */
 export async function listRepository(options: ListOptions): Promise<ListReport> {
   const { vm } = options;
@@ -77,13 +89,7 @@ export async function listRepository(options: ListOptions): Promise<ListReport> 
   const folders = vm ? [await repository.requireVm(vm)] : await repository.vmFolders();
   const vms: ListedVm[] = [];
   const failures = await forEachFolder(folders, async (folder) => {
-    const metadata = await folder.readMetadata();
-    vms.push({
-      vmName: metadata?.vm.name ?? folder.safeName,
-      vmId: folder.vmId,
-      folder: folder.folder,
-      points: await withState(folder.place, metadata?.points ?? []),
-    });
+    vms.push(await listFolder(folder));
   });
   return { type: 'list', repository: repository.root, vms, failures };
 }

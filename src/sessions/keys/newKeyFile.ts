@@ -3,6 +3,7 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { errnoOf, UsageError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
+import { syncFolder } from '../../store/folder/durableFile.ts';
 import { generateKeyFile } from '../../store/seal/keyFile.ts';
 
 export interface KeyFileReport {
@@ -36,15 +37,6 @@ async function fill(handle: FileHandle, file: string): Promise<void> {
   } catch (error) {
     await rm(file, { force: true });
     throw error;
-  } finally {
-    await handle.close();
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
   } finally {
     await handle.close();
   }

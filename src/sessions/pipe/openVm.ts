@@ -175,7 +175,7 @@ async function prepare(options: OpenVmOptions, tools: OpenTools): Promise<Prepar
   closers.add(() => folder.close());
   const journal = await folder.startJournal(sessionId, { engine, vm, note, signal });
   closers.add(() => (isSettled(journal.entries) ? journal.remove() : journal.keep()));
-  await removeOwnLeftBackups({ engine, vm, note, signal }, folder.ownerId);
+  await removeOwnLeftBackups({ engine, vm, note, signal }, folder.ownerId, folder.lock);
   await awaitBackupState(engine, vm, () => engine.vm(vm.id), note, signal);
   const { connections = DEFAULT_CONNECTIONS, onStatus = () => {} } = options;
   const { requireConsistency = false, strict = false } = options;

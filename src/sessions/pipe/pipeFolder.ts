@@ -48,8 +48,8 @@ export interface PipeContext {
 export class PipeFolder {
   /** Names the owner in the descriptions of backups. Backups of sessions have another one. */
   readonly ownerId: string;
+  readonly lock: StoreLock;
   readonly #folder: StoreFolder;
-  readonly #lock: StoreLock;
   readonly #repository: Repository;
   #handedOut: readonly HandedOut[];
 
@@ -62,7 +62,7 @@ export class PipeFolder {
     this.ownerId = pipeOwner(repository.id);
     this.#repository = repository;
     this.#folder = folder;
-    this.#lock = lock;
+    this.lock = lock;
     this.#handedOut = handedOut;
   }
 
@@ -137,12 +137,14 @@ export class PipeFolder {
   async removeSuperseded(since: string | undefined, context: PipeContext): Promise<void> {
     const checkpoints = await context.engine.checkpoints(context.vm.id);
     const order = this.#handedOut.map((one) => one.checkpointId);
+    // Without the lock the newest checkpoint may be that of another call.
+    if (!(await this.lock.isHeld())) return;
     const unneeded = supersededPipes(checkpoints, { ownerId: this.ownerId, order, since });
     await removeCheckpoints(unneeded, context);
   }
 
   async close(): Promise<void> {
-    await this.#lock.release();
+    await this.lock.release();
     await this.#repository.close();
   }
 }

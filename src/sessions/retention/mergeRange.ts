@@ -14,6 +14,7 @@ import type { StoreLock } from '../../store/store.ts';
 import type { SessionProgress } from '../shared/progress.ts';
 import { PointWriter } from '../shared/pointWriter.ts';
 import type { SessionLog } from '../shared/sessionLog.ts';
+import { whileHeld } from '../../store/lockLease.ts';
 import { copyRange, lastOf, mostBytesOf } from './rangeCopy.ts';
 
 export interface MergeContext {
@@ -76,15 +77,11 @@ export async function mergePoints(
   session.log.info({ pointId, points: range.points.length, fileName }, 'merge started');
   const mostBytes = mostBytesOf(range);
   await using target = await PointWriter.create(folder, fileName, blockSizeBytes, mostBytes);
-  const added = await copyRange(
-    { place: folder.place, vm: metadata.vm, range },
-    target,
-    { chainId, fileName, parent },
-    {
-      ...context,
-      phase: 'merging',
-      checkSize: (fileBytes) => requireSpace(folder, fileBytes),
-    },
+  const from = { place: folder.place, vm: metadata.vm, range };
+  const facts = { chainId, fileName, parent };
+  const checkSize = (fileBytes: number): Promise<void> => requireSpace(folder, fileBytes);
+  const added = await whileHeld(lock, signal, (both) =>
+    copyRange(from, target, facts, { ...context, signal: both, phase: 'merging', checkSize }),
   );
   signal.throwIfAborted();
   const replaced = await replacePoints(folder, metadata, lock, { added, removed });

@@ -45,6 +45,7 @@ import { lockedCandidates, lockKept, lockMessage } from './pruneLocks.ts';
 import { sizeOfMerge } from './rangeCopy.ts';
 import { describePoints, type PrunedPoint, type PrunedVm } from './pruneReport.ts';
 import { SessionLog } from '../shared/sessionLog.ts';
+import { whileHeld } from '../../store/lockLease.ts';
 import type { Store, StoreLock } from '../../store/store.ts';
 
 export interface VmPruneOptions {
@@ -202,8 +203,12 @@ export class VmPrune {
   }
 
   async #prune(): Promise<void> {
+    await using lock = await this.#folder.lock();
+    await whileHeld(lock, this.#signal, (signal) => this.#pruneHeld(lock, signal));
+  }
+
+  async #pruneHeld(lock: StoreLock, signal: AbortSignal): Promise<void> {
     const folder = this.#folder;
-    await using lock = await folder.place.lock();
     const known = await folder.readMetadata();
     if (!known) return;
     let metadata = await prepareChain(folder, known.vm, this.#codecs, this.#session.note);
@@ -211,7 +216,7 @@ export class VmPrune {
     metadata = await this.#delete(metadata, plan.deleted, lock);
     this.#hasDeleted = true;
     const { workers } = this.#options;
-    const [codecs, session, signal] = [this.#codecs, this.#session, this.#signal];
+    const [codecs, session] = [this.#codecs, this.#session];
     const progress = this.#progress;
     const context = { folder, lock, codecs, session, progress, workers, signal };
     const damage = await forEachRange(plan.ranges, async (range) => {

@@ -88,7 +88,7 @@ class Synthesis {
   async #synthesizeIn(folder: VmFolder): Promise<SynthesizeReport> {
     const { workers, signal = new AbortController().signal } = this.#options;
     const [session, progress] = [this.#session, this.#progress];
-    await using lock = await folder.place.lock();
+    await using lock = await folder.lock();
     const { vm } = await folder.requireMetadata();
     progress.nameVm(vm);
     const codecs = await createBlockCodecs();

@@ -5,6 +5,7 @@ import { FileMap } from '../../container/write/blockMaps.ts';
 import type { DiskContent } from '../../container/write/containerSink.ts';
 import { ContainerWriter, type FolderHandle } from '../../container/write/containerWriter.ts';
 import type { Property } from '../../container/format/properties.ts';
+import { RepositoryError } from '../../core/errors.ts';
 import type { NewContainer } from '../../store/store.ts';
 import { writeFingerprints } from '../../repository/fingerprintStore.ts';
 import { SUMMARY_NAME } from '../../repository/pointReader.ts';
@@ -53,6 +54,8 @@ export interface CompletePoint {
   readonly point: RestorePoint;
   /** Gives the container its name. */
   readonly publish: () => Promise<void>;
+  /** For an error after that. Takes the container back when it came too late. Never throws. */
+  readonly takeBack: (error: unknown) => Promise<void>;
 }
 
 export class PointWriter {
@@ -131,13 +134,28 @@ export class PointWriter {
     await lock.assertHeld();
     await extendLocks(this.#folder.place, metadata, covered);
     await this.#publish();
-    await this.#folder.writeEncoded(text);
+    try {
+      await this.#folder.writeEncoded(text);
+    } catch (error) {
+      await this.#takeBack(error);
+      throw error;
+    }
     return covered;
   }
 
   readonly #publish = async (): Promise<void> => {
     await this.#container.publish();
     this.#published = true;
+  };
+
+  /** Without the lock the container counts only when the session that has it added it. */
+  readonly #takeBack = async (error: unknown): Promise<void> => {
+    if (!(error instanceof RepositoryError) || error.code !== 'REPOSITORY_LOCKED') return;
+    const metadata = await this.#folder.readMetadata().catch(() => undefined);
+    if (!metadata) return;
+    const { points, obsoleteFiles = [] } = metadata;
+    const named = [...points.map(({ fileName }) => fileName), ...obsoleteFiles];
+    if (!named.includes(this.#fileName)) await this.#container.withdraw();
   };
 
   /** Adds metadata, commits, and closes the container. It has no name yet. */
@@ -161,6 +179,7 @@ export class PointWriter {
     return {
       point: { ...locked, fileBytes: this.writer.endBytes },
       publish: this.#publish,
+      takeBack: this.#takeBack,
     };
   }
 

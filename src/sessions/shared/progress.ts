@@ -61,6 +61,8 @@ interface SessionFacts {
   readonly vmName: string;
   /** Empty until the VM is known. */
   readonly vmId: string;
+  /** Name of the process of a fleet that runs it. Absent for this process. */
+  readonly worker?: string | undefined;
 }
 
 interface DiskName {

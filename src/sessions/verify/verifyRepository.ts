@@ -119,6 +119,7 @@ class RepositoryCheck {
   readonly #options: FoldersVerifyOptions;
   readonly #checks = new Map<VmFolder, VmCheck>();
   readonly #progress = new Map<VmFolder, SessionProgress>();
+  /** Sessions that have left no report yet. */
   readonly #kept = new Map<VmFolder, KeptSession>();
   /** Folders of which a container was read, or is being read. */
   readonly #begun = new Set<VmFolder>();
@@ -161,17 +162,26 @@ class RepositoryCheck {
   }
 
   async #keep(folder: VmFolder, { metadata }: VmFindings, report: VmReport): Promise<void> {
-    const kept = this.#kept.get(folder);
+    const kept = this.#takeKept(folder);
     if (!kept) return;
     const { vm } = metadata;
     const isDamaged = report.points.some((point) => point.isSelected && point.isDamaged);
     const facts = { type: 'verify', vmName: vm.name, vmId: vm.id, ...shortReport(report) };
-    await keepReport(folder, kept, facts, isDamaged ? damageOf(report) : undefined);
+    // A container that could not be read. The others were checked.
+    const failure = this.failures.find((one) => one.folder === folder.folder);
+    await keepReport(folder, kept, facts, failure ?? (isDamaged ? damageOf(report) : undefined));
   }
 
   async #keepFailure(folder: VmFolder, failure: ReportedFailure): Promise<void> {
-    const kept = this.#kept.get(folder);
+    const kept = this.#takeKept(folder);
     if (kept) await keepFailure(folder, kept, failure);
+  }
+
+  /** A session leaves one report. */
+  #takeKept(folder: VmFolder): KeptSession | undefined {
+    const kept = this.#kept.get(folder);
+    this.#kept.delete(folder);
+    return kept;
   }
 
   async #checkLocks({ place }: VmFolder, { metadata, containers }: VmFindings): Promise<void> {

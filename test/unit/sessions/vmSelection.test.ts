@@ -4,7 +4,12 @@ import type { Vm } from '../../../src/ovirt/engine/entities.ts';
 import { chooseVms, type VmSelection } from '../../../src/sessions/backup/vm/vmSelection.ts';
 
 function vm(name: string, id = `id-${name}`, origin = 'ovirt'): Vm {
-  const unread = { clusterId: undefined, ovf: undefined, attachments: undefined };
+  const unread = {
+    clusterId: undefined,
+    hostId: undefined,
+    ovf: undefined,
+    attachments: undefined,
+  };
   return { id, name, origin, description: '', status: 'up', ...unread };
 }
 

@@ -133,6 +133,8 @@ function needsList({ names = [], all, search, exclude = [] }: VmSelection): bool
 export interface IdentifiedVms extends SelectedVms {
   /** By the entries of `vms`; without those that the engine does not know. */
   readonly known: ReadonlyMap<string, Vm>;
+  /** VMs of the engine, also those that are not selected. */
+  readonly engineVms: number;
 }
 
 /** @throws {@link UsageError} `USAGE_INVALID_OPTION` for a selection of nothing */
@@ -176,7 +178,7 @@ export async function identifyVms(
     const vm = byId.get(label) ?? byName.get(label);
     if (vm) known.set(label, vm);
   }
-  return { ...selected, known };
+  return { ...selected, known, engineVms: listed.all.length };
 }
 
 /** Tells the exclusions that fit no VM. They may be mistyped, or their VM is gone. */

@@ -63,19 +63,19 @@ class VmSession {
     const { engine, session } = this.#context;
     const { note } = session;
     const { repository, signal, codecs } = this.#options;
-    await using lock = await folder.place.lock();
+    await using lock = await folder.lock();
     const metadata = await prepareChain(folder, { id: vm.id, name: vm.name }, codecs, note);
     const leftSnapshotIds = await this.#recover(vm, folder);
-    await removeOwnLeftBackups({ engine, vm, note, signal }, repository.id);
+    await removeOwnLeftBackups({ engine, vm, note, signal }, repository.id, lock);
     const task = await this.#plan({ vm, folder, metadata }, await this.#readVm(vm));
     const journal = await this.#startJournal(vm, folder, leftSnapshotIds);
     const chain = { repositoryRoot: repository.root, vm, folder, metadata, lock, journal };
     try {
       const { report, points, checkpoints } = await this.#store(chain, task);
-      await this.#afterCommit(vm, report, { points, checkpoints });
+      await this.#afterCommit(chain, report, { points, checkpoints });
       return report;
     } catch (error) {
-      await this.#afterFailure(vm, metadata.points, error);
+      await this.#afterFailure(chain, error);
       await noteFailure(error, { engine, vm, note: session.note, ownerId: repository.id });
       throw error;
     } finally {
@@ -190,22 +190,30 @@ class VmSession {
   }
 
   /** The point is safe: nothing here may fail the session. */
-  async #afterCommit(vm: Vm, report: SessionReport, known: KnownCheckpoints): Promise<void> {
-    await this.#dropCheckpoints(vm, known);
+  async #afterCommit(
+    chain: VmChain,
+    report: SessionReport,
+    known: KnownCheckpoints,
+  ): Promise<void> {
+    const { vm } = chain;
+    await this.#dropCheckpoints(chain, known);
     const modes = report.disks.map((disk) => `${disk.alias} ${disk.mode}`).join(', ');
     const text = `Backup of ${vm.name}: restore point ${report.pointNumber} (${report.pointType}) committed: ${modes}`;
     await postSessionEvent(this.#context.engine, vm.id, this.#severity(), text);
   }
 
   /** The old base stays. A checkpoint of the failed session is of no use. */
-  async #afterFailure(vm: Vm, points: KnownCheckpoints['points'], error: unknown): Promise<void> {
-    await this.#dropCheckpoints(vm, { points });
+  async #afterFailure(chain: VmChain, error: unknown): Promise<void> {
+    const { vm, metadata } = chain;
+    await this.#dropCheckpoints(chain, { points: metadata.points });
     const code = error instanceof BackupError ? error.code : 'INTERNAL';
     const text = `Backup of ${vm.name} failed (${code})`;
     await postSessionEvent(this.#context.engine, vm.id, 'error', text);
   }
 
-  async #dropCheckpoints(vm: Vm, known: KnownCheckpoints): Promise<void> {
+  /** Without the lock the newest checkpoint may be that of another session. */
+  async #dropCheckpoints({ vm, lock }: VmChain, known: KnownCheckpoints): Promise<void> {
+    if (!(await lock.isHeld())) return;
     const { engine, session } = this.#context;
     const signal = AbortSignal.timeout(engine.timings.cleanupMs / 2);
     const own = {
