@@ -4,7 +4,7 @@
  */
 import type { Worker } from 'node:worker_threads';
 import { InternalError } from '../core/errors.ts';
-import { startThread } from '../core/threads.ts';
+import { startThread } from '../core/installation.ts';
 import type { WorkerAnswer, WorkerBatch, WorkerSetup } from './blockWorker.ts';
 import type { JobQueue, QueuedJob } from './jobQueue.ts';
 import { type JobRunner, jobsOf, rejectAll } from './jobRunner.ts';

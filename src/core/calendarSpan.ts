@@ -45,6 +45,12 @@ export function timeAfter(date: Date, span: CalendarSpan): number {
   return moved(date, span, 1);
 }
 
+/** Milliseconds from now until `span` later. */
+export function durationFromNow(span: CalendarSpan): number {
+  const now = new Date();
+  return timeAfter(now, span) - now.getTime();
+}
+
 function moved(date: Date, { years, months, days, hours }: CalendarSpan, sign: 1 | -1): number {
   const result = new Date(date);
   result.setUTCFullYear(

@@ -80,6 +80,14 @@ export const ERROR_CODES = [
   'HOOK_FAILED',
   'JOB_RUNNING',
   'DAEMON_RUNNING',
+  'QUEUE_UNREACHABLE',
+  'QUEUE_AUTH_REFUSED',
+  'QUEUE_UNSUPPORTED',
+  'QUEUE_PLANNER_RUNNING',
+  'QUEUE_JOB_DIFFERS',
+  'QUEUE_VERSION_DIFFERS',
+  'QUEUE_NO_WORKER',
+  'QUEUE_WORKER_LOST',
   'CANCELLED',
   'INTERNAL_INVARIANT',
   'WORKER_CRASHED',
@@ -110,6 +118,7 @@ const FAMILY_HINTS: readonly (readonly [string, string])[] = [
   ['FORMAT_', 'run "ovirt-cbt inspect" on the file; restore the file from a copy if there is one'],
   ['JOB_', 'wait until the other run of the job has ended'],
   ['DAEMON_', 'stop the other daemon of this job file first'],
+  ['QUEUE_', 'check the server of the queue and its workers, see docs/fleet.md'],
   ['INTEGRITY_', 'run "ovirt-cbt verify"; restore the file from a copy if there is one'],
   ['CANCELLED', 'run the command again; nothing was lost'],
 ];
@@ -167,12 +176,17 @@ export class OutputError extends BackupError {}
 export class FormatError extends BackupError {}
 /** A container can be parsed, but its bytes are wrong. */
 export class IntegrityError extends BackupError {}
+/** The queue of a fleet, or a worker of it, needs attention. */
+export class QueueError extends BackupError {}
 /** Stopped by a signal or by the caller. */
 export class CancelledError extends BackupError {}
 /** A bug of this product. */
 export class InternalError extends BackupError {}
 
-for (const type of [
+/** All classes of the family. */
+export const ERROR_CLASSES: readonly (new (
+  ...args: ConstructorParameters<typeof UsageError>
+) => BackupError)[] = [
   UsageError,
   EngineError,
   TransferError,
@@ -180,9 +194,12 @@ for (const type of [
   OutputError,
   FormatError,
   IntegrityError,
+  QueueError,
   CancelledError,
   InternalError,
-]) {
+];
+
+for (const type of ERROR_CLASSES) {
   Object.defineProperty(type.prototype, 'name', { value: type.name, configurable: true });
 }
 
@@ -215,6 +232,9 @@ const EXIT_BY_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
   REPOSITORY_KEY_MISSING: EXIT_CODES.authRefused,
   REPOSITORY_KEY_WRONG: EXIT_CODES.authRefused,
   REPOSITORY_UNREACHABLE: EXIT_CODES.unreachable,
+  QUEUE_UNREACHABLE: EXIT_CODES.unreachable,
+  QUEUE_AUTH_REFUSED: EXIT_CODES.authRefused,
+  QUEUE_PLANNER_RUNNING: EXIT_CODES.repositoryLocked,
   INTEGRITY_DAMAGE_FOUND: EXIT_CODES.damageFound,
   ENGINE_AUTH_REFUSED: EXIT_CODES.authRefused,
   ENGINE_FORBIDDEN: EXIT_CODES.authRefused,

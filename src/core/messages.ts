@@ -42,6 +42,14 @@ export const MESSAGE_CODES = [
   'DSK-111',
   'DSK-112',
   'ENV-801',
+  'FLT-951',
+  'FLT-952',
+  'FLT-953',
+  'FLT-954',
+  'FLT-955',
+  'FLT-956',
+  'FLT-957',
+  'FLT-958',
   'FRZ-401',
   'JOB-601',
   'JOB-602',
@@ -73,6 +81,8 @@ export const MESSAGE_CODES = [
   'JOB-638',
   'JOB-639',
   'JOB-640',
+  'JOB-641',
+  'JOB-650',
   'NIC-701',
   'NIC-702',
   'NIC-703',
@@ -210,6 +220,46 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     text: 'The native build of lz4 could not be loaded ({reason}). The built-in WebAssembly codec is used. It takes about 1.4 times as long to compress and twice as long to decompress.',
     resolution:
       'Nothing has to be done. For full speed, install again where a C++ compiler, make and Python are installed. After an upgrade of Node.js run "npm rebuild lz4".',
+  },
+  'FLT-951': {
+    level: 'warn',
+    text: 'Sessions of job {job} wait, because no worker {who} is connected to the queue.',
+    resolution: 'Start "ovirt-cbt worker" on a machine, or look for the reason in its log.',
+  },
+  'FLT-952': {
+    level: 'warn',
+    text: 'The session of {vm} was lost with worker {worker}. It is sent to the queue again ({n} of {max} times).',
+    resolution: 'Look on the machine of the worker for the reason why it ended.',
+  },
+  'FLT-953': {
+    level: 'info',
+    text: 'Worker {worker} was stopped during the session of {vm}. The session is sent to the queue again.',
+    resolution: 'None.',
+  },
+  'FLT-954': {
+    level: 'warn',
+    text: 'The server of the queue ({place}) cannot be reached. Sessions go on, and their results follow.',
+    resolution: 'Check the server and the network. The connection is tried again all the time.',
+  },
+  'FLT-955': {
+    level: 'info',
+    text: 'The server of the queue ({place}) is reached again after {span}.',
+    resolution: 'None.',
+  },
+  'FLT-956': {
+    level: 'warn',
+    text: 'The server of the queue ({place}) may drop keys when its memory is full (maxmemory-policy {policy}).',
+    resolution: 'Set maxmemory-policy to noeviction. Sessions whose keys are dropped run twice.',
+  },
+  'FLT-957': {
+    level: 'error',
+    text: 'The planner has version {planner}, this worker has {worker}. The worker takes no session.',
+    resolution: 'Install the same version on all machines of the fleet.',
+  },
+  'FLT-958': {
+    level: 'warn',
+    text: 'Worker {worker} could not begin the session of {vm}: {reason} ({code}). The session is sent to the queue again.',
+    resolution: 'Mend the cause on the machine of that worker. It takes no session for a while.',
   },
   'FRZ-401': {
     level: 'warn',
@@ -376,6 +426,18 @@ const TEMPLATES: Readonly<Record<MessageCode, Template>> = {
     level: 'info',
     text: 'The plan of job {job} failed: {reason} ({code}). It is tried again ({n} of {max} times).',
     resolution: 'None.',
+  },
+  'JOB-641': {
+    level: 'warn',
+    text: 'Run {run} of job {job} was stopped by hand.',
+    resolution:
+      'Start the job again, if its VMs need a restore point before its next time. The daemon does not continue this run.',
+  },
+  'JOB-650': {
+    level: 'warn',
+    text: 'The engine tells no hosts of the VMs of job {job}, so "limits.perHost" has no effect.',
+    resolution:
+      'Give the user of the engine a right to see hosts, such as the role ReadOnlyAdmin. Or remove the limit.',
   },
   'NIC-701': {
     level: 'warn',

@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest';
-import { parseSpan, timeBefore } from '../../../src/core/calendarSpan.ts';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { storeOf } from '../../../src/cli/flags/storeFlags.ts';
+import { durationFromNow, parseSpan, timeBefore } from '../../../src/core/calendarSpan.ts';
 import { expectCodeSync } from '../../helpers/codes.ts';
 
 describe('a span of time', () => {
@@ -27,4 +28,16 @@ test.each([
   ['2026-01-01T01:00:00.000Z', '1y2m3d2h', '2024-10-28T23:00:00.000Z'],
 ])('the time before %s by %s is %s', (date, span, expected) => {
   expect(new Date(timeBefore(new Date(date), parseSpan(span, 'x'))).toISOString()).toBe(expected);
+});
+
+describe('a duration from now', () => {
+  afterEach(() => vi.useRealTimers());
+
+  test('is that of the months that come, in options too', () => {
+    vi.useFakeTimers({ now: Date.UTC(2027, 2, 31) });
+    const periodMs = 31 * 86_400_000;
+
+    expect(durationFromNow(parseSpan('1m', 'x'))).toBe(periodMs);
+    expect(storeOf({ immutable: '1m' }).immutable).toMatchObject({ periodMs });
+  });
 });
