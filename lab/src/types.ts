@@ -92,6 +92,8 @@ export interface LabOptions {
   readonly password?: string | undefined;
   /** @defaultValue one NFS domain `data`, one iSCSI domain `block` */
   readonly storageDomains?: readonly LabStorageDomainSpec[] | undefined;
+  /** Hypervisor hosts. New VMs are on one after the other. @defaultValue 2 */
+  readonly hosts?: number | undefined;
   /** Time that a token lives without a call, before scaling. @defaultValue 1800 */
   readonly sessionIdleSeconds?: number | undefined;
 }
@@ -240,8 +242,10 @@ export interface LabBehaviour {
    * checkpoints removed, event 10791.
    */
   redefineFails: boolean;
-  /** A list of attachments with `follow` is answered with 500. */
+  /** A call with `follow` is answered with 500. */
   followFails: boolean;
+  /** The user may not see hosts, so VMs show none. */
+  hidesHosts: boolean;
   /** Finished backups and transfers disappear at once, as on engines up to 4.4.6. */
   forgetsFinished: boolean;
   /** Created disks never leave `locked`. */

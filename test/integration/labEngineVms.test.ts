@@ -57,6 +57,15 @@ describe('the list of VMs', () => {
     expect((await fixture.client.call('GET', '/vms?search=colour%3Dred')).status).toBe(400);
   });
 
+  it('carries attachments and disks when they are followed', async () => {
+    const path = '/vms?search=name%3Dweb1&follow=disk_attachments.disk';
+    const { vm: vms } = await fixture.client.get(path);
+    const attachments = vms[0]['disk_attachments']['disk_attachment'] as Json[];
+
+    expect(attachments).toHaveLength(3);
+    expect(attachments[0]?.['disk']).toMatchObject({ provisioned_size: String(4 * MIB) });
+  });
+
   it('comes in pages of max', async () => {
     expect(await namesOf('/vms?max=3', 'vm')).toHaveLength(3);
     expect(await namesOf(`/vms?max=3&search=${encodeURIComponent('page 2')}`, 'vm')).toEqual([
@@ -98,6 +107,23 @@ describe('a VM', () => {
   it('shows a host only while it runs', async () => {
     expect((await fixture.client.get(`/vms/${web.id}`))['host'].id).toBeTypeOf('string');
     expect((await fixture.client.get(`/vms/${fixture.lab.vm('web2').id}`))['host']).toBeUndefined();
+  });
+
+  it('has one host after the other, and the oldest host below version 4.4', async () => {
+    const vms = [7, 7, 7, 3].map((minor, k) =>
+      fixture.lab.addVm({ name: `h${k}`, compatibility: [4, minor], disks: [] }),
+    );
+    const shown = await Promise.all(vms.map(({ id }) => fixture.client.get(`/vms/${id}`)));
+    const [first, second, third, old] = shown.map((vm) => vm['host'].id as string);
+
+    expect(third).toBe(first);
+    expect(new Set([first, second, old]).size).toBe(3);
+  });
+
+  it('shows no host to a user who may not see hosts', async () => {
+    fixture.lab.behaviour.hidesHosts = true;
+    expect((await fixture.client.get(`/vms/${web.id}`))['host']).toBeUndefined();
+    fixture.lab.behaviour.hidesHosts = false;
   });
 });
 

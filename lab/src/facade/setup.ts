@@ -21,13 +21,14 @@ export function createClusters(): ClusterRow[] {
   ];
 }
 
-/** The last host is too old to back up a VM that is up. */
-export function createHosts(): HostRow[] {
-  return [
-    { id: randomUUID(), name: 'host1', version: [4, 50, 5], hardwareId: randomUUID() },
-    { id: randomUUID(), name: 'host2', version: [4, 50, 5], hardwareId: randomUUID() },
-    { id: randomUUID(), name: 'oldhost', version: [4, 3, 11], hardwareId: randomUUID() },
-  ];
+function hostRow(name: string, version: HostRow['version']): HostRow {
+  return { id: randomUUID(), name, version, hardwareId: randomUUID() };
+}
+
+/** In addition the last host, which is too old to back up a VM that is up. */
+export function createHosts(count = 2): HostRow[] {
+  const hosts = Array.from({ length: count }, (_, k) => hostRow(`host${k + 1}`, [4, 50, 5]));
+  return [...hosts, hostRow('oldhost', [4, 3, 11])];
 }
 
 export function createDomains(
@@ -106,6 +107,7 @@ export function addLabVm(engine: Engine, spec: LabVmSpec): VmRow {
     description: '',
     status: spec.status ?? 'up',
     ...placeOf(engine, spec.compatibility ?? [4, 7]),
+    hostId: engine.nextHost().id,
     origin: spec.origin ?? 'ovirt',
     previewsSnapshot: spec.previewsSnapshot ?? false,
     tags: spec.tags ?? [],

@@ -32,6 +32,7 @@ export function createBehaviour(): LabBehaviour {
     transferHangs: false,
     redefineFails: false,
     followFails: false,
+    hidesHosts: false,
     forgetsFinished: false,
     diskCreateHangs: false,
     uploadVerifyFails: false,
@@ -80,7 +81,7 @@ function createEngine(
     behaviour: shared.behaviour,
     domains: createDomains(options.storageDomains),
     clusters: createClusters(),
-    hosts: createHosts(),
+    hosts: createHosts(options.hosts),
     recordSecret: (secret) => shared.secrets.add(secret),
   });
 }

@@ -3,6 +3,7 @@
  * starts no timer. Each row is changed by the topic that owns it.
  */
 import type { LabBackend, LabDataPlane } from '../dataPlane.ts';
+import { invariant } from '../errors.ts';
 import { EngineLog } from './events.ts';
 import type {
   AttachmentRow,
@@ -108,7 +109,15 @@ export class Engine {
   /** Host that runs the VM, or would run it. VMs below compatibility 4.4 are on the oldest host. */
   hostOf(vm: VmRow): HostRow | undefined {
     const [major, minor] = this.compatibilityOf(vm);
-    return major === 4 && minor < 4 ? this.hosts.at(-1) : this.hosts[0];
+    if (major === 4 && minor < 4) return this.hosts.at(-1);
+    return this.hosts.find(({ id }) => id === vm.hostId);
+  }
+
+  /** Host of the next new VM: one after the other, without the oldest. */
+  nextHost(): HostRow {
+    const host = this.hosts[this.vms.size % (this.hosts.length - 1)];
+    invariant(host, 'an engine has a host that is not old');
+    return host;
   }
 
   unfinishedBackupOf(vmId: string): BackupRow | undefined {

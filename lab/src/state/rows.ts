@@ -93,6 +93,8 @@ export interface VmRow {
   /** Undefined when the VM has the version of its cluster. */
   readonly customCompatibility: readonly [number, number] | undefined;
   readonly clusterId: string;
+  /** Host that runs the VM, or would run it, see `hostOf`. */
+  readonly hostId: string;
   readonly origin: string;
   readonly previewsSnapshot: boolean;
   readonly tags: readonly string[];

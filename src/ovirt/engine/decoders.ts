@@ -100,15 +100,16 @@ const vm: Decoder<Vm> = z
     status: text.default('unknown'),
     origin: text.default(''),
     cluster: reference.optional(),
+    // Only a limit needs it, so an odd one must not spoil the list.
+    host: reference.optional().catch(undefined),
     initialization: z.object({ configuration: z.object({ data: text }).optional() }).optional(),
     disk_attachments: listOf('disk_attachment', diskAttachment).optional(),
   })
-  .transform(({ cluster: clusterId, initialization, disk_attachments: attachments, ...same }) => ({
-    ...same,
-    clusterId,
-    ovf: initialization?.configuration?.data,
-    attachments,
-  }));
+  .transform((raw) => {
+    const { cluster, host, initialization, disk_attachments: attachments, ...same } = raw;
+    const ovf = initialization?.configuration?.data;
+    return { ...same, clusterId: cluster, hostId: host, ovf, attachments };
+  });
 
 const nic: Decoder<Nic> = z
   .object({

@@ -109,6 +109,22 @@ export class EngineApi {
     return vms.filter((vm) => vm.name === nameOrId);
   }
 
+  /** VMs that a search finds, at most `max`. */
+  async searchVms(search: string, max: number): Promise<Vm[]> {
+    return await this.client.get('/vms', wire.vms, { query: { search, max: String(max) } });
+  }
+
+  /** As {@link searchVms}, with the disks of each VM where the engine follows links. */
+  async searchVmsWithDisks(search: string, max: number): Promise<Vm[]> {
+    const readMs = this.timings.restSlowReadMs;
+    const query = { search, max: String(max) };
+    return await this.#following(
+      'disk_attachments.disk',
+      (follow) => this.client.get('/vms', wire.vms, { query: { ...query, ...follow }, readMs }),
+      'vms',
+    );
+  }
+
   async vm(vmId: string): Promise<Vm | undefined> {
     return await this.client.find(`/vms/${vmId}`, wire.vm);
   }
@@ -132,20 +148,22 @@ export class EngineApi {
 
   /**
    * Reads with links followed. Engines answer 500 when one entity has no such link: then it is read
-   * again without, and the link is not followed again.
+   * again without, and the link is not followed again from there.
    */
   async #following<T>(
     link: string,
     read: (query: { readonly follow?: string }) => Promise<T>,
+    from = '',
   ): Promise<T> {
     const { notFollowed } = this.#known;
-    if (notFollowed.has(link)) return await read({});
+    const known = `${from} ${link}`;
+    if (notFollowed.has(known)) return await read({});
     try {
       return await read({ follow: link });
     } catch (error) {
       if (!(error instanceof EngineFaultError) || error.status !== 500) throw error;
     }
-    notFollowed.add(link);
+    notFollowed.add(known);
     return await read({});
   }
 

@@ -81,7 +81,7 @@ export class EngineLostError extends EngineError {
 
 /** Tells how to trust the engine's own CA. There is no option that switches checks off. */
 function tlsHint(origin: string): string {
-  return `the certificate is not signed by a CA that is trusted here; oVirt signs with an internal CA: get it from ${origin}/ovirt-engine/services/pki-resource?resource=ca-certificate&format=X509-PEM-CA, compare its fingerprint with that on the engine (/etc/pki/ovirt-engine/ca.pem), and give it with --ca-file or OVIRT_CAFILE`;
+  return `the certificate is not signed by a CA that is trusted here; oVirt signs with an internal CA: get it from ${origin}/ovirt-engine/services/pki-resource?resource=ca-certificate&format=X509-PEM-CA, compare its fingerprint with that on the engine (/etc/pki/ovirt-engine/ca.pem), and give it with --ca-file, OVIRT_CAFILE or caFile of a job file`;
 }
 
 export function authRefused(message: string): EngineError {

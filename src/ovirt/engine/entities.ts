@@ -48,6 +48,8 @@ export interface Vm {
   readonly status: string;
   readonly origin: string;
   readonly clusterId: string | undefined;
+  /** Only while the VM runs, and for users who may see hosts. */
+  readonly hostId: string | undefined;
   /** OVF text. Only with `all_content=true`. */
   readonly ovf: string | undefined;
   /** Only with `follow=disk_attachments.disk`. */

@@ -147,7 +147,7 @@ export function networkError(
   const { reason, isTls, isUnsent } = describeFailure(error);
   if (isTls) {
     return new TransferError('TRANSFER_TLS_UNTRUSTED', `${what} at ${origin}: ${reason}`, {
-      hint: 'hosts and the image proxy are signed by the internal CA of the engine: give it with --ca-file or OVIRT_CAFILE, also when the engine itself has a public certificate',
+      hint: 'hosts and the image proxy are signed by the internal CA of the engine: give it with --ca-file, OVIRT_CAFILE or caFile of a job file, also when the engine itself has a public certificate',
     });
   }
   return new TransferError(

@@ -5,7 +5,7 @@
 import type { Worker } from 'node:worker_threads';
 import type { FingerprintSetup, SlabPlace } from '../../compute/slotFingerprint.ts';
 import { InternalError } from '../../core/errors.ts';
-import { startThread } from '../../core/threads.ts';
+import { startThread } from '../../core/installation.ts';
 import { MIB } from '../../core/units.ts';
 import { badAnswer } from './badAnswer.ts';
 import type { RangeConnectionOptions } from './rangeConnection.ts';

@@ -23,7 +23,14 @@ import { searchRows } from '../http/search.ts';
 import { attachmentsWithDisks } from '../views/disks.ts';
 import { follows } from '../http/follow.ts';
 import { vmView } from '../views/vms.ts';
-import { reply, replyDone, replyList, WireList, type WireReply } from '../http/wire.ts';
+import {
+  reply,
+  replyDone,
+  replyList,
+  WireList,
+  type WireRecord,
+  type WireReply,
+} from '../http/wire.ts';
 
 const DEFAULT_MEMORY_BYTES = GIB;
 
@@ -31,6 +38,15 @@ function vmOf(call: EngineCall): VmRow {
   const vm = call.engine.vms.get(call.param('vm'));
   if (!vm) throw unknownResource();
   return vm;
+}
+
+/** A VM, with its disks when the call follows them. */
+function viewOf(call: EngineCall, vm: VmRow): WireRecord {
+  const { engine } = call;
+  const view = vmView(engine, vm, call.wantsAllContent);
+  if (!follows(call, 'disk_attachments.disk')) return view;
+  const attachments = attachmentsWithDisks(engine, vm);
+  return { ...view, disk_attachments: new WireList('disk_attachment', attachments) };
 }
 
 function getVms(call: EngineCall): WireReply {
@@ -43,17 +59,12 @@ function getVms(call: EngineCall): WireReply {
     tag: vm.tags,
     cluster: engine.clusters.find(({ id }) => id === vm.clusterId)?.name,
   }));
-  const views = rows.map((vm) => vmView(engine, vm, call.wantsAllContent));
+  const views = rows.map((vm) => viewOf(call, vm));
   return replyList('vms', 'vm', views);
 }
 
 function getVm(call: EngineCall): WireReply {
-  const { engine } = call;
-  const vm = vmOf(call);
-  const view = vmView(engine, vm, call.wantsAllContent);
-  if (!follows(call, 'disk_attachments.disk')) return reply('vm', view);
-  const attachments = attachmentsWithDisks(engine, vm);
-  return reply('vm', { ...view, disk_attachments: new WireList('disk_attachment', attachments) });
+  return reply('vm', viewOf(call, vmOf(call)));
 }
 
 function clusterOf(engine: Engine, body: VmBody): ClusterRow {
@@ -78,6 +89,7 @@ function createRow(call: EngineCall, body: VmBody, name: string, ovf?: OvfConten
     status: 'down',
     customCompatibility: version && [version.major, version.minor],
     clusterId: clusterOf(engine, body).id,
+    hostId: engine.nextHost().id,
     origin: 'ovirt',
     previewsSnapshot: false,
     tags: [],

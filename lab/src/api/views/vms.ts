@@ -21,6 +21,7 @@ const VM_ACTIONS = ['start', 'stop', 'shutdown', 'migrate', 'suspend', 'export']
 export function vmView(engine: Engine, vm: VmRow, withOvf: boolean): WireRecord {
   const [major, minor] = vm.customCompatibility ?? [];
   const isRunning = vm.status !== 'down' && vm.status !== 'suspended';
+  const showsHost = isRunning && !engine.behaviour.hidesHosts;
   return entity({
     id: vm.id,
     path: `vms/${vm.id}`,
@@ -44,7 +45,7 @@ export function vmView(engine: Engine, vm: VmRow, withOvf: boolean): WireRecord 
       cluster: reference(vm.clusterId, 'clusters'),
       template: reference(BLANK_TEMPLATE_ID, 'templates'),
       original_template: reference(BLANK_TEMPLATE_ID, 'templates'),
-      host: isRunning ? reference(engine.hostOf(vm)?.id, 'hosts') : undefined,
+      host: showsHost ? reference(engine.hostOf(vm)?.id, 'hosts') : undefined,
       initialization: withOvf
         ? { configuration: { type: 'ovf', data: ovfOf(engine, vm) } }
         : undefined,
