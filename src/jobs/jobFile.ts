@@ -78,11 +78,16 @@ export interface NotifyConfig {
   readonly command: HookConfig | undefined;
 }
 
+/** Sessions of a run at once in one process: each has threads, connections and memory. */
+export const LOCAL_SESSIONS = 16;
+
 export interface JobLimits {
-  /** Sessions at once in a run, 1 to 16. */
+  /** Sessions at once in a run, 1 to 1000. One process runs at most {@link LOCAL_SESSIONS}. */
   readonly parallelVms: number;
   /** Sessions at once that read from the same storage domain. */
   readonly perStorageDomain: number | undefined;
+  /** Sessions at once that read from VMs on the same hypervisor host. */
+  readonly perHost: number | undefined;
   /** Bytes that all sessions of the run read in a second. */
   readonly bytesPerSecond: number | undefined;
 }
@@ -117,6 +122,10 @@ export interface JobConfig {
   readonly windowUntil: string | undefined;
   readonly backup: BackupConfig;
   readonly limits: JobLimits;
+  /** Which job gets a free place of the engine first: 1 (highest) to 10. */
+  readonly priority: number;
+  /** `name=value`: only workers with this label run its sessions. */
+  readonly workerLabel: string | undefined;
   /** VMs that failed are tried again when the others have ended. */
   readonly retry: { readonly times: number; readonly delayMs: number };
   readonly keep: RetentionPolicy | undefined;

@@ -35,6 +35,8 @@ export interface OpenRun {
   readonly slot?: string | undefined;
   /** Ids, or names where the id is unknown, of VMs whose sessions have ended with a point. */
   readonly doneVms: readonly string[];
+  /** A user stopped it. */
+  readonly isStopped?: boolean | undefined;
 }
 
 /** The schedule that a daemon watches. Times before `since` are none of its. */

@@ -47,6 +47,8 @@ export interface VerifySummary {
   readonly readBytes: number;
   readonly durationSeconds: number;
   readonly failures: readonly FolderFailure[];
+  /** Absent in reports of older versions. */
+  readonly messages?: readonly SessionMessage[] | undefined;
 }
 
 export interface RunReport {
@@ -54,8 +56,8 @@ export interface RunReport {
   readonly runId: string;
   readonly jobName: string;
   readonly repository: string;
-  /** `schedule`: the daemon started it. */
-  readonly trigger: 'command' | 'schedule';
+  /** `schedule`: the daemon started it at its time. `console`: the daemon, when a user said so. */
+  readonly trigger: 'command' | 'schedule' | 'console';
   /** Some VMs of the job were named by hand (`--only`). It says nothing about the whole job. */
   readonly isPartial?: boolean | undefined;
   /** Time of the schedule that this run is for, ISO 8601; absent for other runs. */
@@ -79,4 +81,14 @@ export interface RunReport {
   readonly copy?: CopyReport | undefined;
   /** Messages of the run. Those of sessions are in their reports. */
   readonly messages: readonly SessionMessage[];
+}
+
+/** Messages of prune, verify and copy. */
+export function stepMessages({
+  prune,
+  verify,
+  copy,
+}: Pick<RunReport, 'prune' | 'verify' | 'copy'>): SessionMessage[] {
+  const ofVms = [...(prune?.vms ?? []), ...(copy?.vms ?? [])].flatMap((vm) => vm.messages);
+  return [...ofVms, ...(verify?.messages ?? [])];
 }

@@ -18,10 +18,13 @@ const FOLDER = 'runs';
 export const MAX_RUN_REPORTS = 400;
 const NAME = /^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})-(\d{8}T\d{9}Z)-([0-9a-f]{8})\.json$/;
 
-interface RunFile {
+/** What the name of a report tells. */
+export interface RunFile {
   readonly fileName: string;
   readonly job: string;
+  /** Start of the run, as `compactTime` gives it. */
   readonly time: string;
+  /** The first eight digits of the run's id. */
   readonly idStart: string;
 }
 
@@ -60,6 +63,7 @@ const verifySchema = z.looseObject({
   readBytes: number,
   durationSeconds: number,
   failures: z.array(failureSchema),
+  messages: z.array(messageSchema).optional(),
 });
 
 const copySchema = z.looseObject({
@@ -84,7 +88,7 @@ const runReportSchema = z.looseObject({
   runId: text.min(8).max(100),
   jobName: text,
   repository: text,
-  trigger: z.enum(['command', 'schedule']),
+  trigger: z.enum(['command', 'schedule', 'console']),
   isPartial: z.boolean().optional(),
   slot: text.optional(),
   startedAt: z.iso.datetime(),
@@ -164,6 +168,19 @@ export async function listRunReports(
     options,
     ({ outcome }) => outcome === 'failure' || !onlyFailed,
   );
+}
+
+/** Names of all reports of runs, newest first. @throws {@link RepositoryError} */
+export async function listRunFiles(repository: Pick<Repository, 'store'>): Promise<RunFile[]> {
+  return runFilesIn(await namesIn(repository)).toSorted(newestFirst);
+}
+
+/** Undefined for a file that is gone, or that is no report. @throws {@link RepositoryError} */
+export async function readRunFile(
+  { store }: Pick<Repository, 'store'>,
+  { fileName }: RunFile,
+): Promise<RunReport | undefined> {
+  return await readReport(store.folder(FOLDER), fileName, runReportSchema, undefined);
 }
 
 /** A repository of an older version has no such folder. */

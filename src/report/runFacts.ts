@@ -3,10 +3,20 @@ import { compareNames } from '../core/namePattern.ts';
 import type { MessageLevel, SessionMessage } from '../core/messages.ts';
 import type { VmState } from '../jobs/jobState.ts';
 import type { RunReport, VmResult } from '../jobs/runReport.ts';
+import { vmFinder } from '../jobs/vmFinder.ts';
 import type { SessionReport } from '../sessions/shared/report.ts';
-import { counted, isoText, type Outcome, OUTCOME_WORDS, type Problem, sumOf } from './words.ts';
+import {
+  ageText,
+  counted,
+  isoText,
+  type Outcome,
+  OUTCOME_WORDS,
+  type Problem,
+  sumOf,
+  timeText,
+} from './words.ts';
 
-/** Last good point of a VM before the run, or after it. Needed for VMs that failed. */
+/** Last good point of a VM. The report of a run has none of VMs that failed. */
 export type LastPoint = Pick<VmState, 'vmName' | 'vmId' | 'lastSuccessAt'>;
 
 export interface VmFacts {
@@ -50,14 +60,13 @@ function notStartedOf({ failedSteps }: RunReport): Problem {
   return { code: '', text: 'The window or the run ended before its session began.', hint };
 }
 
-/** Messages of a VM that are shown. Its report has all. */
+/** Messages of a VM or of a step that are shown. Its report has all. */
 const MOST_MESSAGES = 5;
 
-function problemsOf({ outcome, failure, report }: VmResult, run: RunReport): Problem[] {
-  if (failure) return [{ code: failure.code, text: failure.message, hint: failure.hint }];
-  if (outcome === 'notStarted') return [notStartedOf(run)];
+/** Messages of level `error`, then `warn`. The last problem may count more of them. */
+export function messageProblems(messages: readonly SessionMessage[]): Problem[] {
   const ofLevel = (wanted: MessageLevel): SessionMessage[] =>
-    (report?.messages ?? []).filter(({ level }) => level === wanted);
+    messages.filter(({ level }) => level === wanted);
   const all = [...ofLevel('error'), ...ofLevel('warn')];
   const shown = all.slice(0, MOST_MESSAGES);
   const more = all.length - shown.length;
@@ -67,16 +76,23 @@ function problemsOf({ outcome, failure, report }: VmResult, run: RunReport): Pro
   ];
 }
 
-function lastPointOf(result: VmResult, lastPoints: readonly LastPoint[]): string | undefined {
-  const { report, vmId, vmName } = result;
-  if (report) return isoText(endOf(report));
-  const isSame = (point: LastPoint): boolean =>
-    vmId === '' ? point.vmName === vmName : point.vmId === vmId;
-  return lastPoints.find(isSame)?.lastSuccessAt;
+function problemsOf({ outcome, failure, report }: VmResult, run: RunReport): Problem[] {
+  if (failure) return [{ code: failure.code, text: failure.message, hint: failure.hint }];
+  if (outcome === 'notStarted') return [notStartedOf(run)];
+  return messageProblems(report?.messages ?? []);
+}
+
+function lastPointOf(
+  result: VmResult,
+  find: (vm: VmResult) => LastPoint | undefined,
+): string | undefined {
+  const { report } = result;
+  return report ? isoText(endOf(report)) : find(result)?.lastSuccessAt;
 }
 
 /** The VMs of a run, failures first, then by name. */
 export function vmFactsOf(report: RunReport, lastPoints: readonly LastPoint[]): VmFacts[] {
+  const find = vmFinder(lastPoints);
   const facts = report.vms.map((result): VmFacts => {
     const { vmName, outcome, attempts, report: session } = result;
     const disks = session?.disks;
@@ -88,13 +104,27 @@ export function vmFactsOf(report: RunReport, lastPoints: readonly LastPoint[]): 
       readBytes: disks && sumOf(disks, (disk) => disk.readBytes),
       storedBytes: disks && sumOf(disks, (disk) => disk.storedBytes),
       durationSeconds: session?.durationSeconds,
-      lastPointAt: lastPointOf(result, lastPoints),
+      lastPointAt: lastPointOf(result, find),
       problems: problemsOf(result, report),
       report: session,
     };
   });
   const rank = ({ outcome }: VmFacts): number => ORDER.indexOf(outcome);
   return facts.toSorted((a, b) => rank(a) - rank(b) || compareNames(a.vmName, b.vmName));
+}
+
+/** True for a VM without a new point. */
+export function isBad({ outcome }: Pick<VmFacts, 'outcome'>): boolean {
+  return outcome === 'failure' || outcome === 'notStarted';
+}
+
+/** How old the last good point of a VM is that has no new one. Undefined for the others. */
+export function lastPointText(vm: VmFacts, runEndMs: number): string | undefined {
+  const { lastPointAt } = vm;
+  if (!isBad(vm)) return undefined;
+  if (lastPointAt === undefined) return 'Last good point: none known';
+  const age = ageText(runEndMs - Date.parse(lastPointAt));
+  return `Last good point: ${timeText(lastPointAt)}, ${age} before the end of this run`;
 }
 
 /** `12 VMs: 1 failed, 11 success`. */

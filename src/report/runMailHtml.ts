@@ -1,14 +1,23 @@
 /** A run report as the HTML part of a mail: tables and inline styles, which mail programs show. */
 import type { RunReport } from '../jobs/runReport.ts';
 import { html, type Html } from './page/html.ts';
-import { countsText, endOf, type LastPoint, runName, type VmFacts, vmFactsOf } from './runFacts.ts';
+import {
+  countsText,
+  endOf,
+  type LastPoint,
+  lastPointText,
+  runName,
+  type VmFacts,
+  vmFactsOf,
+} from './runFacts.ts';
 import { noticesOf, type StepFacts, stepsOf } from './runSteps.ts';
 import {
-  ageText,
+  adviceText,
   bytesText,
   type Origin,
   originText,
   type Problem,
+  problemText,
   type Outcome,
   OUTCOME_WORDS,
   secondsText,
@@ -37,25 +46,17 @@ function badge(outcome: Outcome): Html {
   return html`<span style="${style}">${OUTCOME_WORDS[outcome]}</span>`;
 }
 
-function problemPart({ code, text, hint }: Problem): Html {
-  const what = [code, text].filter((part) => part !== '').join(' ');
-  const advice = hint !== '' && hint !== 'None.';
+function problemPart(problem: Problem): Html {
+  const what = problemText(problem);
+  const advice = adviceText(problem.hint);
   return html`${what && html`<p style="font-size:13px;margin:4px 0 0">${what}</p>`}${
-    advice ? html`<p style="${SMALL}"><b>What to do:</b> ${hint}</p>` : undefined
+    advice && html`<p style="${SMALL}"><b>What to do:</b> ${advice}</p>`
   }`;
-}
-
-function lastPointPart({ lastPointAt, outcome }: VmFacts, endMs: number): Html | undefined {
-  if (outcome === 'success' || outcome === 'warning') return undefined;
-  const text =
-    lastPointAt === undefined
-      ? 'none known'
-      : `${timeText(lastPointAt)}, ${ageText(endMs - Date.parse(lastPointAt))} before the end of this run`;
-  return html`<p style="${SMALL}">Last good point: ${text}</p>`;
 }
 
 function vmRow(vm: VmFacts, endMs: number): Html {
   const { vmName, outcome, mode, readBytes, storedBytes, durationSeconds, problems } = vm;
+  const lastPoint = lastPointText(vm, endMs);
   const work = [
     mode || 'no disk',
     `${bytesText(readBytes)} read`,
@@ -65,7 +66,7 @@ function vmRow(vm: VmFacts, endMs: number): Html {
   return html`<tr>
 <td style="${CELL}"><b><bdi>${vmName}</bdi></b>${
     durationSeconds !== undefined && html`<p style="${SMALL}">${work.join(', ')}</p>`
-  }${problems.map(problemPart)}${lastPointPart(vm, endMs)}</td>
+  }${problems.map(problemPart)}${lastPoint && html`<p style="${SMALL}">${lastPoint}</p>`}</td>
 <td style="${CELL}">${badge(outcome)}</td>
 </tr>`;
 }

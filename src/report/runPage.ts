@@ -20,7 +20,9 @@ import {
 import {
   countsText,
   endOf,
+  isBad,
   type LastPoint,
+  lastPointText,
   runName,
   type VmFacts,
   vmFactsOf,
@@ -40,12 +42,14 @@ import {
   timeText,
 } from './words.ts';
 
+const STARTED_BY = {
+  command: 'a command',
+  schedule: 'the schedule',
+  console: 'a user of the console',
+} as const;
+
 /** VMs whose disks are shown. A page for a mail must stay small. */
 const MAX_DETAILED_VMS = 100;
-
-function isBad({ outcome }: { readonly outcome: string }): boolean {
-  return outcome === 'failure' || outcome === 'notStarted';
-}
 
 function ageOf({ lastPointAt }: VmFacts, endMs: number): string {
   return lastPointAt === undefined
@@ -81,8 +85,8 @@ function runTiles(report: RunReport, vms: readonly VmFacts[]): Tile[] {
 
 function vmNote(vm: VmFacts, endMs: number): Html[] {
   if (vm.problems.length === 0) return [];
-  const age = vm.lastPointAt === undefined ? 'none is known' : ageOf(vm, endMs);
-  const last = isBad(vm) && html`<p class="soft">Last good point: ${age}.</p>`;
+  const lastPoint = lastPointText(vm, endMs);
+  const last = lastPoint && html`<p class="soft">${lastPoint}.</p>`;
   return [problemNote(html`<b>${name(vm.vmName)}</b>`, vm.problems, vm.outcome, last)];
 }
 
@@ -91,7 +95,7 @@ function stepNotes({ name: step, text, problems, outcome }: StepFacts): Html[] {
   const [first = { code: '', text: '', hint: '' }, ...others] = problems;
   const whole = first.text === '' ? [{ ...first, text }] : [{ code: '', text, hint: '' }, first];
   return [...whole, ...others].map((problem) =>
-    problemNote(html`<b>${step}</b>`, [problem], 'failure'),
+    problemNote(html`<b>${step}</b>`, [problem], outcome),
   );
 }
 
@@ -102,7 +106,7 @@ function missedNote({ missedSlots }: RunReport): Html[] {
   return [problemNote(html`<b>Schedule</b>`, [{ code: '', text, hint }], 'warning')];
 }
 
-/** All that needs somebody: failed VMs, failed steps, then what is only a warning. */
+/** All that needs somebody: failed VMs, steps, missed times, then VMs with warnings. */
 function attention(
   report: RunReport,
   vms: readonly VmFacts[],
@@ -200,7 +204,7 @@ function evidence(report: RunReport, origin: Origin | undefined): Html {
     ['Run', runId && id(runId)],
     ['Repository', id(repository)],
     ['Place', origin && originText(origin)],
-    ['Started by', jobName === '' ? '' : trigger === 'schedule' ? 'the schedule' : 'a command'],
+    ['Started by', jobName === '' ? '' : STARTED_BY[trigger]],
     ['Time of the schedule', slot && time(slot)],
     ['Started', time(startedAt)],
     ['Ended', time(isoText(endOf(report)))],

@@ -1,34 +1,40 @@
 /** A run report as plain text, for mails and for a terminal. */
 import { printable } from '../core/namePattern.ts';
 import type { RunReport } from '../jobs/runReport.ts';
-import { countsText, endOf, type LastPoint, runName, type VmFacts, vmFactsOf } from './runFacts.ts';
+import {
+  countsText,
+  endOf,
+  type LastPoint,
+  lastPointText,
+  runName,
+  type VmFacts,
+  vmFactsOf,
+} from './runFacts.ts';
 import { noticesOf, type StepFacts, stepsOf } from './runSteps.ts';
 import {
-  ageText,
+  adviceText,
   bytesText,
   type Origin,
   originText,
   type Problem,
+  problemText,
   OUTCOME_WORDS,
   secondsText,
   timeText,
 } from './words.ts';
 
-function problemLines({ code, text, hint }: Problem): string[] {
-  const what = [code, text].filter((part) => part !== '').join(' ');
-  const advice = hint === '' || hint === 'None.' ? [] : [`    What to do: ${hint}`];
-  return [...(what === '' ? [] : [`    ${what}`]), ...advice];
-}
-
-function lastPointLine({ lastPointAt, outcome }: VmFacts, endMs: number): string[] {
-  if (outcome === 'success' || outcome === 'warning') return [];
-  if (lastPointAt === undefined) return ['    Last good point: none known'];
-  const age = ageText(endMs - Date.parse(lastPointAt));
-  return [`    Last good point: ${timeText(lastPointAt)}, ${age} before the end of this run`];
+function problemLines(problem: Problem): string[] {
+  const what = problemText(problem);
+  const advice = adviceText(problem.hint);
+  return [
+    ...(what === '' ? [] : [`    ${what}`]),
+    ...(advice === '' ? [] : [`    What to do: ${advice}`]),
+  ];
 }
 
 function vmLines(vm: VmFacts, endMs: number): string[] {
   const { vmName, outcome, mode, readBytes, storedBytes, durationSeconds, problems } = vm;
+  const lastPoint = lastPointText(vm, endMs);
   const work =
     durationSeconds === undefined
       ? ''
@@ -36,7 +42,7 @@ function vmLines(vm: VmFacts, endMs: number): string[] {
   return [
     `  ${vmName}: ${OUTCOME_WORDS[outcome]}${work}`,
     ...problems.flatMap(problemLines),
-    ...lastPointLine(vm, endMs),
+    ...(lastPoint === undefined ? [] : [`    ${lastPoint}`]),
   ];
 }
 

@@ -19,6 +19,16 @@ export interface Problem {
   readonly hint: string;
 }
 
+/** Code and text of a problem, where it has them. */
+export function problemText({ code, text }: Problem): string {
+  return [code, text].filter((part) => part !== '').join(' ');
+}
+
+/** What to do; empty when there is nothing. */
+export function adviceText(hint: string): string {
+  return hint === 'None.' ? '' : hint;
+}
+
 /** Where a run took place, for people who get mails of several machines. */
 export interface Origin {
   readonly host: string;

@@ -38,11 +38,15 @@ import {
   parseShare,
   parseTimeOfDay,
   parseTimeoutMs,
+  parseWorkerLabel,
 } from './values.ts';
 
 const SECOND_MS = 1000;
 const MINUTE_MS: number = 60 * SECOND_MS;
-const MOST_VMS = 16;
+/** Sessions at once, over all machines. */
+const MOST_VMS = 1000;
+/** 1 is the highest. */
+const LOWEST_PRIORITY = 10;
 const MOST_KEPT = 100_000;
 const LEAST_RATE_BYTES = 64 * 1024;
 const EVENTS = ['failure', 'warning', 'success', 'recovered', 'missed'] as const;
@@ -166,6 +170,7 @@ const backup = section({
 const limits = section({
   parallelVms: count(1, MOST_VMS).default(2),
   perStorageDomain: count(1, MOST_VMS).optional(),
+  perHost: count(1, MOST_VMS).optional(),
   bytesPerSecond: size(LEAST_RATE_BYTES, '64KiB or more').optional(),
 });
 
@@ -193,6 +198,8 @@ const job = section({
   window: section({ until: text(parseTimeOfDay) }).optional(),
   backup: backup.prefault({}),
   limits: limits.prefault({}),
+  priority: count(1, LOWEST_PRIORITY).default(5),
+  workerLabel: text(parseWorkerLabel).optional(),
   retry: section({
     times: count(0, 10).default(1),
     delay: withUnit(parseDurationMs).default(5 * MINUTE_MS),

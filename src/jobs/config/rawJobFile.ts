@@ -89,6 +89,8 @@ export interface RawJob {
   readonly window?: Given<{ readonly until: string }>;
   readonly backup: RawBackup;
   readonly limits: Loose<JobLimits> & Pick<JobLimits, 'parallelVms'>;
+  readonly priority: number;
+  readonly workerLabel?: Given<string>;
   /** The delay is in milliseconds. */
   readonly retry: { readonly times: number; readonly delay: number };
   readonly keep?: Given<RetentionPolicy>;

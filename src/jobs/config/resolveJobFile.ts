@@ -146,8 +146,11 @@ export function resolveJobFile(raw: RawJobFile, file: string): JobFile {
     limits: {
       parallelVms: job.limits.parallelVms,
       perStorageDomain: job.limits.perStorageDomain,
+      perHost: job.limits.perHost,
       bytesPerSecond: job.limits.bytesPerSecond,
     },
+    priority: job.priority,
+    workerLabel: job.workerLabel,
     retry: { times: job.retry.times, delayMs: job.retry.delay },
     keep: job.keep,
     verifySampleRatio: job.verify?.sample,

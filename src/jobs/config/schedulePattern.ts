@@ -11,7 +11,7 @@ const EXAMPLE = `write five fields (${FIELDS}): '0 1 * * *' is each night at one
 /** Longer ones repeat themselves. States of jobs hold the pattern. */
 const MOST_CHARS = 500;
 
-/** Checks the form of a pattern. Its meaning, `checkFires` checks. */
+/** Checks the form of a pattern, and that it comes at some time. */
 export function parseSchedule(pattern: string): string {
   const fields = pattern.trim().split(/\s+/);
   if (pattern.startsWith('@')) throw new BadValue(`"${pattern}" is a short name`, EXAMPLE);
@@ -68,5 +68,7 @@ export function parseTimeZone(name: string): string {
   }
   const names = [...Intl.supportedValuesOf('timeZone'), 'UTC'];
   // Case does not count here, but it does for systemd.
-  return names.find((known) => known.toLowerCase() === name.toLowerCase()) ?? name;
+  const known = names.find((one) => one.toLowerCase() === name.toLowerCase());
+  // An older name, such as US/Eastern.
+  return known ?? new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone;
 }

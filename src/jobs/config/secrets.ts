@@ -18,6 +18,15 @@ export function secretPath(
   return existsSync(given) ? given : file;
 }
 
+/** A credential that systemd gives to this unit; undefined when there is none of this name. */
+export function findCredential(
+  credential: string,
+  environment: NodeJS.ProcessEnv = process.env,
+): string | undefined {
+  const found = secretPath({ path: '', credential }, environment);
+  return found === '' ? undefined : found;
+}
+
 /**
  * Reads a secret of one line. Errors name its file, never its content.
  *

@@ -1,5 +1,5 @@
 /** Values of a job file: sizes, times, shares, places. Each text becomes a value or a bad value. */
-import { type CalendarSpan, parseSpan, timeAfter } from '../../core/calendarSpan.ts';
+import { type CalendarSpan, durationFromNow, parseSpan } from '../../core/calendarSpan.ts';
 import { UsageError } from '../../core/errors.ts';
 import { MESSAGE_CODES, type MessageCode, messageLevel } from '../../core/messages.ts';
 import { didYouMean } from '../../core/nearestNames.ts';
@@ -95,8 +95,7 @@ export function parseShare(text: string): number {
 
 /** Length of a lock. Months and years are those from now on. */
 export function parsePeriodMs(text: string): number {
-  const now = new Date();
-  return timeAfter(now, parseCalendarSpan(text)) - now.getTime();
+  return durationFromNow(parseCalendarSpan(text));
 }
 
 /** `HH:MM`. */
@@ -105,6 +104,14 @@ export function parseTimeOfDay(text: string): string {
   const [hours, minutes] = [Number(match?.[1] ?? 99), Number(match?.[2] ?? 99)];
   if (hours <= 23 && minutes <= 59) return `${match?.[1]?.padStart(2, '0')}:${match?.[2]}`;
   throw new BadValue(`"${text}" is not a time of day`, "write '00:00' to '23:59'");
+}
+
+/** A label of workers, such as `site=a`. */
+export function parseWorkerLabel(text: string): string {
+  const part = '[a-z0-9][a-z0-9._-]{0,63}';
+  if (new RegExp(`^${part}=${part}$`, 'i').test(text)) return text;
+  const advice = 'write name=value, with letters, digits, "_", "." and "-": site=a';
+  throw new BadValue(`${shown(text)} is no label`, advice);
 }
 
 /** Code of a message that a job can accept. An error is never accepted. */

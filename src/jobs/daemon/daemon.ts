@@ -2,11 +2,13 @@
  * Starts jobs at the times of their schedules. Each slot is started once, or told as missed: the
  * state of the job is written before its run begins.
  */
-import { toFailure } from '../../core/errors.ts';
+import { toFailure, UsageError } from '../../core/errors.ts';
 import { sessionMessage } from '../../core/messages.ts';
 import { formatDuration } from '../../core/units.ts';
 import type { JobState } from '../jobState.ts';
+import { requireJob } from '../requireJob.ts';
 import { JobWatch } from './jobWatch.ts';
+import type { HeldRight } from '../state/stateFolder.ts';
 import type { DaemonParts, JobPlace } from './parts.ts';
 
 /** The clock may be set and the machine may sleep, so the daemon looks at least so often. */
@@ -26,6 +28,8 @@ export interface DaemonHealth {
   readonly jobs: readonly {
     readonly name: string;
     readonly isRunning: boolean;
+    /** Of the run that goes on. */
+    readonly runId?: string | undefined;
     /** ISO 8601; absent for a job without a schedule. */
     readonly next?: string | undefined;
   }[];
@@ -48,17 +52,54 @@ export class Daemon {
 
   get health(): DaemonHealth {
     const isAlive = performance.now() - this.#aliveAtMs < HANG_MS;
-    const jobs = [...this.#watches.values()].map(({ name, isRunning, nextMs }) => ({
+    const jobs = [...this.#watches.values()].map(({ name, isRunning, runId, nextMs }) => ({
       name,
       isRunning,
+      ...(runId === undefined ? {} : { runId }),
       ...(nextMs === undefined ? {} : { next: new Date(nextMs).toISOString() }),
     }));
     return { isAlive, jobs };
   }
 
+  /** The job file as it was loaded last, and the states of its jobs. */
+  get place(): JobPlace | undefined {
+    return this.#place;
+  }
+
   /** States of all jobs of the file. */
   async states(): Promise<JobState[]> {
     return (await this.#place?.states.readAll()) ?? [];
+  }
+
+  /**
+   * Starts a run of a job now, beside its schedule. A time of the schedule that comes meanwhile is
+   * missed, as with any run.
+   *
+   * @param only - names, ids or patterns of VMs of the job; undefined for all.
+   * @returns id of the run.
+   * @throws {@link UsageError} `USAGE_NOT_FOUND`, `USAGE_WRONG_STATE` before the first load;
+   *   {@link RepositoryError} `JOB_RUNNING`
+   */
+  async startNow(jobName: string, only?: readonly string[]): Promise<string> {
+    if (this.#place) requireJob(this.#place.file, jobName);
+    const watch = this.#watches.get(jobName);
+    if (watch) return await watch.startNow(only);
+    throw new UsageError('USAGE_WRONG_STATE', 'the daemon has not yet read its job file', {
+      hint: 'try again in a few seconds',
+    });
+  }
+
+  /**
+   * Stops a run. Its sessions end in order, and it is not continued. It may last a while.
+   *
+   * @throws {@link UsageError} `USAGE_NOT_FOUND` when no such run goes on
+   */
+  stopRun(runId: string): void {
+    const watches = [...this.#watches.values(), ...this.#leaving];
+    if (watches.some((watch) => watch.stop(runId))) return;
+    throw new UsageError('USAGE_NOT_FOUND', `no run "${runId}" goes on`, {
+      hint: 'it has ended, or another process runs it',
+    });
   }
 
   /** Loads the job file again, soon. A file with errors changes nothing and is told. */
@@ -71,12 +112,13 @@ export class Daemon {
    * Works until `signal` is aborted. Then runs end in order; they continue at the next start.
    *
    * @param onReady - called when the job file was read and all jobs are watched.
-   * @throws {@link BackupError} `USAGE_JOB_FILE`, `DAEMON_RUNNING`, `OUTPUT_IO`
+   * @throws {@link BackupError} `USAGE_JOB_FILE`, `OUTPUT_IO`; `DAEMON_RUNNING`, also later, when
+   *   this process was paused and another daemon took its place
    */
   async run(signal: AbortSignal, onReady: () => void): Promise<void> {
     const file = await this.#parts.load();
     const states = await this.#parts.openStates(file);
-    await using _ = await states.lockDaemon();
+    await using right = await states.lockDaemon();
     const stop = (): void => this.#wake.abort();
     signal.addEventListener('abort', stop);
     try {
@@ -84,17 +126,20 @@ export class Daemon {
       await this.#watchAll({ file, states }, signal);
       onReady();
       await this.#look(DOWN_TEXT);
-      while (!signal.aborted) await this.#step(signal);
+      right.lost.addEventListener('abort', stop);
+      while (!signal.aborted) await this.#step(signal, right);
     } finally {
       signal.removeEventListener('abort', stop);
+      right.lost.removeEventListener('abort', stop);
       const watches = [...this.#watches.values(), ...this.#leaving];
       await Promise.all(watches.map(async (watch) => await watch.settle()));
     }
   }
 
-  async #step(signal: AbortSignal): Promise<void> {
+  async #step(signal: AbortSignal, right: HeldRight): Promise<void> {
     await this.#sleep();
     if (signal.aborted) return;
+    await right.assertHeld();
     if (this.#mustLoad) await this.#loadAgain(signal);
     await this.#look(await this.#causeOfDelay());
   }
@@ -144,21 +189,25 @@ export class Daemon {
     }
   }
 
-  /** Watches the jobs of a file. Those that it does not name are watched no more. */
+  /**
+   * Watches the jobs of a file. Those that it does not name are watched no more. Meanwhile the jobs
+   * that are known stay known, so that users can stop their runs.
+   */
   async #watchAll(place: JobPlace, signal: AbortSignal): Promise<void> {
     const before = this.#watches;
     const options = { parts: this.#parts, signal, onEnd: () => this.#wake.abort() };
+    const watches = new Map<string, JobWatch>();
     this.#place = place;
-    this.#watches = new Map();
     for (const job of place.file.jobs.values()) {
       const known = before.get(job.name);
       const watch = known ?? new JobWatch(job, place, options);
-      this.#watches.set(job.name, watch);
       await watch.watch(job, place);
       if (!known) await watch.adopt();
+      watches.set(job.name, watch);
     }
     for (const watch of before.values()) {
-      if (!this.#watches.has(watch.name)) this.#leaving.add(watch);
+      if (!watches.has(watch.name)) this.#leaving.add(watch);
     }
+    this.#watches = watches;
   }
 }

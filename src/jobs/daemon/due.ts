@@ -79,6 +79,7 @@ export function whyNotContinued(
   openRun: OpenRun,
   nowMs: number,
 ): string | undefined {
+  if (openRun.isStopped) return 'a user stopped it';
   const slotMs = Date.parse(openRun.slot ?? openRun.startedAt);
   const endMs = windowEnd(job, slotMs);
   if (endMs !== undefined && nowMs >= endMs) {

@@ -1,16 +1,23 @@
 /** One job that the daemon watches: what is due, and its run. */
 import { randomUUID } from 'node:crypto';
-import { type BackupError, CancelledError, toFailure } from '../../core/errors.ts';
+import {
+  type BackupError,
+  CancelledError,
+  RepositoryError,
+  throwIfCancelled,
+  toFailure,
+} from '../../core/errors.ts';
 import { type MessageCode, sessionMessage } from '../../core/messages.ts';
 import { formatDuration } from '../../core/units.ts';
 import type { JobConfig } from '../jobFile.ts';
 import type { JobState, OpenRun } from '../jobState.ts';
 import type { RunReport } from '../runReport.ts';
 import { brokenRun } from '../run/brokenRun.ts';
+import { isStoppedByHand, stopByHand } from '../stopByHand.ts';
 import { nextSlot } from '../schedule/schedule.ts';
-import { addMissedSlots, newState, openRunOf } from '../state/applyRun.ts';
+import { addMissedSlots, newState, openRunOf, stopOpenRun } from '../state/applyRun.ts';
 import { dueSlots, watchedFromMs, watchedState, whyNotContinued } from './due.ts';
-import type { DaemonParts, JobPlace } from './parts.ts';
+import type { DaemonParts, JobPlace, RunRequest } from './parts.ts';
 
 const BUSY_TEXT = 'the run before was still running';
 /** While one run lasts, its receivers are told of missed slots once in this time. */
@@ -39,6 +46,15 @@ export interface WatchOptions {
   readonly onEnd: () => void;
 }
 
+type Start = Pick<RunRequest, 'openRun' | 'trigger' | 'only'>;
+
+/** The run that goes on. */
+interface CurrentRun {
+  readonly runId: string;
+  readonly stop: AbortController;
+  readonly ended: Promise<void>;
+}
+
 export class JobWatch {
   readonly #options: WatchOptions;
   #place: JobPlace;
@@ -50,7 +66,9 @@ export class JobWatch {
   #missed: readonly Date[] = [];
   /** When receivers were told that a run lasts too long. */
   #busyToldMs = -Infinity;
-  #run: Promise<void> | undefined;
+  #run: CurrentRun | undefined;
+  /** Looks and starts wait for each other: two of them must not both find the job idle. */
+  #turn: Promise<void> = Promise.resolve();
   readonly #tasks = new Set<Promise<void>>();
 
   constructor(job: JobConfig, place: JobPlace, options: WatchOptions) {
@@ -65,6 +83,11 @@ export class JobWatch {
 
   get isRunning(): boolean {
     return this.#run !== undefined;
+  }
+
+  /** Id of the run that goes on. */
+  get runId(): string | undefined {
+    return this.#run?.runId;
   }
 
   /** Time of the next slot, in milliseconds since 1970. */
@@ -88,6 +111,53 @@ export class JobWatch {
 
   /** Continues a run that an earlier daemon left, or tells that it is not continued. */
   async adopt(): Promise<void> {
+    await this.#inTurn(async () => await this.#adopt());
+  }
+
+  /**
+   * Starts what is due.
+   *
+   * @param cause - why slots may have been missed.
+   */
+  async tick(cause: string): Promise<void> {
+    await this.#inTurn(async () => await this.#tick(cause));
+  }
+
+  /**
+   * Starts a run now, which is for no slot.
+   *
+   * @param only - names, ids or patterns of VMs; undefined for all of the job.
+   * @returns id of the run.
+   * @throws {@link RepositoryError} `JOB_RUNNING`; {@link CancelledError} when the daemon stops
+   */
+  async startNow(only: readonly string[] | undefined): Promise<string> {
+    return await this.#inTurn(async () => {
+      if (this.#run || (await this.#isRunElsewhere())) throw this.#busyError();
+      throwIfCancelled(this.#options.signal);
+      const startedAt = new Date(this.#nowMs()).toISOString();
+      const openRun = { runId: randomUUID(), startedAt, doneVms: [] };
+      this.#execute({ openRun, trigger: 'console', only });
+      return openRun.runId;
+    });
+  }
+
+  /** Stops the run of this id: its sessions end in order. @returns false for another id. */
+  stop(runId: string): boolean {
+    if (this.#run?.runId !== runId) return false;
+    this.#run.stop.abort(stopByHand());
+    // Its sessions take time to end, and the daemon may be killed meanwhile.
+    this.#do(async () => void (await this.#change((state) => stopOpenRun(state, runId))));
+    return true;
+  }
+
+  /** Waits for the run and for what is told. Never throws. */
+  async settle(): Promise<void> {
+    while (this.#run || this.#tasks.size > 0) {
+      await Promise.all([this.#run?.ended, ...this.#tasks]);
+    }
+  }
+
+  async #adopt(): Promise<void> {
     const { openRun } = await this.#read();
     // A run without a slot was started by a command.
     if (!openRun?.slot || this.#job.schedule === undefined) return;
@@ -97,7 +167,7 @@ export class JobWatch {
     const cause = whyNotContinued(this.#job, openRun, this.#nowMs());
     if (cause === undefined) {
       this.#tell('JOB-633', facts);
-      this.#execute(openRun);
+      this.#execute({ openRun, trigger: 'schedule' });
       return;
     }
     this.#tell('JOB-634', { ...facts, cause });
@@ -107,12 +177,7 @@ export class JobWatch {
     this.#do(async () => await this.#conclude(openRun, failure));
   }
 
-  /**
-   * Starts what is due.
-   *
-   * @param cause - why slots may have been missed.
-   */
-  async tick(cause: string): Promise<void> {
+  async #tick(cause: string): Promise<void> {
     const nowMs = this.#nowMs();
     if (this.#nextMs === undefined || nowMs < this.#nextMs) return;
     const isElsewhere = !this.isRunning && (await this.#isRunElsewhere());
@@ -127,9 +192,17 @@ export class JobWatch {
     if (due.start) await this.#start(due.start, due.isLate ? reason : undefined);
   }
 
-  /** Waits for the run and for what is told. Never throws. */
-  async settle(): Promise<void> {
-    while (this.#run || this.#tasks.size > 0) await Promise.all([this.#run, ...this.#tasks]);
+  #busyError(): RepositoryError {
+    return new RepositoryError('JOB_RUNNING', `job ${this.name} is running`);
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.then(
+      () => {},
+      () => {},
+    );
+    return await result;
   }
 
   #nowMs(): number {
@@ -154,7 +227,7 @@ export class JobWatch {
       this.#tell('JOB-632', { job: this.name, late, slot: slot.toISOString(), cause: lateCause });
     }
     await this.#change((state) => openRunOf(state, openRun));
-    this.#execute(openRun);
+    this.#execute({ openRun, trigger: 'schedule' });
   }
 
   async #tellMissed(slots: readonly Date[], cause: string, isRepeated: boolean): Promise<void> {
@@ -167,45 +240,70 @@ export class JobWatch {
     this.#do(async () => await this.#options.parts.tellMissed(request, slots, isRepeated));
   }
 
-  #execute(openRun: OpenRun): void {
-    // SIGTERM came while the daemon looked at its jobs. The run stays open for its next start.
-    if (this.#options.signal.aborted) return;
-    const missedSlots = this.#missed;
-    this.#missed = [];
-    this.#busyToldMs = -Infinity;
+  #execute(start: Start): void {
     const { parts, signal: daemonSignal, onEnd } = this.#options;
+    // SIGTERM came while the daemon looked at its jobs. The run stays open for its next start.
+    if (daemonSignal.aborted) return;
+    const { openRun } = start;
+    const { runId } = openRun;
     // What a run adds to its signal must not stay at that of the daemon.
     const own = new AbortController();
-    const { signal } = own;
     const stop = (): void => own.abort(daemonSignal.reason);
     daemonSignal.addEventListener('abort', stop);
-    const request = { ...this.#place, job: this.#job, openRun, missedSlots, signal };
-    const facts = { job: this.name, runId: openRun.runId, slot: openRun.slot };
-    parts.onNote(`job ${this.name}: run ${openRun.runId} of ${openRun.slot} starts`, 'info', facts);
-    const run = async (): Promise<void> => {
-      try {
-        const report = await parts.run(request);
-        if (signal.aborted) return;
-        const { outcome } = report;
-        parts.onNote(endText(report), LEVELS[outcome], { ...facts, outcome });
-      } catch (error) {
-        await this.#onFailedRun(openRun, toFailure(error, signal));
-      }
-    };
-    this.#run = run()
+    const missedSlots = this.#takeMissed(start);
+    const { signal } = own;
+    const request = { ...this.#place, ...start, job: this.#job, missedSlots, signal };
+    this.#noteStart(start);
+    const ended = this.#conduct(request)
       .catch((error: unknown) => this.#tellFailure(toFailure(error)))
       .finally(() => {
         daemonSignal.removeEventListener('abort', stop);
         this.#run = undefined;
+        parts.onRun?.({ type: 'ended', jobName: this.name, runId });
         onEnd();
       });
+    this.#run = { runId, stop: own, ended };
+    parts.onRun?.({ type: 'started', jobName: this.name, runId });
+  }
+
+  /** A run of some VMs says nothing about the whole job, so the next run names these slots. */
+  #takeMissed({ only }: Start): readonly Date[] {
+    this.#busyToldMs = -Infinity;
+    if (only) return [];
+    const missed = this.#missed;
+    this.#missed = [];
+    return missed;
+  }
+
+  #noteStart({ openRun, trigger }: Start): void {
+    const { runId, slot } = openRun;
+    const what = trigger === 'console' ? 'for a user of the console' : `of ${slot}`;
+    const facts = { job: this.name, runId, slot, trigger };
+    this.#options.parts.onNote(`job ${this.name}: run ${runId} ${what} starts`, 'info', facts);
+  }
+
+  async #conduct(request: RunRequest): Promise<void> {
+    const { parts } = this.#options;
+    const { openRun, signal } = request;
+    try {
+      const report = await parts.run(request);
+      if (signal.aborted && !isStoppedByHand(signal)) return;
+      const { outcome } = report;
+      const { runId, slot } = openRun;
+      const facts = { job: this.name, runId, slot, outcome };
+      parts.onNote(endText(report), LEVELS[outcome], facts);
+    } catch (error) {
+      await this.#onFailedRun(request, toFailure(error, signal));
+    }
   }
 
   /** A run that the stop of the daemon ended stays open, and continues when it starts again. */
-  async #onFailedRun(openRun: OpenRun, error: BackupError): Promise<void> {
-    if (this.#options.signal.aborted) return;
+  async #onFailedRun(request: RunRequest, error: BackupError): Promise<void> {
+    const { openRun, trigger, signal } = request;
+    if (signal.aborted && !isStoppedByHand(signal)) return;
     this.#tellFailure(error);
-    await this.#conclude(openRun, error);
+    // Other runs keep and tell themselves what they could not begin.
+    if (trigger === 'schedule') await this.#conclude(openRun, error);
   }
 
   async #conclude(openRun: OpenRun, error: BackupError): Promise<void> {
@@ -224,7 +322,7 @@ export class JobWatch {
   }
 
   #tell(code: MessageCode, fields: Readonly<Record<string, string | number>>): void {
-    this.#options.parts.onMessage(sessionMessage(code, fields));
+    this.#options.parts.onMessage(sessionMessage(code, fields), this.name);
   }
 
   #tellFailure({ message: reason, code, hint }: BackupError): void {

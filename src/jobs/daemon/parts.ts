@@ -17,10 +17,23 @@ export interface RunRequest extends JobPlace {
   readonly job: JobConfig;
   /** Its state was written before. With VMs that are done, the run continues. */
   readonly openRun: OpenRun;
+  readonly trigger: 'schedule' | 'console';
+  /** Names, ids or patterns: only these VMs of the job. */
+  readonly only?: readonly string[] | undefined;
   /** Slots since the run before that no run was started for. */
   readonly missedSlots: readonly Date[];
-  /** Aborted when the daemon stops: sessions end in order, and the run stays open. */
+  /**
+   * Aborted when the daemon stops, or when a user stops the run: sessions end in order. A run of
+   * the schedule stays open when the daemon stops.
+   */
   readonly signal: AbortSignal;
+}
+
+/** A run has begun or ended. */
+export interface RunEvent {
+  readonly type: 'started' | 'ended';
+  readonly jobName: string;
+  readonly runId: string;
 }
 
 export interface DaemonParts {
@@ -42,7 +55,9 @@ export interface DaemonParts {
     slots: readonly Date[],
     isRepeated: boolean,
   ) => Promise<void>;
-  readonly onMessage: (message: SessionMessage) => void;
+  readonly onRun?: ((event: RunEvent) => void) | undefined;
+  /** @param jobName - of the job that the message is about. */
+  readonly onMessage: (message: SessionMessage, jobName?: string) => void;
   /** A line for people: a run has begun or ended. */
   readonly onNote: (text: string, level: MessageLevel, fields: object) => void;
 }

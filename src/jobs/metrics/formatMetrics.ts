@@ -1,5 +1,5 @@
 /** Metrics of all jobs in the text form of Prometheus, from what the jobs remember. */
-import { packageVersion } from '../packageVersion.ts';
+import { packageVersion } from '../../core/installation.ts';
 import type { JobState, VmState } from '../jobState.ts';
 import { type Labels, type MetricFamily, metricText, type Sample } from './metricText.ts';
 

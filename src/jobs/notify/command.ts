@@ -1,23 +1,12 @@
 /** Commands that get notifications: JSON on stdin, the main facts as variables. */
-import { plainReason } from '../../core/errorWords.ts';
-import { formatDuration } from '../../core/units.ts';
 import type { HookConfig } from '../jobFile.ts';
-import { type ProgramResult, runProgram } from '../program.ts';
+import { programProblem, runProgram } from '../program.ts';
 import { type DeliveryContext, DeliveryFailure } from './delivery.ts';
 import type { Notice } from './notice.ts';
 
 /** Without its arguments: they may hold secrets. */
 export function programOf({ command }: HookConfig): string {
   return command[0] ?? '';
-}
-
-/** What went wrong; undefined when nothing did. */
-function reasonOf(result: ProgramResult, timeoutMs: number): string | undefined {
-  const { exitCode, startError, timedOut } = result;
-  if (exitCode === 0) return undefined;
-  if (startError !== undefined) return `it cannot be started: ${plainReason(startError)}`;
-  if (timedOut) return `it was ended after ${formatDuration(timeoutMs)}`;
-  return exitCode === undefined ? 'it was killed' : `it ended with exit code ${exitCode}`;
 }
 
 /**
@@ -42,6 +31,6 @@ export async function runCommand(
   const stdin = `${JSON.stringify(payload)}\n`;
   const result = await runProgram({ command, timeoutMs, environment, stdin, signal });
   logger.debug({ program: programOf(config), output: result.output }, 'output of a command');
-  const reason = reasonOf(result, timeoutMs);
+  const reason = programProblem(result, timeoutMs);
   if (reason !== undefined) throw new DeliveryFailure(reason);
 }

@@ -1,6 +1,8 @@
 /** What receivers are told: a payload for programs, and texts for people. */
 import { hostname } from 'node:os';
 import { printable } from '../../core/namePattern.ts';
+import { type StepFacts, workStepsOf } from '../../report/runSteps.ts';
+import { counted } from '../../report/words.ts';
 import type { NotifyEvent } from '../jobFile.ts';
 import type { VmState } from '../jobState.ts';
 import type { RunReport } from '../runReport.ts';
@@ -30,21 +32,29 @@ const EVENT_WORDS: Readonly<Record<NotifyPayload['event'], string>> = {
 /** Mail servers refuse large messages, often above 10 MiB after encoding. */
 const MAX_PAGE_BYTES = 4 * 1024 * 1024;
 
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+/** Steps that failed, then those with warnings. */
+function stepWords(report: RunReport): string[] {
+  const steps = workStepsOf(report);
+  const ofOutcome = (wanted: StepFacts['outcome']): string[] =>
+    steps.filter(({ outcome }) => outcome === wanted).map(({ name }) => name);
+  const failed = [...report.failedSteps.map(({ step }) => step), ...ofOutcome('failure')];
+  return [
+    ...[...new Set(failed)].map((step) => `${step} failed`),
+    ...ofOutcome('warning').map((step) => `${step} with warnings`),
+  ];
 }
 
-/** `12 VMs, 1 failed, 2 with warnings, prune failed`. */
-function countsOf({ vms, failedSteps }: RunReport): string {
+/** `12 VMs, 1 failed, 2 with warnings, prune failed, copy with warnings`. */
+function countsOf(report: RunReport): string {
+  const { vms } = report;
   const count = (outcome: string): number => vms.filter((vm) => vm.outcome === outcome).length;
   const parts = [
     [count('failure'), 'failed'],
     [count('notStarted'), 'not started'],
     [count('warning'), 'with warnings'],
   ] as const;
-  const steps = [...new Set(failedSteps.map(({ step }) => `${step} failed`))];
   const told = parts.filter(([some]) => some > 0).map(([some, words]) => `${some} ${words}`);
-  return [counted(vms.length, 'VM'), ...told, ...steps].join(', ');
+  return [counted(vms.length, 'VM'), ...told, ...stepWords(report)].join(', ');
 }
 
 type Told = Pick<NotifyPayload, 'id' | 'event' | 'job'>;

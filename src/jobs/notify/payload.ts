@@ -1,6 +1,12 @@
 /** The JSON document that webhooks and commands get. docs/monitoring.md describes it. */
 import type { NotifyEvent } from '../jobFile.ts';
-import type { RunOutcome, RunReport, VmResult } from '../runReport.ts';
+import {
+  type FailedStep,
+  type RunOutcome,
+  type RunReport,
+  stepMessages,
+  type VmResult,
+} from '../runReport.ts';
 
 export interface NotifyPayload {
   readonly version: 1;
@@ -26,11 +32,11 @@ export interface RunPayload {
   readonly startedAt: string;
   readonly durationSeconds: number;
   readonly vms: readonly VmPayload[];
-  readonly failedSteps: readonly ProblemPayload[];
+  readonly failedSteps: readonly StepPayload[];
   readonly damagedVms: readonly string[];
   readonly vanishedVms: readonly string[];
   readonly newVms: readonly string[];
-  /** Messages of the run and of its sessions, of level `warn` and `error`. */
+  /** Messages of the run, its sessions and its steps, of level `warn` and `error`. */
   readonly messageCount: number;
 }
 
@@ -38,6 +44,10 @@ export interface ProblemPayload {
   readonly code: string;
   readonly message: string;
   readonly hint: string;
+}
+
+export interface StepPayload extends ProblemPayload {
+  readonly step: FailedStep['step'];
 }
 
 export interface VmPayload {
@@ -68,7 +78,8 @@ function vmPayload({ vmName, vmId, outcome, attempts, report, failure }: VmResul
 }
 
 export function runPayload(report: RunReport): RunPayload {
-  const messages = [...report.messages, ...report.vms.flatMap((vm) => vm.report?.messages ?? [])];
+  const ofSessions = report.vms.flatMap((vm) => vm.report?.messages ?? []);
+  const messages = [...report.messages, ...ofSessions, ...stepMessages(report)];
   return {
     runId: report.runId,
     outcome: report.outcome,
@@ -76,7 +87,7 @@ export function runPayload(report: RunReport): RunPayload {
     startedAt: report.startedAt,
     durationSeconds: report.durationSeconds,
     vms: report.vms.map(vmPayload),
-    failedSteps: report.failedSteps.map(problemOf),
+    failedSteps: report.failedSteps.map((one) => ({ step: one.step, ...problemOf(one) })),
     damagedVms: report.verify?.damagedVms ?? [],
     vanishedVms: report.vanishedVms,
     newVms: report.newVms,

@@ -23,6 +23,8 @@ import type { StateFolder } from '../state/stateFolder.ts';
 import { brokenRun } from './brokenRun.ts';
 import { EngineGates } from './engineGates.ts';
 import { runJob } from './runJob.ts';
+import type { OpenRunner } from './runners.ts';
+import { isStoppedByHand } from '../stopByHand.ts';
 
 /** Time for history, notifications and metrics of a run that was stopped. */
 const STOPPED_MS = 60_000;
@@ -45,6 +47,8 @@ export interface RunOptions {
   readonly clock?: Clock | undefined;
   /** @defaultValue limits of this run alone */
   readonly gates?: EngineGates | undefined;
+  /** Where sessions run. @defaultValue this process */
+  readonly openRunner?: OpenRunner | undefined;
   /** Patience with the engine. @defaultValue as sessions have it */
   readonly timings?: OvirtTimings | undefined;
   readonly signal: AbortSignal;
@@ -52,6 +56,8 @@ export interface RunOptions {
   readonly onMessage: (message: SessionMessage) => void;
   readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
   readonly onStatus?: ((text: string) => void) | undefined;
+  /** Called after each session of a VM, when its result is in the state. */
+  readonly onResult?: ((result: VmResult) => void) | undefined;
 }
 
 class ConductedRun {
@@ -60,6 +66,10 @@ class ConductedRun {
   readonly #open: OpenRun;
   /** Messages after the report: what could not be told or kept. */
   readonly #late: SessionMessage[] = [];
+  /** VMs that have a point, which the state does not tell yet. */
+  readonly #newlyDone: string[] = [];
+  #lastWrite: Promise<void> = Promise.resolve();
+  #nextWrite: Promise<void> | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -75,19 +85,24 @@ class ConductedRun {
 
   async run(): Promise<RunReport> {
     const { state, job, trigger, signal, only } = this.#options;
-    await using _ = await state.lockJob(job.name).catch(async (error: unknown) => {
+    await using right = await state.lockJob(job.name).catch(async (error: unknown) => {
       await this.#tellNoLock(toFailure(error, signal));
       throw error;
     });
     const previous = await this.#previous();
     // A run of some VMs takes the place of no other run, also not of one that is to continue.
     if (!only) await this.#update((now) => openRunOf(now, this.#open));
-    const report = await this.#runJob(previous).catch(async (error: unknown) => {
-      if (!only) await this.#update((now) => ({ ...now, openRun: previous.openRun }));
+    const both = AbortSignal.any([signal, right.lost]);
+    const report = await this.#runJob(previous, both).catch(async (error: unknown) => {
+      if (!only && !right.lost.aborted)
+        await this.#update((now) => ({ ...now, openRun: previous.openRun }));
       throw error;
     });
+    // Otherwise the state is that of the process that runs the job now.
+    await right.assertHeld();
     // The daemon continues such a run after its next start: it is not over.
-    if (signal.aborted && trigger === 'schedule') return report;
+    const mayContinue = trigger === 'schedule' && !isStoppedByHand(signal);
+    if (signal.aborted && mayContinue) return report;
     await this.#end(report, previous);
     return { ...report, messages: [...report.messages, ...this.#late] };
   }
@@ -119,24 +134,42 @@ class ConductedRun {
     }
   }
 
-  async #runJob(previous: JobState): Promise<RunReport> {
+  async #runJob(previous: JobState, signal: AbortSignal): Promise<RunReport> {
     const { runId, startedAt, slot, doneVms } = this.#open;
     return await runJob({
       ...this.#options,
+      signal,
       runId,
       startedAt: new Date(startedAt),
       slot: slot === undefined ? undefined : new Date(slot),
       doneVms,
       previous,
       clock: this.#clock,
-      gates: this.#options.gates ?? new EngineGates(),
+      gates: this.#options.gates ?? new EngineGates(this.#clock),
       onResult: async (result) => await this.#addDone(result),
     });
   }
 
-  /** So a run that is killed continues with the other VMs. */
-  async #addDone({ vmId, vmName, report }: VmResult): Promise<void> {
-    if (report) await this.#update((now) => addDoneVm(now, this.#open.runId, vmId || vmName));
+  /**
+   * So a run that is killed continues with the other VMs. A write of the state grows with all of
+   * its VMs, so the VMs that come during one share the next.
+   */
+  async #addDone(result: VmResult): Promise<void> {
+    const { vmId, vmName, report } = result;
+    if (report) {
+      this.#newlyDone.push(vmId || vmName);
+      this.#nextWrite ??= this.#lastWrite.then(async () => await this.#writeDone());
+      await this.#nextWrite;
+    }
+    this.#options.onResult?.(result);
+  }
+
+  async #writeDone(): Promise<void> {
+    this.#lastWrite = this.#nextWrite ?? this.#lastWrite;
+    this.#nextWrite = undefined;
+    const vms = this.#newlyDone.splice(0);
+    const { runId } = this.#open;
+    await this.#update((now) => vms.reduce((state, vm) => addDoneVm(state, runId, vm), now));
   }
 
   async #end(report: RunReport, previous: JobState): Promise<void> {
@@ -205,7 +238,7 @@ class ConductedRun {
  * report. It changes neither outcome nor exit code.
  *
  * A run that its signal stops keeps its state open when the schedule has started it. It can then be
- * continued by `resume`.
+ * continued by `resume`. A run that was stopped by hand is over.
  *
  * @throws {@link RepositoryError} `JOB_RUNNING`; {@link OutputError} when the lock cannot be
  *   written; {@link UsageError} as {@link runJob}

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { toOutputError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { HookConfig } from '../jobFile.ts';
-import { type ProgramResult, runProgram } from '../program.ts';
+import { programProblem, runProgram } from '../program.ts';
 import type { HookResult, RunReport } from '../runReport.ts';
 
 /** Time of the hooks after a run that was stopped. */
@@ -23,16 +23,8 @@ export interface HookContext {
 /** How a hook ended, for its result and for the error of the run. */
 export interface EndedHook {
   readonly result: HookResult;
-  /** Empty when it ended with exit code 0. */
-  readonly problem: string;
-}
-
-function problemOf({ exitCode, timedOut, startError }: ProgramResult, timeoutMs: number): string {
-  if (exitCode === 0) return '';
-  if (startError === 'ENOENT') return 'there is no such program';
-  if (startError !== undefined) return `it could not be started (${startError})`;
-  if (timedOut) return `it was killed after ${timeoutMs / 1000} s`;
-  return exitCode === undefined ? 'it was killed' : `it ended with exit code ${exitCode}`;
+  /** Undefined when it ended with exit code 0. */
+  readonly problem: string | undefined;
 }
 
 /** Runs a hook. Its output goes into the log. */
@@ -40,11 +32,11 @@ export async function runHook(hook: HookConfig, context: HookContext): Promise<E
   const { command, timeoutMs } = hook;
   const { when, environment, logger, signal } = context;
   const ended = await runProgram({ command, timeoutMs, environment, signal });
-  const problem = problemOf(ended, timeoutMs);
+  const problem = programProblem(ended, timeoutMs);
   const { exitCode, timedOut, durationSeconds, output } = ended;
   const [program = ''] = command;
   const facts = { hook: program, when, exitCode, problem, output };
-  logger[problem === '' ? 'info' : 'error'](facts, 'hook ended');
+  logger[problem === undefined ? 'info' : 'error'](facts, 'hook ended');
   return { result: { when, program, exitCode, durationSeconds, timedOut }, problem };
 }
 
@@ -63,14 +55,23 @@ export async function withReportFile(
   report: RunReport,
   work: (file: string) => Promise<void>,
 ): Promise<void> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'ovirt-cbt-run-'));
+  const place = tmpdir();
+  const folder = await guardOutput(place, () => mkdtemp(path.join(place, 'ovirt-cbt-run-')));
   try {
     const file = path.join(folder, 'report.json');
-    await writeFile(file, JSON.stringify(report, null, 2), { mode: 0o600 }).catch((error) => {
-      throw toOutputError(file, error);
-    });
+    const text = JSON.stringify(report, null, 2);
+    await guardOutput(file, () => writeFile(file, text, { mode: 0o600 }));
     await work(file);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    // The folder is this user's alone. What the hooks did counts more than a file that is left.
+    await rm(folder, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+async function guardOutput<T>(target: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toOutputError(target, error);
   }
 }

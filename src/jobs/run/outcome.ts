@@ -3,7 +3,13 @@ import { codeExit, EXIT_CODES } from '../../core/errors.ts';
 import type { SessionMessage } from '../../core/messages.ts';
 import type { CopyReport } from '../../sessions/copy/copyReport.ts';
 import type { PruneReport } from '../../sessions/retention/pruneReport.ts';
-import type { RunOutcome, RunReport, VerifySummary, VmResult } from '../runReport.ts';
+import {
+  type RunOutcome,
+  type RunReport,
+  stepMessages,
+  type VerifySummary,
+  type VmResult,
+} from '../runReport.ts';
 
 type Judged = Omit<RunReport, 'outcome'>;
 
@@ -25,9 +31,8 @@ function copyFailed(copy: CopyReport | undefined): boolean {
 }
 
 /** Messages of the run and of its steps, without those of the sessions. */
-function ownMessages({ messages, prune, copy }: Judged): SessionMessage[] {
-  const ofSteps = [...(prune?.vms ?? []), ...(copy?.vms ?? [])].flatMap((vm) => vm.messages);
-  return [...messages, ...ofSteps];
+function ownMessages(report: Judged): SessionMessage[] {
+  return [...report.messages, ...stepMessages(report)];
 }
 
 /** A warning that is accepted becomes a note. An error stays one. */
@@ -65,11 +70,14 @@ function acceptedIn<Report extends Step>(step: Report, accept: readonly string[]
  * @param accept - codes of messages.
  */
 export function concluded(report: Judged, accept: readonly string[]): RunReport {
-  const { prune, copy } = report;
+  const { prune, verify, copy } = report;
   const judged: Judged = {
     ...report,
     vms: report.vms.map((vm) => acceptedVm(vm, accept)),
     ...(prune ? { prune: acceptedIn(prune, accept) } : {}),
+    ...(verify?.messages
+      ? { verify: { ...verify, messages: lowered(verify.messages, accept) } }
+      : {}),
     ...(copy ? { copy: acceptedIn(copy, accept) } : {}),
     messages: lowered(report.messages, accept),
   };

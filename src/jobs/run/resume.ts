@@ -10,8 +10,8 @@ import type { QueuedVm } from './vmQueue.ts';
 const NEWEST = 8;
 
 /** @param doneVms - ids, or names where the id is unknown. */
-export function isDone({ vmId, vmName }: QueuedVm, doneVms: readonly string[]): boolean {
-  return doneVms.includes(vmId) || (vmId === '' && doneVms.includes(vmName));
+export function isDone({ vmId, vmName }: QueuedVm, doneVms: ReadonlySet<string>): boolean {
+  return doneVms.has(vmId) || (vmId === '' && doneVms.has(vmName));
 }
 
 /** Results of these VMs, with the reports that their sessions left in the repository. */

@@ -27,7 +27,7 @@ export class RunHooks {
   }
 
   /**
-   * Nothing is backed up when one of them fails.
+   * Runs the hooks before the sessions. When one fails, nothing is backed up.
    *
    * @throws {@link OutputError} `HOOK_FAILED`
    */
@@ -38,7 +38,7 @@ export class RunHooks {
   }
 
   /**
-   * They run after each run, also after one that failed or was stopped.
+   * Runs the hooks after the sessions, also when the run failed or was stopped.
    *
    * @throws {@link OutputError} `HOOK_FAILED`; as `withReportFile`
    */
@@ -73,7 +73,7 @@ export class RunHooks {
     for (const hook of this.#options.job.hooks[when]) {
       const ended = await runHook(hook, { when, environment, logger: this.#logger, signal });
       this.#results.push(ended.result);
-      if (ended.problem === '') continue;
+      if (ended.problem === undefined) continue;
       const text = `hook "${ended.result.program}" ${when} the run: ${ended.problem}`;
       throw new OutputError('HOOK_FAILED', text, {
         hint: 'run the program by hand; its output is in the log (--log-file, --log-level info)',

@@ -10,7 +10,6 @@ import type { OvirtTimings } from '../../ovirt/timings.ts';
 import type { Repository } from '../../repository/repository.ts';
 import {
   checkSessionOptions,
-  createVmRunner,
   loginForSessions,
   type VmSessionOptions,
 } from '../../sessions/backup/vmRunner.ts';
@@ -24,6 +23,7 @@ import type { JobState } from '../jobState.ts';
 import type { FailedStep, RunReport, VmResult } from '../runReport.ts';
 import { windowEnd } from '../schedule/schedule.ts';
 import type { EngineGates } from './engineGates.ts';
+import { openLocalRunner, type OpenRunner } from './runners.ts';
 import { doneResults, isDone } from './resume.ts';
 import { concluded } from './outcome.ts';
 import { requireNoPast } from './pastPoints.ts';
@@ -38,7 +38,8 @@ import {
   type Steps,
   verifyStep,
 } from './steps.ts';
-import { namesText, notStarted, VmQueue } from './vmQueue.ts';
+import { isStoppedByHand } from '../stopByHand.ts';
+import { namesText, notStarted, type QueueOptions, VmQueue } from './vmQueue.ts';
 
 export interface JobRunOptions {
   readonly job: JobConfig;
@@ -58,6 +59,8 @@ export interface JobRunOptions {
   readonly previous: JobState;
   readonly clock: Clock;
   readonly gates: EngineGates;
+  /** Where sessions run. @defaultValue this process */
+  readonly openRunner?: OpenRunner | undefined;
   /** Patience with the engine. @defaultValue as sessions have it */
   readonly timings?: OvirtTimings | undefined;
   readonly signal: AbortSignal;
@@ -103,13 +106,16 @@ class JobRun {
   }
 
   async run(): Promise<RunReport> {
-    const { signal } = this.#options;
+    const { signal, job, runId } = this.#options;
     const isReady = await this.#try('hook', async () => await this.#hooks.before());
     if (isReady) {
       await this.#try('plan', async () => {
         await using repository = await this.#backUp();
         if (!signal.aborted) await this.#follow(repository);
       });
+    }
+    if (isStoppedByHand(signal)) {
+      this.#session.note(sessionMessage('JOB-641', { job: job.name, run: runId }));
     }
     await this.#try('hook', async () => await this.#hooks.after(this.#report()));
     if (this.#misuse) throw this.#misuse;
@@ -167,8 +173,19 @@ class JobRun {
     const place = { store, signal, onStatus, onMessage, logger, mode: job.backup.mode, beforeMake };
     const repository = await startRepository(job.repository.place, place);
     try {
-      const runner = createVmRunner({ engine, repository, codecs }, sessions);
-      await this.#runSessions(new VmQueue({ ...this.#queueOptions, runner }), repository);
+      const { openRunner = openLocalRunner, runId } = this.#options;
+      const parts = { engine, repository, codecs };
+      await using runner = await openRunner({
+        job,
+        runId,
+        parts,
+        sessions,
+        note: this.#session.note,
+      });
+      const most = runner.mostSessions ?? Infinity;
+      const parallelVms = Math.min(job.limits.parallelVms, most);
+      const queue = new VmQueue({ ...this.#queueOptions, parallelVms, runner });
+      await this.#runSessions(queue, repository);
       return repository;
     } catch (error) {
       await repository.close();
@@ -192,14 +209,14 @@ class JobRun {
     }
   }
 
-  get #queueOptions(): Omit<ConstructorParameters<typeof VmQueue>[0], 'runner'> {
+  get #queueOptions(): Omit<QueueOptions, 'runner' | 'parallelVms'> {
     const { job, gates, clock, signal, slot, startedAt } = this.#options;
-    const { perStorageDomain, parallelVms } = job.limits;
+    const { perStorageDomain, perHost } = job.limits;
     return {
       jobName: job.name,
       gate: gates.of(job.engine),
-      limits: { parallelVms: job.engine.parallelVms, perStorageDomain },
-      parallelVms,
+      priority: job.priority,
+      limits: { parallelVms: job.engine.parallelVms, perStorageDomain, perHost },
       retry: job.retry,
       windowEndMs: windowEnd(job, (slot ?? startedAt).getTime()),
       clock,
@@ -221,9 +238,10 @@ class JobRun {
   async #runSessions(queue: VmQueue, repository: Repository): Promise<void> {
     const { doneVms = [], startedAt } = this.#options;
     const { vms } = this.#plan;
-    const done = vms.filter((vm) => isDone(vm, doneVms));
-    const results = await doneResults(repository, done, startedAt);
-    const left = vms.filter((vm) => !done.includes(vm));
+    const known = new Set(doneVms);
+    const done = new Set(vms.filter((vm) => isDone(vm, known)));
+    const results = await doneResults(repository, [...done], startedAt);
+    const left = vms.filter((vm) => !done.has(vm));
     this.#results = [...results, ...(await queue.run(left))].toSorted((a, b) =>
       compareNames(a.vmName, b.vmName),
     );

@@ -3,16 +3,24 @@ import { UsageError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import { patternMatcher } from '../../core/namePattern.ts';
 import { didYouMean } from '../../core/nearestNames.ts';
-import type { SessionMessage } from '../../core/messages.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
 import type { EngineApi } from '../../ovirt/engine/engineApi.ts';
+import type { Vm } from '../../ovirt/engine/entities.ts';
+import { listVmsWithDisks } from '../../ovirt/engine/vmList.ts';
 import { identifyVms, noteUnused } from '../../sessions/backup/vm/vmSelection.ts';
 import { forEachLimited } from '../../sessions/shared/pipelineResources.ts';
 import type { JobConfig } from '../jobFile.ts';
 import type { VmState } from '../jobState.ts';
+import { type NamedVm, vmFinder } from '../vmFinder.ts';
 import type { QueuedVm } from './vmQueue.ts';
 
 /** Requests for the disks of VMs at once. */
 const PARALLEL_REQUESTS = 4;
+/**
+ * A job with at least this share of the engine's VMs reads their disks from the list of all VMs,
+ * which takes one request for a hundred VMs.
+ */
+const LISTED_SHARE = 0.25;
 
 export interface RunPlan {
   /** Sorted by name. */
@@ -31,12 +39,10 @@ export interface PlanOptions {
   readonly onMessage: (message: SessionMessage) => void;
 }
 
-type NamedVm = Pick<QueuedVm, 'vmName' | 'vmId'>;
-
-/** A VM that was renamed is the same one. Where an id is unknown, the name decides. */
-function isSame(one: NamedVm, other: NamedVm): boolean {
-  if (one.vmId !== '' && other.vmId !== '') return one.vmId === other.vmId;
-  return one.vmName === other.vmName;
+/** Names of the VMs of `own` that the list does not have. */
+function namesMissingIn(list: readonly NamedVm[], own: readonly NamedVm[]): string[] {
+  const find = vmFinder(list);
+  return own.filter((vm) => !find(vm)).map(({ vmName }) => vmName);
 }
 
 /** Names of VMs that have vanished since earlier runs, and of those that are new. Pure. */
@@ -44,12 +50,9 @@ export function compareWithPast(
   vms: readonly NamedVm[],
   past: readonly NamedVm[],
 ): Pick<RunPlan, 'vanishedVms' | 'newVms'> {
-  const isMissingIn = (list: readonly NamedVm[]) => (vm: NamedVm) =>
-    !list.some((other) => isSame(vm, other));
-  const namesOf = (list: readonly NamedVm[]): string[] => list.map(({ vmName }) => vmName);
   return {
-    vanishedVms: namesOf(past.filter(isMissingIn(vms))),
-    newVms: past.length === 0 ? [] : namesOf(vms.filter(isMissingIn(past))),
+    vanishedVms: namesMissingIn(vms, past),
+    newVms: past.length === 0 ? [] : namesMissingIn(past, vms),
   };
 }
 
@@ -97,33 +100,78 @@ export async function planRun(
   noteUnused(selected, options);
   const all = selected.vms.map((label): QueuedVm => {
     const vm = selected.known.get(label);
-    return { label, vmName: vm?.name ?? label, vmId: vm?.id ?? '', domainIds: [] };
+    const names = { label, vmName: vm?.name ?? label, vmId: vm?.id ?? '' };
+    return { ...names, domainIds: [], hostId: vm?.hostId };
   });
   const vms = onlyThese(all, options.only, job.name);
+  if (job.limits.perHost !== undefined) noteNoHosts([...selected.known.values()], job, options);
   const compared = compareWithPast(all, options.past);
   const withDomains =
-    job.limits.perStorageDomain === undefined ? vms : await readDomains(engine, vms, options);
+    job.limits.perStorageDomain === undefined
+      ? vms
+      : await readDomains(engine, vms, { ...options, engineVms: selected.engineVms });
   return { vms: withDomains, ...(options.only ? { vanishedVms: [], newVms: [] } : compared) };
+}
+
+/** The engine hides hosts from users without rights on them. Then a limit of hosts does nothing. */
+function noteNoHosts(
+  vms: readonly Vm[],
+  { name: job }: JobConfig,
+  { logger, onMessage }: PlanOptions,
+): void {
+  const running = vms.filter(({ status }) => status === 'up');
+  if (running.length === 0 || running.some(({ hostId }) => hostId !== undefined)) return;
+  const message = sessionMessage('JOB-650', { job });
+  logger.warn({ code: message.code }, message.text);
+  onMessage(message);
+}
+
+interface DomainOptions extends Pick<PlanOptions, 'signal' | 'logger'> {
+  /** VMs of the engine. */
+  readonly engineVms: number;
 }
 
 /** A VM whose disks cannot be read counts for no domain: its own session tells the reason. */
 async function readDomains(
   engine: EngineApi,
   vms: readonly QueuedVm[],
-  { signal, logger }: Pick<PlanOptions, 'signal' | 'logger'>,
+  options: DomainOptions,
 ): Promise<QueuedVm[]> {
+  const { signal, logger, engineVms } = options;
+  const isMost = vms.length >= engineVms * LISTED_SHARE;
+  const listed = isMost ? await listDomains(engine, options) : new Map<string, string[]>();
   const read: QueuedVm[] = [];
   await forEachLimited(vms, PARALLEL_REQUESTS, async (vm, k) => {
     read[k] = vm;
     if (vm.vmId === '') return;
     try {
-      read[k] = { ...vm, domainIds: await domainsOf(engine, vm.vmId) };
+      const domainIds = listed.get(vm.vmId) ?? (await domainsOf(engine, vm.vmId));
+      read[k] = { ...vm, domainIds };
     } catch (error) {
       signal.throwIfAborted();
       logger.warn({ vmId: vm.vmId, reason: String(error) }, 'its storage domains are unknown');
     }
   });
   return read;
+}
+
+/** Domains by the ids of VMs, from the list of all VMs. An engine that gives no disks has none. */
+async function listDomains(
+  engine: EngineApi,
+  { signal, logger }: DomainOptions,
+): Promise<Map<string, string[]>> {
+  const domains = new Map<string, string[]>();
+  try {
+    for (const { id, attachments } of await listVmsWithDisks(engine)) {
+      const disks = attachments?.map(({ disk }) => disk);
+      if (!disks || disks.includes(undefined)) continue;
+      domains.set(id, [...new Set(disks.flatMap((disk) => disk?.storageDomainIds ?? []))]);
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    logger.warn({ reason: String(error) }, 'disks are read VM by VM, not from the list of VMs');
+  }
+  return domains;
 }
 
 async function domainsOf(engine: EngineApi, vmId: string): Promise<string[]> {

@@ -46,12 +46,10 @@ export async function foldersOf(
   repository: Repository,
   vms: readonly Pick<QueuedVm, 'vmId'>[],
 ): Promise<VmFolder[]> {
-  const folders: VmFolder[] = [];
-  for (const { vmId } of vms) {
-    const folder = vmId === '' ? undefined : await repository.vmById(vmId);
-    if (folder) folders.push(folder);
-  }
-  return folders;
+  const byId = new Map<string, VmFolder>();
+  // Several folders of one VM: the first by name, as everywhere.
+  for (const folder of (await repository.vmFolders()).toReversed()) byId.set(folder.vmId, folder);
+  return vms.flatMap(({ vmId }) => byId.get(vmId) ?? []);
 }
 
 /** Prunes also VMs whose session failed, so that locks of their points are renewed. */
@@ -73,7 +71,7 @@ export async function verifyStep(context: StepContext): Promise<VerifySummary | 
 }
 
 function summaryOf(report: VerifyReport): VerifySummary {
-  const { outcome, damageCount, durationSeconds, failures, files, points } = report;
+  const { outcome, damageCount, durationSeconds, failures, files, points, messages } = report;
   const damaged = points.filter((point) => point.isSelected && point.isDamaged);
   return {
     outcome,
@@ -82,6 +80,7 @@ function summaryOf(report: VerifyReport): VerifySummary {
     readBytes: files.reduce((sum, { storedBytesRead }) => sum + storedBytesRead, 0),
     durationSeconds,
     failures,
+    messages,
   };
 }
 

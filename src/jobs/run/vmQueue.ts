@@ -8,8 +8,9 @@ import { FINAL_CODES, failedSession, type VmRunner } from '../../sessions/backup
 import type { SessionReport } from '../../sessions/shared/report.ts';
 import type { Clock } from '../clock.ts';
 import type { VmResult } from '../runReport.ts';
-import type { EngineGate, GatedSession, GateLimits } from './engineGates.ts';
+import type { EngineGate, GateLine } from './engineGates.ts';
 import { hasProblem } from './outcome.ts';
+import type { GateLimits } from './places/placedSessions.ts';
 
 export interface QueuedVm {
   /** How the engine finds the VM: its name, or its id where the name is not unique. */
@@ -19,12 +20,16 @@ export interface QueuedVm {
   readonly vmId: string;
   /** Storage domains of its disks. Empty when no limit needs them. */
   readonly domainIds: readonly string[];
+  /** Hypervisor host; undefined while the VM is down, or where the engine hides it. */
+  readonly hostId: string | undefined;
 }
 
 export interface QueueOptions {
   readonly jobName: string;
   readonly runner: VmRunner;
   readonly gate: EngineGate;
+  /** 1 is the highest. */
+  readonly priority: number;
   readonly limits: GateLimits;
   /** Sessions of this run at once. */
   readonly parallelVms: number;
@@ -53,10 +58,6 @@ function isLasting(error: BackupError): boolean {
   return error instanceof UsageError || FINAL_CODES.has(error.code);
 }
 
-function gated({ vmId, vmName, domainIds }: QueuedVm): GatedSession {
-  return { vm: vmId || vmName, domainIds };
-}
-
 function succeeded(report: SessionReport, attempts: number): VmResult {
   const { vmName, vmId } = report;
   const outcome = report.messages.some(hasProblem) ? 'warning' : 'success';
@@ -73,15 +74,16 @@ export class VmQueue {
   readonly #results = new Map<QueuedVm, VmResult>();
   /** VMs that failed, and may succeed when they are tried again. */
   readonly #retryable = new Set<QueuedVm>();
-  #active = 0;
   /** An error after which no session is started. */
   #stop: BackupError | undefined;
+  /** Of the present round. */
+  #line: GateLine | undefined;
 
   constructor(options: QueueOptions) {
     this.#options = options;
   }
 
-  /** Runs the sessions of all VMs. It throws nothing: failures are in the results. */
+  /** Runs the sessions of all VMs. Failures are in the results: only `onResult` can throw. */
   async run(vms: readonly QueuedVm[]): Promise<VmResult[]> {
     const { retry } = this.#options;
     await this.#round(vms);
@@ -94,16 +96,23 @@ export class VmQueue {
     return vms.map((vm) => this.#results.get(vm) ?? notStarted(vm));
   }
 
+  /** Ends when all sessions have ended that could start. */
   async #round(vms: readonly QueuedVm[]): Promise<void> {
-    const { parallelVms } = this.#options;
-    const waiting = [...vms];
-    const sessions: Promise<void>[] = [];
-    while (waiting.length > 0 && this.#mayStart()) {
-      const next = this.#active < parallelVms ? this.#takeFirst(waiting) : undefined;
-      if (next) sessions.push(this.#session(next));
-      else await this.#change();
-    }
-    await Promise.all(sessions);
+    const { gate, limits, priority, parallelVms } = this.#options;
+    const running: Promise<void>[] = [];
+    const sessions = vms.map((vm) => ({
+      vm: vm.vmId || vm.vmName,
+      domainIds: vm.domainIds,
+      hostId: vm.hostId,
+      start: (leave: () => void) => void running.push(this.#session(vm, leave)),
+    }));
+    const mayStart = (): boolean => this.#mayStart();
+    const line = gate.join({ priority, parallelVms, limits, sessions, mayStart });
+    this.#line = line;
+    await this.#closeAtEnd(line);
+    const ended = await Promise.allSettled(running);
+    const broken = ended.find(({ status }) => status === 'rejected');
+    if (broken?.status === 'rejected') throw broken.reason;
   }
 
   #mayStart(): boolean {
@@ -117,38 +126,40 @@ export class VmQueue {
     return clock.now().getTime() + afterMs >= windowEndMs;
   }
 
-  /** The first VM that the limits allow. It has entered the gate then. */
-  #takeFirst(waiting: QueuedVm[]): QueuedVm | undefined {
-    const { gate, limits } = this.#options;
-    const index = waiting.findIndex((vm) => gate.tryEnter(gated(vm), limits));
-    return index < 0 ? undefined : waiting.splice(index, 1)[0];
-  }
-
-  /** Waits until a session of the engine has ended, the window ends, or the run is stopped. */
-  async #change(): Promise<void> {
-    const { gate, clock, windowEndMs, signal } = this.#options;
-    const { change } = gate;
+  /** Waits until all have started, the window ends, or the run is stopped. */
+  async #closeAtEnd(line: GateLine): Promise<void> {
+    const { signal } = this.#options;
     const own = new AbortController();
+    const isEmpty = line.isEmpty.then(() => own.abort());
     const either = AbortSignal.any([signal, own.signal]);
-    const leftMs = windowEndMs === undefined ? Infinity : windowEndMs - clock.now().getTime();
-    const timer = leftMs === Infinity ? aborted(either) : clock.sleep(leftMs, either);
-    await Promise.race([change, timer.catch(() => {})]);
-    own.abort();
+    while (this.#mayStart() && !own.signal.aborted) await this.#windowEnd(either);
+    line.close();
+    await isEmpty;
   }
 
-  async #session(vm: QueuedVm): Promise<void> {
-    const { runner, gate, signal, onResult } = this.#options;
+  async #windowEnd(signal: AbortSignal): Promise<void> {
+    const { clock, windowEndMs } = this.#options;
+    if (windowEndMs === undefined) return await aborted(signal);
+    await clock.sleep(windowEndMs - clock.now().getTime(), signal).catch(() => {});
+  }
+
+  async #session(vm: QueuedVm, leave: () => void): Promise<void> {
+    const { runner, signal, onResult } = this.#options;
     const attempts = (this.#results.get(vm)?.attempts ?? 0) + 1;
-    this.#active++;
-    const result = await runner.backup(vm.label, { signal }).then(
-      (report) => this.#succeed(vm, report, attempts),
-      (error: unknown) => this.#fail(vm, toFailure(error, signal), attempts),
-    );
-    this.#results.set(vm, result);
-    await onResult(result);
-    // The gate wakes the round, which must see the free place.
-    this.#active--;
-    gate.leave(gated(vm));
+    try {
+      const result = await runner.backup(vm, { signal, attempt: attempts }).then(
+        (report) => this.#succeed(vm, report, attempts),
+        (error: unknown) => this.#fail(vm, toFailure(error, signal), attempts),
+      );
+      this.#results.set(vm, result);
+      await onResult(result);
+    } catch (error) {
+      // The round tells it when the other sessions have ended.
+      this.#line?.close();
+      throw error;
+    } finally {
+      leave();
+    }
   }
 
   #succeed(vm: QueuedVm, report: SessionReport, attempts: number): VmResult {
@@ -169,6 +180,7 @@ export class VmQueue {
   #stopAfter(error: BackupError): void {
     const { signal, note, jobName: job } = this.#options;
     this.#stop = error;
+    this.#line?.close();
     const { code, message: reason } = error;
     if (!signal.aborted) note(sessionMessage('JOB-624', { job, reason, code }));
   }

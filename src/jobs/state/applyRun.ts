@@ -1,6 +1,7 @@
 /** What the state of a job becomes. All functions are pure. */
 import type { JobState, OpenRun, VmState } from '../jobState.ts';
 import type { RunReport, VmResult } from '../runReport.ts';
+import { vmFinder } from '../vmFinder.ts';
 
 /** Longest name that a state holds. The engine gives shorter ones. */
 export const MAX_NAME_CHARS = 1000;
@@ -27,6 +28,13 @@ export function addDoneVm(state: JobState, runId: string, vm: string): JobState 
   const { openRun } = state;
   if (openRun?.runId !== runId || openRun.doneVms.includes(vm)) return state;
   return { ...state, openRun: { ...openRun, doneVms: [...openRun.doneVms, vm] } };
+}
+
+/** The open run was stopped by hand, and is not to be continued. */
+export function stopOpenRun(state: JobState, runId: string): JobState {
+  const { openRun } = state;
+  if (openRun?.runId !== runId) return state;
+  return { ...state, openRun: { ...openRun, isStopped: true } };
 }
 
 /** These slots were told as missed. */
@@ -61,15 +69,18 @@ export function applyRun(state: JobState, report: RunReport, endedAt: Date): Job
   };
 }
 
+/** Verify has looked at the latest point of a VM. */
+export function setDamaged(state: JobState, vm: VmState, isDamaged: boolean): JobState {
+  const isVm = (other: VmState): boolean => other.vmId === vm.vmId && other.vmName === vm.vmName;
+  return { ...state, vms: state.vms.map((one) => (isVm(one) ? { ...one, isDamaged } : one)) };
+}
+
 function vmsAfter(before: readonly VmState[], report: RunReport): VmState[] {
   const vanished = new Set(report.vanishedVms);
-  const results = report.vms.map((result) => {
-    const previous = before.find((vm) => isSameVm(vm, result));
-    return vmAfter(previous, result, report);
-  });
-  const others = before.filter(
-    (vm) => !vanished.has(vm.vmName) && !report.vms.some((result) => isSameVm(vm, result)),
-  );
+  const previousOf = vmFinder(before);
+  const results = report.vms.map((result) => vmAfter(previousOf(result), result, report.verify));
+  const resultOf = vmFinder(report.vms);
+  const others = before.filter((vm) => !vanished.has(vm.vmName) && !resultOf(vm));
   return [...others, ...results].toSorted(byName);
 }
 
@@ -78,20 +89,19 @@ function byName(one: VmState, other: VmState): number {
   return one.vmId < other.vmId ? -1 : 1;
 }
 
-/** A VM that was renamed is the same one. Where an id is unknown, the name decides. */
-function isSameVm(vm: VmState, result: VmResult): boolean {
-  if (vm.vmId !== '' && result.vmId !== '') return vm.vmId === result.vmId;
-  return vm.vmName === result.vmName;
-}
-
-function vmAfter(previous: VmState | undefined, result: VmResult, report: RunReport): VmState {
+/** A VM after its last session of a run. @param verify - of the run; undefined while it goes on. */
+export function vmAfter(
+  previous: VmState | undefined,
+  result: VmResult,
+  verify: RunReport['verify'],
+): VmState {
   const { vmName, outcome, report: session } = result;
   const base = {
     ...previous,
     vmName: vmName.slice(0, MAX_NAME_CHARS),
     vmId: result.vmId || (previous?.vmId ?? ''),
     lastOutcome: outcome,
-    isDamaged: isDamagedAfter(previous, result, report),
+    isDamaged: isDamagedAfter(previous, result, verify),
   };
   if (!session) return base;
   const endMs = Date.parse(session.startedAt) + session.durationSeconds * 1000;
@@ -123,7 +133,7 @@ function timeOf(ms: number): string | undefined {
 function isDamagedAfter(
   previous: VmState | undefined,
   result: VmResult,
-  { verify }: RunReport,
+  verify: RunReport['verify'],
 ): boolean | undefined {
   if (verify?.damagedVms.includes(result.vmName)) return true;
   const hasPoint = result.report !== undefined || previous?.lastSuccessAt !== undefined;

@@ -32,7 +32,13 @@ const stateSchema: z.ZodType<JobState> = z.object({
   lastSlot: time.optional(),
   watched: z.object({ schedule: name, since: time }).optional(),
   openRun: z
-    .object({ runId: name, startedAt: time, slot: time.optional(), doneVms: z.array(name) })
+    .object({
+      runId: name,
+      startedAt: time,
+      slot: time.optional(),
+      doneVms: z.array(name),
+      isStopped: z.boolean().optional(),
+    })
     .optional(),
   lastRun: z.object({ runId: name, startedAt: time, endedAt: time, outcome }).optional(),
   lastSuccessAt: time.optional(),

@@ -72,6 +72,14 @@ function isLocked(error: unknown): error is RepositoryError {
   return error instanceof RepositoryError && error.code === 'REPOSITORY_LOCKED';
 }
 
+/** The right to run a job, or to be the daemon. Its lease is renewed while it is held. */
+export interface HeldRight extends AsyncDisposable {
+  /** Aborted, with the error as reason, when another process took the right over. */
+  readonly lost: AbortSignal;
+  /** @throws {@link RepositoryError} when another process took the right over */
+  assertHeld(): Promise<void>;
+}
+
 export class StateFolder {
   /** Absolute path of the folder of this job file. */
   readonly path: string;
@@ -159,10 +167,12 @@ export class StateFolder {
    * @throws {@link OutputError} `OUTPUT_IO`, `OUTPUT_FULL`
    */
   async update(job: string, change: (state: JobState) => JobState): Promise<JobState> {
-    await using _ = await this.#lockWrites(job);
+    await using lock = await this.#lockWrites(job);
     const before = await this.read(job);
     const after = change(before);
-    if (after !== before) await this.write(after);
+    if (after === before) return after;
+    await lock.assertHeld();
+    await this.write(after);
     return after;
   }
 
@@ -171,7 +181,7 @@ export class StateFolder {
    *
    * @throws {@link RepositoryError} `JOB_RUNNING`
    */
-  async lockJob(job: string): Promise<AsyncDisposable> {
+  async lockJob(job: string): Promise<HeldRight> {
     return await this.#lock(this.#fileOf(job, 'run'), 'JOB_RUNNING', `job ${job} is running`);
   }
 
@@ -180,7 +190,7 @@ export class StateFolder {
    *
    * @throws {@link RepositoryError} `DAEMON_RUNNING`
    */
-  async lockDaemon(): Promise<AsyncDisposable> {
+  async lockDaemon(): Promise<HeldRight> {
     const folder = path.join(this.path, 'daemon');
     return await this.#lock(folder, 'DAEMON_RUNNING', 'a daemon of this job file is running');
   }
@@ -193,20 +203,30 @@ export class StateFolder {
     folder: string,
     code: 'JOB_RUNNING' | 'DAEMON_RUNNING',
     text: string,
-  ): Promise<AsyncDisposable> {
-    return await guarded(this.path, async () => {
-      await makeFolder(folder);
-      return await ChainLock.acquire(folder);
-    }).catch((error: unknown) => {
+  ): Promise<HeldRight> {
+    const toOwn = (error: unknown): never => {
       if (!isLocked(error)) throw error;
       const { pid, host, since } = error.details;
       const who = pid === undefined ? 'an unknown process' : `pid ${pid} on ${host} since ${since}`;
       const { hint, details } = error;
       throw new RepositoryError(code, `${text}: ${who}`, { hint, details, cause: error });
-    });
+    };
+    const lock = await guarded(this.path, async () => {
+      await makeFolder(folder);
+      return await ChainLock.acquire(folder);
+    }).catch(toOwn);
+    return {
+      lost: lock.lost,
+      assertHeld: async () => {
+        await lock.assertHeld().catch(toOwn);
+      },
+      [Symbol.asyncDispose]: async () => {
+        await lock.release();
+      },
+    };
   }
 
-  async #lockWrites(job: string): Promise<AsyncDisposable> {
+  async #lockWrites(job: string): Promise<ChainLock> {
     const folder = this.#fileOf(job, 'write');
     const endMs = performance.now() + WRITE_WAIT_MS;
     return await guarded(this.path, async () => {

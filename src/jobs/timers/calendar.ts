@@ -2,7 +2,8 @@
 import { CronPattern } from 'croner';
 
 const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
-/** A pattern with its day of month and day of week as systemd must not have them at once. */
+
+/** The days of an event. One of the two is always open: systemd joins both by "and". */
 type Day = readonly [weekdays: string, days: string];
 
 /** Numbers that a field of a pattern gives. `first` is the number of its first place. */

@@ -3,7 +3,7 @@ import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/prom
 import os from 'node:os';
 import path from 'node:path';
 import { errnoOf, toOutputError, UsageError } from '../../core/errors.ts';
-import { MADE_BY, type Unit } from './units.ts';
+import { firstWords, MADE_BY, type Unit } from './units.ts';
 
 const OWN_NAME = /^ovirt-cbt(?:-.+)?\.(?:service|timer)$/;
 
@@ -14,7 +14,9 @@ export function unitFolder(
 ): string {
   if (!isOfUser) return '/etc/systemd/system';
   const { XDG_CONFIG_HOME: config } = environment;
-  return path.join(config || path.join(os.homedir(), '.config'), 'systemd/user');
+  // systemd ignores a relative path too.
+  const settings = config && path.isAbsolute(config) ? config : path.join(os.homedir(), '.config');
+  return path.join(settings, 'systemd/user');
 }
 
 async function textOf(file: string): Promise<string | undefined> {
@@ -72,8 +74,7 @@ export async function leftUnits(
   const left: string[] = [];
   for (const name of names.filter((one) => OWN_NAME.test(one) && !made.has(one)).toSorted()) {
     const text = await textOf(path.join(folder, name));
-    const isOurs = text?.startsWith(`${MADE_BY} from ${jobFile.replaceAll('%', '%%')}:`);
-    if (isOurs) left.push(name);
+    if (text?.startsWith(firstWords(jobFile))) left.push(name);
   }
   return left;
 }

@@ -33,8 +33,8 @@ const STATE_FOLDER = '/var/lib/ovirt-cbt';
 const ENVIRONMENT_FILE = '%E/ovirt-cbt/environment';
 
 /**
- * Limits of what a run may do. V8 makes code at run time, and a lock looks at other processes. So
- * the limits for these two are left out.
+ * Limits of what a run may do. `MemoryDenyWriteExecute` is left out, because V8 makes code at run
+ * time. `ProtectProc` is left out, because a lock looks at other processes.
  */
 const LIMITS: Entries = [
   ['UMask', '0077'],
@@ -100,8 +100,13 @@ function refuseControls(paths: readonly string[]): void {
   });
 }
 
+/** What the units of a job file begin with. A comment needs no escapes. */
+export function firstWords(jobFile: string): string {
+  return `${MADE_BY} from ${jobFile}:`;
+}
+
 function startOf(text: string, { path: file }: JobFile): string {
-  return `${MADE_BY} from ${plain(file)}: change that file and make the unit again.\n${text}`;
+  return `${firstWords(file)} change that file and make the unit again.\n${text}`;
 }
 
 /** What services of jobs and of the daemon share. */
@@ -136,6 +141,9 @@ function serviceParts(
     ['Nice', '10'],
     ['IOSchedulingClass', 'best-effort'],
     ['IOSchedulingPriority', '7'],
+    // Sessions stop in order: engines must not keep snapshots and locks.
+    ['TimeoutStopSec', '10min'],
+    ['KillMode', 'mixed'],
     ...limits,
   ];
   return { unit, service };
@@ -183,9 +191,6 @@ export function daemonUnit(file: JobFile, options: UnitOptions): Unit {
       ['ExecReload', '/bin/kill -HUP $MAINPID'],
       ['Restart', 'on-failure'],
       ['RestartSec', '30s'],
-      // Sessions stop in order: engines must not keep snapshots and locks.
-      ['TimeoutStopSec', '10min'],
-      ['KillMode', 'mixed'],
     ]),
     sectionText('Install', [
       ['WantedBy', options.isOfUser ? 'default.target' : 'multi-user.target'],

@@ -2,7 +2,7 @@
 import type { MessageLevel, SessionMessage } from '../../core/messages.ts';
 import { html, type Html, type HtmlValue } from './html.ts';
 import { SIGNS } from './style.ts';
-import { type Outcome, OUTCOME_WORDS, type Problem, timeText } from '../words.ts';
+import { adviceText, type Outcome, OUTCOME_WORDS, type Problem, timeText } from '../words.ts';
 
 const LEVEL_KIND: Readonly<Record<MessageLevel, Outcome | 'info'>> = {
   error: 'failure',
@@ -124,8 +124,8 @@ export function table<T>(
 }
 
 function advice(hint: string): Html | undefined {
-  if (hint === '' || hint === 'None.') return undefined;
-  return html`<p><b>What to do:</b> ${hint}</p>`;
+  const text = adviceText(hint);
+  return text === '' ? undefined : html`<p><b>What to do:</b> ${text}</p>`;
 }
 
 export function messageList(messages: readonly SessionMessage[]): Html {

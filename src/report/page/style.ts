@@ -9,7 +9,7 @@ const COLOURS_LIGHT = `
 --ground:#f5f6f8;--card:#fff;--ink:#18202b;--soft:#556070;--line:#dfe3e9;--track:#e9ecf1;
 --good:#14683c;--good-ground:#dff3e6;--warn:#7a4b00;--warn-ground:#fdf0d3;
 --bad:#a11d1d;--bad-ground:#fde4e2;
---changed:#2563c9;--zero:#7d8a9b;--same:#b9d3c4;--rest:#e3e7ed;
+--changed:#2563c9;--zero:#7d8a9b;--rest:#e3e7ed;
 --extents:#7a5bb5;--read:#2563c9;--hash:#13868f;--compress:#c2701a;--write:#3b8447;--wait:#c3cad4;--limit:#b0418a;
 --engine:#7a5bb5;--commit:#c2701a;--full:#17407f;--increment:#5b8fe0;--earlier:#d9dfe8;--now:#0b7a75;
 `;
@@ -17,7 +17,7 @@ const COLOURS_DARK = `
 --ground:#0f1318;--card:#171c23;--ink:#e4e9f0;--soft:#9dabbc;--line:#2b333e;--track:#232a34;
 --good:#6fd39b;--good-ground:#12301f;--warn:#efc069;--warn-ground:#35280c;
 --bad:#ff9c93;--bad-ground:#3d1715;
---changed:#6ba3f7;--zero:#8794a6;--same:#3f6b54;--rest:#2b333e;
+--changed:#6ba3f7;--zero:#8794a6;--rest:#2b333e;
 --extents:#ab90e2;--read:#6ba3f7;--hash:#4cbac3;--compress:#e59a4d;--write:#6fb97c;--wait:#4a5564;--limit:#e287c4;
 --engine:#ab90e2;--commit:#e59a4d;--full:#8db8f8;--increment:#4a7ecb;--earlier:#2d3641;--now:#4cc4bb;
 `;
@@ -30,14 +30,13 @@ font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",Arial,sans-s
 overflow-wrap:anywhere}
 main{max-width:76rem;margin:0 auto;padding:1.5rem 1rem 0}
 footer{max-width:76rem;margin:0 auto;padding:1.5rem 1rem 2rem;color:var(--soft);font-size:.8125rem}
-h1,h2,h3,p,dl,dd,ul,figure{margin:0}
+h1,h2,p,dl,dd,ul,figure{margin:0}
 h1{font-size:1.75rem;line-height:1.2;font-weight:650;letter-spacing:-.01em}
 h2{font-size:1.0625rem;font-weight:650;margin-bottom:.75rem}
-h3{font-size:.9375rem;font-weight:600}
 .kicker{color:var(--soft);font-size:.8125rem;margin-bottom:.25rem}
 .soft{color:var(--soft)}
 .small{font-size:.875rem}
-.num,.tile b,time{font-variant-numeric:tabular-nums}
+.num,time{font-variant-numeric:tabular-nums}
 code{font:.8125rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 header{margin-bottom:1.25rem}
 .name{display:flex;flex-wrap:wrap;gap:.5rem .75rem;align-items:center}
@@ -117,7 +116,6 @@ color:var(--soft);margin-top:.625rem}
 export const FILLS = [
   'changed',
   'zero',
-  'same',
   'rest',
   'extents',
   'read',

@@ -7,10 +7,12 @@ import { CancelledError, RepositoryError } from '../../../src/core/errors.ts';
 import type { SessionMessage } from '../../../src/core/messages.ts';
 import type { Clock } from '../../../src/jobs/clock.ts';
 import { Daemon } from '../../../src/jobs/daemon/daemon.ts';
+import type { HeldRight } from '../../../src/jobs/state/stateFolder.ts';
 import type { DaemonParts, JobStates, RunRequest } from '../../../src/jobs/daemon/parts.ts';
 import type { JobConfig, JobFile } from '../../../src/jobs/jobFile.ts';
 import type { JobState } from '../../../src/jobs/jobState.ts';
 import type { RunReport } from '../../../src/jobs/runReport.ts';
+import { isStoppedByHand } from '../../../src/jobs/stopByHand.ts';
 import { windowEnd } from '../../../src/jobs/schedule/schedule.ts';
 import { addDoneVm, applyRun, newState } from '../../../src/jobs/state/applyRun.ts';
 
@@ -34,6 +36,7 @@ interface Sleeper {
 /** A session of a VM: it began in a run of a slot, and ended unless its process was killed. */
 export interface FakeSession {
   readonly job: string;
+  /** Empty in a run that a user has started. */
   readonly slot: string;
   readonly runId: string;
   readonly vm: string;
@@ -44,6 +47,8 @@ export class DaemonWorld implements Clock {
   readonly messages: SessionMessage[] = [];
   readonly sessions: FakeSession[] = [];
   readonly reports: RunReport[] = [];
+  /** `started ID` and `ended ID`, in their order. */
+  readonly runs: string[] = [];
   /** Slots that were missed, `job slot`, and those of them that receivers were told of. */
   readonly missed: string[] = [];
   readonly told: string[] = [];
@@ -55,8 +60,12 @@ export class DaemonWorld implements Clock {
   loadError: Error | undefined;
   /** Thrown by each change of a state. */
   stateError: Error | undefined;
+  /** Changes of states wait for it, as on a file server that is slow. */
+  slowness: Promise<unknown> = Promise.resolve();
   /** Thrown by the next run. */
   runError: Error | undefined;
+  /** Runs that were stopped by hand do not come to their end. */
+  holdsReports = false;
   daemon: Daemon | undefined;
   #states = new Map<string, JobState>();
   #locks = new Set<string>();
@@ -138,7 +147,8 @@ export class DaemonWorld implements Clock {
 
   /** Slots whose runs have begun, `job slot`, in the order of their first session. */
   get startedSlots(): string[] {
-    return [...new Set(this.sessions.map(({ job, slot }) => `${job} ${slot}`))];
+    const ofSlots = this.sessions.filter(({ slot }) => slot !== '');
+    return [...new Set(ofSlots.map(({ job, slot }) => `${job} ${slot}`))];
   }
 
   get codes(): string[] {
@@ -156,6 +166,7 @@ export class DaemonWorld implements Clock {
       read: async (job) => await Promise.resolve(read(job)),
       readAll: async () => await Promise.resolve([...this.file.jobs.keys()].map(read)),
       update: async (job, change) => {
+        await this.slowness;
         if (this.stateError) throw this.stateError;
         const state = change(read(job));
         this.#states.set(job, state);
@@ -166,11 +177,21 @@ export class DaemonWorld implements Clock {
     };
   }
 
-  #lock(name: string, code: 'JOB_RUNNING' | 'DAEMON_RUNNING'): AsyncDisposable {
+  /** Another daemon takes the place of this one, which was paused. */
+  takeDaemonLock(): void {
+    this.#locks.delete('/');
+  }
+
+  #lock(name: string, code: 'JOB_RUNNING' | 'DAEMON_RUNNING'): HeldRight {
     const locks = this.#locks;
     if (locks.has(name)) throw new RepositoryError(code, `${name} is locked`);
     locks.add(name);
     return {
+      lost: new AbortController().signal,
+      assertHeld: async () => {
+        await Promise.resolve();
+        if (!locks.has(name)) throw new RepositoryError(code, `${name} is locked`);
+      },
       [Symbol.asyncDispose]: async () => {
         locks.delete(name);
         await Promise.resolve();
@@ -200,36 +221,28 @@ export class DaemonWorld implements Clock {
         await Promise.resolve();
       },
       onMessage: (message) => this.messages.push(message),
+      onRun: ({ type, runId }) => this.runs.push(`${type} ${runId}`),
       onNote: () => {},
     };
   }
 
-  async #run({ job, states, openRun, missedSlots, signal }: RunRequest): Promise<RunReport> {
+  async #run(request: RunRequest): Promise<RunReport> {
+    const { job, states, openRun, missedSlots, trigger, only } = request;
     await using _ = await states.lockJob(job.name);
     const error = this.runError;
     this.runError = undefined;
     if (error) throw error;
-    const { runId, slot = '', startedAt } = openRun;
-    const endMs = windowEnd(job, Date.parse(slot)) ?? Infinity;
-    let notStarted = 0;
-    for (const vm of this.vms) {
-      if (openRun.doneVms.includes(vm)) continue;
-      const atMs = this.now().getTime();
-      if (atMs >= endMs) {
-        notStarted++;
-        continue;
-      }
-      this.sessions.push({ job: job.name, slot, runId, vm, atMs });
-      await this.sleep(this.vmDurationMs, signal);
-      await states.update(job.name, (state) => addDoneVm(state, runId, vm));
-    }
+    const { runId, slot, startedAt } = openRun;
+    const leftCount = await this.#sessionsOf(request);
     const report = {
       runId,
       jobName: job.name,
+      trigger,
+      isPartial: only !== undefined,
       slot,
       startedAt,
       durationSeconds: (this.now().getTime() - Date.parse(startedAt)) / 1000,
-      outcome: notStarted > 0 ? 'failure' : 'success',
+      outcome: leftCount > 0 ? 'failure' : 'success',
       vms: [],
       vanishedVms: [],
       missedSlots: missedSlots.map((missed) => missed.toISOString()),
@@ -237,5 +250,26 @@ export class DaemonWorld implements Clock {
     this.reports.push(report);
     await states.update(job.name, (state) => applyRun(state, report, this.now()));
     return report;
+  }
+
+  /** @returns number of VMs without a session that ended. */
+  async #sessionsOf({ job, states, openRun, signal, only }: RunRequest): Promise<number> {
+    const { runId, slot = '', doneVms, startedAt } = openRun;
+    const endMs = windowEnd(job, Date.parse(slot || startedAt)) ?? Infinity;
+    const left = (only ?? this.vms).filter((vm) => !doneVms.includes(vm));
+    for (const [k, vm] of left.entries()) {
+      const atMs = this.now().getTime();
+      if (atMs >= endMs) return left.length - k;
+      this.sessions.push({ job: job.name, slot, runId, vm, atMs });
+      try {
+        await this.sleep(this.vmDurationMs, signal);
+      } catch (error) {
+        if (this.holdsReports) await new Promise(() => {});
+        if (isStoppedByHand(signal)) return left.length - k;
+        throw error;
+      }
+      await states.update(job.name, (state) => addDoneVm(state, runId, vm));
+    }
+    return 0;
   }
 }

@@ -24,6 +24,7 @@ import { noise } from '../bytes/random.ts';
 import { LAB_TIMINGS } from '../lab/plainLab.ts';
 import { type LabBench, useLab } from '../lab/useLab.ts';
 import { type TempFolder, useTempFolder } from '../tempFolder.ts';
+import { limitsOf } from './stops.ts';
 
 const BACKUP: BackupConfig = {
   mode: 'auto',
@@ -107,7 +108,9 @@ export function useJobs(options: LabOptions = {}): JobBench {
       timezone: 'UTC',
       windowUntil: undefined,
       backup: BACKUP,
-      limits: { parallelVms: 2, perStorageDomain: undefined, bytesPerSecond: undefined },
+      limits: limitsOf(2),
+      priority: 5,
+      workerLabel: undefined,
       retry: { times: 0, delayMs: 0 },
       keep: undefined,
       verifySampleRatio: undefined,

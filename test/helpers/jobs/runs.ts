@@ -1,8 +1,16 @@
 /** Jobs, runs and states that were never real, for tests of what is told about them. */
+import type { SessionMessage } from '../../../src/core/messages.ts';
 import type { JobConfig, MailConfig, NotifyConfig } from '../../../src/jobs/jobFile.ts';
 import type { JobState, VmState } from '../../../src/jobs/jobState.ts';
-import type { RunOutcome, RunReport, VmResult } from '../../../src/jobs/runReport.ts';
+import type {
+  RunOutcome,
+  RunReport,
+  VerifySummary,
+  VmResult,
+} from '../../../src/jobs/runReport.ts';
+import type { PruneReport } from '../../../src/sessions/retention/pruneReport.ts';
 import type { SessionReport } from '../../../src/sessions/shared/report.ts';
+import { limitsOf } from './stops.ts';
 
 export const STARTED_AT = '2026-03-02T01:00:00.000Z';
 export const ENDED_AT: Date = new Date('2026-03-02T01:10:00.000Z');
@@ -87,6 +95,19 @@ export function runOf(outcome: RunOutcome, more: Partial<RunReport> = {}): RunRe
   };
 }
 
+/** A prune of one VM that deleted nothing. */
+export function pruneOf(...messages: readonly SessionMessage[]): PruneReport {
+  const points = { points: [], deletedBytes: 0, writtenBytes: 0, failure: undefined };
+  const vm = { vmName: 'web01', vmId: 'id-of-web01', folder: 'web01', ...points, messages };
+  return { type: 'prune', repository: '/backup', dryRun: false, vms: [vm] };
+}
+
+/** A verify that found nothing. */
+export function verifyOf(more: Partial<VerifySummary> = {}): VerifySummary {
+  const work = { damageCount: 0, damagedVms: [], readBytes: 1 << 20, durationSeconds: 1 };
+  return { outcome: 'ok', ...work, failures: [], messages: [], ...more };
+}
+
 export function stateAfter(outcome: RunOutcome, more: Partial<JobState> = {}): JobState {
   return {
     format: 'ovirt-cbt-state/1',
@@ -168,7 +189,9 @@ export function jobWith(...notify: readonly NotifyConfig[]): JobConfig {
       auditRatio: undefined,
       waitMs: undefined,
     },
-    limits: { parallelVms: 2, perStorageDomain: undefined, bytesPerSecond: undefined },
+    limits: limitsOf(2),
+    priority: 5,
+    workerLabel: undefined,
     retry: { times: 1, delayMs: 0 },
     keep: undefined,
     verifySampleRatio: undefined,

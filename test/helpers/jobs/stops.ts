@@ -5,7 +5,7 @@ import type { ProgressEvent } from '../../../src/sessions/shared/progress.ts';
 import type { JobBench } from './jobBench.ts';
 
 export function limitsOf(parallelVms: number, perStorageDomain?: number): JobConfig['limits'] {
-  return { parallelVms, perStorageDomain, bytesPerSecond: undefined };
+  return { parallelVms, perStorageDomain, perHost: undefined, bytesPerSecond: undefined };
 }
 
 /** The first time that a VM's session has ended. */

@@ -4,10 +4,12 @@ import { describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../../src/core/errors.ts';
 import type { NotifyConfig } from '../../../src/jobs/jobFile.ts';
 import { exitCodeOfRun } from '../../../src/jobs/run/outcome.ts';
+import { stopByHand } from '../../../src/jobs/stopByHand.ts';
 import { Repository } from '../../../src/repository/repository.ts';
 import { listSessionReports } from '../../../src/sessions/history/listReports.ts';
 import { HeldClock } from '../../helpers/jobs/heldClock.ts';
 import { outcomesOf, useJobs } from '../../helpers/jobs/jobBench.ts';
+import { limitsOf } from '../../helpers/jobs/stops.ts';
 
 const HOUR_MS = 3_600_000;
 const jobs = useJobs();
@@ -144,6 +146,39 @@ describe('a stop', () => {
     await using repository = await Repository.open(job.repository.place);
     const sessions = await listSessionReports(repository);
     expect(sessions.map(({ type, outcome }) => `${type} ${outcome}`)).toEqual(['backup ok']);
+  });
+});
+
+describe('a stop by hand', () => {
+  it('of a run of the schedule ends it: VMs are free, and receivers are told once', async () => {
+    jobs.addVms('a', 'b', 'c');
+    const stop = new AbortController();
+    const job = jobs.job({
+      notify: [receiver()],
+      keep: { last: 1 },
+      limits: limitsOf(1),
+    });
+    const results: string[] = [];
+
+    const report = await jobs.run(job, {
+      trigger: 'schedule',
+      signal: stop.signal,
+      onResult: ({ vmName }) => results.push(vmName),
+      onProgress: ({ type, vmName }) => {
+        if (type === 'diskStarted' && vmName === 'b') stop.abort(stopByHand());
+      },
+    });
+
+    expect(outcomesOf(report)).toEqual(['a success', 'b failure', 'c notStarted']);
+    expect(results).toEqual(['a', 'b']);
+    expect(report.vms[1]?.failure).toMatchObject({ code: 'CANCELLED' });
+    expect(report.prune).toBeUndefined();
+    expect(jobs.codes()).toEqual(['JOB-641']);
+    expect(told()).toEqual(['failure']);
+    expect(await jobs.state(job)).toMatchObject({
+      lastRun: { runId: report.runId, outcome: 'failure' },
+    });
+    expect((await jobs.state(job)).openRun).toBeUndefined();
   });
 });
 

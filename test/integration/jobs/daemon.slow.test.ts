@@ -13,53 +13,14 @@ import { StateFolder } from '../../../src/jobs/state/stateFolder.ts';
 import { listRepository } from '../../../src/sessions/inspect/listRepository.ts';
 import { BLOCK_BYTES } from '../../helpers/bytes/images.ts';
 import { noise } from '../../helpers/bytes/random.ts';
-import { expectFailure, type RunningCli } from '../../helpers/cli/cli.ts';
+import { expectFailure } from '../../helpers/cli/cli.ts';
+import { DaemonProcess } from '../../helpers/jobs/daemonProcess.ts';
 import { startReceiver, without } from '../../helpers/jobs/notifySocket.ts';
 import { useCliLab } from '../../helpers/cli/cliLab.ts';
 
 const MINUTE_MS = 60_000;
 
 const bench = useCliLab();
-
-interface Line {
-  readonly type: string;
-  readonly code?: string;
-  readonly text?: string;
-}
-
-/** A daemon, and the lines that it has printed with --json. */
-class DaemonProcess {
-  readonly running: RunningCli;
-  readonly lines: Line[] = [];
-  #rest = '';
-
-  constructor(running: RunningCli) {
-    this.running = running;
-    running.child.stderr?.on('data', (text: string) => this.#read(text));
-  }
-
-  has(part: string): boolean {
-    return this.lines.some(({ code, text }) => code === part || text?.includes(part));
-  }
-
-  async line(part: string): Promise<void> {
-    while (!this.has(part)) {
-      if (this.running.child.exitCode !== null) throw new Error(JSON.stringify(this.lines));
-      await wait(20);
-    }
-  }
-
-  async stop(signal: NodeJS.Signals): Promise<number | null> {
-    this.running.child.kill(signal);
-    return (await this.running.ended).exitCode;
-  }
-
-  #read(text: string): void {
-    const parts = `${this.#rest}${text}`.split('\n');
-    this.#rest = parts.pop() ?? '';
-    this.lines.push(...parts.map((part) => JSON.parse(part) as Line));
-  }
-}
 
 /** Time of day in UTC, so many minutes from now. */
 function clockTime(minutes: number): string {

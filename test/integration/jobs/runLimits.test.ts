@@ -1,6 +1,6 @@
 /** Limits, window, stop and hooks of runs against a lab. */
 import { existsSync, readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { exitCodeOfRun } from '../../../src/jobs/run/outcome.ts';
 import { BLOCK_BYTES } from '../../helpers/bytes/images.ts';
 import { noise } from '../../helpers/bytes/random.ts';
@@ -17,7 +17,9 @@ describe('limits', () => {
 
     const report = await jobs.run(jobs.job({ limits: limitsOf(3) }));
 
-    expect([report.outcome, report.vms.length]).toEqual(['success', 5]);
+    const told = [report, ...report.vms.flatMap((vm) => vm.report ?? [])];
+    const messages = told.flatMap((one) => one.messages).filter(({ level }) => level !== 'info');
+    expect([report.outcome, report.vms.length, messages]).toEqual(['success', 5, []]);
     expect(backups.most).toBe(3);
   });
 
@@ -166,8 +168,19 @@ describe('hooks', () => {
     const report = await jobs.run(jobs.job({ hooks }));
 
     expect(report.failedSteps[0]?.message).toBe(
-      `hook "${missing}" before the run: there is no such program`,
+      `hook "${missing}" before the run: it cannot be started: does not exist (ENOENT)`,
     );
     expect(JSON.stringify(report)).not.toContain('secret');
+  });
+
+  it('get no report where there is no folder for its file', async () => {
+    jobs.addVms('a');
+    const hooks = { before: [], after: [hookOf('true')] };
+    vi.stubEnv('TMPDIR', jobs.temp.path('missing'));
+
+    const report = await jobs.run(jobs.job({ hooks })).finally(() => vi.unstubAllEnvs());
+
+    expect(report.failedSteps).toMatchObject([{ step: 'hook', code: 'OUTPUT_IO' }]);
+    expect(report.hooks).toEqual([]);
   });
 });

@@ -33,6 +33,18 @@ describe('limits', () => {
     expect([ofData?.most, ofBlock?.most, all?.most]).toEqual([1, 1, 2]);
   });
 
+  it('of a host hold, while VMs of others go on', async () => {
+    const vms = jobs.addVms('a1', 'b1', 'a2', 'b2');
+    const [first, second, all] = [[vms[0], vms[2]], [vms[1], vms[3]], vms].map(
+      (some) => new OpenBackups(jobs.bench.lab, some as LabVm[]),
+    );
+
+    const report = await jobs.run(jobs.job({ limits: { ...limitsOf(4), perHost: 1 } }));
+
+    expect(report.outcome).toBe('success');
+    expect([first?.most, second?.most, all?.most]).toEqual([1, 1, 2]);
+  });
+
   it('of an engine hold over two jobs, which may have the same VM', async () => {
     const backups = new OpenBackups(jobs.bench.lab, jobs.addVms('a', 'b'));
     const engine = { ...jobs.job().engine, parallelVms: 1 };

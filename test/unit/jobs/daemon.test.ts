@@ -377,6 +377,15 @@ describe('one daemon', () => {
       jobs: [{ name: 'nightly', isRunning: false, next: '2026-05-02T01:00:00.000Z' }],
     });
   });
+
+  it('stops with an error when another one took its place while it was paused', async () => {
+    const world = await started(NIGHTLY);
+    world.takeDaemonLock();
+    await world.passUntil('2026-05-02T02:00:00Z');
+
+    expect(world.startedSlots).toEqual([]);
+    await expect(world.stop()).rejects.toMatchObject({ code: 'DAEMON_RUNNING' });
+  });
 });
 
 describe('any sequence of stops, kills and pauses', () => {

@@ -156,6 +156,23 @@ describe('a program', () => {
     expect(await running).toMatchObject({ exitCode: undefined, timedOut: false });
   });
 
+  it('that this user may not end is left alone', async () => {
+    const file = folder.path('pid');
+    const kill = vi.spyOn(process, 'kill').mockImplementation(() => {
+      throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+    });
+    const script = `echo $$ > ${file}; exec sleep 1000`;
+
+    const result = await run(['sh', '-c', script], { timeoutMs: 200 }).finally(() =>
+      kill.mockRestore(),
+    );
+
+    expect(result).toMatchObject({ exitCode: undefined, timedOut: true, startError: undefined });
+    const pid = Number(readFileSync(file, 'utf8'));
+    expect(isAlive(pid)).toBe(true);
+    process.kill(pid);
+  });
+
   it('does not outlive a signal that came before', async () => {
     expect(await run(['sleep', '1000'], { signal: AbortSignal.abort() })).toMatchObject({
       exitCode: undefined,

@@ -20,15 +20,15 @@ interface Page {
 }
 
 async function started(sources: Partial<StatusSources> = {}): Promise<number> {
-  const server = await startStatusServer(
-    { host: '127.0.0.1', port: 0 },
-    {
+  const server = await startStatusServer({
+    address: { host: '127.0.0.1', port: 0 },
+    sources: {
       health: () => HEALTHY,
       metrics: async () => await Promise.resolve('ovirt_cbt_build_info 1\n'),
       onFailure: () => {},
       ...sources,
     },
-  );
+  });
   onTestFinished(async () => await server[Symbol.asyncDispose]());
   return server.port;
 }
@@ -112,7 +112,7 @@ describe('the status server', () => {
   it('that cannot listen is an error with the address', async () => {
     const port = await started();
     const sources = { health: () => HEALTHY, metrics: async () => '', onFailure: () => {} };
-    const second = startStatusServer({ host: '127.0.0.1', port }, sources);
+    const second = startStatusServer({ address: { host: '127.0.0.1', port }, sources });
 
     await expect(second).rejects.toMatchObject({
       code: 'USAGE_INVALID_OPTION',
@@ -134,7 +134,7 @@ describe('--listen', () => {
   it.each(['0.0.0.0:8484', '192.0.2.1:80', '[::]:8484', 'backup.example:8484'])(
     '%s would be open to others, so it is refused',
     (text) => {
-      expect(() => parseListen(text)).toThrow('is not this machine itself');
+      expect(() => parseListen(text)).toThrow('so it needs TLS');
     },
   );
 

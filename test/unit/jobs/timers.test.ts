@@ -1,13 +1,14 @@
 /** systemd units of jobs: their times, their secrets, their limits, and files in a folder. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, it, type TestContext } from 'vitest';
 import { parseJobFile } from '../../../src/jobs/config/readJobFile.ts';
 import { nextSlot } from '../../../src/jobs/schedule/schedule.ts';
 import type { JobFile } from '../../../src/jobs/jobFile.ts';
 import { calendarEvents } from '../../../src/jobs/timers/calendar.ts';
-import { installUnits, leftUnits } from '../../../src/jobs/timers/installUnits.ts';
+import { installUnits, leftUnits, unitFolder } from '../../../src/jobs/timers/installUnits.ts';
 import { argument, quoted } from '../../../src/jobs/timers/unitText.ts';
 import { daemonUnit, jobUnits, type Unit, writtenFolders } from '../../../src/jobs/timers/units.ts';
 import { expectCode } from '../../helpers/codes.ts';
@@ -166,6 +167,21 @@ describe('units of a job', () => {
     ]);
   });
 
+  it('give their sessions time to stop in order', () => {
+    const file = fileIn('/etc/x');
+    for (const { name, text } of [...unitsOf(file), daemonUnit(file, OPTIONS)]) {
+      if (name.endsWith('.timer')) continue;
+      expect(valuesOf(text, 'TimeoutStopSec'), name).toEqual(['10min']);
+      expect(valuesOf(text, 'KillMode'), name).toEqual(['mixed']);
+    }
+  });
+
+  it('name their job file as it is called', () => {
+    const [first] = unitsOf(fileIn('/etc/100%'));
+
+    expect(first?.text).toContain('timers" from /etc/100%/jobs.yaml: change that file');
+  });
+
   it('may write only to the folders of the job', () => {
     const file = fileIn('/etc/x');
     const units = unitsOf(file);
@@ -237,6 +253,16 @@ describe('the unit of the daemon', () => {
     expect(valuesOf(text, 'ExecStart')[0]).toMatch(
       / daemon --listen 127\.0\.0\.1:8484 --file \/etc\/x\/jobs\.yaml$/,
     );
+  });
+});
+
+describe('the folder of units', () => {
+  it.each([
+    [{ XDG_CONFIG_HOME: '/home/a/settings' }, '/home/a/settings/systemd/user'],
+    [{ XDG_CONFIG_HOME: 'settings' }, path.join(os.homedir(), '.config/systemd/user')],
+    [{}, path.join(os.homedir(), '.config/systemd/user')],
+  ])('of a user with %j is %s', (environment, folder) => {
+    expect(unitFolder(true, environment)).toBe(folder);
   });
 });
 

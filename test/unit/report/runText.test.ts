@@ -4,7 +4,7 @@ import type { VmResult } from '../../../src/jobs/runReport.ts';
 import { runMailHtml } from '../../../src/report/runMailHtml.ts';
 import { runPage } from '../../../src/report/runPage.ts';
 import { runText } from '../../../src/report/runText.ts';
-import { goodVm } from '../../helpers/jobs/runs.ts';
+import { goodVm, pruneOf } from '../../helpers/jobs/runs.ts';
 import { LAST_POINTS, madeUpBadRun, madeUpRun } from '../../helpers/report/madeUpReports.ts';
 
 const BAD = madeUpBadRun();
@@ -49,6 +49,12 @@ describe('the text of a run', () => {
     }
   });
 
+  it('finds the last good point of a VM whose id was not known then', () => {
+    const lastPoints = LAST_POINTS.map((point) => ({ ...point, vmId: '' }));
+
+    expect(runText(BAD, lastPoints)).toContain('Last good point: 2026-11-27 01:12 UTC');
+  });
+
   it('says so when no good point is known', () => {
     expect(runText(BAD).match(/Last good point: none known/g)).toHaveLength(2);
   });
@@ -85,6 +91,16 @@ describe('the text of a run', () => {
         .split('<h2>VMs</h2>')[0]
         ?.match(/JOB-610/g),
     ).toHaveLength(4);
+  });
+
+  it('tells steps that ended with warnings, as the mail and the page do', () => {
+    const warning = sessionMessage('REPO-514', { n: 1, rp: 'p', date: '2031-01-01' });
+    const run = madeUpRun({ outcome: 'warning', prune: pruneOf(warning) });
+
+    expect(runText(run)).toContain(`  prune: warning - 0 points kept`);
+    expect(runText(run)).toContain(`    REPO-514 web01: ${warning.text}`);
+    expect(runMailHtml(run)).toContain(`REPO-514 web01: ${warning.text}`);
+    expect(runPage(run).split('<h2>Steps</h2>')[0]).toContain(`web01: ${warning.text}`);
   });
 
   it('is short when all is well', () => {

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { jobFileSchema } from '../../../../src/jobs/config/jobFileSchema.ts';
 import { JobFileError, type JobFileProblem } from '../../../../src/jobs/config/problems.ts';
 import { parseJobFile, readJobFile } from '../../../../src/jobs/config/readJobFile.ts';
+import { parseTimeZone } from '../../../../src/jobs/config/schedulePattern.ts';
 import type { JobConfig, JobFile } from '../../../../src/jobs/jobFile.ts';
 import { expectCode } from '../../../helpers/codes.ts';
 import { tempFolderOfTest } from '../../../helpers/tempFolder.ts';
@@ -88,7 +89,14 @@ describe('the examples of docs/jobs.md', () => {
       schedule: '0 1 * * *',
       timezone: 'Europe/Berlin',
       windowUntil: '06:00',
-      limits: { parallelVms: 4, perStorageDomain: 2, bytesPerSecond: 200 * 1024 * 1024 },
+      limits: {
+        parallelVms: 4,
+        perStorageDomain: 2,
+        perHost: 2,
+        bytesPerSecond: 200 * 1024 * 1024,
+      },
+      priority: 3,
+      workerLabel: 'site=a',
       retry: { times: 2, delayMs: 600_000 },
       keep: { daily: 7, weekly: 4, monthly: 12 },
       verifySampleRatio: 0.05,
@@ -140,7 +148,14 @@ describe('a job file', () => {
       schedule: undefined,
       windowUntil: undefined,
       backup: { mode: 'auto', compression: 'default', requireConsistency: false },
-      limits: { parallelVms: 2, perStorageDomain: undefined, bytesPerSecond: undefined },
+      limits: {
+        parallelVms: 2,
+        perStorageDomain: undefined,
+        perHost: undefined,
+        bytesPerSecond: undefined,
+      },
+      priority: 5,
+      workerLabel: undefined,
       retry: { times: 1, delayMs: 300_000 },
       keep: undefined,
       hooks: { before: [], after: [] },
@@ -211,7 +226,7 @@ jobs:
     vms:
     scedule: '0 1 * * *'
     timezone: Europe/Berln
-    limits: { parallelVms: 99 }
+    limits: { parallelVms: 1001 }
     notify: [ops]
 `;
     const places = problemsOf(text).map(({ line, column, key }) => `${line}:${column} ${key}`);
@@ -259,7 +274,7 @@ jobs:
   });
 
   it('checks what is below misspelled keys, at each level', () => {
-    const text = textWith({ job: 'limit: { paralelVms: 99 }\n    copyTo: far' })
+    const text = textWith({ job: 'limit: { paralelVms: 1001 }\n    copyTo: far' })
       .replace('jobs:', 'job:')
       .replace('repository: main', 'repositry: main');
 
@@ -270,7 +285,7 @@ jobs:
       '9 job.nightly.repositry unknown key',
       '11 job.nightly.limit unknown key',
       '11 job.nightly.limit.paralelVms unknown key',
-      '11 job.nightly.limit.paralelVms 99 is not a whole number from 1 to 16',
+      '11 job.nightly.limit.paralelVms 1001 is not a whole number from 1 to 1000',
       '12 job.nightly.copyTo "far" is not in "repositories"',
     ]);
   });
@@ -304,6 +319,15 @@ jobs:
   });
 
   it.each([
+    ['utc', ['UTC']],
+    ['europe/berlin', ['Europe/Berlin']],
+    // An older name: which of the two it becomes depends on the version of Node.
+    ['us/eastern', ['America/New_York', 'US/Eastern']],
+  ])('writes the time zone %s as systemd knows it', (zone, names) => {
+    expect(names).toContain(parseTimeZone(zone));
+  });
+
+  it.each([
     ["schedule: '0 1 * *'", '"0 1 * *" has 4 fields instead of 5'],
     ["schedule: '0 0 30 2 *'", '"0 0 30 2 *" never comes: no month that it names has such a day'],
     ["schedule: '60 0 * * *'", /is no cron pattern: Invalid value for minute: 60/],
@@ -317,7 +341,12 @@ jobs:
     ["window: { until: '24:00' }", '"24:00" is not a time of day'],
     ['limits: { bytesPerSecond: 200MB }', '"200MB" is not a size'],
     ['limits: { bytesPerSecond: 1KiB }', '"1KiB" is too small'],
-    ['limits: { parallelVms: 1.5 }', '1.5 is not a whole number from 1 to 16'],
+    ['priority: 0', '0 is not a whole number from 1 to 10'],
+    ['workerLabel: site', '"site" is no label'],
+    ['workerLabel: site=a b', '"site=a b" is no label'],
+    [`workerLabel: 'site:a=b'`, '"site:a=b" is no label'],
+    ['limits: { perHost: 0 }', '0 is not a whole number from 1 to 1000'],
+    ['limits: { parallelVms: 1.5 }', '1.5 is not a whole number from 1 to 1000'],
     ['retry: { delay: 5m }', '"5m" is not a duration'],
     ['retry: { delay: 25d }', '"25d" is too long'],
     ['backup: { wait: 999999999d }', '"999999999d" is too long'],

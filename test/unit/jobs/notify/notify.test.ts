@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import pino from 'pino';
 import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../../../src/core/log.ts';
-import type { SessionMessage } from '../../../../src/core/messages.ts';
+import { type SessionMessage, sessionMessage } from '../../../../src/core/messages.ts';
 import type { HookConfig, NotifyConfig, NotifyEvent } from '../../../../src/jobs/jobFile.ts';
 import { notifyMissed, notifyRun, notifyTest } from '../../../../src/jobs/notify/notify.ts';
 import type { NotifyPayload } from '../../../../src/jobs/notify/payload.ts';
@@ -13,14 +13,18 @@ import {
   ENDED_AT,
   jobWith,
   mailTo,
+  pruneOf,
   receiverOf,
   runOf,
   stateAfter,
+  verifyOf,
 } from '../../../helpers/jobs/runs.ts';
 import { startWebhookServer } from '../../../helpers/jobs/webhookServer.ts';
 import { useTempFolder } from '../../../helpers/tempFolder.ts';
 
 const folder = useTempFolder();
+const WARN = sessionMessage('JOB-610', { pattern: 'x' });
+const INFO = { ...WARN, level: 'info' } as const;
 
 /** Appends what it is told to a file. */
 function writesTo(name: string): HookConfig {
@@ -98,10 +102,36 @@ describe('a run', () => {
     ['WARNING: nightly (1 VM, 1 with warnings)', runOf('warning', { vms: [warned()] })],
     ['FAILED: nightly (1 VM, 1 not started, prune failed)', stopped()],
     ['FAILED: nightly (0 VMs, plan failed)', unplanned()],
+    ['WARNING: nightly (1 VM, prune with warnings)', runOf('warning', { prune: pruneOf(WARN) })],
+    [
+      'FAILED: nightly (2 VMs, 1 failed, verify failed, prune with warnings)',
+      runOf('failure', { prune: pruneOf(WARN), verify: verifyOf({ outcome: 'damaged' }) }),
+    ],
   ])('is told in one line: %s', async (text, report) => {
     await tellRun([receiverOf({ command: writesTo('told') })], { report });
 
     expect(toldIn('told').map((payload) => payload.text)).toEqual([text]);
+  });
+
+  it('is told with its failed steps, and all messages are counted', async () => {
+    const step = {
+      step: 'copy',
+      code: 'REPOSITORY_IO',
+      message: 'it broke',
+      hint: 'mend it',
+    } as const;
+    const verify = verifyOf({ messages: [WARN, INFO] });
+    const report = runOf('failure', {
+      failedSteps: [step],
+      messages: [WARN],
+      prune: pruneOf(WARN, INFO),
+      verify,
+      vms: [warned()],
+    });
+
+    await tellRun([receiverOf({ command: writesTo('told') })], { report });
+
+    expect(toldIn('told')).toMatchObject([{ run: { failedSteps: [step], messageCount: 3 } }]);
   });
 
   it('is told though its report cannot be shown', async () => {

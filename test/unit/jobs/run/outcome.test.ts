@@ -4,7 +4,7 @@ import { EXIT_CODES } from '../../../../src/core/errors.ts';
 import { sessionMessage } from '../../../../src/core/messages.ts';
 import { concluded, exitCodeOfRun, outcomeOf } from '../../../../src/jobs/run/outcome.ts';
 import type { FailedStep, RunReport, VmResult } from '../../../../src/jobs/runReport.ts';
-import { failedVm, goodVm, runOf } from '../../../helpers/jobs/runs.ts';
+import { failedVm, goodVm, pruneOf, runOf, verifyOf } from '../../../helpers/jobs/runs.ts';
 
 const NOT_STARTED: VmResult = { vmName: 'x', vmId: '1', outcome: 'notStarted', attempts: 0 };
 const WARN = sessionMessage('JOB-610', { pattern: 'x' });
@@ -30,6 +30,9 @@ const CASES: readonly [what: string, Partial<RunReport>, RunReport['outcome'], n
   ['a warning of a session', { vms: [warned(WARN)] }, 'warning', 0],
   ['an error of a session that made its point', { vms: [warned(ERROR)] }, 'warning', 3],
   ['a warning of the run', { messages: [WARN] }, 'warning', 0],
+  ['a warning of a prune', { prune: pruneOf(WARN) }, 'warning', 0],
+  ['an error of a verify', { verify: verifyOf({ messages: [ERROR] }) }, 'warning', 3],
+  ['damage', { verify: verifyOf({ outcome: 'damaged' }) }, 'failure', 3],
   ['one VM failed', { vms: [goodVm('a'), failedVm('b')] }, 'failure', 3],
   ['one VM was not started', { vms: [goodVm('a'), NOT_STARTED] }, 'failure', 3],
   ['all VMs failed', { vms: [failedVm('a'), NOT_STARTED] }, 'failure', 1],

@@ -4,7 +4,7 @@ import { compareWithPast, onlyThese } from '../../../../src/jobs/run/runPlan.ts'
 import type { QueuedVm } from '../../../../src/jobs/run/vmQueue.ts';
 
 function vmOf(vmName: string, vmId = `id-of-${vmName}`): QueuedVm {
-  return { label: vmName, vmName, vmId, domainIds: [] };
+  return { label: vmName, vmName, vmId, domainIds: [], hostId: undefined };
 }
 
 describe('compareWithPast', () => {

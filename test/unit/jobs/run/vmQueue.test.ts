@@ -8,8 +8,10 @@ import {
 } from '../../../../src/core/errors.ts';
 import type { SessionMessage } from '../../../../src/core/messages.ts';
 import { EngineGate, EngineGates } from '../../../../src/jobs/run/engineGates.ts';
+import type { GateLimits } from '../../../../src/jobs/run/places/placedSessions.ts';
 import { type QueuedVm, type QueueOptions, VmQueue } from '../../../../src/jobs/run/vmQueue.ts';
 import type { VmResult } from '../../../../src/jobs/runReport.ts';
+import type { RunnableVm } from '../../../../src/sessions/backup/vmRunner.ts';
 import type { SessionReport } from '../../../../src/sessions/shared/report.ts';
 import { HeldClock } from '../../../helpers/jobs/heldClock.ts';
 import { goodVm } from '../../../helpers/jobs/runs.ts';
@@ -21,7 +23,7 @@ class HeldRunner {
   readonly started: string[] = [];
   readonly #open = new Map<string, (error?: BackupError) => void>();
 
-  async backup(vm: string): Promise<SessionReport> {
+  async backup({ label: vm }: RunnableVm): Promise<SessionReport> {
     this.started.push(vm);
     await new Promise<void>((resolve, reject) => {
       this.#open.set(vm, (error) => (error ? reject(error) : resolve()));
@@ -48,8 +50,14 @@ async function settled(): Promise<void> {
 }
 
 function vmOf(name: string, ...domainIds: string[]): QueuedVm {
-  return { label: name, vmName: name, vmId: `id-of-${name}`, domainIds };
+  return { label: name, vmName: name, vmId: `id-of-${name}`, domainIds, hostId: undefined };
 }
+
+const NO_LIMITS: GateLimits = {
+  parallelVms: undefined,
+  perStorageDomain: undefined,
+  perHost: undefined,
+};
 
 let clock: HeldClock;
 let runner: HeldRunner;
@@ -66,8 +74,9 @@ function start(vms: readonly QueuedVm[], more: Partial<QueueOptions> = {}): Prom
   const queue = new VmQueue({
     jobName: 'nightly',
     runner,
-    gate: new EngineGate(),
-    limits: { parallelVms: undefined, perStorageDomain: undefined },
+    gate: new EngineGate(clock),
+    priority: 5,
+    limits: NO_LIMITS,
     parallelVms: 2,
     retry: { times: 0, delayMs: MINUTE_MS },
     windowEndMs: undefined,
@@ -103,27 +112,66 @@ describe('sessions', () => {
     expect(outcomesOf(await results)).toEqual(['a success 1', 'b success 1', 'c success 1']);
   });
 
+  it('leave their place to others also when their result cannot be kept', async () => {
+    const gate = new EngineGate();
+    const limits = { ...NO_LIMITS, parallelVms: 1 };
+    const full = new Error('no space left');
+    const results = start([vmOf('a')], { gate, limits, onResult: () => Promise.reject(full) });
+    const failed = expect(results).rejects.toBe(full);
+    await settled();
+    await runner.end('a');
+    await failed;
+
+    const others = start([vmOf('b')], { gate, limits });
+    await settled();
+    await runner.end('b');
+    expect(outcomesOf(await others)).toEqual(['b success 1']);
+  });
+
   it('of one storage domain wait for each other, and others overtake them', async () => {
-    const vms = [vmOf('a', 'd1'), vmOf('b', 'd1'), vmOf('c', 'd2', 'd1'), vmOf('d', 'd2')];
-    const limits = { parallelVms: undefined, perStorageDomain: 1 };
+    const vms = [vmOf('a', 'd1'), vmOf('b', 'd1'), vmOf('c', 'd2')];
+    const limits = { ...NO_LIMITS, perStorageDomain: 1 };
     const results = start(vms, { limits, parallelVms: 4 });
     await settled();
-    expect(runner.running).toEqual(['a', 'd']);
-    await runner.end('d');
+    expect(runner.running).toEqual(['a', 'c']);
+    await runner.end('c');
     expect(runner.running).toEqual(['a']);
     await runner.end('a');
     expect(runner.running).toEqual(['b']);
     await runner.end('b');
-    await runner.end('c');
 
     expect(outcomesOf(await results).every((text) => text.endsWith('success 1'))).toBe(true);
+  });
+
+  it('that need places in several storage domains come first', async () => {
+    const limits = { ...NO_LIMITS, perStorageDomain: 1 };
+    const results = start([vmOf('a', 'd1'), vmOf('b', 'd2'), vmOf('c', 'd2', 'd1')], { limits });
+    await settled();
+    expect(runner.running).toEqual(['c']);
+    await runner.end('c');
+    expect(runner.running).toEqual(['a', 'b']);
+    await runner.end('a');
+    await runner.end('b');
+
+    expect(outcomesOf(await results)).toEqual(['a success 1', 'b success 1', 'c success 1']);
+  });
+
+  it('of VMs on one host wait for each other, and VMs that are down do not', async () => {
+    const hosts = { a: 'h1', b: 'h1', c: 'h2', d: undefined, e: undefined };
+    const vms = Object.entries(hosts).map(([name, hostId]) => ({ ...vmOf(name), hostId }));
+    const results = start(vms, { limits: { ...NO_LIMITS, perHost: 1 }, parallelVms: 5 });
+    await settled();
+    expect(runner.running).toEqual(['a', 'c', 'd', 'e']);
+    for (const name of ['a', 'b', 'c', 'd', 'e']) await runner.end(name);
+
+    expect((await results).every(({ outcome }) => outcome === 'success')).toBe(true);
   });
 
   it('of two jobs share the limit of their engine, and a VM has one at a time', async () => {
     const gates = new EngineGates();
     const gate = gates.of({ url: 'https://engine.example/ovirt-engine' });
     expect(gates.of({ url: 'https://ENGINE.example/ovirt-engine/' })).toBe(gate);
-    const limits = { parallelVms: 2, perStorageDomain: undefined };
+    const limits = { ...NO_LIMITS, parallelVms: 2 };
     const other = new HeldRunner();
     const first = start([vmOf('a'), vmOf('b')], { gate, limits });
     const second = start([vmOf('a'), vmOf('c')], { gate, limits, runner: other });
@@ -168,6 +216,37 @@ describe('sessions', () => {
   });
 });
 
+describe('a result that cannot be handed on', () => {
+  it('gives the place back, lets the others end, and is told then', async () => {
+    const gate = new EngineGate(clock);
+    const limits = { ...NO_LIMITS, parallelVms: 2 };
+    const results = start(
+      ['a', 'b', 'c'].map((name) => vmOf(name)),
+      {
+        gate,
+        limits,
+        onResult: async ({ vmName }) => {
+          if (vmName === 'a') throw new RepositoryError('REPOSITORY_LOCKED', 'no room');
+        },
+      },
+    );
+    let hasEnded = false;
+    const told = results.catch((error: unknown) => {
+      hasEnded = true;
+      return error;
+    });
+    await settled();
+    await runner.end('a');
+    const other = start([vmOf('d')], { gate, limits });
+    expect([runner.running, hasEnded]).toEqual([['b', 'd'], false]);
+    await runner.end('b');
+    await runner.end('d');
+
+    expect(await told).toMatchObject({ code: 'REPOSITORY_LOCKED' });
+    expect(outcomesOf(await other)).toEqual(['d success 1']);
+  });
+});
+
 describe('a window', () => {
   const windowEndMs = Date.parse('2026-03-02T06:00:00Z');
 
@@ -188,18 +267,20 @@ describe('a window', () => {
   });
 
   it('that ends while a VM waits for another job leaves it out', async () => {
-    const gate = new EngineGate();
-    gate.tryEnter({ vm: 'id-of-a', domainIds: [] }, { parallelVms: 1, perStorageDomain: 1 });
+    const gate = new EngineGate(clock);
+    const other = start([vmOf('other')], { gate });
     const results = start([vmOf('a'), vmOf('b')], {
       gate,
       windowEndMs,
-      limits: { parallelVms: 1, perStorageDomain: undefined },
+      limits: { ...NO_LIMITS, parallelVms: 1 },
     });
     await settled();
     expect(clock.sleepCount).toBe(1);
     clock.advance(5 * 60 * MINUTE_MS);
 
     expect(outcomesOf(await results)).toEqual(['a notStarted 0', 'b notStarted 0']);
+    await runner.end('other');
+    expect(outcomesOf(await other)).toEqual(['other success 1']);
     expect(messages.map(({ code, text }) => [code, text])).toEqual([
       ['JOB-621', 'The window of job nightly has ended. Not started: 2 (a, b).'],
     ]);
