@@ -1,0 +1,357 @@
+/**
+ * A session that the planner has sent to the queue, until its result is there. Everything about it
+ * lies on the server, so a planner that continues a run adopts its sessions.
+ */
+import type { Queue } from 'bullmq';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  BackupError,
+  CancelledError,
+  InternalError,
+  QueueError,
+  toFailure,
+} from '../../core/errors.ts';
+import { type SessionMessage, sessionMessage } from '../../core/messages.ts';
+import type { RunnableVm } from '../../sessions/backup/vmRunner.ts';
+import type { ProgressEvent } from '../../sessions/shared/progress.ts';
+import type { SessionReport } from '../../sessions/shared/report.ts';
+import { type QueueLink, queueFailure } from '../connection.ts';
+import { failureOf, placedAt, plainFailure } from '../failure.ts';
+import { decodeBatch, type FeedEvent } from '../feed.ts';
+import type { FleetJob } from '../jobData.ts';
+import { feedKey, jobIdOf, leaseKey, outcomeField, SENT_CHANNEL, stateKey } from '../keys.ts';
+import type { Pause } from '../news.ts';
+import { decodeOutcome, type SessionOutcome } from '../outcome.ts';
+
+const MOST_WORKER_CHARS = 300;
+/** How often a session is sent again whose worker was lost. */
+const MOST_LOSSES = 5;
+/** A number above it was not written by this product. */
+const MOST_SENDS = 1000;
+const FEED_BATCHES = 100;
+const WAITING: ReadonlySet<string> = new Set(['waiting', 'prioritized', 'delayed']);
+
+export interface SentParts {
+  readonly link: QueueLink;
+  readonly queue: Queue;
+  /** Between two looks. It ends when the session has ended. */
+  readonly pause: Pause;
+  readonly priority: number;
+  /** @throws when this planner is no longer the one of the queue */
+  readonly assertPlanner: () => void;
+  /** Called while the session waits for a worker. @returns why it must not wait any longer */
+  readonly onWaiting: () => Promise<BackupError | undefined>;
+  /** Whether a worker lives that may take the session, besides those of these names. */
+  readonly hasOtherWorker: (names: ReadonlySet<string>) => Promise<boolean>;
+  readonly tell: (event: FeedEvent) => void;
+  readonly note: (message: SessionMessage) => void;
+  readonly data: Omit<FleetJob, 'send'>;
+  /** Added when the session is sent: it depends on the time. */
+  readonly windowEndMs: () => Promise<number | undefined>;
+  /** False when the window has ended. */
+  readonly mayStart: () => boolean;
+}
+
+interface Look {
+  readonly outcome: SessionOutcome | undefined;
+  readonly hasLease: boolean;
+  /** As the queue calls it. Only read for a session without outcome and lease. */
+  readonly jobState: string;
+}
+
+type FailedOutcome = Extract<SessionOutcome, { failure: unknown }>;
+type End = SessionOutcome | { readonly isLost: true };
+
+export class SentSession {
+  readonly #parts: SentParts;
+  readonly #vm: RunnableVm;
+  readonly #signal: AbortSignal;
+  readonly #id: string;
+  #send = 0;
+  #losses = 0;
+  #worker = '';
+  /** Workers that could not begin the session. */
+  readonly #unfit = new Set<string>();
+  #lastFeedId = '0';
+  #isCancelSent = false;
+  /** True when nobody waits for the result any more. */
+  #isOver = false;
+  #isSettled = false;
+  /** True when the outcome is that of an earlier worker, and the session was sent again. */
+  #isRepeated = false;
+  /** The last event of a session that has not told its end. */
+  #open: ProgressEvent | undefined;
+
+  constructor(parts: SentParts, vm: RunnableVm, signal: AbortSignal) {
+    this.#parts = parts;
+    this.#vm = vm;
+    this.#signal = signal;
+    this.#id = parts.data.sessionId;
+  }
+
+  /** True when no worker has the session any more, and its result was read. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  /** @throws the error of the session; {@link CancelledError}; {@link QueueError} */
+  async run(): Promise<SessionReport> {
+    const own = new AbortController();
+    const work = this.#run().catch((error: unknown) => {
+      throw this.#failureOf(error);
+    });
+    work.catch(() => {});
+    try {
+      return await Promise.race([work, this.#overdue(own.signal)]);
+    } finally {
+      this.#isOver = true;
+      own.abort();
+      this.#tellEnd(this.#signal.aborted ? 'cancelled' : 'failed');
+    }
+  }
+
+  /** Fails when a cancelled session does not end in time, also while the server is away. */
+  async #overdue(ended: AbortSignal): Promise<never> {
+    await aborted(AbortSignal.any([this.#signal, ended]));
+    await sleep(this.#parts.link.timings.cancelMs, undefined, { signal: ended });
+    const worker = this.#worker === '' ? '' : ` of worker ${this.#worker}`;
+    throw new CancelledError('CANCELLED', `the end of the session${worker} was not awaited`, {
+      hint: 'the worker ends the session by itself; look at its log',
+    });
+  }
+
+  #failureOf(error: unknown): BackupError {
+    if (error instanceof BackupError) return error;
+    if (this.#signal.aborted) return toFailure(this.#signal.reason, this.#signal);
+    return queueFailure(this.#parts.link.place, error);
+  }
+
+  async #run(): Promise<SessionReport> {
+    await this.#begin();
+    for (;;) {
+      const end = await this.#follow();
+      const isFailure = 'failure' in end && !(await this.#mayBeginElsewhere(end));
+      this.#isSettled = 'report' in end || isFailure;
+      if ('report' in end) {
+        if (this.#isRepeated) await this.#endRepeated();
+        return end.report;
+      }
+      if (isFailure) throw failureOf(placedAt(this.#worker, end.failure));
+      if (this.#signal.aborted) throw this.#failureOf(this.#signal.reason);
+      await this.#sendAgain(end);
+    }
+  }
+
+  /** One worker with a wrong password must not fail the VMs that others can back up. */
+  async #mayBeginElsewhere({ isUnfit }: FailedOutcome): Promise<boolean> {
+    if (!isUnfit) return false;
+    this.#unfit.add(this.#worker);
+    return await this.#parts.hasOtherWorker(this.#unfit);
+  }
+
+  /** Adopts what a planner before this one has sent, or sends the session. */
+  async #begin(): Promise<void> {
+    const fields = await this.#parts.link.redis.hgetall(stateKey(this.#id));
+    const sent = sendIn(fields);
+    if (sent === undefined) return await this.#sendJob();
+    this.#send = sent;
+    const look = await this.#look();
+    const isStopped = fields['cancel'] !== undefined || isCancelled(look.outcome);
+    if (!isStopped && (look.outcome || look.hasLease)) return;
+    this.#send++;
+    await this.#sendJob();
+  }
+
+  async #sendJob(): Promise<void> {
+    const { link, queue, data, priority } = this.#parts;
+    this.#signal.throwIfAborted();
+    this.#isCancelSent = false;
+    const key = stateKey(this.#id);
+    const { keepMs } = link.timings;
+    await link.redis
+      .multi()
+      .hset(key, 'send', this.#send)
+      .hdel(key, 'cancel')
+      .pexpire(key, keepMs)
+      .exec();
+    const windowEndMs = await this.#parts.windowEndMs();
+    const jobId = jobIdOf(this.#id, this.#send);
+    const job: FleetJob = { ...data, send: this.#send, windowEndMs };
+    await queue.add('session', job, { jobId, priority, removeOnComplete: true });
+    // Who may not publish has workers that find it a moment later.
+    await link.redis.publish(SENT_CHANNEL, queue.name).catch(() => {});
+  }
+
+  async #sendAgain(end: End): Promise<void> {
+    const worker = this.#worker === '' ? 'that is not known' : this.#worker;
+    const { label: vm } = this.#vm;
+    if ('isLost' in end) {
+      this.#losses++;
+      if (this.#losses > MOST_LOSSES) throw workerLost(vm, worker);
+      const fields = { vm, worker, n: this.#losses, max: MOST_LOSSES };
+      this.#parts.note(sessionMessage('FLT-952', fields));
+    } else if ('failure' in end) {
+      const { message: reason, code } = end.failure;
+      this.#parts.note(sessionMessage('FLT-958', { vm, worker, reason, code }));
+    } else {
+      this.#parts.note(sessionMessage('FLT-953', { vm, worker }));
+    }
+    this.#tellEnd('failed');
+    // What is left of it in the queue: its worker is gone.
+    await this.#withdraw();
+    this.#send++;
+    this.#worker = '';
+    await this.#sendJob();
+  }
+
+  /** Waits for the end of what was sent last. */
+  async #follow(): Promise<End> {
+    const { link, pause } = this.#parts;
+    const { timings } = link;
+    let missingSinceMs: number | undefined;
+    for (;;) {
+      this.#parts.assertPlanner();
+      const { outcome, hasLease, jobState } = await this.#look();
+      if (outcome) return outcome;
+      if (this.#isOver) throw new CancelledError('CANCELLED', 'nobody waits for the session');
+      const isWaiting = !hasLease && WAITING.has(jobState);
+      if (this.#signal.aborted) await this.#cancel(hasLease);
+      else if (isWaiting) await this.#whileWaiting();
+      missingSinceMs = hasLease || isWaiting ? undefined : (missingSinceMs ?? performance.now());
+      const missingMs = performance.now() - (missingSinceMs ?? Infinity);
+      if (missingMs > timings.graceMs) return { isLost: true };
+      await pause.wait(timings.pollMs, this.#isCancelSent ? undefined : this.#signal);
+    }
+  }
+
+  /** Reads everything about what was sent last, and passes its events on. */
+  async #look(): Promise<Look> {
+    const { link, queue } = this.#parts;
+    const jobId = jobIdOf(this.#id, this.#send);
+    const [fields, lease, feed] = await Promise.all([
+      link.redis.hgetall(stateKey(this.#id)),
+      link.redis.exists(leaseKey(jobId)),
+      link.redis.xread('COUNT', FEED_BATCHES, 'STREAMS', feedKey(this.#id), this.#lastFeedId),
+    ]);
+    this.#worker = (fields['worker'] ?? '').slice(0, MOST_WORKER_CHARS);
+    for (const [, entries] of feed ?? []) for (const entry of entries) this.#onEntry(entry);
+    const outcome = outcomeIn(fields, this.#send);
+    this.#isRepeated = fields[outcomeField(this.#send)] === undefined;
+    const hasLease = lease > 0;
+    const jobState = outcome || hasLease ? '' : await queue.getJobState(jobId);
+    return { outcome, hasLease, jobState };
+  }
+
+  #onEntry([entryId, [, batch]]: readonly [string, readonly string[]]): void {
+    this.#lastFeedId = entryId;
+    for (const event of decodeBatch(batch ?? '')) {
+      if (event.type === 'progress') this.#onProgress(event.event);
+      else this.#parts.tell(event);
+    }
+  }
+
+  #onProgress(own: ProgressEvent): void {
+    const event = this.#worker === '' ? own : { ...own, worker: this.#worker };
+    this.#open = event.type === 'ended' ? undefined : event;
+    this.#parts.tell({ type: 'progress', event });
+  }
+
+  /** A session that began must end for those who follow its events. */
+  #tellEnd(result: 'failed' | 'cancelled'): void {
+    if (!this.#open) return;
+    const { sessionId, vmName, vmId, worker } = this.#open;
+    this.#open = undefined;
+    const event: ProgressEvent = { type: 'ended', result, sessionId, vmName, vmId, worker };
+    this.#parts.tell({ type: 'progress', event });
+  }
+
+  async #whileWaiting(): Promise<void> {
+    const { mayStart, onWaiting } = this.#parts;
+    const failure = mayStart() ? await onWaiting() : windowEnded(this.#vm.label);
+    if (failure && (await this.#withdraw())) throw failure;
+  }
+
+  /** @returns false when a worker has just taken the session. */
+  async #withdraw(): Promise<boolean> {
+    return (await this.#parts.queue.remove(jobIdOf(this.#id, this.#send))) === 1;
+  }
+
+  /**
+   * The worker that was taken for lost has made a point. The next one must not go on beside what
+   * follows the sessions of the run.
+   */
+  async #endRepeated(): Promise<void> {
+    if (await this.#withdraw()) return;
+    await this.#tellStop();
+    while ((await this.#look()).hasLease) await sleep(this.#parts.link.timings.pollMs);
+  }
+
+  async #tellStop(): Promise<void> {
+    const { redis, timings } = this.#parts.link;
+    const key = stateKey(this.#id);
+    await redis.multi().hset(key, 'cancel', 1).pexpire(key, timings.keepMs).exec();
+  }
+
+  /** Takes the session out of the queue, or tells its worker to stop. */
+  async #cancel(hasLease: boolean): Promise<void> {
+    if (this.#isCancelSent) return;
+    this.#isCancelSent = true;
+    await this.#tellStop();
+    if (hasLease || !(await this.#withdraw())) return;
+    throw this.#failureOf(this.#signal.reason);
+  }
+}
+
+type Fields = Readonly<Record<string, string>>;
+
+/** Undefined for a session that was not sent, and for what is no number of a send. */
+function sendIn(fields: Fields): number | undefined {
+  const send = Number(fields['send'] ?? Number.NaN);
+  return Number.isInteger(send) && send >= 0 && send <= MOST_SENDS ? send : undefined;
+}
+
+/** A report of an earlier worker counts too: its point is in the repository. */
+function outcomeIn(fields: Fields, send: number): SessionOutcome | undefined {
+  const own = fields[outcomeField(send)];
+  if (own !== undefined) return decodeOutcome(own) ?? { failure: plainFailure(unreadable()) };
+  for (let earlier = send - 1; earlier >= 0; earlier--) {
+    const text = fields[outcomeField(earlier)];
+    const outcome = text === undefined ? undefined : decodeOutcome(text);
+    if (outcome && 'report' in outcome) return outcome;
+  }
+  return undefined;
+}
+
+/** The session has ended, so it must not be repeated as one that was lost. */
+function unreadable(): InternalError {
+  const text = 'the result of the session, as its worker sent it, cannot be read';
+  return new InternalError('INTERNAL_INVARIANT', text, {
+    hint: 'look into the log of the worker, and at who can write to the server of the queue',
+  });
+}
+
+function isCancelled(outcome: SessionOutcome | undefined): boolean {
+  if (!outcome || 'report' in outcome) return false;
+  return 'isReturned' in outcome || outcome.failure.code === 'CANCELLED';
+}
+
+function workerLost(vm: string, worker: string): QueueError {
+  const text = `the session of ${vm} was lost ${MOST_LOSSES + 1} times, last with worker ${worker}`;
+  return new QueueError('QUEUE_WORKER_LOST', text, {
+    hint: 'look on the machines of the workers for the reason why they end',
+    retryable: true,
+  });
+}
+
+function windowEnded(vm: string): QueueError {
+  return new QueueError('QUEUE_NO_WORKER', `no worker took ${vm} before the end of the window`, {
+    hint: 'start more workers, or raise --parallel-vms of those that run',
+  });
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

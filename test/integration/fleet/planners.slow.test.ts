@@ -1,0 +1,167 @@
+/** Planners of a fleet: two at once, killed and started again, and runs that are stopped. */
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { outcomeField, PREFIX, sessionId, stateKey } from '../../../src/fleet/keys.ts';
+import type { RunReport } from '../../../src/jobs/runReport.ts';
+import { eventually, useFleet } from '../../helpers/fleet/fleetBench.ts';
+import { holdReads } from '../../helpers/fleet/heldReads.ts';
+import { outcomesOf } from '../../helpers/jobs/jobBench.ts';
+
+const bench = useFleet();
+const { jobs } = bench;
+
+function backupsStarted(): number {
+  const starts = jobs.bench.lab.requests.filter(
+    ({ method, path }) => method === 'POST' && /\/vms\/[^/]+\/backups(\?|$)/.test(path),
+  );
+  return starts.length;
+}
+
+/** A run that began now, as the state of its job has it. */
+function openRun(): object {
+  const now = new Date().toISOString();
+  return { runId: randomUUID(), startedAt: now, slot: now, doneVms: [] };
+}
+
+/** State of the first session of a VM in a run. */
+function stateOf(runId: string, vmId: string): string {
+  return stateKey(sessionId({ runId, label: '', vmId, attempt: 1 }));
+}
+
+describe('a second planner', () => {
+  it('is refused while the first one lives, and names it', async () => {
+    await bench.openFleet();
+    const error = await bench.openFleet().catch((thrown: unknown) => thrown);
+
+    expect(error).toMatchObject({ code: 'QUEUE_PLANNER_RUNNING' });
+    expect(String(error)).toContain(`process ${process.pid} on `);
+  });
+
+  it('may follow after the first one', async () => {
+    const first = await bench.openFleet();
+    await first[Symbol.asyncDispose]();
+    const second = await bench.openFleet();
+
+    expect(await second.workers()).toEqual([]);
+  });
+});
+
+describe('a planner that is killed', () => {
+  it('is continued: sessions that run are adopted, and others are sent again', async () => {
+    bench.writeJobs({ limits: { parallelVms: 3 } });
+    const vms = jobs.addVms('a', 'b', 'c');
+    const holds = vms.map((vm) => holdReads(jobs.bench.lab, vm, 1));
+    await bench.startWorker({ parallelVms: 2 });
+    const open = openRun();
+    const first = bench.startPlanner(open);
+    await eventually(() => holds.filter(({ count }) => count > 0).length === 2);
+    await first.kill();
+    // A session of a planner that is gone does not start.
+    const { client } = bench.server;
+    expect(await client.zcard(`${PREFIX}:sessions:prioritized`)).toBe(1);
+    const second = bench.startPlanner(open);
+    await eventually(() => second.told.some(({ type }) => type === 'progress'));
+    for (const hold of holds) hold.release();
+    const report = (await second.report()) as RunReport;
+
+    expect(outcomesOf(report)).toEqual(['a success', 'b success', 'c success']);
+    expect(backupsStarted()).toBe(3);
+  });
+
+  it('is continued: results that came meanwhile are taken', async () => {
+    const [vm] = jobs.addVms('web01');
+    const held = holdReads(jobs.bench.lab, vm, 1);
+    const worker = await bench.startWorker();
+    const open = openRun();
+    const first = bench.startPlanner(open);
+    await eventually(() => held.count > 0);
+    await first.kill();
+    held.release();
+    await eventually(() => worker.log.includes('made restore point'));
+    const report = (await bench.startPlanner(open).report()) as RunReport;
+
+    expect(outcomesOf(report)).toEqual(['web01 success']);
+    expect(backupsStarted()).toBe(1);
+  });
+});
+
+describe('a run that is stopped', () => {
+  it('takes sessions that wait out of the queue', async () => {
+    jobs.addVms('a', 'b');
+    const fleet = await bench.openFleet();
+    const stop = new AbortController();
+    const running = bench.run(fleet, { signal: stop.signal });
+    await eventually(async () => (await bench.waitingCount()) === 2);
+    stop.abort();
+    const report = await running;
+
+    expect(report.vms.map(({ failure }) => failure?.code)).toEqual(['CANCELLED', 'CANCELLED']);
+    expect(await bench.waitingCount()).toBe(0);
+  });
+
+  it('leaves no keys of its sessions on the server', async () => {
+    jobs.addVms('a');
+    await bench.startWorker();
+    await bench.run(await bench.openFleet());
+    const keys = await bench.server.client.keys(`${PREFIX}:*`);
+    const left = keys.filter((key) => /:(session|feed|lease):/.test(key));
+
+    expect(left).toEqual([]);
+  });
+});
+
+describe('a window', () => {
+  it('that ends takes sessions out of the queue that no worker has taken', async () => {
+    jobs.addVms('a');
+    const fleet = await bench.openFleet();
+    const { file, job } = await bench.readJob();
+    let leftMs = 60_000;
+    const running = jobs.run(job, {
+      file,
+      openRunner: async (request) =>
+        await fleet.openRunner({
+          ...request,
+          sessions: { ...request.sessions, mostWaitMs: () => leftMs },
+        }),
+    });
+    await eventually(async () => (await bench.waitingCount()) === 1);
+    leftMs = 0;
+    const [result] = (await running).vms;
+
+    expect(result?.failure?.code).toBe('QUEUE_NO_WORKER');
+    expect(await bench.waitingCount()).toBe(0);
+  });
+});
+
+describe('data that somebody else wrote to the server', () => {
+  it.each(['9007199254740991', '-1', '1e300', 'x', ''])(
+    'is no number of a send: %s',
+    async (send) => {
+      const [vm] = jobs.addVms('web01');
+      const resume = { ...openRun(), runId: randomUUID() };
+      await bench.server.client.hset(stateOf(resume.runId, vm?.id ?? ''), 'send', send);
+      await bench.startWorker();
+      const report = await bench.run(await bench.openFleet(), { resume: resume as never });
+
+      expect(outcomesOf(report)).toEqual(['web01 success']);
+    },
+  );
+
+  it('and is no result fails its session, which is not repeated', async () => {
+    const [vm] = jobs.addVms('web01');
+    const held = holdReads(jobs.bench.lab, vm, 1);
+    const worker = await bench.startWorker();
+    const resume = { ...openRun(), runId: randomUUID() };
+    const running = bench.run(await bench.openFleet(), { resume: resume as never });
+    await eventually(() => held.count > 0);
+    const state = stateOf(resume.runId, vm?.id ?? '');
+    await bench.server.client.hset(state, outcomeField(0), '{"report":{}}');
+    const report = await running;
+    held.release();
+    await eventually(() => worker.log.includes('made restore point'));
+
+    expect(report.vms).toMatchObject([{ failure: { code: 'INTERNAL_INVARIANT' } }]);
+    expect(jobs.codes()).toEqual([]);
+    expect(backupsStarted()).toBe(1);
+  });
+});
