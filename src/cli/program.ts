@@ -2,7 +2,6 @@
  * All commands: flags and help. A command loads the engine client or the lab only when it is
  * executed. This halves the start time of the others.
  */
-import { readFileSync } from 'node:fs';
 import { Command, Help, type Option } from 'commander';
 import { addCheckConfig } from './commands/jobs/checkConfigCommand.ts';
 import { addNotifyTest } from './commands/jobs/notifyTestCommand.ts';
@@ -11,11 +10,11 @@ import { addCopy } from './commands/copyCommand.ts';
 import { addCompletion } from './commands/completionCommand.ts';
 import { addBackup } from './commands/backupCommand.ts';
 import { addPrune, addSynthesize } from './commands/chainCommands.ts';
-import { PACKAGE_FOLDER } from './packageFolder.ts';
+import { packageVersion } from '../core/installation.ts';
 import { refuseRepeats } from './repeatedOptions.ts';
 import { type CommonFlags, withCommonFlags } from './flags/commonFlags.ts';
 import { CommandContext } from './context.ts';
-import { EXIT_CODE_LINES } from './exitCodeLines.ts';
+import { EXIT_CODE_MEANINGS } from './exitCodeMeanings.ts';
 import { addCleanup, addLab, addPreflight } from './commands/engineCommands.ts';
 import { addInspect, addRepositoryCommands, addVerify } from './commands/repositoryCommands.ts';
 import { addKeyCommand } from './commands/keyCommand.ts';
@@ -26,6 +25,7 @@ import { addFiles } from './commands/filesCommand.ts';
 import { addRestore } from './commands/restoreCommand.ts';
 import { addDaemon } from './commands/jobs/daemonCommand.ts';
 import { addRun } from './commands/jobs/runCommand.ts';
+import { addWorker } from './commands/jobs/workerCommand.ts';
 import { addStream } from './commands/streamCommand.ts';
 import { resultOutput } from './output/standardOutputs.ts';
 import { fold } from './output/text.ts';
@@ -36,17 +36,11 @@ const DEFAULT_HELP_COLUMNS = 80;
 function exitHelp(): string {
   const { isTTY, columns } = process.stdout;
   const width = (isTTY && columns) || DEFAULT_HELP_COLUMNS;
-  const codes = EXIT_CODE_LINES.map((line) => {
-    const [code = '', ...words] = line.split(' ');
-    return fold(`${code.padStart(5)}  ${words.join(' ')}`, width, 7);
-  });
+  const codes = EXIT_CODE_MEANINGS.map(([code, meaning]) =>
+    fold(`${String(code).padStart(5)}  ${meaning}`, width, 7),
+  );
   const last = 'Any other code is a failure. Codes of errors and messages: docs/errors.md.';
   return ['', 'Exit codes:', ...codes, fold(last, width)].join('\n');
-}
-
-function version(): string {
-  const text = readFileSync(new URL('package.json', PACKAGE_FOLDER), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 function addDemo(program: Command, done: (exitCode: number) => void): void {
@@ -69,7 +63,7 @@ function describeOption(option: Option): string {
 export function createProgram(done: (exitCode: number) => void): Command {
   const program = new Command('ovirt-cbt')
     .description('Backup of oVirt-family VM disks by changed blocks, into VBK containers')
-    .version(version())
+    .version(packageVersion())
     .showHelpAfterError(false)
     .addHelpText('after', exitHelp);
   addBackup(program, done);
@@ -94,6 +88,7 @@ export function createProgram(done: (exitCode: number) => void): Command {
   addHistory(program, done);
   addReport(program, done);
   addDaemon(program, done);
+  addWorker(program, done);
   addLab(program, done);
   addDemo(program, done);
   for (const command of [program, ...program.commands]) {

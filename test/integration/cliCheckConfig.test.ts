@@ -101,6 +101,21 @@ describe('check-config', () => {
     expect(result.stdout).toContain('note: no job names the receiver chat');
   });
 
+  it('notes keys that count only with workers', async () => {
+    const job = 'limits: { parallelVms: 100 }\n    workerLabel: site=a';
+
+    const result = await check(jobFile({ job }));
+    const { jobsForWorkers } = JSON.parse((await check(jobFile({ job }), '--json')).stdout) as {
+      jobsForWorkers: string[];
+    };
+
+    expect(result.exitCode).toBe(EXIT_CODES.done);
+    expect(result.stdout).toContain(
+      'note: job nightly: without --queue "parallelVms: 100" counts as 16, and "workerLabel" has no effect',
+    );
+    expect(jobsForWorkers).toEqual(['nightly']);
+  });
+
   it('with --connect has the exit code of a refused login', async () => {
     const file = jobFile();
     writeFileSync(bench.temp.path('password'), 'wrong\n');

@@ -16,7 +16,7 @@ import type { SessionMessage } from '../../core/messages.ts';
 import type { SessionReport } from '../../sessions/shared/report.ts';
 import { restoreVm, type RestoreVmReport } from '../../sessions/restore/restoreVm.ts';
 import { verifyRepository, type VerifyReport } from '../../sessions/verify/verifyRepository.ts';
-import { PACKAGE_FOLDER } from '../packageFolder.ts';
+import { PACKAGE_FOLDER } from '../../core/installation.ts';
 import type { CommandContext } from '../context.ts';
 import { loadLab } from './labPackage.ts';
 import { formatSession } from '../output/sessionOutput.ts';

@@ -1,7 +1,7 @@
 /** Options for the place of a repository: its key, its cache, its lock, its immutability. */
 import { type Command, Option } from 'commander';
 import type { CommandContext } from '../context.ts';
-import { parseSpan, timeBefore } from '../../core/calendarSpan.ts';
+import { durationFromNow, parseSpan } from '../../core/calendarSpan.ts';
 import { UsageError } from '../../core/errors.ts';
 import type { Immutability, StoreOptions } from '../../store/store.ts';
 
@@ -12,11 +12,6 @@ export interface StoreFlags {
   readonly lock?: boolean;
   readonly immutable?: string;
   readonly immutableMode?: Immutability['mode'];
-}
-
-function parsePeriod(text: string): number {
-  const now = new Date();
-  return now.getTime() - timeBefore(now, parseSpan(text, '--immutable'));
 }
 
 /** Adds the options of a command that only reads containers. */
@@ -69,6 +64,6 @@ export function storeOf(flags: StoreFlags, context?: CommandContext): StoreOptio
     immutable:
       immutable === undefined
         ? undefined
-        : { periodMs: parsePeriod(immutable), mode: immutableMode },
+        : { periodMs: durationFromNow(parseSpan(immutable, '--immutable')), mode: immutableMode },
   };
 }

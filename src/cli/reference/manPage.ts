@@ -6,8 +6,7 @@ import { DESCRIPTION, EXAMPLES, FILES, SEE_ALSO, VARIABLES } from './manTexts.ts
 export interface ManPageFacts {
   /** `YYYY-MM-DD`, for the foot of the page. */
   readonly date: string;
-  /** Number, a blank, meaning. */
-  readonly exitCodes: readonly string[];
+  readonly exitCodes: readonly (readonly [code: number, meaning: string])[];
 }
 
 /** Linters complain about longer lines. */
@@ -116,10 +115,7 @@ export function manPage(program: ProgramModel, facts: ManPageFacts): string {
   const { name, version, text, commands } = program;
   const shared = commonOptions(commands);
   const names = new Set(shared.map((one) => one.names.join()));
-  const exits = facts.exitCodes.map((line) => {
-    const [code = '', ...words] = line.split(' ');
-    return item(bold(code), `${words.join(' ')}.`);
-  });
+  const exits = facts.exitCodes.map(([code, meaning]) => item(bold(String(code)), `${meaning}.`));
   const examples = EXAMPLES.map(
     ([why, line]) => `.TP\n${escaped(why)}\n.nf\n${escaped(line)}\n.fi`,
   );

@@ -1,11 +1,11 @@
 /** TLS of a server: its certificates from a folder, and the handshake on an accepted socket. */
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import path from 'node:path';
 import { createSecureContext, createServer, type TlsOptions, type TLSSocket } from 'node:tls';
-import { errnoOf, UsageError } from '../../core/errors.ts';
+import { errnoOf, invariant, UsageError } from '../../core/errors.ts';
 import { plainReason } from '../../core/errorWords.ts';
+import { checkCertificate, checkKeyPair, type PemFile } from '../../store/keyPair.ts';
 import { MIB } from '../../core/units.ts';
 
 /** Names as QEMU and libnbd have them. */
@@ -31,19 +31,17 @@ export class TlsRefused extends Error {}
  */
 export async function loadTls(folder: string): Promise<TlsStarter> {
   const [ca, cert, key] = await Promise.all(
-    [TLS_FILES.ca, TLS_FILES.cert, TLS_FILES.key].map((name) => readPem(path.join(folder, name))),
+    [TLS_FILES.ca, TLS_FILES.cert, TLS_FILES.key].map(
+      async (name) => await readPem(path.join(folder, name)),
+    ),
   );
-  checkCertificate(path.join(folder, TLS_FILES.ca), ca ?? '');
-  const certFile = path.join(folder, TLS_FILES.cert);
-  const certificate = checkCertificate(certFile, cert ?? '');
-  const keyFile = path.join(folder, TLS_FILES.key);
-  if (!certificate.checkPrivateKey(parseKey(keyFile, key ?? ''))) {
-    throw invalid(`${keyFile} is not the key of ${certFile}`, 'copy both files of one pair');
-  }
+  invariant(ca && cert && key, 'three files were read');
+  checkCertificate(ca, HINT);
+  checkKeyPair(cert, key, HINT);
   const options: TlsOptions = {
-    ca,
-    cert,
-    key,
+    ca: ca.pem,
+    cert: cert.pem,
+    key: key.pem,
     minVersion: 'TLSv1.2',
     requestCert: true,
     rejectUnauthorized: true,
@@ -75,42 +73,19 @@ async function handshake(socket: Socket, options: TlsOptions): Promise<TLSSocket
   });
 }
 
-async function readPem(file: string): Promise<string> {
+async function readPem(file: string): Promise<PemFile> {
   try {
     const handle = await open(file, 'r');
     try {
       const bytes = Buffer.alloc(MAX_FILE_BYTES);
       const { bytesRead } = await handle.read(bytes, 0, MAX_FILE_BYTES, 0);
-      return bytes.toString('latin1', 0, bytesRead);
+      return { file, pem: bytes.toString('latin1', 0, bytesRead) };
     } finally {
       await handle.close();
     }
   } catch (error) {
     const reason = plainReason(errnoOf(error) ?? String(error));
     throw invalid(`${file} cannot be read: ${reason}`, HINT);
-  }
-}
-
-function checkCertificate(file: string, pem: string): X509Certificate {
-  let certificate: X509Certificate;
-  try {
-    certificate = new X509Certificate(pem);
-  } catch {
-    throw invalid(`${file} is not a certificate in PEM`, HINT);
-  }
-  if (Date.parse(certificate.validTo) < Date.now()) {
-    throw invalid(`${file} has expired on ${certificate.validTo}`, 'make a new certificate');
-  }
-  return certificate;
-}
-
-function parseKey(file: string, pem: string): KeyObject {
-  try {
-    return createPrivateKey(pem);
-  } catch {
-    const isLocked = pem.includes('ENCRYPTED');
-    const what = isLocked ? 'is locked by a passphrase' : 'is not a private key in PEM';
-    throw invalid(`${file} ${what}`, isLocked ? 'take the passphrase off the key' : HINT);
   }
 }
 

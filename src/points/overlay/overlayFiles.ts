@@ -130,7 +130,7 @@ function existsError(folder: string): UsageError {
 async function lockFolder(folder: string): Promise<ChainLock> {
   try {
     await makeFolder(folder);
-    return await ChainLock.acquire(folder);
+    return await ChainLock.acquireForLife(folder);
   } catch (error) {
     if (!(error instanceof RepositoryError)) throw toOutputError(folder, error);
     throw error.code === 'REPOSITORY_LOCKED'

@@ -46,6 +46,10 @@ describe('the start of the command line', () => {
     expect(files.length).toBeGreaterThan(30);
     expect(files.filter((file) => file.startsWith('cli/reference/'))).toEqual([]);
   });
+
+  it('loads no output of jobs', () => {
+    expect(files.filter((file) => file.startsWith('cli/output/jobs/'))).toEqual([]);
+  });
 });
 
 describe('the package', () => {
@@ -55,6 +59,27 @@ describe('the package', () => {
 
       expect(files.filter((file) => /^(?:jobs|report|cli)\//.test(file))).toEqual([]);
     }
+  });
+});
+
+describe('a run without a queue', () => {
+  it.each([
+    'jobs/run/conductRun.ts',
+    'jobs/daemon/liveParts.ts',
+    'cli/commands/jobs/runCommand.ts',
+  ])('loads no code of fleets and of the console: %s', (entry) => {
+    const { files, packages } = loadedFrom(entry);
+
+    expect(files.length).toBeGreaterThan(10);
+    expect(files.filter((file) => /^(?:fleet|console)\//.test(file))).toEqual([]);
+    expect(packages.filter((name) => /^(?:bullmq|ioredis|hono|@hono)/.test(name))).toEqual([]);
+  });
+
+  it('would not load the packages of the queue with that code either, before it connects', () => {
+    const { files, packages } = loadedFrom('fleet/planner/fleet.ts');
+
+    expect(files).toContain('fleet/connection.ts');
+    expect(packages.filter((name) => /^(?:bullmq|ioredis)/.test(name))).toEqual([]);
   });
 });
 

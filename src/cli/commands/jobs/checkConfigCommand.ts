@@ -7,14 +7,7 @@ import type { JobConfig, JobFile } from '../../../jobs/jobFile.ts';
 import { CommandContext } from '../../context.ts';
 import { type CommonFlags, withCommonFlags } from '../../flags/commonFlags.ts';
 import { type JobFlags, jobFileOf, withJobFile } from '../../flags/jobFlags.ts';
-import {
-  type ConfigReport,
-  formatConfig,
-  type JobPreview,
-  previewOf,
-  resultOf,
-  unusedReceivers,
-} from '../../output/jobs/configOutput.ts';
+import type { ConfigReport, JobPreview } from '../../output/jobs/configOutput.ts';
 
 const SHOWN_TIMES = 3;
 
@@ -24,6 +17,7 @@ interface CheckFlags extends CommonFlags, JobFlags {
 
 async function previews(jobs: Iterable<JobConfig>): Promise<JobPreview[]> {
   const { nextSlot, zoneOf } = await import('../../../jobs/schedule/schedule.ts');
+  const { previewOf } = await import('../../output/jobs/configOutput.ts');
   return [...jobs].map((job) => {
     const times: Date[] = [];
     let time = nextSlot(job, Date.now());
@@ -62,6 +56,7 @@ async function load(file: string, context: CommandContext): Promise<LoadedJobFil
       jobs: [],
       problems,
       unusedReceivers: [],
+      jobsForWorkers: [],
       connections: [],
     };
     context.print(report, '');
@@ -76,6 +71,9 @@ async function checkConfig(
 ): Promise<number> {
   const loaded = await load(file, context);
   const { checkFiles } = await import('../../../jobs/check/checkFiles.ts');
+  const { formatConfig, jobsForWorkers, resultOf, unusedReceivers } = await import(
+    '../../output/jobs/configOutput.ts'
+  );
   const checks = flags.connect ? await connect(loaded.file, context) : [];
   const report: ConfigReport = {
     type: 'check_config',
@@ -83,6 +81,7 @@ async function checkConfig(
     jobs: await previews(loaded.file.jobs.values()),
     problems: await checkFiles(loaded),
     unusedReceivers: unusedReceivers(loaded.file),
+    jobsForWorkers: jobsForWorkers(loaded.file),
     connections: checks.map(resultOf),
   };
   context.print(report, formatConfig(loaded.file, report, context.form));

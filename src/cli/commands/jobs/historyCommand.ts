@@ -11,7 +11,6 @@ import {
   withCommonFlags,
 } from '../../flags/commonFlags.ts';
 import { type StoreFlags, storeOf, withStoreFlags } from '../../flags/storeFlags.ts';
-import { formatRuns, formatSessionHistory } from '../../output/jobs/historyOutput.ts';
 
 const DEFAULT_LAST = 20;
 
@@ -38,6 +37,7 @@ async function printHistory(flags: HistoryFlags, context: CommandContext): Promi
   }
   const { Repository } = await import('../../../repository/repository.ts');
   await using repository = await Repository.open(flags.repo, storeOf(flags, context));
+  const { formatRuns, formatSessionHistory } = await import('../../output/jobs/historyOutput.ts');
   const options = { limit, onlyFailed, onMessage: context.onMessage };
   const base = { type: 'history', repository: repository.root } as const;
   if (job === undefined) {

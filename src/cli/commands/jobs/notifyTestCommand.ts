@@ -6,11 +6,7 @@ import type { Delivery } from '../../../jobs/notify/deliver.ts';
 import { CommandContext } from '../../context.ts';
 import { type CommonFlags, withCommonFlags } from '../../flags/commonFlags.ts';
 import { type JobFlags, jobFileOf, withJobFile } from '../../flags/jobFlags.ts';
-import {
-  type DeliveryResult,
-  formatNotifyTest,
-  type NotifyTestReport,
-} from '../../output/jobs/notifyOutput.ts';
+import type { DeliveryResult, NotifyTestReport } from '../../output/jobs/notifyOutput.ts';
 
 interface NotifyTestFlags extends CommonFlags, JobFlags {}
 
@@ -47,6 +43,7 @@ async function notifyTest(
   const { signal, logger, onMessage } = context;
   const job = await readJob(name, flags, signal);
   const { notifyTest: send } = await import('../../../jobs/notify/notify.ts');
+  const { formatNotifyTest } = await import('../../output/jobs/notifyOutput.ts');
   const deliveries = await send({ job, now: new Date(), signal, logger, onMessage });
   signal.throwIfAborted();
   const report: NotifyTestReport = {

@@ -6,7 +6,6 @@ import type { BackupRecord, SessionRecord } from '../../../sessions/history/sess
 import { CommandContext } from '../../context.ts';
 import { type CommonFlags, repoOption, withCommonFlags } from '../../flags/commonFlags.ts';
 import { type StoreFlags, storeOf, withStoreFlags } from '../../flags/storeFlags.ts';
-import { formatSessionHistory } from '../../output/jobs/historyOutput.ts';
 import { formatSession } from '../../output/sessionOutput.ts';
 import { formatLine } from '../../output/table.ts';
 
@@ -97,15 +96,15 @@ async function findSession(
   return await readSessionReport(repository, vm, session, context);
 }
 
-function textOf(record: SessionRecord, context: CommandContext): string {
+async function textOf(record: SessionRecord, context: CommandContext): Promise<string> {
   const { form } = context;
   if (record.outcome === 'failed') {
     const { vmName, type, message, code, hint } = record;
     return formatLine(`${vmName}: ${type} failed: ${message} (${code}) ${hint}`, form);
   }
-  return record.type === 'backup'
-    ? formatSession(record.report, form)
-    : formatSessionHistory([record], form);
+  if (record.type === 'backup') return formatSession(record.report, form);
+  const { formatSessionHistory } = await import('../../output/jobs/historyOutput.ts');
+  return formatSessionHistory([record], form);
 }
 
 async function showSession(
@@ -122,7 +121,7 @@ async function showSession(
     const points = await pointsOf(await repository.requireVm(vm));
     return sessionPage({ session: isBackup ? record.report : record, points });
   };
-  return { report: record, text: textOf(record, context), page };
+  return { report: record, text: await textOf(record, context), page };
 }
 
 async function showRun(

@@ -1,15 +1,23 @@
 /** `run`: one run of a job, as a timer starts it, or by hand. */
 import type { Command } from 'commander';
-import { EXIT_CODES, throwIfCancelled } from '../../../core/errors.ts';
+import { EXIT_CODES, invariant, throwIfCancelled } from '../../../core/errors.ts';
 import type { JobConfig, JobFile } from '../../../jobs/jobFile.ts';
 import type { VmState } from '../../../jobs/jobState.ts';
+import type { OpenRunner } from '../../../jobs/run/runners.ts';
 import type { RunReport } from '../../../jobs/runReport.ts';
 import { CommandContext } from '../../context.ts';
 import { collect, type CommonFlags, withCommonFlags } from '../../flags/commonFlags.ts';
 import { type JobFlags, jobFileOf, withJobFile } from '../../flags/jobFlags.ts';
+import {
+  openFleetFor,
+  QUEUE_TEXT,
+  type QueueFlags,
+  queueSettings,
+  withQueueFlags,
+} from '../../flags/queueFlags.ts';
 import { createProgressLine, type ProgressLine } from '../../output/progress.ts';
 
-interface RunFlags extends CommonFlags, JobFlags {
+interface RunFlags extends CommonFlags, JobFlags, QueueFlags {
   readonly dryRun?: boolean;
   readonly only?: readonly string[];
   readonly newRepository?: boolean;
@@ -52,6 +60,28 @@ async function checkPage(file: string | undefined): Promise<void> {
   await checkPageFile(file);
 }
 
+/** The run connects to the queue itself, so that a failure is told to the receivers of the job. */
+function fleetRunner(flags: RunFlags, context: CommandContext): OpenRunner {
+  return async (request) => {
+    const fleet = await openFleetFor(flags, context);
+    invariant(fleet, 'a run without a queue has no fleet');
+    try {
+      const runner = await fleet.openRunner(request);
+      const close = async (): Promise<void> => {
+        await runner[Symbol.asyncDispose]();
+        await fleet[Symbol.asyncDispose]();
+      };
+      return {
+        backup: async (vm, call) => await runner.backup(vm, call),
+        [Symbol.asyncDispose]: close,
+      };
+    } catch (error) {
+      await fleet[Symbol.asyncDispose]();
+      throw error;
+    }
+  };
+}
+
 async function conduct(
   file: JobFile,
   job: JobConfig,
@@ -64,6 +94,7 @@ async function conduct(
   const { exitCodeOfRun } = await import('../../../jobs/run/outcome.ts');
   const { formatRun } = await import('../../output/jobs/runOutput.ts');
   context.leftText = `the run is not complete; "ovirt-cbt run ${job.name}" cleans up and starts anew`;
+  const hasQueue = (await queueSettings(flags)) !== undefined;
   await checkPage(flags.report);
   // The run makes the folder, so that a failure of it is told to the receivers of the job.
   const state = await StateFolder.find(file, process.env, context.onMessage);
@@ -75,6 +106,7 @@ async function conduct(
     only: flags.only,
     newRepository: flags.newRepository,
     state,
+    openRunner: hasQueue ? fleetRunner(flags, context) : undefined,
     onProgress: line.onProgress,
   }).finally(() => line.stop());
   context.print(report, formatRun(report, context.form));
@@ -87,7 +119,7 @@ async function conduct(
 }
 
 export function addRun(program: Command, done: (exitCode: number) => void): void {
-  withJobFile(withCommonFlags(program.command('run')))
+  withQueueFlags(withJobFile(withCommonFlags(program.command('run'))), QUEUE_TEXT)
     .argument('<job>', 'name of a job in the job file')
     .description('run a job: back up its VMs, then prune, verify and copy as the job file says')
     .option('--dry-run', 'only show what would be done, and why')

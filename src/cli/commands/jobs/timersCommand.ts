@@ -1,14 +1,14 @@
 /** `timers`: systemd units for the jobs of a job file. */
 import { existsSync, realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { EXIT_CODES, UsageError } from '../../../core/errors.ts';
+import { PACKAGE_FOLDER } from '../../../core/installation.ts';
 import type { JobFile } from '../../../jobs/jobFile.ts';
 import type { Unit } from '../../../jobs/timers/units.ts';
 import { CommandContext } from '../../context.ts';
 import { type CommonFlags, withCommonFlags } from '../../flags/commonFlags.ts';
 import { type JobFlags, jobFileOf, withJobFile } from '../../flags/jobFlags.ts';
-import { fileURLToPath } from 'node:url';
-import { PACKAGE_FOLDER } from '../../packageFolder.ts';
 
 interface TimersFlags extends CommonFlags, JobFlags {
   readonly print?: boolean;
@@ -57,7 +57,8 @@ async function noteMissing(
 ): Promise<void> {
   if (flags.user) return;
   const { writtenFolders } = await import('../../../jobs/timers/units.ts');
-  for (const folder of writtenFolders(file, [...file.jobs.values()])) {
+  const jobs = [...file.jobs.values()].filter(({ schedule }) => flags.daemon || schedule);
+  for (const folder of writtenFolders(file, jobs)) {
     if (existsSync(folder)) continue;
     context.note(
       'folder_missing',

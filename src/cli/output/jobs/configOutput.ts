@@ -1,7 +1,7 @@
 /** Output of check-config: jobs with their next times, problems, and what answered. */
 import type { ConnectionCheck } from '../../../jobs/check/checkConnections.ts';
 import type { JobFileProblem } from '../../../jobs/config/problems.ts';
-import type { JobConfig, JobFile } from '../../../jobs/jobFile.ts';
+import { type JobConfig, type JobFile, LOCAL_SESSIONS } from '../../../jobs/jobFile.ts';
 import type { OutputForm } from '../outputForm.ts';
 import { type Column, formatTables } from '../table.ts';
 import { countOf, printable } from '../text.ts';
@@ -13,6 +13,8 @@ export interface ConfigReport {
   readonly problems: readonly JobFileProblem[];
   /** Receivers that no job names: nobody tells them anything. */
   readonly unusedReceivers: readonly string[];
+  /** Jobs with a key that only workers of a queue can heed. */
+  readonly jobsForWorkers: readonly string[];
   /** Empty without `--connect`. */
   readonly connections: readonly ConnectionResult[];
 }
@@ -134,8 +136,35 @@ function unusedLine(names: readonly string[]): string {
   return `note: no job names the receiver ${names.join(', ')}; name it in "notify" of a job`;
 }
 
+function limitOf({ limits: { parallelVms } }: JobConfig): string[] {
+  if (parallelVms <= LOCAL_SESSIONS) return [];
+  return [`"parallelVms: ${parallelVms}" counts as ${LOCAL_SESSIONS}`];
+}
+
+function labelOf({ workerLabel }: JobConfig): string[] {
+  return workerLabel === undefined ? [] : ['"workerLabel" has no effect'];
+}
+
+function withoutWorkers(job: JobConfig): string[] {
+  return [...limitOf(job), ...labelOf(job)];
+}
+
+/** Names of jobs that one process cannot run as they are written. */
+export function jobsForWorkers({ jobs }: JobFile): string[] {
+  return [...jobs.values()].filter((job) => withoutWorkers(job).length > 0).map(({ name }) => name);
+}
+
+function workerLines({ jobs }: JobFile, names: readonly string[]): string[] {
+  return names.map((name) => {
+    const job = jobs.get(name);
+    const effects = job === undefined ? [] : withoutWorkers(job);
+    return `note: job ${name}: without --queue ${effects.join(', and ')}`;
+  });
+}
+
 export function formatConfig(file: JobFile, report: ConfigReport, form: OutputForm): string {
   const { jobs, problems, connections, unusedReceivers: unused } = report;
+  const workers = workerLines(file, report.jobsForWorkers);
   const [table = ''] = formatTables(JOB_COLUMNS, [jobs], form);
   const [answers = ''] = formatTables(CONNECTION_COLUMNS, [connections], form);
   const isGood = problems.length === 0 && connections.every(({ code }) => code === undefined);
@@ -143,6 +172,7 @@ export function formatConfig(file: JobFile, report: ConfigReport, form: OutputFo
     [headOf(file), table].join('\n'),
     ...(problems.length > 0 ? [problems.map((one) => problemLine(file.path, one)).join('\n')] : []),
     ...(unused.length > 0 ? [unusedLine(unused)] : []),
+    ...(workers.length > 0 ? [workers.join('\n')] : []),
     ...(connections.length > 0 ? [answers] : []),
     isGood ? 'no problems found' : 'a run would fail or miss something',
   ].join('\n\n');

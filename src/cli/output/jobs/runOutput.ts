@@ -2,7 +2,7 @@
 import type { RunReport } from '../../../jobs/runReport.ts';
 import { countsText, type VmFacts, vmFactsOf } from '../../../report/runFacts.ts';
 import { noticesOf, type StepFacts, stepsOf } from '../../../report/runSteps.ts';
-import { bytesText, OUTCOME_WORDS, type Problem } from '../../../report/words.ts';
+import { bytesText, OUTCOME_WORDS, problemText } from '../../../report/words.ts';
 import { FULL_FORM, idIn, type OutputForm, paint, type Style } from '../outputForm.ts';
 import { type Column, formatFact, formatLine, formatRows, formatSeconds } from '../table.ts';
 import { cutAtWord } from '../text.ts';
@@ -16,10 +16,6 @@ const STYLES: Readonly<Record<VmFacts['outcome'], Style>> = {
   failure: 'red',
   notStarted: 'red',
 };
-
-function problemText({ code, text }: Problem): string {
-  return code === '' ? text : `${code} ${text}`;
-}
 
 const COLUMNS: readonly Column<VmFacts>[] = [
   ['vm', (vm) => vm.vmName, { kind: 'name' }],
