@@ -5,13 +5,20 @@ import { readdirSync, readFileSync } from 'node:fs';
 const TICKS_PER_SECOND = 100;
 const SAMPLE_EVERY_MS = 25;
 
+export interface ProcessStat {
+  readonly name: string;
+  readonly parent: number;
+  readonly cpuSeconds: number;
+  /** Of its processes that have ended. */
+  readonly endedCpuSeconds: number;
+}
+
 /**
  * Reads the `stat` file of a process or a thread. The name may hold blanks, so fields are counted
- * after it: 0 is the state, 1 the parent, 11 user time, 12 system time.
+ * after it: 0 is the state, 1 the parent, 11 user time, 12 system time, 13 and 14 those of
+ * children.
  */
-export function readStat(
-  file: string,
-): { name: string; parent: number; cpuSeconds: number } | undefined {
+export function readStat(file: string): ProcessStat | undefined {
   try {
     const text = readFileSync(file, 'utf8');
     const end = text.lastIndexOf(')');
@@ -20,6 +27,7 @@ export function readStat(
       name: text.slice(text.indexOf('(') + 1, end),
       parent: Number(fields[1]),
       cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND,
+      endedCpuSeconds: (Number(fields[13]) + Number(fields[14])) / TICKS_PER_SECOND,
     };
   } catch {
     // It ended after the folder was listed.

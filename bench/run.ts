@@ -17,6 +17,7 @@ import { compare } from './compare.bench.ts';
 import { buildImage, dataBytesOf } from './data.ts';
 import { disks } from './disks.bench.ts';
 import { exports } from './export.bench.ts';
+import { fleet } from './fleet.bench.ts';
 import { full } from './full.bench.ts';
 import { imageio } from './imageio.bench.ts';
 import { collectVersions, describeMachine } from './machine.ts';
@@ -46,6 +47,7 @@ const TOPICS: readonly Topic[] = [
   imageio,
   store,
   scale,
+  fleet,
 ];
 const DATA_BYTES = 1800 * MIB;
 /**
