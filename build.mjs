@@ -8,7 +8,15 @@
  *   node build.mjs --if-stale   only when a source is newer than what was compiled
  */
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import path from 'node:path';
 
 const ROOT = import.meta.dirname;
@@ -25,6 +33,7 @@ const INPUTS = [
   'undiciParts.cjs',
   'build.mjs',
 ];
+const PAGE = 'console/page';
 const OUTPUTS = ['dist/bin/main.js', 'lab/dist/index.js'];
 
 process.chdir(ROOT);
@@ -37,8 +46,19 @@ if (!wanted.includes('--if-stale') || isStale()) {
         execFileSync(process.execPath, [script, folder], { stdio: 'inherit' });
       }
       chmodSync(path.join(folder, 'cli/launch.cjs'), 0o755);
+      copyPage(path.join(folder, PAGE));
     });
   }
+}
+
+/** Browsers load the page of the console as it is. It comes after the list of what is not packed. */
+function copyPage(folder) {
+  cpSync(path.join('src', PAGE), folder, { recursive: true, filter: isShipped });
+}
+
+/** What only the checks of its source need stays behind. */
+function isShipped(file) {
+  return !/\.d\.ts$|tsconfig\.json$/.test(file);
 }
 
 /** Compiles a package and calls `finish` with the folder of its output before it is put in place. */

@@ -23,6 +23,9 @@ const THREADS = {
   sealThread: path.resolve(DIST, 'store/seal/stream/sealThread.js'),
 };
 
+/** The process of a worker that runs sessions. */
+const CHILD = path.resolve(DIST, 'fleet/worker/childMain.js');
+
 /** Modules that are loaded with `entries`, without those that they import later. */
 function loadedWith(entries, chunking) {
   const found = new Set(entries);
@@ -48,7 +51,7 @@ function fileOf(id, chunking) {
 }
 
 await build({
-  input: { main: MAIN, ...THREADS },
+  input: { main: MAIN, childMain: CHILD, ...THREADS },
   platform: 'node',
   resolve: { alias: { undici$: path.resolve('undiciParts.cjs') } },
   external: ['ovirt-cbt-lab', ...PACKAGES.filter((name) => !INSIDE.includes(name))],

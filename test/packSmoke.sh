@@ -10,7 +10,7 @@ npm pack --silent --pack-destination "$work" >/dev/null
 npm pack --silent --pack-destination "$work" --workspace lab >/dev/null
 
 # Nothing that only developers need, and no second copy of the command line.
-MOST_FILES=760
+MOST_FILES=820
 for package in "$work"/*.tgz; do
   tar -tzf "$package" | sed 's|^package/||' >"$work/files.txt"
   if grep -E '\.map$|\.ts$|^(test|src|kernels|fixtures|bench|dist/cli)/' "$work/files.txt" |
@@ -69,6 +69,9 @@ npm install --silent --global --prefix "$work/global" ../ovirt-cbt-[0-9]*.tgz
 "$work/global/bin/ovirt-cbt" --version
 [ -s "$work/global/share/man/man1/ovirt-cbt.1" ]
 "$work/global/bin/ovirt-cbt" completion bash | bash -n
+# The page of the console is there as browsers load it.
+[ -s "$work/global/lib/node_modules/ovirt-cbt/dist/console/page/index.html" ]
+[ -s "$work/global/lib/node_modules/ovirt-cbt/dist/console/page/vendor/LICENSE.preact.txt" ]
 # The bundle has what only the command line needs.
 [ ! -e "$work/global/lib/node_modules/ovirt-cbt/dist/jobs" ]
 

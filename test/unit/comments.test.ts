@@ -7,7 +7,7 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const MAX_COLUMNS = 100;
 const FOLDERS = ['src', 'lab/src', 'test', 'bench', 'kernels'];
 const COMMENT = /^\s*(?:\/\/|\/\*|\*)/;
-const SOURCE = /\.(?:ts|cts|mjs)$/;
+const SOURCE = /\.(?:ts|cts|mjs|js)$/;
 
 function sourcesBelow(folder: string): string[] {
   return readdirSync(path.join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
