@@ -7,7 +7,7 @@ const DIST = process.argv[2] ?? 'dist';
 
 const load = (file) => import(pathToFileURL(path.resolve(DIST, 'cli', file)).href);
 const { createProgram } = await load('program.js');
-const { EXIT_CODE_LINES: exitCodes } = await load('exitCodeLines.js');
+const { EXIT_CODE_MEANINGS: exitCodes } = await load('exitCodeMeanings.js');
 const { mayRepeat } = await load('repeatedOptions.js');
 const { describeProgram } = await load('reference/commandModel.js');
 const { manPage } = await load('reference/manPage.js');

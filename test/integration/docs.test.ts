@@ -146,7 +146,7 @@ describe('documents', () => {
 });
 
 describe('docs/troubleshooting.md', () => {
-  const ofEngines = MESSAGE_CODES.filter((code) => /^(CBT|SNP|XFER|FRZ|JOB|NIC)-/.test(code));
+  const ofEngines = MESSAGE_CODES.filter((code) => /^(CBT|FLT|SNP|XFER|FRZ|JOB|NIC)-/.test(code));
 
   it.each(ofEngines)('gives text, cause and resolution of %s', (code) => {
     const { level, text, resolution } = sessionMessage(code);

@@ -1,5 +1,5 @@
 /** What sessions leave behind, and `history` as its users run it. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { EXIT_CODES } from '../../src/core/errors.ts';
@@ -139,6 +139,23 @@ describe('each session leaves its report', () => {
     await using opened = await Repository.open(repository);
     const failed = await listSessionReports(opened, { onlyFailed: true });
     expect(failed).toMatchObject([{ type: 'verify', code: 'INTEGRITY_DAMAGE_FOUND' }]);
+  });
+
+  test('and a verify that cannot read one of two containers leaves one report', async () => {
+    const repository = await twoPoints();
+    const [, increment] = pointsOf(repository);
+    const file = path.join(vmFolderOf(repository), increment?.fileName ?? '');
+    rmSync(file);
+    mkdirSync(file);
+
+    const { failures } = await verifyRepository({ repository });
+    expect(failures).toHaveLength(1);
+
+    await using opened = await Repository.open(repository);
+    const records = await listSessionReports(opened, { type: 'verify' });
+    expect(records).toMatchObject([
+      { outcome: 'failed', code: failures[0]?.code, report: { damageCount: 0 } },
+    ]);
   });
 });
 
