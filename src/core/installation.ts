@@ -5,10 +5,14 @@ import { type ResourceLimits, Worker } from 'node:worker_threads';
 /** The bundle lies as deep in this folder as this module, so one path fits both. */
 export const PACKAGE_FOLDER: URL = new URL('../../', import.meta.url);
 
-/** Version of this installation. */
+let knownVersion: string | undefined;
+
+/** Version of this installation. It is read once: a worker asks for it with each look. */
 export function packageVersion(): string {
+  if (knownVersion !== undefined) return knownVersion;
   const text = readFileSync(new URL('package.json', PACKAGE_FOLDER), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
+  knownVersion = (JSON.parse(text) as { version: string }).version;
+  return knownVersion;
 }
 
 /** A thread has little on its heap. Its blocks lie in the slab. */

@@ -1,4 +1,4 @@
-/** Who may do what: tokens of two roles, and the logins of browsers, which are kept in memory. */
+/** Tokens of two roles, and the logins of browsers, which are kept in memory. */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Role } from '../contract.ts';
 

@@ -10,7 +10,7 @@ const MAX_WAITING_BYTES = 4 * 1024 * 1024;
 const MAX_STUCK_BEATS = 4;
 /** How long a browser waits before it connects anew. */
 const RETRY_MS = 3000;
-/** What a client has not taken so long after the end is lost. */
+/** Events that a client has not taken so long after the end are lost. */
 const END_MS = 10_000;
 
 export interface EventStreamsOptions {

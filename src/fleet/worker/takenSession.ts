@@ -57,9 +57,9 @@ export class TakenSession {
     const stop = (): void => this.#cancel('the worker was stopped');
     if (signal.aborted) stop();
     signal.addEventListener('abort', stop, { once: true });
-    await this.#nameWorker();
     const beats = this.#beat();
     try {
+      await this.#nameWorker();
       const outcome = this.#returned(await this.#session());
       await this.#deliver(outcome);
       return outcome;
