@@ -51,6 +51,7 @@ const MAX_TRIES = 3;
  * `lock.break.<id>`, the claim on the lock of a holder that is gone. A claim can be claimed too.
  */
 const LOCK_ATTEMPT = /^lock\.(?:[\w-]+\.)*[\w-]+$/;
+const CLAIM = /^lock\.break\./;
 
 /** Ids of locks that this process could not remove. Their files no longer count. */
 const givenUp = new Set<string>();
@@ -326,7 +327,9 @@ async function removeLeftAttempts(folder: string, own: Attempt): Promise<void> {
     if (!LOCK_ATTEMPT.test(name) || name.endsWith(own.holder.id)) continue;
     const file = path.join(folder, name);
     const found = await readLock(file);
-    if (found && (await isGone(found, own.nowMs))) await removeQuietly(file);
+    // Without content, its process was killed as it made the file. A living one makes another.
+    const isLeft = found ? await isGone(found, own.nowMs) : !CLAIM.test(name);
+    if (isLeft) await removeQuietly(file);
   }
 }
 

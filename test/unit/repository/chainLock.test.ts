@@ -171,6 +171,18 @@ describe('a lock', () => {
     expect(readdirSync(temp.path())).toEqual(['lock']);
   });
 
+  test.each([
+    ['nothing', ''],
+    ['a half', '{"id":"of-a-sess'],
+  ])('removes the attempt of a process that was killed when it had written %s', async (_, text) => {
+    writeFileSync(temp.path('lock.77aa1a52-3a15-4ba2-90f2-4ea3d1b7b5c5'), text);
+
+    await using lock = await ChainLock.acquire(temp.path());
+
+    await expect(lock.assertHeld()).resolves.toBeUndefined();
+    expect(readdirSync(temp.path())).toEqual(['lock']);
+  });
+
   test('that a living process is about to break is left to it', async () => {
     const holder = await writeLock({ pid: deadPid() });
     const claim = { ...holder, id: 'of-a-breaker', pid: process.pid };
