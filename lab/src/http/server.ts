@@ -95,6 +95,7 @@ export class LabServer {
   readonly #sockets = new Set<Socket>();
   /** Functions that end the body being read from a socket with the bytes received so far. */
   readonly #openBodies = new WeakMap<Socket, () => void>();
+  /** Each delayed request waits for it. */
   readonly #closing = new AbortController();
   #port = 0;
 
