@@ -7,6 +7,7 @@ import {
   backupVms,
   type EngineSettings,
   type ProgressEvent,
+  restoreImages,
   verifyRepository,
 } from '../src/index.ts';
 import { type ThreadGroup, ThreadWatch } from './threadShares.ts';
@@ -74,11 +75,22 @@ export async function session(given: SessionArgument): Promise<SessionAnswer> {
 export async function verify(given: {
   readonly repository: string;
   readonly workers: number;
-}): Promise<{ readonly plainBytes: number }> {
+}): Promise<{ readonly checksum: string; readonly plainBytes: number }> {
   const { repository, workers } = given;
   const { damage, files } = await verifyRepository({ repository, point: 'all', workers });
   if (damage.length > 0) throw new Error(JSON.stringify(damage));
-  return { plainBytes: files.reduce((sum, file) => sum + file.plainBytes, 0) };
+  const plainBytes = files.reduce((sum, file) => sum + file.plainBytes, 0);
+  return { checksum: 'tested', plainBytes };
+}
+
+/** Restores the newest point of the repository {@link imageSession} made. */
+export async function restoreSession(given: {
+  readonly repository: string;
+  readonly output: string;
+  readonly workers: number;
+}): Promise<{ readonly checksum: string }> {
+  await restoreImages({ ...given, vm: 'bench' });
+  return { checksum: 'restored' };
 }
 
 /** Makes a full of an image with the library. */
