@@ -2,6 +2,7 @@
 import path from 'node:path';
 import type { Command } from 'commander';
 import { toFailure, UsageError } from '../../../core/errors.ts';
+import { packageVersion } from '../../../core/installation.ts';
 import type { MessageLevel } from '../../../core/messages.ts';
 import type { WorkerRow } from '../../../console/contract.ts';
 import type { LiveConsole } from '../../../console/live/liveConsole.ts';
@@ -109,7 +110,6 @@ async function startPages(
   address: ListenAddress,
 ): Promise<StartedPages> {
   const { startConsoleServer } = await import('../../../console/consoleServer.ts');
-  const { packageVersion } = await import('../../../core/installation.ts');
   const { flags, onNote } = options;
   const tls = await readTls(options);
   const { tokens, text: tokenText } = await tokensOf(options);
