@@ -9,13 +9,14 @@ import { COMMAND } from '../../src/points/nbd/protocol.ts';
 import { writeImage } from '../helpers/bytes/images.ts';
 import { createRandom, noise, type Random } from '../helpers/bytes/random.ts';
 import { type RunningCli, startCli, until } from '../helpers/cli/cli.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { RawClient } from '../helpers/nbd/rawClient.ts';
 import { backup, VM } from '../helpers/repository/imageSessions.ts';
 import { useTempFolder } from '../helpers/tempFolder.ts';
 
 const folder = useTempFolder();
 const SEED = 20_261_129;
-const KILLS = 12;
+const KILLS = longOr(12, 5);
 const UNIT_BYTES = 4096;
 const UNITS = 1024;
 /** Whole clusters, which are zeroed without bytes. */

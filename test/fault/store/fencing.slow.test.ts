@@ -205,10 +205,10 @@ describe.each(PLACES)('in %s', (_kind, isSealed) => {
       let lost = 0;
 
       const strides = {
-        rename: longOr(1, 2),
-        rm: longOr(1, 4),
-        open: longOr(1, 25),
-        sync: longOr(1, 10),
+        rename: longOr(1, 3),
+        rm: longOr(1, 5),
+        open: longOr(1, 60),
+        sync: longOr(1, 15),
       };
       const paused = await atEach(strides, async (name, nth) => {
         const stop = { root: repository, name, nth };
@@ -238,7 +238,7 @@ describe.each(PLACES)('in %s', (_kind, isSealed) => {
       const race = new Race(folderScene(repository, isSealed), FOLDER_LEASE_MS);
       let lost = 0;
 
-      const strides = { rename: longOr(1, 3), rm: longOr(1, 3), open: longOr(2, 40) };
+      const strides = { rename: longOr(1, 4), rm: longOr(1, 5), open: longOr(2, 90) };
       const paused = await atEach(strides, async (name, nth) => {
         while ((await race.chain.pointIds()).length < 4) await race.session();
         const options = { ...race.scene.place, keep: { last: 2 }, workers: 0 };
@@ -299,7 +299,7 @@ describe.each(PLACES)('in %s', (_kind, isSealed) => {
 });
 
 describe.each([
-  ['an open repository', false, longOr(1, 6)],
+  ['an open repository', false, longOr(1, 9)],
   ...(IS_LONG_FORM ? ([['a sealed repository', true, 1]] as const) : []),
 ] as const)('in a bucket, %s', (_kind, isSealed, stride) => {
   const s3 = useS3();

@@ -51,9 +51,9 @@ async function killAt(
 }
 
 test.each([
-  ['open', longOr(70, 8)],
+  ['open', longOr(70, 4)],
   // Its key takes long to derive.
-  ['sealed', longOr(30, 3)],
+  ['sealed', longOr(30, 2)],
 ] as const)(
   'sessions that are killed leave nothing that stops the next one (%s repository)',
   async (kind, kills) => {
@@ -82,7 +82,7 @@ test.each([
     await chain.check((await chain.pointIds()).slice(-1));
     await s3.expectNoStrays();
     console.log(`${kind}: ${requests} requests a session, ${killed} of ${kills} killed`);
-    expect(killed).toBeGreaterThan(kills / 2);
+    expect(killed).toBeGreaterThanOrEqual(kills / 2);
   },
   LIMIT_MS,
 );
@@ -98,7 +98,7 @@ test(
     let kills = 0;
 
     // Each run goes on where the one before was killed, and is killed a little later.
-    for (let nth = 1; ; nth += longOr(1, 2)) {
+    for (let nth = 1; ; nth += longOr(1, 3)) {
       const result = await killAt(args, nth, nth % 4 < 2 ? 'holdBefore' : 'holdAfter');
       await chain.check(kept);
       if (result.signal === null) {
@@ -111,7 +111,7 @@ test(
     expect(await chain.pointIds()).toEqual(kept);
     await s3.expectNoStrays();
     console.log(`a prune was killed ${kills} times`);
-    expect(kills).toBeGreaterThan(4);
+    expect(kills).toBeGreaterThan(3);
   },
   LIMIT_MS,
 );

@@ -1,8 +1,8 @@
 /**
  * Every request of a session and of a prune fails once, or all from there on do. No point is lost,
  * none is half there, and the next session works. `npm run sweep` tries every fault at every
- * request. The suite tries one fault at every second request, in turn. In a sealed repository,
- * whose key takes long to derive, it is every fifth.
+ * request. The suite tries one fault at every fourth request, in turn. In a sealed repository,
+ * whose key takes long to derive, it is every twelfth.
  */
 import { deepStrictEqual } from 'node:assert';
 import { writeFileSync } from 'node:fs';
@@ -73,8 +73,8 @@ function faultsAt(nth: number, stride: number): readonly RequestFault[] {
 }
 
 describe.each([
-  ['open', 2],
-  ['sealed', 5],
+  ['open', 4],
+  ['sealed', 12],
 ] as const)('a repository (%s)', (kind, stride) => {
   test.each(SCENARIOS)(
     '$title loses nothing, whichever request fails',
