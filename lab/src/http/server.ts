@@ -2,7 +2,7 @@
  * HTTPS for both servers of the lab: whole requests, answers with an explicit content-length, and
  * faults. A request is recorded before its answer is sent.
  */
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
@@ -101,6 +101,7 @@ export class LabServer {
 
   private constructor(options: LabServerOptions) {
     this.#options = options;
+    setMaxListeners(0, this.#closing.signal);
     const { keyPem, certPem } = options.identity;
     this.#server = createServer({
       key: keyPem,

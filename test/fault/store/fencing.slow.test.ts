@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -18,6 +18,7 @@ import {
   type SessionStart,
   startSession,
 } from '../../helpers/faults/pausedSession.ts';
+import { writeKeyFile } from '../../helpers/keyFile.ts';
 import type { TestPlace } from '../../helpers/lab/useLab.ts';
 import { IS_LONG_FORM, longOr } from '../../helpers/longForm.ts';
 import { VM } from '../../helpers/repository/imageSessions.ts';
@@ -50,7 +51,7 @@ interface Scene {
 function placeOf(repository: string, isSealed: boolean): TestPlace {
   if (!isSealed) return { repository };
   const keyFile = temp.path('key');
-  writeFileSync(keyFile, 'a passphrase of the test\n', { mode: 0o600 });
+  writeKeyFile(keyFile);
   return { repository, store: { keyFile } };
 }
 

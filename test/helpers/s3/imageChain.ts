@@ -86,19 +86,28 @@ export class ImageChain {
    * A point of a session that failed is whole, too.
    */
   async check(wanted: readonly string[] = this.knownIds): Promise<void> {
-    const { repository, store } = this.place;
     const listed = await this.pointIds();
     // A first session that failed may have made no repository.
     if (wanted.length === 0 && listed.length === 0) return;
     for (const id of wanted) ok(listed.includes(id), `point ${id} is there`);
-    for (const id of listed) {
-      const { image = '' } = await contentOf(repository, VM, id, store);
-      const expected = this.#known.get(id);
-      if (expected === undefined) ok(this.#tried.has(image), `the new point ${id} is whole`);
-      else deepStrictEqual(image, expected, `point ${id}`);
-      this.#known.set(id, image);
-    }
+    for (const id of listed) await this.#checkPoint(id);
     const { damage } = await verifyRepository({ ...this.place, point: 'all', workers: 0 });
     deepStrictEqual(damage, [], 'the repository verifies');
+  }
+
+  /** The newest point restores to the byte. */
+  async checkNewest(): Promise<void> {
+    const newest = (await this.pointIds()).at(-1);
+    ok(newest !== undefined, 'there is a point');
+    await this.#checkPoint(newest);
+  }
+
+  async #checkPoint(id: string): Promise<void> {
+    const { repository, store } = this.place;
+    const { image = '' } = await contentOf(repository, VM, id, store);
+    const expected = this.#known.get(id);
+    if (expected === undefined) ok(this.#tried.has(image), `the new point ${id} is whole`);
+    else deepStrictEqual(image, expected, `point ${id}`);
+    this.#known.set(id, image);
   }
 }

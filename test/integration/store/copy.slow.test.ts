@@ -5,6 +5,7 @@ import { beforeEach, expect, it } from 'vitest';
 import { copyPoints } from '../../../src/sessions/copy/copyPoints.ts';
 import { blocks } from '../../helpers/bytes/images.ts';
 import { runCli } from '../../helpers/cli/cli.ts';
+import { writeKeyFile } from '../../helpers/keyFile.ts';
 import { VM } from '../../helpers/repository/imageSessions.ts';
 import { containersOf, vmFolderOf } from '../../helpers/repository/repositoryFiles.ts';
 import { ImageChain } from '../../helpers/s3/imageChain.ts';
@@ -15,7 +16,7 @@ const temp = useTempFolder();
 const s3 = useS3();
 let chain: ImageChain;
 beforeEach(async () => {
-  writeFileSync(temp.path('key'), 'a passphrase of the test\n', { mode: 0o600 });
+  writeKeyFile(temp.path('key'));
   chain = new ImageChain({ repository: temp.path('repo') }, temp.path());
   for (const letters of ['Aa0', 'Ba0', 'BCx']) await chain.session(blocks(letters));
 });

@@ -1,10 +1,10 @@
 /** The command line on repositories in S3: the commands of a day, and errors with their hints. */
-import { writeFileSync } from 'node:fs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { EXIT_CODES } from '../../../src/core/errors.ts';
 import type { ListReport } from '../../../src/sessions/inspect/listRepository.ts';
 import { blocks, sha256, writeImage } from '../../helpers/bytes/images.ts';
 import { backupArgs, type CliResult, expectFailure, runCli } from '../../helpers/cli/cli.ts';
+import { writeKeyFile } from '../../helpers/keyFile.ts';
 import { digestsIn, VM } from '../../helpers/repository/imageSessions.ts';
 import { useS3 } from '../../helpers/s3/useS3.ts';
 import { useTempFolder } from '../../helpers/tempFolder.ts';
@@ -20,7 +20,7 @@ const s3 = useS3();
 let keyFile = '';
 beforeEach(() => {
   keyFile = temp.path('key');
-  writeFileSync(keyFile, 'a passphrase of the test\n', { mode: 0o600 });
+  writeKeyFile(keyFile);
 });
 
 async function run(command: string, ...args: readonly string[]): Promise<CliResult> {

@@ -11,6 +11,7 @@ import { pruneRepository } from '../../../src/sessions/retention/pruneRepository
 import { verifyRepository } from '../../../src/sessions/verify/verifyRepository.ts';
 import { BLOCK_BYTES, MIB } from '../../helpers/bytes/images.ts';
 import { noise } from '../../helpers/bytes/random.ts';
+import { writeKeyFile } from '../../helpers/keyFile.ts';
 import { type TestPlace, useLab } from '../../helpers/lab/useLab.ts';
 import { VM_KINDS, type VmKind, VmScene } from '../../helpers/lab/vmScene.ts';
 import { objectOf } from '../../helpers/s3/client.ts';
@@ -27,7 +28,7 @@ const temp = useTempFolder();
 const s3 = useS3();
 
 function writeKey(name: string): string {
-  writeFileSync(temp.path(name), `the passphrase of ${name}\n`, { mode: 0o600 });
+  writeKeyFile(temp.path(name));
   return temp.path(name);
 }
 
@@ -141,6 +142,7 @@ describe('a sealed repository in S3', () => {
   beforeEach(() => void writeKey('key'));
 
   it('shows no name of a disk, no block and no key in its objects', async () => {
+    writeFileSync(temp.path('key'), 'the passphrase of key\n', { mode: 0o600 });
     const vm = bench.lab.addVm({ name: 'web01', disks: [{ name: 'accounts', sizeBytes: MIB }] });
     const secret = noise(5, BLOCK_BYTES);
     vm.disk('accounts').write(0, secret);
