@@ -11,7 +11,7 @@ export default defineConfig({
     alias: { 'ovirt-cbt-lab': new URL('lab/src/index.ts', import.meta.url).pathname },
     globalSetup: ['test/helpers/buildOnce.ts'],
     // Tests with a lab wait for its clock or for polls of the command line half of their time.
-    maxWorkers: 5,
+    maxWorkers: 7,
     // Loading the modules again for each file took 40 % of the CPU time; only files that mock a
     // module need it.
     projects: [
