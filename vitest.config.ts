@@ -10,8 +10,6 @@ export default defineConfig({
   test: {
     alias: { 'ovirt-cbt-lab': new URL('lab/src/index.ts', import.meta.url).pathname },
     globalSetup: ['test/helpers/buildOnce.ts'],
-    // Tests with a lab wait for its clock or for polls of the command line half of their time.
-    maxWorkers: 7,
     // Loading the modules again for each file took 40 % of the CPU time; only files that mock a
     // module need it.
     projects: [
@@ -22,10 +20,23 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: [ISOLATED, SLOW],
           isolate: false,
+          // Tests with a lab wait for its clock or for polls of the command line half of their
+          // time. More workers cost more CPU time than they save: each loads all modules.
+          maxWorkers: 5,
         },
       },
-      { test: { ...EACH, name: 'isolated', include: [ISOLATED], isolate: true } },
-      { test: { ...EACH, name: 'slow', include: [SLOW], isolate: false } },
+      { test: { ...EACH, name: 'isolated', include: [ISOLATED], isolate: true, maxWorkers: 5 } },
+      {
+        test: {
+          ...EACH,
+          name: 'slow',
+          include: [SLOW],
+          isolate: false,
+          // They wait for processes, leases and screens most of their time.
+          maxWorkers: 7,
+          sequence: { groupOrder: 1 },
+        },
+      },
     ],
   },
 });
