@@ -4,7 +4,13 @@ const ISOLATED = 'test/**/*.isolated.test.ts';
 /** Kills, terminals, long chains: `npm run test:slow`. */
 const SLOW = 'test/**/*.slow.test.ts';
 
-const EACH = { pool: 'forks', testTimeout: 120_000, hookTimeout: 120_000 } as const;
+const EACH = {
+  pool: 'forks',
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+  // On a busy machine, what a test waits for takes longer than the second that is usual.
+  expect: { poll: { timeout: 30_000 } },
+} as const;
 
 export default defineConfig({
   test: {

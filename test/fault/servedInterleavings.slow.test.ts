@@ -146,10 +146,10 @@ async function interrupt(
 }
 
 /** All operations in the long form, otherwise some that are spread over the work. */
-const STEP = IS_LONG_FORM ? 1 : 13;
+const STEP = IS_LONG_FORM ? 1 : 19;
 /** A start has few operations, and those around its lease are what matters. */
-const START_STEP = IS_LONG_FORM ? 1 : 5;
-const FAULT_STEP = IS_LONG_FORM ? 1 : 31;
+const START_STEP = IS_LONG_FORM ? 1 : 7;
+const FAULT_STEP = IS_LONG_FORM ? 1 : 53;
 
 describe.each([
   ['prune', prune],
@@ -229,7 +229,7 @@ test('both at once, with pauses by chance', async () => {
   const random = createRandom(SEED);
   const sides = new AsyncLocalStorage<number>();
 
-  for (let round = 0; round < longOr(300, 12); round++) {
+  for (let round = 0; round < longOr(300, 8); round++) {
     const at = random.below(TEXTS.length);
     const pauses = [random.below(30), random.below(30)];
     prepare();

@@ -1,7 +1,7 @@
 /**
  * Every request of a session and of a prune fails once, or all from there on do. No point is lost,
  * none is half there, and the next session works. `npm run sweep` tries every fault at every
- * request. The suite tries one fault at every fourth request, in turn. In a sealed repository
+ * request. The suite tries one fault at every sixth request, in turn. In a sealed repository
  * it is every ninth: the requests are nearly the same.
  */
 import { deepStrictEqual } from 'node:assert';
@@ -73,7 +73,7 @@ function faultsAt(nth: number, stride: number): readonly RequestFault[] {
 }
 
 describe.each([
-  ['open', 4],
+  ['open', 6],
   ['sealed', 9],
 ] as const)('a repository (%s)', (kind, stride) => {
   test.each(SCENARIOS)(
