@@ -10,6 +10,7 @@ import type { Bench, BenchCase, Topic } from './suite.ts';
 const TIME_SCALE = 0.05;
 const READ_MS = 60_000;
 const SLOW_SINK_BYTES_PER_SECOND = 20 * MIB;
+const QUICK_SLOW_SINK_BYTES_PER_SECOND = 100 * MIB;
 
 /** A function of a child process as a case. Each execution gets a new folder. */
 function childCase(
@@ -74,7 +75,8 @@ async function measureVm(bench: Bench): Promise<void> {
 async function measureSlowSink(bench: Bench): Promise<void> {
   const { image, workers } = bench;
   const rows: string[][] = [];
-  for (const bytesPerSecond of [undefined, SLOW_SINK_BYTES_PER_SECOND]) {
+  const slow = bench.isQuick ? QUICK_SLOW_SINK_BYTES_PER_SECOND : SLOW_SINK_BYTES_PER_SECOND;
+  for (const bytesPerSecond of [undefined, slow]) {
     const argument = { image, workers, bytesPerSecond };
     const { seconds, peakRssBytes } = await callOnce('./sinkWork.js', 'pipeImage', argument);
     const limit = bytesPerSecond === undefined ? 'none' : `${formatBytes(bytesPerSecond)}/s`;

@@ -9,6 +9,7 @@ import type { PointDisk } from '../../src/points/pointDisk.ts';
 import { BLOCK_BYTES, blocks, GIB_BYTES, MIB, writeImage } from '../helpers/bytes/images.ts';
 import { createRandom, noise } from '../helpers/bytes/random.ts';
 import { openFilesIn } from '../helpers/faults/leaks.ts';
+import { longOr } from '../helpers/longForm.ts';
 import { backup, VM } from '../helpers/repository/imageSessions.ts';
 import { containersOf, onlyFileOf, vmFoldersOf } from '../helpers/repository/repositoryFiles.ts';
 import { useLab } from '../helpers/lab/useLab.ts';
@@ -209,7 +210,7 @@ describe('containers that are not as they were', () => {
     const name = onlyFileOf(place, '.vib');
     const sound = readFileSync(name);
     const random = createRandom(20_261_129);
-    for (let k = 0; k < 60; k++) {
+    for (let k = 0; k < longOr(60, 20); k++) {
       const bytes = Buffer.from(sound);
       const at = random.below(bytes.length);
       bytes[at] = (bytes[at] ?? 0) ^ (1 << random.below(8));

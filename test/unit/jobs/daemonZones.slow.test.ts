@@ -5,8 +5,9 @@ import {
   expectFortnight,
   type Fortnight,
 } from '../../helpers/jobs/daemonChecks.ts';
+import { longOr } from '../../helpers/longForm.ts';
 
-/** Lord Howe skips half an hour, and 02:05 is in it. */
+/** Lord Howe skips half an hour, and 02:05 is in it. The suite tries the first three. */
 const FORTNIGHTS: readonly Fortnight[] = [
   ['Asia/Beirut', '2026-03-22T12:00:00Z', '00:00', '2026-03-29 01:00', 336],
   ['America/Sao_Paulo', '2018-10-28T12:00:00Z', '00:30', '2018-11-04 01:00', 336],
@@ -16,11 +17,14 @@ const FORTNIGHTS: readonly Fortnight[] = [
 ];
 
 describe('a fortnight', () => {
-  it.each(FORTNIGHTS)('in %s from %s: %s runs once a day', expectFortnight);
+  it.each(FORTNIGHTS.slice(0, longOr(FORTNIGHTS.length, 3)))(
+    'in %s from %s: %s runs once a day',
+    expectFortnight,
+  );
 });
 
 describe('any sequence of stops, kills and pauses', () => {
   it('starts or misses each slot exactly once', async () => {
-    await expectEachSlotOnce(20);
+    await expectEachSlotOnce(longOr(20, 10));
   });
 });
