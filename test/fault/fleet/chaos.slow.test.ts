@@ -108,14 +108,13 @@ function startFleet(seed: number, night: Night): ChaosFleet {
 async function expectGood(own: ChaosFleet, repository: string, vms: readonly LabVm[]) {
   const { lab } = bench.jobs.bench;
   const log = own.log.join('; ');
-  expect(lab.leftovers(), log).toEqual([]);
-  expect(changedTwiceAtOnce(lab.requests, vms), log).toEqual([]);
-  expect(refusedBackups(lab.requests), log).toEqual([]);
+  // The name of a check is the first word of a failure: the list of kills after it is long.
+  expect(lab.leftovers(), `left on the engine; ${log}`).toEqual([]);
+  expect(changedTwiceAtOnce(lab.requests, vms), `twice at once; ${log}`).toEqual([]);
+  expect(refusedBackups(lab.requests), `refused backups; ${log}`).toEqual([]);
   const counts = await expectEveryPoint(repository, vms);
-  expect(
-    counts.filter((count) => count === 0),
-    log,
-  ).toEqual([]);
+  const without = vms.filter((_, k) => counts[k] === 0).map(({ name }) => name);
+  expect(without, `VMs without a point; ${log}`).toEqual([]);
   console.log(`points of each VM: ${counts.join(' ')}`);
 }
 
