@@ -83,7 +83,7 @@ export async function verify(given: {
   return { checksum: 'tested', plainBytes };
 }
 
-/** Restores the newest point of the repository {@link imageSession} made. */
+/** Restores the newest point of a repository that {@link imageSession} made. */
 export async function restoreSession(given: {
   readonly repository: string;
   readonly output: string;

@@ -59,7 +59,7 @@ export class CommandContext {
   stopText = 'stopping: waiting for open reads and writes';
   /** Printed when a second signal ends the process: what may be left, and what cleans it up. */
   leftText = '';
-  /** What SIGHUP does instead of stopping the command. */
+  /** SIGHUP calls this instead of stopping the command. */
   onHangUp: (() => void) | undefined;
   readonly #flags: CommonFlags;
   readonly #abort = new AbortController();

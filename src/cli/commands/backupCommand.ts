@@ -56,7 +56,7 @@ interface BackupFlags extends CommonFlags, EngineFlags, VmFlags, StoreFlags {
   readonly report?: string;
 }
 
-/** What both kinds of backup get, besides their options. */
+/** Both kinds of backup get this, besides their options. */
 interface Surroundings {
   readonly context: CommandContext;
   readonly line: ProgressLine;

@@ -4,7 +4,7 @@
  */
 import type { Argument, Command, Option } from 'commander';
 
-/** What a shell offers for a value: these words, names of files or folders, or nothing. */
+/** A shell offers this for a value: these words, names of files or folders, or nothing. */
 export type Offer = readonly string[] | 'files' | 'folders' | 'nothing';
 
 export interface OptionModel {

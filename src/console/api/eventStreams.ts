@@ -26,7 +26,7 @@ export interface EventStreamsOptions {
 interface Client {
   readonly response: ServerResponse;
   readonly login: Login;
-  /** What waited for it at the last sign of life. */
+  /** So many bytes waited for the client at the last sign of life. */
   waitingBytes: number;
   /** Signs of life since it took something. */
   stuckBeats: number;

@@ -48,7 +48,7 @@ async function readBytes(request: IncomingMessage): Promise<Buffer> {
 
 function tooLarge(): ApiError {
   const text = `the body is larger than ${MAX_BODY_BYTES / 1024} KiB`;
-  // What is left of it is not read, so the connection cannot be used again.
+  // The rest of the body is not read, so the connection cannot be used again.
   return new ApiError('API_BODY_TOO_LARGE', text, 'name fewer VMs', { connection: 'close' });
 }
 

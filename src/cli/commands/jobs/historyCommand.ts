@@ -22,7 +22,7 @@ interface HistoryFlags extends CommonFlags, StoreFlags {
   readonly failed?: boolean;
 }
 
-/** What `--json` prints. One of the lists is there. */
+/** `--json` prints this. One of the lists is there. */
 export type HistoryReport = { readonly type: 'history'; readonly repository: string } & (
   | { readonly sessions: readonly SessionRecord[] }
   | { readonly runs: readonly RunReport[] }
