@@ -8,7 +8,7 @@ export interface FleetJob {
   /** Of the planner that sent it. A job of a planner that is gone is dropped. */
   readonly plannerToken: string;
   readonly sessionId: string;
-  /** Counts how often the session was sent, from 0. */
+  /** Grows each time that the session is sent. */
   readonly send: number;
   readonly jobName: string;
   readonly label: string;
@@ -30,7 +30,7 @@ export const fleetJobSchema: z.ZodType<FleetJob> = z.object({
   productVersion: text,
   plannerToken: text,
   sessionId: text,
-  send: z.number().int().min(0).max(1_000_000),
+  send: z.int().min(0),
   jobName: text,
   label: text,
   vmId: text,

@@ -78,6 +78,6 @@ export function jobIdOf(id: string, send: number): string {
 }
 
 /** Field of the hash of a session. */
-export function outcomeField(send: number): string {
+export function outcomeField(send: number | ''): string {
   return `outcome:${send}`;
 }

@@ -26,8 +26,8 @@ import { decodeOutcome, type SessionOutcome } from '../outcome.ts';
 const MOST_WORKER_CHARS = 300;
 /** How often a session is sent again whose worker was lost. */
 const MOST_LOSSES = 5;
-/** A number above it was not written by this product. */
-const MOST_SENDS = 1000;
+/** A number above it was not written by this product, because it is a time. */
+const LATEST_SEND = 1e15;
 const FEED_BATCHES = 100;
 const WAITING: ReadonlySet<string> = new Set(['waiting', 'prioritized', 'delayed']);
 
@@ -53,12 +53,18 @@ export interface SentParts {
 }
 
 interface Look {
+  /** Of what was sent last. */
   readonly outcome: SessionOutcome | undefined;
+  /** A worker that was taken for lost has made a point. */
+  readonly earlier: SentReport | undefined;
+  /** Another lost worker has told no end. The next session cleans up after it on the engine. */
+  readonly isLeft: boolean;
   readonly hasLease: boolean;
   /** As the queue calls it. Only read for a session without outcome and lease. */
   readonly jobState: string;
 }
 
+type SentReport = Extract<SessionOutcome, { report: unknown }>;
 type FailedOutcome = Extract<SessionOutcome, { failure: unknown }>;
 type End = SessionOutcome | { readonly isLost: true };
 
@@ -68,17 +74,16 @@ export class SentSession {
   readonly #signal: AbortSignal;
   readonly #id: string;
   #send = 0;
-  #losses = 0;
   #worker = '';
   /** Workers that could not begin the session. */
   readonly #unfit = new Set<string>();
   #lastFeedId = '0';
-  #isCancelSent = false;
+  #isStopTold = false;
   /** True when nobody waits for the result any more. */
   #isOver = false;
   #isSettled = false;
-  /** True when the outcome is that of an earlier worker, and the session was sent again. */
-  #isRepeated = false;
+  /** What was sent to workers that were lost. */
+  readonly #lost = new Set<number>();
   /** The last event of a session that has not told its end. */
   #open: ProgressEvent | undefined;
 
@@ -132,10 +137,7 @@ export class SentSession {
       const end = await this.#follow();
       const isFailure = 'failure' in end && !(await this.#mayBeginElsewhere(end));
       this.#isSettled = 'report' in end || isFailure;
-      if ('report' in end) {
-        if (this.#isRepeated) await this.#endRepeated();
-        return end.report;
-      }
+      if ('report' in end) return end.report;
       if (isFailure) throw failureOf(placedAt(this.#worker, end.failure));
       if (this.#signal.aborted) throw this.#failureOf(this.#signal.reason);
       await this.#sendAgain(end);
@@ -155,17 +157,18 @@ export class SentSession {
     const sent = sendIn(fields);
     if (sent === undefined) return await this.#sendJob();
     this.#send = sent;
-    const look = await this.#look();
-    const isStopped = fields['cancel'] !== undefined || isCancelled(look.outcome);
-    if (!isStopped && (look.outcome || look.hasLease)) return;
-    this.#send++;
-    await this.#sendJob();
+    const { outcome, earlier, hasLease } = await this.#look();
+    if (earlier || isDone(outcome)) return;
+    const isStopped = fields['cancel'] !== undefined || isCancelled(outcome);
+    if (isStopped || (!outcome && !hasLease)) await this.#sendJob();
   }
 
   async #sendJob(): Promise<void> {
     const { link, queue, data, priority } = this.#parts;
     this.#signal.throwIfAborted();
-    this.#isCancelSent = false;
+    this.#isStopTold = false;
+    // A server that was emptied knows no number. So none may be used twice.
+    this.#send = Math.max(this.#send + 1, Math.trunc(await link.serverTimeMs()));
     const key = stateKey(this.#id);
     const { keepMs } = link.timings;
     await link.redis
@@ -186,9 +189,9 @@ export class SentSession {
     const worker = this.#worker === '' ? 'that is not known' : this.#worker;
     const { label: vm } = this.#vm;
     if ('isLost' in end) {
-      this.#losses++;
-      if (this.#losses > MOST_LOSSES) throw workerLost(vm, worker);
-      const fields = { vm, worker, n: this.#losses, max: MOST_LOSSES };
+      this.#lost.add(this.#send);
+      if (this.#lost.size > MOST_LOSSES) throw workerLost(vm, worker);
+      const fields = { vm, worker, n: this.#lost.size, max: MOST_LOSSES };
       this.#parts.note(sessionMessage('FLT-952', fields));
     } else if ('failure' in end) {
       const { message: reason, code } = end.failure;
@@ -199,7 +202,6 @@ export class SentSession {
     this.#tellEnd('failed');
     // What is left of it in the queue: its worker is gone.
     await this.#withdraw();
-    this.#send++;
     this.#worker = '';
     await this.#sendJob();
   }
@@ -211,17 +213,30 @@ export class SentSession {
     let missingSinceMs: number | undefined;
     for (;;) {
       this.#parts.assertPlanner();
-      const { outcome, hasLease, jobState } = await this.#look();
-      if (outcome) return outcome;
+      const look = await this.#look();
+      const { outcome, earlier, hasLease } = look;
+      if (outcome) return isDone(outcome) ? outcome : (earlier ?? outcome);
       if (this.#isOver) throw new CancelledError('CANCELLED', 'nobody waits for the session');
-      const isWaiting = !hasLease && WAITING.has(jobState);
-      if (this.#signal.aborted) await this.#cancel(hasLease);
-      else if (isWaiting) await this.#whileWaiting();
+      const isWaiting = !hasLease && WAITING.has(look.jobState);
+      const end = await this.#guide(look, isWaiting);
+      if (end) return end;
       missingSinceMs = hasLease || isWaiting ? undefined : (missingSinceMs ?? performance.now());
       const missingMs = performance.now() - (missingSinceMs ?? Infinity);
       if (missingMs > timings.graceMs) return { isLost: true };
-      await pause.wait(timings.pollMs, this.#isCancelSent ? undefined : this.#signal);
+      await pause.wait(timings.pollMs, this.#isStopTold ? undefined : this.#signal);
     }
+  }
+
+  /** Stops what need not go on. @returns the report of an earlier worker that now counts */
+  async #guide(look: Look, isWaiting: boolean): Promise<SentReport | undefined> {
+    const { earlier, isLeft, hasLease } = look;
+    if (earlier && !isLeft) {
+      if (isWaiting && (await this.#withdraw())) return earlier;
+      // It must not go on beside what follows the sessions of the run.
+      await this.#tellStop();
+    } else if (this.#signal.aborted) await this.#cancel(hasLease);
+    else if (isWaiting) await this.#whileWaiting();
+    return undefined;
   }
 
   /** Reads everything about what was sent last, and passes its events on. */
@@ -236,10 +251,11 @@ export class SentSession {
     this.#worker = (fields['worker'] ?? '').slice(0, MOST_WORKER_CHARS);
     for (const [, entries] of feed ?? []) for (const entry of entries) this.#onEntry(entry);
     const outcome = outcomeIn(fields, this.#send);
-    this.#isRepeated = fields[outcomeField(this.#send)] === undefined;
+    const earlier = earlierReport(fields, this.#send);
+    const isLeft = [...this.#lost].some((send) => fields[outcomeField(send)] === undefined);
     const hasLease = lease > 0;
     const jobState = outcome || hasLease ? '' : await queue.getJobState(jobId);
-    return { outcome, hasLease, jobState };
+    return { outcome, earlier, isLeft, hasLease, jobState };
   }
 
   #onEntry([entryId, [, batch]]: readonly [string, readonly string[]]): void {
@@ -276,26 +292,16 @@ export class SentSession {
     return (await this.#parts.queue.remove(jobIdOf(this.#id, this.#send))) === 1;
   }
 
-  /**
-   * The worker that was taken for lost has made a point. The next one must not go on beside what
-   * follows the sessions of the run.
-   */
-  async #endRepeated(): Promise<void> {
-    if (await this.#withdraw()) return;
-    await this.#tellStop();
-    while ((await this.#look()).hasLease) await sleep(this.#parts.link.timings.pollMs);
-  }
-
+  /** Told at each look, because a server that was emptied forgets it. */
   async #tellStop(): Promise<void> {
     const { redis, timings } = this.#parts.link;
     const key = stateKey(this.#id);
+    this.#isStopTold = true;
     await redis.multi().hset(key, 'cancel', 1).pexpire(key, timings.keepMs).exec();
   }
 
   /** Takes the session out of the queue, or tells its worker to stop. */
   async #cancel(hasLease: boolean): Promise<void> {
-    if (this.#isCancelSent) return;
-    this.#isCancelSent = true;
     await this.#tellStop();
     if (hasLease || !(await this.#withdraw())) return;
     throw this.#failureOf(this.#signal.reason);
@@ -306,20 +312,28 @@ type Fields = Readonly<Record<string, string>>;
 
 /** Undefined for a session that was not sent, and for what is no number of a send. */
 function sendIn(fields: Fields): number | undefined {
-  const send = Number(fields['send'] ?? Number.NaN);
-  return Number.isInteger(send) && send >= 0 && send <= MOST_SENDS ? send : undefined;
+  const send = Number(fields['send'] || Number.NaN);
+  return Number.isInteger(send) && send >= 0 && send <= LATEST_SEND ? send : undefined;
 }
 
-/** A report of an earlier worker counts too: its point is in the repository. */
 function outcomeIn(fields: Fields, send: number): SessionOutcome | undefined {
-  const own = fields[outcomeField(send)];
-  if (own !== undefined) return decodeOutcome(own) ?? { failure: plainFailure(unreadable()) };
-  for (let earlier = send - 1; earlier >= 0; earlier--) {
-    const text = fields[outcomeField(earlier)];
-    const outcome = text === undefined ? undefined : decodeOutcome(text);
-    if (outcome && 'report' in outcome) return outcome;
+  const text = fields[outcomeField(send)];
+  if (text === undefined) return undefined;
+  return decodeOutcome(text) ?? { failure: plainFailure(unreadable()) };
+}
+
+/** The point of an earlier worker is in the repository, so its report counts too. */
+function earlierReport(fields: Fields, send: number): SentReport | undefined {
+  for (const [field, text] of Object.entries(fields)) {
+    if (!field.startsWith(outcomeField('')) || field === outcomeField(send)) continue;
+    const outcome = decodeOutcome(text);
+    if (isDone(outcome)) return outcome;
   }
   return undefined;
+}
+
+function isDone(outcome: SessionOutcome | undefined): outcome is SentReport {
+  return outcome !== undefined && 'report' in outcome;
 }
 
 /** The session has ended, so it must not be repeated as one that was lost. */

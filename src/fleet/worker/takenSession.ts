@@ -40,6 +40,7 @@ export class TakenSession {
   readonly #stop = new AbortController();
   readonly #leaseKey: string;
   readonly #betweenBeats = new Pause();
+  #hasResult = false;
   #isOver = false;
 
   constructor(parts: TakenParts, job: Job, jobToken: string, data: FleetJob) {
@@ -52,7 +53,10 @@ export class TakenSession {
 
   /** @returns the outcome; undefined for a session that runs already */
   async run(): Promise<SessionOutcome | undefined> {
-    if (!(await this.#holdLease())) return undefined;
+    if (!(await this.#holdLease())) {
+      await this.#leaveQueue();
+      return undefined;
+    }
     const { signal } = this.#parts;
     const stop = (): void => this.#cancel('the worker was stopped');
     if (signal.aborted) stop();
@@ -61,6 +65,7 @@ export class TakenSession {
     try {
       await this.#nameWorker();
       const outcome = this.#returned(await this.#session());
+      this.#hasResult = true;
       await this.#deliver(outcome);
       return outcome;
     } finally {
@@ -144,14 +149,32 @@ export class TakenSession {
 
   async #beatOnce(): Promise<void> {
     const { link } = this.#parts;
-    const { sessionId, send } = this.#data;
+    const { send } = this.#data;
     if (!(await this.#holdLease())) this.#cancel('the session runs elsewhere');
-    const state = await link.redis.hmget(stateKey(sessionId), 'send', 'cancel');
-    const [sent, cancel] = state;
+    // Its result restores the state, and the planner may have removed it after that.
+    if (this.#hasResult) return;
+    const [sent, cancel] = await this.#readState();
     if (cancel) this.#cancel('the run was stopped');
-    // The planner took this worker for lost. A server that was emptied tells nothing.
-    if (Number(sent ?? send) > send) this.#cancel('the session was given to another worker');
+    // The planner took this worker for lost.
+    if (Number(sent) > send) this.#cancel('the session was given to another worker');
     await this.#job.extendLock(this.#jobToken, link.timings.leaseMs).catch(() => {});
+  }
+
+  /** Restores what a server forgot that was emptied: a planner after that adopts the session. */
+  async #readState(): Promise<readonly (string | null)[]> {
+    const { link, workerName } = this.#parts;
+    const { sessionId, send } = this.#data;
+    const key = stateKey(sessionId);
+    const answers = await link.redis
+      .multi()
+      .hsetnx(key, 'send', send)
+      .hsetnx(key, 'worker', workerName)
+      .pexpire(key, link.timings.keepMs)
+      .hmget(key, 'send', 'cancel')
+      .exec();
+    const [refusal, state] = answers?.at(-1) ?? [];
+    if (refusal) throw refusal;
+    return state as readonly (string | null)[];
   }
 
   /**
@@ -171,8 +194,7 @@ export class TakenSession {
     };
     const work = async (): Promise<void> => {
       await retry(patience, async () => await this.#write(outcome));
-      // The queue may have forgotten the job. The planner has its result.
-      await this.#job.moveToCompleted('', this.#jobToken, false).catch(() => {});
+      await this.#leaveQueue();
       this.#isOver = true;
       await releaseKey(link, this.#leaseKey, this.#jobToken).catch(() => {});
     };
@@ -180,6 +202,15 @@ export class TakenSession {
     givenUp.abort();
     const { sessionId } = this.#data;
     logger.error({ sessionId }, 'the result of a session was not delivered');
+  }
+
+  /** The queue may have forgotten the job, or its lock when this process slept. */
+  async #leaveQueue(): Promise<void> {
+    const { link } = this.#parts;
+    await this.#job
+      .moveToCompleted('', this.#jobToken, false)
+      .catch(async () => await this.#job.remove())
+      .catch((error: unknown) => link.noteError(error));
   }
 
   /** @throws the refusal of the server */
@@ -190,6 +221,7 @@ export class TakenSession {
     const answers = await redis
       .multi()
       .hset(key, outcomeField(send), encodeOutcome(outcome))
+      .hsetnx(key, 'send', send)
       .pexpire(key, timings.keepMs)
       .publish(ENDED_CHANNEL, sessionId)
       .exec();

@@ -57,13 +57,15 @@ class FleetWorker implements AsyncDisposable {
     this.#link = link;
     this.#options = options;
     const { file, labels, logger, signal, engineTimings } = options;
-    const { leaseMs, idleMs } = link.timings;
+    const { graceMs, idleMs } = link.timings;
     this.#pool = new ChildPool({ idleMs, logger });
     const workerName = `${hostname()}:${process.pid}`;
     this.#parts = { link, pool: this.#pool, file, workerName, logger, signal, engineTimings };
     this.#queues = [...new Set(labels), undefined].map((label) => {
       const connection = link.redis;
-      const settings = { connection, prefix: PREFIX, autorun: false, lockDuration: leaseMs };
+      // A worker may die before it holds the lease. The planner then removes the job.
+      const lockDuration = graceMs / 2;
+      const settings = { connection, prefix: PREFIX, autorun: false, lockDuration };
       // Without a function for jobs: they are taken one by one, when there is a place.
       const queue = new link.bull.Worker(queueName(label), null, settings);
       queue.on('error', (error) => link.noteError(error));

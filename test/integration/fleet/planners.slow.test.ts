@@ -18,9 +18,10 @@ function backupsStarted(): number {
 }
 
 /** A run that began now, as the state of its job has it. */
-function openRun(): object {
+function openRun(): object & { readonly runId: string } {
   const now = new Date().toISOString();
-  return { runId: randomUUID(), startedAt: now, slot: now, doneVms: [] };
+  const run = { runId: randomUUID(), startedAt: now, slot: now, doneVms: [] };
+  return run;
 }
 
 /** State of the first session of a VM in a run. */
@@ -45,6 +46,11 @@ describe('a second planner', () => {
     expect(await second.workers()).toEqual([]);
   });
 });
+
+async function emptied(): Promise<void> {
+  await bench.server.lose();
+  await bench.server.start();
+}
 
 describe('a planner that is killed', () => {
   it('is continued: sessions that run are adopted, and others are sent again', async () => {
@@ -82,6 +88,67 @@ describe('a planner that is killed', () => {
 
     expect(outcomesOf(report)).toEqual(['web01 success']);
     expect(backupsStarted()).toBe(1);
+  });
+});
+
+describe('a planner that is killed, beside a server that is emptied', () => {
+  it('is continued: a session that runs is adopted', async () => {
+    const [vm] = jobs.addVms('web01');
+    const held = holdReads(jobs.bench.lab, vm, 1);
+    await bench.startWorker();
+    const open = openRun();
+    const first = bench.startPlanner(open);
+    await eventually(() => held.count > 0);
+    await first.kill();
+    await emptied();
+    const state = stateOf(open.runId, vm?.id ?? '');
+    await eventually(async () => (await bench.server.client.hexists(state, 'send')) === 1);
+    const second = bench.startPlanner(open);
+    await eventually(() => second.told.some(({ type }) => type === 'progress'));
+    held.release();
+    const report = (await second.report()) as RunReport;
+
+    expect(outcomesOf(report)).toEqual(['web01 success']);
+    expect(backupsStarted()).toBe(1);
+  });
+
+  it('is continued: a result that came meanwhile is taken', async () => {
+    const [vm] = jobs.addVms('web01');
+    const held = holdReads(jobs.bench.lab, vm, 1);
+    const worker = await bench.startWorker();
+    const open = openRun();
+    const first = bench.startPlanner(open);
+    await eventually(() => held.count > 0);
+    await first.kill();
+    await bench.server.stop();
+    held.release();
+    await eventually(async () => (await jobs.list()).some(({ points }) => points.length === 1));
+    await bench.server.lose();
+    await bench.server.start();
+    await eventually(() => worker.log.includes('made restore point'));
+    const report = (await bench.startPlanner(open).report()) as RunReport;
+
+    expect(outcomesOf(report)).toEqual(['web01 success']);
+    expect(backupsStarted()).toBe(1);
+  });
+
+  it('before its session is known again: it is repeated, and one of both counts', async () => {
+    const [vm] = jobs.addVms('web01');
+    const held = holdReads(jobs.bench.lab, vm, 1);
+    await bench.startWorker({ timings: { beatMs: 600_000 } });
+    const open = openRun();
+    const first = bench.startPlanner(open);
+    await eventually(() => held.count > 0);
+    await first.kill();
+    await emptied();
+    const other = await bench.startWorker();
+    const second = bench.startPlanner(open);
+    await eventually(() => other.log.includes('starts'));
+    held.release();
+    const report = (await second.report()) as RunReport;
+
+    expect(outcomesOf(report)).toEqual(['web01 success']);
+    expect(jobs.bench.lab.leftovers()).toEqual([]);
   });
 });
 
@@ -155,7 +222,9 @@ describe('data that somebody else wrote to the server', () => {
     const running = bench.run(await bench.openFleet(), { resume: resume as never });
     await eventually(() => held.count > 0);
     const state = stateOf(resume.runId, vm?.id ?? '');
-    await bench.server.client.hset(state, outcomeField(0), '{"report":{}}');
+    const { client } = bench.server;
+    const send = Number(await client.hget(state, 'send'));
+    await client.hset(state, outcomeField(send), '{"report":{}}');
     const report = await running;
     held.release();
     await eventually(() => worker.log.includes('made restore point'));

@@ -10,6 +10,8 @@ import { childrenOf, eventually, useFleet } from '../../helpers/fleet/fleetBench
 import { holdReads } from '../../helpers/fleet/heldReads.ts';
 import { outcomesOf } from '../../helpers/jobs/jobBench.ts';
 
+const QUEUE = `${PREFIX}:${COMMON_QUEUE}`;
+
 const bench = useFleet();
 const { jobs } = bench;
 
@@ -26,6 +28,11 @@ function planned(open: OpenRunner, change: (vm: RunnableVm) => RunnableVm): Open
       [Symbol.asyncDispose]: async () => await runner[Symbol.asyncDispose](),
     };
   };
+}
+
+/** Ids of the jobs that workers have taken, as the queue knows it. */
+async function activeJobs(): Promise<string[]> {
+  return await bench.server.client.lrange(`${QUEUE}:active`, 0, -1);
 }
 
 /** Number of the points of a VM. */
@@ -97,6 +104,31 @@ describe('a worker that is paused', () => {
     expect(left).toEqual([]);
     expect(await pointsOf('web01')).toBe(1);
     expect(jobs.codes()).toContain('FLT-952');
+  });
+});
+
+describe('a worker that is paused, and the next one is killed', () => {
+  it('counts, and what the other one left is cleaned up', async () => {
+    const [vm] = jobs.addVms('web01');
+    const held = holdReads(jobs.bench.lab, vm, 1);
+    const timings = { leaseMs: 1000, graceMs: 200 };
+    const first = await bench.startWorker({ timings });
+    const fleet = await bench.openFleet(timings);
+    const running = bench.run(fleet);
+    await eventually(() => held.count > 0);
+    first.child.kill('SIGSTOP');
+    held.release();
+    await eventually(async () => (await pointsOf('web01')) === 1);
+    vm?.disks[0]?.write(0, Buffer.from('changed'));
+    const again = holdReads(jobs.bench.lab, vm, 1);
+    const second = await bench.startWorker({ timings });
+    await eventually(() => again.count > 0);
+    await second.kill();
+    first.child.kill('SIGCONT');
+    again.release();
+
+    expect(outcomesOf(await running)).toEqual(['web01 success']);
+    expect(leftovers()).toEqual([]);
   });
 });
 
@@ -316,15 +348,29 @@ describe('a session', () => {
     const running = bench.run(fleet);
     await eventually(() => held.count > 0);
     const { client } = bench.server;
-    const queue = `${PREFIX}:${COMMON_QUEUE}`;
-    const [jobId = ''] = await client.lrange(`${queue}:active`, 0, -1);
-    await client.multi().del(`${queue}:${jobId}:lock`).lrem(`${queue}:active`, 1, jobId).exec();
-    await client.multi().rpush(`${queue}:wait`, jobId).zadd(`${queue}:marker`, 0, '0').exec();
+    const [jobId = ''] = await activeJobs();
+    await client.multi().del(`${QUEUE}:${jobId}:lock`).lrem(`${QUEUE}:active`, 1, jobId).exec();
+    await client.multi().rpush(`${QUEUE}:wait`, jobId).zadd(`${QUEUE}:marker`, 0, '0').exec();
     await eventually(() => `${one.log}${two.log}`.includes('runs already'));
     held.release();
 
     expect(outcomesOf(await running)).toEqual(['web01 success']);
     expect(await pointsOf('web01')).toBe(1);
+    await eventually(async () => (await activeJobs()).length === 0);
+  });
+
+  it('leaves the queue, also when the queue took its worker for dead', async () => {
+    const [vm] = jobs.addVms('web01');
+    const held = holdReads(jobs.bench.lab, vm, 1);
+    await bench.startWorker();
+    const running = bench.run(await bench.openFleet());
+    await eventually(() => held.count > 0);
+    const [jobId = ''] = await activeJobs();
+    await bench.server.client.del(`${QUEUE}:${jobId}:lock`);
+    held.release();
+
+    expect(outcomesOf(await running)).toEqual(['web01 success']);
+    await eventually(async () => (await activeJobs()).length === 0);
   });
 
   it('finds a VM that was renamed after the plan', async () => {
