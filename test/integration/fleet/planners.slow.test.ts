@@ -1,7 +1,7 @@
 /** Planners of a fleet: two at once, killed and started again, and runs that are stopped. */
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { outcomeField, PREFIX, sessionId, stateKey } from '../../../src/fleet/keys.ts';
+import { outcomeField, PREFIX, QUEUES_KEY, sessionId, stateKey } from '../../../src/fleet/keys.ts';
 import type { RunReport } from '../../../src/jobs/runReport.ts';
 import { eventually, useFleet } from '../../helpers/fleet/fleetBench.ts';
 import { holdReads } from '../../helpers/fleet/heldReads.ts';
@@ -101,10 +101,11 @@ describe('a planner that is killed, beside a server that is emptied', () => {
     await eventually(() => held.count > 0);
     await first.kill();
     await emptied();
+    const { client } = bench.server;
     const state = stateOf(open.runId, vm?.id ?? '');
-    await eventually(async () => (await bench.server.client.hexists(state, 'send')) === 1);
+    await eventually(async () => (await client.hexists(state, 'send')) === 1);
     const second = bench.startPlanner(open);
-    await eventually(() => second.told.some(({ type }) => type === 'progress'));
+    await eventually(async () => (await client.exists(QUEUES_KEY)) === 1);
     held.release();
     const report = (await second.report()) as RunReport;
 
@@ -135,16 +136,19 @@ describe('a planner that is killed, beside a server that is emptied', () => {
   it('before its session is known again: it is repeated, and one of both counts', async () => {
     const [vm] = jobs.addVms('web01');
     const held = holdReads(jobs.bench.lab, vm, 1);
-    await bench.startWorker({ timings: { beatMs: 600_000 } });
+    const paused = await bench.startWorker();
     const open = openRun();
     const first = bench.startPlanner(open);
     await eventually(() => held.count > 0);
+    paused.child.kill('SIGSTOP');
     await first.kill();
     await emptied();
+    held.release();
+    await eventually(async () => (await jobs.list()).some(({ points }) => points.length === 1));
     const other = await bench.startWorker();
     const second = bench.startPlanner(open);
     await eventually(() => other.log.includes('starts'));
-    held.release();
+    paused.child.kill('SIGCONT');
     const report = (await second.report()) as RunReport;
 
     expect(outcomesOf(report)).toEqual(['web01 success']);
