@@ -5,6 +5,7 @@ import type { OpenRunner } from '../../jobs/run/runners.ts';
 import { type LinkOptions, QueueLink, type QueueSettings } from '../connection.ts';
 import { checkLabel, ENDED_CHANNEL, PREFIX, QUEUE_NAME, queueName, QUEUES_KEY } from '../keys.ts';
 import { listen, type Pause } from '../news.ts';
+import { removeAbandoned } from './abandonedJobs.ts';
 import { PlannerLease } from './plannerLease.ts';
 import { QueueRunner } from './queueRunner.ts';
 import { readWorkers } from '../registry.ts';
@@ -63,8 +64,7 @@ class QueueFleet implements Fleet {
     for (const name of names.filter((one) => QUEUE_NAME.test(one))) {
       const queue = this.#queue(name);
       await queue.drain(true);
-      // Those that a worker holds are locked, and stay.
-      for (const { id = '' } of await queue.getActive()) await queue.remove(id);
+      await removeAbandoned(queue);
     }
   }
 

@@ -11,6 +11,7 @@ import { jobDigests } from '../jobDigests.ts';
 import { feedKey, PROTOCOL, sessionId, stateKey } from '../keys.ts';
 import { Pause } from '../news.ts';
 import type { PlannerLease } from './plannerLease.ts';
+import { removeAbandoned } from './abandonedJobs.ts';
 import { SentSession } from './sentSession.ts';
 import { WaitingSessions } from './waitingSessions.ts';
 
@@ -83,10 +84,12 @@ export class QueueRunner implements VmRunner, AsyncDisposable {
 
   /** Removes what the server keeps of the sessions that are done. Others may still be adopted. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { redis } = this.#parts.link;
+    const { link, queue } = this.#parts;
+    const { redis } = link;
+    if (redis.status !== 'ready') return;
+    await removeAbandoned(queue).catch((error: unknown) => link.noteError(error));
     const keys = [...this.#done].flatMap((id) => [stateKey(id), feedKey(id)]);
-    if (keys.length === 0 || redis.status !== 'ready') return;
-    await redis.unlink(keys).catch(() => {});
+    if (keys.length > 0) await redis.unlink(keys).catch(() => {});
   }
 
   #leftMs(): number {

@@ -19,7 +19,15 @@ import { type QueueLink, queueFailure } from '../connection.ts';
 import { failureOf, placedAt, plainFailure } from '../failure.ts';
 import { decodeBatch, type FeedEvent } from '../feed.ts';
 import type { FleetJob } from '../jobData.ts';
-import { feedKey, jobIdOf, leaseKey, outcomeField, SENT_CHANNEL, stateKey } from '../keys.ts';
+import {
+  feedKey,
+  jobIdOf,
+  leaseKey,
+  outcomeField,
+  QUEUES_KEY,
+  SENT_CHANNEL,
+  stateKey,
+} from '../keys.ts';
 import type { Pause } from '../news.ts';
 import { decodeOutcome, type SessionOutcome } from '../outcome.ts';
 
@@ -55,10 +63,6 @@ export interface SentParts {
 interface Look {
   /** Of what was sent last. */
   readonly outcome: SessionOutcome | undefined;
-  /** A worker that was taken for lost has made a point. */
-  readonly earlier: SentReport | undefined;
-  /** Another lost worker has told no end. The next session cleans up after it on the engine. */
-  readonly isLeft: boolean;
   readonly hasLease: boolean;
   /** As the queue calls it. Only read for a session without outcome and lease. */
   readonly jobState: string;
@@ -84,6 +88,10 @@ export class SentSession {
   #isSettled = false;
   /** What was sent to workers that were lost. */
   readonly #lost = new Set<number>();
+  /** A lost worker has told no end. The next session cleans up after it on the engine. */
+  #isLeft = false;
+  /** A worker that was taken for lost has made a point. */
+  #earlier: SentReport | undefined;
   /** The last event of a session that has not told its end. */
   #open: ProgressEvent | undefined;
 
@@ -94,7 +102,7 @@ export class SentSession {
     this.#id = parts.data.sessionId;
   }
 
-  /** True when no worker has the session any more, and its result was read. */
+  /** True when the result was read, and each worker that had the session has told its end. */
   get isSettled(): boolean {
     return this.#isSettled;
   }
@@ -136,9 +144,11 @@ export class SentSession {
     for (;;) {
       const end = await this.#follow();
       const isFailure = 'failure' in end && !(await this.#mayBeginElsewhere(end));
-      this.#isSettled = 'report' in end || isFailure;
+      this.#isSettled = ('report' in end || isFailure) && !this.#isLeft;
       if ('report' in end) return end.report;
       if (isFailure) throw failureOf(placedAt(this.#worker, end.failure));
+      // Its worker may have died with it.
+      await this.#withdraw();
       if (this.#signal.aborted) throw this.#failureOf(this.#signal.reason);
       await this.#sendAgain(end);
     }
@@ -157,10 +167,12 @@ export class SentSession {
     const sent = sendIn(fields);
     if (sent === undefined) return await this.#sendJob();
     this.#send = sent;
-    const { outcome, earlier, hasLease } = await this.#look();
-    if (earlier || isDone(outcome)) return;
+    const { outcome, hasLease } = await this.#look();
+    if (this.#earlier || isDone(outcome)) return;
     const isStopped = fields['cancel'] !== undefined || isCancelled(outcome);
-    if (isStopped || (!outcome && !hasLease)) await this.#sendJob();
+    if (!isStopped && (outcome || hasLease)) return;
+    await this.#withdraw();
+    await this.#sendJob();
   }
 
   async #sendJob(): Promise<void> {
@@ -173,6 +185,7 @@ export class SentSession {
     const { keepMs } = link.timings;
     await link.redis
       .multi()
+      .sadd(QUEUES_KEY, queue.name)
       .hset(key, 'send', this.#send)
       .hdel(key, 'cancel')
       .pexpire(key, keepMs)
@@ -180,6 +193,8 @@ export class SentSession {
     const windowEndMs = await this.#parts.windowEndMs();
     const jobId = jobIdOf(this.#id, this.#send);
     const job: FleetJob = { ...data, send: this.#send, windowEndMs };
+    // The server may have been away for long.
+    this.#signal.throwIfAborted();
     await queue.add('session', job, { jobId, priority, removeOnComplete: true });
     // Who may not publish has workers that find it a moment later.
     await link.redis.publish(SENT_CHANNEL, queue.name).catch(() => {});
@@ -190,7 +205,10 @@ export class SentSession {
     const { label: vm } = this.#vm;
     if ('isLost' in end) {
       this.#lost.add(this.#send);
-      if (this.#lost.size > MOST_LOSSES) throw workerLost(vm, worker);
+      if (this.#lost.size > MOST_LOSSES) {
+        await this.#tellStop();
+        throw workerLost(vm, worker);
+      }
       const fields = { vm, worker, n: this.#lost.size, max: MOST_LOSSES };
       this.#parts.note(sessionMessage('FLT-952', fields));
     } else if ('failure' in end) {
@@ -200,8 +218,6 @@ export class SentSession {
       this.#parts.note(sessionMessage('FLT-953', { vm, worker }));
     }
     this.#tellEnd('failed');
-    // What is left of it in the queue: its worker is gone.
-    await this.#withdraw();
     this.#worker = '';
     await this.#sendJob();
   }
@@ -213,12 +229,11 @@ export class SentSession {
     let missingSinceMs: number | undefined;
     for (;;) {
       this.#parts.assertPlanner();
-      const look = await this.#look();
-      const { outcome, earlier, hasLease } = look;
-      if (outcome) return isDone(outcome) ? outcome : (earlier ?? outcome);
-      if (this.#isOver) throw new CancelledError('CANCELLED', 'nobody waits for the session');
-      const isWaiting = !hasLease && WAITING.has(look.jobState);
-      const end = await this.#guide(look, isWaiting);
+      const { outcome, hasLease, jobState } = await this.#look();
+      if (outcome) return this.#endOf(outcome);
+      if (this.#isOver) await this.#abandon();
+      const isWaiting = !hasLease && WAITING.has(jobState);
+      const end = await this.#guide(isWaiting);
       if (end) return end;
       missingSinceMs = hasLease || isWaiting ? undefined : (missingSinceMs ?? performance.now());
       const missingMs = performance.now() - (missingSinceMs ?? Infinity);
@@ -227,16 +242,35 @@ export class SentSession {
     }
   }
 
+  #endOf(outcome: SessionOutcome): SessionOutcome {
+    if (isDone(outcome)) return outcome;
+    // A crash leaves something on the engine. The next attempt of the run cleans up.
+    const isCrash = 'failure' in outcome && outcome.failure.code === 'WORKER_CRASHED';
+    if (this.#earlier && !isCrash) return this.#earlier;
+    // A planner before this one stopped it, or its worker found that another one has it.
+    const isStopOfOthers = isCancelled(outcome) && !this.#signal.aborted;
+    return isStopOfOthers ? { isReturned: true } : outcome;
+  }
+
   /** Stops what need not go on. @returns the report of an earlier worker that now counts */
-  async #guide(look: Look, isWaiting: boolean): Promise<SentReport | undefined> {
-    const { earlier, isLeft, hasLease } = look;
-    if (earlier && !isLeft) {
-      if (isWaiting && (await this.#withdraw())) return earlier;
-      // It must not go on beside what follows the sessions of the run.
-      await this.#tellStop();
-    } else if (this.#signal.aborted) await this.#cancel(hasLease);
-    else if (isWaiting) await this.#whileWaiting();
-    return undefined;
+  async #guide(isWaiting: boolean): Promise<SentReport | undefined> {
+    // It must not go on beside what follows the sessions of the run.
+    const isDoneElsewhere = this.#earlier !== undefined && !this.#isLeft;
+    const isToStop = this.#signal.aborted || isDoneElsewhere;
+    if (isToStop) await this.#tellStop();
+    if (!isWaiting) return undefined;
+    const failure = isToStop ? undefined : await this.#whyNotWait();
+    const isToLeave = isToStop || failure !== undefined;
+    if (!isToLeave || !(await this.#withdraw())) return undefined;
+    if (this.#earlier) return this.#earlier;
+    throw failure ?? this.#failureOf(this.#signal.reason);
+  }
+
+  /** Nobody waits for the session any more. */
+  async #abandon(): Promise<never> {
+    await this.#tellStop();
+    await this.#withdraw();
+    throw new CancelledError('CANCELLED', 'nobody waits for the session');
   }
 
   /** Reads everything about what was sent last, and passes its events on. */
@@ -251,11 +285,11 @@ export class SentSession {
     this.#worker = (fields['worker'] ?? '').slice(0, MOST_WORKER_CHARS);
     for (const [, entries] of feed ?? []) for (const entry of entries) this.#onEntry(entry);
     const outcome = outcomeIn(fields, this.#send);
-    const earlier = earlierReport(fields, this.#send);
-    const isLeft = [...this.#lost].some((send) => fields[outcomeField(send)] === undefined);
+    this.#earlier ??= earlierReport(fields, this.#send);
+    this.#isLeft = [...this.#lost].some((send) => fields[outcomeField(send)] === undefined);
     const hasLease = lease > 0;
     const jobState = outcome || hasLease ? '' : await queue.getJobState(jobId);
-    return { outcome, earlier, isLeft, hasLease, jobState };
+    return { outcome, hasLease, jobState };
   }
 
   #onEntry([entryId, [, batch]]: readonly [string, readonly string[]]): void {
@@ -281,10 +315,9 @@ export class SentSession {
     this.#parts.tell({ type: 'progress', event });
   }
 
-  async #whileWaiting(): Promise<void> {
+  async #whyNotWait(): Promise<BackupError | undefined> {
     const { mayStart, onWaiting } = this.#parts;
-    const failure = mayStart() ? await onWaiting() : windowEnded(this.#vm.label);
-    if (failure && (await this.#withdraw())) throw failure;
+    return mayStart() ? await onWaiting() : windowEnded(this.#vm.label);
   }
 
   /** @returns false when a worker has just taken the session. */
@@ -298,13 +331,6 @@ export class SentSession {
     const key = stateKey(this.#id);
     this.#isStopTold = true;
     await redis.multi().hset(key, 'cancel', 1).pexpire(key, timings.keepMs).exec();
-  }
-
-  /** Takes the session out of the queue, or tells its worker to stop. */
-  async #cancel(hasLease: boolean): Promise<void> {
-    await this.#tellStop();
-    if (hasLease || !(await this.#withdraw())) return;
-    throw this.#failureOf(this.#signal.reason);
   }
 }
 

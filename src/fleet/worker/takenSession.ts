@@ -18,6 +18,7 @@ import { encodeOutcome, type SessionOutcome } from '../outcome.ts';
 import type { ChildTask } from './childMessages.ts';
 import type { ChildPool } from './childPool.ts';
 import { FeedWriter } from './feedWriter.ts';
+import { leaveQueue } from './leaveQueue.ts';
 
 export interface TakenParts {
   readonly link: QueueLink;
@@ -54,7 +55,7 @@ export class TakenSession {
   /** @returns the outcome; undefined for a session that runs already */
   async run(): Promise<SessionOutcome | undefined> {
     if (!(await this.#holdLease())) {
-      await this.#leaveQueue();
+      await leaveQueue(this.#job, this.#jobToken);
       return undefined;
     }
     const { signal } = this.#parts;
@@ -151,13 +152,13 @@ export class TakenSession {
     const { link } = this.#parts;
     const { send } = this.#data;
     if (!(await this.#holdLease())) this.#cancel('the session runs elsewhere');
-    // Its result restores the state, and the planner may have removed it after that.
-    if (this.#hasResult) return;
+    await this.#job.extendLock(this.#jobToken, link.timings.leaseMs).catch(() => {});
+    // It ends: a planner must not adopt it. The planner may also have removed the state.
+    if (this.#hasResult || this.#stop.signal.aborted) return;
     const [sent, cancel] = await this.#readState();
     if (cancel) this.#cancel('the run was stopped');
     // The planner took this worker for lost.
     if (Number(sent) > send) this.#cancel('the session was given to another worker');
-    await this.#job.extendLock(this.#jobToken, link.timings.leaseMs).catch(() => {});
   }
 
   /** Restores what a server forgot that was emptied: a planner after that adopts the session. */
@@ -194,7 +195,7 @@ export class TakenSession {
     };
     const work = async (): Promise<void> => {
       await retry(patience, async () => await this.#write(outcome));
-      await this.#leaveQueue();
+      await leaveQueue(this.#job, this.#jobToken).catch((error: unknown) => link.noteError(error));
       this.#isOver = true;
       await releaseKey(link, this.#leaseKey, this.#jobToken).catch(() => {});
     };
@@ -202,15 +203,6 @@ export class TakenSession {
     givenUp.abort();
     const { sessionId } = this.#data;
     logger.error({ sessionId }, 'the result of a session was not delivered');
-  }
-
-  /** The queue may have forgotten the job, or its lock when this process slept. */
-  async #leaveQueue(): Promise<void> {
-    const { link } = this.#parts;
-    await this.#job
-      .moveToCompleted('', this.#jobToken, false)
-      .catch(async () => await this.#job.remove())
-      .catch((error: unknown) => link.noteError(error));
   }
 
   /** @throws the refusal of the server */

@@ -19,6 +19,7 @@ import type { SessionOutcome } from '../outcome.ts';
 import { type PlannerFacts, readPlanner } from '../plannerFacts.ts';
 import { removeWorker, writeWorker } from '../registry.ts';
 import { ChildPool } from './childPool.ts';
+import { leaveQueue } from './leaveQueue.ts';
 import { type TakenParts, TakenSession } from './takenSession.ts';
 
 export interface WorkerOptions extends LinkOptions {
@@ -144,7 +145,7 @@ class FleetWorker implements AsyncDisposable {
     // The planner that sent it is gone. The next one sends it again if its run continues.
     if (data?.plannerToken !== planner.token) {
       this.#options.logger.warn({ job: job.id }, 'a job of another planner was dropped');
-      await job.moveToCompleted('', token, false);
+      await leaveQueue(job, token);
       return;
     }
     const session = this.#session(new TakenSession(this.#parts, job, token, data), data)

@@ -1,7 +1,10 @@
 /** Planners of a fleet: two at once, killed and started again, and runs that are stopped. */
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { CancelledError } from '../../../src/core/errors.ts';
+import { plainFailure } from '../../../src/fleet/failure.ts';
 import { outcomeField, PREFIX, QUEUES_KEY, sessionId, stateKey } from '../../../src/fleet/keys.ts';
+import { encodeOutcome } from '../../../src/fleet/outcome.ts';
 import type { RunReport } from '../../../src/jobs/runReport.ts';
 import { eventually, useFleet } from '../../helpers/fleet/fleetBench.ts';
 import { holdReads } from '../../helpers/fleet/heldReads.ts';
@@ -170,6 +173,22 @@ describe('a run that is stopped', () => {
     expect(await bench.waitingCount()).toBe(0);
   });
 
+  it('waits for the end of its session, also when the server was emptied meanwhile', async () => {
+    const [vm] = jobs.addVms('web01');
+    const held = holdReads(jobs.bench.lab, vm, 1);
+    await bench.startWorker();
+    const stop = new AbortController();
+    const running = bench.run(await bench.openFleet(), { signal: stop.signal });
+    await eventually(() => held.count > 0);
+    await bench.server.lose();
+    stop.abort();
+    await bench.server.start();
+    const report = await running;
+
+    expect(report.vms.map(({ failure }) => failure?.code)).toEqual(['CANCELLED']);
+    expect(jobs.bench.lab.leftovers()).toEqual([]);
+  });
+
   it('leaves no keys of its sessions on the server', async () => {
     jobs.addVms('a');
     await bench.startWorker();
@@ -236,5 +255,26 @@ describe('data that somebody else wrote to the server', () => {
     expect(report.vms).toMatchObject([{ failure: { code: 'INTERNAL_INVARIANT' } }]);
     expect(jobs.codes()).toEqual([]);
     expect(backupsStarted()).toBe(1);
+  });
+});
+
+describe('a session that another planner has stopped', () => {
+  it('is repeated, and does not stop the run', async () => {
+    const [vm] = jobs.addVms('web01');
+    const held = holdReads(jobs.bench.lab, vm, 1);
+    await bench.startWorker();
+    const open = openRun();
+    const running = bench.run(await bench.openFleet(), { resume: open as never });
+    await eventually(() => held.count > 0);
+    const state = stateOf(open.runId, vm?.id ?? '');
+    const { client } = bench.server;
+    const send = Number(await client.hget(state, 'send'));
+    const failure = plainFailure(new CancelledError('CANCELLED', 'the run was stopped'));
+    await client.hset(state, outcomeField(send), encodeOutcome({ failure }));
+    await eventually(() => jobs.codes().includes('FLT-953'));
+    held.release();
+
+    expect(outcomesOf(await running)).toEqual(['web01 success']);
+    expect(jobs.bench.lab.leftovers()).toEqual([]);
   });
 });
