@@ -6,9 +6,24 @@ import { plainFailure } from '../../../src/fleet/failure.ts';
 import { outcomeField, PREFIX, QUEUES_KEY, sessionId, stateKey } from '../../../src/fleet/keys.ts';
 import { encodeOutcome } from '../../../src/fleet/outcome.ts';
 import type { RunReport } from '../../../src/jobs/runReport.ts';
-import { eventually, useFleet } from '../../helpers/fleet/fleetBench.ts';
-import { holdReads } from '../../helpers/fleet/heldReads.ts';
+import {
+  eventually,
+  type PlannerProcess,
+  useFleet,
+  type WorkerProcess,
+} from '../../helpers/fleet/fleetBench.ts';
+import { type HeldReads, holdReads } from '../../helpers/fleet/heldReads.ts';
 import { outcomesOf } from '../../helpers/jobs/jobBench.ts';
+
+interface HeldRun {
+  readonly held: HeldReads;
+  readonly worker: WorkerProcess;
+  /** As the state of its job has it. */
+  readonly open: object;
+  readonly planner: PlannerProcess;
+  /** Key of its session. */
+  readonly state: string;
+}
 
 const bench = useFleet();
 const { jobs } = bench;
@@ -21,7 +36,7 @@ function backupsStarted(): number {
 }
 
 /** A run that began now, as the state of its job has it. */
-function openRun(): object & { readonly runId: string } {
+function openRun(): { readonly runId: string } {
   const now = new Date().toISOString();
   const run = { runId: randomUUID(), startedAt: now, slot: now, doneVms: [] };
   return run;
@@ -49,6 +64,17 @@ describe('a second planner', () => {
     expect(await second.workers()).toEqual([]);
   });
 });
+
+/** A run whose only session waits in a read. */
+async function startHeldRun(): Promise<HeldRun> {
+  const [vm] = jobs.addVms('web01');
+  const held = holdReads(jobs.bench.lab, vm, 1);
+  const worker = await bench.startWorker();
+  const open = openRun();
+  const planner = bench.startPlanner(open);
+  await eventually(() => held.count > 0);
+  return { held, worker, open, planner, state: stateOf(open.runId, vm?.id ?? '') };
+}
 
 async function emptied(): Promise<void> {
   await bench.server.lose();
@@ -78,12 +104,7 @@ describe('a planner that is killed', () => {
   });
 
   it('is continued: results that came meanwhile are taken', async () => {
-    const [vm] = jobs.addVms('web01');
-    const held = holdReads(jobs.bench.lab, vm, 1);
-    const worker = await bench.startWorker();
-    const open = openRun();
-    const first = bench.startPlanner(open);
-    await eventually(() => held.count > 0);
+    const { held, worker, open, planner: first } = await startHeldRun();
     await first.kill();
     held.release();
     await eventually(() => worker.log.includes('made restore point'));
@@ -96,16 +117,10 @@ describe('a planner that is killed', () => {
 
 describe('a planner that is killed, beside a server that is emptied', () => {
   it('is continued: a session that runs is adopted', async () => {
-    const [vm] = jobs.addVms('web01');
-    const held = holdReads(jobs.bench.lab, vm, 1);
-    await bench.startWorker();
-    const open = openRun();
-    const first = bench.startPlanner(open);
-    await eventually(() => held.count > 0);
+    const { held, open, planner: first, state } = await startHeldRun();
     await first.kill();
     await emptied();
     const { client } = bench.server;
-    const state = stateOf(open.runId, vm?.id ?? '');
     await eventually(async () => (await client.hexists(state, 'send')) === 1);
     const second = bench.startPlanner(open);
     await eventually(async () => (await client.exists(QUEUES_KEY)) === 1);
@@ -117,12 +132,7 @@ describe('a planner that is killed, beside a server that is emptied', () => {
   });
 
   it('is continued: a result that came meanwhile is taken', async () => {
-    const [vm] = jobs.addVms('web01');
-    const held = holdReads(jobs.bench.lab, vm, 1);
-    const worker = await bench.startWorker();
-    const open = openRun();
-    const first = bench.startPlanner(open);
-    await eventually(() => held.count > 0);
+    const { held, worker, open, planner: first } = await startHeldRun();
     await first.kill();
     await bench.server.stop();
     held.release();
@@ -137,12 +147,7 @@ describe('a planner that is killed, beside a server that is emptied', () => {
   });
 
   it('before its session is known again: it is repeated, and one of both counts', async () => {
-    const [vm] = jobs.addVms('web01');
-    const held = holdReads(jobs.bench.lab, vm, 1);
-    const paused = await bench.startWorker();
-    const open = openRun();
-    const first = bench.startPlanner(open);
-    await eventually(() => held.count > 0);
+    const { held, worker: paused, open, planner: first } = await startHeldRun();
     paused.child.kill('SIGSTOP');
     await first.kill();
     await emptied();

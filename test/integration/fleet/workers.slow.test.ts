@@ -4,10 +4,16 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { COMMON_QUEUE, PLANNER_KEY, PREFIX } from '../../../src/fleet/keys.ts';
 import type { OpenRunner } from '../../../src/jobs/run/runners.ts';
+import type { RunReport } from '../../../src/jobs/runReport.ts';
 import { Repository } from '../../../src/repository/repository.ts';
 import type { RunnableVm } from '../../../src/sessions/backup/vmRunner.ts';
-import { childrenOf, eventually, useFleet } from '../../helpers/fleet/fleetBench.ts';
-import { holdReads } from '../../helpers/fleet/heldReads.ts';
+import {
+  childrenOf,
+  eventually,
+  useFleet,
+  type WorkerProcess,
+} from '../../helpers/fleet/fleetBench.ts';
+import { type HeldReads, holdReads } from '../../helpers/fleet/heldReads.ts';
 import { outcomesOf } from '../../helpers/jobs/jobBench.ts';
 
 const QUEUE = `${PREFIX}:${COMMON_QUEUE}`;
@@ -79,22 +85,36 @@ describe('a worker that is killed', () => {
   });
 });
 
+interface Repeated {
+  readonly first: WorkerProcess;
+  readonly second: WorkerProcess;
+  readonly running: Promise<RunReport>;
+  /** Reads of the second session. */
+  readonly again: HeldReads;
+}
+
+/** The first worker is paused as its session makes a point. The second one repeats the session. */
+async function pauseFirst(): Promise<Repeated> {
+  const [vm] = jobs.addVms('web01');
+  const held = holdReads(jobs.bench.lab, vm, 1);
+  const timings = { leaseMs: 1000, graceMs: 200 };
+  const first = await bench.startWorker({ timings });
+  const fleet = await bench.openFleet(timings);
+  const running = bench.run(fleet);
+  await eventually(() => held.count > 0);
+  first.child.kill('SIGSTOP');
+  held.release();
+  await eventually(async () => (await pointsOf('web01')) === 1);
+  vm?.disks[0]?.write(0, Buffer.from('changed'));
+  const again = holdReads(jobs.bench.lab, vm, 1);
+  const second = await bench.startWorker({ timings });
+  await eventually(() => again.count > 0);
+  return { first, second, running, again };
+}
+
 describe('a worker that is paused', () => {
   it('counts when its session has made a point, and the repeated session ends', async () => {
-    const [vm] = jobs.addVms('web01');
-    const held = holdReads(jobs.bench.lab, vm, 1);
-    const timings = { leaseMs: 1000, graceMs: 200 };
-    const first = await bench.startWorker({ timings });
-    const fleet = await bench.openFleet(timings);
-    const running = bench.run(fleet);
-    await eventually(() => held.count > 0);
-    first.child.kill('SIGSTOP');
-    held.release();
-    await eventually(async () => (await pointsOf('web01')) === 1);
-    vm?.disks[0]?.write(0, Buffer.from('changed'));
-    const again = holdReads(jobs.bench.lab, vm, 1);
-    await bench.startWorker({ timings });
-    await eventually(() => again.count > 0);
+    const { first, running, again } = await pauseFirst();
     first.child.kill('SIGCONT');
     const report = await running;
     const left = leftovers();
@@ -105,24 +125,9 @@ describe('a worker that is paused', () => {
     expect(await pointsOf('web01')).toBe(1);
     expect(jobs.codes()).toContain('FLT-952');
   });
-});
 
-describe('a worker that is paused, and the next one is killed', () => {
-  it('counts, and what the other one left is cleaned up', async () => {
-    const [vm] = jobs.addVms('web01');
-    const held = holdReads(jobs.bench.lab, vm, 1);
-    const timings = { leaseMs: 1000, graceMs: 200 };
-    const first = await bench.startWorker({ timings });
-    const fleet = await bench.openFleet(timings);
-    const running = bench.run(fleet);
-    await eventually(() => held.count > 0);
-    first.child.kill('SIGSTOP');
-    held.release();
-    await eventually(async () => (await pointsOf('web01')) === 1);
-    vm?.disks[0]?.write(0, Buffer.from('changed'));
-    const again = holdReads(jobs.bench.lab, vm, 1);
-    const second = await bench.startWorker({ timings });
-    await eventually(() => again.count > 0);
+  it('counts when the next one is killed, and what that one left is cleaned up', async () => {
+    const { first, second, running, again } = await pauseFirst();
     await second.kill();
     first.child.kill('SIGCONT');
     again.release();
