@@ -143,12 +143,11 @@ export class SentSession {
     await this.#begin();
     for (;;) {
       const end = await this.#follow();
+      await this.#leaveQueue();
       const isFailure = 'failure' in end && !(await this.#mayBeginElsewhere(end));
       this.#isSettled = ('report' in end || isFailure) && !this.#isLeft;
       if ('report' in end) return end.report;
       if (isFailure) throw failureOf(placedAt(this.#worker, end.failure));
-      // Its worker may have died with it.
-      await this.#withdraw();
       if (this.#signal.aborted) throw this.#failureOf(this.#signal.reason);
       await this.#sendAgain(end);
     }
@@ -323,6 +322,14 @@ export class SentSession {
   /** @returns false when a worker has just taken the session. */
   async #withdraw(): Promise<boolean> {
     return (await this.#parts.queue.remove(jobIdOf(this.#id, this.#send))) === 1;
+  }
+
+  /** What was sent is over. Its worker may have died before it took the job out of the queue. */
+  async #leaveQueue(): Promise<void> {
+    const { link, queue } = this.#parts;
+    const jobId = jobIdOf(this.#id, this.#send);
+    await link.redis.del(queue.toKey(`${jobId}:lock`));
+    await this.#withdraw();
   }
 
   /** Told at each look, because a server that was emptied forgets it. */

@@ -3,7 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { CancelledError } from '../../../src/core/errors.ts';
 import { plainFailure } from '../../../src/fleet/failure.ts';
-import { outcomeField, PREFIX, QUEUES_KEY, sessionId, stateKey } from '../../../src/fleet/keys.ts';
+import {
+  COMMON_QUEUE,
+  outcomeField,
+  PREFIX,
+  QUEUES_KEY,
+  sessionId,
+  stateKey,
+} from '../../../src/fleet/keys.ts';
 import { encodeOutcome } from '../../../src/fleet/outcome.ts';
 import type { RunReport } from '../../../src/jobs/runReport.ts';
 import {
@@ -202,6 +209,19 @@ describe('a run that is stopped', () => {
     const left = keys.filter((key) => /:(session|feed|lease):/.test(key));
 
     expect(left).toEqual([]);
+  });
+
+  it('removes jobs whose workers are gone, also when the server has lost their data', async () => {
+    jobs.addVms('a');
+    await bench.startWorker();
+    const fleet = await bench.openFleet();
+    const { client } = bench.server;
+    const active = `${PREFIX}:${COMMON_QUEUE}:active`;
+    await client.lpush(active, 'gone', 'known');
+    await client.hset(`${PREFIX}:${COMMON_QUEUE}:known`, 'name', 'session', 'data', '{}');
+    await bench.run(fleet);
+
+    await eventually(async () => (await client.lrange(active, 0, -1)).length === 0);
   });
 });
 
