@@ -364,14 +364,17 @@ describe('a session', () => {
     await eventually(async () => (await activeJobs()).length === 0);
   });
 
-  it('leaves the queue, also when the queue took its worker for dead', async () => {
+  it.each([
+    ['nobody', async (key: string) => await bench.server.client.del(key)],
+    ['another delivery', async (key: string) => await bench.server.client.set(key, 'other')],
+  ])('leaves the queue, also when %s holds its lock', async (_, change) => {
     const [vm] = jobs.addVms('web01');
     const held = holdReads(jobs.bench.lab, vm, 1);
     await bench.startWorker();
     const running = bench.run(await bench.openFleet());
     await eventually(() => held.count > 0);
     const [jobId = ''] = await activeJobs();
-    await bench.server.client.del(`${QUEUE}:${jobId}:lock`);
+    await change(`${QUEUE}:${jobId}:lock`);
     held.release();
 
     expect(outcomesOf(await running)).toEqual(['web01 success']);
